@@ -1,0 +1,136 @@
+package record
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// Recorder collects the entries of a running measurement in memory and appends
+// each to a journal at once, so that whatever ends the process loses nothing.
+// It is safe for use by several goroutines.
+type Recorder struct {
+	Clock Clock
+
+	mu      sync.Mutex
+	journal io.WriteCloser
+	entries []Entry
+	err     error         // the first write that failed
+	failed  chan struct{} // closed when err is set
+}
+
+// NewRecorder starts a record on clock. Journal may be nil: then nothing is
+// written. The first Add must be the Header.
+func NewRecorder(clock Clock, journal io.WriteCloser) *Recorder {
+	return &Recorder{Clock: clock, journal: journal, failed: make(chan struct{})}
+}
+
+// Add appends e with the instant now.
+func (r *Recorder) Add(e Entry) { r.AddAt(r.Clock.Now(), e) }
+
+// AddAt appends e as observed at the instant at. When the journal cannot be
+// written (a full disk), entries are still kept in memory; see Failed.
+func (r *Recorder) AddAt(at Instant, e Entry) {
+	e.At = at
+	line, err := json.Marshal(e)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.entries = append(r.entries, e)
+	if r.journal == nil || r.err != nil {
+		return
+	}
+	if err == nil {
+		_, err = r.journal.Write(append(line, '\n'))
+	}
+	if err != nil {
+		r.err = fmt.Errorf("writing the record: %w", err)
+		close(r.failed)
+	}
+}
+
+// Failed is closed when the journal could not be written; Close says why.
+func (r *Recorder) Failed() <-chan struct{} { return r.failed }
+
+// Run returns what has been recorded so far.
+func (r *Recorder) Run() Run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Run{Entries: r.entries[:len(r.entries):len(r.entries)]}
+}
+
+// Close closes the journal and returns the first error of any write.
+func (r *Recorder) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.journal == nil {
+		return r.err
+	}
+	err := r.journal.Close()
+	r.journal = nil
+	return errors.Join(r.err, err)
+}
+
+// Run is a record that was read, or one still being made. Entries stand in the
+// order in which they were written, which can differ by milliseconds from the
+// order of their instants: sources run side by side.
+type Run struct {
+	Entries []Entry
+	// Truncated is true when the file had no End: the run was killed, or goes on.
+	Truncated bool
+}
+
+// Header returns the record's first entry; nil if it has none.
+func (r Run) Header() *Header {
+	if len(r.Entries) == 0 {
+		return nil
+	}
+	return r.Entries[0].Header
+}
+
+// Open reads the record in file.
+func Open(file string) (Run, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return Run{}, fmt.Errorf("reading a record: %w", err)
+	}
+	defer f.Close()
+	r, err := Read(f)
+	if err != nil {
+		return Run{}, fmt.Errorf("reading record %s: %w", file, err)
+	}
+	return r, nil
+}
+
+// Read reads a record. A last line without its end is dropped: it was being
+// written when the run was cut off.
+func Read(in io.Reader) (Run, error) {
+	run := Run{Truncated: true}
+	lines := bufio.NewReader(in)
+	for n := 1; ; n++ {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			break // what is left has no line end
+		}
+		if err != nil {
+			return Run{}, err
+		}
+		var e Entry
+		if err := json.Unmarshal(bytes.TrimSpace(line), &e); err != nil {
+			return Run{}, fmt.Errorf("line %d is not an entry of a record: %w", n, err)
+		}
+		if n == 1 && (e.Header == nil || e.Header.Format != Format) {
+			return Run{}, fmt.Errorf("not a record of this version: the first line must be a header with format %q", Format)
+		}
+		run.Entries = append(run.Entries, e)
+		run.Truncated = e.End == nil
+	}
+	if len(run.Entries) == 0 {
+		return Run{}, errors.New("the record is empty")
+	}
+	return run, nil
+}

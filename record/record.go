@@ -1,0 +1,327 @@
+// Package record holds what one run observed, and its file format.
+//
+// A run is recorded first and judged after: the runner, the load generator and
+// the watchers append entries while the run goes on; package analysis turns the
+// finished record into figures without a clock and without a cluster.
+//
+// The file is JSON Lines: one Entry a line, in the order in which they were
+// observed, the first of them the Header. The journal of a running measurement
+// and the finished record are the same file: a finished one ends with an End
+// entry. A file that was cut off (a full disk, SIGKILL) reads up to its last
+// whole line.
+package record
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Format names the version of the file format, in every Header.
+const Format = "hpabench.dev/record/v1"
+
+// Instant is a point in time on the runner's monotonic clock, counted from the
+// start of the run. In JSON it is a number of seconds with six decimals.
+type Instant time.Duration
+
+// Sub returns i - j.
+func (i Instant) Sub(j Instant) time.Duration { return time.Duration(i - j) }
+
+// Add returns i + d.
+func (i Instant) Add(d time.Duration) Instant { return i + Instant(d) }
+
+// Seconds returns i in seconds.
+func (i Instant) Seconds() float64 { return time.Duration(i).Seconds() }
+
+// String formats i like a time.Duration, rounded to the millisecond.
+func (i Instant) String() string { return time.Duration(i).Round(time.Millisecond).String() }
+
+// MarshalJSON writes i as seconds.
+func (i Instant) MarshalJSON() ([]byte, error) {
+	return strconv.AppendFloat(nil, i.Seconds(), 'f', 6, 64), nil
+}
+
+// UnmarshalJSON reads seconds.
+func (i *Instant) UnmarshalJSON(b []byte) error {
+	s, err := strconv.ParseFloat(string(b), 64)
+	if err != nil {
+		return fmt.Errorf("an instant is a number of seconds: %w", err)
+	}
+	*i = Instant(time.Duration(s*1e6+0.5) * time.Microsecond)
+	return nil
+}
+
+// Clock is the one clock of a run. Every instant in a record is read on it.
+type Clock struct{ start time.Time }
+
+// StartClock returns a clock that stands at zero now.
+func StartClock() Clock { return Clock{start: time.Now()} }
+
+// Now returns the time since the clock was started, by the monotonic clock.
+func (c Clock) Now() Instant { return Instant(time.Since(c.start)) }
+
+// At returns the instant of t, which must come from time.Now of this process.
+func (c Clock) At(t time.Time) Instant { return Instant(t.Sub(c.start)) }
+
+// Start returns the wall-clock time at which the clock stood at zero.
+func (c Clock) Start() time.Time { return c.start }
+
+// Entry is one line of a record: the instant at which something was observed
+// and exactly one of the pointers.
+type Entry struct {
+	At         Instant     `json:"at"`
+	Header     *Header     `json:"header,omitempty"`
+	Check      *Check      `json:"check,omitempty"`
+	Cluster    *Cluster    `json:"cluster,omitempty"`
+	Subject    *Subject    `json:"subject,omitempty"`
+	Phase      *PhaseMark  `json:"phase,omitempty"`
+	Load       *LoadSecond `json:"load,omitempty"`
+	Autoscaler *Autoscaler `json:"autoscaler,omitempty"`
+	Target     *Target     `json:"target,omitempty"`
+	ReplicaSet *ReplicaSet `json:"replicaSet,omitempty"`
+	Pod        *Pod        `json:"pod,omitempty"`
+	Endpoints  *Endpoints  `json:"endpoints,omitempty"`
+	PodMetrics *PodMetrics `json:"podMetrics,omitempty"`
+	Event      *Event      `json:"event,omitempty"`
+	Gap        *Gap        `json:"gap,omitempty"`
+	Note       *Note       `json:"note,omitempty"`
+	End        *End        `json:"end,omitempty"`
+}
+
+// Header opens a record: what was planned, before anything was created.
+type Header struct {
+	Format       string    `json:"format"`
+	Run          string    `json:"run"`      // the run's id, also in the labels of all that it created
+	Scenario     string    `json:"scenario"` // its name
+	Source       string    `json:"source"`   // the scenario's YAML as it was read
+	Version      string    `json:"version"`  // of hpabench
+	Started      time.Time `json:"started"`  // wall clock, for people
+	Phases       []Phase   `json:"phases"`
+	MetricsEvery float64   `json:"metricsEverySeconds"` // how often PodMetrics were polled
+}
+
+// Shapes of a Phase.
+const (
+	ShapeIdle    = "idle"    // no load
+	ShapeRate    = "rate"    // open loop, From requests a second
+	ShapeRamp    = "ramp"    // open loop, linear From → To
+	ShapeSine    = "sine"    // open loop, From ± Amplitude over Period
+	ShapeWorkers = "workers" // closed loop
+)
+
+// Phase is a stretch of load with one shape, as planned. Rates are in requests
+// a second.
+type Phase struct {
+	Name      string  `json:"name"`
+	Seconds   float64 `json:"seconds"`
+	Shape     string  `json:"shape"`
+	From      float64 `json:"from,omitempty"` // rate, start of the ramp, or mean of the sine
+	To        float64 `json:"to,omitempty"`   // end of the ramp
+	Amplitude float64 `json:"amplitude,omitempty"`
+	Period    float64 `json:"periodSeconds,omitempty"`
+	Workers   int     `json:"workers,omitempty"`
+	KeepAlive bool    `json:"keepAlive,omitempty"`
+}
+
+// Outcomes of a Check.
+const (
+	OK      = "ok"
+	Warning = "warning"
+	Fault   = "fault"
+)
+
+// Check is one line of the preflight.
+type Check struct {
+	Name    string `json:"name"`
+	Outcome string `json:"outcome"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"` // what to do, unless OK
+}
+
+// Cluster says what the run was measured on.
+type Cluster struct {
+	Version string `json:"version"` // of the API server
+	Nodes   []Node `json:"nodes"`
+}
+
+// Node is one node of the cluster; CPU in cores, memory in bytes, both allocatable.
+type Node struct {
+	Name     string  `json:"name"`
+	CPU      float64 `json:"cpu"`
+	Memory   int64   `json:"memoryBytes"`
+	OS       string  `json:"os"` // operating system and architecture
+	Kubelet  string  `json:"kubelet"`
+	Runtime  string  `json:"runtime"`
+	Schedule bool    `json:"schedulable"`
+}
+
+// Subject names what the run scales and how its load gets there. It is written
+// once, when the workload is ready and before the first phase.
+type Subject struct {
+	Namespace  string `json:"namespace"`
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Name       string `json:"name"`
+	Autoscaler string `json:"autoscaler"`
+	Way        string `json:"way,omitempty"` // url, nodePort or portForward; absent when no phase has load
+	URL        string `json:"url,omitempty"` // where the requests go
+	Why        string `json:"why,omitempty"` // why this way, when the scenario left it open
+}
+
+// PhaseMark is the start or the end of Header.Phases[Index]. At a start, the
+// entry's instant is the onset: the first scheduled request.
+type PhaseMark struct {
+	Index int    `json:"index"`
+	Name  string `json:"name"`
+	Edge  string `json:"edge"` // "start" or "end"
+}
+
+// LoadSecond counts the load of one phase in one second of the run, from
+// Second to Second+1. Offered, Sent and Unsent count by the scheduled (closed
+// loop: the sending) instant, everything else by the instant of the answer.
+// For a whole phase: offered = sent + unsent, and sent = answered + failed +
+// aborted.
+type LoadSecond struct {
+	Phase    int               `json:"phase"`
+	Second   int               `json:"second"`
+	Offered  uint64            `json:"offered,omitempty"`
+	Sent     uint64            `json:"sent,omitempty"`
+	Unsent   uint64            `json:"unsent,omitempty"`
+	Answered uint64            `json:"answered,omitempty"` // with a status code
+	Failed   uint64            `json:"failed,omitempty"`   // no status code: refused, reset, timed out
+	Aborted  uint64            `json:"aborted,omitempty"`  // still in flight when the run was cut short
+	Codes    map[string]uint64 `json:"codes,omitempty"`    // answers by status code
+	Errors   map[string]uint64 `json:"errors,omitempty"`   // failures by cause
+	BytesIn  uint64            `json:"bytesIn,omitempty"`  // bodies only
+	BytesOut uint64            `json:"bytesOut,omitempty"`
+	LateMax  float64           `json:"lateMaxSeconds,omitempty"` // worst delay of a request behind its schedule
+	Latency  Histogram         `json:"latency,omitempty"`        // of the answers, see Histogram
+}
+
+// Autoscaler is the HPA as one watch event showed it.
+type Autoscaler struct {
+	Name    string                                      `json:"name"`
+	Deleted bool                                        `json:"deleted,omitempty"`
+	Spec    autoscalingv2.HorizontalPodAutoscalerSpec   `json:"spec"`
+	Status  autoscalingv2.HorizontalPodAutoscalerStatus `json:"status"`
+}
+
+// Target is the scaled object as one watch event showed it. Ready is nil where
+// the kind has no status.readyReplicas.
+type Target struct {
+	Deleted    bool   `json:"deleted,omitempty"`
+	Generation int64  `json:"generation"`
+	Replicas   int32  `json:"replicas"` // spec: what the scale says
+	Status     int32  `json:"status"`   // status.replicas: what exists
+	Ready      *int32 `json:"ready,omitempty"`
+}
+
+// ReplicaSet is one ReplicaSet of the target as one watch event showed it.
+type ReplicaSet struct {
+	Name     string `json:"name"`
+	Deleted  bool   `json:"deleted,omitempty"`
+	Replicas int32  `json:"replicas"` // spec
+	Status   int32  `json:"status"`
+	Ready    int32  `json:"ready"`
+}
+
+// Pod is one pod of the target as one watch event showed it. Created and
+// Deleting are the object's own timestamps: another clock, one-second steps.
+type Pod struct {
+	Name     string           `json:"name"`
+	UID      string           `json:"uid"`
+	Gone     bool             `json:"gone,omitempty"`  // the object was removed
+	First    bool             `json:"first,omitempty"` // listed, not watched: it was there before it was first seen
+	Node     string           `json:"node,omitempty"`
+	Created  metav1.Time      `json:"created"`
+	Deleting *metav1.Time     `json:"deleting,omitempty"`
+	Grace    *int64           `json:"graceSeconds,omitempty"`
+	Status   corev1.PodStatus `json:"status"`
+}
+
+// Endpoints is one EndpointSlice of a Service in front of the target, as one
+// watch event showed it: all its endpoints that are pods.
+type Endpoints struct {
+	Slice     string     `json:"slice"`
+	Service   string     `json:"service"`
+	Deleted   bool       `json:"deleted,omitempty"`
+	Endpoints []Endpoint `json:"endpoints,omitempty"`
+}
+
+// Endpoint is one pod in an EndpointSlice, with the slice's conditions.
+type Endpoint struct {
+	Pod         string `json:"pod"`
+	Ready       bool   `json:"ready"`
+	Serving     bool   `json:"serving"`
+	Terminating bool   `json:"terminating"`
+}
+
+// PodMetrics is one poll of metrics.k8s.io that showed something new: every
+// sample of the target's pods that it returned.
+type PodMetrics struct {
+	Samples []Sample `json:"samples"`
+}
+
+// Sample is one pod's usage: CPU in cores, memory in bytes, averaged over
+// Window ending at Timestamp (the node's clock). New says that this poll was
+// the first to show it.
+type Sample struct {
+	Pod        string            `json:"pod"`
+	New        bool              `json:"new,omitempty"`
+	Timestamp  time.Time         `json:"timestamp"`
+	Window     float64           `json:"windowSeconds"`
+	Containers []ContainerSample `json:"containers"`
+}
+
+// ContainerSample is one container's part of a Sample.
+type ContainerSample struct {
+	Name   string  `json:"name"`
+	CPU    float64 `json:"cpu"`
+	Memory int64   `json:"memoryBytes"`
+}
+
+// Event is one Kubernetes Event about the HPA, the target, its ReplicaSets or
+// its pods. EventTime is the object's own time.
+type Event struct {
+	Kind    string    `json:"kind"` // of the object it is about
+	Name    string    `json:"name"`
+	Type    string    `json:"type"` // Normal or Warning
+	Reason  string    `json:"reason"`
+	Message string    `json:"message"`
+	Count   int32     `json:"count"`
+	Time    time.Time `json:"time"`
+}
+
+// Gap is a stretch in which one source could not be observed, written when it
+// is over. A change seen just after a gap may have happened anywhere within it;
+// if Relisted, changes in between may not have been seen at all.
+type Gap struct {
+	Source   string  `json:"source"` // the watched resource, or podmetrics
+	From     Instant `json:"from"`
+	To       Instant `json:"to"`
+	Relisted bool    `json:"relisted,omitempty"`
+	Cause    string  `json:"cause"`
+}
+
+// Note is something that the runner wants a reader to know.
+type Note struct {
+	Text string `json:"text"`
+}
+
+// Outcomes of a run.
+const (
+	Completed   = "completed"
+	Interrupted = "interrupted" // by the user
+	Failed      = "failed"
+)
+
+// End closes a record.
+type End struct {
+	Outcome string   `json:"outcome"`
+	Error   string   `json:"error,omitempty"`
+	Left    []string `json:"left,omitempty"` // objects that the run created and that are still there
+}

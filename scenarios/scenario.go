@@ -1,0 +1,189 @@
+// Package scenarios holds the Scenario type, reads and checks scenario files,
+// and carries the library of scenarios that is embedded in the binary.
+//
+// A scenario names a workload, its autoscaler and the load to send to it, and
+// says what is expected. Kubernetes types are used as they are wherever one
+// exists, so that what `kubectl explain` says of a field holds here too.
+package scenarios
+
+import (
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// APIVersion and Kind open every scenario file.
+const (
+	APIVersion = "hpabench.dev/v1alpha1"
+	Kind       = "Scenario"
+)
+
+// Scenario is one experiment.
+type Scenario struct {
+	APIVersion string   `json:"apiVersion" jsonschema:"enum=hpabench.dev/v1alpha1"`
+	Kind       string   `json:"kind" jsonschema:"enum=Scenario"`
+	Metadata   Metadata `json:"metadata"`
+	Spec       Spec     `json:"spec"`
+}
+
+// Metadata names a scenario.
+type Metadata struct {
+	// Name is a DNS label of at most 40 characters: it becomes part of the
+	// names of the objects that a run creates.
+	Name string `json:"name" jsonschema:"pattern=^[a-z0-9]([-a-z0-9]*[a-z0-9])?$,maxLength=40"`
+	// Description is a sentence for the listing.
+	Description string `json:"description,omitempty"`
+}
+
+// Spec is what a scenario consists of.
+type Spec struct {
+	Workload Workload `json:"workload"`
+	// Autoscaler is to be left out when workload.existing names an object whose
+	// HPA exists too, or when a manifest holds the HPA.
+	Autoscaler *Autoscaler `json:"autoscaler,omitempty"`
+	Load       Load        `json:"load"`
+	// Expect lists conditions in CEL that the result must meet, for example
+	// scaleUp.inService <= duration("90s"). One that does not hold makes the
+	// exit code 1.
+	Expect []string `json:"expect,omitempty"`
+}
+
+// Workload is what is scaled: exactly one of its first three fields.
+type Workload struct {
+	// Deployment is the short form: a Deployment and a Service in front of it.
+	Deployment *Deployment `json:"deployment,omitempty"`
+	// Manifests are YAML files of any Kubernetes objects, several documents a
+	// file, relative to the scenario file. They are created in this order.
+	Manifests []string `json:"manifests,omitempty" jsonschema:"minItems=1"`
+	// Existing names an object that is there already. It and its HPA are never
+	// changed and never deleted.
+	Existing *Existing `json:"existing,omitempty"`
+
+	// Target says which object of the manifests is scaled. It can be left out
+	// when the autoscaler's manifest says so or only one of them can be scaled.
+	Target *Target `json:"target,omitempty"`
+}
+
+// Deployment is the short form of a workload. Beside the fields named here it
+// takes every field of a container (image, env, resources, probes, lifecycle…),
+// which make the container that is named after the scenario and gets the load.
+type Deployment struct {
+	// Replicas to start with. Default: the autoscaler's minimum.
+	Replicas *int32 `json:"replicas,omitempty" jsonschema:"minimum=1"`
+	// Port is where the container answers HTTP. The Service has the same port.
+	Port int32 `json:"port" jsonschema:"minimum=1,maximum=65535"`
+
+	corev1.Container `json:",inline"`
+
+	// Template is the rest of the pod: labels and annotations, and any field of
+	// a pod's spec (initContainers, further containers, volumes, nodeSelector,
+	// terminationGracePeriodSeconds…).
+	Template *corev1.PodTemplateSpec `json:"template,omitempty"`
+}
+
+// Existing names an object with a scale subresource in the cluster.
+type Existing struct {
+	// APIVersion defaults to apps/v1.
+	APIVersion string `json:"apiVersion,omitempty"`
+	Kind       string `json:"kind"`
+	Name       string `json:"name"`
+	// Namespace defaults to that of --namespace, else "default".
+	Namespace string `json:"namespace,omitempty"`
+	// Autoscaler is the HPA's name. It can be left out when only one HPA of the
+	// namespace points to the object.
+	Autoscaler string `json:"autoscaler,omitempty"`
+}
+
+// Target points to an object of the manifests.
+type Target struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+}
+
+// Autoscaler is the HPA: the short form with the meaning of kubectl autoscale,
+// or a whole spec.
+type Autoscaler struct {
+	// CPUPercent is the target CPU utilization, in percent of what the pods
+	// request. Left out, Kubernetes' own default holds (80).
+	CPUPercent *int32 `json:"cpuPercent,omitempty" jsonschema:"minimum=1"`
+	// Min is the lower limit for the number of replicas. Default: 1.
+	Min *int32 `json:"min,omitempty" jsonschema:"minimum=0"`
+	// Max is the upper limit for the number of replicas.
+	Max *int32 `json:"max,omitempty" jsonschema:"minimum=1"`
+	// Spec is a whole autoscaling/v2 spec, in place of the fields above.
+	// scaleTargetRef can be left out.
+	Spec *autoscalingv2.HorizontalPodAutoscalerSpec `json:"spec,omitempty"`
+}
+
+// Ways to reach the workload.
+const (
+	ViaAuto        = "auto"
+	ViaURL         = "url"
+	ViaNodePort    = "nodePort"
+	ViaPortForward = "portForward"
+)
+
+// Load is the request that is sent and the phases in which it is sent.
+type Load struct {
+	// Via is how requests reach the workload: nodePort, portForward (to every
+	// ready pod), url, or auto: url when there is one, else a NodePort where one
+	// answers, else portForward. Default: auto.
+	Via string `json:"via,omitempty" jsonschema:"enum=auto,enum=url,enum=nodePort,enum=portForward"`
+	// URL is where the workload answers, when via is url or auto. Requests go
+	// to the path below it.
+	URL string `json:"url,omitempty"`
+	// Service in front of the workload. It can be left out when only one
+	// Service selects the target's pods.
+	Service string `json:"service,omitempty"`
+	// Port is the Service's port, by number or name. It can be left out when
+	// the Service has only one.
+	Port string `json:"port,omitempty"`
+
+	// Method defaults to GET, or POST when there is a body.
+	Method string `json:"method,omitempty"`
+	// Path of the request, with its query. Default: /
+	Path string `json:"path,omitempty" jsonschema:"pattern=^/"`
+	// Headers of the request.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Body of the request.
+	Body string `json:"body,omitempty"`
+	// Timeout of one request. Default: 30s.
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+
+	// Phases follow one another without a pause.
+	Phases []Phase `json:"phases" jsonschema:"minItems=1"`
+}
+
+// Phase is a stretch of load with one shape: exactly one of rate, ramp, sine
+// and workers.
+type Phase struct {
+	Name     string          `json:"name" jsonschema:"pattern=^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$"`
+	Duration metav1.Duration `json:"duration"`
+
+	// Rate is an open loop: so many requests a second leave by schedule,
+	// whatever the answers do. 0 is no load.
+	Rate *float64 `json:"rate,omitempty" jsonschema:"minimum=0"`
+	// Ramp is an open loop whose rate changes linearly.
+	Ramp *Ramp `json:"ramp,omitempty"`
+	// Sine is an open loop whose rate swings around a mean.
+	Sine *Sine `json:"sine,omitempty"`
+	// Workers is a closed loop: so many workers, each of which sends its next
+	// request when it has the answer to the last.
+	Workers *int `json:"workers,omitempty" jsonschema:"minimum=1"`
+	// KeepAlive says whether a connection serves several requests. Default: true.
+	KeepAlive *bool `json:"keepAlive,omitempty"`
+}
+
+// Ramp goes from one rate to another in the time of the phase, in requests a second.
+type Ramp struct {
+	From float64 `json:"from" jsonschema:"minimum=0"`
+	To   float64 `json:"to" jsonschema:"minimum=0"`
+}
+
+// Sine starts at its mean and goes up first, in requests a second.
+type Sine struct {
+	Mean float64 `json:"mean" jsonschema:"exclusiveMinimum=0"`
+	// Amplitude is at most the mean.
+	Amplitude float64         `json:"amplitude" jsonschema:"minimum=0"`
+	Period    metav1.Duration `json:"period"`
+}
