@@ -10,6 +10,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // APIVersion and Kind open every scenario file.
@@ -137,7 +138,7 @@ type Load struct {
 	Service string `json:"service,omitempty"`
 	// Port is the Service's port, by number or name. It can be left out when
 	// the Service has only one.
-	Port string `json:"port,omitempty"`
+	Port *intstr.IntOrString `json:"port,omitempty"`
 
 	// Method defaults to GET, or POST when there is a body.
 	Method string `json:"method,omitempty"`
