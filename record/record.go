@@ -241,6 +241,17 @@ type Pod struct {
 	Deleting *metav1.Time     `json:"deleting,omitempty"`
 	Grace    *int64           `json:"graceSeconds,omitempty"`
 	Status   corev1.PodStatus `json:"status"`
+
+	// Containers are those whose resources the HPA counts: the containers and
+	// the restartable init containers.
+	Containers []ContainerResources `json:"containers,omitempty"`
+}
+
+// ContainerResources is what the pod's spec says of one container.
+type ContainerResources struct {
+	Name     string              `json:"name"`
+	Requests corev1.ResourceList `json:"requests,omitempty"`
+	Limits   corev1.ResourceList `json:"limits,omitempty"`
 }
 
 // Endpoints is one EndpointSlice of a Service in front of the target, as one
