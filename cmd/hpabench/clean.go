@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hpabench/hpabench/runner"
+)
+
+func (a *app) cleanCommand() *cobra.Command {
+	var f clusterFlags
+	var o runner.CleanOptions
+	cmd := &cobra.Command{
+		Use:   "clean",
+		Short: "Remove what earlier runs left in a cluster",
+		Long: `Remove what earlier runs left in a cluster: their namespaces and, with -n, the
+objects that they made in a namespace that exists. All of it is found by the
+labels that a run puts on what it creates; nothing else is touched, nor is what
+belongs to a run that is still going on.
+
+A namespace that stays Terminating is reported with what holds it. --finalize
+then takes off its finalizers, through the namespace's finalize subresource:
+what is still in the namespace is given up, and may come back to light if a
+namespace of that name is made again.`,
+		Example: `  hpabench clean --context kind-kind --dry-run
+  hpabench clean --context kind-kind
+  hpabench clean --context kind-kind --finalize`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cluster, err := f.connect()
+			if err != nil {
+				return err
+			}
+			o.Namespace = f.namespace
+			return cluster.Clean(cmd.Context(), o, func(line string) { fmt.Fprintln(a.stdout, line) })
+		},
+	}
+	f.add(cmd, "also remove what runs left in this `namespace`")
+	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "only say what would be removed")
+	cmd.Flags().BoolVar(&o.All, "all", false, "also remove what belongs to a run that is still alive")
+	cmd.Flags().BoolVar(&o.Finalize, "finalize", false, "take the finalizers off namespaces that do not go")
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", time.Minute, "how long to wait for each object to go")
+	return cmd
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/runner"
+)
+
+// plainEvery is how often the state of the load is printed where there is no
+// terminal and nothing changes.
+const plainEvery = 15 * time.Second
+
+// display shows the progress of a run: on a terminal by one live line below
+// what is there to stay, elsewhere by plain lines.
+type display struct {
+	w     io.Writer
+	quiet bool
+	live  bool
+
+	mu      sync.Mutex
+	onLine  bool // the live line is drawn
+	last    runner.LoadProgress
+	printed time.Time
+	closed  bool
+}
+
+func newDisplay(w io.Writer, quiet bool) *display {
+	f, ok := w.(*os.File)
+	return &display{w: w, quiet: quiet, live: ok && term.IsTerminal(int(f.Fd()))}
+}
+
+var outcomeMarks = map[string]string{record.OK: "ok     ", record.Warning: "warning", record.Fault: "fault  "}
+
+func (d *display) progress(p runner.Progress) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return
+	}
+	switch {
+	case p.Check != nil:
+		// A fault is the answer to the command, and so not progress.
+		if !d.quiet || p.Check.Outcome == record.Fault {
+			d.print(fmt.Sprintf("%s  %s: %s", outcomeMarks[p.Check.Outcome], p.Check.Name, p.Check.Message))
+			if p.Check.Hint != "" {
+				d.print("         " + p.Check.Hint)
+			}
+		}
+	case d.quiet:
+	case p.Load != nil:
+		d.load(*p.Load)
+	default:
+		d.print(oneLine(p.Message))
+	}
+}
+
+func (d *display) load(l runner.LoadProgress) {
+	line := fmt.Sprintf("%-10s %4s left (run %s)  %7.1f/s", l.Phase, clock(l.PhaseLeft), clock(l.RunLeft), l.Rate)
+	if l.Failed > 0 {
+		line += fmt.Sprintf("  %d failed", l.Failed)
+	}
+	line += fmt.Sprintf("  %s  ready %d/%d", l.Metrics, l.Ready, l.Replicas)
+	if d.live {
+		columns, _, err := term.GetSize(int(d.w.(*os.File).Fd()))
+		if runes := []rune(line); err == nil && len(runes) >= columns && columns > 0 {
+			line = string(runes[:columns-1])
+		}
+		fmt.Fprint(d.w, "\r\x1b[K", line)
+		d.onLine = true
+		return
+	}
+	changed := l.Phase != d.last.Phase || l.Ready != d.last.Ready || l.Replicas != d.last.Replicas
+	if changed || time.Since(d.printed) >= plainEvery {
+		d.last, d.printed = l, time.Now()
+		fmt.Fprintln(d.w, line)
+	}
+}
+
+// clock formats a duration as 4m05s, without fractions.
+func clock(d time.Duration) string { return max(d, 0).Round(time.Second).String() }
+
+func (d *display) print(line string) {
+	if d.onLine {
+		fmt.Fprintln(d.w) // the last state of the load stays
+		d.onLine = false
+	}
+	fmt.Fprintln(d.w, line)
+}
+
+// close ends the live line, so that the report starts on one of its own.
+func (d *display) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.onLine {
+		fmt.Fprintln(d.w)
+	}
+	d.onLine, d.closed = false, true
+}

@@ -1,0 +1,123 @@
+// Command hpabench measures how Kubernetes workloads autoscale. See README.md,
+// or hpabench --help.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
+
+	"github.com/hpabench/hpabench/runner"
+	"github.com/hpabench/hpabench/scenarios"
+)
+
+// Exit codes, as the help text has them.
+const (
+	exitDone     = 0
+	exitMissed   = 1
+	exitBadInput = 2
+	exitFailed   = 3
+)
+
+const exitCodes = `Exit codes:
+  0  done
+  1  an expectation of the scenario was missed
+  2  bad input: the scenario, the command line or what they name is at fault
+  3  the cluster or the measurement failed, or the run was interrupted`
+
+// errMissed says that the run was measured and an expectation was not met.
+var errMissed = errors.New("an expectation was missed")
+
+func main() {
+	klog.SetLogger(klog.Logger{}) // client-go's own log is not for this terminal
+	ctx, cancel := context.WithCancelCause(context.Background())
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		fmt.Fprintln(a.stderr, "\nhpabench: interrupted: ending in order; once more ends at once")
+		cancel(runner.ErrInterrupted)
+		<-signals
+		a.abandon()
+		os.Exit(exitFailed)
+	}()
+	os.Exit(a.run(ctx, os.Args[1:]))
+}
+
+// app is what the commands share: where they read and write.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	mu   sync.Mutex
+	left func() []string // what a run that goes on would leave behind
+}
+
+// abandon says what is left of a run that ends at once.
+func (a *app) abandon() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.left == nil || len(a.left()) == 0 {
+		fmt.Fprintln(a.stderr, "hpabench: ended; nothing was left in the cluster")
+		return
+	}
+	fmt.Fprintf(a.stderr, "hpabench: ended; left in the cluster: %s (hpabench clean removes it)\n", strings.Join(a.left(), ", "))
+}
+
+// run executes one command line and returns the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	parsed := false
+	root := a.root()
+	root.PersistentPreRun = func(*cobra.Command, []string) { parsed = true }
+	root.SetArgs(args)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.ExecuteContext(ctx)
+	var faults scenarios.Faults
+	var badInput runner.BadInput
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &faults):
+		fmt.Fprintln(a.stderr, err) // file:line: comes first, for editors
+		return exitBadInput
+	}
+	fmt.Fprintln(a.stderr, "hpabench:", err)
+	switch {
+	case errors.Is(err, errMissed):
+		return exitMissed
+	case !parsed || errors.As(err, &badInput):
+		return exitBadInput
+	}
+	return exitFailed
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "hpabench",
+		Short: "Measure how Kubernetes workloads autoscale",
+		Long: `hpabench measures how a Kubernetes workload autoscales: it creates the workload
+and its HPA from a scenario, sends load, watches what the cluster does, and
+reports how long scaling took and which part of it was slow.
+
+` + exitCodes,
+		Example: `  hpabench scenarios
+  hpabench run --context kind-kind scenarios/demo-nginx.yaml
+  hpabench report hpabench-demo-nginx-x7k2p -o markdown`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(a.runCommand(), a.validateCommand(), a.schemaCommand(), a.scenariosCommand(), a.reportCommand(), a.cleanCommand(), a.versionCommand())
+	return root
+}

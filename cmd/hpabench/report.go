@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/reports"
+	"github.com/hpabench/hpabench/runner"
+)
+
+func (a *app) reportCommand() *cobra.Command {
+	var output outputFlag
+	var out string
+	cmd := &cobra.Command{
+		Use:   "report RECORD",
+		Short: "Make the reports of a run again from its record",
+		Long: `Make the reports of a run again from its record: a folder that run made, or the
+record.jsonl in it. The record of a run that was killed will do: what had been
+measured by then is reported.
+
+The exit code is that of the run: 1 when an expectation was missed.`,
+		Example: `  hpabench report hpabench-demo-nginx-x7k2p
+  hpabench report hpabench-demo-nginx-x7k2p -o markdown > report.md
+  hpabench report record.jsonl --out again`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file := args[0]
+			if info, err := os.Stat(file); err == nil && info.IsDir() {
+				file = filepath.Join(file, recordFile)
+			}
+			run, err := record.Open(file)
+			if err != nil {
+				return runner.BadInput{Err: err}
+			}
+			if out != "" {
+				if err := os.MkdirAll(out, 0o777); err != nil {
+					return runner.BadInput{Err: fmt.Errorf("creating the folder for the reports: %w", err)}
+				}
+			}
+			return a.report(run, out, output)
+		},
+	}
+	output.add(cmd)
+	cmd.Flags().StringVar(&out, "out", "", "`folder` for the reports (default: none are written)")
+	return cmd
+}
+
+// report shows the result of a run, and writes its reports to dir unless that
+// is empty. The error is errMissed when an expectation was missed.
+func (a *app) report(run record.Run, dir string, output outputFlag) error {
+	result, err := analysis.Analyze(run)
+	if err != nil {
+		return fmt.Errorf("analysing the record: %w", err)
+	}
+	showErr := formats[output.format](a.stdout, result)
+	if dir != "" {
+		showErr = errors.Join(showErr, reports.WriteAll(dir, result))
+	}
+	return showErr
+}
+
+// formats are the values of -o.
+var formats = map[string]func(io.Writer, *analysis.Result) error{
+	"table":    func(w io.Writer, r *analysis.Result) error { return reports.Table(w, r, width(w)) },
+	"markdown": reports.Markdown,
+	"json":     reports.JSON,
+	"csv":      reports.SummaryCSV,
+}
+
+// outputFlag is -o.
+type outputFlag struct{ format string }
+
+func (f *outputFlag) add(cmd *cobra.Command) {
+	f.format = "table"
+	cmd.Flags().VarP(f, "output", "o", "what to print: table, markdown, json or csv")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "markdown", "json", "csv"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (f *outputFlag) String() string { return f.format }
+func (f *outputFlag) Type() string   { return "format" }
+func (f *outputFlag) Set(s string) error {
+	if formats[s] == nil {
+		return errors.New("must be table, markdown, json or csv")
+	}
+	f.format = s
+	return nil
+}
+
+// width is that of the terminal, or 100 columns for a file or a pipe.
+func width(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return columns
+		}
+	}
+	return 100
+}
+
+// oneLine makes a message fit a line of progress.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -1,0 +1,65 @@
+package hpabench
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/hpabench/hpabench"
+
+// allowed says which of our packages each may import: the one direction in
+// which imports point. What is not listed here may be imported by nobody.
+var allowed = map[string][]string{
+	"record":       nil,
+	"scenarios":    {"record"},
+	"loadgen":      {"record"},
+	"watch":        {"record"},
+	"analysis":     {"record"},
+	"expect":       {"analysis"},
+	"reports":      {"record", "analysis"},
+	"runner":       {"scenarios", "loadgen", "watch", "record"},
+	"cmd/hpabench": {"record", "scenarios", "loadgen", "watch", "analysis", "expect", "reports", "runner"},
+	"e2e":          {"record", "analysis"},
+}
+
+// confined libraries may be imported by one package only, so that they can be
+// replaced there.
+var confined = map[string]string{
+	"github.com/tsenart/vegeta/v12/lib":    "loadgen",
+	"github.com/olekukonko/tablewriter":    "reports",
+	"github.com/olekukonko/tablewriter/tw": "reports",
+	"cel.dev/cel-go/cel":                   "expect",
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports ","}}`, "./...").Output()
+	if err != nil {
+		t.Fatalf("listing the packages: %v", err)
+	}
+	seen := 0
+	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		path, imports, _ := strings.Cut(line, " ")
+		name := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+		if name == "" {
+			continue // this test alone
+		}
+		seen++
+		may, known := allowed[name]
+		if !known {
+			t.Errorf("package %s has no place in the order of imports: give it one in this test", name)
+		}
+		for _, imported := range strings.Split(imports, ",") {
+			if ours, is := strings.CutPrefix(imported, module+"/"); is && !slices.Contains(may, ours) {
+				t.Errorf("%s imports %s, which it may not", name, ours)
+			}
+			if owner, is := confined[imported]; is && owner != name {
+				t.Errorf("%s imports %s, which is for %s alone", name, imported, owner)
+			}
+		}
+	}
+	if seen < 5 {
+		t.Errorf("only %d packages seen", seen)
+	}
+}

@@ -1,0 +1,165 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/scale"
+	"k8s.io/client-go/tools/clientcmd"
+	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned"
+)
+
+// requestTimeout bounds a single request to the API server, so that one which
+// does not answer is told from one that is slow.
+const requestTimeout = 15 * time.Second
+
+// Cluster holds the clients of one cluster.
+type Cluster struct {
+	Config  *rest.Config
+	Kube    kubernetes.Interface
+	Dynamic dynamic.Interface
+	Metrics metricsclient.Interface
+
+	discovery discovery.CachedDiscoveryInterface
+	mapper    meta.ResettableRESTMapper
+	scales    scale.ScalesGetter
+}
+
+// BadInput is an error that the user mends by another command line or another
+// scenario, not by mending the cluster.
+type BadInput struct{ Err error }
+
+func (b BadInput) Error() string { return b.Err.Error() }
+func (b BadInput) Unwrap() error { return b.Err }
+
+// Kubeconfig returns the client configuration of a kubeconfig file and a
+// context in it; an empty string stands for kubectl's default.
+func Kubeconfig(file, context string) clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = file
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context})
+}
+
+// Contexts lists the names of the contexts in a kubeconfig file.
+func Contexts(file string) []string {
+	raw, err := Kubeconfig(file, "").RawConfig()
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for name := range raw.Contexts {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Connect makes the clients of a cluster. It sends nothing yet. The error is a
+// BadInput: a file or a context that is not there.
+func Connect(file, context string) (*Cluster, error) {
+	config, err := Kubeconfig(file, context).ClientConfig()
+	if err != nil {
+		if names := Contexts(file); context != "" && len(names) > 0 && !slices.Contains(names, context) {
+			err = fmt.Errorf("there is no context %q; there are: %s", context, strings.Join(names, ", "))
+		}
+		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
+	}
+	return connect(config)
+}
+
+func connect(config *rest.Config) (*Cluster, error) {
+	config.QPS = -1 // a client that waits for its own rate limit would see changes late
+	config.WarningHandler = rest.NoWarnings{}
+	config.UserAgent = "hpabench"
+	c := &Cluster{Config: config}
+	httpClient, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
+	}
+	kube, err := kubernetes.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, err
+	}
+	c.Kube = kube
+	if c.Dynamic, err = dynamic.NewForConfigAndClient(config, httpClient); err != nil {
+		return nil, err
+	}
+	if c.Metrics, err = metricsclient.NewForConfigAndClient(config, httpClient); err != nil {
+		return nil, err
+	}
+	c.discovery = memory.NewMemCacheClient(kube.Discovery())
+	c.mapper = restmapper.NewDeferredDiscoveryRESTMapper(c.discovery)
+	c.scales = scale.New(kube.Discovery().RESTClient(), c.mapper, dynamic.LegacyAPIPathResolverFunc, scale.NewDiscoveryScaleKindResolver(c.discovery))
+	return c, nil
+}
+
+// resource returns the client of a kind in namespace; for a kind without
+// namespaces it is the cluster's.
+func (c *Cluster) resource(gvk schema.GroupVersionKind, namespace string) (dynamic.ResourceInterface, *meta.RESTMapping, error) {
+	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if meta.IsNoMatchError(err) { // a CRD that was created since discovery
+		c.mapper.Reset()
+		mapping, err = c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
+		return c.Dynamic.Resource(mapping.Resource), mapping, nil
+	}
+	return c.Dynamic.Resource(mapping.Resource).Namespace(namespace), mapping, nil
+}
+
+// scalable says whether the resource has a scale subresource.
+func (c *Cluster) scalable(resource schema.GroupVersionResource) (bool, error) {
+	list, err := c.discovery.ServerResourcesForGroupVersion(resource.GroupVersion().String())
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == resource.Resource+"/scale" }), nil
+}
+
+// scale reads the scale subresource of the target.
+func (c *Cluster) scale(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (*autoscalingv1.Scale, error) {
+	return c.scales.Scales(namespace).Get(ctx, resource.GroupResource(), name, metav1.GetOptions{})
+}
+
+// replicaPaths returns where an object of the resource keeps the replicas
+// wanted and those that there are. For a custom resource its definition says
+// so; without the right to read that, the usual paths are taken.
+func (c *Cluster) replicaPaths(ctx context.Context, resource schema.GroupVersionResource) (spec, status string) {
+	spec, status = ".spec.replicas", ".status.replicas"
+	definitions := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	crd, err := c.Dynamic.Resource(definitions).Get(ctx, resource.GroupResource().String(), metav1.GetOptions{})
+	if err != nil {
+		return spec, status
+	}
+	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	for _, v := range versions {
+		version, _ := v.(map[string]any)
+		if version["name"] != resource.Version {
+			continue
+		}
+		if s, found, _ := unstructured.NestedString(version, "subresources", "scale", "specReplicasPath"); found {
+			spec = s
+		}
+		if s, found, _ := unstructured.NestedString(version, "subresources", "scale", "statusReplicasPath"); found {
+			status = s
+		}
+	}
+	return spec, status
+}

@@ -1,0 +1,242 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
+)
+
+// Labels on every object that a run creates, its namespace included.
+const (
+	ManagedByLabel = "app.kubernetes.io/managed-by"
+	ManagedBy      = "hpabench"
+	RunLabel       = "hpabench.dev/run"
+	ScenarioLabel  = "hpabench.dev/scenario"
+)
+
+const (
+	fieldManager = "hpabench"
+	// deletionTimeout is how long the tear-down waits for what it deleted,
+	// beside the pods' own grace period.
+	deletionTimeout = 2 * time.Minute
+	// A run renews its Lease this often. Clean takes one that was not renewed
+	// for leaseSeconds to be left by a run that is dead.
+	leaseRenewal = 10 * time.Second
+	leaseSeconds = 40
+)
+
+var namespaceKind = corev1.SchemeGroupVersion.WithKind("Namespace")
+
+// created makes the objects of one run and remembers them until they are gone.
+// What stands in a namespace of the run's own is not remembered one by one: it
+// goes with the namespace, in the order that Kubernetes chose for that.
+type created struct {
+	*Cluster
+	labels    map[string]string
+	namespace string
+	own       bool
+
+	mu      sync.Mutex
+	objects []object // oldest first
+}
+
+// object names one object of the cluster; namespace is empty for one without.
+type object struct {
+	gvk             schema.GroupVersionKind
+	namespace, name string
+	uid             types.UID
+}
+
+func (o object) String() string {
+	s := strings.ToLower(o.gvk.Kind) + "/" + o.name
+	if o.namespace != "" {
+		s += " in namespace " + o.namespace
+	}
+	return s
+}
+
+func (c *created) add(gvk schema.GroupVersionKind, m metav1.Object) {
+	if c.own && m.GetNamespace() == c.namespace {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.objects = append(c.objects, object{gvk, m.GetNamespace(), m.GetName(), m.GetUID()})
+}
+
+// left lists what was created and is not known to be gone.
+func (c *created) left() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var names []string
+	for _, o := range c.objects {
+		names = append(names, o.String())
+	}
+	return names
+}
+
+// createNamespace makes the run's own namespace.
+func (c *created) createNamespace(ctx context.Context) error {
+	ns, err := c.Kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace, Labels: c.labels}},
+		metav1.CreateOptions{FieldManager: fieldManager})
+	if err != nil {
+		return fmt.Errorf("creating namespace %s: %w", c.namespace, err)
+	}
+	c.add(namespaceKind, ns)
+	return nil
+}
+
+// holdLease creates a Lease that says that the run is alive, and renews it
+// until ctx is done. Without it `hpabench clean` could not tell a colleague's
+// run from one that died.
+func (c *created) holdLease(ctx context.Context) error {
+	leases := c.Kube.CoordinationV1().Leases(c.namespace)
+	name := "hpabench-" + c.labels[RunLabel]
+	now, seconds := metav1.NowMicro(), int32(leaseSeconds)
+	lease, err := leases.Create(ctx, &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: c.labels},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &name, LeaseDurationSeconds: &seconds, AcquireTime: &now, RenewTime: &now},
+	}, metav1.CreateOptions{FieldManager: fieldManager})
+	if err != nil {
+		return fmt.Errorf("creating lease %s: %w", name, err)
+	}
+	c.add(coordinationv1.SchemeGroupVersion.WithKind("Lease"), lease)
+	go wait.UntilWithContext(ctx, func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, leaseRenewal)
+		defer cancel()
+		now := metav1.NowMicro()
+		lease.Spec.RenewTime = &now
+		if renewed, err := leases.Update(ctx, lease, metav1.UpdateOptions{FieldManager: fieldManager}); err == nil {
+			lease = renewed
+		}
+	}, leaseRenewal)
+	return nil
+}
+
+// apply creates an object by server-side apply, with the run's labels. It
+// refuses to touch one that exists already.
+func (c *created) apply(ctx context.Context, o *unstructured.Unstructured) error {
+	client, mapping, err := c.waitForKind(ctx, o.GroupVersionKind())
+	if err != nil {
+		return fmt.Errorf("creating %s %s: %w", o.GetKind(), o.GetName(), err)
+	}
+	o = o.DeepCopy()
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		o.SetNamespace(c.namespace)
+	}
+	labels := maps.Clone(c.labels)
+	maps.Copy(labels, o.GetLabels())
+	maps.Copy(labels, c.labels)
+	o.SetLabels(labels)
+	if _, err := client.Get(ctx, o.GetName(), metav1.GetOptions{}); err == nil {
+		return BadInput{fmt.Errorf("%s %s exists already: hpabench does not change what it did not create", o.GetKind(), o.GetName())}
+	}
+	body, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	applied, err := client.Patch(ctx, o.GetName(), types.ApplyPatchType, body,
+		metav1.PatchOptions{FieldManager: fieldManager, FieldValidation: metav1.FieldValidationStrict})
+	if err != nil {
+		err = fmt.Errorf("creating %s %s: %w", o.GetKind(), o.GetName(), err)
+		if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
+			err = BadInput{err}
+		}
+		return err
+	}
+	c.add(o.GroupVersionKind(), applied)
+	return nil
+}
+
+// waitForKind gives a CustomResourceDefinition that was created just before
+// the seconds that the API server takes until it serves the kind.
+func (c *created) waitForKind(ctx context.Context, gvk schema.GroupVersionKind) (client dynamic.ResourceInterface, mapping *meta.RESTMapping, err error) {
+	waitErr := wait.PollUntilContextTimeout(ctx, 500*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		client, mapping, err = c.resource(gvk, c.namespace)
+		return !meta.IsNoMatchError(err), nil
+	})
+	if err == nil {
+		err = waitErr
+	}
+	return client, mapping, err
+}
+
+// tearDown deletes what was created, newest first, and waits until it is gone,
+// which may take the pods their grace period. The error names what is left.
+func (c *created) tearDown(ctx context.Context, grace time.Duration, progress func(string)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, deletionTimeout+grace,
+		fmt.Errorf("it took longer than %s", deletionTimeout+grace))
+	defer cancel()
+	c.mu.Lock()
+	objects := slices.Clone(c.objects)
+	c.mu.Unlock()
+	slices.Reverse(objects)
+	said := ""
+	err := wait.PollUntilContextCancel(ctx, 250*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		var err error
+		objects = slices.DeleteFunc(objects, func(o object) bool {
+			gone, e := c.delete(ctx, o)
+			if gone {
+				c.drop(o)
+			} else if e != nil {
+				err = e
+			}
+			return gone
+		})
+		if len(objects) > 0 && said != objects[0].String() {
+			said = objects[0].String()
+			progress("waiting until " + said + " is gone")
+		}
+		if apierrors.IsForbidden(err) {
+			return false, err
+		}
+		return len(objects) == 0, nil
+	})
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return fmt.Errorf("deleting %s: %w (`hpabench clean` tries again and says what holds it)", strings.Join(c.left(), ", "), err)
+	}
+	return nil
+}
+
+// delete asks for the end of o unless that has been asked, and reports whether
+// it is gone.
+func (c *Cluster) delete(ctx context.Context, o object) (gone bool, err error) {
+	client, _, err := c.resource(o.gvk, o.namespace)
+	if err != nil {
+		return meta.IsNoMatchError(err), err
+	}
+	current, err := client.Get(ctx, o.name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err) || err == nil && current.GetUID() != o.uid:
+		return true, nil
+	case err != nil || current.GetDeletionTimestamp() != nil:
+		return false, err
+	}
+	foreground := metav1.DeletePropagationForeground
+	return false, client.Delete(ctx, o.name, metav1.DeleteOptions{PropagationPolicy: &foreground, Preconditions: &metav1.Preconditions{UID: &o.uid}})
+}
+
+func (c *created) drop(gone object) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.objects = slices.DeleteFunc(c.objects, func(o object) bool { return o == gone })
+}

@@ -1,0 +1,292 @@
+// Package runner makes one run of a scenario, from start to end: it looks
+// whether the run can work (preflight), creates what the scenario describes,
+// waits until it is ready, sends the load while it watches the cluster, and
+// removes what it created.
+//
+// It never changes or deletes an object that it did not create, and it removes
+// what it created however the run ends.
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/hpabench/hpabench/loadgen"
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
+	"github.com/hpabench/hpabench/watch"
+)
+
+// ErrInterrupted is the cause with which a context is cancelled when the user
+// ends a run early: the load stops, and all else goes on to its end.
+var ErrInterrupted = errors.New("interrupted")
+
+// Options of a run.
+type Options struct {
+	ID           string        // names the run in labels and in its namespace; see NewID
+	Namespace    string        // an existing one to create the objects in; default: one of the run's own
+	Keep         bool          // leave what was created
+	MetricsEvery time.Duration // how often PodMetrics are polled; default 1 s
+	Timeout      time.Duration // for the pods to get ready, and then for the HPA's first metric; default 5 min
+	Version      string        // of hpabench, for the record
+}
+
+// NewID returns a random name for a run: five characters that are hard to
+// mistake for one another.
+func NewID() string {
+	const letters = "bcdfghjkmnpqrstvwxz2456789"
+	id := make([]byte, 5)
+	for i := range id {
+		id[i] = letters[rand.IntN(len(letters))]
+	}
+	return string(id)
+}
+
+// Progress is what the runner tells while it works: one of its fields.
+type Progress struct {
+	Check   *record.Check // a line of the preflight
+	Message string        // a new stage, or what is being waited for
+	Load    *LoadProgress // every second while the load runs
+}
+
+// LoadProgress is the state of the run during the load.
+type LoadProgress struct {
+	Phase     string
+	PhaseLeft time.Duration
+	RunLeft   time.Duration
+	Rate      float64 // answers a second, over the last second
+	Failed    uint64  // requests without an answer so far
+	Metrics   string  // current/target, as kubectl get hpa shows it
+	Replicas  int32   // wanted by the target's scale
+	Ready     int
+}
+
+// Runner makes one run.
+type Runner struct {
+	options  Options
+	progress func(Progress)
+	pre      *preflight
+	created  *created
+}
+
+// New prepares a run of the scenario on the cluster. Progress is called from
+// one goroutine at a time. The error is a BadInput.
+func New(c *Cluster, file *scenarios.File, o Options, progress func(Progress)) (*Runner, error) {
+	if o.MetricsEvery == 0 {
+		o.MetricsEvery = time.Second
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Minute
+	}
+	s := subject{namespace: o.Namespace}
+	if e := file.Spec.Workload.Existing; e != nil {
+		if e.Namespace != "" && o.Namespace != "" && e.Namespace != o.Namespace {
+			return nil, BadInput{file.Fault("spec.workload.existing.namespace", fmt.Sprintf("the scenario says %q, -n says %q", e.Namespace, o.Namespace), "leave one of them out")}
+		}
+		if s.namespace = e.Namespace; s.namespace == "" {
+			s.namespace = o.Namespace
+		}
+		if s.namespace == "" {
+			s.namespace = metav1.NamespaceDefault
+		}
+	} else if o.Namespace == "" {
+		s.own, s.namespace = true, "hpabench-"+file.Metadata.Name+"-"+o.ID
+	}
+	r := &Runner{options: o, progress: progress}
+	r.pre = &preflight{Cluster: c, file: file, options: o, subject: s, report: func(c record.Check) { progress(Progress{Check: &c}) }}
+	r.created = &created{Cluster: c, namespace: s.namespace, own: s.own, labels: map[string]string{
+		ManagedByLabel: ManagedBy, RunLabel: o.ID, ScenarioLabel: file.Metadata.Name}}
+	return r, nil
+}
+
+// Preflight looks whether the run can work. It creates nothing. The error is a
+// BadInput when the scenario or the command line is at fault.
+func (r *Runner) Preflight(ctx context.Context) error { return r.pre.check(ctx) }
+
+// Left lists the objects that the run created and that are not known to be
+// gone. It may be called at any time.
+func (r *Runner) Left() []string { return r.created.left() }
+
+func (r *Runner) say(message string) { r.progress(Progress{Message: message}) }
+
+// Run makes the run, after its Preflight, and records it. When ctx is
+// cancelled the load stops and what was created is removed all the same: the
+// tear-down has a context of its own.
+//
+// The error is the first of: what ended the measurement early (the cause of
+// ctx, ErrInterrupted among them), and what could not be removed.
+func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
+	file := r.pre.file
+	rec.Add(record.Entry{Header: &record.Header{Format: record.Format, Run: r.options.ID, Scenario: file.Metadata.Name, Source: string(file.Source),
+		Version: r.options.Version, Started: rec.Clock.Start(), Phases: file.Phases(), MetricsEvery: r.options.MetricsEvery.Seconds()}})
+	for _, c := range r.pre.checks {
+		rec.Add(record.Entry{Check: &c})
+	}
+	rec.Add(record.Entry{Cluster: r.pre.cluster})
+
+	measuring, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		select {
+		case <-rec.Failed():
+			stop(errors.New("the record could not be written"))
+		case <-measuring.Done():
+		}
+	}()
+	alive, dead := context.WithCancel(context.WithoutCancel(ctx))
+	defer dead()
+	err := r.measure(measuring, alive, rec)
+
+	dead()
+	if !r.options.Keep && len(r.Left()) > 0 {
+		r.say("removing what the run created")
+		err = errors.Join(err, r.created.tearDown(context.WithoutCancel(ctx), r.grace(), r.say))
+	}
+	end := &record.End{Outcome: record.Completed, Left: r.Left()}
+	if err != nil {
+		end.Outcome, end.Error = record.Failed, err.Error()
+		if errors.Is(err, ErrInterrupted) {
+			end.Outcome = record.Interrupted
+		}
+	}
+	rec.Add(record.Entry{End: end})
+	return err
+}
+
+// grace is how long the pods may take to end.
+func (r *Runner) grace() time.Duration {
+	if t := r.pre.template; t != nil && t.Spec.TerminationGracePeriodSeconds != nil {
+		return time.Duration(*t.Spec.TerminationGracePeriodSeconds) * time.Second
+	}
+	return corev1.DefaultTerminationGracePeriodSeconds * time.Second
+}
+
+// measure does all of a run between preflight and tear-down.
+func (r *Runner) measure(ctx, alive context.Context, rec *record.Recorder) error {
+	if err := r.create(ctx, alive); err != nil {
+		return err
+	}
+	p := r.pre
+	subject, service, err := r.findSubject(ctx)
+	if err != nil {
+		return err
+	}
+	watcher, err := watch.Start(ctx, watch.Clients{Kube: p.Kube, Dynamic: p.Dynamic, Metrics: p.Metrics}, subject, rec, r.options.MetricsEvery)
+	if err != nil {
+		return err
+	}
+	defer watcher.Stop()
+
+	target := fmt.Sprintf("%s %s", p.gvk.Kind, p.name)
+	if err := awaitReady(ctx, watcher, target, r.options.Timeout, r.say); err != nil {
+		return err
+	}
+	if err := awaitMetric(ctx, watcher, p.autoscaler, r.options.Timeout, r.say); err != nil {
+		return err
+	}
+	// Its first metric can have made the HPA scale at once.
+	if err := awaitReady(ctx, watcher, target, r.options.Timeout, r.say); err != nil {
+		return err
+	}
+	return r.load(ctx, rec, watcher, service)
+}
+
+func (r *Runner) create(ctx, alive context.Context) error {
+	if !r.pre.creates() {
+		return nil
+	}
+	if r.pre.own {
+		r.say("creating namespace " + r.pre.namespace)
+		if err := r.created.createNamespace(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.created.holdLease(ctx, alive); err != nil {
+		return err
+	}
+	for _, o := range r.pre.file.Objects() {
+		r.say(fmt.Sprintf("creating %s %s", o.GetKind(), o.GetName()))
+		if err := r.created.apply(ctx, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findSubject says what is to be watched, and which Service takes the load.
+func (r *Runner) findSubject(ctx context.Context) (watch.Subject, *corev1.Service, error) {
+	p := r.pre
+	s := watch.Subject{Namespace: p.namespace, Target: p.resource, Name: p.name, Autoscaler: p.autoscaler}
+	if s.Target.Empty() { // a kind that the manifests defined
+		_, mapping, err := p.Cluster.resource(p.gvk, p.namespace)
+		if err != nil {
+			return s, nil, err
+		}
+		s.Target = mapping.Resource
+	}
+	s.ReplicasPath, s.StatusPath = p.replicaPaths(ctx, s.Target)
+	scale, err := p.scale(ctx, s.Target, p.namespace, p.name)
+	if err != nil {
+		return s, nil, fmt.Errorf("reading the scale of %s %s: %w", p.gvk.Kind, p.name, err)
+	}
+	if s.Selector = scale.Status.Selector; s.Selector == "" {
+		return s, nil, fmt.Errorf("the scale of %s %s has no selector: without it neither the HPA nor hpabench can find its pods", p.gvk.Kind, p.name)
+	}
+	podLabels := map[string]string{}
+	if p.template != nil {
+		podLabels = p.template.Labels
+	} else if selector, err := labels.ConvertSelectorToLabelsMap(s.Selector); err == nil {
+		podLabels = selector
+	}
+	var service *corev1.Service
+	s.Services, service, err = p.services(ctx, p.namespace, podLabels, p.file.Spec.Load.Service)
+	return s, service, err
+}
+
+// load sends the load of all phases, telling the progress each second.
+func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.Watcher, service *corev1.Service) error {
+	p, load := r.pre, &r.pre.file.Spec.Load
+	phases := p.file.Phases()
+	subject := &record.Subject{Namespace: p.namespace, APIVersion: p.gvk.GroupVersion().String(), Kind: p.gvk.Kind, Name: p.name, Autoscaler: p.autoscaler}
+	var way loadgen.Way
+	if slices.ContainsFunc(phases, func(p record.Phase) bool { return p.Shape != record.ShapeIdle }) {
+		var err error
+		if way, subject.Why, err = p.way(ctx, load, p.namespace, service, watcher); err != nil {
+			return err
+		}
+		defer way.Close()
+		subject.Way, subject.URL = way.Name(), way.String()
+		r.say(fmt.Sprintf("load goes by %s to %s", subject.Way, subject.URL))
+	}
+	rec.Add(record.Entry{Subject: subject})
+
+	generator := loadgen.New(phases, loadgen.Request{Method: load.RequestMethod(), Path: load.RequestPath(), Headers: load.Headers,
+		Body: []byte(load.Body), Timeout: load.RequestTimeout()}, way, rec)
+	done := make(chan struct{})
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				r.progress(Progress{Load: loadProgress(generator, phases, watcher)})
+			}
+		}
+	}()
+	err := generator.Run(ctx)
+	close(done)
+	<-told
+	return err
+}

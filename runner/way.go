@@ -1,0 +1,189 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/hpabench/hpabench/loadgen"
+	"github.com/hpabench/hpabench/scenarios"
+	"github.com/hpabench/hpabench/watch"
+)
+
+// reachTimeout bounds one attempt to connect when a way is tried.
+const reachTimeout = 3 * time.Second
+
+// services returns the names of the Services whose selector matches the pods,
+// and the one that takes the load: the one that the scenario names, else the
+// only one; nil if there is none.
+func (c *Cluster) services(ctx context.Context, namespace string, podLabels map[string]string, named string) ([]string, *corev1.Service, error) {
+	list, err := c.Kube.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing the Services of namespace %s: %w", namespace, err)
+	}
+	var names []string
+	var load *corev1.Service
+	for _, s := range list.Items {
+		if len(s.Spec.Selector) == 0 || !labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(podLabels)) {
+			continue
+		}
+		names = append(names, s.Name)
+		if named == "" || named == s.Name {
+			load = &s
+		}
+	}
+	if named != "" && load == nil {
+		return nil, nil, BadInput{fmt.Errorf("no Service %s selects the pods of the target; those that do: %v", named, names)}
+	}
+	if named == "" && len(names) > 1 {
+		load = nil // told when a way needs one
+	}
+	return names, load, nil
+}
+
+// way chooses how requests reach the workload, and says why when the scenario
+// leaves it open.
+func (c *Cluster) way(ctx context.Context, load *scenarios.Load, namespace string, service *corev1.Service, w *watch.Watcher) (loadgen.Way, string, error) {
+	via := load.Via
+	if via == "" {
+		via = scenarios.ViaAuto
+	}
+	switch {
+	case via == scenarios.ViaURL:
+		return loadgen.URL(load.URL), "", nil
+	case via == scenarios.ViaAuto && load.URL != "":
+		return loadgen.URL(load.URL), "the scenario has a url", nil
+	}
+	if service == nil {
+		return nil, "", BadInput{errors.New("the load needs to know the Service in front of the target: none selects its pods, or several do; name one in load.service")}
+	}
+	port, err := servicePort(service, load.Port)
+	if err != nil {
+		return nil, "", BadInput{err}
+	}
+	var because error
+	if via != scenarios.ViaPortForward {
+		way, err := c.nodePort(ctx, port)
+		if err == nil {
+			if via == scenarios.ViaAuto {
+				return way, "a NodePort answers", nil
+			}
+			return way, "", nil
+		}
+		if via == scenarios.ViaNodePort {
+			return nil, "", fmt.Errorf("reaching Service %s by a NodePort: %w (via: portForward needs no open port)", service.Name, err)
+		}
+		because = err
+	}
+	target, err := targetPort(port, w.Pods())
+	if err != nil {
+		return nil, "", err
+	}
+	way, err := loadgen.PortForward(c.Config, namespace, target, w.ReadyPods)
+	if err != nil {
+		return nil, "", fmt.Errorf("opening a port-forward: %w", err)
+	}
+	if because != nil {
+		return way, fmt.Sprintf("no NodePort answers: %v", because), nil
+	}
+	return way, "", nil
+}
+
+func servicePort(service *corev1.Service, wanted *intstr.IntOrString) (corev1.ServicePort, error) {
+	ports := service.Spec.Ports
+	if wanted == nil && len(ports) == 1 {
+		return ports[0], nil
+	}
+	for _, p := range ports {
+		if wanted != nil && (p.Port == wanted.IntVal || wanted.StrVal != "" && p.Name == wanted.StrVal) {
+			return p, nil
+		}
+	}
+	if wanted == nil {
+		return corev1.ServicePort{}, fmt.Errorf("Service %s has %d ports: name one in load.port", service.Name, len(ports))
+	}
+	return corev1.ServicePort{}, fmt.Errorf("Service %s has no port %s (load.port)", service.Name, wanted)
+}
+
+// targetPort returns the port of the pods behind a Service's port.
+func targetPort(port corev1.ServicePort, pods []*corev1.Pod) (int32, error) {
+	if port.TargetPort.Type == intstr.Int {
+		if n := port.TargetPort.IntVal; n != 0 {
+			return n, nil
+		}
+		return port.Port, nil
+	}
+	for _, pod := range pods {
+		for _, c := range pod.Spec.Containers {
+			for _, p := range c.Ports {
+				if p.Name == port.TargetPort.StrVal {
+					return p.ContainerPort, nil
+				}
+			}
+		}
+	}
+	return 0, fmt.Errorf("no container of the target has a port named %q, to which the Service points", port.TargetPort.StrVal)
+}
+
+// nodePort tries the addresses at which the nodes may answer and returns the
+// first that accepts a connection.
+func (c *Cluster) nodePort(ctx context.Context, port corev1.ServicePort) (loadgen.Way, error) {
+	if port.NodePort == 0 {
+		return nil, errors.New("the Service has none")
+	}
+	nodes, err := c.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing the nodes: %w", err)
+	}
+	var tried error = errors.New("the nodes have no address")
+	for _, address := range nodeAddresses(nodes.Items) {
+		way := loadgen.NodePort(address, port.NodePort)
+		reachCtx, cancel := context.WithTimeout(ctx, reachTimeout)
+		tried = loadgen.Reachable(reachCtx, way)
+		cancel()
+		if tried == nil {
+			return way, nil
+		}
+	}
+	return nil, tried
+}
+
+// maxTries bounds how many nodes are tried: where three do not answer, a
+// firewall is in between.
+const maxTries = 3
+
+// nodeAddresses returns where to try a NodePort. When a node is this very
+// machine, loopback comes first: what listens there on the NodePort is then the
+// node's own kube-proxy and nothing of the user's.
+func nodeAddresses(nodes []corev1.Node) []string {
+	local := map[string]bool{}
+	if own, err := net.InterfaceAddrs(); err == nil {
+		for _, a := range own {
+			if ip, ok := a.(*net.IPNet); ok {
+				local[ip.IP.String()] = true
+			}
+		}
+	}
+	var loopback, addresses []string
+	for _, kind := range []corev1.NodeAddressType{corev1.NodeExternalIP, corev1.NodeInternalIP} {
+		for _, n := range nodes {
+			for _, a := range n.Status.Addresses {
+				if a.Type != kind {
+					continue
+				}
+				if local[a.Address] {
+					loopback = []string{"127.0.0.1"}
+				}
+				addresses = append(addresses, a.Address)
+			}
+		}
+	}
+	return append(loopback, addresses[:min(len(addresses), maxTries)]...)
+}
