@@ -67,7 +67,8 @@ type Workload struct {
 
 // Deployment is the short form of a workload. Beside the fields named here it
 // takes every field of a container (image, env, resources, probes, lifecycle…),
-// which make the container that is named after the scenario and gets the load.
+// which make the container that gets the load. Unless it has a name of its own,
+// it is named after the scenario.
 type Deployment struct {
 	// Replicas to start with. Default: the autoscaler's minimum.
 	Replicas *int32 `json:"replicas,omitempty" jsonschema:"minimum=1"`

@@ -1,0 +1,341 @@
+package scenarios
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// checker looks for what a schema cannot say. It works on what could be decoded,
+// so that all faults are found at once, and keeps still about places where a
+// fault was found already: what it would say there may only follow from that.
+type checker struct {
+	*File
+	bad    map[*document]map[string]bool // pointers of what the schema found wrong
+	broken bool                          // some manifest could not be read
+	faults Faults
+}
+
+func (c *checker) fault(path, hint, format string, args ...any) {
+	c.faultAt(c.doc, pointerTo(path), hint, format, args...)
+}
+
+func (c *checker) faultAt(d *document, pointer, hint, format string, args ...any) {
+	if !c.doubtful(d, pointer) {
+		c.faults = append(c.faults, Fault{d.file, d.line(pointer), fmt.Sprintf(format, args...), hint})
+	}
+}
+
+// doubtful says whether something in the value, or around it, was found wrong.
+func (c *checker) doubtful(d *document, pointer string) bool {
+	for bad := range c.bad[d] {
+		if strings.HasPrefix(bad+"/", pointer+"/") || strings.HasPrefix(pointer+"/", bad+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *checker) check() {
+	c.checkWorkload()
+	c.checkAutoscaler()
+	c.checkLoad()
+}
+
+func (c *checker) checkWorkload() {
+	w := &c.Spec.Workload
+	forms := 0
+	for _, given := range []bool{w.Deployment != nil, w.Manifests != nil, w.Existing != nil} {
+		if given {
+			forms++
+		}
+	}
+	switch {
+	case forms != 1:
+		c.fault("spec.workload", "", "spec.workload needs exactly one of deployment, manifests and existing, has %d", forms)
+	case w.Target != nil && w.Manifests == nil:
+		c.fault("spec.workload.target", "remove it", "spec.workload.target chooses among manifests, and there are none")
+	}
+	if w.Deployment != nil {
+		c.checkDeployment(w.Deployment)
+	}
+	if e := w.Existing; e != nil {
+		c.checkScalable("spec.workload.existing.kind", e.Kind)
+	}
+	if w.Manifests != nil && !c.broken {
+		c.findTarget()
+	}
+}
+
+const short = "spec.workload.deployment"
+
+func (c *checker) checkDeployment(d *Deployment) {
+	if name := c.Metadata.Name; name != "" && !(name[0] >= 'a' && name[0] <= 'z') {
+		c.fault("metadata.name", "", "metadata.name %q must start with a letter, since the Service is named after it", name)
+	}
+	if d.Image == "" {
+		c.fault(short+".image", "", "missing field \"image\" in %s", short)
+	}
+	labels := map[string]string{}
+	if d.Template != nil {
+		labels = d.Template.Labels
+	}
+	if app, ok := labels["app"]; ok && app != c.Metadata.Name {
+		c.fault("/spec/workload/deployment/template/metadata/labels/app", "remove it", "the label app is %q, but the Service selects app: %s", app, c.Metadata.Name)
+	}
+	pod := c.PodTemplate().Spec
+	at := func(list string, i int) string { return fmt.Sprintf("%s.template.spec.%s[%d].name", short, list, i) }
+	names := map[string]bool{pod.Containers[0].Name: true}
+	once := func(path, name string) {
+		if names[name] {
+			c.fault(path, "", "a second container is named %q", name)
+		}
+		names[name] = true
+	}
+	for i, container := range pod.Containers[1:] {
+		once(at("containers", i), container.Name)
+	}
+	for i, container := range pod.InitContainers {
+		once(at("initContainers", i), container.Name)
+	}
+}
+
+// unscalable says why an HPA cannot scale objects of a kind.
+var unscalable = map[string]string{
+	"DaemonSet": "a DaemonSet has one pod per node and no scale subresource: an HPA cannot scale it",
+	"Job":       "a Job runs to its end and has no scale subresource: an HPA cannot scale it",
+	"CronJob":   "a CronJob starts Jobs and has no scale subresource: an HPA cannot scale it",
+	"Pod":       "a bare Pod has no controller that could make more of it: an HPA cannot scale it",
+}
+
+const useDeployment = "make it a Deployment or a StatefulSet"
+
+func (c *checker) checkScalable(path, kind string) {
+	if why := unscalable[kind]; why != "" {
+		c.fault(path, useDeployment, "%s", why)
+	}
+}
+
+func (c *checker) checkAutoscaler() {
+	a, w := c.Spec.Autoscaler, c.Spec.Workload
+	switch {
+	case a == nil && w.Existing == nil && c.hpaManifest == nil:
+		if w.Manifests == nil {
+			c.fault("spec.autoscaler", "such as autoscaler: {cpuPercent: 50, min: 1, max: 5}", "missing field \"autoscaler\" in spec")
+		} else if c.target.Name != "" {
+			c.fault("spec.autoscaler", "give spec.autoscaler, or a manifest of an HPA", "nothing scales %s %s: there is no spec.autoscaler, and no manifest is an HPA that points to it", c.target.Kind, c.target.Name)
+		}
+		return
+	case a != nil && w.Existing != nil:
+		c.fault("spec.autoscaler", "remove spec.autoscaler", "the HPA of an existing object is never changed")
+		return
+	case a != nil && c.hpaManifest != nil:
+		c.fault("spec.autoscaler", "remove one of them", "%s:%d is an HPA of the same target already", c.hpaManifest.File, c.hpaManifest.Line)
+	}
+	switch {
+	case a == nil:
+		if c.hpaManifest != nil {
+			c.checkHPA(c.Autoscaling(), c.hpaManifest.doc, c.hpaManifest.base+"/spec")
+		}
+	case a.Spec != nil:
+		if a.CPUPercent != nil || a.Min != nil || a.Max != nil {
+			c.fault("spec.autoscaler.spec", "put them into the spec", "spec.autoscaler.spec stands in place of cpuPercent, min and max")
+		}
+		ref := a.Spec.ScaleTargetRef
+		if c.target.Name != "" && (ref.Kind != "" && ref.Kind != c.target.Kind || ref.Name != "" && ref.Name != c.target.Name) {
+			c.fault("spec.autoscaler.spec.scaleTargetRef", "leave it out", "scaleTargetRef names %s %s, but the target is %s %s", ref.Kind, ref.Name, c.target.Kind, c.target.Name)
+		}
+		c.checkHPA(c.Autoscaling(), c.doc, "/spec/autoscaler/spec")
+	case a.Max == nil:
+		c.fault("spec.autoscaler.max", "", "missing field \"max\" in spec.autoscaler")
+	default:
+		c.checkHPA(c.Autoscaling(), c.doc, "/spec/autoscaler")
+	}
+}
+
+// checkHPA looks at the limits and the metrics of the HPA that will be there,
+// which is written at base in d.
+func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *document, base string) {
+	lower, upper := base+"/minReplicas", base+"/maxReplicas"
+	if c.Spec.Autoscaler != nil && c.Spec.Autoscaler.Spec == nil {
+		lower, upper = base+"/min", base+"/max"
+	}
+	least := int32(1)
+	if hpa.MinReplicas != nil {
+		least = *hpa.MinReplicas
+	}
+	switch {
+	case least < 0:
+		c.faultAt(d, lower, "", "%s is %d", pathOf(lower), least)
+	case least == 0 && !fromOutside(hpa.Metrics):
+		c.faultAt(d, lower, "min 1, or a metric of type Object or External", "%s is 0, but without pods there is no metric of theirs that could bring them back", pathOf(lower))
+	}
+	switch {
+	case hpa.MaxReplicas < 1:
+		c.faultAt(d, upper, "", "%s must be at least 1, is %d", pathOf(upper), hpa.MaxReplicas)
+	case least > hpa.MaxReplicas:
+		c.faultAt(d, lower, "", "%s is %d, which is more than the maximum, %d", pathOf(lower), least, hpa.MaxReplicas)
+	default:
+		if w := c.Spec.Workload.Deployment; w != nil && w.Replicas != nil && (*w.Replicas < least || *w.Replicas > hpa.MaxReplicas) {
+			c.fault(short+".replicas", "", "%s.replicas is %d, outside the autoscaler's %d to %d", short, *w.Replicas, least, hpa.MaxReplicas)
+		}
+	}
+	if c.doubtful(d, base) {
+		return
+	}
+	metrics := hpa.Metrics
+	if len(metrics) == 0 {
+		eighty := int32(80) // what the API server fills in
+		metrics = cpuUtilization(&eighty)
+	}
+	for _, m := range metrics {
+		c.checkRequests(m)
+	}
+}
+
+func fromOutside(metrics []autoscalingv2.MetricSpec) bool {
+	for _, m := range metrics {
+		if m.Type == autoscalingv2.ObjectMetricSourceType || m.Type == autoscalingv2.ExternalMetricSourceType {
+			return true
+		}
+	}
+	return false
+}
+
+// checkRequests refuses a target in percent of a request that is not made: the
+// HPA controller then has no metric at all (calculatePodRequests in
+// k8s.io/kubernetes/pkg/controller/podautoscaler).
+func (c *checker) checkRequests(m autoscalingv2.MetricSpec) {
+	var (
+		name   corev1.ResourceName
+		target autoscalingv2.MetricTarget
+		only   string
+	)
+	switch {
+	case m.Resource != nil:
+		name, target = m.Resource.Name, m.Resource.Target
+	case m.ContainerResource != nil:
+		name, target, only = m.ContainerResource.Name, m.ContainerResource.Target, m.ContainerResource.Container
+	}
+	template := c.PodTemplate()
+	if target.Type != autoscalingv2.UtilizationMetricType || template == nil || c.limitRange() {
+		return
+	}
+	pod := template.Spec
+	if only == "" && pod.Resources != nil && requests(*pod.Resources, name) {
+		return
+	}
+	var lacking []string
+	found := false
+	for _, container := range counted(pod) {
+		if only != "" && container.Name != only {
+			continue
+		}
+		found = true
+		if !requests(container.Resources, name) {
+			lacking = append(lacking, container.Name)
+		}
+	}
+	d, pointer := c.doc, pointerTo(short)
+	if c.targetManifest != nil {
+		d, pointer = c.targetManifest.doc, c.targetManifest.base
+	}
+	switch {
+	case !found:
+		c.faultAt(d, pointer, "", "the autoscaler looks at container %q, which is not in the pod", only)
+	case len(lacking) == 1:
+		c.faultAt(d, pointer, fmt.Sprintf("resources: {requests: {%s: …}}", name), "the autoscaler's target is a share of the %s request, and container %s has none", name, lacking[0])
+	case len(lacking) > 1:
+		c.faultAt(d, pointer, fmt.Sprintf("resources: {requests: {%s: …}}", name), "the autoscaler's target is a share of the %s request, and containers %s have none", name, strings.Join(lacking, ", "))
+	}
+}
+
+// counted are the containers whose requests and usage the HPA adds up.
+func counted(pod corev1.PodSpec) []corev1.Container {
+	all := append([]corev1.Container{}, pod.Containers...)
+	for _, init := range pod.InitContainers {
+		if init.RestartPolicy != nil && *init.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			all = append(all, init)
+		}
+	}
+	return all
+}
+
+// requests says whether there is a request; the API server makes one of a limit.
+func requests(r corev1.ResourceRequirements, name corev1.ResourceName) bool {
+	_, requested := r.Requests[name]
+	_, limited := r.Limits[name]
+	return requested || limited
+}
+
+// limitRange says whether a manifest may give containers the requests that they lack.
+func (c *checker) limitRange() bool {
+	for i := range c.Manifests {
+		if c.Manifests[i].Object.GetKind() == "LimitRange" {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *checker) checkLoad() {
+	l := &c.Spec.Load
+	names := map[string]bool{}
+	for i, p := range l.Phases {
+		at := fmt.Sprintf("spec.load.phases[%d]", i)
+		if names[p.Name] {
+			c.fault(at+".name", "", "a second phase is named %q", p.Name)
+		}
+		names[p.Name] = true
+		c.checkPhase(at, p)
+	}
+	if l.Timeout != nil && l.Timeout.Duration <= 0 {
+		c.fault("spec.load.timeout", "", "spec.load.timeout must be more than 0")
+	}
+	switch via := l.ViaOrAuto(); {
+	case via == ViaURL && l.URL == "":
+		c.fault("spec.load.url", "", "spec.load.via is url, but there is no spec.load.url")
+	case l.URL != "" && via != ViaURL && via != ViaAuto:
+		c.fault("spec.load.url", "remove it, or via", "spec.load.url is given, but spec.load.via is %s", via)
+	}
+	if l.URL != "" {
+		u, err := url.Parse(l.URL)
+		switch {
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+			c.fault("spec.load.url", "such as http://127.0.0.1:8080", "spec.load.url %q is no absolute http or https URL", l.URL)
+		case u.RawQuery != "" || u.Fragment != "":
+			c.fault("spec.load.url", "the query belongs to spec.load.path", "spec.load.url %q has a query or a fragment", l.URL)
+		}
+		return
+	}
+	c.checkService()
+}
+
+func (c *checker) checkPhase(at string, p Phase) {
+	if p.Duration.Duration <= 0 {
+		c.fault(at+".duration", "", "%s.duration must be more than 0", at)
+	}
+	shapes := 0
+	for _, given := range []bool{p.Rate != nil, p.Ramp != nil, p.Sine != nil, p.Workers != nil} {
+		if given {
+			shapes++
+		}
+	}
+	if shapes != 1 {
+		c.fault(at, "rate: 0 is no load", "%s needs exactly one of rate, ramp, sine and workers, has %d", at, shapes)
+		return
+	}
+	switch {
+	case p.Ramp != nil && p.Ramp.From == 0 && p.Ramp.To == 0:
+		c.fault(at+".ramp", "rate: 0 is no load", "%s.ramp goes from 0 to 0", at)
+	case p.Sine != nil && p.Sine.Amplitude > p.Sine.Mean:
+		c.fault(at+".sine.amplitude", "", "%s.sine.amplitude is more than the mean, so that the rate would be negative", at)
+	case p.Sine != nil && p.Sine.Period.Duration <= 0:
+		c.fault(at+".sine.period", "", "%s.sine.period must be more than 0", at)
+	case p.KeepAlive != nil && !p.HasLoad():
+		c.fault(at+".keepAlive", "remove it", "%s.keepAlive is given, but the phase has no load", at)
+	}
+}

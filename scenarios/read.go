@@ -1,0 +1,170 @@
+package scenarios
+
+import (
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+)
+
+// File is a scenario that was read and found to be without faults.
+type File struct {
+	Scenario
+	Path      string
+	Source    []byte
+	Embedded  bool       // read from the library in the binary
+	Manifests []Manifest // of workload.manifests, in order
+
+	doc    *document
+	target autoscalingv2.CrossVersionObjectReference
+	// Of the manifests: the target, the HPA that points to it, the Service that
+	// takes the load. Nil where there is none.
+	targetManifest, hpaManifest, service *Manifest
+}
+
+// Read reads and checks the scenario in a file. When there is no such file, a
+// bare name (demo-nginx) and scenarios/NAME.yaml stand for the scenario of that
+// name in the library. Whatever is wrong with the scenario or its manifests
+// comes back as Faults.
+func Read(file string) (*File, error) {
+	source, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		name := strings.TrimPrefix(filepath.ToSlash(file), "scenarios/")
+		bare := strings.TrimSuffix(name, ".yaml")
+		known := slices.Contains(libraryNames(), bare)
+		if known && (file == bare || name != filepath.ToSlash(file) && name != bare) {
+			return readEmbedded(bare, file)
+		}
+		hint := "hpabench scenarios lists those of the library"
+		if near := nearest(bare, libraryNames()); near != "" {
+			hint = fmt.Sprintf("did you mean %s? %s", near, hint)
+		}
+		return nil, fmt.Errorf("reading scenario %s: no such file (%s)", file, hint)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading scenario %s: %w", file, cause(err))
+	}
+	return Parse(file, source, func(name string) (string, []byte, error) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(filepath.Dir(file), name)
+		}
+		source, err := os.ReadFile(name)
+		return name, source, err
+	})
+}
+
+// cause is what is left of a file error without its operation and path.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+//go:embed *.yaml
+var library embed.FS
+
+func readEmbedded(name, asked string) (*File, error) {
+	source, err := library.ReadFile(name + ".yaml")
+	if err != nil {
+		return nil, fmt.Errorf("reading scenario %s of the library: %w", name, err)
+	}
+	f, err := Parse(asked, source, func(manifest string) (string, []byte, error) {
+		source, err := library.ReadFile(manifest)
+		return manifest, source, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	f.Embedded = true
+	return f, nil
+}
+
+func libraryNames() []string {
+	files, _ := fs.Glob(library, "*.yaml")
+	names := make([]string, len(files))
+	for i, f := range files {
+		names[i] = strings.TrimSuffix(path.Base(f), ".yaml")
+	}
+	return names
+}
+
+// Library is every scenario that comes with the binary, by name. They are
+// checked by this package's tests, so that a fault in one is a panic.
+func Library() []*File {
+	var files []*File
+	for _, name := range libraryNames() {
+		f, err := readEmbedded(name, name)
+		if err != nil {
+			panic(err)
+		}
+		files = append(files, f)
+	}
+	return files
+}
+
+// Open reads a manifest that a scenario names; it also gives the name by which
+// faults speak of it.
+type Open func(name string) (shown string, source []byte, err error)
+
+// Parse reads and checks a scenario. The error, if any, is Faults: all that is
+// wrong, whether in the scenario or in a manifest.
+func Parse(file string, source []byte, open Open) (*File, error) {
+	docs, faults := readYAML(file, source)
+	switch {
+	case len(docs) == 0 && faults == nil, len(docs) > 0 && docs[0].value == nil && faults == nil:
+		return nil, Faults{{file, 1, "the file holds no scenario", "hpabench scenarios lists examples"}}
+	case len(docs) == 0:
+		return nil, faults
+	case len(docs) > 1:
+		faults = append(faults, Fault{file, docs[1].line(""), "a second document begins here", "a scenario is one document; Kubernetes objects belong in files of their own, under workload.manifests"})
+	}
+	f := &File{Path: file, Source: source, doc: docs[0]}
+	against, err := forScenarios()
+	if err != nil {
+		return nil, err
+	}
+	wrong, bad := against.validate(f.doc, "", f.doc.value)
+	faults = append(faults, wrong...)
+	value := f.doc.value
+	if len(bad) > 0 {
+		value = prune(value, "", bad)
+	}
+	if err := decode(value, &f.Scenario); err != nil {
+		if len(bad) > 0 {
+			return nil, faults.sorted(file)
+		}
+		return nil, append(faults, Fault{file, 1, err.Error(), ""}).sorted(file)
+	}
+	c := checker{File: f, bad: map[*document]map[string]bool{f.doc: bad}}
+	c.readManifests(open)
+	c.check()
+	if faults = append(faults, c.faults...); len(faults) > 0 {
+		return nil, faults.sorted(file)
+	}
+	return f, nil
+}
+
+func decode(value, into any) error {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, into)
+}
+
+// Fault makes a fault that points to a line of the scenario file. The path is
+// like spec.expect[0], or a JSON pointer; what is not in the file stands for
+// what is around it.
+func (f *File) Fault(path, message, hint string) Fault {
+	return Fault{f.Path, f.doc.line(pointerTo(path)), message, hint}
+}

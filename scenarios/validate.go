@@ -1,0 +1,239 @@
+package scenarios
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/big"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	validator "github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+)
+
+// schema is a compiled JSON Schema and its source, which tells more about a
+// fault than the validator does.
+type schema struct {
+	compiled *validator.Schema
+	source   any
+}
+
+func compile(source []byte, err error) (*schema, error) {
+	if err != nil {
+		return nil, err
+	}
+	doc, err := validator.UnmarshalJSON(bytes.NewReader(source))
+	if err != nil {
+		return nil, err
+	}
+	c := validator.NewCompiler()
+	c.AssertFormat()
+	for name, check := range formats {
+		c.RegisterFormat(&validator.Format{Name: name, Validate: check})
+	}
+	id := doc.(map[string]any)["$id"].(string)
+	if err := c.AddResource(id, doc); err != nil {
+		return nil, err
+	}
+	compiled, err := c.Compile(id)
+	return &schema{compiled, doc}, err
+}
+
+var forScenarios = sync.OnceValues(func() (*schema, error) { return compile(JSONSchema()) })
+
+var manifestSchemas sync.Map // of *schema by reflect.Type
+
+func forManifests(t reflect.Type) (*schema, error) {
+	if s, ok := manifestSchemas.Load(t); ok {
+		return s.(*schema), nil
+	}
+	s, err := compile(manifestSchema(t))
+	if err == nil {
+		manifestSchemas.Store(t, s)
+	}
+	return s, err
+}
+
+// validate checks the value that stands at base in d. It returns the faults and
+// the pointers (within d) of what is wrong or missing.
+func (s *schema) validate(d *document, base string, value any) (faults Faults, bad map[string]bool) {
+	bad = map[string]bool{}
+	err, _ := s.compiled.Validate(value).(*validator.ValidationError)
+	if err == nil {
+		return nil, bad
+	}
+	var walk func(*validator.ValidationError)
+	walk = func(e *validator.ValidationError) {
+		for _, cause := range e.Causes {
+			walk(cause)
+		}
+		if len(e.Causes) > 0 {
+			return
+		}
+		at := base
+		for _, token := range e.InstanceLocation {
+			at += "/" + escape(token)
+		}
+		for _, p := range s.explain(e, at) {
+			bad[p.pointer] = true
+			faults = append(faults, Fault{d.file, d.line(p.pointer), p.message, p.hint})
+		}
+	}
+	walk(err)
+	return faults, bad
+}
+
+type problem struct{ pointer, message, hint string }
+
+// explain turns one of the validator's errors, which is about the value at
+// pointer, into plain words.
+func (s *schema) explain(e *validator.ValidationError, pointer string) []problem {
+	path := pathOf(pointer)
+	in := ""
+	if path != "" {
+		in = " in " + path
+	} else {
+		path = "the document"
+	}
+	one := func(hint, format string, args ...any) []problem {
+		return []problem{{pointer, path + " " + fmt.Sprintf(format, args...), hint}}
+	}
+	here := s.at(e.SchemaURL)
+	switch k := e.ErrorKind.(type) {
+	case *kind.AdditionalProperties:
+		var all []problem
+		properties, _ := here["properties"].(map[string]any)
+		known := slices.Collect(maps.Keys(properties))
+		slices.Sort(k.Properties)
+		for _, p := range k.Properties {
+			all = append(all, problem{pointer + "/" + escape(p), fmt.Sprintf("unknown field %q%s", p, in), didYouMean(p, known)})
+		}
+		return all
+	case *kind.Required:
+		var all []problem
+		for _, p := range k.Missing {
+			all = append(all, problem{pointer + "/" + escape(p), fmt.Sprintf("missing field %q%s", p, in), ""})
+		}
+		return all
+	case *kind.Type:
+		if k.Got == "null" {
+			// The API server takes a null for an absent field.
+			if strings.Contains(e.SchemaURL, "/$defs/k8s.io.") {
+				return nil
+			}
+			return one("give it one or remove it", "has no value")
+		}
+		format, _ := here["format"].(string)
+		want := wants[format]
+		if want == "" {
+			words := make([]string, len(k.Want))
+			for i, w := range k.Want {
+				words[i] = typeWords[w]
+			}
+			want = strings.Join(words, " or ")
+		}
+		hint := ""
+		if k.Got == "string" && (k.Want[0] == "integer" || k.Want[0] == "number" || k.Want[0] == "boolean") {
+			hint = "without quotes?"
+		}
+		return one(hint, "wants %s, has %s", want, typeWords[k.Got])
+	case *kind.Format:
+		return one("", "wants %v, has %s", k.Err, show(k.Got))
+	case *kind.Enum:
+		words := make([]string, len(k.Want))
+		for i, w := range k.Want {
+			words[i] = fmt.Sprint(w)
+		}
+		if len(words) == 1 {
+			return one("", "wants %s, has %s", words[0], show(k.Got))
+		}
+		return one(didYouMean(fmt.Sprint(k.Got), slices.Clone(words)), "wants one of %s, has %s", strings.Join(words, ", "), show(k.Got))
+	case *kind.Pattern:
+		if words := patternWords[k.Want]; words != "" {
+			return one("", "wants %s, has %q", words, k.Got)
+		}
+		return one("", "wants a string that matches %s, has %q", k.Want, k.Got)
+	case *kind.MaxLength:
+		return one("", "has %d characters, at most %d are allowed", k.Got, k.Want)
+	case *kind.MinItems:
+		return one("", "wants at least %d, has %d", k.Want, k.Got)
+	case *kind.Minimum:
+		return one("", "must be at least %s, is %s", number(k.Want), number(k.Got))
+	case *kind.Maximum:
+		return one("", "must be at most %s, is %s", number(k.Want), number(k.Got))
+	case *kind.ExclusiveMinimum:
+		return one("", "must be more than %s, is %s", number(k.Want), number(k.Got))
+	}
+	return one("hpabench schema prints the schema", "does not fit the schema at %s", e.SchemaURL)
+}
+
+var typeWords = map[string]string{
+	"object": "a mapping", "array": "a list", "string": "a string", "boolean": "true or false",
+	"integer": "an integer", "number": "a number", "null": "nothing",
+}
+
+var patternWords = map[string]string{
+	"^/":                              "a path that starts with /",
+	"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "lower-case letters, digits and - within",
+	"^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$": "letters, digits and - or _ within",
+}
+
+func show(v any) string {
+	switch v := v.(type) {
+	case string:
+		return fmt.Sprintf("%q", v)
+	case json.Number, bool:
+		return fmt.Sprint(v)
+	case nil:
+		return "no value"
+	case map[string]any:
+		return "a mapping"
+	default:
+		return "a list"
+	}
+}
+
+func number(r *big.Rat) string { f, _ := r.Float64(); return fmt.Sprint(f) }
+
+// at finds the part of the source that a schema URL points to, or nil.
+func (s *schema) at(location string) map[string]any {
+	_, fragment, _ := strings.Cut(location, "#")
+	fragment, _ = url.PathUnescape(fragment)
+	here := s.source
+	for _, token := range strings.Split(fragment, "/")[1:] {
+		m, _ := here.(map[string]any)
+		here = m[unescaper.Replace(token)]
+	}
+	m, _ := here.(map[string]any)
+	return m
+}
+
+// prune gives a copy of the value that stands at base without what is at the
+// bad pointers, so that the rest of it can be decoded.
+func prune(value any, base string, bad map[string]bool) any {
+	if bad[base] {
+		return nil
+	}
+	switch v := value.(type) {
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for key, value := range v {
+			if at := base + "/" + escape(key); !bad[at] {
+				m[key] = prune(value, at, bad)
+			}
+		}
+		return m
+	case []any:
+		list := make([]any, len(v))
+		for i, item := range v {
+			list[i] = prune(item, fmt.Sprintf("%s/%d", base, i), bad)
+		}
+		return list
+	}
+	return value
+}

@@ -1,0 +1,257 @@
+package scenarios
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Limits on what one file may hold once its aliases are written out, so that a
+// file that refers to itself, or doubles itself again and again, is a fault
+// rather than the end of the process.
+const (
+	maxDepth  = 100
+	maxValues = 100_000
+)
+
+// document is one YAML document as the JSON value that it stands for, with the
+// line on which each value is written, by JSON pointer.
+type document struct {
+	file  string
+	value any // map[string]any, []any, string, bool, json.Number or nil
+	lines map[string]int
+}
+
+// line gives the line of the value, or of the nearest value around it.
+func (d *document) line(pointer string) int {
+	for {
+		if line, ok := d.lines[pointer]; ok {
+			return line
+		}
+		i := strings.LastIndexByte(pointer, '/')
+		if i < 0 {
+			return 1
+		}
+		pointer = pointer[:i]
+	}
+}
+
+var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+
+// readYAML reads the documents of a file. What it cannot make a JSON value of
+// (a key twice, a key that is no string, an alias to itself…) are faults.
+func readYAML(file string, source []byte) ([]*document, Faults) {
+	var (
+		docs   []*document
+		faults Faults
+		values int
+	)
+	decoder := yaml.NewDecoder(bytes.NewReader(source))
+	for {
+		var node yaml.Node
+		err := decoder.Decode(&node)
+		if errors.Is(err, io.EOF) {
+			return docs, faults
+		}
+		if err != nil {
+			fault := Fault{File: file, Line: 1, Message: err.Error()}
+			if m := yamlError.FindStringSubmatch(err.Error()); m != nil {
+				fault.Message = "this is not YAML: " + m[2]
+				if n, err := strconv.Atoi(m[1]); err == nil {
+					fault.Line = n
+				}
+			}
+			return docs, append(faults, fault)
+		}
+		b := builder{doc: &document{file: file, lines: map[string]int{}}, values: values}
+		if len(node.Content) > 0 {
+			b.doc.value = b.value(node.Content[0], "", node.Content[0].Line, 0)
+		}
+		docs, faults, values = append(docs, b.doc), append(faults, b.faults...), b.values
+	}
+}
+
+type builder struct {
+	doc    *document
+	faults Faults
+	values int
+}
+
+func (b *builder) fault(line int, hint, format string, args ...any) {
+	b.faults = append(b.faults, Fault{b.doc.file, max(line, 1), fmt.Sprintf(format, args...), hint})
+}
+
+// value resolves n, which stands at pointer; line is that of its key or item.
+func (b *builder) value(n *yaml.Node, pointer string, line, depth int) any {
+	if !b.within(line, depth) {
+		return nil
+	}
+	b.doc.lines[pointer] = max(line, 1)
+	switch n.Kind {
+	case yaml.AliasNode:
+		return b.value(n.Alias, pointer, line, depth+1)
+	case yaml.MappingNode:
+		if n.ShortTag() != "!!map" {
+			b.fault(n.Line, "", "the tag %s is not known", n.Tag)
+		}
+		m := map[string]any{}
+		b.fill(m, n, pointer, depth)
+		return m
+	case yaml.SequenceNode:
+		if n.ShortTag() != "!!seq" {
+			b.fault(n.Line, "", "the tag %s is not known", n.Tag)
+		}
+		list := make([]any, len(n.Content))
+		for i, item := range n.Content {
+			list[i] = b.value(item, pointer+"/"+strconv.Itoa(i), item.Line, depth+1)
+		}
+		return list
+	default:
+		return b.scalar(n)
+	}
+}
+
+func (b *builder) within(line, depth int) bool {
+	b.values++
+	switch {
+	case b.values == maxValues+1:
+		b.fault(line, "aliases inside aliases multiply", "there are more than %d values from here", maxValues)
+	case depth == maxDepth+1:
+		b.fault(line, "does an alias stand inside its own anchor?", "values are nested more than %d deep", maxDepth)
+	}
+	return b.values <= maxValues && depth <= maxDepth
+}
+
+// fill adds the fields of the mapping n to m, then those that it merges in
+// with <<, which give way to fields that are there already.
+func (b *builder) fill(m map[string]any, n *yaml.Node, pointer string, depth int) {
+	first := map[string]int{}
+	var merged []*yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.Kind == yaml.ScalarNode && key.ShortTag() == "!!merge" {
+			merged = append(merged, value)
+			continue
+		}
+		line := key.Line
+		if key.Kind == yaml.AliasNode {
+			key = key.Alias
+		}
+		if key.Kind != yaml.ScalarNode || key.ShortTag() != "!!str" {
+			hint := ""
+			if key.Kind == yaml.ScalarNode {
+				hint = fmt.Sprintf("write it as %q", key.Value)
+			}
+			b.fault(line, hint, "a key must be a string")
+			continue
+		}
+		name := key.Value
+		if at, twice := first[name]; twice {
+			b.fault(line, "", "the field %q is here twice, first on line %d", name, at)
+			continue
+		}
+		first[name] = line
+		if _, nearer := m[name]; !nearer {
+			m[name] = b.value(value, pointer+"/"+escape(name), line, depth+1)
+		}
+	}
+	for _, n := range merged {
+		b.merge(m, n, pointer, depth+1)
+	}
+}
+
+func (b *builder) merge(m map[string]any, n *yaml.Node, pointer string, depth int) {
+	line := n.Line
+	if !b.within(line, depth) {
+		return
+	}
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		b.fill(m, n, pointer, depth+1)
+	case yaml.SequenceNode:
+		for _, item := range n.Content {
+			b.merge(m, item, pointer, depth+1)
+		}
+	default:
+		b.fault(line, "", "<< merges mappings only")
+	}
+}
+
+func (b *builder) scalar(n *yaml.Node) any {
+	switch n.ShortTag() {
+	case "!!str", "!!timestamp":
+		return n.Value
+	case "!!null", "!!bool", "!!int", "!!float", "!!binary":
+	default:
+		b.fault(n.Line, "", "the tag %s is not known", n.Tag)
+		return nil
+	}
+	var v any
+	if err := n.Decode(&v); err != nil {
+		b.fault(n.Line, "", "%q is not a value of %s", n.Value, n.ShortTag())
+		return nil
+	}
+	switch v := v.(type) {
+	case int, int64, uint64:
+		return json.Number(fmt.Sprint(v))
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			b.fault(n.Line, "", "%s is not a number that can be used", n.Value)
+			return nil
+		}
+		return json.Number(strconv.FormatFloat(v, 'f', -1, 64))
+	case time.Time:
+		return n.Value
+	default:
+		return v
+	}
+}
+
+var (
+	escaper   = strings.NewReplacer("~", "~0", "/", "~1")
+	unescaper = strings.NewReplacer("~1", "/", "~0", "~")
+)
+
+func escape(token string) string { return escaper.Replace(token) }
+
+// pointerTo makes a JSON pointer of a path such as spec.load.phases[0]. JSON
+// pointers stay as they are.
+func pointerTo(path string) string {
+	if path == "" || path[0] == '/' {
+		return path
+	}
+	return "/" + strings.NewReplacer(".", "/", "[", "/", "]", "").Replace(path)
+}
+
+// pathOf is the inverse of pointerTo, for people to read.
+func pathOf(pointer string) string {
+	var s strings.Builder
+	for i, token := range strings.Split(pointer, "/") {
+		token = unescaper.Replace(token)
+		switch _, err := strconv.Atoi(token); {
+		case i == 0:
+		case err == nil:
+			s.WriteString("[" + token + "]")
+		case strings.ContainsAny(token, "./ []"):
+			s.WriteString("[" + strconv.Quote(token) + "]")
+		default:
+			if s.Len() > 0 {
+				s.WriteByte('.')
+			}
+			s.WriteString(token)
+		}
+	}
+	return s.String()
+}
