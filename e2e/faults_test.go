@@ -1,0 +1,338 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// short is a scenario that is over in a minute and a half.
+const short = `
+apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: short}
+spec:
+  workload:
+    deployment: {image: %q, imagePullPolicy: IfNotPresent, replicas: 2, port: 80, resources: {requests: {cpu: 50m, memory: %s}}}
+  autoscaler: {cpuPercent: 20, min: 2, max: 5}
+  load:
+    phases:
+    - {name: idle, duration: 5s, rate: 0}
+    - {name: surge, duration: 60s, rate: 100}
+    - {name: calm, duration: 5s, rate: 0}
+`
+
+func shortScenario(t *testing.T) string {
+	return scenario(t, fmt.Sprintf(short, "nginx:1.15.2", "16Mi"))
+}
+
+// wantRefused wants a run to end with the code, one message that has all the
+// words, and nothing left behind.
+func wantRefused(t *testing.T, run *invocation, code int, words ...string) {
+	t.Helper()
+	run.wait(code, 3*time.Minute)
+	for _, word := range words {
+		if !strings.Contains(run.stderr(), word) {
+			t.Errorf("the message lacks %q", word)
+		}
+	}
+	for _, line := range []string{"panic", "goroutine ", "Usage:"} {
+		if strings.Contains(run.stderr(), line) {
+			t.Errorf("the message has %q", line)
+		}
+	}
+	wantNothingLeft(t)
+}
+
+func TestUnreachable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	config := strings.ReplaceAll(string(must(os.ReadFile(kubeconfig))), "127.0.0.1:6443", "127.0.0.1:1")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantRefused(t, hpabench(t, "run", "--kubeconfig", file, shortScenario(t)), 3, "fault", "API server", "does not answer", "connection refused", "--context")
+}
+
+func TestNoRights(t *testing.T) {
+	kubectl(t, "create", "namespace", "no-rights")
+	t.Cleanup(func() { kubectl(t, "delete", "namespace", "no-rights") })
+	kubectl(t, "create", "serviceaccount", "nobody", "-n", "no-rights")
+	token := strings.TrimSpace(kubectl(t, "create", "token", "nobody", "-n", "no-rights"))
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(file, must(os.ReadFile(kubeconfig)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"set-credentials", "nobody", "--token", token}, {"set-context", "--current", "--user", "nobody"}} {
+		if out, err := exec.Command("kubectl", append([]string{"--kubeconfig", file, "config"}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	wantRefused(t, hpabench(t, "run", "--kubeconfig", file, shortScenario(t)), 3, "rights", "no right to", "create namespaces", "create deployments.apps", "list pods.metrics.k8s.io")
+}
+
+func TestNoMetricsAPI(t *testing.T) {
+	service := kubectl(t, "get", "apiservice", "v1beta1.metrics.k8s.io", "-o", "json")
+	kubectl(t, "delete", "apiservice", "v1beta1.metrics.k8s.io")
+	t.Cleanup(func() {
+		cmd := exec.Command("kubectl", "--kubeconfig", kubeconfig, "create", "-f", "-")
+		cmd.Stdin = strings.NewReader(service)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		kubectl(t, "wait", "--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io", "--timeout=60s")
+	})
+	wantRefused(t, startRun(t, shortScenario(t)), 3, "metrics.k8s.io is not served", "install metrics-server")
+}
+
+func TestUnschedulable(t *testing.T) {
+	wantRefused(t, startRun(t, scenario(t, fmt.Sprintf(short, "nginx:1.15.2", "1Ti"))), 3,
+		"the nodes have room for 0", "cannot be scheduled", "Insufficient memory", "lower the requests")
+}
+
+func TestImageThatCannotBePulled(t *testing.T) {
+	wantRefused(t, startRun(t, scenario(t, fmt.Sprintf(short, "nginx:no-such-tag", "16Mi"))), 3,
+		"cannot get image", "nginx:no-such-tag", "is the name right")
+}
+
+func TestTargetThatDoesNotExist(t *testing.T) {
+	file := scenario(t, `apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: existing}
+spec:
+  workload:
+    existing: {kind: Deployment, name: nowhere}
+  load: {phases: [{name: idle, duration: 5s, rate: 0}]}
+`)
+	wantRefused(t, startRun(t, file), 2, "scenario.yaml:6", "Deployment nowhere does not exist in namespace default")
+}
+
+// TestExisting runs against a workload that is there already, and wants it to be
+// the same afterwards.
+func TestExisting(t *testing.T) {
+	kubectl(t, "create", "namespace", "existing")
+	t.Cleanup(func() { kubectl(t, "delete", "namespace", "existing") })
+	for _, args := range [][]string{
+		{"create", "deployment", "web", "--image=nginx:1.15.2", "--port=80"},
+		{"set", "resources", "deployment", "web", "--requests=cpu=50m"},
+		{"expose", "deployment", "web"},
+		{"autoscale", "deployment", "web", "--cpu-percent=50", "--min=1", "--max=2"},
+		{"rollout", "status", "deployment", "web"},
+	} {
+		kubectl(t, append(args, "-n", "existing")...)
+	}
+	spec := func() string {
+		return kubectl(t, "get", "deploy,hpa,svc", "-n", "existing", "-o", "jsonpath={range .items[*]}{.kind}{.metadata.uid}{.metadata.generation}{.metadata.labels}{end}")
+	}
+	before := spec()
+	file := scenario(t, `apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: existing}
+spec:
+  workload:
+    existing: {kind: Deployment, name: web, namespace: existing}
+  load:
+    phases:
+    - {name: warm, duration: 10s, rate: 20}
+`)
+	run := startRun(t, file)
+	run.wait(0, 3*time.Minute)
+	r := run.result()
+	if r.Subject.Way != "portForward" {
+		t.Errorf("a Service without NodePort was reached by %s", r.Subject.Way)
+	}
+	if l := r.Load.Total; l.Answered != 200 || l.Codes["200"] != 200 || served(t, run) != 200 {
+		t.Errorf("want 200 requests answered with 200, got %d, %v", l.Answered, l.Codes)
+	}
+	if after := spec(); after != before {
+		t.Errorf("the existing objects changed:\n%s\n%s", before, after)
+	}
+	wantNothingLeft(t)
+}
+
+// TestNamespace runs in a namespace that exists, which must be as before.
+func TestNamespace(t *testing.T) {
+	kubectl(t, "create", "namespace", "shared")
+	t.Cleanup(func() { kubectl(t, "delete", "namespace", "shared") })
+	kubectl(t, "create", "configmap", "precious", "-n", "shared")
+	file := shortScenario(t)
+	run := startRun(t, file, "-n", "shared")
+	run.waitFor(`^surge `, 2*time.Minute)
+	// A second run would need the same names: it must not touch the first one's.
+	wantSecond := startRun(t, file, "-n", "shared")
+	wantSecond.wait(2, time.Minute)
+	if !strings.Contains(wantSecond.stderr(), "Deployment short exists already in namespace shared") {
+		t.Errorf("the second run said: %s", wantSecond.stderr())
+	}
+	run.cmd.Process.Signal(os.Interrupt)
+	run.wait(3, time.Minute)
+	wantNothingLeft(t)
+	kubectl(t, "get", "configmap", "precious", "-n", "shared")
+}
+
+// TestInterrupt ends a run by Ctrl-C in the middle of the surge.
+func TestInterrupt(t *testing.T) {
+	run := startRun(t, "../scenarios/demo-nginx.yaml")
+	run.waitFor(`^surge `, 3*time.Minute)
+	time.Sleep(10 * time.Second)
+	run.cmd.Process.Signal(os.Interrupt)
+	run.wait(3, time.Minute)
+	wantNothingLeft(t)
+
+	r := run.result()
+	surge := r.Load.Phases[1]
+	if r.Outcome != record.Interrupted || surge.Answered == 0 || surge.Sent != surge.Answered+surge.Failed+surge.Aborted {
+		t.Errorf("outcome %q, surge %+v", r.Outcome, surge)
+	}
+	for _, file := range []string{"report.md", "summary.csv", "timeline.csv", "pods.csv", "events.csv"} {
+		if body, err := os.ReadFile(filepath.Join(run.dir, file)); err != nil || len(body) == 0 {
+			t.Errorf("%s: %v, %d bytes", file, err, len(body))
+		}
+	}
+	if !strings.Contains(run.stdout.String(), "interrupted") {
+		t.Error("the report does not say that the run was interrupted")
+	}
+}
+
+// TestKilled leaves the run's namespace behind, which clean must remove, and
+// only when the run is dead.
+func TestKilled(t *testing.T) {
+	run := startRun(t, shortScenario(t))
+	run.waitFor(`^surge `, 2*time.Minute)
+	time.Sleep(5 * time.Second)
+	run.cmd.Process.Kill()
+	<-run.exited
+
+	again := hpabench(t, "report", run.dir)
+	again.wait(0, time.Minute)
+	if !strings.Contains(again.stdout.String(), "surge") {
+		t.Error("the record of a killed run gives no report")
+	}
+
+	clean := func(code int, args ...string) string {
+		c := hpabench(t, append([]string{"clean", "--kubeconfig", kubeconfig}, args...)...)
+		c.wait(code, 3*time.Minute)
+		return c.stdout.String()
+	}
+	if out := clean(0); !strings.Contains(out, "still alive") {
+		t.Errorf("clean just after the kill: %s", out)
+	}
+	if out := clean(0, "--all", "--dry-run"); !strings.Contains(out, "would be removed") {
+		t.Errorf("dry run: %s", out)
+	}
+	if out := clean(0, "--all"); !strings.Contains(out, "removed") {
+		t.Errorf("clean --all: %s", out)
+	}
+	wantNothingLeft(t)
+}
+
+// TestStuckNamespace has a namespace of a run held by a finalizer.
+func TestStuckNamespace(t *testing.T) {
+	apply(t, `
+apiVersion: v1
+kind: Namespace
+metadata: {name: hpabench-stuck, labels: {app.kubernetes.io/managed-by: hpabench, hpabench.dev/run: stuck}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: holder, namespace: hpabench-stuck, finalizers: [example.com/hold]}
+`)
+	c := hpabench(t, "clean", "--kubeconfig", kubeconfig, "--timeout", "8s")
+	c.wait(3, time.Minute)
+	for _, words := range []string{"configmaps", "example.com/hold", "--finalize"} {
+		if !strings.Contains(c.stdout.String(), words) {
+			t.Errorf("clean does not say %q:\n%s", words, c.stdout.String())
+		}
+	}
+	c = hpabench(t, "clean", "--kubeconfig", kubeconfig, "--timeout", "5s", "--finalize")
+	c.wait(0, time.Minute)
+	wantNothingLeft(t)
+	// What was given up with the namespace is the test's to remove.
+	kubectl(t, "create", "namespace", "hpabench-stuck")
+	kubectl(t, "patch", "configmap", "holder", "-n", "hpabench-stuck", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+	kubectl(t, "delete", "namespace", "hpabench-stuck")
+}
+
+// TestAPIServerRestart kills the API server during the surge.
+func TestAPIServerRestart(t *testing.T) {
+	pidFile := filepath.Join(filepath.Dir(kubeconfig), "log", "kube-apiserver.pid")
+	if _, err := os.Stat(pidFile); err != nil {
+		t.Skip("this cluster's API server is not a process of this machine")
+	}
+	run := startRun(t, shortScenario(t))
+	run.waitFor(`^surge `, 2*time.Minute)
+	restart(t, pidFile)
+	run.wait(0, 3*time.Minute)
+	wantNothingLeft(t)
+
+	gaps := map[string]bool{}
+	for _, e := range run.record().Entries {
+		if e.Gap != nil {
+			gaps[e.Gap.Source] = true
+		}
+	}
+	for _, source := range []string{"pods", "horizontalpodautoscalers", "deployments", "podmetrics"} {
+		if !gaps[source] {
+			t.Errorf("no gap of %s in the record; there are %v", source, gaps)
+		}
+	}
+	if l := run.result().Load.Total; l.Offered != 6000 || l.Offered != l.Answered+l.Failed+l.Unsent {
+		t.Errorf("the load is not accounted for: %+v", l)
+	}
+}
+
+// restart kills the process of the pid file and starts it again, as it was.
+func restart(t *testing.T, pidFile string) {
+	t.Helper()
+	pid := must(strconv.Atoi(strings.TrimSpace(string(must(os.ReadFile(pidFile))))))
+	proc := "/proc/" + strconv.Itoa(pid)
+	args := strings.Split(strings.TrimRight(string(must(os.ReadFile(proc+"/cmdline"))), "\x00"), "\x00")
+	cmd := exec.Command(must(os.Readlink(proc+"/exe")), args[1:]...)
+	cmd.Dir = must(os.Readlink(proc + "/cwd"))
+	cmd.Env = strings.Split(string(bytes.TrimRight(must(os.ReadFile(proc+"/environ")), "\x00")), "\x00")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives the test
+	log, err := os.OpenFile(strings.TrimSuffix(pidFile, ".pid")+".log", os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for syscall.Kill(pid, 0) == nil {
+		time.Sleep(50 * time.Millisecond)
+	}
+	time.Sleep(3 * time.Second)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(pidFile, []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	go cmd.Wait()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(500 * time.Millisecond) {
+		if _, err := tryKubectl("get", "--raw", "/readyz"); err == nil {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatalf("the API server does not come back: %v", err)
+		}
+	}
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
