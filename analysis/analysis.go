@@ -1,0 +1,65 @@
+// Package analysis turns the record of a run into figures: how long a scale-up
+// took and which stage of it was slow, how long a scale-down took and how much
+// of that was the stabilization window, and what load was answered meanwhile.
+//
+// Analyze is a pure function; it reads no clock and no network, so the figures
+// of an old run can be worked out again. It goes three ways through a record:
+//
+//  1. observe sorts the entries by their instants and follows the state of the
+//     pods, the EndpointSlices, the target and the HPA through them.
+//  2. Transitions are cut out of it: one for each change of demand, from its
+//     onset to the onset of the next. Each gets its latencies and stages.
+//  3. Reach, load by phase, the timeline and the pods are summed up.
+//
+// Every instant is one on the runner's clock, at which a change arrived by
+// watch. A figure that could not be measured is absent and says why in words;
+// it is never zero. What casts doubt on a run is a warning in the Result; an
+// error means that there is no result.
+package analysis
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// longest is the longest run that Analyze takes. It keeps a damaged record from
+// asking for a timeline of a million years.
+const longest = 30 * 24 * time.Hour
+
+// Analyze works out the figures of run. It fails if the record has no header,
+// holds a histogram that cannot be read, or spans more than 30 days.
+func Analyze(run record.Run) (*Result, error) {
+	h := run.Header()
+	if h == nil {
+		return nil, errors.New("analysing a record: it does not start with a header")
+	}
+	o := observe(run)
+	if length := o.end.Sub(o.start); length > longest {
+		return nil, fmt.Errorf("analysing run %s: its phases span %s, which cannot be", h.Run, length)
+	}
+	r := &Result{
+		Version: Version, Run: h.Run, Scenario: h.Scenario, Hpabench: h.Version, Started: h.Started,
+		Truncated: run.Truncated, Cluster: o.cluster, Subject: o.subject,
+		StartSeconds: o.start.Seconds(), EndSeconds: o.end.Seconds(),
+		Checks: o.checks, Notes: o.notes, Gaps: o.gaps, Events: o.resultEvents(), Pods: o.resultPods(),
+	}
+	if o.finish != nil {
+		r.Outcome, r.Error, r.Left = o.finish.Outcome, o.finish.Error, o.finish.Left
+	}
+	if hpa := o.autoscaler(o.end); hpa != nil {
+		r.Autoscaler = policyOf(hpa.Spec).result()
+	}
+	load, seconds, err := o.sumLoad()
+	if err != nil {
+		return nil, fmt.Errorf("analysing run %s: %w", h.Run, err)
+	}
+	r.Load = load
+	r.Transitions = o.transitions(load)
+	r.Reach = o.reach()
+	r.Timeline = o.timeline(seconds)
+	r.Warnings = o.warnings(r)
+	return r, nil
+}

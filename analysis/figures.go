@@ -1,0 +1,181 @@
+package analysis
+
+import "fmt"
+
+// Figure is one number of a Result under a name that stays. Value is nil if it
+// is Missing for that reason. Precision has the unit of Value; zero says that
+// the value is exact, as counts are.
+type Figure struct {
+	Name      string
+	Value     *float64
+	Unit      string // "s", "replicas", "requests", "1/s", "1", "bytes"
+	Precision float64
+	Missing   string
+}
+
+// Figure returns the figure of that name.
+func (r *Result) Figure(name string) (Figure, bool) {
+	for _, f := range r.Figures() {
+		if f.Name == name {
+			return f, true
+		}
+	}
+	return Figure{}, false
+}
+
+// FirstUp returns the run's first transition up, which the names scaleUp.* stand
+// for; nil if there is none.
+func (r *Result) FirstUp() *Transition {
+	for i := range r.Transitions {
+		if r.Transitions[i].ScaleUp != nil {
+			return &r.Transitions[i]
+		}
+	}
+	return nil
+}
+
+// LastDown returns the run's last transition down, which the names scaleDown.*
+// stand for; nil if there is none.
+func (r *Result) LastDown() *Transition {
+	for i := len(r.Transitions) - 1; i >= 0; i-- {
+		if r.Transitions[i].ScaleDown != nil {
+			return &r.Transitions[i]
+		}
+	}
+	return nil
+}
+
+// Figures lists the figures of r, always in the same order:
+//
+//	scaleUp.inService, .timeToFull, .stage.<stage>          of the first transition up
+//	scaleDown.latency, .heldByWindow, .lessWindow, .settle  of the last transition down
+//	scaleDown.stage.<stage>
+//	transition.<n>.inService and .timeToFull, or .latency, .heldByWindow, .lessWindow and .settle
+//	replicas.peak, .last, .desiredPeak, .reach, .firstAtMax, .saturated
+//	hpa.min, .max
+//	load.total.<figure> and load.<phase>.<figure>
+//
+// Transitions count from 1. Those of the first two lines and of replicas, hpa
+// and load.total are there in every Result, be they missing.
+func (r *Result) Figures() []Figure {
+	var list figures
+	up, noUp := ScaleUp{}, "no phase brought more load"
+	up.Latency.Missing, up.TimeToFull.Missing = noUp, noUp
+	if t := r.FirstUp(); t != nil {
+		up = *t.ScaleUp
+	}
+	list.up("scaleUp", up)
+	if up.First != nil {
+		list.stages("scaleUp", up.First.Stages)
+	}
+	down, noDown := ScaleDown{}, "no phase brought less load"
+	for _, l := range []*Latency{&down.Latency, &down.HeldByWindow, &down.LessWindow, &down.Settle} {
+		l.Missing = noDown
+	}
+	if t := r.LastDown(); t != nil {
+		down = *t.ScaleDown
+	}
+	list.down("scaleDown", down)
+	list.stages("scaleDown", down.Stages)
+	for i, t := range r.Transitions {
+		name := fmt.Sprintf("transition.%d", i+1)
+		list.add(name+".onset", "s", &t.OnsetSeconds, "")
+		if t.ScaleUp != nil {
+			list.up(name, *t.ScaleUp)
+		} else {
+			list.down(name, *t.ScaleDown)
+		}
+	}
+
+	no := r.Reach.Missing
+	list.add("replicas.peak", "replicas", float(r.Reach.Peak), no)
+	list.add("replicas.last", "replicas", float(r.Reach.Last), no)
+	list.add("replicas.desiredPeak", "replicas", float(r.Reach.DesiredPeak), "the target was not observed")
+	noReach := no
+	if noReach == "" {
+		noReach = "the HPA's minimum is its maximum"
+	}
+	list.add("replicas.reach", "1", r.Reach.Fraction, noReach)
+	first := r.Reach.FirstAtMax
+	list = append(list, Figure{"replicas.firstAtMax", first.AtSeconds, "s", first.PrecisionSeconds, first.Missing})
+	list.add("replicas.saturated", "1", r.Reach.Saturated, no)
+	noHPA := "the HPA was not observed"
+	list.add("hpa.min", "replicas", float(r.Reach.Min), noHPA)
+	list.add("hpa.max", "replicas", float(r.Reach.Max), noHPA)
+	list.load("load.total", r.Load.Total)
+	for _, p := range r.Load.Phases {
+		list.load("load."+p.Name, p)
+	}
+	return list
+}
+
+type figures []Figure
+
+func (l *figures) add(name, unit string, value *float64, missing string) {
+	if value != nil {
+		missing = ""
+	}
+	*l = append(*l, Figure{Name: name, Value: value, Unit: unit, Missing: missing})
+}
+
+func (l *figures) latency(name string, x Latency) {
+	*l = append(*l, Figure{name, x.Seconds, "s", x.PrecisionSeconds, x.Missing})
+}
+
+func (l *figures) up(name string, u ScaleUp) {
+	l.latency(name+".inService", u.Latency)
+	l.latency(name+".timeToFull", u.TimeToFull)
+}
+
+func (l *figures) down(name string, d ScaleDown) {
+	l.latency(name+".latency", d.Latency)
+	l.latency(name+".heldByWindow", d.HeldByWindow)
+	l.latency(name+".lessWindow", d.LessWindow)
+	l.latency(name+".settle", d.Settle)
+}
+
+func (l *figures) stages(name string, stages []Stage) {
+	for _, s := range stages {
+		l.latency(name+".stage."+stageKeys[s.Name], s.Latency)
+	}
+}
+
+// stageKeys are the stages' names as they stand in figures.
+var stageKeys = map[string]string{
+	StageMetrics: "metricsLag", StageDecision: "decision", StageCreate: "create", StageSchedule: "schedule",
+	StagePull: "pullInit", StageStart: "start", StageReady: "ready", StageInService: "inService",
+	StageTerminating: "terminating", StageOutOfService: "outOfService", StageGone: "gone",
+}
+
+func (l *figures) load(name string, p PhaseLoad) {
+	const notRun = "the phase did not run"
+	l.add(name+".duration", "s", p.Seconds, notRun)
+	for _, c := range []struct {
+		name string
+		n    uint64
+	}{
+		{"offered", p.Offered}, {"sent", p.Sent}, {"unsent", p.Unsent}, {"answered", p.Answered},
+		{"failed", p.Failed}, {"aborted", p.Aborted}, {"errors", p.Errors},
+	} {
+		l.add(name+"."+c.name, "requests", new(float64(c.n)), "")
+	}
+	l.add(name+".offeredRate", "1/s", p.OfferedRate, notRun)
+	l.add(name+".achievedRate", "1/s", p.AchievedRate, notRun)
+	const none = "nothing was answered"
+	l.add(name+".errorShare", "1", p.ErrorShare, "nothing was answered and nothing failed")
+	l.add(name+".p50", "s", p.Latency.P50, none)
+	l.add(name+".p90", "s", p.Latency.P90, none)
+	l.add(name+".p95", "s", p.Latency.P95, none)
+	l.add(name+".p99", "s", p.Latency.P99, none)
+	l.add(name+".max", "s", p.Latency.Max, none)
+	l.add(name+".bytesIn", "bytes", new(float64(p.BytesIn)), "")
+	l.add(name+".bytesOut", "bytes", new(float64(p.BytesOut)), "")
+	l.add(name+".lateMax", "s", &p.LateMax, "")
+}
+
+func float[N int | int32](n *N) *float64 {
+	if n == nil {
+		return nil
+	}
+	return new(float64(*n))
+}

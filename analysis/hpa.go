@@ -1,0 +1,296 @@
+package analysis
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// Defaults of kube-controller-manager's flags, which hold where the HPA's spec
+// is silent or has no say (--horizontal-pod-autoscaler-tolerance,
+// -downscale-stabilization, -sync-period, -cpu-initialization-period and
+// -initial-readiness-delay).
+const (
+	defaultTolerance  = 0.1
+	defaultDownWindow = 300 * time.Second
+	defaultSync       = 15 * time.Second
+	cpuInitialization = 5 * time.Minute
+	initialReadiness  = 30 * time.Second
+)
+
+// policy is what an HPA's spec says, with the defaults filled in.
+type policy struct {
+	min, max int32
+	up, down float64 // tolerances
+	window   time.Duration
+	metrics  []autoscalingv2.MetricSpec
+	assumed  []string
+}
+
+func policyOf(spec autoscalingv2.HorizontalPodAutoscalerSpec) policy {
+	p := policy{min: 1, max: spec.MaxReplicas, up: defaultTolerance, down: defaultTolerance, window: defaultDownWindow, metrics: spec.Metrics}
+	if spec.MinReplicas != nil {
+		p.min = *spec.MinReplicas
+	}
+	var up, down *autoscalingv2.HPAScalingRules
+	if spec.Behavior != nil {
+		up, down = spec.Behavior.ScaleUp, spec.Behavior.ScaleDown
+	}
+	tolerance := func(rules *autoscalingv2.HPAScalingRules, is *float64, name string) {
+		if rules != nil && rules.Tolerance != nil {
+			*is = rules.Tolerance.AsApproximateFloat64()
+		} else {
+			p.assumed = append(p.assumed, fmt.Sprintf("%s tolerance %g", name, defaultTolerance))
+		}
+	}
+	tolerance(up, &p.up, "scale-up")
+	tolerance(down, &p.down, "scale-down")
+	if down != nil && down.StabilizationWindowSeconds != nil {
+		p.window = time.Duration(*down.StabilizationWindowSeconds) * time.Second
+	} else {
+		p.assumed = append(p.assumed, fmt.Sprintf("scale-down stabilization window %.0f s", p.window.Seconds()))
+	}
+	return p
+}
+
+func (p policy) result() *Autoscaler {
+	a := &Autoscaler{Min: p.min, Max: p.max, ScaleUpTolerance: p.up, ScaleDownTolerance: p.down, ScaleDownWindowSeconds: p.window.Seconds(), Assumed: p.assumed}
+	for _, m := range p.metrics {
+		a.Metrics = append(a.Metrics, describe(m))
+	}
+	return a
+}
+
+func describe(m autoscalingv2.MetricSpec) string {
+	name, target := metricOf(m)
+	if name == "" {
+		return string(m.Type)
+	}
+	switch {
+	case target.AverageUtilization != nil:
+		return fmt.Sprintf("%s %d %% of requests", name, *target.AverageUtilization)
+	case target.AverageValue != nil:
+		return fmt.Sprintf("%s %s a pod", name, target.AverageValue)
+	case target.Value != nil:
+		return fmt.Sprintf("%s %s", name, target.Value)
+	}
+	return name
+}
+
+// metricOf returns a name that tells m from the HPA's other metrics, and its
+// target. The name is empty if the type and the fields of m do not match.
+func metricOf(m autoscalingv2.MetricSpec) (string, autoscalingv2.MetricTarget) {
+	switch {
+	case m.Resource != nil:
+		return string(m.Resource.Name), m.Resource.Target
+	case m.ContainerResource != nil:
+		return string(m.ContainerResource.Name) + " of container " + m.ContainerResource.Container, m.ContainerResource.Target
+	case m.Pods != nil:
+		return "pods' " + m.Pods.Metric.Name, m.Pods.Target
+	case m.Object != nil:
+		return m.Object.DescribedObject.Kind + "/" + m.Object.DescribedObject.Name + " " + m.Object.Metric.Name, m.Object.Target
+	case m.External != nil:
+		return "external " + m.External.Metric.Name, m.External.Target
+	}
+	return "", autoscalingv2.MetricTarget{}
+}
+
+// currentOf is metricOf for the status.
+func currentOf(m autoscalingv2.MetricStatus) (string, autoscalingv2.MetricValueStatus) {
+	switch {
+	case m.Resource != nil:
+		return string(m.Resource.Name), m.Resource.Current
+	case m.ContainerResource != nil:
+		return string(m.ContainerResource.Name) + " of container " + m.ContainerResource.Container, m.ContainerResource.Current
+	case m.Pods != nil:
+		return "pods' " + m.Pods.Metric.Name, m.Pods.Current
+	case m.Object != nil:
+		return m.Object.DescribedObject.Kind + "/" + m.Object.DescribedObject.Name + " " + m.Object.Metric.Name, m.Object.Current
+	case m.External != nil:
+		return "external " + m.External.Metric.Name, m.External.Current
+	}
+	return "", autoscalingv2.MetricValueStatus{}
+}
+
+// statusRatios returns current/target of each of the HPA's metrics as its status
+// reports them. It has none unless the status has them all: the HPA does not
+// scale down while one is missing, so nothing can be said then.
+func statusRatios(a record.Autoscaler) []float64 {
+	current := map[string]autoscalingv2.MetricValueStatus{}
+	for _, m := range a.Status.CurrentMetrics {
+		name, value := currentOf(m)
+		current[name] = value
+	}
+	var ratios []float64
+	for _, m := range a.Spec.Metrics {
+		name, target := metricOf(m)
+		now := current[name]
+		switch {
+		case target.AverageUtilization != nil && now.AverageUtilization != nil && *target.AverageUtilization > 0:
+			ratios = append(ratios, float64(*now.AverageUtilization)/float64(*target.AverageUtilization))
+		case positive(target.AverageValue) && now.AverageValue != nil:
+			ratios = append(ratios, now.AverageValue.AsApproximateFloat64()/target.AverageValue.AsApproximateFloat64())
+		case positive(target.Value) && now.Value != nil:
+			ratios = append(ratios, now.Value.AsApproximateFloat64()/target.Value.AsApproximateFloat64())
+		default:
+			return nil
+		}
+	}
+	return ratios
+}
+
+func positive(q *resource.Quantity) bool { return q != nil && q.Sign() > 0 }
+
+// recommendation is the HPA's raw recommendation, before stabilization and
+// scaling policies, worked out from what its status says that it saw: the
+// largest over the metrics of ceil(currentReplicas × current/target), or
+// currentReplicas where the ratio is within the tolerance, clamped to min and
+// max. The source is https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details;
+// the HPA itself counts only pods that are ready, which its status does not tell.
+func recommendation(a record.Autoscaler) (int32, bool) {
+	p, ratios := policyOf(a.Spec), statusRatios(a)
+	if len(ratios) == 0 {
+		return 0, false
+	}
+	var want int32
+	for _, r := range ratios {
+		n := a.Status.CurrentReplicas
+		if r < 1-p.down || r > 1+p.up {
+			n = int32(min(math.Ceil(float64(n)*r), math.MaxInt32))
+		}
+		want = max(want, n)
+	}
+	return min(max(want, p.min), p.max), true
+}
+
+// podRatio is current/target of the HPA's metric that is furthest above its
+// target, as the HPA would work it out from m. It is not known if the HPA has
+// metrics that are not in m, or if the requests of a pod are not known.
+func podRatio(a record.Autoscaler, m record.PodMetrics, alive []*pod, now time.Time) (float64, bool) {
+	var largest float64
+	for _, spec := range a.Spec.Metrics {
+		var name corev1.ResourceName
+		var container string
+		switch {
+		case spec.Resource != nil:
+			name = spec.Resource.Name
+		case spec.ContainerResource != nil:
+			name, container = spec.ContainerResource.Name, spec.ContainerResource.Container
+		default:
+			return 0, false
+		}
+		_, target := metricOf(spec)
+		switch {
+		case target.AverageUtilization != nil && *target.AverageUtilization > 0:
+			use, requests, ok := podUsage(m, alive, name, container, now)
+			if !ok || requests <= 0 {
+				return 0, false
+			}
+			// The HPA works in whole percent. The small term undoes what a
+			// binary fraction takes off a decimal one.
+			percent := math.Floor(use/requests*100 + 1e-9)
+			largest = max(largest, percent/float64(*target.AverageUtilization))
+		case positive(target.AverageValue):
+			use, pods := podMean(m, alive, name, container, now)
+			if pods == 0 {
+				return 0, false
+			}
+			largest = max(largest, use/float64(pods)/target.AverageValue.AsApproximateFloat64())
+		default:
+			return 0, false
+		}
+	}
+	return largest, len(a.Spec.Metrics) > 0
+}
+
+// podUsage sums usage and requests of the pods that the HPA counts. It is not
+// known if one of their requests is not.
+func podUsage(m record.PodMetrics, alive []*pod, name corev1.ResourceName, container string, now time.Time) (use, requests float64, ok bool) {
+	for _, s := range m.Samples {
+		p := counted(s, alive, name, now)
+		if p == nil {
+			continue
+		}
+		for _, c := range p.now.Containers {
+			if container != "" && c.Name != container {
+				continue
+			}
+			q, has := c.Requests[name]
+			if !has {
+				return 0, 0, false // the HPA refuses this too
+			}
+			requests += q.AsApproximateFloat64()
+		}
+		use += sampled(s, name, container)
+		ok = true
+	}
+	return use, requests, ok
+}
+
+func podMean(m record.PodMetrics, alive []*pod, name corev1.ResourceName, container string, now time.Time) (use float64, pods int) {
+	for _, s := range m.Samples {
+		if counted(s, alive, name, now) != nil {
+			use += sampled(s, name, container)
+			pods++
+		}
+	}
+	return use, pods
+}
+
+func sampled(s record.Sample, name corev1.ResourceName, container string) (use float64) {
+	for _, c := range s.Containers {
+		switch {
+		case container != "" && c.Name != container:
+		case name == corev1.ResourceCPU:
+			use += c.CPU
+		case name == corev1.ResourceMemory:
+			use += float64(c.Memory)
+		}
+	}
+	return use
+}
+
+// counted returns the pod of s if the HPA would count the sample: not of a pod
+// that is terminating, failed or pending, and for CPU not of one that is not
+// ready or has not been for a whole window while it is young (groupPods in
+// kubernetes/pkg/controller/podautoscaler/replica_calculator.go). Now and the
+// times in the pod's status are wall clocks, as they are for the HPA.
+func counted(s record.Sample, alive []*pod, name corev1.ResourceName, now time.Time) *pod {
+	for _, p := range alive {
+		if p.name != s.Pod {
+			continue
+		}
+		status := p.now.Status
+		if p.now.Deleting != nil || status.Phase == corev1.PodFailed || status.Phase == corev1.PodPending {
+			return nil
+		}
+		if name != corev1.ResourceCPU {
+			return p
+		}
+		var ready *corev1.PodCondition
+		for i, c := range status.Conditions {
+			if c.Type == corev1.PodReady {
+				ready = &status.Conditions[i]
+			}
+		}
+		if ready == nil || status.StartTime == nil {
+			return nil
+		}
+		isnt := ready.Status == corev1.ConditionFalse
+		if status.StartTime.Add(cpuInitialization).After(now) {
+			window := time.Duration(s.Window * float64(time.Second))
+			if isnt || s.Timestamp.Before(ready.LastTransitionTime.Add(window)) {
+				return nil
+			}
+		} else if isnt && status.StartTime.Add(initialReadiness).After(ready.LastTransitionTime.Time) {
+			return nil
+		}
+		return p
+	}
+	return nil
+}

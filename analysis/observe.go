@@ -1,0 +1,349 @@
+package analysis
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// WatchDelay is the precision of what a watch shows while it has no gap. An API
+// server passes changes on in milliseconds; a tenth of a second leaves room for
+// a busy one and for a busy machine on this side.
+const WatchDelay = 100 * time.Millisecond
+
+// afterGap is how long after the end of a gap a change still counts as seen
+// because of it: a relist takes its time to be worked through.
+const afterGap = time.Second
+
+// at is something observed and when.
+type at[T any] struct {
+	t record.Instant
+	v T
+}
+
+// last returns the latest of sorted that was observed at t or before.
+func last[T any](sorted []at[T], t record.Instant) (v T, ok bool) {
+	i, _ := slices.BinarySearchFunc(sorted, t, func(a at[T], t record.Instant) int {
+		if a.t <= t {
+			return -1
+		}
+		return 1
+	})
+	if i == 0 {
+		return v, false
+	}
+	return sorted[i-1].v, true
+}
+
+// sight is the instant at which something was seen, if it was, and by how much
+// earlier it may have happened.
+type sight struct {
+	t    record.Instant
+	blur time.Duration
+	seen bool
+}
+
+func (s sight) moment(missing string) Moment {
+	if !s.seen {
+		return Moment{Missing: missing}
+	}
+	return Moment{AtSeconds: new(s.t.Seconds()), PrecisionSeconds: s.blur.Seconds()}
+}
+
+// span is a phase as it really was.
+type span struct {
+	index      int
+	name       string
+	plan       record.Phase
+	start, end record.Instant
+	ended      bool // there is an end mark; without one, end is that of the observations
+}
+
+// counts is how many pods were in which state.
+type counts struct{ pods, ready, inService, terminating int }
+
+// usage is one reading of PodMetrics and what the HPA would make of it.
+type usage struct {
+	cpu        float64 // cores, the latest sample of each pod that exists
+	memory     int64
+	ratio      *float64 // the largest of the HPA's metrics, relative to its target
+	cpuPercent *float64 // of the requests
+}
+
+// observed is a record, sorted by subject.
+type observed struct {
+	header     *record.Header
+	spans      []span
+	start, end record.Instant
+	endedBy    string // what came at end, for reasons: "the load phases ended"
+
+	cluster *record.Cluster
+	subject *record.Subject
+	checks  []record.Check
+	notes   []string
+	gaps    []record.Gap
+	finish  *record.End
+
+	loads   []record.LoadSecond
+	hpas    []at[record.Autoscaler]
+	targets []at[record.Target]
+	events  []at[record.Event]
+	usages  []at[usage]
+	counts  []at[counts]
+	pods    []*pod // in the order in which they were first seen
+
+	serviceWatched bool
+}
+
+// observe follows the state of everything through run's entries.
+func observe(run record.Run) *observed {
+	o := &observed{header: run.Header(), endedBy: "the record ended"}
+	entries := slices.Clone(run.Entries)
+	slices.SortStableFunc(entries, func(a, b record.Entry) int { return cmp.Compare(a.At, b.At) })
+	for _, e := range entries { // a gap is written after what it casts doubt on
+		if e.Gap != nil {
+			o.gaps = append(o.gaps, *e.Gap)
+		}
+	}
+	o.markPhases(entries)
+	tracker := tracker{o: o, byUID: map[string]*pod{}, slices: map[string]record.Endpoints{}, samples: map[string]record.Sample{}}
+	for _, e := range entries {
+		switch {
+		case e.Check != nil:
+			o.checks = append(o.checks, *e.Check)
+		case e.Cluster != nil:
+			o.cluster = e.Cluster
+		case e.Subject != nil:
+			o.subject = e.Subject
+		case e.Load != nil:
+			o.loads = append(o.loads, *e.Load)
+		case e.Autoscaler != nil && !e.Autoscaler.Deleted:
+			o.hpas = append(o.hpas, at[record.Autoscaler]{e.At, *e.Autoscaler})
+		case e.Target != nil && !e.Target.Deleted:
+			o.targets = append(o.targets, at[record.Target]{e.At, *e.Target})
+		case e.Pod != nil:
+			tracker.pod(e.At, *e.Pod)
+		case e.Endpoints != nil:
+			tracker.endpoints(e.At, *e.Endpoints)
+		case e.PodMetrics != nil:
+			tracker.metrics(e.At, *e.PodMetrics)
+		case e.Event != nil:
+			o.events = append(o.events, at[record.Event]{e.At, *e.Event})
+		case e.Note != nil:
+			o.notes = append(o.notes, e.Note.Text)
+		case e.End != nil:
+			o.finish = e.End
+		}
+	}
+	o.markPulled()
+	return o
+}
+
+// markPhases finds the phases' spans and what bounds the judged stretch. A run
+// that was cut short inside a phase is judged up to its last observation, but
+// not through the deletion of what it measured.
+func (o *observed) markPhases(entries []record.Entry) {
+	if len(entries) > 0 {
+		o.end = entries[len(entries)-1].At
+		for _, e := range entries {
+			if (e.Autoscaler != nil && e.Autoscaler.Deleted) || (e.Target != nil && e.Target.Deleted) {
+				o.end, o.endedBy = e.At, "the workload was deleted"
+				break
+			}
+		}
+	}
+	for _, e := range entries {
+		m := e.Phase
+		if m == nil {
+			continue
+		}
+		i := slices.IndexFunc(o.spans, func(s span) bool { return s.index == m.Index })
+		switch {
+		case m.Edge == "start" && i < 0:
+			s := span{index: m.Index, name: m.Name, start: e.At, end: max(o.end, e.At)}
+			if m.Index >= 0 && m.Index < len(o.header.Phases) {
+				s.plan = o.header.Phases[m.Index]
+			}
+			o.spans = append(o.spans, s)
+		case m.Edge == "end" && i >= 0:
+			o.spans[i].end, o.spans[i].ended = e.At, true
+		}
+	}
+	if len(o.spans) == 0 {
+		o.start = o.end // no phase began: there is no stretch to judge
+		return
+	}
+	o.start = o.spans[0].start
+	tail := o.spans[len(o.spans)-1]
+	o.end = tail.end
+	if tail.ended {
+		o.endedBy = "the load phases ended"
+	}
+}
+
+// covered returns the gap of source in which a change that was seen at t may
+// have happened.
+func (o *observed) covered(source string, t record.Instant) (record.Gap, bool) {
+	for _, g := range o.gaps {
+		if sourceOf(g) == source && g.From < t && t <= g.To.Add(afterGap) {
+			return g, true
+		}
+	}
+	return record.Gap{}, false
+}
+
+// see returns the sight of a change in source at t.
+func (o *observed) see(source string, t record.Instant) sight {
+	s := sight{t: t, blur: WatchDelay, seen: true}
+	if source == metricsSource {
+		s.blur = time.Duration(o.header.MetricsEvery * float64(time.Second))
+	}
+	if g, ok := o.covered(source, t); ok {
+		s.blur = max(s.blur, t.Sub(g.From))
+	}
+	return s
+}
+
+// Sources of observations, as a Gap names them. The target's can be any
+// resource, so it is what is left.
+const (
+	podSource       = "pods"
+	endpointsSource = "endpointslices"
+	hpaSource       = "horizontalpodautoscalers"
+	metricsSource   = "podmetrics"
+	targetSource    = "target"
+)
+
+func sourceOf(g record.Gap) string {
+	switch g.Source {
+	case podSource, endpointsSource, hpaSource, metricsSource, "replicasets", "events":
+		return g.Source
+	}
+	return targetSource
+}
+
+func (o *observed) autoscaler(t record.Instant) *record.Autoscaler {
+	if a, ok := last(o.hpas, t); ok {
+		return &a
+	}
+	return nil
+}
+
+// supplyOf is the supply that c stands for: pods in service, or ready ones when
+// no Service was watched.
+func (o *observed) supplyOf(c counts) int {
+	if o.serviceWatched {
+		return c.inService
+	}
+	return c.ready
+}
+
+// tracker holds the state of the pods while observe goes through the entries.
+type tracker struct {
+	o       *observed
+	byUID   map[string]*pod
+	slices  map[string]record.Endpoints
+	samples map[string]record.Sample // the latest of each pod, by name
+}
+
+func (k *tracker) pod(t record.Instant, p record.Pod) {
+	is := k.byUID[p.UID]
+	if is == nil {
+		is = &pod{name: p.Name, uid: p.UID}
+		k.byUID[p.UID] = is
+		k.o.pods = append(k.o.pods, is)
+		is.show(k.o, t, p, true)
+		is.serve(k.o.see(endpointsSource, t), k.serving(p.Name))
+	} else {
+		is.show(k.o, t, p, false)
+	}
+	if p.Gone {
+		is.serve(k.o.see(podSource, t), false)
+		delete(k.samples, p.Name) // a StatefulSet's next pod has the same name
+	}
+	k.count(t)
+}
+
+func (k *tracker) endpoints(t record.Instant, e record.Endpoints) {
+	k.o.serviceWatched = true
+	k.slices[e.Slice] = e
+	if e.Deleted {
+		delete(k.slices, e.Slice)
+	}
+	s := k.o.see(endpointsSource, t)
+	for _, p := range k.o.pods {
+		if !p.gone.seen {
+			p.serve(s, k.serving(p.name))
+		}
+	}
+	k.count(t)
+}
+
+func (k *tracker) serving(name string) bool {
+	for _, s := range k.slices {
+		for _, e := range s.Endpoints {
+			if e.Pod == name && e.Ready {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (k *tracker) count(t record.Instant) {
+	var c counts
+	for _, p := range k.o.pods {
+		if p.gone.seen {
+			continue
+		}
+		c.pods++
+		switch {
+		case p.now.Deleting != nil:
+			c.terminating++
+		case condition(p.now.Status, corev1.PodReady) != nil:
+			c.ready++
+		}
+	}
+	names := map[string]bool{}
+	for _, s := range k.slices {
+		for _, e := range s.Endpoints {
+			if e.Ready {
+				names[e.Pod] = true
+			}
+		}
+	}
+	c.inService = len(names)
+	k.o.counts = append(k.o.counts, at[counts]{t, c})
+}
+
+func (k *tracker) metrics(t record.Instant, m record.PodMetrics) {
+	for _, s := range m.Samples {
+		k.samples[s.Pod] = s
+	}
+	var u usage
+	var alive []*pod
+	for _, p := range k.o.pods {
+		if p.gone.seen {
+			continue
+		}
+		alive = append(alive, p)
+		for _, c := range k.samples[p.name].Containers {
+			u.cpu += c.CPU
+			u.memory += c.Memory
+		}
+	}
+	now := k.o.header.Started.Add(time.Duration(t))
+	if use, requests, ok := podUsage(m, alive, corev1.ResourceCPU, "", now); ok && requests > 0 {
+		u.cpuPercent = new(use / requests * 100)
+	}
+	if hpa := k.o.autoscaler(t); hpa != nil {
+		if ratio, ok := podRatio(*hpa, m, alive, now); ok && !math.IsNaN(ratio) {
+			u.ratio = &ratio
+		}
+	}
+	k.o.usages = append(k.o.usages, at[usage]{t, u})
+}

@@ -1,0 +1,183 @@
+package analysis
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// pod is one pod's life. Each sight is the first of its kind; the zero sight
+// means that it was not seen, or that it was so before the pod was first seen.
+type pod struct {
+	name, uid string
+	before    bool // listed when the watch opened
+	shown     sight
+	now       record.Pod // the latest state
+	object    ObjectTimes
+
+	created     sight // the object was first seen, unless it was there before
+	scheduled   sight // PodScheduled=True
+	initialized sight // Initialized=True
+	ran         sight // the first container ran, or had run
+	pulled      sight // see observed.markPulled
+	started     sight // all containers run
+	ready       sight // Ready=True
+	inService   sight // ready in an EndpointSlice
+	terminating sight // deletionTimestamp set
+	left        sight // last went out of service
+	gone        sight // the object was removed
+
+	serving      bool
+	beforeStates map[*sight]bool // true already when first seen
+}
+
+// show takes one watch event about p at t.
+func (p *pod) show(o *observed, t record.Instant, e record.Pod, first bool) {
+	s := o.see(podSource, t)
+	p.now = e
+	if first {
+		_, gap := o.covered(podSource, t)
+		p.shown, p.before = s, e.First && !gap
+		p.beforeStates = map[*sight]bool{}
+		p.object.Created = e.Created.Time
+	}
+	mark := func(is *sight, now bool) {
+		switch {
+		case !now || is.seen || p.beforeStates[is]:
+		case first && p.before:
+			p.beforeStates[is] = true
+		default:
+			*is = s
+		}
+	}
+	mark(&p.created, true)
+	for kind, is := range map[corev1.PodConditionType]*sight{
+		corev1.PodScheduled: &p.scheduled, corev1.PodInitialized: &p.initialized, corev1.PodReady: &p.ready,
+	} {
+		mark(is, condition(e.Status, kind) != nil)
+	}
+	ran, all := running(e.Status)
+	mark(&p.ran, ran)
+	mark(&p.started, all)
+	mark(&p.terminating, e.Deleting != nil)
+	mark(&p.gone, e.Gone)
+
+	if e.Deleting != nil {
+		p.object.Deletion = &e.Deleting.Time
+	}
+	for kind, is := range map[corev1.PodConditionType]**time.Time{
+		corev1.PodScheduled: &p.object.Scheduled, corev1.PodInitialized: &p.object.Initialized,
+		corev1.ContainersReady: &p.object.ContainersReady, corev1.PodReady: &p.object.Ready,
+	} {
+		if c := condition(e.Status, kind); c != nil && *is == nil && !c.LastTransitionTime.IsZero() {
+			*is = &c.LastTransitionTime.Time
+		}
+	}
+}
+
+// serve takes whether p is ready in an EndpointSlice since s. What was in
+// service when the watches opened is not news.
+func (p *pod) serve(s sight, serving bool) {
+	if serving == p.serving {
+		return
+	}
+	p.serving = serving
+	switch {
+	case !serving:
+		p.left = s
+	case p.before && p.beforeStates[&p.ready]:
+		p.left = sight{}
+	default:
+		p.left = sight{}
+		if !p.inService.seen {
+			p.inService = s
+		}
+	}
+}
+
+// markPulled finds for each pod when its images were there. The API does not
+// say so, but the kubelet tells each pull, also one that found the image on the
+// node, with a Pulled event. So pulled is when the last of them before all
+// containers ran was seen and Initialized=True was too. Events can be dropped;
+// without them it is when the first container was seen to run.
+func (o *observed) markPulled() {
+	for _, p := range o.pods {
+		var event sight
+		for _, e := range o.events {
+			if e.v.Kind == "Pod" && e.v.Name == p.name && e.v.Reason == "Pulled" && e.t >= p.shown.t && (!p.started.seen || e.t <= p.started.t) {
+				event = o.see("events", e.t)
+			}
+		}
+		p.pulled = p.ran
+		if event.seen && p.created.seen {
+			p.pulled = event
+		}
+		if p.pulled.seen && p.initialized.seen && p.initialized.t > p.pulled.t {
+			p.pulled = p.initialized
+		}
+	}
+}
+
+// condition returns the condition of that kind if it is true.
+func condition(s corev1.PodStatus, kind corev1.PodConditionType) *corev1.PodCondition {
+	for i, c := range s.Conditions {
+		if c.Type == kind && c.Status == corev1.ConditionTrue {
+			return &s.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// running says whether any container runs or has run, and whether all run.
+func running(s corev1.PodStatus) (ran, all bool) {
+	all = len(s.ContainerStatuses) > 0
+	for _, c := range s.ContainerStatuses {
+		if c.State.Running != nil || c.State.Terminated != nil || c.LastTerminationState.Terminated != nil {
+			ran = true
+		}
+		if c.State.Running == nil {
+			all = false
+		}
+	}
+	return ran, all
+}
+
+func (o *observed) resultPods() []Pod {
+	var rows []Pod
+	for _, p := range o.pods {
+		row := Pod{
+			Name: p.name, UID: p.uid, Node: p.now.Node, Before: p.before,
+			FirstSeen: p.shown.t.Seconds(), Object: p.object, PrecisionSeconds: p.shown.blur.Seconds(),
+		}
+		for _, c := range p.now.Status.ContainerStatuses {
+			row.Restarts += c.RestartCount
+		}
+		for _, f := range []struct {
+			s  sight
+			to **float64
+		}{
+			{p.created, &row.Created}, {p.scheduled, &row.Scheduled}, {p.initialized, &row.Initialized},
+			{p.started, &row.Started}, {p.ready, &row.Ready}, {p.inService, &row.InService},
+			{p.terminating, &row.Terminating}, {p.left, &row.OutOfService}, {p.gone, &row.Gone},
+		} {
+			if f.s.seen {
+				*f.to = new(f.s.t.Seconds())
+				row.PrecisionSeconds = max(row.PrecisionSeconds, f.s.blur.Seconds())
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func (o *observed) resultEvents() []Event {
+	var rows []Event
+	for _, e := range o.events {
+		rows = append(rows, Event{AtSeconds: e.t.Seconds(), Event: e.v})
+	}
+	slices.SortStableFunc(rows, func(a, b Event) int { return cmp.Compare(a.AtSeconds, b.AtSeconds) })
+	return rows
+}

@@ -1,0 +1,335 @@
+package analysis
+
+import (
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// Version names the version of the Result's JSON.
+const Version = "hpabench.dev/result/v1"
+
+// Result is what a run showed; it is also the JSON document. Durations are in
+// seconds. Fields that end in AtSeconds, and StartSeconds and EndSeconds, are
+// instants: seconds on the clock of the run, as in its record. A pointer that is
+// nil, in JSON a field that is not there, was not measured.
+type Result struct {
+	Version   string    `json:"version"`
+	Run       string    `json:"run"`
+	Scenario  string    `json:"scenario"`
+	Hpabench  string    `json:"hpabenchVersion"`
+	Started   time.Time `json:"started"`           // wall clock, for people
+	Outcome   string    `json:"outcome,omitempty"` // of record.End; empty if the record has none
+	Error     string    `json:"error,omitempty"`
+	Truncated bool      `json:"truncated,omitempty"` // the record has no end
+	Left      []string  `json:"left,omitempty"`      // objects that the run created and did not remove
+
+	// Warnings are what casts doubt on the figures, each with what to do.
+	Warnings []string       `json:"warnings,omitempty"`
+	Notes    []string       `json:"notes,omitempty"`
+	Checks   []record.Check `json:"checks,omitempty"` // of the preflight
+
+	Cluster    *record.Cluster `json:"cluster,omitempty"`
+	Subject    *record.Subject `json:"subject,omitempty"`
+	Autoscaler *Autoscaler     `json:"autoscaler,omitempty"`
+
+	// StartSeconds and EndSeconds bound what is judged: from the start of the
+	// first phase to the end of the last, or of the observations if it has none.
+	StartSeconds float64 `json:"startSeconds"`
+	EndSeconds   float64 `json:"endSeconds"`
+
+	Transitions []Transition `json:"transitions,omitempty"`
+	Reach       Reach        `json:"reach"`
+	Load        Load         `json:"load"`
+	Pods        []Pod        `json:"pods,omitempty"`
+	Timeline    []Second     `json:"timeline,omitempty"`
+	Events      []Event      `json:"events,omitempty"`
+	Gaps        []record.Gap `json:"gaps,omitempty"`
+}
+
+// Latency is a duration, or the reason why there is none. PrecisionSeconds is
+// by how much it may be off to either side.
+type Latency struct {
+	Seconds          *float64 `json:"seconds,omitempty"`
+	PrecisionSeconds float64  `json:"precisionSeconds,omitempty"`
+	Missing          string   `json:"missing,omitempty"`
+}
+
+// Moment is an instant on the clock of the run, or the reason why there is none.
+// The change may have happened by PrecisionSeconds earlier.
+type Moment struct {
+	AtSeconds        *float64 `json:"atSeconds,omitempty"`
+	PrecisionSeconds float64  `json:"precisionSeconds,omitempty"`
+	Missing          string   `json:"missing,omitempty"`
+}
+
+// Autoscaler is what the HPA was set to. Tolerances are fractions of the target.
+// Assumed lists what its spec leaves to flags of the controller manager, which
+// cannot be read through the API; the defaults of the flags are taken then.
+type Autoscaler struct {
+	Min                    int32    `json:"min"`
+	Max                    int32    `json:"max"`
+	Metrics                []string `json:"metrics"` // "cpu 20 % of requests"
+	ScaleUpTolerance       float64  `json:"scaleUpTolerance"`
+	ScaleDownTolerance     float64  `json:"scaleDownTolerance"`
+	ScaleDownWindowSeconds float64  `json:"scaleDownWindowSeconds"` // stabilization
+	Assumed                []string `json:"assumed,omitempty"`
+}
+
+// Directions of a Transition.
+const (
+	Up   = "up"
+	Down = "down"
+)
+
+// Transition is one change of demand. Its onset is the start of the phase that
+// brought it; it lasts until the onset of the next transition or until the
+// Result's EndSeconds. Exactly one of ScaleUp and ScaleDown is there.
+type Transition struct {
+	Direction    string     `json:"direction"`
+	FromPhase    string     `json:"fromPhase,omitempty"` // empty: the run began with load
+	ToPhase      string     `json:"toPhase"`
+	FromRate     float64    `json:"fromRate"` // requests a second
+	ToRate       float64    `json:"toRate"`
+	OnsetSeconds float64    `json:"onsetSeconds"`
+	EndSeconds   float64    `json:"endSeconds"`
+	Steps        []Step     `json:"steps,omitempty"`
+	ScaleUp      *ScaleUp   `json:"scaleUp,omitempty"`
+	ScaleDown    *ScaleDown `json:"scaleDown,omitempty"`
+}
+
+// Step is one change of the target's spec.replicas. Event is the message of the
+// HPA's rescale event for it, if one was seen within 5 s.
+type Step struct {
+	AtSeconds    float64 `json:"atSeconds"`
+	AfterSeconds float64 `json:"afterSeconds"` // since the transition's onset
+	From         int32   `json:"from"`
+	To           int32   `json:"to"`
+	Event        string  `json:"event,omitempty"`
+}
+
+// ScaleUp is how long more demand took to get more supply.
+type ScaleUp struct {
+	// Latency is onset → first new pod in service: its address ready in an
+	// EndpointSlice. When no Service was watched it is onset → first new pod
+	// Ready, and the stage "in service" is missing.
+	Latency Latency `json:"latency"`
+	// First has the stages of the pod that got in service first. They sum up to
+	// Latency.
+	First *PodStages `json:"first,omitempty"`
+	// Median (the lower one of two) and Slowest are taken by latency from the
+	// transition's pods that got in service.
+	Median  *PodStages `json:"median,omitempty"`
+	Slowest *PodStages `json:"slowest,omitempty"`
+	// NeverServed names the new pods that did not get in service.
+	NeverServed []string `json:"neverServed,omitempty"`
+	// TimeToFull is onset → the instant since which supply has not been below
+	// Plateau, the supply at the transition's end. It is missing when supply was
+	// still less than spec.replicas then.
+	TimeToFull Latency `json:"timeToFull"`
+	Plateau    *int    `json:"plateau,omitempty"`
+}
+
+// ScaleDown is how long less demand took to get less supply.
+type ScaleDown struct {
+	// Latency is onset → first fall of spec.replicas, whole.
+	Latency Latency `json:"latency"`
+	// HeldByWindow is the part of Latency that the stabilization window of the
+	// HPA explains: min(decision, Higher + window) − Lower, and not below zero.
+	HeldByWindow Latency `json:"heldByWindow"`
+	// LessWindow is Latency − HeldByWindow.
+	LessWindow Latency `json:"lessWindow"`
+	// Lower is the first instant since the onset at which the HPA's raw
+	// recommendation was below the current replicas: the onset itself, if it was
+	// below already. The raw recommendation is worked out from the HPA's status,
+	// see policy.recommendation, and stands until the next status.
+	Lower Moment `json:"lower"`
+	// Higher is the last instant before the decision at which the raw
+	// recommendation was above the replicas decided. The window runs from there
+	// and not from the onset.
+	Higher Moment `json:"higher"`
+	// Pod names the pod that was seen Terminating first. Stages lead from the
+	// onset to when it was gone.
+	Pod    string  `json:"pod,omitempty"`
+	Stages []Stage `json:"stages,omitempty"`
+	// Settle is onset → supply at Plateau for good and the last pod gone.
+	Settle  Latency `json:"settle"`
+	Plateau *int    `json:"plateau,omitempty"`
+}
+
+// PodStages are the stages from a transition's onset to one pod in service. They
+// sum up to Latency.
+type PodStages struct {
+	Pod     string  `json:"pod"`
+	Latency Latency `json:"latency"`
+	Stages  []Stage `json:"stages"`
+}
+
+// Names of stages, in their order.
+const (
+	StageMetrics      = "metrics lag"
+	StageDecision     = "decision"
+	StageCreate       = "create"
+	StageSchedule     = "schedule"
+	StagePull         = "pull + init"
+	StageStart        = "start"
+	StageReady        = "ready"
+	StageInService    = "in service"
+	StageTerminating  = "terminating"
+	StageOutOfService = "out of service"
+	StageGone         = "gone"
+)
+
+// Stage is one part of a latency. It starts where the last stage that was
+// observed ended; so it includes the missing ones right before it. An end that
+// was seen after the end of a later stage (two watches, one quicker than the
+// other) is taken to be at the later stage's end.
+type Stage struct {
+	Name string `json:"name"`
+	Latency
+	EndsAtSeconds *float64 `json:"endsAtSeconds,omitempty"`
+	Includes      []string `json:"includes,omitempty"`
+}
+
+// Reach is how far the replicas went on the scale from the HPA's min to its max.
+type Reach struct {
+	Min *int32 `json:"min,omitempty"`
+	Max *int32 `json:"max,omitempty"`
+	// Peak is the largest number of ready pods that are not terminating, Last
+	// that at the end.
+	Peak *int `json:"peak,omitempty"`
+	Last *int `json:"last,omitempty"`
+	// DesiredPeak is the largest spec.replicas, LastDesired that at the end.
+	DesiredPeak *int32 `json:"desiredPeak,omitempty"`
+	LastDesired *int32 `json:"lastDesired,omitempty"`
+	// Fraction is (Peak − Min)/(Max − Min), absent when they are equal.
+	Fraction *float64 `json:"fraction,omitempty"`
+	// FirstAtMax is when Peak first was at Max.
+	FirstAtMax Moment `json:"firstAtMax"`
+	// Saturated is the share of the run, from 0 to 1, with ready pods at Max.
+	Saturated *float64 `json:"saturated,omitempty"`
+	Missing   string   `json:"missing,omitempty"` // why there is no Peak or no Max
+}
+
+// Load is what was sent and answered.
+type Load struct {
+	Phases []PhaseLoad `json:"phases"`
+	Total  PhaseLoad   `json:"total"`
+}
+
+// PhaseLoad is the load of one phase, or of all. Rates are in requests a second
+// over the phase's true Seconds, from its start mark to its end mark, and absent
+// when these are.
+type PhaseLoad struct {
+	Index        int      `json:"index"` // of the phase in the record's header
+	Name         string   `json:"name"`
+	Plan         string   `json:"plan,omitempty"` // "20/s", "1 worker, no keep-alive"
+	StartSeconds *float64 `json:"startSeconds,omitempty"`
+	Seconds      *float64 `json:"seconds,omitempty"`
+	Cut          bool     `json:"cut,omitempty"` // the phase has no end mark
+
+	Offered      uint64   `json:"offered"`
+	Sent         uint64   `json:"sent"`
+	Unsent       uint64   `json:"unsent"`
+	Answered     uint64   `json:"answered"`
+	Failed       uint64   `json:"failed"`
+	Aborted      uint64   `json:"aborted"`
+	OfferedRate  *float64 `json:"offeredRate,omitempty"`
+	AchievedRate *float64 `json:"achievedRate,omitempty"` // answers of any code
+
+	// Errors are the answers that are neither 2xx nor 3xx, and the failed.
+	// ErrorShare is their share, from 0 to 1, of all answered and failed.
+	Errors     uint64            `json:"errors"`
+	ErrorShare *float64          `json:"errorShare,omitempty"`
+	Codes      map[string]uint64 `json:"codes,omitempty"`
+	Failures   map[string]uint64 `json:"failures,omitempty"` // by cause
+
+	Latency  Quantiles `json:"latency"`
+	BytesIn  uint64    `json:"bytesIn"`
+	BytesOut uint64    `json:"bytesOut"`
+	LateMax  float64   `json:"lateMaxSeconds"` // worst delay of a request behind its schedule
+}
+
+// Quantiles of the answers' latency, absent when there were no answers.
+type Quantiles struct {
+	P50 *float64 `json:"p50Seconds,omitempty"`
+	P90 *float64 `json:"p90Seconds,omitempty"`
+	P95 *float64 `json:"p95Seconds,omitempty"`
+	P99 *float64 `json:"p99Seconds,omitempty"`
+	Max *float64 `json:"maxSeconds,omitempty"`
+}
+
+// Second is one second of the run: counts and latencies within it, from Second
+// to Second + 1 on the clock of the run, and the state at its end.
+type Second struct {
+	Second   int      `json:"second"`
+	Phase    string   `json:"phase,omitempty"`
+	Offered  uint64   `json:"offered"`
+	Answered uint64   `json:"answered"`
+	Failed   uint64   `json:"failed"`
+	P50      *float64 `json:"p50Seconds,omitempty"`
+	P90      *float64 `json:"p90Seconds,omitempty"`
+	P99      *float64 `json:"p99Seconds,omitempty"`
+
+	// CPUCores and MemoryBytes sum the latest sample of each pod that exists.
+	CPUCores    *float64 `json:"cpuCores,omitempty"`
+	MemoryBytes *int64   `json:"memoryBytes,omitempty"`
+	// CPUPercent is the CPU utilization that the HPA would work out from the
+	// latest samples, in percent of the requests.
+	CPUPercent *float64 `json:"cpuPercent,omitempty"`
+	// HPAPercent is the utilization that the HPA's status reports: of CPU if it
+	// scales on it, else of its first metric that has one.
+	HPAPercent *int32 `json:"hpaPercent,omitempty"`
+	Desired    *int32 `json:"desired,omitempty"`      // HPA status
+	Spec       *int32 `json:"specReplicas,omitempty"` // of the target
+
+	Pods        *int `json:"pods,omitempty"`        // that exist
+	Ready       *int `json:"ready,omitempty"`       // Ready and not terminating
+	InService   *int `json:"inService,omitempty"`   // ready in an EndpointSlice
+	Terminating *int `json:"terminating,omitempty"` // deletionTimestamp set, not gone
+}
+
+// Pod is one pod's life. Its instants are those at which the watch first showed
+// each state, absent if it never did or if the pod was in that state before it
+// was first seen. PrecisionSeconds is the largest of them all.
+type Pod struct {
+	Name     string `json:"name"`
+	UID      string `json:"uid"`
+	Node     string `json:"node,omitempty"`
+	Before   bool   `json:"before,omitempty"` // it was there before the watch opened
+	Restarts int32  `json:"restarts"`
+
+	FirstSeen        float64  `json:"firstSeenAtSeconds"`
+	Created          *float64 `json:"createdAtSeconds,omitempty"`
+	Scheduled        *float64 `json:"scheduledAtSeconds,omitempty"`
+	Initialized      *float64 `json:"initializedAtSeconds,omitempty"`
+	Started          *float64 `json:"startedAtSeconds,omitempty"` // all containers run
+	Ready            *float64 `json:"readyAtSeconds,omitempty"`
+	InService        *float64 `json:"inServiceAtSeconds,omitempty"`
+	Terminating      *float64 `json:"terminatingAtSeconds,omitempty"`
+	OutOfService     *float64 `json:"outOfServiceAtSeconds,omitempty"` // the last time
+	Gone             *float64 `json:"goneAtSeconds,omitempty"`
+	PrecisionSeconds float64  `json:"precisionSeconds"`
+
+	// Object holds the object's own timestamps, which are on another clock and
+	// in steps of a second.
+	Object ObjectTimes `json:"object"`
+}
+
+// ObjectTimes are a pod's creationTimestamp, deletionTimestamp (which lies at
+// the end of the grace period) and the first lastTransitionTime seen of its
+// conditions being true.
+type ObjectTimes struct {
+	Created         time.Time  `json:"created"`
+	Deletion        *time.Time `json:"deletion,omitempty"`
+	Scheduled       *time.Time `json:"scheduled,omitempty"`
+	Initialized     *time.Time `json:"initialized,omitempty"`
+	ContainersReady *time.Time `json:"containersReady,omitempty"`
+	Ready           *time.Time `json:"ready,omitempty"`
+}
+
+// Event is a Kubernetes Event at the instant at which the watch showed it.
+type Event struct {
+	AtSeconds float64 `json:"atSeconds"`
+	record.Event
+}

@@ -1,0 +1,194 @@
+package analysis
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+const noService = "no Service in front of the target was watched"
+
+// scaleUp works out a transition to more demand. See ScaleUp.
+func (o *observed) scaleUp(w window) *ScaleUp {
+	metric, noMetric := o.metric(w, func(ratio float64, p policy) bool { return ratio > 1+p.up })
+	up := &ScaleUp{TimeToFull: o.timeToFull(w)}
+	up.Plateau = o.supplyAt(w.end)
+
+	var rises []replicaChange
+	for _, c := range o.changes() {
+		if w.holds(c.t) && c.to > c.from {
+			rises = append(rises, c)
+		}
+	}
+	noRise := ""
+	unwatched := len(o.targets) == 0 || o.hasGap(w, targetSource) // new pods may be there all the same
+	if len(rises) == 0 {
+		noRise = o.noScaleUp(w)
+		if !unwatched {
+			up.Latency, up.TimeToFull = absent(noRise), absent(noRise)
+			return up
+		}
+	}
+	var served []PodStages
+	var best *PodStages
+	for _, p := range o.pods {
+		// Pods may come for other reasons, as when one crashed: those before
+		// the decision are not its work.
+		if !p.created.seen || !w.holds(p.created.t) || (len(rises) > 0 && p.created.t < rises[0].t.Add(-WatchDelay)) {
+			continue
+		}
+		stages := o.podStages(w, p, metric, noMetric, rises, noRise)
+		if stages.Latency.Seconds != nil {
+			served = append(served, stages)
+			continue
+		}
+		up.NeverServed = append(up.NeverServed, p.name)
+		if best == nil {
+			best = &stages
+		}
+	}
+	slices.SortStableFunc(served, func(a, b PodStages) int { return cmp.Compare(*a.Latency.Seconds, *b.Latency.Seconds) })
+	switch {
+	case len(served) > 0:
+		up.First, up.Latency = &served[0], served[0].Latency
+		up.Median, up.Slowest = &served[(len(served)-1)/2], &served[len(served)-1]
+	case best != nil: // as far as the first pod got
+		up.First, up.Latency = best, best.Latency
+	case noRise != "":
+		up.Latency = absent(noRise)
+	default:
+		up.Latency = absent(o.missing(w, "a new pod", podSource))
+	}
+	return up
+}
+
+// podStages leads from the onset to p in service. The decision is the last rise
+// of spec.replicas before p was there.
+func (o *observed) podStages(w window, p *pod, metric sight, noMetric string, rises []replicaChange, noRise string) PodStages {
+	decision := boundary{stage: StageDecision, missing: noRise}
+	for i, c := range rises {
+		if i == 0 || c.t <= p.created.t.Add(WatchDelay) {
+			decision.sight = c.sight
+		}
+	}
+	ends := []boundary{{StageMetrics, metric, noMetric}, decision}
+	for _, e := range []boundary{
+		{stage: StageCreate, sight: p.created},
+		{stage: StageSchedule, sight: p.scheduled},
+		{stage: StagePull, sight: p.pulled},
+		{stage: StageStart, sight: p.started},
+		{stage: StageReady, sight: p.ready},
+	} {
+		ends = append(ends, o.within(w, e, podSource))
+	}
+	if o.serviceWatched {
+		ends = append(ends, o.within(w, boundary{stage: StageInService, sight: p.inService}, endpointsSource))
+	} else {
+		ends = append(ends, boundary{stage: StageInService, missing: noService})
+	}
+	served := ends[len(ends)-1]
+	if !o.serviceWatched {
+		served = ends[len(ends)-2]
+	}
+	s := PodStages{Pod: p.name, Stages: stages(w.onset, ends)}
+	if served.seen {
+		s.Latency = latency(w.onset, served.sight)
+	} else {
+		s.Latency = absent(fmt.Sprintf("pod %s: %s", p.name, served.missing))
+	}
+	return s
+}
+
+// within drops what was seen after the end of w, and gives the reason if e was
+// not seen.
+func (o *observed) within(w window, e boundary, source string) boundary {
+	if e.seen && e.t >= w.end {
+		e.sight = sight{}
+	}
+	if !e.seen {
+		e.missing = o.missing(w, "the end of stage "+e.stage, source)
+	}
+	return e
+}
+
+// noScaleUp says why spec.replicas did not rise in w.
+func (o *observed) noScaleUp(w window) string {
+	if len(o.targets) == 0 {
+		return "the target's replicas were not observed"
+	}
+	if o.hasGap(w, targetSource) {
+		return o.missing(w, "a rise of spec.replicas", targetSource)
+	}
+	n, ok := last(o.targets, w.onset)
+	if !ok {
+		return o.missing(w, "a rise of spec.replicas")
+	}
+	if hpa := o.autoscaler(w.end); hpa != nil && n.Replicas >= hpa.Spec.MaxReplicas {
+		return fmt.Sprintf("no scale-up happened: spec.replicas was at the maximum of %d already", n.Replicas)
+	}
+	return fmt.Sprintf("no scale-up happened: spec.replicas did not rise from %d before %s at %.1f s", n.Replicas, w.endedBy, w.end.Seconds())
+}
+
+func (o *observed) hasGap(w window, source string) bool {
+	return slices.ContainsFunc(o.gaps, func(g record.Gap) bool {
+		return sourceOf(g) == source && g.From < w.end && g.To > w.onset
+	})
+}
+
+// supplyAt is the supply just before t.
+func (o *observed) supplyAt(t record.Instant) *int {
+	if c, ok := last(o.counts, t-1); ok {
+		return new(o.supplyOf(c))
+	}
+	return nil
+}
+
+// supplySince is the instant in w since which ok held for supply until the end
+// of w, and by how much earlier it may have been.
+func (o *observed) supplySince(w window, ok func(supply int) bool) sight {
+	source := podSource
+	if o.serviceWatched {
+		source = endpointsSource
+	}
+	var since sight
+	held := false
+	for _, c := range o.counts {
+		if c.t >= w.end {
+			break
+		}
+		switch now := ok(o.supplyOf(c.v)); {
+		case !now:
+			held = false
+		case !held:
+			held = true
+			since = o.see(source, c.t)
+			if c.t < w.onset { // it has been so since before the onset
+				since = sight{t: w.onset, seen: true}
+			}
+		}
+	}
+	if !held {
+		return sight{}
+	}
+	return since
+}
+
+func (o *observed) timeToFull(w window) Latency {
+	plateau := o.supplyAt(w.end)
+	if plateau == nil {
+		return absent("the pods were not observed")
+	}
+	if t, ok := last(o.targets, w.end-1); ok && *plateau < int(t.Replicas) {
+		return absent(fmt.Sprintf("only %d of %d replicas were %s when %s at %.1f s", *plateau, t.Replicas, o.supplyName(), w.endedBy, w.end.Seconds()))
+	}
+	return latency(w.onset, o.supplySince(w, func(n int) bool { return n >= *plateau }))
+}
+
+func (o *observed) supplyName() string {
+	if o.serviceWatched {
+		return "in service"
+	}
+	return "ready"
+}

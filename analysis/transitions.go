@@ -1,0 +1,217 @@
+package analysis
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// level is the demand of a phase at its start and at its end, in requests a
+// second: the rate, a ramp's two ends, a sine's mean, and for workers the mean
+// rate that they achieved (that they sent, if nothing was answered).
+func level(s span, load PhaseLoad) (from, to float64) {
+	switch s.plan.Shape {
+	case record.ShapeRate, record.ShapeSine:
+		return s.plan.From, s.plan.From
+	case record.ShapeRamp:
+		return s.plan.From, s.plan.To
+	case record.ShapeWorkers:
+		if load.Seconds == nil || *load.Seconds <= 0 {
+			return 0, 0
+		}
+		n := load.Answered
+		if n == 0 {
+			n = load.Sent
+		}
+		mean := float64(n) / *load.Seconds
+		return mean, mean
+	}
+	return 0, 0
+}
+
+// window is the stretch of one transition.
+type window struct {
+	onset, end record.Instant
+	endedBy    string
+}
+
+func (w window) holds(t record.Instant) bool { return t >= w.onset && t < w.end }
+
+// transitions cuts the run at every change of demand. A run that begins with
+// load has a transition at its start; the end of the last phase is none, because
+// nothing is observed after it. Two phases of the same workers are no change,
+// though the rates that they achieve differ. A ramp is one transition in the
+// direction of its two ends, whatever came before it.
+func (o *observed) transitions(load Load) []Transition {
+	var found []Transition
+	var onsets []record.Instant
+	var before span
+	var was float64
+	for _, s := range o.spans {
+		from, to := level(s, load.phase(s.index))
+		base := was
+		if s.plan.Shape == record.ShapeRamp && from != to {
+			base = from
+		}
+		same := s.plan.Shape == record.ShapeWorkers && before.plan.Shape == record.ShapeWorkers &&
+			s.plan.Workers == before.plan.Workers && s.plan.KeepAlive == before.plan.KeepAlive
+		if to != base && !same {
+			t := Transition{Direction: Up, FromPhase: before.name, ToPhase: s.name, FromRate: base, ToRate: to, OnsetSeconds: s.start.Seconds()}
+			if to < base {
+				t.Direction = Down
+			}
+			found, onsets = append(found, t), append(onsets, s.start)
+		}
+		before, was = s, to
+	}
+	for i := range found {
+		t, w := &found[i], window{onset: onsets[i], end: o.end, endedBy: o.endedBy}
+		if i+1 < len(found) {
+			w.end, w.endedBy = onsets[i+1], "the next change of load came"
+		}
+		t.EndSeconds = w.end.Seconds()
+		t.Steps = o.steps(w)
+		if t.Direction == Up {
+			t.ScaleUp = o.scaleUp(w)
+		} else {
+			t.ScaleDown = o.scaleDown(w)
+		}
+	}
+	return found
+}
+
+// missing says why something was not seen in w: a gap of one of the sources, or
+// what ended w before it came.
+func (o *observed) missing(w window, what string, sources ...string) string {
+	for _, source := range sources {
+		for _, g := range o.gaps {
+			if sourceOf(g) == source && g.From < w.end && g.To > w.onset && g.To > g.From {
+				return fmt.Sprintf("%s was not observed: the watch on %s had a gap from %.1f to %.1f s", what, g.Source, g.From.Seconds(), g.To.Seconds())
+			}
+		}
+	}
+	return fmt.Sprintf("%s was not seen before %s at %.1f s", what, w.endedBy, w.end.Seconds())
+}
+
+func absent(missing string) Latency { return Latency{Missing: missing} }
+
+// latency is s − from.
+func latency(from record.Instant, s sight) Latency {
+	return Latency{Seconds: new(s.t.Sub(from).Seconds()), PrecisionSeconds: s.blur.Seconds()}
+}
+
+// replicaChange is one change of the target's spec.replicas.
+type replicaChange struct {
+	sight
+	from, to int32
+}
+
+func (o *observed) changes() []replicaChange {
+	var found []replicaChange
+	for i, t := range o.targets {
+		if i > 0 && t.v.Replicas != o.targets[i-1].v.Replicas {
+			found = append(found, replicaChange{o.see(targetSource, t.t), o.targets[i-1].v.Replicas, t.v.Replicas})
+		}
+	}
+	return found
+}
+
+// rescaleWithin is how far from a change of replicas its event may be seen.
+const rescaleWithin = 5 * time.Second
+
+func (o *observed) steps(w window) []Step {
+	var steps []Step
+	for _, c := range o.changes() {
+		if !w.holds(c.t) {
+			continue
+		}
+		s := Step{AtSeconds: c.t.Seconds(), AfterSeconds: c.t.Sub(w.onset).Seconds(), From: c.from, To: c.to}
+		nearest := rescaleWithin
+		for _, e := range o.events {
+			apart := e.t.Sub(c.t).Abs()
+			if e.v.Reason == "SuccessfulRescale" && strings.HasPrefix(e.v.Message, fmt.Sprintf("New size: %d;", c.to)) && apart <= nearest {
+				s.Event, nearest = e.v.Message, apart
+			}
+		}
+		steps = append(steps, s)
+	}
+	return steps
+}
+
+// metric finds when the HPA's ratio first passed its tolerance in w: when the
+// first PodMetrics sample was read that says so. Where the HPA's metrics cannot
+// be worked out from PodMetrics, it is the first status of the HPA that says so,
+// and the precision is the period of the HPA's sync.
+func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (sight, string) {
+	worked := false
+	for _, u := range o.usages {
+		if u.v.ratio == nil {
+			continue
+		}
+		worked = true
+		if hpa := o.autoscaler(u.t); u.t > w.onset && u.t < w.end && passed(*u.v.ratio, policyOf(hpa.Spec)) {
+			return o.see(metricsSource, u.t), ""
+		}
+	}
+	if worked {
+		return sight{}, o.missing(w, "a metric beyond the tolerance", metricsSource)
+	}
+	for _, a := range o.hpas {
+		ratios := statusRatios(a.v)
+		if len(ratios) == 0 {
+			continue
+		}
+		worked = true
+		largest := ratios[0]
+		for _, r := range ratios {
+			largest = max(largest, r)
+		}
+		if a.t > w.onset && a.t < w.end && passed(largest, policyOf(a.v.Spec)) {
+			s := o.see(hpaSource, a.t)
+			s.blur = max(s.blur, defaultSync)
+			return s, ""
+		}
+	}
+	if worked {
+		return sight{}, o.missing(w, "an HPA status with a metric beyond the tolerance", hpaSource)
+	}
+	return sight{}, "neither the pods' metrics nor the HPA's status tell the metric"
+}
+
+// boundary is the end of a stage; missing says why it was not seen.
+type boundary struct {
+	stage string
+	sight
+	missing string
+}
+
+// stages makes stages of the boundaries from onset on. They sum up to the last
+// boundary that was seen.
+func stages(onset record.Instant, ends []boundary) []Stage {
+	latest := record.Instant(math.MaxInt64)
+	for i := len(ends) - 1; i >= 0; i-- {
+		if ends[i].seen {
+			latest = min(latest, max(ends[i].t, onset))
+			ends[i].t = latest
+		}
+	}
+	var list []Stage
+	var skipped []string
+	from := sight{t: onset}
+	for _, e := range ends {
+		s := Stage{Name: e.stage}
+		if e.seen {
+			s.Latency = Latency{Seconds: new(e.t.Sub(from.t).Seconds()), PrecisionSeconds: max(from.blur, e.blur).Seconds()}
+			s.EndsAtSeconds = new(e.t.Seconds())
+			s.Includes, skipped, from = skipped, nil, e.sight
+		} else {
+			s.Missing = e.missing
+			skipped = append(skipped, e.stage)
+		}
+		list = append(list, s)
+	}
+	return list
+}

@@ -1,0 +1,134 @@
+package analysis
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hpabench/hpabench/record"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Thresholds of warnings: the share of planned requests that were not sent, and
+// the seconds by which one left late.
+const (
+	UnsentShare = 0.001
+	LateSeconds = 0.1
+)
+
+// warnings says what casts doubt on r, and what to do about it.
+func (o *observed) warnings(r *Result) []string {
+	var list []string
+	warn := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	switch {
+	case r.Truncated:
+		warn("The record has no end: the run was killed or still goes on. The figures hold up to %.1f s; what came after is not in them.", r.EndSeconds)
+	case r.Outcome == record.Interrupted:
+		warn("The run was interrupted; the figures hold up to %.1f s. Run it again for those that are missing.", r.EndSeconds)
+	case r.Outcome == record.Failed:
+		warn("The run failed: %s. The figures hold up to %.1f s.", r.Error, r.EndSeconds)
+	}
+	if len(r.Left) > 0 {
+		warn("The run left %s behind. `hpabench clean` removes what runs left.", strings.Join(r.Left, ", "))
+	}
+	if len(o.spans) == 0 {
+		warn("No load phase began, so there is nothing to measure.")
+	}
+	if l := r.Load.Total; l.Offered > 0 && float64(l.Unsent) > UnsentShare*float64(l.Offered) {
+		warn("%d of %d planned requests (%.1f %%) were never sent, because the load generator could not keep up: the workload got less load than planned. Plan a lower rate, or run hpabench on a machine with more CPU to spare or nearer to the cluster.",
+			l.Unsent, l.Offered, float64(l.Unsent)/float64(l.Offered)*100)
+	}
+	if l := r.Load.Total; l.LateMax > LateSeconds {
+		warn("Requests left up to %.2f s behind their schedule, and open-loop latencies count from the schedule. Free some CPU where hpabench runs, or plan a lower rate.", l.LateMax)
+	}
+	for _, t := range r.Transitions {
+		list = append(list, o.doubts(t)...)
+	}
+	for _, p := range o.pods {
+		if p.created.seen && p.created.t < o.end && !p.ready.seen {
+			warn("Pod %s (created at %.1f s) was never ready%s. Its events tell more.", p.name, p.created.t.Seconds(), waiting(p))
+		}
+	}
+	return list
+}
+
+// doubts are the warnings of one transition.
+func (o *observed) doubts(t Transition) []string {
+	var list []string
+	name := fmt.Sprintf("scale-%s to phase %s", t.Direction, t.ToPhase)
+	for _, g := range o.gaps {
+		if source := sourceOf(g); source == "events" || source == "replicasets" || g.To.Sub(g.From) <= WatchDelay {
+			continue
+		}
+		if g.From.Seconds() < t.EndSeconds && g.To.Seconds() > t.OnsetSeconds {
+			list = append(list, fmt.Sprintf("%s could not be watched from %.1f to %.1f s, during the %s (%s). Figures that fall into it are less precise or missing; run again for better ones.",
+				g.Source, g.From.Seconds(), g.To.Seconds(), name, g.Cause))
+		}
+	}
+	rose := slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From })
+	if t.Direction == Up && !rose {
+		if text := o.ignored(t, name); text != "" {
+			list = append(list, text)
+		}
+	}
+	return list
+}
+
+// ignored is the warning that the HPA did not follow its metric: spec.replicas
+// stayed below the maximum though the metric was above the target for two of the
+// HPA's syncs.
+func (o *observed) ignored(t Transition, name string) string {
+	hpa, target := o.autoscaler(o.end), int32(-1)
+	for _, x := range o.targets {
+		if x.t.Seconds() < t.EndSeconds {
+			target = x.v.Replicas
+		}
+	}
+	if hpa == nil || target < 0 || target >= hpa.Spec.MaxReplicas {
+		return ""
+	}
+	var from, to *record.Instant
+	for _, u := range o.usages {
+		if u.t.Seconds() <= t.OnsetSeconds || u.t.Seconds() >= t.EndSeconds {
+			continue
+		}
+		if u.v.ratio == nil || *u.v.ratio <= 1+policyOf(hpa.Spec).up {
+			from = nil
+			continue
+		}
+		if from == nil {
+			from = &u.t
+		}
+		if u.t.Sub(*from) >= 2*defaultSync {
+			to = &u.t
+			break
+		}
+	}
+	if to == nil {
+		return ""
+	}
+	text := fmt.Sprintf("There was no %s, though the metric was above the target from %.1f to %.1f s at least, and %d replicas are fewer than the maximum of %d.",
+		name, from.Seconds(), to.Seconds(), target, hpa.Spec.MaxReplicas)
+	for _, c := range hpa.Status.Conditions {
+		if c.Status == corev1.ConditionFalse && c.Type != "ScalingLimited" {
+			text += fmt.Sprintf(" The HPA says %s is False: %s: %s", c.Type, c.Reason, c.Message)
+		}
+	}
+	return text + " Look at `kubectl describe hpa`."
+}
+
+// waiting says what the first container that waits is waiting for.
+func waiting(p *pod) string {
+	s := p.now.Status
+	for _, c := range slices.Concat(s.InitContainerStatuses, s.ContainerStatuses) {
+		if w := c.State.Waiting; w != nil && w.Reason != "" {
+			return fmt.Sprintf(" (container %s waits: %s)", c.Name, strings.TrimSpace(w.Reason+" "+w.Message))
+		}
+	}
+	for _, c := range s.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return fmt.Sprintf(" (%s: %s)", c.Reason, c.Message)
+		}
+	}
+	return ""
+}
