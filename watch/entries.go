@@ -1,0 +1,174 @@
+package watch
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+func autoscalerEntry(c change[*autoscalingv2.HorizontalPodAutoscaler]) *record.Autoscaler {
+	o := c.now
+	return &record.Autoscaler{Name: o.Name, Deleted: c.removed, Spec: o.Spec, Status: o.Status}
+}
+
+// targetEntry reads the target, whatever its kind is.
+func targetEntry(o *unstructured.Unstructured, s Subject) record.Target {
+	number := func(path string) (int32, bool) {
+		n, ok, _ := unstructured.NestedInt64(o.Object, strings.Split(strings.TrimPrefix(path, "."), ".")...)
+		return int32(n), ok
+	}
+	t := record.Target{Generation: o.GetGeneration()}
+	t.Replicas, _ = number(cmp.Or(s.ReplicasPath, ".spec.replicas"))
+	t.Status, _ = number(cmp.Or(s.StatusPath, ".status.replicas"))
+	// The kinds of Kubernetes itself leave a zero out; elsewhere a field that is
+	// not there says nothing.
+	builtin := s.Target.Group == "apps" || s.Target.Group == ""
+	if ready, ok := number(".status.readyReplicas"); ok || builtin {
+		t.Ready = &ready
+	}
+	return t
+}
+
+func replicaSetEntry(c change[*appsv1.ReplicaSet]) *record.ReplicaSet {
+	o := c.now
+	e := &record.ReplicaSet{Name: o.Name, Deleted: c.removed, Status: o.Status.Replicas, Ready: o.Status.ReadyReplicas}
+	if o.Spec.Replicas != nil {
+		e.Replicas = *o.Spec.Replicas
+	}
+	return e
+}
+
+func podEntry(c change[*corev1.Pod]) *record.Pod {
+	o := c.now
+	return &record.Pod{
+		Name:     o.Name,
+		UID:      string(o.UID),
+		Gone:     c.removed,
+		First:    c.listed,
+		Node:     o.Spec.NodeName,
+		Created:  o.CreationTimestamp,
+		Deleting: o.DeletionTimestamp,
+		Grace:    o.DeletionGracePeriodSeconds,
+		Status:   o.Status,
+	}
+}
+
+func endpointsEntry(c change[*discoveryv1.EndpointSlice]) *record.Endpoints {
+	o := c.now
+	return &record.Endpoints{Slice: o.Name, Service: o.Labels[discoveryv1.LabelServiceName], Deleted: c.removed, Endpoints: endpoints(o)}
+}
+
+// endpoints returns the pods in a slice. What conditions mean that are not set
+// is said at discoveryv1.EndpointConditions.
+func endpoints(o *discoveryv1.EndpointSlice) []record.Endpoint {
+	var all []record.Endpoint
+	for _, e := range o.Endpoints {
+		if e.TargetRef == nil || e.TargetRef.Kind != "Pod" {
+			continue
+		}
+		ready := e.Conditions.Ready == nil || *e.Conditions.Ready
+		serving := ready
+		if e.Conditions.Serving != nil {
+			serving = *e.Conditions.Serving
+		}
+		all = append(all, record.Endpoint{
+			Pod:         e.TargetRef.Name,
+			Ready:       ready,
+			Serving:     serving,
+			Terminating: e.Conditions.Terminating != nil && *e.Conditions.Terminating,
+		})
+	}
+	return all
+}
+
+// eventEntry returns nil if the event is not to be recorded: it is about
+// something else, it says nothing new, it was removed (events expire), or it
+// was there at the start and is older than the run, which began at start.
+func eventEntry(c change[*corev1.Event], s Subject, start time.Time) *record.Event {
+	if c.removed || !about(c.now.InvolvedObject, s) {
+		return nil
+	}
+	e := event(c.now)
+	if c.was != nil && event(c.was).Count == e.Count {
+		return nil
+	}
+	// Events count in whole seconds.
+	if c.listed && e.Time.Before(start.Truncate(time.Second)) {
+		return nil
+	}
+	return &e
+}
+
+func about(o corev1.ObjectReference, s Subject) bool {
+	switch o.Kind {
+	case "HorizontalPodAutoscaler":
+		return o.Name == s.Autoscaler
+	case s.Kind:
+		return o.Name == s.Name
+	case "ReplicaSet", "Pod":
+		return strings.HasPrefix(o.Name, s.Name+"-")
+	}
+	return false
+}
+
+// event reads the count and time of either API for events: the older has
+// count and lastTimestamp, the newer eventTime and a series.
+func event(o *corev1.Event) record.Event {
+	e := record.Event{
+		Kind:    o.InvolvedObject.Kind,
+		Name:    o.InvolvedObject.Name,
+		Type:    o.Type,
+		Reason:  o.Reason,
+		Message: o.Message,
+		Count:   max(o.Count, 1),
+		Time:    o.LastTimestamp.Time,
+	}
+	if e.Time.IsZero() {
+		e.Time = o.EventTime.Time
+	}
+	if o.Series != nil {
+		e.Count, e.Time = o.Series.Count, o.Series.LastObservedTime.Time
+	}
+	return e
+}
+
+func readyByCondition(pods []*corev1.Pod) []string {
+	var ready []string
+	for _, p := range pods {
+		if p.DeletionTimestamp == nil && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		}) {
+			ready = append(ready, p.Name)
+		}
+	}
+	slices.Sort(ready)
+	return ready
+}
+
+// readyBySlices leaves out pods that are in a slice but not the target's: the
+// service may select others too.
+func readyBySlices(pods []*corev1.Pod, all []*discoveryv1.EndpointSlice) []string {
+	alive := map[string]bool{}
+	for _, p := range pods {
+		alive[p.Name] = p.DeletionTimestamp == nil
+	}
+	var ready []string
+	for _, s := range all {
+		for _, e := range endpoints(s) {
+			if e.Ready && !e.Terminating && alive[e.Pod] {
+				ready = append(ready, e.Pod)
+			}
+		}
+	}
+	slices.Sort(ready)
+	return slices.Compact(ready)
+}

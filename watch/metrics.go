@@ -1,0 +1,120 @@
+package watch
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
+	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// poller asks for the usage of the target's pods again and again.
+type poller struct {
+	rec     *record.Recorder
+	list    func(context.Context) (*metricsv1beta1.PodMetricsList, error)
+	changed func()
+
+	gap   gap
+	last  *record.Instant      // the last answer
+	seen  map[string]time.Time // the timestamps in it, by pod
+	usage atomic.Pointer[map[string]float64]
+}
+
+func podMetrics(c metricsclient.Interface, s Subject, rec *record.Recorder, changed func()) *poller {
+	return &poller{
+		rec: rec,
+		list: func(ctx context.Context) (*metricsv1beta1.PodMetricsList, error) {
+			return c.MetricsV1beta1().PodMetricses(s.Namespace).List(ctx, metav1.ListOptions{LabelSelector: s.Selector})
+		},
+		changed: changed,
+		gap:     gap{rec: rec, source: "podmetrics"},
+	}
+}
+
+// run polls every interval. The ticks of a ticker that fall into a slow request
+// are lost, so that none queues up behind it.
+func (p *poller) run(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		p.poll(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (p *poller) poll(ctx context.Context) {
+	asked := p.rec.Clock.Now()
+	request, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	list, err := p.list(request)
+	at := p.rec.Clock.Now()
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		// Nothing is known of the time since the last answer.
+		if p.last != nil {
+			asked = *p.last
+		}
+		p.gap.fail(asked, err)
+		p.usage.Store(nil)
+		return
+	}
+	p.gap.end(at)
+	p.last = &at
+
+	s := samples(list.Items)
+	if note(s, p.seen) {
+		p.rec.AddAt(at, record.Entry{PodMetrics: &record.PodMetrics{Samples: s}})
+	}
+	p.seen = map[string]time.Time{}
+	usage := map[string]float64{}
+	for _, sample := range s {
+		p.seen[sample.Pod] = sample.Timestamp
+		for _, c := range sample.Containers {
+			usage[sample.Pod] += c.CPU
+		}
+	}
+	if old := p.usage.Swap(&usage); old == nil || !maps.Equal(*old, usage) {
+		p.changed()
+	}
+}
+
+// samples translates a list, sorted by pod.
+func samples(items []metricsv1beta1.PodMetrics) []record.Sample {
+	var all []record.Sample
+	for _, m := range items {
+		s := record.Sample{Pod: m.Name, Timestamp: m.Timestamp.Time, Window: m.Window.Seconds()}
+		for _, c := range m.Containers {
+			s.Containers = append(s.Containers, record.ContainerSample{
+				Name: c.Name, CPU: c.Usage.Cpu().AsApproximateFloat64(), Memory: c.Usage.Memory().Value(),
+			})
+		}
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b record.Sample) int { return strings.Compare(a.Pod, b.Pod) })
+	return all
+}
+
+// note marks the samples that are not those seen in the last answer and reports
+// whether there is one.
+func note(s []record.Sample, seen map[string]time.Time) bool {
+	news := false
+	for i := range s {
+		t, ok := seen[s[i].Pod]
+		s[i].New = !ok || !t.Equal(s[i].Timestamp)
+		news = news || s[i].New
+	}
+	return news
+}

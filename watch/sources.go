@@ -1,0 +1,126 @@
+package watch
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// prepare makes one Reflector a resource, each with its selector and with what
+// it records of a change.
+func (w *Watcher) prepare(ctx context.Context, c Clients) {
+	s := w.subject
+	named := func(name string) func(*metav1.ListOptions) {
+		return func(o *metav1.ListOptions) {
+			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
+		}
+	}
+	labelled := func(selector string) func(*metav1.ListOptions) {
+		return func(o *metav1.ListOptions) { o.LabelSelector = selector }
+	}
+	typed := func(g cache.Getter, resource string, bound func(*metav1.ListOptions)) *cache.ListWatch {
+		return cache.NewFilteredListWatchFromClient(g, resource, s.Namespace, bound)
+	}
+
+	if s.Autoscaler != "" {
+		w.autoscaler = add(ctx, w, "horizontalpodautoscalers", &autoscalingv2.HorizontalPodAutoscaler{},
+			typed(c.Kube.AutoscalingV2().RESTClient(), "horizontalpodautoscalers", named(s.Autoscaler)),
+			func(c change[*autoscalingv2.HorizontalPodAutoscaler]) {
+				w.rec.AddAt(c.at, record.Entry{Autoscaler: autoscalerEntry(c)})
+			})
+	}
+
+	targets, bound := c.Dynamic.Resource(s.Target).Namespace(s.Namespace), named(s.Name)
+	w.target = add(ctx, w, s.Target.Resource, &unstructured.Unstructured{}, &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			bound(&o)
+			return targets.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
+			bound(&o)
+			return targets.Watch(ctx, o)
+		},
+	}, func(c change[*unstructured.Unstructured]) {
+		t := targetEntry(c.now, s)
+		t.Deleted = c.removed
+		w.rec.AddAt(c.at, record.Entry{Target: &t})
+	})
+
+	add(ctx, w, "replicasets", &appsv1.ReplicaSet{},
+		typed(c.Kube.AppsV1().RESTClient(), "replicasets", labelled(s.Selector)),
+		func(c change[*appsv1.ReplicaSet]) {
+			w.rec.AddAt(c.at, record.Entry{ReplicaSet: replicaSetEntry(c)})
+		})
+
+	w.pods = add(ctx, w, "pods", &corev1.Pod{},
+		typed(c.Kube.CoreV1().RESTClient(), "pods", labelled(s.Selector)),
+		func(c change[*corev1.Pod]) {
+			w.rec.AddAt(c.at, record.Entry{Pod: podEntry(c)})
+		})
+
+	if len(s.Services) > 0 {
+		w.slices = add(ctx, w, "endpointslices", &discoveryv1.EndpointSlice{},
+			typed(c.Kube.DiscoveryV1().RESTClient(), "endpointslices",
+				labelled(discoveryv1.LabelServiceName+" in ("+strings.Join(s.Services, ",")+")")),
+			func(c change[*discoveryv1.EndpointSlice]) {
+				w.rec.AddAt(c.at, record.Entry{Endpoints: endpointsEntry(c)})
+			})
+	}
+
+	add(ctx, w, "events", &corev1.Event{},
+		typed(c.Kube.CoreV1().RESTClient(), "events", func(*metav1.ListOptions) {}),
+		func(c change[*corev1.Event]) {
+			if e := eventEntry(c, s, w.rec.Clock.Start()); e != nil {
+				w.rec.AddAt(c.at, record.Entry{Event: e})
+				w.warn(c.now, *e)
+			}
+		})
+}
+
+// retry is the Reflector's pause between attempts: short, so that a gap is at
+// most a second longer than its cause.
+var retry = wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 10, Cap: time.Second}
+
+func add[T object](ctx context.Context, w *Watcher, source string, of T, lw *cache.ListWatch, observe func(change[T])) *store[T] {
+	f := &feed{
+		ListWatch: lw,
+		ctx:       ctx,
+		rec:       w.rec,
+		wg:        &w.wg,
+		source:    source + " in namespace " + w.subject.Namespace,
+		up:        make(chan struct{}),
+		fatal:     w.fatal,
+		gap:       gap{rec: w.rec, source: source},
+	}
+	s := &store[T]{Store: cache.NewStore(cache.MetaNamespaceKeyFunc), feed: f, observe: observe, after: w.refresh}
+	w.feeds = append(w.feeds, f)
+	w.reflectors = append(w.reflectors, cache.NewReflectorWithOptions(f, of, s, cache.ReflectorOptions{
+		Name: source, Logger: &klog.Logger{}, Backoff: &retry,
+	}))
+	return s
+}
+
+// warn keeps e if it is a warning.
+func (w *Watcher) warn(of *corev1.Event, e record.Event) {
+	if e.Type != corev1.EventTypeWarning {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.warnings[of.UID] = e
+}

@@ -1,0 +1,117 @@
+package watch
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+type object interface {
+	runtime.Object
+	metav1.Object
+}
+
+// change is what happened to one object.
+type change[T object] struct {
+	at      record.Instant
+	was     T // nil if it is new
+	now     T // if removed, how it was at last
+	removed bool
+	listed  bool // it was there when observing began
+}
+
+// store keeps the current state of one resource for a Reflector, and tells of
+// each change to it.
+type store[T object] struct {
+	cache.Store
+	feed    *feed
+	observe func(change[T])
+	after   func() // called once for all changes that were seen at once
+	listed  bool
+}
+
+func (s *store[T]) Add(obj any) error { return s.Update(obj) }
+
+func (s *store[T]) Update(obj any) error {
+	c := change[T]{at: s.feed.rec.Clock.Now(), now: obj.(T)}
+	if was, ok, _ := s.Get(obj); ok {
+		c.was = was.(T)
+	}
+	if err := s.Store.Update(obj); err != nil {
+		return err
+	}
+	s.observe(c)
+	s.after()
+	return nil
+}
+
+func (s *store[T]) Delete(obj any) error {
+	c := change[T]{at: s.feed.rec.Clock.Now(), now: obj.(T), removed: true}
+	if err := s.Store.Delete(obj); err != nil {
+		return err
+	}
+	s.observe(c)
+	s.after()
+	return nil
+}
+
+// Replace gets the whole state: at the start, and again whenever the Reflector
+// could not go on where it was.
+func (s *store[T]) Replace(list []any, version string) error {
+	at := s.feed.rec.Clock.Now()
+	before := s.list()
+	if err := s.Store.Replace(list, version); err != nil {
+		return err
+	}
+	s.feed.replaced(at)
+	for _, c := range diff(before, s.list()) {
+		c.at, c.listed = at, !s.listed
+		s.observe(c)
+	}
+	s.listed = true
+	s.after()
+	return nil
+}
+
+// diff returns what changed between two states, removals first. An object that
+// was made anew under its old name counts as removed and new.
+func diff[T object](before, after []T) []change[T] {
+	now := map[types.UID]T{}
+	for _, o := range after {
+		now[o.GetUID()] = o
+	}
+	was := map[types.UID]T{}
+	var changes []change[T]
+	for _, o := range before {
+		was[o.GetUID()] = o
+		if _, ok := now[o.GetUID()]; !ok {
+			changes = append(changes, change[T]{was: o, now: o, removed: true})
+		}
+	}
+	for _, o := range after {
+		old, ok := was[o.GetUID()]
+		if !ok || old.GetResourceVersion() != o.GetResourceVersion() {
+			changes = append(changes, change[T]{was: old, now: o})
+		}
+	}
+	return changes
+}
+
+func (s *store[T]) list() []T {
+	var all []T
+	for _, o := range s.Store.List() {
+		all = append(all, o.(T))
+	}
+	return all
+}
+
+// only returns the one object of a store that is bounded to a name, or nil.
+func (s *store[T]) only() (one T) {
+	for _, o := range s.list() {
+		one = o
+	}
+	return one
+}
