@@ -1,0 +1,266 @@
+// Package loadgen sends the load of a run and records every answer.
+//
+// vegeta sends each request; when, is said by schedules of our own (see
+// schedule), and where to by a Way. Open loop: requests leave by schedule,
+// whatever the answers do, and latency counts from the instant at which the
+// request was due; what could not be sent by the end of the phase is counted as
+// unsent. Closed loop: each worker sends when it has its answer, and latency
+// counts from the sending.
+//
+// Requests are never sent twice, redirects are not followed and no proxy is
+// used. HTTP/1.1 only. Failures (no status code) are counted by a few causes;
+// the first of each cause is recorded as a Note in its own words.
+package loadgen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"sync"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+)
+
+const (
+	// maxInFlight bounds the requests of an open loop that wait for an answer.
+	// Each has a goroutine and a connection here and a connection at the
+	// workload; what the bound holds back is sent late, or counted as unsent.
+	maxInFlight = 2000
+
+	// defaultTimeout is for requests that name none.
+	defaultTimeout = 30 * time.Second
+
+	// maxGrace bounds how long requests in flight may still be answered after a
+	// run was cancelled.
+	maxGrace = 5 * time.Second
+
+	// settle is how long after a second its counts are written: answers take a
+	// moment from the wire to the ledger, and one entry is better than two.
+	settle = 100 * time.Millisecond
+)
+
+// Request is what is sent, again and again.
+type Request struct {
+	Method  string      // default GET
+	Path    string      // with its query; begins with a slash
+	Headers http.Header // a Host in it goes where it belongs
+	Body    []byte
+	Timeout time.Duration // of one request, from its sending; default 30 s
+}
+
+// Generator sends the load of one run.
+type Generator struct {
+	phases  []record.Phase
+	request Request
+	way     Way
+	rec     *record.Recorder
+	ledger  *ledger
+}
+
+// New returns a generator for the given phases. Way may be nil when no phase has
+// load.
+func New(phases []record.Phase, request Request, way Way, rec *record.Recorder) (*Generator, error) {
+	for _, p := range phases {
+		switch p.Shape {
+		case record.ShapeIdle, record.ShapeRate, record.ShapeRamp, record.ShapeSine, record.ShapeWorkers:
+		default:
+			return nil, fmt.Errorf("phase %s: unknown shape %q", p.Name, p.Shape)
+		}
+		if way == nil && p.Shape != record.ShapeIdle {
+			return nil, fmt.Errorf("phase %s has load, but there is no way to reach the workload", p.Name)
+		}
+	}
+	if request.Timeout <= 0 {
+		request.Timeout = defaultTimeout
+	}
+	headers := http.Header{}
+	for k, v := range request.Headers {
+		headers[textproto.CanonicalMIMEHeaderKey(k)] = v
+	}
+	if way != nil && way.host() != "" && headers.Get("Host") == "" {
+		headers.Set("Host", way.host())
+	}
+	request.Headers = headers
+	return &Generator{phases, request, way, rec, newLedger(rec)}, nil
+}
+
+// Run sends the phases one after the other, without a pause, and returns when
+// the last request has its answer or has failed. It can be called once.
+//
+// When ctx is done, nothing more is sent. Requests in flight have the request's
+// timeout, at most 5 s, to be answered; what is left is cut off and counted as
+// aborted. Then Run returns the cause of ctx. The record is complete either way:
+// each phase that began has its end.
+func (g *Generator) Run(ctx context.Context) error {
+	ended := make(chan struct{})
+	written := make(chan error, 1)
+	go func() { written <- g.write(ended) }()
+
+	shared, single := (*transport)(nil), (*transport)(nil)
+	if g.way != nil {
+		shared, single = newTransport(g.way, true), newTransport(g.way, false)
+		defer shared.close()
+		defer single.close()
+	}
+
+	var answers sync.WaitGroup // one collector a phase
+	onset := g.rec.Clock.Now()
+	for i, p := range g.phases {
+		if ctx.Err() != nil {
+			break
+		}
+		t := single
+		if p.KeepAlive {
+			t = shared
+		}
+		onset = g.run(ctx, i, p, onset, t, &answers)
+	}
+
+	drained := make(chan struct{})
+	go func() { answers.Wait(); close(drained) }()
+	var cut error
+	select {
+	case <-drained:
+		cut = context.Cause(ctx)
+	case <-ctx.Done():
+		cut = context.Cause(ctx)
+		select {
+		case <-drained:
+		case <-time.After(min(g.request.Timeout, maxGrace)):
+			g.ledger.abort()
+			shared.close()
+			single.close()
+			<-drained
+		}
+	}
+	close(ended)
+	return errors.Join(cut, <-written)
+}
+
+// run sends one phase and returns when it is over: at its planned end, which is
+// returned, or when ctx is done. Answers may still be on their way.
+func (g *Generator) run(ctx context.Context, index int, plan record.Phase, onset record.Instant, t *transport, answers *sync.WaitGroup) record.Instant {
+	p := g.ledger.start(index, plan, onset)
+	var attacker *vegeta.Attacker
+	if plan.Shape != record.ShapeIdle {
+		workers, most := uint64(vegeta.DefaultWorkers), uint64(maxInFlight)
+		pace := vegeta.Pacer(closedLoop{p.over})
+		if p.schedule != nil {
+			pace = newPacer(p.schedule, g.rec.Clock, onset, p.over)
+		} else {
+			workers, most = uint64(plan.Workers), uint64(plan.Workers)
+		}
+		attacker = vegeta.NewAttacker(
+			vegeta.Client(&http.Client{Transport: t, Timeout: g.request.Timeout}),
+			vegeta.Redirects(vegeta.NoFollow),
+			vegeta.Workers(workers),
+			vegeta.MaxWorkers(most),
+		)
+		results := attacker.Attack(g.target(ctx, p), pace, 0, "")
+		answers.Go(func() {
+			for r := range results {
+				if r.Error != errOver.Error() {
+					g.ledger.answer(p, r)
+				}
+			}
+		})
+	}
+
+	timer := time.NewTimer(p.end.Sub(g.rec.Clock.Now()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	g.ledger.finish(p)
+	if attacker != nil {
+		// vegeta may be waiting for a worker, which no Pacer can end.
+		attacker.Stop()
+	}
+	return p.end
+}
+
+// errOver is what a request meets that vegeta would send after the end of its
+// phase; it is not sent, and not counted.
+var errOver = errors.New("the phase is over")
+
+// target makes the requests of p, one a call.
+func (g *Generator) target(ctx context.Context, p *phase) vegeta.Targeter {
+	return func(t *vegeta.Target) error {
+		if ctx.Err() != nil || !g.ledger.send(p) {
+			return errOver
+		}
+		t.Method = g.request.Method
+		t.URL = g.way.next() + g.request.Path
+		t.Header = g.request.Headers
+		t.Body = g.request.Body
+		return nil
+	}
+}
+
+// write writes each second when it is over, and the rest once ended is closed.
+func (g *Generator) write(ended <-chan struct{}) error {
+	for {
+		now := g.rec.Clock.Now()
+		next := startOf(secondOf(now.Add(-settle)) + 1).Add(settle)
+		select {
+		case <-time.After(next.Sub(now)):
+			if err := g.ledger.write(g.rec.Clock.Now().Add(-settle)); err != nil {
+				return err
+			}
+		case <-ended:
+			return g.ledger.write(g.rec.Clock.Now().Add(time.Second))
+		}
+	}
+}
+
+// Progress is how far a run is.
+type Progress struct {
+	Phase   int           // index of the phase; -1 before the first
+	Elapsed time.Duration // of the phase
+	Left    time.Duration // of the phase
+
+	// Offered is the rate of the schedule now, in requests a second; nil in a
+	// closed loop, which has none.
+	Offered *float64
+	// Achieved is the number of answers in the last whole second of the run.
+	Achieved float64
+
+	// Since the run began. Failed requests have no status code.
+	Sent, Answered, Failed uint64
+}
+
+// Progress returns how far the run is. It may be called at any time, from any
+// goroutine.
+func (g *Generator) Progress() Progress {
+	mu := &g.ledger.mu
+	mu.Lock()
+	defer mu.Unlock()
+	result := Progress{Phase: -1, Sent: mu.sent, Answered: mu.answered, Failed: mu.failed}
+	p := mu.phase
+	if p == nil {
+		return result
+	}
+	now := g.rec.Clock.Now()
+	result.Phase = p.index
+	result.Elapsed = min(now, p.end).Sub(p.onset)
+	result.Left = max(0, p.end.Sub(now))
+	switch {
+	case p.ended || p.Shape == record.ShapeIdle:
+		result.Offered = new(float64)
+	case p.schedule != nil:
+		rate := p.schedule.rate.Rate(result.Elapsed)
+		result.Offered = &rate
+	}
+	last := secondOf(now) - 1
+	if last >= 0 {
+		if r := mu.recent[last%len(mu.recent)]; r.second == last {
+			result.Achieved = float64(r.answers)
+		}
+	}
+	return result
+}

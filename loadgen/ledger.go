@@ -1,0 +1,301 @@
+package loadgen
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/hpabench/hpabench/record"
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+)
+
+// ledger counts every request of a run into seconds and writes each second to
+// the record when it is over. It keeps nothing per request.
+//
+// A request that is sent late, or an answer that is counted late, belongs to a
+// second that may have been written already: then a second entry for the same
+// phase and second follows, and the two add up.
+type ledger struct {
+	rec *record.Recorder
+
+	mu struct {
+		sync.Mutex
+		phase    *phase // the one that runs or ran last; nil before the first
+		seconds  map[key]*second
+		free     []*second                        // for reuse
+		aborting bool                             // what fails from now on was cut off by us
+		causes   map[string]bool                  // causes of failure that were seen
+		notes    []string                         // to be written with the next seconds
+		recent   [4]struct{ second, answers int } // by second modulo 4
+
+		sent, answered, failed uint64 // since the run began
+	}
+}
+
+// phase is one phase while it is counted.
+type phase struct {
+	record.Phase
+	index    int
+	schedule *schedule // nil unless open loop
+	onset    record.Instant
+	over     chan struct{} // closed when the phase has ended
+
+	// Guarded by the ledger's mutex.
+	end     record.Instant // as planned, then as it was
+	ended   bool
+	sent    uint64
+	offered uint64 // hits of the schedule that have been counted as offered
+}
+
+type key struct{ phase, second int }
+
+// second is one LoadSecond while it is counted.
+type second struct {
+	record.LoadSecond
+	codes   map[uint16]uint64
+	latency *hdrhistogram.Histogram
+}
+
+func newLedger(rec *record.Recorder) *ledger {
+	l := &ledger{rec: rec}
+	l.mu.seconds = map[key]*second{}
+	l.mu.causes = map[string]bool{}
+	return l
+}
+
+// start opens the phase with the given index, whose onset is the given instant.
+func (l *ledger) start(index int, p record.Phase, onset record.Instant) *phase {
+	ph := &phase{
+		Phase:    p,
+		index:    index,
+		schedule: newSchedule(p),
+		onset:    onset,
+		end:      onset.Add(seconds(p.Seconds)),
+		over:     make(chan struct{}),
+	}
+	l.mu.Lock()
+	l.mu.phase = ph
+	l.mu.Unlock()
+	l.rec.AddAt(onset, mark(ph, "start"))
+	return ph
+}
+
+// send counts one request that is about to leave. False means that the phase is
+// over and it must not.
+func (l *ledger) send(p *phase) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.rec.Clock.Now()
+	if p.ended || now >= p.end {
+		return false
+	}
+	if p.schedule == nil {
+		s := l.second(p, now)
+		s.Offered++
+		s.Sent++
+	} else {
+		// Hits leave in the order of the schedule: the nth that leaves is the
+		// nth that was due.
+		l.second(p, p.due(p.sent)).Sent++
+	}
+	p.sent++
+	l.mu.sent++
+	return true
+}
+
+// answer counts the outcome of one request that was sent.
+func (l *ledger) answer(p *phase, r *vegeta.Result) {
+	sent := l.rec.Clock.At(r.Timestamp)
+	done := sent.Add(r.Latency)
+	from := sent
+	if p.schedule != nil {
+		from = p.due(r.Seq)
+	}
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.second(p, done)
+	s.LateMax = max(s.LateMax, sent.Sub(from).Seconds())
+	s.BytesIn += r.BytesIn
+	s.BytesOut += r.BytesOut
+	switch {
+	case r.Code != 0:
+		s.Answered++
+		s.codes[r.Code]++
+		if s.latency == nil {
+			s.latency = record.NewHistogram()
+		}
+		// Its one error is a value out of range.
+		_ = s.latency.RecordValue(min(done.Sub(from), record.MaxLatency).Microseconds())
+		l.mu.answered++
+		l.achieved(s.Second)
+	case l.mu.aborting:
+		s.Aborted++
+	default:
+		cause := causeOf(r.Error)
+		s.Failed++
+		s.Errors[cause]++
+		l.mu.failed++
+		if !l.mu.causes[cause] {
+			l.mu.causes[cause] = true
+			l.mu.notes = append(l.mu.notes, fmt.Sprintf("the first request that failed with %q said: %s", cause, r.Error))
+		}
+	}
+}
+
+// abort makes every failure from now on count as aborted.
+func (l *ledger) abort() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.aborting = true
+}
+
+// finish ends p now, or at its planned end if that has passed. Nothing of p is
+// sent afterwards; what its schedule asked for and was not sent is unsent.
+func (l *ledger) finish(p *phase) {
+	l.mu.Lock()
+	p.ended = true
+	p.end = min(p.end, l.rec.Clock.Now())
+	if p.schedule != nil {
+		total := max(p.sent, p.schedule.before(p.end.Sub(p.onset)))
+		l.offer(p, total)
+		p.perSecond(p.sent, total, func(at record.Instant, n uint64) { l.second(p, at).Unsent += n })
+	}
+	end := p.end
+	l.mu.Unlock()
+	close(p.over)
+	l.rec.AddAt(end, mark(p, "end"))
+}
+
+// write writes the seconds that were over at the given instant.
+func (l *ledger) write(until record.Instant) error {
+	l.mu.Lock()
+	if p := l.mu.phase; p != nil && p.schedule != nil && !p.ended {
+		l.offer(p, p.schedule.before(startOf(secondOf(until)).Sub(p.onset)))
+	}
+	var over []*second
+	for k, s := range l.mu.seconds {
+		if k.second < secondOf(until) {
+			over = append(over, s)
+			delete(l.mu.seconds, k)
+		}
+	}
+	notes := l.mu.notes
+	l.mu.notes = nil
+	l.mu.Unlock()
+
+	slices.SortFunc(over, func(a, b *second) int {
+		return cmp.Or(cmp.Compare(a.Second, b.Second), cmp.Compare(a.Phase, b.Phase))
+	})
+	for _, s := range over {
+		entry, err := s.entry()
+		if err != nil {
+			return err
+		}
+		l.rec.Add(record.Entry{Load: entry})
+	}
+	for _, text := range notes {
+		l.rec.Add(record.Entry{Note: &record.Note{Text: text}})
+	}
+
+	for _, s := range over {
+		s.reset()
+	}
+	l.mu.Lock()
+	l.mu.free = append(l.mu.free, over...)
+	l.mu.Unlock()
+	return nil
+}
+
+// second returns the counts of p for the second that at lies in.
+func (l *ledger) second(p *phase, at record.Instant) *second {
+	k := key{p.index, secondOf(at)}
+	s := l.mu.seconds[k]
+	if s == nil {
+		if n := len(l.mu.free); n > 0 {
+			s, l.mu.free = l.mu.free[n-1], l.mu.free[:n-1]
+		} else {
+			s = &second{codes: map[uint16]uint64{}, LoadSecond: record.LoadSecond{Errors: map[string]uint64{}}}
+		}
+		s.Phase, s.Second = k.phase, k.second
+		l.mu.seconds[k] = s
+	}
+	return s
+}
+
+// offer counts the hits of p's schedule below n as offered.
+func (l *ledger) offer(p *phase, n uint64) {
+	p.perSecond(p.offered, n, func(at record.Instant, n uint64) { l.second(p, at).Offered += n })
+	p.offered = max(p.offered, n)
+}
+
+// achieved counts an answer for the rate of the last whole second.
+func (l *ledger) achieved(second int) {
+	r := &l.mu.recent[second%len(l.mu.recent)]
+	if r.second < second {
+		r.second, r.answers = second, 0
+	}
+	if r.second == second {
+		r.answers++
+	}
+}
+
+// due returns the instant at which hit n of an open loop is due.
+func (p *phase) due(n uint64) record.Instant { return p.onset.Add(p.schedule.at(n)) }
+
+// perSecond calls add for each second of the run with the number of hits among
+// from, …, to-1 that are due within it.
+func (p *phase) perSecond(from, to uint64, add func(at record.Instant, n uint64)) {
+	for n := from; n < to; {
+		due := p.due(n)
+		next := min(to, p.schedule.before(startOf(secondOf(due)+1).Sub(p.onset)))
+		next = max(next, n+1)
+		add(due, next-n)
+		n = next
+	}
+}
+
+// entry returns what was counted, for the record to keep.
+func (s *second) entry() (*record.LoadSecond, error) {
+	e := s.LoadSecond
+	e.Errors = nil
+	if len(s.Errors) > 0 {
+		e.Errors = maps.Clone(s.Errors)
+	}
+	for code, n := range s.codes {
+		if e.Codes == nil {
+			e.Codes = map[string]uint64{}
+		}
+		e.Codes[strconv.Itoa(int(code))] = n
+	}
+	if s.latency != nil {
+		var err error
+		if e.Latency, err = record.EncodeHistogram(s.latency); err != nil {
+			return nil, fmt.Errorf("encoding the latencies of second %d: %w", s.Second, err)
+		}
+	}
+	return &e, nil
+}
+
+// reset empties s for reuse: its histogram alone takes some 170 KB.
+func (s *second) reset() {
+	clear(s.codes)
+	clear(s.Errors)
+	s.LoadSecond = record.LoadSecond{Errors: s.Errors}
+	if s.latency != nil {
+		s.latency.Reset()
+	}
+}
+
+func mark(p *phase, edge string) record.Entry {
+	return record.Entry{Phase: &record.PhaseMark{Index: p.index, Name: p.Name, Edge: edge}}
+}
+
+func secondOf(at record.Instant) int { return int(time.Duration(at) / time.Second) }
+
+func startOf(second int) record.Instant { return record.Instant(second) * record.Instant(time.Second) }
