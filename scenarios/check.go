@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -27,6 +28,16 @@ func (c *checker) faultAt(d *document, pointer, hint, format string, args ...any
 	if !c.doubtful(d, pointer) {
 		c.faults = append(c.faults, Fault{d.file, d.line(pointer), fmt.Sprintf(format, args...), hint})
 	}
+}
+
+// missing is a fault unless the field is there under a misspelt name.
+func (c *checker) missing(in, field, hint string) {
+	for bad := range c.bad[c.doc] {
+		if name, ok := strings.CutPrefix(bad, pointerTo(in)+"/"); ok && nearest(name, []string{field}) != "" {
+			return
+		}
+	}
+	c.fault(in+"."+field, hint, "missing field %q in %s", field, in)
 }
 
 // doubtful says whether something in the value, or around it, was found wrong.
@@ -77,7 +88,7 @@ func (c *checker) checkDeployment(d *Deployment) {
 		c.fault("metadata.name", "", "metadata.name %q must start with a letter, since the Service is named after it", name)
 	}
 	if d.Image == "" {
-		c.fault(short+".image", "", "missing field \"image\" in %s", short)
+		c.missing(short, "image", "")
 	}
 	labels := map[string]string{}
 	if d.Template != nil {
@@ -124,7 +135,7 @@ func (c *checker) checkAutoscaler() {
 	switch {
 	case a == nil && w.Existing == nil && c.hpaManifest == nil:
 		if w.Manifests == nil {
-			c.fault("spec.autoscaler", "such as autoscaler: {cpuPercent: 50, min: 1, max: 5}", "missing field \"autoscaler\" in spec")
+			c.missing("spec", "autoscaler", "such as autoscaler: {cpuPercent: 50, min: 1, max: 5}")
 		} else if c.target.Name != "" {
 			c.fault("spec.autoscaler", "give spec.autoscaler, or a manifest of an HPA", "nothing scales %s %s: there is no spec.autoscaler, and no manifest is an HPA that points to it", c.target.Kind, c.target.Name)
 		}
@@ -144,13 +155,13 @@ func (c *checker) checkAutoscaler() {
 		if a.CPUPercent != nil || a.Min != nil || a.Max != nil {
 			c.fault("spec.autoscaler.spec", "put them into the spec", "spec.autoscaler.spec stands in place of cpuPercent, min and max")
 		}
-		ref := a.Spec.ScaleTargetRef
-		if c.target.Name != "" && (ref.Kind != "" && ref.Kind != c.target.Kind || ref.Name != "" && ref.Name != c.target.Name) {
-			c.fault("spec.autoscaler.spec.scaleTargetRef", "leave it out", "scaleTargetRef names %s %s, but the target is %s %s", ref.Kind, ref.Name, c.target.Kind, c.target.Name)
+		ref, target := a.Spec.ScaleTargetRef, c.TargetRef()
+		if target.Name != "" && (ref.Kind != "" && ref.Kind != target.Kind || ref.Name != "" && ref.Name != target.Name) {
+			c.fault("spec.autoscaler.spec.scaleTargetRef", "leave it out", "scaleTargetRef names %s %s, but the target is %s %s", ref.Kind, ref.Name, target.Kind, target.Name)
 		}
 		c.checkHPA(c.Autoscaling(), c.doc, "/spec/autoscaler/spec")
 	case a.Max == nil:
-		c.fault("spec.autoscaler.max", "", "missing field \"max\" in spec.autoscaler")
+		c.missing("spec.autoscaler", "max", "")
 	default:
 		c.checkHPA(c.Autoscaling(), c.doc, "/spec/autoscaler")
 	}
@@ -179,7 +190,7 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 	case least > hpa.MaxReplicas:
 		c.faultAt(d, lower, "", "%s is %d, which is more than the maximum, %d", pathOf(lower), least, hpa.MaxReplicas)
 	default:
-		if w := c.Spec.Workload.Deployment; w != nil && w.Replicas != nil && (*w.Replicas < least || *w.Replicas > hpa.MaxReplicas) {
+		if w := c.Spec.Workload.Deployment; w != nil && w.Replicas != nil && !c.doubtful(d, base) && (*w.Replicas < least || *w.Replicas > hpa.MaxReplicas) {
 			c.fault(short+".replicas", "", "%s.replicas is %d, outside the autoscaler's %d to %d", short, *w.Replicas, least, hpa.MaxReplicas)
 		}
 	}
@@ -205,52 +216,53 @@ func fromOutside(metrics []autoscalingv2.MetricSpec) bool {
 	return false
 }
 
-// checkRequests refuses a target in percent of a request that is not made: the
-// HPA controller then has no metric at all (calculatePodRequests in
-// k8s.io/kubernetes/pkg/controller/podautoscaler).
+// checkRequests refuses a target in percent of a request that is not made.
 func (c *checker) checkRequests(m autoscalingv2.MetricSpec) {
-	var (
-		name   corev1.ResourceName
-		target autoscalingv2.MetricTarget
-		only   string
-	)
-	switch {
-	case m.Resource != nil:
-		name, target = m.Resource.Name, m.Resource.Target
-	case m.ContainerResource != nil:
-		name, target, only = m.ContainerResource.Name, m.ContainerResource.Target, m.ContainerResource.Container
-	}
 	template := c.PodTemplate()
-	if target.Type != autoscalingv2.UtilizationMetricType || template == nil || c.limitRange() {
+	if template == nil || c.limitRange() {
 		return
-	}
-	pod := template.Spec
-	if only == "" && pod.Resources != nil && requests(*pod.Resources, name) {
-		return
-	}
-	var lacking []string
-	found := false
-	for _, container := range counted(pod) {
-		if only != "" && container.Name != only {
-			continue
-		}
-		found = true
-		if !requests(container.Resources, name) {
-			lacking = append(lacking, container.Name)
-		}
 	}
 	d, pointer := c.doc, pointerTo(short)
 	if c.targetManifest != nil {
 		d, pointer = c.targetManifest.doc, c.targetManifest.base
 	}
-	switch {
-	case !found:
-		c.faultAt(d, pointer, "", "the autoscaler looks at container %q, which is not in the pod", only)
-	case len(lacking) == 1:
-		c.faultAt(d, pointer, fmt.Sprintf("resources: {requests: {%s: …}}", name), "the autoscaler's target is a share of the %s request, and container %s has none", name, lacking[0])
-	case len(lacking) > 1:
-		c.faultAt(d, pointer, fmt.Sprintf("resources: {requests: {%s: …}}", name), "the autoscaler's target is a share of the %s request, and containers %s have none", name, strings.Join(lacking, ", "))
+	if r := m.ContainerResource; r != nil && !slices.ContainsFunc(counted(template.Spec), func(c corev1.Container) bool { return c.Name == r.Container }) {
+		c.faultAt(d, pointer, "", "the autoscaler looks at container %q, which is not in the pod", r.Container)
+		return
 	}
+	name, lacking := WithoutRequest(m, template.Spec)
+	hint := fmt.Sprintf("resources: {requests: {%s: …}}", name)
+	switch len(lacking) {
+	case 0:
+	case 1:
+		c.faultAt(d, pointer, hint, "the autoscaler's target is a share of the %s request, and container %s has none", name, lacking[0])
+	default:
+		c.faultAt(d, pointer, hint, "the autoscaler's target is a share of the %s request, and containers %s have none", name, strings.Join(lacking, ", "))
+	}
+}
+
+// WithoutRequest returns the containers of a pod that lack the request of which
+// the metric's target is a share; none if its target is no such share. The HPA
+// controller then has no metric at all (calculatePodRequests in
+// k8s.io/kubernetes/pkg/controller/podautoscaler).
+func WithoutRequest(m autoscalingv2.MetricSpec, pod corev1.PodSpec) (resource corev1.ResourceName, containers []string) {
+	var target autoscalingv2.MetricTarget
+	only := ""
+	switch {
+	case m.Resource != nil:
+		resource, target = m.Resource.Name, m.Resource.Target
+	case m.ContainerResource != nil:
+		resource, target, only = m.ContainerResource.Name, m.ContainerResource.Target, m.ContainerResource.Container
+	}
+	if target.Type != autoscalingv2.UtilizationMetricType || only == "" && pod.Resources != nil && requests(*pod.Resources, resource) {
+		return resource, nil
+	}
+	for _, container := range counted(pod) {
+		if (only == "" || container.Name == only) && !requests(container.Resources, resource) {
+			containers = append(containers, container.Name)
+		}
+	}
+	return resource, containers
 }
 
 // counted are the containers whose requests and usage the HPA adds up.
@@ -332,7 +344,7 @@ func (c *checker) checkPhase(at string, p Phase) {
 	case p.Ramp != nil && p.Ramp.From == 0 && p.Ramp.To == 0:
 		c.fault(at+".ramp", "rate: 0 is no load", "%s.ramp goes from 0 to 0", at)
 	case p.Sine != nil && p.Sine.Amplitude > p.Sine.Mean:
-		c.fault(at+".sine.amplitude", "", "%s.sine.amplitude is more than the mean, so that the rate would be negative", at)
+		c.fault(at+".sine", "", "%s.sine.amplitude is more than the mean, so that the rate would be negative", at)
 	case p.Sine != nil && p.Sine.Period.Duration <= 0:
 		c.fault(at+".sine.period", "", "%s.sine.period must be more than 0", at)
 	case p.KeepAlive != nil && !p.HasLoad():

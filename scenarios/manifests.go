@@ -143,6 +143,7 @@ func (c *checker) readObject(d *document, base string, value any) {
 	for _, other := range c.Manifests {
 		if other.Object.GroupVersionKind().GroupKind() == m.Object.GroupVersionKind().GroupKind() && other.Object.GetName() == m.Object.GetName() {
 			c.faultAt(d, base, "", "%s is here twice, first at %s:%d", &m, other.File, other.Line)
+			return
 		}
 	}
 	c.Manifests = append(c.Manifests, m)

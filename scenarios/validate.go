@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -79,7 +80,7 @@ func (s *schema) validate(d *document, base string, value any) (faults Faults, b
 		for _, token := range e.InstanceLocation {
 			at += "/" + escape(token)
 		}
-		for _, p := range s.explain(e, at) {
+		for _, p := range s.explain(e, at, find(value, e.InstanceLocation)) {
 			bad[p.pointer] = true
 			faults = append(faults, Fault{d.file, d.line(p.pointer), p.message, p.hint})
 		}
@@ -92,7 +93,7 @@ type problem struct{ pointer, message, hint string }
 
 // explain turns one of the validator's errors, which is about the value at
 // pointer, into plain words.
-func (s *schema) explain(e *validator.ValidationError, pointer string) []problem {
+func (s *schema) explain(e *validator.ValidationError, pointer string, value any) []problem {
 	path := pathOf(pointer)
 	in := ""
 	if path != "" {
@@ -104,10 +105,10 @@ func (s *schema) explain(e *validator.ValidationError, pointer string) []problem
 		return []problem{{pointer, path + " " + fmt.Sprintf(format, args...), hint}}
 	}
 	here := s.at(e.SchemaURL)
+	properties, _ := here["properties"].(map[string]any)
 	switch k := e.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
 		var all []problem
-		properties, _ := here["properties"].(map[string]any)
 		known := slices.Collect(maps.Keys(properties))
 		slices.Sort(k.Properties)
 		for _, p := range k.Properties {
@@ -117,6 +118,9 @@ func (s *schema) explain(e *validator.ValidationError, pointer string) []problem
 	case *kind.Required:
 		var all []problem
 		for _, p := range k.Missing {
+			if misspelt(value, p, properties) {
+				continue // and said to be unknown
+			}
 			all = append(all, problem{pointer + "/" + escape(p), fmt.Sprintf("missing field %q%s", p, in), ""})
 		}
 		return all
@@ -138,21 +142,21 @@ func (s *schema) explain(e *validator.ValidationError, pointer string) []problem
 			want = strings.Join(words, " or ")
 		}
 		hint := ""
-		if k.Got == "string" && (k.Want[0] == "integer" || k.Want[0] == "number" || k.Want[0] == "boolean") {
+		if text, ok := value.(string); ok && json.Valid([]byte(text)) && k.Want[0] != "object" && k.Want[0] != "array" {
 			hint = "without quotes?"
 		}
-		return one(hint, "wants %s, has %s", want, typeWords[k.Got])
+		return one(hint, "wants %s, has %s", want, show(value))
 	case *kind.Format:
-		return one("", "wants %v, has %s", k.Err, show(k.Got))
+		return one("", "wants %v, has %s", k.Err, quoted(k.Got))
 	case *kind.Enum:
 		words := make([]string, len(k.Want))
 		for i, w := range k.Want {
 			words[i] = fmt.Sprint(w)
 		}
 		if len(words) == 1 {
-			return one("", "wants %s, has %s", words[0], show(k.Got))
+			return one("", "wants %s, has %s", words[0], quoted(k.Got))
 		}
-		return one(didYouMean(fmt.Sprint(k.Got), slices.Clone(words)), "wants one of %s, has %s", strings.Join(words, ", "), show(k.Got))
+		return one(didYouMean(fmt.Sprint(k.Got), slices.Clone(words)), "wants one of %s, has %s", strings.Join(words, ", "), quoted(k.Got))
 	case *kind.Pattern:
 		if words := patternWords[k.Want]; words != "" {
 			return one("", "wants %s, has %q", words, k.Got)
@@ -174,7 +178,7 @@ func (s *schema) explain(e *validator.ValidationError, pointer string) []problem
 
 var typeWords = map[string]string{
 	"object": "a mapping", "array": "a list", "string": "a string", "boolean": "true or false",
-	"integer": "an integer", "number": "a number", "null": "nothing",
+	"integer": "an integer", "number": "a number",
 }
 
 var patternWords = map[string]string{
@@ -186,8 +190,10 @@ var patternWords = map[string]string{
 func show(v any) string {
 	switch v := v.(type) {
 	case string:
-		return fmt.Sprintf("%q", v)
-	case json.Number, bool:
+		return fmt.Sprintf("the string %q", v)
+	case json.Number:
+		return "the number " + v.String()
+	case bool:
 		return fmt.Sprint(v)
 	case nil:
 		return "no value"
@@ -196,6 +202,39 @@ func show(v any) string {
 	default:
 		return "a list"
 	}
+}
+
+func quoted(v any) string {
+	if s, ok := v.(string); ok {
+		return strconv.Quote(s)
+	}
+	return show(v)
+}
+
+// misspelt says whether a mapping has a field that is unknown and much like the
+// one that it lacks.
+func misspelt(value any, lacks string, known map[string]any) bool {
+	m, _ := value.(map[string]any)
+	for key := range m {
+		if known[key] == nil && nearest(key, []string{lacks}) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// find walks from value to what the validator's location names.
+func find(value any, location []string) any {
+	for _, token := range location {
+		switch v := value.(type) {
+		case map[string]any:
+			value = v[token]
+		case []any:
+			i, _ := strconv.Atoi(token)
+			value = v[i]
+		}
+	}
+	return value
 }
 
 func number(r *big.Rat) string { f, _ := r.Float64(); return fmt.Sprint(f) }
@@ -231,7 +270,7 @@ func prune(value any, base string, bad map[string]bool) any {
 	case []any:
 		list := make([]any, len(v))
 		for i, item := range v {
-			list[i] = prune(item, fmt.Sprintf("%s/%d", base, i), bad)
+			list[i] = prune(item, base+"/"+strconv.Itoa(i), bad)
 		}
 		return list
 	}

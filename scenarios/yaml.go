@@ -45,10 +45,14 @@ func (d *document) line(pointer string) int {
 	}
 }
 
-var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+var (
+	yamlError     = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced`) // comes without its line
+)
 
 // readYAML reads the documents of a file. What it cannot make a JSON value of
-// (a key twice, a key that is no string, an alias to itself…) are faults.
+// (a key twice, a key that is no string…) are faults; a file over a limit has no
+// documents.
 func readYAML(file string, source []byte) ([]*document, Faults) {
 	var (
 		docs   []*document
@@ -68,6 +72,9 @@ func readYAML(file string, source []byte) ([]*document, Faults) {
 				fault.Message = "this is not YAML: " + m[2]
 				if n, err := strconv.Atoi(m[1]); err == nil {
 					fault.Line = n
+				} else if m := unknownAnchor.FindStringSubmatch(m[2]); m != nil {
+					before, _, _ := bytes.Cut(source, []byte("*"+m[1]))
+					fault.Line = bytes.Count(before, []byte("\n")) + 1
 				}
 			}
 			return docs, append(faults, fault)
@@ -76,7 +83,11 @@ func readYAML(file string, source []byte) ([]*document, Faults) {
 		if len(node.Content) > 0 {
 			b.doc.value = b.value(node.Content[0], "", node.Content[0].Line, 0)
 		}
-		docs, faults, values = append(docs, b.doc), append(faults, b.faults...), b.values
+		faults, values = append(faults, b.faults...), b.values
+		if b.over {
+			return nil, faults
+		}
+		docs = append(docs, b.doc)
 	}
 }
 
@@ -84,6 +95,7 @@ type builder struct {
 	doc    *document
 	faults Faults
 	values int
+	over   bool // one of the limits
 }
 
 func (b *builder) fault(line int, hint, format string, args ...any) {
@@ -123,12 +135,15 @@ func (b *builder) value(n *yaml.Node, pointer string, line, depth int) any {
 func (b *builder) within(line, depth int) bool {
 	b.values++
 	switch {
-	case b.values == maxValues+1:
-		b.fault(line, "aliases inside aliases multiply", "there are more than %d values from here", maxValues)
-	case depth == maxDepth+1:
+	case b.over:
+	case b.values > maxValues:
+		b.over = true
+		b.fault(line, "aliases inside aliases multiply", "there are more than %d values up to here", maxValues)
+	case depth > maxDepth:
+		b.over = true
 		b.fault(line, "does an alias stand inside its own anchor?", "values are nested more than %d deep", maxDepth)
 	}
-	return b.values <= maxValues && depth <= maxDepth
+	return !b.over
 }
 
 // fill adds the fields of the mapping n to m, then those that it merges in
