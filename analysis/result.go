@@ -29,6 +29,9 @@ type Result struct {
 	Notes    []string       `json:"notes,omitempty"`
 	Checks   []record.Check `json:"checks,omitempty"` // of the preflight
 
+	// Expectations of the scenario, as package expect judged them.
+	Expectations []Expectation `json:"expectations,omitempty"`
+
 	Cluster    *record.Cluster `json:"cluster,omitempty"`
 	Subject    *record.Subject `json:"subject,omitempty"`
 	Autoscaler *Autoscaler     `json:"autoscaler,omitempty"`

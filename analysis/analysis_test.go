@@ -1,0 +1,458 @@
+package analysis
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hpabench/hpabench/record"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+var update = flag.Bool("update", false, "write the demo's record to ../reports/testdata")
+
+func show(list []Stage) []string {
+	var rows []string
+	for _, s := range list {
+		row := s.Name + ": " + figure(s.Latency)
+		if s.Includes != nil {
+			row += " with " + strings.Join(s.Includes, ", ")
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// equal compares lists of lines.
+func equal(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("%s (-want +got):\n%s", what, d)
+	}
+}
+
+func TestDemo(t *testing.T) {
+	m := demo().finished()
+	if *update {
+		var lines []byte
+		for _, e := range m.entries {
+			line, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines = append(append(lines, line...), '\n')
+		}
+		if err := os.WriteFile("../reports/testdata/demo-nginx.jsonl", lines, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := m.analyze(t)
+	if len(r.Transitions) != 2 {
+		t.Fatalf("%d transitions, want 2", len(r.Transitions))
+	}
+	up, down := r.Transitions[0].ScaleUp, r.Transitions[1].ScaleDown
+	var steps []string
+	for _, tr := range r.Transitions {
+		for _, s := range tr.Steps {
+			steps = append(steps, fmt.Sprintf("%d→%d %+.1f %s", s.From, s.To, s.AfterSeconds, s.Event))
+		}
+	}
+	equal(t, "steps", steps, []string{
+		"2→4 +14.5 New size: 4; reason: cpu resource utilization (percentage of request) above target",
+		"4→5 +29.5 New size: 5; reason: cpu resource utilization (percentage of request) above target",
+		"5→4 +209.7 New size: 4; reason: All metrics below target",
+		"4→2 +299.7 New size: 2; reason: All metrics below target",
+	})
+	equal(t, "scale-up of the first pod", show(up.First.Stages), []string{
+		"metrics lag: 12.200 ±1.0", "decision: 2.300 ±1.0", "create: 0.050 ±0.1", "schedule: 0.050 ±0.1",
+		"pull + init: 0.900 ±0.1", "start: 0.300 ±0.1", "ready: 1.000 ±0.1", "in service: 0.200 ±0.1",
+	})
+	equal(t, "pods", []string{up.First.Pod, up.Median.Pod, up.Slowest.Pod},
+		[]string{"demo-nginx-6d-ccccc", "demo-nginx-6d-ddddd", "demo-nginx-6d-eeeee"})
+	if got := show(up.Slowest.Stages)[1]; got != "decision: 17.300 ±1.0" { // 29.5 − 12.2: the step that made it
+		t.Errorf("the slowest pod's decision is %q", got)
+	}
+	equal(t, "latencies", []string{
+		figure(up.Latency), figure(up.TimeToFull), figure(down.Latency), figure(down.HeldByWindow), figure(down.LessWindow), figure(down.Settle),
+	}, []string{
+		"17.000 ±0.1", "32.000 ±0.1",
+		"209.700 ±0.1", // 359.7 − 150
+		// Five were last recommended at 59.7, four since before the onset: the
+		// window of 300 s explains all of 150 … 359.7.
+		"209.700 ±0.1", "0.000 ±0.1",
+		"301.400 ±0.1", // the last pod was gone at 451.4
+	})
+	if down.Higher.AtSeconds == nil || *down.Higher.AtSeconds != surge+59.7 {
+		t.Errorf("five were last recommended at %v, want %v", down.Higher, surge+59.7)
+	}
+	equal(t, "scale-down", show(down.Stages), []string{
+		"metrics lag: 12.200 ±1.0", "decision: 197.500 ±1.0", "terminating: 0.100 ±0.1", "out of service: 0.100 ±0.1", "gone: 1.100 ±0.1",
+	})
+	reach := r.Reach
+	if *reach.Peak != 5 || *reach.Last != 2 || *reach.Fraction != 1 || *reach.DesiredPeak != 5 || *reach.FirstAtMax.AtSeconds != surge+31.8 {
+		t.Errorf("reach %+v", reach)
+	}
+	// Five were ready from 31.8 to 359.8, of 640 s.
+	if want := 328.0 / 640; math.Abs(*reach.Saturated-want) > 1e-9 {
+		t.Errorf("saturated %v, want %v", *reach.Saturated, want)
+	}
+	load := r.Load.Phases[1]
+	if load.Answered != 15000 || *load.AchievedRate != 100 || *load.ErrorShare != 0 || math.Abs(*load.Latency.P50-0.0149) > 0.0002 {
+		t.Errorf("load %+v", load)
+	}
+	if len(r.Timeline) != 640 || r.Timeline[0].Second != 10 {
+		t.Fatalf("timeline of %d s from %d", len(r.Timeline), r.Timeline[0].Second)
+	}
+	s := r.Timeline[60] // 70 … 71, which is 30 … 31 after the surge
+	if s.Phase != "surge" || s.Answered != 100 || *s.Spec != 5 || *s.Desired != 5 || *s.Pods != 5 || *s.Ready != 4 || *s.InService != 4 ||
+		math.Abs(*s.CPUCores-0.048) > 1e-9 || *s.HPAPercent != 24 {
+		t.Errorf("second 70: %+v", s)
+	}
+	if r.Warnings != nil {
+		t.Errorf("warnings of a clean run: %q", r.Warnings)
+	}
+	for _, name := range []string{"scaleUp.inService", "scaleUp.timeToFull", "scaleDown.latency", "scaleDown.settle", "replicas.peak", "replicas.last", "hpa.min", "hpa.max"} {
+		if f, ok := r.Figure(name); !ok || f.Value == nil {
+			t.Errorf("figure %s: %+v", name, f)
+		}
+	}
+}
+
+// What the HPA would count leaves out the CPU of pods that are not ready for a
+// whole window, so the sample at 27.2 is that of the two old pods alone.
+func TestUtilization(t *testing.T) {
+	r := demo().finished().analyze(t)
+	at := func(second float64) float64 { return *r.Timeline[int(second)-10].CPUPercent }
+	for second, want := range map[float64]float64{surge + 13: 36, surge + 28: 24, surge + 73: 16, surge + 163: 6} {
+		if got := at(second); math.Abs(got-want) > 1e-9 {
+			t.Errorf("second %v: %v %%, want %v", second, got, want)
+		}
+	}
+}
+
+// The pods' watch was away from 55.5 to 57.5: what came at 56.8 (Ready) was seen
+// at 57.5 and may have happened 2 s earlier.
+func TestGapOverReady(t *testing.T) {
+	m := demo()
+	ready := 0
+	for i := range m.entries {
+		e := &m.entries[i]
+		if e.Pod != nil && e.Pod.Name == "demo-nginx-6d-ccccc" && e.At > record.Instant((surge+15.5)*1e9) && e.At < record.Instant((surge+17.5)*1e9) {
+			e.At = record.Instant((surge + 17.5) * 1e9)
+			ready++
+		}
+	}
+	if ready != 2 {
+		t.Fatalf("moved %d entries, want those of started and ready", ready)
+	}
+	m.gap("pods", surge+15.5, surge+17.5)
+	m.finished()
+	r := m.analyze(t)
+	up := r.Transitions[0].ScaleUp
+	// The EndpointSlice was watched all the time: in service at 17.0 stays, and
+	// bounds what the gap hides.
+	equal(t, "stages", append(show(up.First.Stages)[4:], figure(up.Latency)), []string{
+		"pull + init: 0.900 ±0.1", "start: 1.500 ±2.0", "ready: 0.000 ±2.0", "in service: 0.000 ±2.0", "17.000 ±0.1",
+	})
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "pods could not be watched from 55.5 to 57.5 s") {
+		t.Errorf("warnings %q", r.Warnings)
+	}
+
+	// A relist that never shows the pod Ready leaves the stage out, and says why.
+	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool {
+		return e.Pod != nil && e.Pod.Name == "demo-nginx-6d-ccccc" && e.At == record.Instant((surge+17.5)*1e9)
+	})
+	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool { // as if it were gone before
+		return e.Pod != nil && e.Pod.Name == "demo-nginx-6d-ccccc" && e.At > record.Instant((surge+100)*1e9)
+	})
+	gap := "the watch on pods had a gap from 55.5 to 57.5 s"
+	equal(t, "stages", show(m.analyze(t).Transitions[0].ScaleUp.First.Stages)[4:], []string{
+		"pull + init: 0.900 ±0.1",
+		"start: the end of stage start was not observed: " + gap,
+		"ready: the end of stage ready was not observed: " + gap,
+		"in service: 1.500 ±0.1 with start, ready",
+	})
+}
+
+// quiet is a run of 30 s idle and 60 s of rate in which the target stays at n.
+func quiet(n int32) *made {
+	m := newMade(record.Phase{Name: "idle", Shape: record.ShapeIdle}, record.Phase{Name: "load", Shape: record.ShapeRate, From: 20})
+	m.target(1, n)
+	m.hpa(2, n, n, 0)
+	m.pod(life{name: "a", before: true, created: 3})
+	m.phase(0, "idle", 10, 40)
+	m.phase(1, "load", 40, 100)
+	return m
+}
+
+func TestNoScaleUp(t *testing.T) {
+	m := quiet(2)
+	m.metrics(50, 0.03, "a") // 60 %
+	m.metrics(81, 0.03, "a")
+	m.end(101)
+	r := m.analyze(t)
+	up := r.Transitions[0].ScaleUp
+	no := "no scale-up happened: spec.replicas did not rise from 2 before the load phases ended at 100.0 s"
+	equal(t, "latencies", []string{figure(up.Latency), figure(up.TimeToFull)}, []string{no, no})
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "above the target from 50.0 to 81.0 s") {
+		t.Errorf("warnings %q", r.Warnings)
+	}
+	for _, f := range r.Figures() {
+		if (f.Value == nil) == (f.Missing == "") {
+			t.Errorf("%s has value %v and reason %q; want exactly one of them", f.Name, f.Value, f.Missing)
+		}
+	}
+	m = quiet(5)
+	m.end(101)
+	if got := figure(m.analyze(t).Transitions[0].ScaleUp.Latency); got != "no scale-up happened: spec.replicas was at the maximum of 5 already" {
+		t.Errorf("at the maximum: %q", got)
+	}
+}
+
+// A run cut short at 55 s, after the decision: what is known stays, the rest
+// tells how far the run went.
+func TestInterrupted(t *testing.T) {
+	m := demo()
+	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool { return e.At > record.Instant((surge+15)*1e9) })
+	m.add(surge+15, record.Entry{Phase: &record.PhaseMark{Index: 1, Name: "surge", Edge: "end"}})
+	m.pod(life{name: "demo-nginx-6d-aaaaa", before: true, created: surge + 16, terminating: surge + 16, gone: surge + 18}) // torn down
+	m.add(surge+20, record.Entry{End: &record.End{Outcome: record.Interrupted, Left: []string{"Namespace hpabench-x"}}})
+	r := m.analyze(t)
+	up := r.Transitions[0].ScaleUp
+	equal(t, "figures", append(show(up.First.Stages)[1:4:4], figure(up.Latency), figure(up.TimeToFull)), []string{
+		"decision: 2.300 ±1.0", "create: 0.050 ±0.1", "schedule: 0.050 ±0.1",
+		"pod demo-nginx-6d-ccccc: the end of stage in service was not seen before the load phases ended at 55.0 s",
+		"only 2 of 4 replicas were in service when the load phases ended at 55.0 s",
+	})
+	if r.EndSeconds != surge+15 || r.Outcome != record.Interrupted || len(r.Transitions) != 1 || r.Load.Phases[2].Seconds != nil || r.Load.Phases[2].AchievedRate != nil {
+		t.Errorf("end %v, outcome %s, %d transitions, calm %+v", r.EndSeconds, r.Outcome, len(r.Transitions), r.Load.Phases[2])
+	}
+	if len(r.Warnings) < 2 || !strings.Contains(r.Warnings[0], "was interrupted") || !strings.Contains(r.Warnings[1], "left Namespace hpabench-x") {
+		t.Errorf("warnings %q", r.Warnings)
+	}
+}
+
+func TestTruncated(t *testing.T) {
+	m := demo()
+	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool { return e.At > record.Instant((surge+100)*1e9) })
+	r := m.analyze(t)
+	if !r.Truncated || r.EndSeconds != surge+100 || !r.Load.Phases[1].Cut || math.Abs(*r.Load.Phases[1].AchievedRate-100) > 0.1 {
+		t.Errorf("truncated %v, end %v, surge %+v", r.Truncated, r.EndSeconds, r.Load.Phases[1])
+	}
+	if got := figure(r.Transitions[0].ScaleUp.Latency); got != "17.000 ±0.1" {
+		t.Errorf("scale-up %s", got)
+	}
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "The record has no end") {
+		t.Errorf("warnings %q", r.Warnings)
+	}
+}
+
+func TestTransitions(t *testing.T) {
+	phase := func(name, shape string, from, to float64) record.Phase {
+		return record.Phase{Name: name, Shape: shape, From: from, To: to}
+	}
+	for name, c := range map[string]struct {
+		phases []record.Phase
+		want   []string
+	}{
+		"steps": {
+			[]record.Phase{phase("a", "idle", 0, 0), phase("b", "rate", 10, 0), phase("c", "rate", 10, 0), phase("d", "rate", 30, 0), phase("e", "rate", 5, 0)},
+			[]string{"up b 0→10 at 20 to 40", "up d 10→30 at 40 to 50", "down e 30→5 at 50 to 60"},
+		},
+		"ramp": {
+			[]record.Phase{phase("a", "idle", 0, 0), phase("up", "ramp", 0, 50), phase("hold", "rate", 50, 0), phase("down", "ramp", 50, 1), phase("z", "idle", 0, 0)},
+			[]string{"up up 0→50 at 20 to 40", "down down 50→1 at 40 to 50", "down z 1→0 at 50 to 60"},
+		},
+		"load from the start": {[]record.Phase{phase("s", "sine", 8, 0)}, []string{"up s 0→8 at 10 to 20"}},
+		"the same workers":    {[]record.Phase{{Name: "a", Shape: "workers", Workers: 1}, {Name: "b", Shape: "workers", Workers: 1}, {Name: "c", Shape: "workers", Workers: 3}}, []string{"up a 0→2 at 10 to 30", "up c 3→4 at 30 to 40"}},
+		"no load":             {[]record.Phase{phase("a", "idle", 0, 0)}, nil},
+	} {
+		m := newMade(c.phases...)
+		for i, p := range c.phases {
+			from := 10 * (i + 1)
+			m.phase(i, p.Name, float64(from), float64(from+10))
+			m.load(i, from, from+10, uint64(i+2), time.Millisecond)
+		}
+		var got []string
+		for _, tr := range m.analyze(t).Transitions {
+			got = append(got, fmt.Sprintf("%s %s %g→%g at %g to %g", tr.Direction, tr.ToPhase, tr.FromRate, tr.ToRate, tr.OnsetSeconds, tr.EndSeconds))
+		}
+		equal(t, name, got, c.want)
+	}
+}
+
+func TestNeverReady(t *testing.T) {
+	m := quiet(2)
+	m.target(50, 3)
+	m.pod(life{name: "b", created: 50.1, scheduled: 50.2})
+	m.end(101)
+	r := m.analyze(t)
+	up := r.Transitions[0].ScaleUp
+	equal(t, "figures", []string{figure(up.Latency), figure(up.TimeToFull), strings.Join(up.NeverServed, " ")}, []string{
+		"pod b: the end of stage ready was not seen before the load phases ended at 100.0 s",
+		"only 1 of 3 replicas were ready when the load phases ended at 100.0 s", "b",
+	})
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "Pod b (created at 50.1 s) was never ready (container nginx waits: ContainerCreating)") {
+		t.Errorf("warnings %q", r.Warnings)
+	}
+}
+
+func TestNoService(t *testing.T) {
+	m := quiet(1)
+	m.target(50, 2)
+	m.pod(life{name: "b", created: 50.1, scheduled: 50.2, started: 52, ready: 53})
+	m.end(101)
+	up := m.analyze(t).Transitions[0].ScaleUp
+	equal(t, "figures", append(show(up.First.Stages)[4:], figure(up.Latency), figure(up.TimeToFull)), []string{
+		"pull + init: 1.800 ±0.1", "start: 0.000 ±0.1", "ready: 1.000 ±0.1", "in service: no Service in front of the target was watched",
+		"13.000 ±0.1", "13.000 ±0.1",
+	})
+	// No PodMetrics: the lag is that of the HPA's status, which stays at 0 %.
+	if got := up.First.Stages[0].Missing; got != "an HPA status with a metric beyond the tolerance was not seen before the load phases ended at 100.0 s" {
+		t.Errorf("metrics lag: %q", got)
+	}
+}
+
+// Requests are not in the record: the HPA's status stands in, as precise as its
+// sync.
+func TestMetricFromStatus(t *testing.T) {
+	m := quiet(1)
+	m.hpa(52, 1, 2, 90)
+	m.target(51.99, 2)
+	m.metrics(45, 0.1, "a")
+	m.end(101)
+	for i := range m.entries {
+		if p := m.entries[i].Pod; p != nil {
+			p.Containers = nil
+		}
+	}
+	m.pod(life{name: "b", created: 52.1, scheduled: 52.2, started: 54, ready: 55})
+	// The status comes after the scale, so the lag ends with the decision.
+	equal(t, "stages", show(m.analyze(t).Transitions[0].ScaleUp.First.Stages)[:2], []string{"metrics lag: 11.990 ±15.0", "decision: 0.000 ±15.0"})
+}
+
+// The window of 300 s as the controller's flag has it, or as the spec names it.
+func TestHeldByWindow(t *testing.T) {
+	for name, c := range map[string]struct {
+		statuses       [][4]float64 // when, current, desired, percent
+		decision       float64
+		held, less, no string
+	}{
+		"window from before the onset": {[][4]float64{{90, 4, 4, 20}, {105, 4, 4, 0}}, 390, "285.000 ±0.1", "5.000 ±0.1", ""},
+		"HPA late after the window":    {[][4]float64{{90, 4, 4, 20}, {105, 4, 4, 0}}, 420, "285.000 ±0.1", "35.000 ±0.1", ""},
+		"no metrics in the status":     {[][4]float64{{90, 4, 4, -1}}, 390, "", "", "no status of the HPA with its metrics was seen before the decision"},
+		"seen too late":                {[][4]float64{{105, 4, 4, 0}}, 390, "", "", "the HPA's status was first seen less than its window of 300 s before the decision"},
+		"status unchanged for long":    {[][4]float64{{60, 4, 4, 20}, {105, 4, 4, 0}}, 390, "255.000 ±30.0", "35.000 ±30.0", ""},
+	} {
+		m := newMade(record.Phase{Name: "load", Shape: record.ShapeRate, From: 20}, record.Phase{Name: "calm", Shape: record.ShapeIdle})
+		m.target(1, 4)
+		for _, s := range c.statuses {
+			m.hpa(s[0], int32(s[1]), int32(s[2]), int32(s[3]))
+		}
+		m.pod(life{name: "a", before: true, created: 3})
+		m.phase(0, "load", 40, 100)
+		m.phase(1, "calm", 100, 500)
+		m.target(c.decision, 2)
+		m.end(501)
+		down := m.analyze(t).Transitions[1].ScaleDown
+		want := []string{c.held, c.less}
+		if c.no != "" {
+			want = []string{c.no, c.no}
+		}
+		equal(t, name, []string{figure(down.HeldByWindow), figure(down.LessWindow)}, want)
+	}
+}
+
+func TestRecommendation(t *testing.T) {
+	s := spec(&autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{
+		Tolerance: new(resource.MustParse("0.5")), StabilizationWindowSeconds: new(int32(60)),
+	}})
+	p := policyOf(s)
+	if p.window != time.Minute || p.down != 0.5 || p.up != 0.1 || len(p.assumed) != 1 {
+		t.Errorf("policy %+v", p)
+	}
+	for _, c := range []struct{ current, percent, want int32 }{
+		{2, 36, 4}, {4, 24, 5}, {3, 22, 3}, {3, 23, 4}, {5, 10, 5}, {5, 9, 3}, {5, 0, 2}, {4, 400, 5},
+	} {
+		a := record.Autoscaler{Spec: s}
+		a.Status.CurrentReplicas = c.current
+		a.Status.CurrentMetrics = []autoscalingv2.MetricStatus{{Resource: &autoscalingv2.ResourceMetricStatus{
+			Name: "cpu", Current: autoscalingv2.MetricValueStatus{AverageUtilization: &c.percent}}}}
+		if got, ok := recommendation(a); !ok || got != c.want {
+			t.Errorf("%d replicas at %d %%: %d, want %d", c.current, c.percent, got, c.want)
+		}
+	}
+}
+
+// Whatever is seen, and in whatever order, stages are not negative and sum up to
+// the last end that was seen.
+func TestStagesSum(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		onset := record.Instant(random.IntN(1000)) * record.Instant(time.Millisecond)
+		var ends []boundary
+		for _, name := range []string{StageMetrics, StageDecision, StageCreate, StageSchedule, StagePull, StageStart, StageReady, StageInService} {
+			s := sight{t: onset + record.Instant(random.IntN(30_000_000))*1000, seen: random.IntN(4) > 0}
+			ends = append(ends, boundary{stage: name, sight: s, missing: "not seen"})
+		}
+		var want, sum float64
+		for _, e := range ends {
+			if e.seen {
+				want = e.t.Sub(onset).Seconds()
+			}
+		}
+		for _, s := range stages(onset, ends) {
+			if (s.Seconds == nil) == (s.Missing == "") {
+				t.Fatalf("stage %+v has neither or both of a value and a reason", s)
+			}
+			if s.Seconds != nil {
+				if *s.Seconds < 0 {
+					t.Fatalf("stage %s is %v s", s.Name, *s.Seconds)
+				}
+				sum += *s.Seconds
+			}
+		}
+		if math.Abs(sum-want) > 1e-7 {
+			t.Fatalf("the stages sum up to %v, want %v", sum, want)
+		}
+	}
+}
+
+// FuzzAnalyze drops entries from the demo's record: whatever is left, there is a
+// result, each figure has either a value or a reason, and it makes JSON.
+func FuzzAnalyze(f *testing.F) {
+	full := demo().finished().run(f)
+	for seed := range uint64(60) {
+		f.Add(seed, uint8(seed*4))
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, share uint8) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		run := record.Run{Entries: full.Entries[:1:1]}
+		for _, e := range full.Entries[1:] {
+			if random.IntN(256) >= int(share) {
+				run.Entries = append(run.Entries, e)
+			}
+		}
+		r, err := Analyze(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range r.Figures() {
+			if (f.Value == nil) == (f.Missing == "") || f.Value != nil && (math.IsNaN(*f.Value) || math.IsInf(*f.Value, 0)) {
+				t.Errorf("%s has value %v and reason %q", f.Name, f.Value, f.Missing)
+			}
+		}
+		if _, err := json.Marshal(r); err != nil {
+			t.Error(err)
+		}
+	})
+}
