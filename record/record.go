@@ -102,6 +102,7 @@ type Header struct {
 	Started      time.Time `json:"started"`  // wall clock, for people
 	Phases       []Phase   `json:"phases"`
 	MetricsEvery float64   `json:"metricsEverySeconds"` // how often PodMetrics were polled
+	Expect       []string  `json:"expect,omitempty"`    // the scenario's expectations, in CEL
 }
 
 // Shapes of a Phase.

@@ -103,9 +103,9 @@ func (c *created) createNamespace(ctx context.Context) error {
 }
 
 // holdLease creates a Lease that says that the run is alive, and renews it
-// until ctx is done. Without it `hpabench clean` could not tell a colleague's
+// until alive is done. Without it `hpabench clean` could not tell a colleague's
 // run from one that died.
-func (c *created) holdLease(ctx context.Context) error {
+func (c *created) holdLease(ctx, alive context.Context) error {
 	leases := c.Kube.CoordinationV1().Leases(c.namespace)
 	name := "hpabench-" + c.labels[RunLabel]
 	now, seconds := metav1.NowMicro(), int32(leaseSeconds)
@@ -117,7 +117,7 @@ func (c *created) holdLease(ctx context.Context) error {
 		return fmt.Errorf("creating lease %s: %w", name, err)
 	}
 	c.add(coordinationv1.SchemeGroupVersion.WithKind("Lease"), lease)
-	go wait.UntilWithContext(ctx, func(ctx context.Context) {
+	go wait.UntilWithContext(alive, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, leaseRenewal)
 		defer cancel()
 		now := metav1.NowMicro()

@@ -51,12 +51,13 @@ type subject struct {
 	namespace  string
 	own        bool // the namespace is the run's own
 	gvk        schema.GroupVersionKind
-	resource   schema.GroupVersionResource
+	gvr        schema.GroupVersionResource
 	name       string
 	autoscaler string
 	spec       *autoscalingv2.HorizontalPodAutoscalerSpec
 	template   *corev1.PodTemplateSpec // nil where the kind has none that is known
 	replicas   int32                   // those that are there before the run
+	selector   string                  // of an existing target's pods
 	cluster    *record.Cluster
 }
 
@@ -138,11 +139,11 @@ func (p *preflight) checkTarget(ctx context.Context) bool {
 			return false
 		}
 	}
+	ref := p.file.TargetRef()
+	p.gvk, p.name = schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind), ref.Name
 	if p.file.Spec.Workload.Existing != nil {
 		return p.checkExisting(ctx)
 	}
-	ref := p.file.TargetRef()
-	p.gvk, p.name = schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind), ref.Name
 	p.autoscaler, p.spec, p.template = p.file.AutoscalerName(), p.file.Autoscaling(), p.file.PodTemplate()
 	if !p.own && !p.checkUnused(ctx) {
 		return false
@@ -162,7 +163,7 @@ func (p *preflight) checkScalable(name string) bool {
 		p.add(name, record.Fault, fmt.Sprintf("the cluster does not know the kind %s: %v", p.gvk, err), "is its CustomResourceDefinition installed?")
 		return false
 	}
-	p.resource = mapping.Resource
+	p.gvr = mapping.Resource
 	if scalable, err := p.scalable(mapping.Resource); err != nil || !scalable {
 		p.badInput = p.badInput || err == nil
 		message := fmt.Sprintf("%s has no scale subresource, so that no HPA can scale it", p.gvk.Kind)
@@ -206,11 +207,6 @@ func (p *preflight) checkUnused(ctx context.Context) bool {
 // checkExisting finds the named object and its HPA.
 func (p *preflight) checkExisting(ctx context.Context) bool {
 	e := p.file.Spec.Workload.Existing
-	apiVersion := e.APIVersion
-	if apiVersion == "" {
-		apiVersion = "apps/v1"
-	}
-	p.gvk, p.name = schema.FromAPIVersionAndKind(apiVersion, e.Kind), e.Name
 	missing := func(message, hint string) bool {
 		p.badInput = true
 		f := p.file.Fault("spec.workload.existing", message, hint)
@@ -221,7 +217,7 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 	if err != nil {
 		return p.checkScalable("target")
 	}
-	p.resource = mapping.Resource
+	p.gvr = mapping.Resource
 	object, err := client.Get(ctx, p.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return missing(fmt.Sprintf("%s %s does not exist in namespace %s", p.gvk.Kind, p.name, p.namespace),
@@ -234,8 +230,8 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 	if !p.checkScalable("target") {
 		return false
 	}
-	if s, err := p.scale(ctx, p.resource, p.namespace, p.name); err == nil {
-		p.replicas = s.Status.Replicas
+	if s, err := p.scale(ctx, p.gvr, p.namespace, p.name); err == nil {
+		p.replicas, p.selector = s.Status.Replicas, s.Status.Selector
 	}
 	if t, found, _ := unstructured.NestedMap(object.Object, "spec", "template"); found {
 		template := new(corev1.PodTemplateSpec)
@@ -262,9 +258,15 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 		return missing(fmt.Sprintf("%d HPAs scale %s %s: %s", len(names), p.gvk.Kind, p.name, strings.Join(names, ", ")),
 			"name one in workload.existing.autoscaler; two HPAs on one object work against each other")
 	}
-	if p.template != nil {
-		for _, fault := range scenarios.MissingRequests(p.spec, p.template) {
-			missing(fault.Message, fault.Hint)
+	// The pods themselves say what is requested in the end: a LimitRange can have
+	// added to the template.
+	pods, err := p.Kube.CoreV1().Pods(p.namespace).List(ctx, metav1.ListOptions{LabelSelector: p.selector, Limit: 1})
+	if err == nil && len(pods.Items) > 0 {
+		for _, m := range p.spec.Metrics {
+			if name, lacking := scenarios.WithoutRequest(m, pods.Items[0].Spec); len(lacking) > 0 {
+				missing(fmt.Sprintf("the autoscaler's target is a share of the %s request, and containers of %s %s have none: %s", name, p.gvk.Kind, p.name, strings.Join(lacking, ", ")),
+					"kubectl set resources gives them one")
+			}
 		}
 	}
 	return !p.badInput
@@ -301,20 +303,22 @@ func (p *preflight) rights() []right {
 		}
 	}
 	for _, verb := range []string{"list", "watch"} {
-		rs = append(rs, right{verb: verb, group: p.resource.Group, resource: p.resource.Resource},
+		rs = append(rs, right{verb: verb, group: p.gvr.Group, resource: p.gvr.Resource},
 			right{verb: verb, group: "autoscaling", resource: "horizontalpodautoscalers"},
 			right{verb: verb, resource: "pods"},
 			right{verb: verb, group: "apps", resource: "replicasets"},
 			right{verb: verb, group: "discovery.k8s.io", resource: "endpointslices"},
 			right{verb: verb, resource: "events"})
 	}
-	rs = append(rs, right{verb: "get", group: p.resource.Group, resource: p.resource.Resource, subresource: "scale"},
+	rs = append(rs, right{verb: "get", group: p.gvr.Group, resource: p.gvr.Resource, subresource: "scale"},
 		right{verb: "list", resource: "services"},
 		right{verb: "list", group: "metrics.k8s.io", resource: "pods"},
 		right{verb: "list", resource: "nodes", clusterWide: true, optional: "neither the nodes nor their room are known"})
-	if via := p.file.Spec.Load.Via; via == scenarios.ViaPortForward {
+	if via := p.file.Spec.Load.ViaOrAuto(); !p.file.HasLoad() {
+		// nothing is sent
+	} else if via == scenarios.ViaPortForward {
 		rs = append(rs, right{verb: "create", resource: "pods", subresource: "portforward"})
-	} else if via == "" || via == scenarios.ViaAuto {
+	} else if via == scenarios.ViaAuto {
 		rs = append(rs, right{verb: "create", resource: "pods", subresource: "portforward", optional: "the load cannot fall back to port-forward"})
 	}
 	slices.SortStableFunc(rs, func(a, b right) int { return strings.Compare(a.String(), b.String()) })

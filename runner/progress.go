@@ -3,9 +3,29 @@ package runner
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/hpabench/hpabench/loadgen"
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/watch"
 )
+
+func loadProgress(g loadgen.Progress, phases []record.Phase, w *watch.Watcher) *LoadProgress {
+	l := &LoadProgress{PhaseLeft: g.Left, RunLeft: g.Left, Rate: g.Achieved, Failed: g.Failed,
+		Metrics: metricsLine(w.Autoscaler()), Ready: len(w.ReadyPods())}
+	if g.Phase >= 0 {
+		l.Phase = phases[g.Phase].Name
+	}
+	for _, later := range phases[g.Phase+1:] {
+		l.RunLeft += time.Duration(later.Seconds * float64(time.Second))
+	}
+	if target, found := w.Target(); found {
+		l.Replicas = target.Replicas
+	}
+	return l
+}
 
 // metricsLine shows current/target of each metric, as kubectl get hpa does.
 func metricsLine(hpa *autoscalingv2.HorizontalPodAutoscaler) string {

@@ -12,12 +12,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
+	"net/http"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/hpabench/hpabench/loadgen"
 	"github.com/hpabench/hpabench/record"
@@ -126,7 +128,7 @@ func (r *Runner) say(message string) { r.progress(Progress{Message: message}) }
 func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 	file := r.pre.file
 	rec.Add(record.Entry{Header: &record.Header{Format: record.Format, Run: r.options.ID, Scenario: file.Metadata.Name, Source: string(file.Source),
-		Version: r.options.Version, Started: rec.Clock.Start(), Phases: file.Phases(), MetricsEvery: r.options.MetricsEvery.Seconds()}})
+		Version: r.options.Version, Started: rec.Clock.Start(), Phases: file.Phases(), MetricsEvery: r.options.MetricsEvery.Seconds(), Expect: file.Spec.Expect}})
 	for _, c := range r.pre.checks {
 		rec.Add(record.Entry{Check: &c})
 	}
@@ -224,7 +226,7 @@ func (r *Runner) create(ctx, alive context.Context) error {
 // findSubject says what is to be watched, and which Service takes the load.
 func (r *Runner) findSubject(ctx context.Context) (watch.Subject, *corev1.Service, error) {
 	p := r.pre
-	s := watch.Subject{Namespace: p.namespace, Target: p.resource, Name: p.name, Autoscaler: p.autoscaler}
+	s := watch.Subject{Namespace: p.namespace, Target: p.gvr, Kind: p.gvk.Kind, Name: p.name, Autoscaler: p.autoscaler}
 	if s.Target.Empty() { // a kind that the manifests defined
 		_, mapping, err := p.Cluster.resource(p.gvk, p.namespace)
 		if err != nil {
@@ -247,7 +249,8 @@ func (r *Runner) findSubject(ctx context.Context) (watch.Subject, *corev1.Servic
 		podLabels = selector
 	}
 	var service *corev1.Service
-	s.Services, service, err = p.services(ctx, p.namespace, podLabels, p.file.Spec.Load.Service)
+	named, _ := p.file.Service()
+	s.Services, service, err = p.services(ctx, p.namespace, podLabels, named)
 	return s, service, err
 }
 
@@ -257,36 +260,35 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 	phases := p.file.Phases()
 	subject := &record.Subject{Namespace: p.namespace, APIVersion: p.gvk.GroupVersion().String(), Kind: p.gvk.Kind, Name: p.name, Autoscaler: p.autoscaler}
 	var way loadgen.Way
-	if slices.ContainsFunc(phases, func(p record.Phase) bool { return p.Shape != record.ShapeIdle }) {
+	if p.file.HasLoad() {
 		var err error
-		if way, subject.Why, err = p.way(ctx, load, p.namespace, service, watcher); err != nil {
+		if way, subject.Why, err = p.way(ctx, p.file, p.namespace, service, watcher); err != nil {
 			return err
 		}
 		defer way.Close()
-		subject.Way, subject.URL = way.Name(), way.String()
-		r.say(fmt.Sprintf("load goes by %s to %s", subject.Way, subject.URL))
+		subject.Way, subject.URL = way.Kind(), way.URL()
+		r.say(fmt.Sprintf("load goes by %s to %s: %s", subject.Way, subject.URL, subject.Why))
 	}
 	rec.Add(record.Entry{Subject: subject})
 
-	generator := loadgen.New(phases, loadgen.Request{Method: load.RequestMethod(), Path: load.RequestPath(), Headers: load.Headers,
+	headers := http.Header{}
+	for name, value := range load.Headers {
+		headers.Set(name, value)
+	}
+	generator, err := loadgen.New(phases, loadgen.Request{Method: load.RequestMethod(), Path: load.RequestPath(), Headers: headers,
 		Body: []byte(load.Body), Timeout: load.RequestTimeout()}, way, rec)
-	done := make(chan struct{})
-	told := make(chan struct{})
-	go func() {
-		defer close(told)
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-				r.progress(Progress{Load: loadProgress(generator, phases, watcher)})
-			}
-		}
-	}()
-	err := generator.Run(ctx)
-	close(done)
-	<-told
+	if err != nil {
+		return BadInput{err}
+	}
+	telling, stop := context.WithCancel(ctx)
+	var told sync.WaitGroup
+	told.Go(func() {
+		wait.UntilWithContext(telling, func(context.Context) {
+			r.progress(Progress{Load: loadProgress(generator.Progress(), phases, watcher)})
+		}, time.Second)
+	})
+	err = generator.Run(ctx)
+	stop()
+	told.Wait()
 	return err
 }

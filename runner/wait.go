@@ -10,6 +10,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/watch"
 )
 
@@ -117,9 +118,9 @@ func podTrouble(pod *corev1.Pod) (string, time.Duration) {
 
 // creationTrouble returns the message of the newest warning that says that pods
 // cannot even be created: a quota, an admission policy, a missing account.
-func creationTrouble(events []corev1.Event, target string) string {
+func creationTrouble(events []record.Event, target string) string {
 	for _, e := range slices.Backward(events) {
-		if e.Reason == "FailedCreate" && strings.HasPrefix(e.InvolvedObject.Name, target) {
+		if e.Reason == "FailedCreate" && strings.HasPrefix(e.Name, target) {
 			return e.Message
 		}
 	}

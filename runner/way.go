@@ -50,21 +50,18 @@ func (c *Cluster) services(ctx context.Context, namespace string, podLabels map[
 
 // way chooses how requests reach the workload, and says why when the scenario
 // leaves it open.
-func (c *Cluster) way(ctx context.Context, load *scenarios.Load, namespace string, service *corev1.Service, w *watch.Watcher) (loadgen.Way, string, error) {
-	via := load.Via
-	if via == "" {
-		via = scenarios.ViaAuto
-	}
-	switch {
-	case via == scenarios.ViaURL:
-		return loadgen.URL(load.URL), "", nil
-	case via == scenarios.ViaAuto && load.URL != "":
-		return loadgen.URL(load.URL), "the scenario has a url", nil
+func (c *Cluster) way(ctx context.Context, file *scenarios.File, namespace string, service *corev1.Service, w *watch.Watcher) (loadgen.Way, string, error) {
+	load := &file.Spec.Load
+	via := load.ViaOrAuto()
+	if via == scenarios.ViaURL || via == scenarios.ViaAuto && load.URL != "" {
+		way, err := loadgen.URL(load.URL)
+		return way, "the scenario names it", err
 	}
 	if service == nil {
 		return nil, "", BadInput{errors.New("the load needs to know the Service in front of the target: none selects its pods, or several do; name one in load.service")}
 	}
-	port, err := servicePort(service, load.Port)
+	_, wanted := file.Service()
+	port, err := servicePort(service, wanted)
 	if err != nil {
 		return nil, "", BadInput{err}
 	}
@@ -72,10 +69,7 @@ func (c *Cluster) way(ctx context.Context, load *scenarios.Load, namespace strin
 	if via != scenarios.ViaPortForward {
 		way, err := c.nodePort(ctx, port)
 		if err == nil {
-			if via == scenarios.ViaAuto {
-				return way, "a NodePort answers", nil
-			}
-			return way, "", nil
+			return way, map[string]string{scenarios.ViaAuto: "a NodePort answers", scenarios.ViaNodePort: "the scenario says so"}[via], nil
 		}
 		if via == scenarios.ViaNodePort {
 			return nil, "", fmt.Errorf("reaching Service %s by a NodePort: %w (via: portForward needs no open port)", service.Name, err)
@@ -86,14 +80,12 @@ func (c *Cluster) way(ctx context.Context, load *scenarios.Load, namespace strin
 	if err != nil {
 		return nil, "", err
 	}
-	way, err := loadgen.PortForward(c.Config, namespace, target, w.ReadyPods)
-	if err != nil {
-		return nil, "", fmt.Errorf("opening a port-forward: %w", err)
-	}
+	why := "the scenario says so"
 	if because != nil {
-		return way, fmt.Sprintf("no NodePort answers: %v", because), nil
+		why = fmt.Sprintf("no NodePort answers: %v", because)
 	}
-	return way, "", nil
+	way, err := loadgen.PortForward(c.Config, namespace, target, w.ReadyPods)
+	return way, why, err
 }
 
 func servicePort(service *corev1.Service, wanted *intstr.IntOrString) (corev1.ServicePort, error) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,7 +36,7 @@ const exitCodes = `Exit codes:
   3  the cluster or the measurement failed, or the run was interrupted`
 
 // errMissed says that the run was measured and an expectation was not met.
-var errMissed = errors.New("an expectation was missed")
+var errMissed = errors.New("expectation missed")
 
 func main() {
 	klog.SetLogger(klog.Logger{}) // client-go's own log is not for this terminal
@@ -95,12 +96,20 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 	fmt.Fprintln(a.stderr, "hpabench:", err)
 	switch {
-	case errors.Is(err, errMissed):
-		return exitMissed
 	case !parsed || errors.As(err, &badInput):
 		return exitBadInput
+	case onlyMissed(err):
+		return exitMissed
 	}
 	return exitFailed
+}
+
+// onlyMissed says whether nothing went wrong but expectations.
+func onlyMissed(err error) bool {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return !slices.ContainsFunc(joined.Unwrap(), func(e error) bool { return !onlyMissed(e) })
+	}
+	return errors.Is(err, errMissed)
 }
 
 func (a *app) root() *cobra.Command {

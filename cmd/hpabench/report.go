@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/expect"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
@@ -61,11 +62,19 @@ func (a *app) report(run record.Run, dir string, output outputFlag) error {
 	if err != nil {
 		return fmt.Errorf("analysing the record: %w", err)
 	}
-	showErr := formats[output.format](a.stdout, result)
-	if dir != "" {
-		showErr = errors.Join(showErr, reports.WriteAll(dir, result))
+	if header := run.Header(); header != nil {
+		result.Expectations = expect.Judge(header.Expect, result)
 	}
-	return showErr
+	err = formats[output.format](a.stdout, result)
+	if dir != "" {
+		err = errors.Join(err, reports.WriteAll(dir, result))
+	}
+	for _, e := range result.Expectations {
+		if e.Outcome == analysis.Missed {
+			err = errors.Join(err, fmt.Errorf("%w: %s: %s", errMissed, e.Expression, e.Detail))
+		}
+	}
+	return err
 }
 
 // formats are the values of -o.

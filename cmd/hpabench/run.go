@@ -12,7 +12,6 @@ import (
 
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
-	"github.com/hpabench/hpabench/scenarios"
 )
 
 // recordFile is the name of the record in a run's folder.
@@ -63,7 +62,7 @@ timeline.csv, pods.csv and events.csv.
 }
 
 func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
-	file, err := scenarios.Read(name)
+	file, err := readScenario(name)
 	if err != nil {
 		return err
 	}
@@ -100,8 +99,7 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if left := r.Left(); len(left) > 0 {
 		fmt.Fprintf(a.stderr, "hpabench: left in the cluster: %v\n", left)
 	}
-	closeErr := rec.Close()
-	return errors.Join(runErr, closeErr, a.report(rec.Run(), dir, f.output))
+	return errors.Join(runErr, rec.Close(), a.report(rec.Run(), dir, f.output))
 }
 
 // createRecord opens the record in dir, and refuses to write over one.

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hpabench/hpabench/expect"
+	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
 )
 
@@ -36,4 +38,31 @@ line, all at once; the exit code is then 2.`,
 			return nil
 		},
 	}
+}
+
+// readScenario reads a scenario file or one of the library, and checks its
+// expectations. Whatever is wrong with it is bad input.
+func readScenario(name string) (*scenarios.File, error) {
+	file, err := scenarios.Read(name)
+	var faults scenarios.Faults
+	if err != nil && !errors.As(err, &faults) {
+		return nil, runner.BadInput{Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	var phases []string
+	for _, p := range file.Spec.Load.Phases {
+		phases = append(phases, p.Name)
+	}
+	for i, expression := range file.Spec.Expect {
+		if err := expect.Check(expression, phases); err != nil {
+			faults = append(faults, file.Fault(fmt.Sprintf("spec.expect[%d]", i), err.Error(),
+				"a condition in CEL over the figures of summary.csv, such as replicas.peak == hpa.max"))
+		}
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return file, nil
 }
