@@ -38,6 +38,11 @@ const (
 	// run was cancelled.
 	maxGrace = 5 * time.Second
 
+	// lastCall is how long after the end of an open-loop phase a request may
+	// still leave that was due just before: a timer is often a millisecond late,
+	// which does not mean that the generator cannot keep up.
+	lastCall = 50 * time.Millisecond
+
 	// settle is how long after a second its counts are written: answers take a
 	// moment from the wire to the ledger, and one entry is better than two.
 	settle = 100 * time.Millisecond
@@ -176,6 +181,14 @@ func (g *Generator) run(ctx context.Context, index int, plan record.Phase, onset
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+	if p.allSent != nil {
+		timer.Reset(lastCall)
+		select {
+		case <-p.allSent:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
 	g.ledger.finish(p)
 	if attacker != nil {
 		// vegeta may be waiting for a worker, which no Pacer can end.
@@ -184,8 +197,7 @@ func (g *Generator) run(ctx context.Context, index int, plan record.Phase, onset
 	return p.end
 }
 
-// errOver is what a request meets that vegeta would send after the end of its
-// phase; it is not sent, and not counted.
+// errOver is what a request meets that vegeta would send when its phase is over; it is not sent, and not counted.
 var errOver = errors.New("the phase is over")
 
 // target makes the requests of p, one a call.

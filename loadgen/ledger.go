@@ -44,6 +44,7 @@ type phase struct {
 	schedule *schedule // nil unless open loop
 	onset    record.Instant
 	over     chan struct{} // closed when the phase has ended
+	allSent  chan struct{} // closed when the whole schedule was sent; nil unless open loop
 
 	// Guarded by the ledger's mutex.
 	end     record.Instant // as planned, then as it was
@@ -78,6 +79,12 @@ func (l *ledger) start(index int, p record.Phase, onset record.Instant) *phase {
 		end:      onset.Add(seconds(p.Seconds)),
 		over:     make(chan struct{}),
 	}
+	if ph.schedule != nil {
+		ph.allSent = make(chan struct{})
+		if ph.schedule.total == 0 {
+			close(ph.allSent)
+		}
+	}
 	l.mu.Lock()
 	l.mu.phase = ph
 	l.mu.Unlock()
@@ -91,20 +98,23 @@ func (l *ledger) send(p *phase) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.rec.Clock.Now()
-	if p.ended || now >= p.end {
+	if p.ended || p.schedule == nil && now >= p.end {
 		return false
 	}
+	p.sent++
+	l.mu.sent++
 	if p.schedule == nil {
 		s := l.second(p, now)
 		s.Offered++
 		s.Sent++
-	} else {
-		// Hits leave in the order of the schedule: the nth that leaves is the
-		// nth that was due.
-		l.second(p, p.due(p.sent)).Sent++
+		return true
 	}
-	p.sent++
-	l.mu.sent++
+	// Hits leave in the order of the schedule: the nth that leaves is the nth
+	// that was due.
+	l.second(p, p.due(p.sent-1)).Sent++
+	if p.sent == p.schedule.total {
+		close(p.allSent)
+	}
 	return true
 }
 
