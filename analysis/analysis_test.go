@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-var update = flag.Bool("update", false, "write the demo's record to ../reports/testdata")
+var update = flag.Bool("update", false, "write the records of ../reports/testdata")
 
 func show(list []Stage) []string {
 	var rows []string
@@ -43,17 +42,7 @@ func equal(t *testing.T, what string, got, want []string) {
 func TestDemo(t *testing.T) {
 	m := demo().finished()
 	if *update {
-		var lines []byte
-		for _, e := range m.entries {
-			line, err := json.Marshal(e)
-			if err != nil {
-				t.Fatal(err)
-			}
-			lines = append(append(lines, line...), '\n')
-		}
-		if err := os.WriteFile("../reports/testdata/demo-nginx.jsonl", lines, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		m.write(t, "../reports/testdata/demo-nginx.jsonl")
 	}
 	r := m.analyze(t)
 	if len(r.Transitions) != 2 {
@@ -221,11 +210,10 @@ func TestNoScaleUp(t *testing.T) {
 // A run cut short at 55 s, after the decision: what is known stays, the rest
 // tells how far the run went.
 func TestInterrupted(t *testing.T) {
-	m := demo()
-	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool { return e.At > record.Instant((surge+15)*1e9) })
-	m.add(surge+15, record.Entry{Phase: &record.PhaseMark{Index: 1, Name: "surge", Edge: "end"}})
-	m.pod(life{name: "demo-nginx-6d-aaaaa", before: true, created: surge + 16, terminating: surge + 16, gone: surge + 18}) // torn down
-	m.add(surge+20, record.Entry{End: &record.End{Outcome: record.Interrupted, Left: []string{"Namespace hpabench-x"}}})
+	m := interrupted()
+	if *update {
+		m.write(t, "../reports/testdata/interrupted.jsonl")
+	}
 	r := m.analyze(t)
 	up := r.Transitions[0].ScaleUp
 	equal(t, "figures", append(show(up.First.Stages)[1:4:4], figure(up.Latency), figure(up.TimeToFull)), []string{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -209,9 +210,8 @@ func (m *made) gap(source string, from, to float64) {
 	}})
 }
 
-// run writes the record and reads it, so that what is analysed went through the
-// file format.
-func (m *made) run(t testing.TB) record.Run {
+// lines is the record's file.
+func (m *made) lines(t testing.TB) *bytes.Buffer {
 	t.Helper()
 	var b bytes.Buffer
 	for _, e := range m.entries {
@@ -221,7 +221,20 @@ func (m *made) run(t testing.TB) record.Run {
 		}
 		b.Write(append(line, '\n'))
 	}
-	run, err := record.Read(&b)
+	return &b
+}
+
+func (m *made) write(t testing.TB, file string) {
+	t.Helper()
+	if err := os.WriteFile(file, m.lines(t).Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run reads the record's file, so that what is analysed went through its format.
+func (m *made) run(t testing.TB) record.Run {
+	t.Helper()
+	run, err := record.Read(m.lines(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,6 +326,16 @@ func demo(phases ...record.Phase) *made {
 	m.event(surge+20, "Pod", "demo-nginx-6d-ccccc", "Unhealthy", "Readiness probe failed: a | b <c>\nsecond line")
 	m.load(1, int(surge), int(surge)+150, 100, 10*time.Millisecond)
 	slices.SortStableFunc(m.entries, func(a, b record.Entry) int { return int((a.At - b.At) / 1000) })
+	return m
+}
+
+// interrupted is the demo, cut short 15 s into the surge and torn down.
+func interrupted() *made {
+	m := demo()
+	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool { return e.At > record.Instant((surge+15)*1e9) })
+	m.add(surge+15, record.Entry{Phase: &record.PhaseMark{Index: 1, Name: "surge", Edge: "end"}})
+	m.pod(life{name: "demo-nginx-6d-aaaaa", before: true, created: surge + 16, terminating: surge + 16, gone: surge + 18})
+	m.add(surge+20, record.Entry{End: &record.End{Outcome: record.Interrupted, Left: []string{"Namespace hpabench-x"}}})
 	return m
 }
 

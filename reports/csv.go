@@ -1,0 +1,84 @@
+package reports
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/hpabench/hpabench/analysis"
+)
+
+// SummaryCSV writes one row a figure: name, value, unit, precision (in the same
+// unit, empty if exact) and, where there is no value, why. See
+// analysis.Result.Figures for the names, which stay.
+func SummaryCSV(w io.Writer, r *analysis.Result) error {
+	rows := [][]string{{"name", "value", "unit", "precision", "missing"}}
+	for _, f := range r.Figures() {
+		precision := ""
+		if f.Value != nil && f.Precision > 0 {
+			precision = cell(&f.Precision)
+		}
+		rows = append(rows, []string{f.Name, cell(f.Value), f.Unit, precision, f.Missing})
+	}
+	return write(w, rows)
+}
+
+// TimelineCSV writes one row a second, see analysis.Second.
+func TimelineCSV(w io.Writer, r *analysis.Result) error {
+	rows := [][]string{{"second", "phase", "offered", "answered", "failed", "p50_seconds", "p90_seconds", "p99_seconds", "cpu_cores", "memory_bytes",
+		"cpu_percent", "hpa_percent", "desired", "spec_replicas", "pods", "ready", "in_service", "terminating"}}
+	for _, s := range r.Timeline {
+		rows = append(rows, []string{cell(&s.Second), s.Phase, cell(&s.Offered), cell(&s.Answered), cell(&s.Failed), cell(s.P50), cell(s.P90), cell(s.P99),
+			cell(s.CPUCores), cell(s.MemoryBytes), cell(s.CPUPercent), cell(s.HPAPercent), cell(s.Desired), cell(s.Spec),
+			cell(s.Pods), cell(s.Ready), cell(s.InService), cell(s.Terminating)})
+	}
+	return write(w, rows)
+}
+
+// PodsCSV writes one row a pod, see analysis.Pod. Columns that start with
+// object_ are the object's own timestamps, on another clock.
+func PodsCSV(w io.Writer, r *analysis.Result) error {
+	rows := [][]string{{"pod", "uid", "node", "before", "restarts", "first_seen", "created", "scheduled", "initialized", "started", "ready", "in_service",
+		"terminating", "out_of_service", "gone", "precision", "object_created", "object_scheduled", "object_initialized", "object_containers_ready", "object_ready", "object_deletion"}}
+	for _, p := range r.Pods {
+		o := p.Object
+		rows = append(rows, []string{p.Name, p.UID, p.Node, strconv.FormatBool(p.Before), cell(&p.Restarts), cell(&p.FirstSeen), cell(p.Created), cell(p.Scheduled),
+			cell(p.Initialized), cell(p.Started), cell(p.Ready), cell(p.InService), cell(p.Terminating), cell(p.OutOfService), cell(p.Gone), cell(&p.PrecisionSeconds),
+			stamp(&o.Created), stamp(o.Scheduled), stamp(o.Initialized), stamp(o.ContainersReady), stamp(o.Ready), stamp(o.Deletion)})
+	}
+	return write(w, rows)
+}
+
+// EventsCSV writes one row an event; time is the object's own.
+func EventsCSV(w io.Writer, r *analysis.Result) error {
+	rows := [][]string{{"at", "kind", "name", "type", "reason", "message", "count", "time"}}
+	for _, e := range r.Events {
+		rows = append(rows, []string{cell(&e.AtSeconds), e.Kind, e.Name, e.Type, e.Reason, e.Message, cell(&e.Count), stamp(&e.Time)})
+	}
+	return write(w, rows)
+}
+
+func write(w io.Writer, rows [][]string) error {
+	c := csv.NewWriter(w)
+	return c.WriteAll(rows) // flushes
+}
+
+// cell writes a number as a machine reads it, and nothing for none.
+func cell[N int | int32 | int64 | uint64 | float64](n *N) string {
+	if n == nil {
+		return ""
+	}
+	if f, ok := any(*n).(float64); ok {
+		return strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return fmt.Sprint(*n)
+}
+
+func stamp(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}

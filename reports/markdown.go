@@ -1,0 +1,92 @@
+package reports
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/hpabench/hpabench/analysis"
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/renderer"
+)
+
+// Markdown writes r as a report that reads well where Markdown is rendered, and
+// as text. What comes from the cluster cannot break its tables or its markup.
+func Markdown(w io.Writer, r *analysis.Result) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# hpabench: %s\n\n", escape(r.Scenario))
+	for _, text := range r.Warnings {
+		fmt.Fprintf(&b, "> **Warning:** %s\n>\n", prose(text))
+	}
+	for _, text := range r.Notes {
+		fmt.Fprintf(&b, "> Note: %s\n>\n", prose(text))
+	}
+	if len(r.Warnings)+len(r.Notes) > 0 {
+		b.WriteByte('\n')
+	}
+	subject, rest := headline(r)
+	fmt.Fprintf(&b, "**%s**; %s.\n", subject, escape(rest))
+	for _, s := range sections(r) {
+		if s.folded {
+			fmt.Fprintf(&b, "\n<details><summary>%s (%d)</summary>\n", s.title, len(s.grid.rows))
+		} else {
+			fmt.Fprintf(&b, "\n## %s\n", escape(s.title))
+		}
+		list(&b, s.text)
+		if s.chart {
+			fmt.Fprintf(&b, "\n```text\n%s\n```\n", strings.Join(chart(r.Timeline, 100), "\n"))
+		}
+		if s.grid != nil {
+			b.WriteByte('\n')
+			g := &grid{columns: s.grid.columns}
+			for _, row := range s.grid.rows {
+				cells := make([]string, len(row))
+				for i, c := range row {
+					cells[i] = escape(strings.TrimSpace(c))
+				}
+				g.add(cells...)
+			}
+			if err := fill(newTable(&b, g, tablewriter.WithRenderer(renderer.NewMarkdown())), g); err != nil {
+				return err
+			}
+		}
+		list(&b, s.notes)
+		if s.folded {
+			b.WriteString("\n</details>\n")
+		}
+	}
+	b.WriteString("\n<details><summary>What the figures mean</summary>\n")
+	list(&b, definitions)
+	b.WriteString("\n</details>\n")
+	_, err := b.WriteTo(w)
+	return err
+}
+
+func list(b *bytes.Buffer, lines []string) {
+	if len(lines) > 0 {
+		b.WriteByte('\n')
+	}
+	for _, text := range lines {
+		fmt.Fprintf(b, "- %s\n", escape(text))
+	}
+}
+
+var markup = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "|", `\|`, "<", "&lt;", ">", "&gt;", "[", `\[`, "]", `\]`)
+
+// escape puts s on one line and takes the meaning from its markup.
+func escape(s string) string { return markup.Replace(oneLine(s)) }
+
+// prose is escape for our own sentences, whose code spans stay.
+func prose(s string) string {
+	parts := strings.Split(oneLine(s), "`")
+	if len(parts)%2 == 0 { // a lone backquote comes from the cluster
+		return escape(s)
+	}
+	for i := range parts {
+		if i%2 == 0 {
+			parts[i] = markup.Replace(parts[i])
+		}
+	}
+	return strings.Join(parts, "`")
+}

@@ -1,0 +1,176 @@
+package reports
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// results reads each record of testdata.
+func results(t *testing.T) map[string]*analysis.Result {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.jsonl")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no records in testdata (%v)", err)
+	}
+	all := map[string]*analysis.Result{}
+	for _, file := range files {
+		run, err := record.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := analysis.Analyze(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[strings.TrimSuffix(file, ".jsonl")] = r
+	}
+	return all
+}
+
+func TestGolden(t *testing.T) {
+	for name, r := range results(t) {
+		for end, write := range map[string]func(io.Writer, *analysis.Result) error{
+			".txt":          func(w io.Writer, r *analysis.Result) error { return Table(w, r, 80) },
+			".wide.txt":     func(w io.Writer, r *analysis.Result) error { return Table(w, r, 160) },
+			".md":           Markdown,
+			".json":         JSON,
+			".summary.csv":  SummaryCSV,
+			".timeline.csv": TimelineCSV,
+			".pods.csv":     PodsCSV,
+			".events.csv":   EventsCSV,
+		} {
+			var got bytes.Buffer
+			if err := write(&got, r); err != nil {
+				t.Errorf("%s%s: %v", name, end, err)
+				continue
+			}
+			if *update {
+				if err := os.WriteFile(name+end, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			want, err := os.ReadFile(name + end)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(string(want), got.String()); d != "" {
+				t.Errorf("%s%s (-want +got); -update writes it anew:\n%s", name, end, d)
+			}
+		}
+	}
+}
+
+func TestTableFits(t *testing.T) {
+	for name, r := range results(t) {
+		r.Events = append(r.Events, analysis.Event{Event: record.Event{Kind: "Pod", Name: "x", Type: "Warning", Reason: "Failed", Message: strings.Repeat("long ", 60)}})
+		for i := range r.Pods {
+			r.Pods[i].Name = "a-deployment-with-quite-a-long-name-" + r.Pods[i].Name
+		}
+		for _, width := range []int{80, 100, 160} {
+			var b bytes.Buffer
+			if err := Table(&b, r, width); err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(b.String()) {
+				if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > width {
+					t.Errorf("%s at %d columns has a line of %d: %s", name, width, n, line)
+				}
+			}
+		}
+	}
+}
+
+// A result of nothing at all: no report panics, no absent figure is written as 0.
+func TestEmptyResult(t *testing.T) {
+	r, err := analysis.Analyze(record.Run{Truncated: true, Entries: []record.Entry{{Header: &record.Header{Format: record.Format, Run: "x", Scenario: "y"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "out")
+	if err := WriteAll(dir, r); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := Table(&b, r, 0); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(b.String(), "Warning: The record has no end") {
+		t.Errorf("the table does not start with the warning:\n%s", b.String())
+	}
+	summary, err := os.ReadFile(filepath.Join(dir, "summary.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "scaleUp.inService,,s,,no phase brought more load\n"; !strings.Contains(string(summary), want) {
+		t.Errorf("summary.csv lacks %q:\n%s", want, summary)
+	}
+}
+
+// What comes from the cluster stays in its cell.
+func TestHostileEvents(t *testing.T) {
+	message := "a | b\nc <script> `d` *e* \"f\", g"
+	r := &analysis.Result{
+		Warnings: []string{"Pod p was never ready (a | <b> `open)."},
+		Events:   []analysis.Event{{AtSeconds: 1, Event: record.Event{Kind: "Pod", Name: "p", Reason: "R", Message: message}}},
+	}
+	var md, events bytes.Buffer
+	if err := errors.Join(Markdown(&md, r), EventsCSV(&events, r)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"a \\| b c &lt;script&gt; \\`d\\` \\*e\\* \"f\", g", "(a \\| &lt;b&gt; \\`open)"} {
+		if !strings.Contains(md.String(), want) {
+			t.Errorf("the report lacks %q:\n%s", want, md.String())
+		}
+	}
+	rows, err := csv.NewReader(&events).ReadAll()
+	if err != nil || len(rows) != 2 || rows[1][5] != message {
+		t.Errorf("events.csv: %q, %v", rows, err)
+	}
+}
+
+func TestJSONReadsBack(t *testing.T) {
+	for name, r := range results(t) {
+		var b bytes.Buffer
+		if err := JSON(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		var back analysis.Result
+		if err := json.Unmarshal(b.Bytes(), &back); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(*r, back); d != "" {
+			t.Errorf("%s (-written +read):\n%s", name, d)
+		}
+	}
+}
+
+func TestWriteAllNamesTheFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "result.json"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	err := WriteAll(dir, &analysis.Result{})
+	if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "result.json")) {
+		t.Errorf("error %v, want one that names result.json", err)
+	}
+	left, _ := filepath.Glob(filepath.Join(dir, "*.*.*"))
+	if len(left) > 0 {
+		t.Errorf("temporary files are left: %q", left)
+	}
+}

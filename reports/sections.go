@@ -1,0 +1,408 @@
+package reports
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hpabench/hpabench/analysis"
+)
+
+// section is one part of a report: a title, lines of text, a table or a chart,
+// and remarks below it. Each of them may be empty.
+type section struct {
+	title  string
+	text   []string
+	grid   *grid
+	notes  []string
+	chart  bool
+	folded bool // of less interest
+}
+
+// grid is a table. A row has a cell for each column.
+type grid struct {
+	columns []column
+	rows    [][]string
+}
+
+// column says how a column of a grid behaves.
+type column struct {
+	name  string
+	text  bool // aligned left; numbers are aligned right
+	give  bool // gives way first when there is little room: its cells are cut
+	tail  bool // when cut, the ends of its cells are kept
+	spare int  // dropped when there is no room, the highest first; 0 stays
+}
+
+func (g *grid) add(cells ...string) { g.rows = append(g.rows, cells) }
+
+// sections makes what Table and Markdown show after the headline.
+func sections(r *analysis.Result) []section {
+	var list []section
+	for _, t := range r.Transitions {
+		if t.ScaleUp != nil {
+			list = append(list, scaleUp(t))
+		} else {
+			list = append(list, scaleDown(t))
+		}
+	}
+	list = append(list, load(r), replicas(r), pods(r), events(r), environment(r))
+	return slices.DeleteFunc(list, func(s section) bool { return s.text == nil && s.grid == nil && !s.chart })
+}
+
+// headline is the answer in one sentence: its subject and the rest.
+func headline(r *analysis.Result) (subject, rest string) {
+	subject = path(r)
+	var parts []string
+	up, down := r.FirstUp(), r.LastDown()
+	switch {
+	case up == nil && down == nil:
+		parts = append(parts, "the load did not change")
+	case up != nil && up.ScaleUp.Latency.Seconds == nil:
+		parts = append(parts, up.ScaleUp.Latency.Missing)
+	case up != nil:
+		u := up.ScaleUp
+		part := fmt.Sprintf("scale-up %s to the first new pod %s", exact(u.Latency), served(u.First))
+		if slow := slowest(u.First); slow != nil {
+			part += fmt.Sprintf(", most of it %s with %.1f s", slow.Name, *slow.Seconds)
+		}
+		if u.TimeToFull.Seconds != nil {
+			part += fmt.Sprintf("; all %s after %s", number(u.Plateau), seconds(u.TimeToFull.Seconds))
+		} else {
+			part += "; " + u.TimeToFull.Missing
+		}
+		parts = append(parts, part)
+	}
+	if down != nil {
+		d := down.ScaleDown
+		if d.Latency.Seconds == nil {
+			parts = append(parts, d.Latency.Missing)
+		} else {
+			part := "scale-down " + exact(d.Latency)
+			if d.HeldByWindow.Seconds != nil {
+				part += fmt.Sprintf(", %s of it the stabilization window", seconds(d.HeldByWindow.Seconds))
+			}
+			if d.Settle.Seconds != nil {
+				part += fmt.Sprintf("; settled after %s", seconds(d.Settle.Seconds))
+			}
+			parts = append(parts, part)
+		}
+	}
+	return subject, strings.Join(parts, "; ")
+}
+
+// path is how ready replicas went: "2 → 5 → 2 replicas".
+func path(r *analysis.Result) string {
+	if r.Reach.Peak == nil || len(r.Timeline) == 0 || r.Timeline[0].Ready == nil {
+		return "Replicas not observed"
+	}
+	way := slices.Compact([]int{*r.Timeline[0].Ready, *r.Reach.Peak, *r.Reach.Last})
+	var steps []string
+	for _, n := range way {
+		steps = append(steps, fmt.Sprint(n))
+	}
+	return strings.Join(steps, " → ") + " replicas"
+}
+
+// served says what the last stage of p is.
+func served(p *analysis.PodStages) string {
+	if last := p.Stages[len(p.Stages)-1]; last.Seconds == nil {
+		return "ready"
+	}
+	return "in service"
+}
+
+func slowest(p *analysis.PodStages) *analysis.Stage {
+	var slow *analysis.Stage
+	for i, s := range p.Stages {
+		if s.Seconds != nil && (slow == nil || *s.Seconds > *slow.Seconds) {
+			slow = &p.Stages[i]
+		}
+	}
+	return slow
+}
+
+func title(t analysis.Transition) string {
+	from := t.FromPhase
+	if from == "" {
+		from = "start"
+	}
+	return fmt.Sprintf("Scale-%s: %s → %s (%.4g → %.4g requests/s at %.1f s)", t.Direction, from, t.ToPhase, t.FromRate, t.ToRate, t.OnsetSeconds)
+}
+
+func steps(t analysis.Transition) []string {
+	var list []string
+	for _, s := range t.Steps {
+		line := fmt.Sprintf("%d → %d after %.1f s", s.From, s.To, s.AfterSeconds)
+		if s.Event != "" {
+			line += " (" + oneLine(s.Event) + ")"
+		}
+		list = append(list, line)
+	}
+	return list
+}
+
+// reasons collects remarks, each of them once.
+type reasons []string
+
+func (l *reasons) add(format string, args ...any) {
+	if s := fmt.Sprintf(format, args...); !slices.Contains(*l, s) {
+		*l = append(*l, s)
+	}
+}
+
+func (l *reasons) missing(name string, x analysis.Latency) {
+	if x.Missing != "" {
+		l.add("%s: %s", name, x.Missing)
+	}
+}
+
+// stages remarks on stages that are missing and on those that include them.
+func (l *reasons) stages(list []analysis.Stage) {
+	for _, s := range list {
+		l.missing(s.Name, s.Latency)
+		if s.Includes != nil {
+			l.add("%s includes %s", s.Name, strings.Join(s.Includes, ", "))
+		}
+	}
+}
+
+func scaleUp(t analysis.Transition) section {
+	u := t.ScaleUp
+	s := section{title: title(t), text: steps(t)}
+	var notes reasons
+	if u.First != nil {
+		g := &grid{columns: []column{{name: "stage", text: true}, {name: "first pod"}, {name: "±"}}}
+		shown := []*analysis.PodStages{u.First}
+		names := []string{"first: " + u.First.Pod}
+		if u.Slowest != nil && u.Slowest.Pod != u.First.Pod {
+			g.columns = append(g.columns, column{name: "median pod"}, column{name: "slowest pod"})
+			shown = append(shown, u.Median, u.Slowest)
+			names = append(names, "median: "+u.Median.Pod, "slowest: "+u.Slowest.Pod)
+		}
+		for i, stage := range u.First.Stages {
+			row := []string{stage.Name, hundredths(stage.Seconds), precision(stage.Latency)}
+			for _, p := range shown[1:] {
+				row = append(row, hundredths(p.Stages[i].Seconds))
+			}
+			g.add(row...)
+		}
+		total := []string{"in all", hundredths(u.Latency.Seconds), precision(u.Latency)}
+		for _, p := range shown[1:] {
+			total = append(total, hundredths(p.Latency.Seconds))
+		}
+		g.add(total...)
+		full := []string{"to full", hundredths(u.TimeToFull.Seconds), precision(u.TimeToFull)}
+		for len(full) < len(g.columns) {
+			full = append(full, "")
+		}
+		g.add(full...)
+		s.grid = g
+		notes.add("Pods: %s", strings.Join(names, "; "))
+		for _, p := range shown {
+			notes.stages(p.Stages)
+		}
+	} else {
+		s.text = append(s.text, "No new pod: "+u.Latency.Missing)
+	}
+	if u.First != nil {
+		notes.missing("in all", u.Latency)
+		notes.missing("to full", u.TimeToFull)
+	}
+	if u.NeverServed != nil {
+		notes.add("never in service: %s", strings.Join(u.NeverServed, ", "))
+	}
+	s.notes = notes
+	return s
+}
+
+func precision(l analysis.Latency) string {
+	if l.Seconds == nil {
+		return none
+	}
+	return seconds(&l.PrecisionSeconds)
+}
+
+func scaleDown(t analysis.Transition) section {
+	d := t.ScaleDown
+	s := section{title: title(t), text: steps(t)}
+	if d.Latency.Seconds == nil {
+		s.text = append(s.text, d.Latency.Missing)
+		return s
+	}
+	var notes reasons
+	line := fmt.Sprintf("Decided after %s", exact(d.Latency))
+	if d.HeldByWindow.Seconds != nil {
+		line += fmt.Sprintf("; held by the stabilization window for %s of it, less the window %s", seconds(d.HeldByWindow.Seconds), seconds(d.LessWindow.Seconds))
+		if d.Higher.AtSeconds != nil {
+			notes.add("The HPA last recommended more replicas at %.1f s; its window runs from there.", *d.Higher.AtSeconds)
+		}
+	}
+	if d.Settle.Seconds != nil {
+		line += fmt.Sprintf("; settled at %s after %s", number(d.Plateau), exact(d.Settle))
+	}
+	s.text = append(s.text, line+".")
+	s.grid = &grid{columns: []column{{name: "stage", text: true}, {name: "first pod"}, {name: "±"}}}
+	for _, stage := range d.Stages {
+		s.grid.add(stage.Name, hundredths(stage.Seconds), precision(stage.Latency))
+	}
+	if d.Pod != "" {
+		notes.add("Pod: %s", d.Pod)
+	}
+	notes.stages(d.Stages)
+	notes.missing("held by the window", d.HeldByWindow)
+	notes.missing("settled", d.Settle)
+	s.notes = notes
+	return s
+}
+
+func load(r *analysis.Result) section {
+	g := &grid{columns: []column{
+		{name: "phase", text: true, give: true}, {name: "plan", text: true, spare: 3}, {name: "lasted"},
+		{name: "offered/s"}, {name: "answered/s"}, {name: "answers", spare: 2}, {name: "unsent"}, {name: "errors"},
+		{name: "p50"}, {name: "p90"}, {name: "p95", spare: 4}, {name: "p99"}, {name: "max", spare: 1},
+	}}
+	var notes reasons
+	for i, p := range append(slices.Clone(r.Load.Phases), r.Load.Total) {
+		g.add(p.Name, p.Plan, seconds(p.Seconds), rate(p.OfferedRate), rate(p.AchievedRate), number(&p.Answered), number(&p.Unsent), percent(p.ErrorShare),
+			answer(p.Latency.P50), answer(p.Latency.P90), answer(p.Latency.P95), answer(p.Latency.P99), answer(p.Latency.Max))
+		if i == len(r.Load.Phases) {
+			continue // the total has no causes of its own
+		}
+		if p.Seconds == nil {
+			notes.add("%s: the phase did not run", p.Name)
+		}
+		var faults []string
+		for code, n := range p.Codes {
+			if code < "200" || code >= "400" {
+				faults = append(faults, fmt.Sprintf("%d × %s", n, code))
+			}
+		}
+		for cause, n := range p.Failures {
+			faults = append(faults, fmt.Sprintf("%d × %s", n, oneLine(cause)))
+		}
+		if slices.Sort(faults); faults != nil {
+			notes.add("%s, errors: %s", p.Name, strings.Join(faults, ", "))
+		}
+		if p.Aborted > 0 {
+			notes.add("%s: %d requests were in flight when the run was cut short", p.Name, p.Aborted)
+		}
+	}
+	return section{title: "Load by phase", grid: g, notes: notes}
+}
+
+func replicas(r *analysis.Result) section {
+	s := section{title: "Replicas", chart: len(r.Timeline) > 0}
+	if r.Reach.Missing != "" {
+		s.text = append(s.text, "Reach: "+r.Reach.Missing)
+	} else if r.Reach.Peak != nil && r.Reach.Max != nil {
+		line := fmt.Sprintf("Peak %d ready, between min %d and max %d", *r.Reach.Peak, *r.Reach.Min, *r.Reach.Max)
+		if r.Reach.Fraction != nil {
+			line += fmt.Sprintf(" (reach %.0f %%)", *r.Reach.Fraction*100)
+		}
+		if at := r.Reach.FirstAtMax; at.AtSeconds != nil {
+			line += fmt.Sprintf("; first at max at %.1f s, there for %s of the run", *at.AtSeconds, percent(r.Reach.Saturated))
+		}
+		s.text = append(s.text, fmt.Sprintf("%s; %d at the end.", line, *r.Reach.Last))
+	}
+	return s
+}
+
+func pods(r *analysis.Result) section {
+	if len(r.Pods) == 0 {
+		return section{}
+	}
+	g := &grid{columns: []column{
+		{name: "pod", text: true, give: true, tail: true}, {name: "node", text: true, spare: 3}, {name: "created"}, {name: "scheduled", spare: 2},
+		{name: "started"}, {name: "ready"}, {name: "in service"}, {name: "terminating"}, {name: "out", spare: 1}, {name: "gone"}, {name: "restarts", spare: 4},
+	}}
+	at := func(s *float64) string {
+		if s == nil {
+			return none
+		}
+		return fmt.Sprintf("%.1f", *s)
+	}
+	before := false
+	for _, p := range r.Pods {
+		created := at(p.Created)
+		if p.Before {
+			created, before = "before", true
+		}
+		g.add(p.Name, p.Node, created, at(p.Scheduled), at(p.Started), at(p.Ready), at(p.InService), at(p.Terminating), at(p.OutOfService), at(p.Gone), fmt.Sprint(p.Restarts))
+	}
+	s := section{title: "Pods", grid: g, folded: true, notes: []string{"In seconds of the run's clock, when the watch showed it; – was not seen."}}
+	if before {
+		s.notes = append(s.notes, "before: the pod was there when the watch opened.")
+	}
+	return s
+}
+
+func events(r *analysis.Result) section {
+	if len(r.Events) == 0 {
+		return section{}
+	}
+	g := &grid{columns: []column{{name: "at"}, {name: "about", text: true, spare: 1}, {name: "reason", text: true}, {name: "message", text: true, give: true}}}
+	for _, e := range r.Events {
+		about := e.Kind + "/" + e.Name
+		message := oneLine(e.Message)
+		if e.Count > 1 {
+			message = fmt.Sprintf("%s (%d times)", message, e.Count)
+		}
+		g.add(fmt.Sprintf("%.1f", e.AtSeconds), about, e.Reason, message)
+	}
+	return section{title: "Events", grid: g, folded: true}
+}
+
+func environment(r *analysis.Result) section {
+	var list []string
+	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	add("Run %s of scenario %s, started %s, hpabench %s", r.Run, r.Scenario, r.Started.UTC().Format("2006-01-02 15:04:05 UTC"), r.Hpabench)
+	if s := r.Subject; s != nil {
+		line := fmt.Sprintf("Target: %s %s in namespace %s", s.Kind, s.Name, s.Namespace)
+		if s.Way != "" {
+			line += fmt.Sprintf("; reached by %s (%s)", s.Way, s.URL)
+		}
+		if s.Why != "" {
+			line += ": " + s.Why
+		}
+		list = append(list, line)
+	}
+	if a := r.Autoscaler; a != nil {
+		add("HPA: min %d, max %d, %s; tolerance +%g/−%g, scale-down window %g s", a.Min, a.Max, strings.Join(a.Metrics, ", "), a.ScaleUpTolerance, a.ScaleDownTolerance, a.ScaleDownWindowSeconds)
+		if a.Assumed != nil {
+			add("Assumed, as its spec does not say: %s", strings.Join(a.Assumed, ", "))
+		}
+	}
+	if c := r.Cluster; c != nil {
+		add("Kubernetes %s", c.Version)
+		for _, n := range c.Nodes {
+			line := fmt.Sprintf("Node %s: %g CPUs, %.1f GiB, %s, kubelet %s, %s", n.Name, n.CPU, float64(n.Memory)/(1<<30), n.OS, n.Kubelet, n.Runtime)
+			if !n.Schedule {
+				line += ", not schedulable"
+			}
+			list = append(list, line)
+		}
+	}
+	for _, c := range r.Checks {
+		if c.Outcome != "ok" {
+			line := fmt.Sprintf("Preflight %s: %s: %s", c.Outcome, c.Name, c.Message)
+			if c.Hint != "" {
+				line += " (" + c.Hint + ")"
+			}
+			list = append(list, line)
+		}
+	}
+	for _, g := range r.Gaps {
+		add("Gap: %s not watched from %.1f to %.1f s: %s", g.Source, g.From.Seconds(), g.To.Seconds(), oneLine(g.Cause))
+	}
+	return section{title: "Environment", text: list}
+}
+
+// definitions says in short what the figures mean.
+var definitions = []string{
+	"All instants are those at which a change arrived by watch, on the one clock of the run; ± is by how much they may be off (the watch's delay or gap; for metrics the polling interval).",
+	"Onset: the start of the phase that changed the load. Scale-up: onset → first new pod in service (its address ready in an EndpointSlice). To full: onset → the number in service reaches where it stays.",
+	"Stages: each starts where the last ended. Metrics lag: until the pods' metrics first exceed target × (1 + tolerance). Decision: until spec.replicas changes. Create, schedule: until the pod is seen, PodScheduled. Pull + init: until Initialized and images are pulled. Start: until all containers run. Ready: until the probes passed.",
+	"Scale-down: onset → first fall of spec.replicas. Held by the window: the part that the HPA's stabilization window explains; it runs from the last time that the HPA recommended more. Settled: onset → replicas where they stay and the last pod gone.",
+	"Offered: what the plan says. Answered: answers of any code. Unsent: planned and never sent, because the load generator could not keep up. Errors: neither 2xx nor 3xx, or no answer.",
+}

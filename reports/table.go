@@ -1,0 +1,221 @@
+package reports
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/hpabench/hpabench/analysis"
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/renderer"
+	"github.com/olekukonko/tablewriter/tw"
+)
+
+// DefaultWidth is that of a terminal that does not tell its own.
+const DefaultWidth = 80
+
+// Table writes r for a terminal of that many columns; 0 stands for DefaultWidth.
+// With little room, columns that matter less are left out and long cells cut.
+func Table(w io.Writer, r *analysis.Result, width int) error {
+	if width <= 0 {
+		width = DefaultWidth
+	}
+	width = max(width, 40)
+	var b bytes.Buffer
+	paragraph := func(indent, text string) {
+		for _, line := range wrap(oneLine(text), width-utf8.RuneCountInString(indent)) {
+			fmt.Fprintln(&b, indent+line)
+			indent = strings.Repeat(" ", utf8.RuneCountInString(indent))
+		}
+	}
+	for _, text := range r.Warnings {
+		paragraph("Warning: ", text)
+	}
+	for _, text := range r.Notes {
+		paragraph("Note: ", text)
+	}
+	if b.Len() > 0 {
+		fmt.Fprintln(&b)
+	}
+	subject, rest := headline(r)
+	paragraph("", fmt.Sprintf("%s: %s.", subject, rest))
+	for _, s := range sections(r) {
+		if s.title == "Events" {
+			s = notable(s, r)
+		}
+		fmt.Fprintln(&b)
+		paragraph("", s.title)
+		for _, text := range s.text {
+			paragraph("  ", text)
+		}
+		if s.chart {
+			for _, line := range chart(r.Timeline, width-2) {
+				fmt.Fprintln(&b, "  "+line)
+			}
+		}
+		if s.grid != nil && len(s.grid.rows) > 0 {
+			if err := draw(&b, s.grid.fit(width-2)); err != nil {
+				return err
+			}
+		}
+		for _, text := range s.notes {
+			paragraph("  ", text)
+		}
+	}
+	_, err := b.WriteTo(w)
+	return err
+}
+
+// notable keeps those events that a reader at a terminal looks for: warnings,
+// and what the HPA did.
+func notable(s section, r *analysis.Result) section {
+	kept := &grid{columns: s.grid.columns}
+	for i, e := range r.Events {
+		if e.Type == "Warning" || e.Kind == "HorizontalPodAutoscaler" {
+			kept.add(s.grid.rows[i]...)
+		}
+	}
+	if others := len(r.Events) - len(kept.rows); others > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("and %d events that are neither warnings nor the HPA's; all are in the other reports", others))
+	}
+	s.grid = kept
+	return s
+}
+
+const between = 2 // spaces between columns: tablewriter's padding, one a side
+
+// fit returns g with columns left out and cells cut so that it is at most width wide.
+func (g *grid) fit(width int) *grid {
+	columns := slices.Clone(g.columns)
+	rows := slices.Clone(g.rows)
+	for {
+		widths := measure(columns, rows)
+		total := -between
+		for _, w := range widths {
+			total += w + between
+		}
+		if total <= width {
+			break
+		}
+		spare := -1
+		for i, c := range columns {
+			if c.spare > 0 && (spare < 0 || c.spare > columns[spare].spare) {
+				spare = i
+			}
+		}
+		if spare < 0 {
+			rows = cut(columns, rows, widths, total-width)
+			break
+		}
+		columns = slices.Delete(slices.Clone(columns), spare, spare+1)
+		for i, row := range rows {
+			rows[i] = slices.Delete(slices.Clone(row), spare, spare+1)
+		}
+	}
+	return &grid{columns, rows}
+}
+
+func measure(columns []column, rows [][]string) []int {
+	widths := make([]int, len(columns))
+	for i, c := range columns {
+		widths[i] = utf8.RuneCountInString(c.name)
+		for _, row := range rows {
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	return widths
+}
+
+// cut makes the columns that give way narrower by excess characters.
+func cut(columns []column, rows [][]string, widths []int, excess int) [][]string {
+	rows = slices.Clone(rows)
+	for i, c := range columns {
+		if !c.give {
+			continue
+		}
+		room := max(widths[i]-excess, 6)
+		for j, row := range rows {
+			runes := []rune(row[i])
+			if len(runes) <= room {
+				continue
+			}
+			row = slices.Clone(row)
+			if c.tail {
+				row[i] = "…" + string(runes[len(runes)-room+1:])
+			} else {
+				row[i] = string(runes[:room-1]) + "…"
+			}
+			rows[j] = row
+		}
+	}
+	return rows
+}
+
+// draw writes g as plain columns, indented by two.
+func draw(w io.Writer, g *grid) error {
+	var b bytes.Buffer
+	t := newTable(&b, g, tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
+		Borders:  tw.BorderNone,
+		Settings: tw.Settings{Separators: tw.SeparatorsNone, Lines: tw.LinesNone},
+	})))
+	if err := fill(t, g); err != nil {
+		return err
+	}
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(w, " "+strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newTable(w io.Writer, g *grid, options ...tablewriter.Option) *tablewriter.Table {
+	var align []tw.Align
+	for _, c := range g.columns {
+		if c.text {
+			align = append(align, tw.AlignLeft)
+		} else {
+			align = append(align, tw.AlignRight)
+		}
+	}
+	return tablewriter.NewTable(w, append([]tablewriter.Option{
+		tablewriter.WithHeaderAutoFormat(tw.Off),
+		tablewriter.WithHeaderAutoWrap(tw.WrapNone),
+		tablewriter.WithRowAutoWrap(tw.WrapNone),
+		tablewriter.WithTrimSpace(tw.Off),
+		tablewriter.WithHeaderAlignmentConfig(tw.CellAlignment{PerColumn: align}),
+		tablewriter.WithRowAlignmentConfig(tw.CellAlignment{PerColumn: align}),
+	}, options...)...)
+}
+
+func fill(t *tablewriter.Table, g *grid) error {
+	var names []string
+	for _, c := range g.columns {
+		names = append(names, c.name)
+	}
+	t.Header(names)
+	if err := t.Bulk(g.rows); err != nil {
+		return err
+	}
+	return t.Render()
+}
+
+// wrap breaks text into lines of at most width characters, between words.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		switch {
+		case line == "":
+			line = word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width:
+			line += " " + word
+		default:
+			lines, line = append(lines, line), word
+		}
+	}
+	return append(lines, line)
+}
