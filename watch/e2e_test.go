@@ -47,7 +47,7 @@ func TestAgreesWithKubectl(t *testing.T) {
 	}
 	w := start(t, clients, ns, rec)
 
-	create(t, clients.Kube, ns)
+	create(t, ns)
 	until(t, w, "two pods in service", func() bool { return len(w.ReadyPods()) == 2 && w.Autoscaler() != nil })
 	limits(t, clients.Kube, ns, 4, 5)
 	until(t, w, "four pods in service", func() bool { return len(w.ReadyPods()) == 4 })
@@ -109,7 +109,7 @@ func TestConnectionLost(t *testing.T) {
 	config := e2eConfig(t)
 	direct := newClients(t, config)
 	ns := e2eNamespace(t, direct.Kube)
-	create(t, direct.Kube, ns)
+	create(t, ns)
 
 	via := &tcpProxy{to: strings.TrimPrefix(config.Host, "https://")}
 	via.start(t)
@@ -211,7 +211,7 @@ func start(t *testing.T, c Clients, ns string, rec *record.Recorder) *Watcher {
 	return w
 }
 
-func create(t *testing.T, kube kubernetes.Interface, ns string) {
+func create(t *testing.T, ns string) {
 	t.Helper()
 	manifest := `
 apiVersion: apps/v1

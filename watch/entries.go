@@ -108,6 +108,9 @@ func eventEntry(c change[*corev1.Event], s Subject, start time.Time) *record.Eve
 	return &e
 }
 
+// about goes by name, because an event can be seen before the pod that it is
+// about. Pods of another workload whose name begins like the target's and a
+// hyphen pass too.
 func about(o corev1.ObjectReference, s Subject) bool {
 	switch o.Kind {
 	case "HorizontalPodAutoscaler":

@@ -73,7 +73,7 @@ func (f *feed) WatchWithContext(ctx context.Context, o metav1.ListOptions) (apiw
 	s := &stream{Interface: w, out: make(chan apiwatch.Event), stopped: make(chan struct{})}
 	s.closed = func(cause error) {
 		now := f.rec.Clock.Now()
-		if cause == errClosed && o.TimeoutSeconds != nil && now.Sub(at) >= time.Duration(*o.TimeoutSeconds)*time.Second-time.Second {
+		if errors.Is(cause, errClosed) && o.TimeoutSeconds != nil && now.Sub(at) >= time.Duration(*o.TimeoutSeconds)*time.Second-time.Second {
 			cause = errExpired
 		}
 		f.closed(now, cause)

@@ -1,15 +1,20 @@
 package watch
 
 import (
+	"context"
 	"errors"
 	"net/url"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -90,6 +95,50 @@ func TestFeedGaps(t *testing.T) {
 			rec := record.NewRecorder(record.StartClock(), nil)
 			tt.steps(&feed{ctx: t.Context(), rec: rec, wg: new(sync.WaitGroup), up: make(chan struct{}), fatal: make(chan error, 1), gap: gap{rec: rec, source: "pods"}})
 			if d := cmp.Diff(tt.want, gaps(rec)); d != "" {
+				t.Errorf("gaps (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// How a watch ended is told from how long it lasted, and from its last event.
+func TestFeedCauses(t *testing.T) {
+	tests := []struct {
+		after time.Duration
+		gone  bool
+		want  string
+	}{
+		{300 * time.Second, false, "watch expired"},
+		{200 * time.Second, false, "connection closed"},
+		{300 * time.Second, true, "too old"},
+	}
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			rec := record.NewRecorder(record.StartClock(), nil)
+			server := apiwatch.NewFake()
+			lw := &cache.ListWatch{WatchFuncWithContext: func(context.Context, metav1.ListOptions) (apiwatch.Interface, error) { return server, nil }}
+			f := &feed{ListWatch: lw, ctx: t.Context(), rec: rec, wg: new(sync.WaitGroup), up: make(chan struct{}), gap: gap{rec: rec, source: "pods"}}
+			f.replaced(0)
+			seconds := int64(300)
+			w, err := f.WatchWithContext(t.Context(), metav1.ListOptions{TimeoutSeconds: &seconds})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(tt.after)
+			if tt.gone {
+				s := apierrors.NewResourceExpired("too old").Status()
+				go server.Error(&s)
+				<-w.ResultChan()
+			} else {
+				go server.Stop()
+				for range w.ResultChan() {
+				}
+			}
+			w.Stop()
+			f.wg.Wait()
+			f.stop(rec.Clock.Now())
+			at := record.Instant(tt.after)
+			if d := cmp.Diff([]record.Gap{{Source: "pods", From: at, To: at, Cause: tt.want}}, gaps(rec)); d != "" {
 				t.Errorf("gaps (-want +got):\n%s", d)
 			}
 		})

@@ -68,7 +68,9 @@ func (p *poller) poll(ctx context.Context) {
 			asked = *p.last
 		}
 		p.gap.fail(asked, err)
-		p.usage.Store(nil)
+		if p.usage.Swap(nil) != nil {
+			p.changed()
+		}
 		return
 	}
 	p.gap.end(at)
