@@ -72,6 +72,9 @@ func readYAML(file string, source []byte) ([]*document, Faults) {
 				fault.Message = "this is not YAML: " + m[2]
 				if n, err := strconv.Atoi(m[1]); err == nil {
 					fault.Line = n
+					if strings.HasPrefix(m[2], "did not find expected") {
+						fault.Line++ // yaml.v3 counts lines from 0 in its parser's errors, and from 1 in its scanner's
+					}
 				} else if m := unknownAnchor.FindStringSubmatch(m[2]); m != nil {
 					before, _, _ := bytes.Cut(source, []byte("*"+m[1]))
 					fault.Line = bytes.Count(before, []byte("\n")) + 1
