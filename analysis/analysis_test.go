@@ -166,8 +166,8 @@ func TestGapOverReady(t *testing.T) {
 	gap := "the watch on pods had a gap from 55.5 to 57.5 s"
 	equal(t, "stages", show(m.analyze(t).Transitions[0].ScaleUp.First.Stages)[4:], []string{
 		"pull + init: 0.900 ±0.1",
-		"start: the end of stage start was not observed: " + gap,
-		"ready: the end of stage ready was not observed: " + gap,
+		"start: not observed: " + gap,
+		"ready: not observed: " + gap,
 		"in service: 1.500 ±0.1 with start, ready",
 	})
 }
@@ -218,8 +218,8 @@ func TestInterrupted(t *testing.T) {
 	up := r.Transitions[0].ScaleUp
 	equal(t, "figures", append(show(up.First.Stages)[1:4:4], figure(up.Latency), figure(up.TimeToFull)), []string{
 		"decision: 2.300 ±1.0", "create: 0.050 ±0.1", "schedule: 0.050 ±0.1",
-		"pod demo-nginx-6d-ccccc: the end of stage in service was not seen before the load phases ended at 55.0 s",
-		"only 2 of 4 replicas were in service when the load phases ended at 55.0 s",
+		"pod demo-nginx-6d-ccccc, in service: not seen before the load was cut short at 55.0 s",
+		"only 2 of 4 replicas were in service when the load was cut short at 55.0 s",
 	})
 	if r.EndSeconds != surge+15 || r.Outcome != record.Interrupted || len(r.Transitions) != 1 || r.Load.Phases[2].Seconds != nil || r.Load.Phases[2].AchievedRate != nil {
 		t.Errorf("end %v, outcome %s, %d transitions, calm %+v", r.EndSeconds, r.Outcome, len(r.Transitions), r.Load.Phases[2])
@@ -286,7 +286,7 @@ func TestNeverReady(t *testing.T) {
 	r := m.analyze(t)
 	up := r.Transitions[0].ScaleUp
 	equal(t, "figures", []string{figure(up.Latency), figure(up.TimeToFull), strings.Join(up.NeverServed, " ")}, []string{
-		"pod b: the end of stage ready was not seen before the load phases ended at 100.0 s",
+		"pod b, ready: not seen before the load phases ended at 100.0 s",
 		"only 1 of 3 replicas were ready when the load phases ended at 100.0 s", "b",
 	})
 	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "Pod b (created at 50.1 s) was never ready (container nginx waits: ContainerCreating)") {

@@ -139,6 +139,9 @@ func observe(run record.Run) *observed {
 			o.finish = e.End
 		}
 	}
+	if o.finish != nil && o.finish.Outcome != record.Completed {
+		o.endedBy = "the load was cut short"
+	}
 	o.markPulled()
 	return o
 }

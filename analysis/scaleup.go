@@ -96,7 +96,7 @@ func (o *observed) podStages(w window, p *pod, metric sight, noMetric string, ri
 	if served.seen {
 		s.Latency = latency(w.onset, served.sight)
 	} else {
-		s.Latency = absent(fmt.Sprintf("pod %s: %s", p.name, served.missing))
+		s.Latency = absent(fmt.Sprintf("pod %s, %s: %s", p.name, served.stage, served.missing))
 	}
 	return s
 }
@@ -108,7 +108,7 @@ func (o *observed) within(w window, e boundary, source string) boundary {
 		e.sight = sight{}
 	}
 	if !e.seen {
-		e.missing = o.missing(w, "the end of stage "+e.stage, source)
+		e.missing = o.missing(w, "", source)
 	}
 	return e
 }

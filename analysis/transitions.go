@@ -84,16 +84,19 @@ func (o *observed) transitions(load Load) []Transition {
 }
 
 // missing says why something was not seen in w: a gap of one of the sources, or
-// what ended w before it came.
+// what ended w before it came. What may be empty.
 func (o *observed) missing(w window, what string, sources ...string) string {
+	if what != "" {
+		what += " was "
+	}
 	for _, source := range sources {
 		for _, g := range o.gaps {
 			if sourceOf(g) == source && g.From < w.end && g.To > w.onset && g.To > g.From {
-				return fmt.Sprintf("%s was not observed: the watch on %s had a gap from %.1f to %.1f s", what, g.Source, g.From.Seconds(), g.To.Seconds())
+				return fmt.Sprintf("%snot observed: the watch on %s had a gap from %.1f to %.1f s", what, g.Source, g.From.Seconds(), g.To.Seconds())
 			}
 		}
 	}
-	return fmt.Sprintf("%s was not seen before %s at %.1f s", what, w.endedBy, w.end.Seconds())
+	return fmt.Sprintf("%snot seen before %s at %.1f s", what, w.endedBy, w.end.Seconds())
 }
 
 func absent(missing string) Latency { return Latency{Missing: missing} }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hpabench/hpabench/record"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,9 @@ const (
 	UnsentShare = 0.001
 	LateSeconds = 0.1
 )
+
+// young is a pod that may well become ready yet.
+const young = 30 * time.Second
 
 // warnings says what casts doubt on r, and what to do about it.
 func (o *observed) warnings(r *Result) []string {
@@ -45,7 +49,7 @@ func (o *observed) warnings(r *Result) []string {
 		list = append(list, o.doubts(t)...)
 	}
 	for _, p := range o.pods {
-		if p.created.seen && p.created.t < o.end && !p.ready.seen {
+		if p.created.seen && p.created.t < o.end.Add(-young) && !p.ready.seen {
 			warn("Pod %s (created at %.1f s) was never ready%s. Its events tell more.", p.name, p.created.t.Seconds(), waiting(p))
 		}
 	}

@@ -59,7 +59,7 @@ func headline(r *analysis.Result) (subject, rest string) {
 	case up == nil && down == nil:
 		parts = append(parts, "the load did not change")
 	case up != nil && up.ScaleUp.Latency.Seconds == nil:
-		parts = append(parts, up.ScaleUp.Latency.Missing)
+		parts = append(parts, unmeasured("scale-up", up.ScaleUp.Latency.Missing))
 	case up != nil:
 		u := up.ScaleUp
 		part := fmt.Sprintf("scale-up %s to the first new pod %s", exact(u.Latency), served(u.First))
@@ -76,7 +76,7 @@ func headline(r *analysis.Result) (subject, rest string) {
 	if down != nil {
 		d := down.ScaleDown
 		if d.Latency.Seconds == nil {
-			parts = append(parts, d.Latency.Missing)
+			parts = append(parts, unmeasured("scale-down", d.Latency.Missing))
 		} else {
 			part := "scale-down " + exact(d.Latency)
 			if d.HeldByWindow.Seconds != nil {
@@ -89,6 +89,14 @@ func headline(r *analysis.Result) (subject, rest string) {
 		}
 	}
 	return subject, strings.Join(parts, "; ")
+}
+
+// unmeasured says that there is no figure of what, or that it did not happen.
+func unmeasured(what, missing string) string {
+	if strings.HasPrefix(missing, "no "+what) {
+		return missing
+	}
+	return what + " not measured: " + missing
 }
 
 // path is how ready replicas went: "2 → 5 → 2 replicas".
@@ -157,10 +165,20 @@ func (l *reasons) missing(name string, x analysis.Latency) {
 	}
 }
 
-// stages remarks on stages that are missing and on those that include them.
+// stages remarks on stages that are missing, those with the same reason
+// together, and on those that include them.
 func (l *reasons) stages(list []analysis.Stage) {
-	for _, s := range list {
-		l.missing(s.Name, s.Latency)
+	for i, s := range list {
+		if s.Missing != "" && (i == 0 || list[i-1].Missing != s.Missing) {
+			names := s.Name
+			for _, next := range list[i+1:] {
+				if next.Missing != s.Missing {
+					break
+				}
+				names += ", " + next.Name
+			}
+			l.add("%s: %s", names, s.Missing)
+		}
 		if s.Includes != nil {
 			l.add("%s includes %s", s.Name, strings.Join(s.Includes, ", "))
 		}

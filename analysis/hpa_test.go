@@ -1,0 +1,47 @@
+package analysis
+
+import (
+	"testing"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// The rules of groupPods in kubernetes/pkg/controller/podautoscaler/replica_calculator.go.
+func TestCounted(t *testing.T) {
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	young, old := start.Add(2*time.Minute), start.Add(10*time.Minute)
+	for name, c := range map[string]struct {
+		resource corev1.ResourceName
+		ready    corev1.ConditionStatus
+		since    time.Duration // the Ready condition's last change, from start
+		sampled  time.Duration
+		now      time.Time
+		phase    corev1.PodPhase
+		deleting bool
+		want     bool
+	}{
+		"ready for a window":        {"cpu", "True", 10 * time.Second, 20 * time.Second, young, "Running", false, true},
+		"ready for less":            {"cpu", "True", 10 * time.Second, 19 * time.Second, young, "Running", false, false},
+		"not ready any more, young": {"cpu", "False", 60 * time.Second, 90 * time.Second, young, "Running", false, false},
+		"not ready any more, old":   {"cpu", "False", 60 * time.Second, 9 * time.Minute, old, "Running", false, true},
+		"never ready, old":          {"cpu", "False", 5 * time.Second, 9 * time.Minute, old, "Running", false, false},
+		"memory, not ready":         {"memory", "False", 5 * time.Second, 6 * time.Second, young, "Running", false, true},
+		"memory, pending":           {"memory", "False", 5 * time.Second, 6 * time.Second, young, "Pending", false, false},
+		"terminating":               {"cpu", "True", 10 * time.Second, 60 * time.Second, young, "Running", true, false},
+		"failed":                    {"memory", "True", 10 * time.Second, 60 * time.Second, young, "Failed", false, false},
+	} {
+		p := &pod{name: "p"}
+		p.now.Status = corev1.PodStatus{Phase: c.phase, StartTime: &metav1.Time{Time: start}, Conditions: []corev1.PodCondition{
+			{Type: corev1.PodReady, Status: c.ready, LastTransitionTime: metav1.NewTime(start.Add(c.since))}}}
+		if c.deleting {
+			p.now.Deleting = &metav1.Time{Time: start}
+		}
+		s := record.Sample{Pod: "p", Timestamp: start.Add(c.sampled), Window: 10}
+		if got := counted(s, []*pod{p}, c.resource, c.now) != nil; got != c.want {
+			t.Errorf("%s: counted %v, want %v", name, got, c.want)
+		}
+	}
+}
