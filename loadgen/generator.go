@@ -150,7 +150,6 @@ func (g *Generator) Run(ctx context.Context) error {
 // returned, or when ctx is done. Answers may still be on their way.
 func (g *Generator) run(ctx context.Context, index int, plan record.Phase, onset record.Instant, t *transport, answers *sync.WaitGroup) record.Instant {
 	p := g.ledger.start(index, plan, onset)
-	var attacker *vegeta.Attacker
 	if plan.Shape != record.ShapeIdle {
 		workers, most := uint64(vegeta.DefaultWorkers), uint64(maxInFlight)
 		pace := vegeta.Pacer(closedLoop{p.over})
@@ -159,7 +158,7 @@ func (g *Generator) run(ctx context.Context, index int, plan record.Phase, onset
 		} else {
 			workers, most = uint64(plan.Workers), uint64(plan.Workers)
 		}
-		attacker = vegeta.NewAttacker(
+		attacker := vegeta.NewAttacker(
 			vegeta.Client(&http.Client{Transport: t, Timeout: g.request.Timeout}),
 			vegeta.Redirects(vegeta.NoFollow),
 			vegeta.Workers(workers),
@@ -190,10 +189,6 @@ func (g *Generator) run(ctx context.Context, index int, plan record.Phase, onset
 		}
 	}
 	g.ledger.finish(p)
-	if attacker != nil {
-		// vegeta may be waiting for a worker, which no Pacer can end.
-		attacker.Stop()
-	}
 	return p.end
 }
 

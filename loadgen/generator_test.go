@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hpabench/hpabench/record"
+	vegeta "github.com/tsenart/vegeta/v12/lib"
 )
 
 // pipes is a Way over pipes in memory, so that a whole run, with vegeta,
@@ -347,7 +348,7 @@ func TestTimeoutIsAFailure(t *testing.T) {
 	if diff := cmp.Diff(map[string]uint64{"timeout": 6}, p.Errors); diff != "" || p.Answered != 0 {
 		t.Errorf("answered %d; errors (-want +got):\n%s", p.Answered, diff)
 	}
-	if len(r.notes) != 1 || !strings.Contains(r.notes[0], "Client.Timeout") {
+	if len(r.notes) != 1 || !strings.Contains(r.notes[0], `Get "http://workload/timeout": `) {
 		t.Errorf("notes %q, want the first failure in its own words", r.notes)
 	}
 }
@@ -395,6 +396,41 @@ func TestCancelAbortsWhatHangs(t *testing.T) {
 			}
 			if len(r.seconds) != 7 || r.seconds[6].Aborted != want {
 				t.Errorf("the requests were cut off in second %d, want 6: 1.95 s and 5 s of grace", len(r.seconds)-1)
+			}
+		})
+	}
+}
+
+// vegeta may hand over one more hit while a phase ends: it must not leave.
+func TestNothingIsSentWhenThePhaseIsOver(t *testing.T) {
+	for _, plan := range []record.Phase{rate(10, 2), workers(1, 2)} {
+		synctest.Test(t, func(t *testing.T) {
+			rec := record.NewRecorder(record.StartClock(), nil)
+			g, err := New([]record.Phase{plan}, Request{Path: "/"}, &pipes{}, rec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := g.ledger.start(0, plan, 0)
+			send := func(ctx context.Context) error { return g.target(ctx, p)(new(vegeta.Target)) }
+			if err := send(t.Context()); err != nil {
+				t.Error(err)
+			}
+			cancelled, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := send(cancelled); err != errOver {
+				t.Errorf("%s: a request left after the run was cancelled: %v", plan.Name, err)
+			}
+			time.Sleep(2 * time.Second)
+			if err := send(t.Context()); plan.Shape == record.ShapeWorkers && err != errOver {
+				t.Errorf("a worker sent at the end of its phase: %v", err)
+			}
+			time.Sleep(lastCall)
+			g.ledger.finish(p)
+			if err := send(t.Context()); err != errOver {
+				t.Errorf("%s: a request left after the phase: %v", plan.Name, err)
+			}
+			if p.end.Seconds() != 2 {
+				t.Errorf("%s: the phase ended at %v, want its planned end", plan.Name, p.end)
 			}
 		})
 	}

@@ -149,6 +149,13 @@ func newKubelet(t *testing.T, websockets bool, names ...string) (*kubelet, Way, 
 		served[name] = n
 		pod := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			n.Add(1)
+			if req.URL.Path == "/flood" {
+				for flood := make([]byte, 1<<16); ; {
+					if _, err := w.Write(flood); err != nil {
+						return
+					}
+				}
+			}
 			if req.Host != "localhost" {
 				http.Error(w, "for "+req.Host, http.StatusTeapot)
 				return
@@ -263,6 +270,30 @@ func TestPortForwardDoesNotLeak(t *testing.T) {
 	}
 	eventually(t, "streams", 0, k.pairs.Load)
 	eventually(t, "goroutines more", 0, func() int64 { return int64(max(0, runtime.NumGoroutine()-before-10)) })
+}
+
+// A connection that is closed before its answer was read must not hold up the
+// others, which share its link.
+func TestPortForwardUnreadAnswer(t *testing.T) {
+	k, way, _ := newKubelet(t, true, "web-a")
+	k.setReady("web-a")
+	for range 10 { // more than spdystream has workers for
+		conn, err := way.dial(t.Context(), "tcp", "web-a:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "GET /flood HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	r := generate(t, []record.Phase{rate(20, 0.3)}, Request{Path: "/", Timeout: 5 * time.Second}, way, nil)
+	if p := r.phases[0]; p.Sent == 0 || p.Answered != p.Sent {
+		t.Errorf("answered %d of %d: %v", p.Answered, p.Sent, p.Errors)
+	}
 }
 
 func TestPortForwardHonoursItsContext(t *testing.T) {

@@ -52,7 +52,9 @@ func newSchedule(p record.Phase) *schedule {
 	default:
 		return nil
 	}
-	s.total = uint64(math.Ceil(less(s.hits(s.duration), 1e-12)))
+	// Without what floating-point rounding may have added, so that a hit that is
+	// due at the very end is not planned.
+	s.total = uint64(math.Ceil(s.hits(s.duration) * (1 - 1e-12)))
 	return s
 }
 
@@ -62,8 +64,7 @@ func (s *schedule) at(n uint64) time.Duration {
 	if n >= s.total {
 		return s.duration
 	}
-	asked := less(float64(n), 1e-14)
-	t := sort.Search(int(s.duration), func(t int) bool { return s.hits(time.Duration(t)) >= asked })
+	t := sort.Search(int(s.duration), func(t int) bool { return s.hits(time.Duration(t)) >= float64(n) })
 	return min(time.Duration(t), s.duration-1)
 }
 
@@ -81,10 +82,6 @@ func (s *schedule) before(t time.Duration) uint64 {
 	}
 	return n
 }
-
-// less takes off x what floating-point rounding may have added to it, so that a
-// hit that is due at the very end of a phase is not planned within it.
-func less(x, part float64) float64 { return x - x*part }
 
 func linear(start, slope float64) func(time.Duration) float64 {
 	return func(t time.Duration) float64 {

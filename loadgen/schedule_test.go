@@ -44,6 +44,7 @@ func TestSchedule(t *testing.T) {
 
 var shapes = map[string]record.Phase{
 	"rate":           {Shape: record.ShapeRate, From: 33.3, Seconds: 61},
+	"rounded rate":   {Shape: record.ShapeRate, From: 1.1, Seconds: 90},
 	"round rate":     {Shape: record.ShapeRate, From: 100, Seconds: 60},
 	"ramp up":        {Shape: record.ShapeRamp, From: 5, To: 120, Seconds: 30},
 	"ramp from zero": {Shape: record.ShapeRamp, From: 0, To: 77, Seconds: 30},
@@ -54,6 +55,10 @@ var shapes = map[string]record.Phase{
 
 // before and at are two views of one plan: they must never disagree by a hit.
 func TestScheduleCounts(t *testing.T) {
+	// In floating point, 1.1 × 90 is a little more than 99.
+	if n := newSchedule(shapes["rounded rate"]).total; n != 99 {
+		t.Errorf("%d hits at 1.1/s in 90 s, want 99", n)
+	}
 	for name, phase := range shapes {
 		s := newSchedule(phase)
 		previous := time.Duration(-1)
