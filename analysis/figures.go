@@ -53,7 +53,7 @@ func (r *Result) LastDown() *Transition {
 //	transition.<n>.inService and .timeToFull, or .latency, .heldByWindow, .lessWindow and .settle
 //	replicas.peak, .last, .desiredPeak, .reach, .firstAtMax, .saturated
 //	hpa.min, .max
-//	load.total.<figure> and load.phase.<name>.<figure>
+//	load.total.<figure> and load.<phase>.<figure>
 //
 // Transitions count from 1. Those of the first two lines and of replicas, hpa
 // and load.total are there in every Result, be they missing.
@@ -104,7 +104,7 @@ func (r *Result) Figures() []Figure {
 	list.add("hpa.max", "replicas", float(r.Reach.Max), noHPA)
 	list.load("load.total", r.Load.Total)
 	for _, p := range r.Load.Phases {
-		list.load("load.phase."+p.Name, p)
+		list.load("load."+p.Name, p)
 	}
 	return list
 }

@@ -38,7 +38,7 @@ func (g *grid) add(cells ...string) { g.rows = append(g.rows, cells) }
 
 // sections makes what Table and Markdown show after the headline.
 func sections(r *analysis.Result) []section {
-	var list []section
+	list := []section{expectations(r)}
 	for _, t := range r.Transitions {
 		if t.ScaleUp != nil {
 			list = append(list, scaleUp(t))
@@ -48,6 +48,17 @@ func sections(r *analysis.Result) []section {
 	}
 	list = append(list, load(r), replicas(r), pods(r), events(r), environment(r))
 	return slices.DeleteFunc(list, func(s section) bool { return s.text == nil && s.grid == nil && !s.chart })
+}
+
+func expectations(r *analysis.Result) section {
+	if len(r.Expectations) == 0 {
+		return section{}
+	}
+	g := &grid{columns: []column{{name: "outcome", text: true}, {name: "expected", text: true, give: true}, {name: "measured", text: true, give: true}}}
+	for _, e := range r.Expectations {
+		g.add(e.Outcome, e.Expression, e.Detail)
+	}
+	return section{title: "Expectations", grid: g}
 }
 
 // headline is the answer in one sentence: its subject and the rest.

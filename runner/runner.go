@@ -181,7 +181,15 @@ func (r *Runner) measure(ctx, alive context.Context, rec *record.Recorder) error
 	if err != nil {
 		return err
 	}
-	watcher, err := watch.Start(ctx, watch.Clients{Kube: p.Kube, Dynamic: p.Dynamic, Metrics: p.Metrics}, subject, rec, r.options.MetricsEvery)
+	// The watch outlives an interrupt: what the load leaves in flight is seen to its end.
+	watching, stopWatching := context.WithCancel(alive)
+	defer stopWatching()
+	interrupted := context.AfterFunc(ctx, stopWatching)
+	watcher, err := watch.Start(watching, watch.Clients{Kube: p.Kube, Dynamic: p.Dynamic, Metrics: p.Metrics}, subject, rec, r.options.MetricsEvery)
+	interrupted()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return err
 	}

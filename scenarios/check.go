@@ -298,6 +298,9 @@ func (c *checker) checkLoad() {
 	names := map[string]bool{}
 	for i, p := range l.Phases {
 		at := fmt.Sprintf("spec.load.phases[%d]", i)
+		if p.Name == "total" {
+			c.fault(at+".name", "", "no phase can be named total: the figures of all phases together are")
+		}
 		if names[p.Name] {
 			c.fault(at+".name", "", "a second phase is named %q", p.Name)
 		}

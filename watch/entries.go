@@ -59,7 +59,27 @@ func podEntry(c change[*corev1.Pod]) *record.Pod {
 		Deleting: o.DeletionTimestamp,
 		Grace:    o.DeletionGracePeriodSeconds,
 		Status:   o.Status,
+
+		Containers: containers(o.Spec),
 	}
+}
+
+// containers lists those whose use the HPA measures against their requests:
+// init containers that go on running are among them.
+func containers(spec corev1.PodSpec) []record.ContainerResources {
+	var all []record.ContainerResources
+	add := func(c corev1.Container) {
+		all = append(all, record.ContainerResources{Name: c.Name, Requests: c.Resources.Requests, Limits: c.Resources.Limits})
+	}
+	for _, c := range spec.InitContainers {
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			add(c)
+		}
+	}
+	for _, c := range spec.Containers {
+		add(c)
+	}
+	return all
 }
 
 func endpointsEntry(c change[*discoveryv1.EndpointSlice]) *record.Endpoints {
