@@ -436,6 +436,36 @@ func TestNothingIsSentWhenThePhaseIsOver(t *testing.T) {
 	}
 }
 
+func TestCancelAbortsConnecting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nobodyAccepts := &pipes{accepted: make(chan net.Conn)}
+		r := generate(t, []record.Phase{rate(10, 60)}, Request{Path: "/"}, nobodyAccepts, func(cancel context.CancelCauseFunc, _ *Generator) {
+			time.Sleep(1950 * time.Millisecond)
+			cancel(errStop)
+		})
+		if len(r.seconds) != 7 || r.seconds[6].Aborted != 20 {
+			t.Errorf("the requests were cut off in second %d, want 6", len(r.seconds)-1)
+		}
+	})
+}
+
+// The hit that is due at the very instant of the end may have left already.
+func TestCancelAtTheInstantOfAHit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := record.NewRecorder(record.StartClock(), nil)
+		l := newLedger(rec)
+		p := l.start(0, rate(10, 2), 0)
+		l.send(p)
+		l.finish(p)
+		if err := l.write(startOf(10)); err != nil {
+			t.Fatal(err)
+		}
+		if got := addUp(t, rec.Run(), 1).phases[0]; got.Offered != 1 || got.Sent != 1 || got.Unsent != 0 {
+			t.Errorf("offered %d, sent %d, unsent %d; want 1, 1, 0", got.Offered, got.Sent, got.Unsent)
+		}
+	})
+}
+
 func TestIdleNeedsNoWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := generate(t, []record.Phase{{Name: "idle", Shape: record.ShapeIdle, Seconds: 60}}, Request{}, nil, func(cancel context.CancelCauseFunc, _ *Generator) {

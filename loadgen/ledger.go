@@ -264,7 +264,6 @@ func (p *phase) perSecond(from, to uint64, add func(at record.Instant, n uint64)
 	for n := from; n < to; {
 		due := p.due(n)
 		next := min(to, p.schedule.before(startOf(secondOf(due)+1).Sub(p.onset)))
-		next = max(next, n+1)
 		add(due, next-n)
 		n = next
 	}

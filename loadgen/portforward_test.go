@@ -250,10 +250,35 @@ func TestPortForwardFailures(t *testing.T) {
 	k.mu.Unlock()
 }
 
+// counted counts the streams that a connection keeps.
+type counted struct {
+	httpstream.Connection
+	kept atomic.Int64
+}
+
+func (c *counted) CreateStream(headers http.Header) (httpstream.Stream, error) {
+	c.kept.Add(1)
+	return c.Connection.CreateStream(headers)
+}
+
+func (c *counted) RemoveStreams(streams ...httpstream.Stream) {
+	c.kept.Add(-int64(len(streams)))
+	c.Connection.RemoveStreams(streams...)
+}
+
 // What is closed leaves nothing behind, however often it happens.
 func TestPortForwardDoesNotLeak(t *testing.T) {
 	k, way, _ := newKubelet(t, true, "web-a")
 	k.setReady("web-a")
+	f := way.(*forward)
+	conn, err := f.open("web-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &counted{Connection: conn}
+	l := &link{pod: "web-a", made: make(chan struct{})}
+	l.set(c, nil)
+	f.links["web-a"] = l
 	var before int
 	for i := range 200 {
 		conn, err := way.dial(t.Context(), "tcp", "web-a:80")
@@ -269,6 +294,9 @@ func TestPortForwardDoesNotLeak(t *testing.T) {
 		}
 	}
 	eventually(t, "streams", 0, k.pairs.Load)
+	if n := c.kept.Load(); n != 0 {
+		t.Errorf("the link keeps %d streams that are closed", n)
+	}
 	eventually(t, "goroutines more", 0, func() int64 { return int64(max(0, runtime.NumGoroutine()-before-10)) })
 }
 

@@ -134,7 +134,7 @@ func (c *Cluster) nodePort(ctx context.Context, port corev1.ServicePort) (loadge
 	if err != nil {
 		return nil, fmt.Errorf("listing the nodes: %w", err)
 	}
-	var tried error = errors.New("the nodes have no address")
+	tried := errors.New("the nodes have no address")
 	for _, address := range nodeAddresses(nodes.Items) {
 		way := loadgen.NodePort(address, port.NodePort)
 		reachCtx, cancel := context.WithTimeout(ctx, reachTimeout)

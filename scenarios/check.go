@@ -84,7 +84,7 @@ func (c *checker) checkWorkload() {
 const short = "spec.workload.deployment"
 
 func (c *checker) checkDeployment(d *Deployment) {
-	if name := c.Metadata.Name; name != "" && !(name[0] >= 'a' && name[0] <= 'z') {
+	if name := c.Metadata.Name; name != "" && (name[0] < 'a' || name[0] > 'z') {
 		c.fault("metadata.name", "", "metadata.name %q must start with a letter, since the Service is named after it", name)
 	}
 	if d.Image == "" {

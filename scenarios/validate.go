@@ -3,6 +3,7 @@ package scenarios
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -64,8 +65,8 @@ func forManifests(t reflect.Type) (*schema, error) {
 // the pointers (within d) of what is wrong or missing.
 func (s *schema) validate(d *document, base string, value any) (faults Faults, bad map[string]bool) {
 	bad = map[string]bool{}
-	err, _ := s.compiled.Validate(value).(*validator.ValidationError)
-	if err == nil {
+	var err *validator.ValidationError
+	if !errors.As(s.compiled.Validate(value), &err) {
 		return nil, bad
 	}
 	var walk func(*validator.ValidationError)
