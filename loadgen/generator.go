@@ -7,9 +7,10 @@
 // unsent. Closed loop: each worker sends when it has its answer, and latency
 // counts from the sending.
 //
-// Requests are never sent twice, redirects are not followed and no proxy is
-// used. HTTP/1.1 only. Failures (no status code) are counted by a few causes;
-// the first of each cause is recorded as a Note in its own words.
+// Redirects are not followed, no proxy is used, and a request that was lost on
+// its way counts as failed even where net/http sent it again. HTTP/1.1 only.
+// Failures (no status code) are counted by a few causes; the first of each cause
+// is recorded as a Note in its own words.
 package loadgen
 
 import (
