@@ -3,10 +3,10 @@ GO ?= go
 GOLANGCI_LINT_VERSION = v2.15.0
 GOVULNCHECK_VERSION = v1.9.0
 
-.PHONY: help build test e2e lint bench fuzz cover
+.PHONY: help build test e2e e2e-library lint bench fuzz cover
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/hpabench
 	$(GO) build -o bin/ ./cmd/...
@@ -15,8 +15,11 @@ test: ## Run all tests that need no cluster
 	$(GO) vet ./...
 	$(GO) test ./...
 
-e2e: build ## Run the end-to-end tests; needs HPABENCH_E2E_KUBECONFIG, a cluster that may be used for tests
-	$(GO) test -tags e2e -count=1 -timeout 60m -v ./e2e/... ./watch/...
+e2e: ## Run the end-to-end tests on the cluster of HPABENCH_E2E_KUBECONFIG, 20 minutes
+	$(GO) test -tags e2e -count=1 -timeout 60m -v -p 1 ./watch ./e2e
+
+e2e-library: ## Run every scenario of the library on the cluster of HPABENCH_E2E_KUBECONFIG, half an hour
+	HPABENCH_E2E_LIBRARY=1 $(GO) test -tags e2e -count=1 -timeout 90m -v -parallel 2 -run TestLibrary ./e2e
 
 lint: ## Run golangci-lint (with staticcheck) and, where its database can be reached, govulncheck
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION) run

@@ -21,7 +21,7 @@ var allowed = map[string][]string{
 	"reports":      {"record", "analysis"},
 	"runner":       {"scenarios", "loadgen", "watch", "record"},
 	"cmd/hpabench": {"record", "scenarios", "loadgen", "watch", "analysis", "expect", "reports", "runner"},
-	"e2e":          {"record", "analysis"},
+	"e2e":          {"record", "analysis", "scenarios"},
 }
 
 // confined libraries may be imported by one package only, so that they can be

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,8 +58,8 @@ func wantRefused(t *testing.T, run *invocation, code int, words ...string) {
 
 func TestUnreachable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	config := strings.ReplaceAll(string(must(os.ReadFile(kubeconfig))), "127.0.0.1:6443", "127.0.0.1:1")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+	config := regexp.MustCompile(`https?://[^"\s,}]+`).ReplaceAll(must(os.ReadFile(kubeconfig)), []byte("https://127.0.0.1:1"))
+	if err := os.WriteFile(file, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	wantRefused(t, hpabench(t, "run", "--kubeconfig", file, shortScenario(t)), 3, "fault", "API server", "does not answer", "connection refused", "--context")
@@ -234,6 +235,127 @@ func TestKilled(t *testing.T) {
 		t.Errorf("clean --all: %s", out)
 	}
 	wantNothingLeft(t)
+}
+
+// TestInterruptTwice ends a run at once; it must say what it leaves.
+func TestInterruptTwice(t *testing.T) {
+	run := startRun(t, shortScenario(t))
+	run.waitFor(`waiting for the first metric`, time.Minute)
+	run.cmd.Process.Signal(os.Interrupt)
+	run.waitFor(`ending in order`, 10*time.Second)
+	run.cmd.Process.Signal(os.Interrupt)
+	run.wait(3, 10*time.Second)
+	if !strings.Contains(run.stderr(), "left in the cluster: namespace/hpabench-short-") {
+		t.Error("the run does not say what it left")
+	}
+	c := hpabench(t, "clean", "--kubeconfig", kubeconfig, "--all")
+	c.wait(0, 2*time.Minute)
+	wantNothingLeft(t)
+}
+
+// TestFullDisk has no room for the whole record: the run ends early, in order,
+// and what was measured is shown.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("a small file system cannot be mounted here: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	run := hpabench(t, "run", "--kubeconfig", kubeconfig, "--out", filepath.Join(dir, "out"), shortScenario(t))
+	run.wait(3, 3*time.Minute)
+	wantNothingLeft(t)
+	if !strings.Contains(run.stderr(), "no space left on device") || !strings.Contains(run.stdout.String(), "Load by phase") {
+		t.Error("the run does not say that the disk is full, or shows no report")
+	}
+	again := hpabench(t, "report", filepath.Join(dir, "out"))
+	again.wait(0, time.Minute)
+}
+
+// TestManifests scales a StatefulSet of the user's own manifests, of which one
+// object belongs to no namespace, and keeps what it made.
+func TestManifests(t *testing.T) {
+	file := scenario(t, `apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: manifests}
+spec:
+  workload:
+    manifests: [web.yaml]
+  load:
+    via: portForward
+    headers: {X-Test: "1"}
+    phases:
+    - {name: surge, duration: 45s, rate: 50}
+    - {name: calm, duration: 5s, rate: 0}
+  expect:
+  - load.surge.errors == 0
+  - replicas.peak > hpa.min
+`)
+	if err := os.WriteFile(filepath.Join(filepath.Dir(file), "web.yaml"), []byte(`
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: hpabench-e2e}
+value: 10
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {BURN: 5ms}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: http}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: web}
+spec:
+  serviceName: web
+  podManagementPolicy: Parallel
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      priorityClassName: hpabench-e2e
+      containers:
+      - name: web
+        image: registry.k8s.io/hpa-example
+        imagePullPolicy: IfNotPresent
+        envFrom: [{configMapRef: {name: settings}}]
+        ports: [{name: http, containerPort: 80}]
+        readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1}
+        resources: {requests: {cpu: 100m}}
+      - name: sidecar
+        image: busybox
+        imagePullPolicy: IfNotPresent
+        command: [sh, -c, "sleep 1d"]
+        resources: {requests: {cpu: 10m}}
+      terminationGracePeriodSeconds: 1
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: StatefulSet, name: web}
+  maxReplicas: 3
+  metrics: [{type: ContainerResource, containerResource: {name: cpu, container: web, target: {type: Utilization, averageUtilization: 50}}}]
+`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	run := startRun(t, file, "--keep")
+	run.wait(0, 4*time.Minute)
+	r := run.result()
+	if r.Subject.Kind != "StatefulSet" || r.Subject.Way != "portForward" || r.Load.Phases[0].Answered != 50*45 {
+		t.Errorf("%+v, %d answers", r.Subject, r.Load.Phases[0].Answered)
+	}
+	if !strings.Contains(run.stderr(), "left in the cluster: namespace/"+r.Subject.Namespace+", priorityclass/hpabench-e2e") {
+		t.Error("the run does not say what it kept")
+	}
+	kubectl(t, "get", "statefulset", "web", "-n", r.Subject.Namespace)
+	c := hpabench(t, "clean", "--kubeconfig", kubeconfig)
+	c.wait(0, 2*time.Minute)
+	wantNothingLeft(t)
+	kubectl(t, "wait", "--for=delete", "priorityclass/hpabench-e2e", "--timeout=1s")
 }
 
 // TestStuckNamespace has a namespace of a run held by a finalizer.

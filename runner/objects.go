@@ -41,7 +41,10 @@ const (
 	leaseSeconds = 40
 )
 
-var namespaceKind = corev1.SchemeGroupVersion.WithKind("Namespace")
+var (
+	namespaceKind = corev1.SchemeGroupVersion.WithKind("Namespace")
+	leaseKind     = coordinationv1.SchemeGroupVersion.WithKind("Lease")
+)
 
 // created makes the objects of one run and remembers them until they are gone.
 // What stands in a namespace of the run's own is not remembered one by one: it
@@ -106,8 +109,7 @@ func (c *created) createNamespace(ctx context.Context) error {
 // until alive is done. Without it `hpabench clean` could not tell a colleague's
 // run from one that died.
 func (c *created) holdLease(ctx, alive context.Context) error {
-	leases := c.Kube.CoordinationV1().Leases(c.namespace)
-	name := "hpabench-" + c.labels[RunLabel]
+	leases, name := c.Kube.CoordinationV1().Leases(c.namespace), c.lease()
 	now, seconds := metav1.NowMicro(), int32(leaseSeconds)
 	lease, err := leases.Create(ctx, &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: c.labels},
@@ -116,7 +118,7 @@ func (c *created) holdLease(ctx, alive context.Context) error {
 	if err != nil {
 		return fmt.Errorf("creating lease %s: %w", name, err)
 	}
-	c.add(coordinationv1.SchemeGroupVersion.WithKind("Lease"), lease)
+	c.add(leaseKind, lease)
 	go wait.UntilWithContext(alive, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, leaseRenewal)
 		defer cancel()
@@ -128,6 +130,23 @@ func (c *created) holdLease(ctx, alive context.Context) error {
 	}, leaseRenewal)
 	return nil
 }
+
+// releaseLease removes the Lease, so that what a run leaves on purpose does not
+// look like one that goes on.
+func (c *created) releaseLease(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	err := c.Kube.CoordinationV1().Leases(c.namespace).Delete(ctx, c.lease(), metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting lease %s: %w", c.lease(), err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.objects = slices.DeleteFunc(c.objects, func(o object) bool { return o.gvk == leaseKind })
+	return nil
+}
+
+func (c *created) lease() string { return "hpabench-" + c.labels[RunLabel] }
 
 // apply creates an object by server-side apply, with the run's labels. It
 // refuses to touch one that exists already.

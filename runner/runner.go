@@ -148,7 +148,9 @@ func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 	err := r.measure(measuring, alive, rec)
 
 	dead()
-	if !r.options.Keep && len(r.Left()) > 0 {
+	if r.options.Keep && r.pre.creates() {
+		err = errors.Join(err, r.created.releaseLease(context.WithoutCancel(ctx)))
+	} else if len(r.Left()) > 0 {
 		r.say("removing what the run created")
 		err = errors.Join(err, r.created.tearDown(context.WithoutCancel(ctx), r.grace(), r.say))
 	}

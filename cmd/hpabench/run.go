@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,7 +98,7 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	runErr := r.Run(ctx, rec)
 	show.close()
 	if left := r.Left(); len(left) > 0 {
-		fmt.Fprintf(a.stderr, "hpabench: left in the cluster: %v\n", left)
+		fmt.Fprintf(a.stderr, "hpabench: left in the cluster: %s (hpabench clean removes it)\n", strings.Join(left, ", "))
 	}
 	return errors.Join(runErr, rec.Close(), a.report(rec.Run(), dir, f.output))
 }
