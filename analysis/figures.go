@@ -1,6 +1,9 @@
 package analysis
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Figure is one number of a Result under a name that stays. Value is nil if it
 // is Missing for that reason. Precision has the unit of Value; zero says that
@@ -23,32 +26,50 @@ func (r *Result) Figure(name string) (Figure, bool) {
 	return Figure{}, false
 }
 
-// FirstUp returns the run's first transition up, which the names scaleUp.* stand
-// for; nil if there is none.
+// FirstUp returns the transition that the names scaleUp.* stand for: the first up
+// in which spec.replicas rose. When they never did it is the one that brought
+// the most load; nil if none brought more.
 func (r *Result) FirstUp() *Transition {
+	var most *Transition
 	for i := range r.Transitions {
-		if r.Transitions[i].ScaleUp != nil {
-			return &r.Transitions[i]
+		t := &r.Transitions[i]
+		if t.ScaleUp == nil {
+			continue
+		}
+		if slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From }) {
+			return t
+		}
+		if most == nil || t.ToRate-t.FromRate > most.ToRate-most.FromRate {
+			most = t
 		}
 	}
-	return nil
+	return most
 }
 
-// LastDown returns the run's last transition down, which the names scaleDown.*
-// stand for; nil if there is none.
+// LastDown returns the transition that the names scaleDown.* stand for: the last
+// down in which spec.replicas fell. When they never did it is the last down of
+// all; nil if there is none.
 func (r *Result) LastDown() *Transition {
-	for i := len(r.Transitions) - 1; i >= 0; i-- {
-		if r.Transitions[i].ScaleDown != nil {
-			return &r.Transitions[i]
+	var last *Transition
+	for i := range slices.Backward(r.Transitions) {
+		t := &r.Transitions[i]
+		if t.ScaleDown == nil {
+			continue
+		}
+		if slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To < s.From }) {
+			return t
+		}
+		if last == nil {
+			last = t
 		}
 	}
-	return nil
+	return last
 }
 
 // Figures lists the figures of r, always in the same order:
 //
-//	scaleUp.inService, .timeToFull, .stage.<stage>          of the first transition up
-//	scaleDown.latency, .heldByWindow, .lessWindow, .settle  of the last transition down
+//	scaleUp.inService, .timeToFull, .stage.<stage>          of FirstUp
+//	scaleDown.latency, .heldByWindow, .lessWindow, .settle  of LastDown
 //	scaleDown.stage.<stage>
 //	transition.<n>.inService and .timeToFull, or .latency, .heldByWindow, .lessWindow and .settle
 //	replicas.peak, .last, .desiredPeak, .reach, .firstAtMax, .saturated

@@ -14,10 +14,7 @@ import (
 
 func loadProgress(g loadgen.Progress, phases []record.Phase, w *watch.Watcher) *LoadProgress {
 	l := &LoadProgress{PhaseLeft: g.Left, RunLeft: g.Left, Rate: g.Achieved, Failed: g.Failed,
-		Metrics: metricsLine(w.Autoscaler()), Ready: len(w.ReadyPods())}
-	if g.Phase >= 0 {
-		l.Phase = phases[g.Phase].Name
-	}
+		Metrics: metricsLine(w.Autoscaler()), Phase: phases[g.Phase].Name, Ready: len(w.ReadyPods())}
 	for _, later := range phases[g.Phase+1:] {
 		l.RunLeft += time.Duration(later.Seconds * float64(time.Second))
 	}

@@ -294,7 +294,9 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 	var told sync.WaitGroup
 	told.Go(func() {
 		wait.UntilWithContext(telling, func(context.Context) {
-			r.progress(Progress{Load: loadProgress(generator.Progress(), phases, watcher)})
+			if p := generator.Progress(); p.Phase >= 0 {
+				r.progress(Progress{Load: loadProgress(p, phases, watcher)})
+			}
 		}, time.Second)
 	})
 	err = generator.Run(ctx)
