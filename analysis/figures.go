@@ -76,8 +76,8 @@ func (r *Result) LastDown() *Transition {
 //	hpa.min, .max
 //	load.total.<figure> and load.<phase>.<figure>
 //
-// Transitions count from 1. Those of the first two lines and of replicas, hpa
-// and load.total are there in every Result, be they missing.
+// Transitions count from 1. All but those of a transition or a phase are there
+// in every Result, be they missing.
 func (r *Result) Figures() []Figure {
 	var list figures
 	up, noUp := ScaleUp{}, "no phase brought more load"
@@ -86,9 +86,11 @@ func (r *Result) Figures() []Figure {
 		up = *t.ScaleUp
 	}
 	list.up("scaleUp", up)
+	var observed []Stage
 	if up.First != nil {
-		list.stages("scaleUp", up.First.Stages)
+		observed = up.First.Stages
 	}
+	list.stages("scaleUp", upStages, observed, up.Latency.Missing)
 	down, noDown := ScaleDown{}, "no phase brought less load"
 	for _, l := range []*Latency{&down.Latency, &down.HeldByWindow, &down.LessWindow, &down.Settle} {
 		l.Missing = noDown
@@ -97,7 +99,7 @@ func (r *Result) Figures() []Figure {
 		down = *t.ScaleDown
 	}
 	list.down("scaleDown", down)
-	list.stages("scaleDown", down.Stages)
+	list.stages("scaleDown", downStages, down.Stages, down.Latency.Missing)
 	for i, t := range r.Transitions {
 		name := fmt.Sprintf("transition.%d", i+1)
 		list.add(name+".onset", "s", &t.OnsetSeconds, "")
@@ -155,11 +157,21 @@ func (l *figures) down(name string, d ScaleDown) {
 	l.latency(name+".settle", d.Settle)
 }
 
-func (l *figures) stages(name string, stages []Stage) {
-	for _, s := range stages {
-		l.latency(name+".stage."+stageKeys[s.Name], s.Latency)
+// stages adds all of names, whether observed or not.
+func (l *figures) stages(name string, names []string, observed []Stage, missing string) {
+	for _, n := range names {
+		latency := Latency{Missing: missing}
+		if i := slices.IndexFunc(observed, func(s Stage) bool { return s.Name == n }); i >= 0 {
+			latency = observed[i].Latency
+		}
+		l.latency(name+".stage."+stageKeys[n], latency)
 	}
 }
+
+var (
+	upStages   = []string{StageMetrics, StageDecision, StageCreate, StageSchedule, StagePull, StageStart, StageReady, StageInService}
+	downStages = []string{StageMetrics, StageDecision, StageTerminating, StageOutOfService, StageGone}
+)
 
 // stageKeys are the stages' names as they stand in figures.
 var stageKeys = map[string]string{

@@ -67,7 +67,7 @@ func (p policy) result() *Autoscaler {
 }
 
 func describe(m autoscalingv2.MetricSpec) string {
-	name, target := metricOf(m)
+	name, target := record.MetricTarget(m)
 	if name == "" {
 		return string(m.Type)
 	}
@@ -82,53 +82,18 @@ func describe(m autoscalingv2.MetricSpec) string {
 	return name
 }
 
-// metricOf returns a name that tells m from the HPA's other metrics, and its
-// target. The name is empty if the type and the fields of m do not match.
-func metricOf(m autoscalingv2.MetricSpec) (string, autoscalingv2.MetricTarget) {
-	switch {
-	case m.Resource != nil:
-		return string(m.Resource.Name), m.Resource.Target
-	case m.ContainerResource != nil:
-		return string(m.ContainerResource.Name) + " of container " + m.ContainerResource.Container, m.ContainerResource.Target
-	case m.Pods != nil:
-		return "pods' " + m.Pods.Metric.Name, m.Pods.Target
-	case m.Object != nil:
-		return m.Object.DescribedObject.Kind + "/" + m.Object.DescribedObject.Name + " " + m.Object.Metric.Name, m.Object.Target
-	case m.External != nil:
-		return "external " + m.External.Metric.Name, m.External.Target
-	}
-	return "", autoscalingv2.MetricTarget{}
-}
-
-// currentOf is metricOf for the status.
-func currentOf(m autoscalingv2.MetricStatus) (string, autoscalingv2.MetricValueStatus) {
-	switch {
-	case m.Resource != nil:
-		return string(m.Resource.Name), m.Resource.Current
-	case m.ContainerResource != nil:
-		return string(m.ContainerResource.Name) + " of container " + m.ContainerResource.Container, m.ContainerResource.Current
-	case m.Pods != nil:
-		return "pods' " + m.Pods.Metric.Name, m.Pods.Current
-	case m.Object != nil:
-		return m.Object.DescribedObject.Kind + "/" + m.Object.DescribedObject.Name + " " + m.Object.Metric.Name, m.Object.Current
-	case m.External != nil:
-		return "external " + m.External.Metric.Name, m.External.Current
-	}
-	return "", autoscalingv2.MetricValueStatus{}
-}
-
 // statusRatios returns current/target of each of the HPA's metrics as its status
 // reports them. It has none unless the status has them all: the HPA does not
 // scale down while one is missing, so nothing can be said then.
 func statusRatios(a record.Autoscaler) []float64 {
 	current := map[string]autoscalingv2.MetricValueStatus{}
 	for _, m := range a.Status.CurrentMetrics {
-		name, value := currentOf(m)
+		name, value := record.MetricCurrent(m)
 		current[name] = value
 	}
 	var ratios []float64
 	for _, m := range a.Spec.Metrics {
-		name, target := metricOf(m)
+		name, target := record.MetricTarget(m)
 		now := current[name]
 		switch {
 		case target.AverageUtilization != nil && now.AverageUtilization != nil && *target.AverageUtilization > 0:
@@ -184,7 +149,7 @@ func podRatio(a record.Autoscaler, m record.PodMetrics, alive []*pod, now time.T
 		default:
 			return 0, false
 		}
-		_, target := metricOf(spec)
+		_, target := record.MetricTarget(spec)
 		switch {
 		case target.AverageUtilization != nil && *target.AverageUtilization > 0:
 			use, requests, ok := podUsage(m, alive, name, container, now)

@@ -310,16 +310,10 @@ func (k *tracker) count(t record.Instant) {
 		case condition(p.now.Status, corev1.PodReady) != nil:
 			c.ready++
 		}
-	}
-	names := map[string]bool{}
-	for _, s := range k.slices {
-		for _, e := range s.Endpoints {
-			if e.Ready {
-				names[e.Pod] = true
-			}
+		if p.serving { // others behind the same Service are not the target's supply
+			c.inService++
 		}
 	}
-	c.inService = len(names)
 	k.o.counts = append(k.o.counts, at[counts]{t, c})
 }
 

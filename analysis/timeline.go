@@ -46,7 +46,7 @@ func (o *observed) timeline(load map[int]Second) []Second {
 func reportedPercent(a record.Autoscaler) *int32 {
 	var first *int32
 	for _, m := range a.Status.CurrentMetrics {
-		name, current := currentOf(m)
+		name, current := record.MetricCurrent(m)
 		if name == "cpu" && current.AverageUtilization != nil {
 			return current.AverageUtilization
 		}

@@ -98,12 +98,12 @@ func TestNoMetricsAPI(t *testing.T) {
 
 func TestUnschedulable(t *testing.T) {
 	wantRefused(t, startRun(t, scenario(t, fmt.Sprintf(short, "nginx:1.15.2", "1Ti"))), 3,
-		"the nodes have room for 0", "cannot be scheduled", "Insufficient memory", "lower the requests")
+		"the nodes have room for 0", "a pod cannot be scheduled", "Insufficient memory", "lower the requests")
 }
 
 func TestImageThatCannotBePulled(t *testing.T) {
 	wantRefused(t, startRun(t, scenario(t, fmt.Sprintf(short, "nginx:no-such-tag", "16Mi"))), 3,
-		"cannot get image", "nginx:no-such-tag", "is the name right")
+		"a node cannot get image nginx:no-such-tag", "is the name right")
 }
 
 func TestTargetThatDoesNotExist(t *testing.T) {
@@ -172,7 +172,7 @@ func TestNamespace(t *testing.T) {
 	// A second run would need the same names: it must not touch the first one's.
 	wantSecond := startRun(t, file, "-n", "shared")
 	wantSecond.wait(2, time.Minute)
-	if !strings.Contains(wantSecond.stderr(), "Deployment short exists already in namespace shared") {
+	if !strings.Contains(wantSecond.stderr(), "Deployment short exists already") {
 		t.Errorf("the second run said: %s", wantSecond.stderr())
 	}
 	run.cmd.Process.Signal(os.Interrupt)
@@ -205,12 +205,25 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// TestKilled leaves the run's namespace behind, which clean must remove, and
-// only when the run is dead.
+// clean runs hpabench clean and returns what it printed.
+func clean(t *testing.T, code int, args ...string) string {
+	t.Helper()
+	c := hpabench(t, append([]string{"clean", "--kubeconfig", kubeconfig}, args...)...)
+	c.wait(code, 3*time.Minute)
+	return c.stdout.String()
+}
+
+// TestKilled leaves the run's namespace behind, which clean must remove, but not
+// while the run is alive.
 func TestKilled(t *testing.T) {
 	run := startRun(t, shortScenario(t))
 	run.waitFor(`^surge `, 2*time.Minute)
-	time.Sleep(5 * time.Second)
+	if out := clean(t, 0); !strings.Contains(out, "still going on") {
+		t.Errorf("clean beside a run: %s", out)
+	}
+	if out := clean(t, 0, "--all", "--dry-run"); !strings.Contains(out, "would be removed") {
+		t.Errorf("dry run: %s", out)
+	}
 	run.cmd.Process.Kill()
 	<-run.exited
 
@@ -219,22 +232,18 @@ func TestKilled(t *testing.T) {
 	if !strings.Contains(again.stdout.String(), "surge") {
 		t.Error("the record of a killed run gives no report")
 	}
-
-	clean := func(code int, args ...string) string {
-		c := hpabench(t, append([]string{"clean", "--kubeconfig", kubeconfig}, args...)...)
-		c.wait(code, 3*time.Minute)
-		return c.stdout.String()
-	}
-	if out := clean(0); !strings.Contains(out, "still alive") {
-		t.Errorf("clean just after the kill: %s", out)
-	}
-	if out := clean(0, "--all", "--dry-run"); !strings.Contains(out, "would be removed") {
-		t.Errorf("dry run: %s", out)
-	}
-	if out := clean(0, "--all"); !strings.Contains(out, "removed") {
-		t.Errorf("clean --all: %s", out)
+	if out := clean(t, 0); !strings.Contains(out, ": removed") {
+		t.Errorf("clean after the kill: %s", out)
 	}
 	wantNothingLeft(t)
+}
+
+// TestQuota has pods that cannot even be created.
+func TestQuota(t *testing.T) {
+	kubectl(t, "create", "namespace", "quota")
+	t.Cleanup(func() { kubectl(t, "delete", "namespace", "quota") })
+	kubectl(t, "create", "quota", "one", "--hard=pods=1", "-n", "quota")
+	wantRefused(t, startRun(t, shortScenario(t), "-n", "quota"), 3, "1 of 2 ready", "pods cannot be created", "exceeded quota: one")
 }
 
 // TestInterruptTwice ends a run at once; it must say what it leaves.
@@ -248,8 +257,7 @@ func TestInterruptTwice(t *testing.T) {
 	if !strings.Contains(run.stderr(), "left in the cluster: namespace/hpabench-short-") {
 		t.Error("the run does not say what it left")
 	}
-	c := hpabench(t, "clean", "--kubeconfig", kubeconfig, "--all")
-	c.wait(0, 2*time.Minute)
+	clean(t, 0)
 	wantNothingLeft(t)
 }
 
@@ -352,8 +360,7 @@ spec:
 		t.Error("the run does not say what it kept")
 	}
 	kubectl(t, "get", "statefulset", "web", "-n", r.Subject.Namespace)
-	c := hpabench(t, "clean", "--kubeconfig", kubeconfig)
-	c.wait(0, 2*time.Minute)
+	clean(t, 0)
 	wantNothingLeft(t)
 	kubectl(t, "wait", "--for=delete", "priorityclass/hpabench-e2e", "--timeout=1s")
 }
@@ -369,15 +376,13 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: holder, namespace: hpabench-stuck, finalizers: [example.com/hold]}
 `)
-	c := hpabench(t, "clean", "--kubeconfig", kubeconfig, "--timeout", "8s")
-	c.wait(3, time.Minute)
+	out := clean(t, 3, "--timeout", "8s")
 	for _, words := range []string{"configmaps", "example.com/hold", "--finalize"} {
-		if !strings.Contains(c.stdout.String(), words) {
-			t.Errorf("clean does not say %q:\n%s", words, c.stdout.String())
+		if !strings.Contains(out, words) {
+			t.Errorf("clean does not say %q:\n%s", words, out)
 		}
 	}
-	c = hpabench(t, "clean", "--kubeconfig", kubeconfig, "--timeout", "5s", "--finalize")
-	c.wait(0, time.Minute)
+	clean(t, 0, "--timeout", "5s", "--finalize")
 	wantNothingLeft(t)
 	// What was given up with the namespace is the test's to remove.
 	kubectl(t, "create", "namespace", "hpabench-stuck")

@@ -86,6 +86,15 @@ func firstWhere[T any](all []seen[T], condition func(T) bool) time.Time {
 	return time.Time{}
 }
 
+// after returns what was seen from t on.
+func after[T any](all []seen[T], t time.Time) []seen[T] {
+	i := slices.IndexFunc(all, func(s seen[T]) bool { return s.at.After(t) })
+	if i < 0 {
+		return nil
+	}
+	return all[i:]
+}
+
 func hasCondition(pod corev1.Pod, kind corev1.PodConditionType) bool {
 	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == kind && c.Status == corev1.ConditionTrue

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -10,48 +11,28 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/hpabench/hpabench/analysis"
 )
 
-// surgeOver is closed when demo-nginx has only its long calm before it: then
-// there is room on the machine for the runs beside it.
-var surgeOver = make(chan struct{})
-
-// TestRuns has the long runs side by side, one load at a time.
-func TestRuns(t *testing.T) {
-	t.Run("demo-nginx", func(t *testing.T) {
-		t.Parallel()
-		defer func() {
-			select {
-			case <-surgeOver:
-			default:
-				close(surgeOver)
-			}
-		}()
-		testDemoNginx(t)
-	})
-	t.Run("slow", func(t *testing.T) {
-		t.Parallel()
-		<-surgeOver
-		t.Run("start", testSlowStart)
-		t.Run("stop", testSlowStop)
-	})
-}
-
-func testDemoNginx(t *testing.T) {
-	deployments, pods := observe[appsv1.Deployment](t, "deployments"), observe[corev1.Pod](t, "pods")
+// TestDemoNginx is the walk-through. Within its long calm there is room on the
+// machine for the other two runs that are compared with the observers.
+func TestDemoNginx(t *testing.T) {
+	seen := observeAll(t)
 	run := startRun(t, "../scenarios/demo-nginx.yaml")
 	run.waitFor(`^surge `, 3*time.Minute)
 	run.waitFor(`^calm `, 4*time.Minute)
 	time.Sleep(2 * time.Second) // what is in flight when the phase ends
 	served := served(t, run)
-	close(surgeOver)
-	run.wait(0, 12*time.Minute)
 
+	t.Run("slow-start", testSlowStart)
+	t.Run("slow-stop", testSlowStop)
+
+	run.wait(0, 12*time.Minute)
 	r := run.result()
-	compare(t, r, deployments, pods)
+	seen.compare(t, run)
 	if got := steps(r); got[0] != 2 || got[len(got)-1] != 2 || *r.Reach.DesiredPeak != 5 || *r.Reach.Peak != 5 {
 		t.Errorf("replicas went %v, ready peak %d; want 2 → 5 → 2", got, *r.Reach.Peak)
 	}
@@ -87,29 +68,49 @@ func served(t *testing.T, run *invocation) (sum uint64) {
 	return sum
 }
 
-// compare holds every decision and every instant of every pod against what the
-// observers saw.
-func compare(t *testing.T, r *analysis.Result, deployments *observer[appsv1.Deployment], pods *observer[corev1.Pod]) {
+// observers are kubectl's watches beside a run.
+type observers struct {
+	autoscalers *observer[autoscalingv2.HorizontalPodAutoscaler]
+	deployments *observer[appsv1.Deployment]
+	pods        *observer[corev1.Pod]
+}
+
+func observeAll(t *testing.T) observers {
+	return observers{observe[autoscalingv2.HorizontalPodAutoscaler](t, "hpa"), observe[appsv1.Deployment](t, "deployments"), observe[corev1.Pod](t, "pods")}
+}
+
+// compare holds every decision, as the target's scale and the HPA's status show
+// it, and every instant of every pod against what the observers saw.
+func (o observers) compare(t *testing.T, run *invocation) {
 	t.Helper()
-	deployment := deployments.all(func(d appsv1.Deployment) bool { return d.Namespace == r.Subject.Namespace && d.Name == r.Subject.Name })
+	r := run.result()
+	// The same number of replicas can come twice: only what was seen from a second
+	// before the report's instant on can be the same change.
+	since := func(at float64) time.Time { return r.Started.Add(time.Duration((at - 1) * float64(time.Second))) }
+	deployment := o.deployments.all(func(d appsv1.Deployment) bool { return d.Namespace == r.Subject.Namespace && d.Name == r.Subject.Name })
 	for _, transition := range r.Transitions {
 		for _, step := range transition.Steps {
-			after := r.Started.Add(time.Duration((step.AtSeconds - 1) * float64(time.Second)))
-			observed := firstWhere(deployment, func(d appsv1.Deployment) bool { return *d.Spec.Replicas == step.To })
-			for _, s := range deployment { // the same number can come twice: take the one from about then
-				if *s.object.Spec.Replicas == step.To && s.at.After(after) {
-					observed = s.at
-					break
-				}
-			}
-			wantNear(t, "decision "+strconv.Itoa(int(step.From))+" → "+strconv.Itoa(int(step.To)), r.Started, &step.AtSeconds, observed)
+			observed := firstWhere(after(deployment, since(step.AtSeconds)), func(d appsv1.Deployment) bool { return *d.Spec.Replicas == step.To })
+			wantNear(t, fmt.Sprintf("decision %d → %d", step.From, step.To), r.Started, &step.AtSeconds, observed)
+		}
+	}
+	autoscaler := o.autoscalers.all(func(h autoscalingv2.HorizontalPodAutoscaler) bool {
+		return h.Namespace == r.Subject.Namespace && h.Name == r.Subject.Autoscaler
+	})
+	desired := int32(-1)
+	for _, e := range run.record().Entries {
+		if a := e.Autoscaler; a != nil && !a.Deleted && a.Status.DesiredReplicas != desired {
+			desired = a.Status.DesiredReplicas
+			at := e.At.Seconds()
+			observed := firstWhere(after(autoscaler, since(at)), func(h autoscalingv2.HorizontalPodAutoscaler) bool { return h.Status.DesiredReplicas == desired })
+			wantNear(t, fmt.Sprintf("HPA status: desired %d", desired), r.Started, &at, observed)
 		}
 	}
 	for _, p := range r.Pods {
 		if p.Before {
 			continue
 		}
-		seen := pods.all(func(o corev1.Pod) bool { return string(o.UID) == p.UID })
+		seen := o.pods.all(func(o corev1.Pod) bool { return string(o.UID) == p.UID })
 		wantNear(t, p.Name+" created", r.Started, p.Created, firstWhere(seen, func(corev1.Pod) bool { return true }))
 		wantNear(t, p.Name+" scheduled", r.Started, p.Scheduled, firstWhere(seen, func(o corev1.Pod) bool { return hasCondition(o, corev1.PodScheduled) }))
 		wantNear(t, p.Name+" ready", r.Started, p.Ready, firstWhere(seen, func(o corev1.Pod) bool { return hasCondition(o, corev1.PodReady) }))
@@ -137,11 +138,11 @@ func steps(r *analysis.Result) []int32 {
 }
 
 func testSlowStart(t *testing.T) {
-	deployments, pods := observe[appsv1.Deployment](t, "deployments"), observe[corev1.Pod](t, "pods")
+	seen := observeAll(t)
 	run := startRun(t, "../scenarios/slow-start.yaml")
 	run.wait(0, 8*time.Minute)
 	r := run.result()
-	compare(t, r, deployments, pods)
+	seen.compare(t, run)
 	up := r.FirstUp()
 	if up == nil || up.ScaleUp.First == nil {
 		t.Fatal("no scale-up in the report")
@@ -154,11 +155,11 @@ func testSlowStart(t *testing.T) {
 }
 
 func testSlowStop(t *testing.T) {
-	deployments, pods := observe[appsv1.Deployment](t, "deployments"), observe[corev1.Pod](t, "pods")
+	seen := observeAll(t)
 	run := startRun(t, "../scenarios/slow-stop.yaml")
 	run.wait(0, 8*time.Minute)
 	r := run.result()
-	compare(t, r, deployments, pods)
+	seen.compare(t, run)
 	down := r.LastDown()
 	if down == nil || down.ScaleDown.Pod == "" {
 		t.Fatal("no scale-down in the report")

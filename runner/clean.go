@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
 )
 
 // CleanOptions say what Clean removes beside the namespaces that runs made.
@@ -28,16 +29,11 @@ type CleanOptions struct {
 // ErrLeft is Clean's error when something is still there.
 var ErrLeft = errors.New("not everything is gone")
 
-// leftover is one object that carries a run's label.
-type leftover struct {
-	object
-	run string
-}
-
 // Clean removes what earlier runs left behind, found by its labels: their
-// namespaces, objects without a namespace, and with Options.Namespace the
-// objects in a namespace that a run was told to use. What belongs to a run whose
-// Lease is fresh is left alone. It says what it does, line by line.
+// namespaces, objects without a namespace, and with CleanOptions.Namespace the
+// objects in a namespace that a run was told to use. What belongs to a run that
+// renews its Lease is left alone. It says what it does, line by line, and goes on
+// with the next object when one cannot be removed.
 func (c *Cluster) Clean(ctx context.Context, o CleanOptions, say func(string)) error {
 	if o.Timeout == 0 {
 		o.Timeout = time.Minute
@@ -46,57 +42,48 @@ func (c *Cluster) Clean(ctx context.Context, o CleanOptions, say func(string)) e
 	if err != nil {
 		return err
 	}
-	alive, err := c.aliveRuns(ctx)
-	if err != nil {
-		return err
-	}
 	if len(leftovers) == 0 {
 		say("nothing to remove")
+		return nil
 	}
-	var left error
+	alive := map[string]bool{}
+	if !o.All {
+		if alive, err = c.aliveRuns(ctx, o.Namespace, say); err != nil {
+			return err
+		}
+	}
+	var errs error
 	for _, l := range leftovers {
 		switch {
-		case alive[l.run] && !o.All:
-			say(fmt.Sprintf("%s: left alone, run %s is still alive (--all removes it too)", l, l.run))
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case alive[l.run]:
+			say(fmt.Sprintf("%s: left alone, its run is still going on (--all removes it too)", l))
 		case o.DryRun:
 			say(fmt.Sprintf("%s: would be removed", l))
 		default:
-			if err := c.remove(ctx, l, o, say); err != nil {
-				return err
-			} else if gone, _ := c.delete(ctx, l.object); !gone {
-				left = ErrLeft
-			}
+			errs = errors.Join(errs, c.remove(ctx, l, o, say))
 		}
 	}
-	return left
+	return errs
 }
 
 // remove deletes one object and waits until it is gone. When a namespace does
-// not go, it says what holds it and, if told so, takes its finalizers off.
-func (c *Cluster) remove(ctx context.Context, l leftover, o CleanOptions, say func(string)) error {
-	waitGone := func(timeout time.Duration) error {
-		return wait.PollUntilContextTimeout(ctx, 250*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
-			gone, err := c.delete(ctx, l.object)
-			if apierrors.IsForbidden(err) {
-				return false, err
-			}
-			return gone, nil
-		})
-	}
-	err := waitGone(o.Timeout)
+// not go, it says what holds it and, if told so, takes its finalizers off. The
+// error is ErrLeft when the object is still there in the end.
+func (c *Cluster) remove(ctx context.Context, l object, o CleanOptions, say func(string)) error {
+	err := c.waitGone(ctx, l, o.Timeout)
 	if err == nil {
-		say(fmt.Sprintf("%s: removed", l))
+		say(l.String() + ": removed")
 		return nil
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
 	}
 	if !wait.Interrupted(err) {
 		return fmt.Errorf("deleting %s: %w", l, err)
 	}
+	left := fmt.Errorf("%w: %s", ErrLeft, l)
 	if l.gvk != namespaceKind {
-		say(fmt.Sprintf("%s: still there after %s; finalizers: %s", l, o.Timeout, strings.Join(c.finalizers(ctx, l.object), ", ")))
-		return nil
+		say(fmt.Sprintf("%s: still there after %s; its finalizers: %s", l, o.Timeout, strings.Join(c.finalizers(ctx, l), ", ")))
+		return left
 	}
 	blockers, err := c.blockers(ctx, l.name)
 	if err != nil {
@@ -107,17 +94,34 @@ func (c *Cluster) remove(ctx context.Context, l leftover, o CleanOptions, say fu
 	}
 	if !o.Finalize {
 		say(fmt.Sprintf("%s: still Terminating after %s; remove what holds it, or use --finalize to give the namespace up with whatever is left in it", l, o.Timeout))
-		return nil
+		return left
 	}
 	if err := c.finalize(ctx, l.name); err != nil {
 		return err
 	}
-	if err := waitGone(o.Timeout); err != nil {
-		say(fmt.Sprintf("%s: still there although its finalizers are off", l))
-		return nil
+	if c.waitGone(ctx, l, o.Timeout) != nil {
+		say(l.String() + ": still there although its finalizers are off")
+		return left
 	}
-	say(fmt.Sprintf("%s: removed by taking its finalizers off", l))
+	say(l.String() + ": removed by taking its finalizers off")
 	return nil
+}
+
+// waitGone deletes an object and waits until it is gone. The error is one of
+// wait's when that took too long.
+func (c *Cluster) waitGone(ctx context.Context, o object, timeout time.Duration) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, 250*time.Millisecond, timeout, true, func(ctx context.Context) (gone bool, err error) {
+		gone, last = c.delete(ctx, o)
+		return gone, refused(last)
+	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil && last != nil {
+		return last
+	}
+	return err
 }
 
 func (c *Cluster) finalizers(ctx context.Context, o object) []string {
@@ -162,36 +166,64 @@ func (c *Cluster) finalize(ctx context.Context, name string) error {
 		return fmt.Errorf("namespace %s is not one that hpabench made and that is Terminating: its finalizers stay", name)
 	}
 	ns.Spec.Finalizers = nil
-	if _, err := c.Kube.CoreV1().Namespaces().Finalize(ctx, ns, metav1.UpdateOptions{FieldManager: fieldManager}); err != nil {
+	if _, err := c.Kube.CoreV1().Namespaces().Finalize(ctx, ns, metav1.UpdateOptions{FieldManager: ManagedBy}); err != nil {
 		return fmt.Errorf("taking the finalizers off namespace %s: %w", name, err)
 	}
 	return nil
 }
 
-// aliveRuns returns the ids of the runs whose Lease was renewed lately.
-func (c *Cluster) aliveRuns(ctx context.Context) (map[string]bool, error) {
-	leases, err := c.Kube.CoordinationV1().Leases("").List(ctx, metav1.ListOptions{LabelSelector: RunLabel})
-	if err != nil {
-		return nil, fmt.Errorf("listing the leases of runs that are alive: %w", err)
-	}
-	alive := map[string]bool{}
-	for _, l := range leases.Items {
-		if l.Spec.RenewTime != nil && time.Since(l.Spec.RenewTime.Time) < leaseSeconds*time.Second {
-			alive[l.Labels[RunLabel]] = true
+// aliveRuns returns the ids of the runs that renew their Lease, which it watches
+// for a little longer than a run takes between two renewals: that compares no two
+// clocks. Without the right to list the Leases of all namespaces it looks in the
+// one that is cleaned.
+func (c *Cluster) aliveRuns(ctx context.Context, namespace string, say func(string)) (map[string]bool, error) {
+	list := func(where string) (map[string]metav1.MicroTime, error) {
+		leases, err := c.Kube.CoordinationV1().Leases(where).List(ctx, metav1.ListOptions{LabelSelector: RunLabel})
+		if err != nil {
+			return nil, fmt.Errorf("listing the leases of runs: %w", err)
 		}
+		renewed := map[string]metav1.MicroTime{}
+		for _, l := range leases.Items {
+			if l.Spec.RenewTime != nil {
+				renewed[l.Labels[RunLabel]] = *l.Spec.RenewTime
+			}
+		}
+		return renewed, nil
 	}
-	return alive, nil
+	where := ""
+	before, err := list(where)
+	if apierrors.IsForbidden(err) && namespace != "" {
+		where = namespace
+		before, err = list(where)
+	}
+	if err != nil || len(before) == 0 {
+		return nil, err
+	}
+	const look = leaseRenewal + 2*time.Second
+	say(fmt.Sprintf("looking for %s whether a run is still going on", look))
+	select {
+	case <-time.After(look):
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	after, err := list(where)
+	alive := map[string]bool{}
+	for run, renewed := range after {
+		was, known := before[run]
+		alive[run] = !known || !was.Equal(&renewed) // one that began meanwhile is alive as well
+	}
+	return alive, err
 }
 
 // leftovers finds what carries a run's label: namespaces, the other objects
 // without a namespace, and the objects in the given namespace. Objects that
 // another object owns are left to Kubernetes.
-func (c *Cluster) leftovers(ctx context.Context, namespace string) ([]leftover, error) {
+func (c *Cluster) leftovers(ctx context.Context, namespace string) ([]object, error) {
 	lists, err := c.Kube.Discovery().ServerPreferredResources()
 	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
 		return nil, fmt.Errorf("asking the cluster for its kinds: %w", err)
 	}
-	var found []leftover
+	var found []object
 	for _, list := range lists {
 		gv, err := schema.ParseGroupVersion(list.GroupVersion)
 		if err != nil {
@@ -201,9 +233,11 @@ func (c *Cluster) leftovers(ctx context.Context, namespace string) ([]leftover, 
 			if !slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "delete") || r.Namespaced && namespace == "" || r.Name == "events" {
 				continue
 			}
-			client := c.Dynamic.Resource(gv.WithResource(r.Name))
-			options := metav1.ListOptions{LabelSelector: RunLabel + "," + ManagedByLabel + "=" + ManagedBy}
-			listed, err := client.Namespace(map[bool]string{true: namespace}[r.Namespaced]).List(ctx, options)
+			var client dynamic.ResourceInterface = c.Dynamic.Resource(gv.WithResource(r.Name))
+			if r.Namespaced {
+				client = c.Dynamic.Resource(gv.WithResource(r.Name)).Namespace(namespace)
+			}
+			listed, err := client.List(ctx, metav1.ListOptions{LabelSelector: RunLabel + "," + ManagedByLabel + "=" + ManagedBy})
 			if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
 				continue
 			}
@@ -212,7 +246,7 @@ func (c *Cluster) leftovers(ctx context.Context, namespace string) ([]leftover, 
 			}
 			for _, item := range listed.Items {
 				if len(item.GetOwnerReferences()) == 0 {
-					found = append(found, leftover{object{gv.WithKind(r.Kind), item.GetNamespace(), item.GetName(), item.GetUID()}, item.GetLabels()[RunLabel]})
+					found = append(found, object{gv.WithKind(r.Kind), item.GetNamespace(), item.GetName(), item.GetLabels()[RunLabel]})
 				}
 			}
 		}

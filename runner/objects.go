@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,14 +32,11 @@ const (
 )
 
 const (
-	fieldManager = "hpabench"
 	// deletionTimeout is how long the tear-down waits for what it deleted,
 	// beside the pods' own grace period.
 	deletionTimeout = 2 * time.Minute
-	// A run renews its Lease this often. Clean takes one that was not renewed
-	// for leaseSeconds to be left by a run that is dead.
+	// leaseRenewal is how often a run renews its Lease.
 	leaseRenewal = 10 * time.Second
-	leaseSeconds = 40
 )
 
 var (
@@ -46,7 +44,8 @@ var (
 	leaseKind     = coordinationv1.SchemeGroupVersion.WithKind("Lease")
 )
 
-// created makes the objects of one run and remembers them until they are gone.
+// created makes the objects of one run and remembers them until they are gone,
+// from before the request: one that is interrupted may have been carried out.
 // What stands in a namespace of the run's own is not remembered one by one: it
 // goes with the namespace, in the order that Kubernetes chose for that.
 type created struct {
@@ -59,11 +58,11 @@ type created struct {
 	objects []object // oldest first
 }
 
-// object names one object of the cluster; namespace is empty for one without.
+// object names one object of a run; namespace is empty for one without.
 type object struct {
 	gvk             schema.GroupVersionKind
 	namespace, name string
-	uid             types.UID
+	run             string // the value of its RunLabel, without which it is not ours
 }
 
 func (o object) String() string {
@@ -74,14 +73,19 @@ func (o object) String() string {
 	return s
 }
 
-func (c *created) add(gvk schema.GroupVersionKind, m metav1.Object) {
-	if c.own && m.GetNamespace() == c.namespace {
+// add remembers an object that is about to be made.
+func (c *created) add(gvk schema.GroupVersionKind, namespace, name string) {
+	if c.own && namespace == c.namespace {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.objects = append(c.objects, object{gvk, m.GetNamespace(), m.GetName(), m.GetUID()})
+	c.objects = append(c.objects, object{gvk, namespace, name, c.labels[RunLabel]})
 }
+
+// fieldManager is another for each run, so that two runs that apply the same
+// object are a conflict.
+func (c *created) fieldManager() string { return "hpabench-" + c.labels[RunLabel] }
 
 // left lists what was created and is not known to be gone.
 func (c *created) left() []string {
@@ -96,12 +100,12 @@ func (c *created) left() []string {
 
 // createNamespace makes the run's own namespace.
 func (c *created) createNamespace(ctx context.Context) error {
-	ns, err := c.Kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace, Labels: c.labels}},
-		metav1.CreateOptions{FieldManager: fieldManager})
+	c.add(namespaceKind, "", c.namespace)
+	_, err := c.Kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace, Labels: c.labels}},
+		metav1.CreateOptions{FieldManager: c.fieldManager()})
 	if err != nil {
 		return fmt.Errorf("creating namespace %s: %w", c.namespace, err)
 	}
-	c.add(namespaceKind, ns)
 	return nil
 }
 
@@ -109,24 +113,20 @@ func (c *created) createNamespace(ctx context.Context) error {
 // until alive is done. Without it `hpabench clean` could not tell a colleague's
 // run from one that died.
 func (c *created) holdLease(ctx, alive context.Context) error {
-	leases, name := c.Kube.CoordinationV1().Leases(c.namespace), c.lease()
-	now, seconds := metav1.NowMicro(), int32(leaseSeconds)
-	lease, err := leases.Create(ctx, &coordinationv1.Lease{
+	leases, name, now := c.Kube.CoordinationV1().Leases(c.namespace), c.lease(), metav1.NowMicro()
+	c.add(leaseKind, c.namespace, name)
+	if _, err := leases.Create(ctx, &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: c.labels},
-		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &name, LeaseDurationSeconds: &seconds, AcquireTime: &now, RenewTime: &now},
-	}, metav1.CreateOptions{FieldManager: fieldManager})
-	if err != nil {
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &name, AcquireTime: &now, RenewTime: &now},
+	}, metav1.CreateOptions{FieldManager: c.fieldManager()}); err != nil {
 		return fmt.Errorf("creating lease %s: %w", name, err)
 	}
-	c.add(leaseKind, lease)
 	go wait.UntilWithContext(alive, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, leaseRenewal)
 		defer cancel()
-		now := metav1.NowMicro()
-		lease.Spec.RenewTime = &now
-		if renewed, err := leases.Update(ctx, lease, metav1.UpdateOptions{FieldManager: fieldManager}); err == nil {
-			lease = renewed
-		}
+		patch := fmt.Sprintf(`{"spec":{"renewTime":%q}}`, time.Now().UTC().Format(metav1.RFC3339Micro))
+		// The next one makes good for one that fails.
+		_, _ = leases.Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: c.fieldManager()})
 	}, leaseRenewal)
 	return nil
 }
@@ -156,31 +156,45 @@ func (c *created) apply(ctx context.Context, o *unstructured.Unstructured) error
 		return fmt.Errorf("creating %s %s: %w", o.GetKind(), o.GetName(), err)
 	}
 	o = o.DeepCopy()
+	namespace := ""
 	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-		o.SetNamespace(c.namespace)
+		namespace = c.namespace
+		o.SetNamespace(namespace)
 	}
 	labels := maps.Clone(c.labels)
-	maps.Copy(labels, o.GetLabels())
-	maps.Copy(labels, c.labels)
+	for k, v := range o.GetLabels() {
+		if _, ours := labels[k]; !ours {
+			labels[k] = v
+		}
+	}
 	o.SetLabels(labels)
-	if _, err := client.Get(ctx, o.GetName(), metav1.GetOptions{}); err == nil {
+	if !c.own && o.GetKind() == "StatefulSet" {
+		// Its claims would outlive it in a namespace that is not the run's.
+		policy := []string{"spec", "persistentVolumeClaimRetentionPolicy", "whenDeleted"}
+		if err := unstructured.SetNestedField(o.Object, "Delete", policy...); err != nil {
+			return err
+		}
+	}
+	switch _, err := client.Get(ctx, o.GetName(), metav1.GetOptions{}); {
+	case err == nil:
 		return BadInput{fmt.Errorf("%s %s exists already: hpabench does not change what it did not create", o.GetKind(), o.GetName())}
+	case !apierrors.IsNotFound(err):
+		return fmt.Errorf("looking for another %s %s: %w", o.GetKind(), o.GetName(), err)
 	}
 	body, err := json.Marshal(o)
 	if err != nil {
 		return err
 	}
-	applied, err := client.Patch(ctx, o.GetName(), types.ApplyPatchType, body,
-		metav1.PatchOptions{FieldManager: fieldManager, FieldValidation: metav1.FieldValidationStrict})
+	c.add(o.GroupVersionKind(), namespace, o.GetName())
+	_, err = client.Patch(ctx, o.GetName(), types.ApplyPatchType, body,
+		metav1.PatchOptions{FieldManager: c.fieldManager(), FieldValidation: metav1.FieldValidationStrict})
 	if err != nil {
 		err = fmt.Errorf("creating %s %s: %w", o.GetKind(), o.GetName(), err)
 		if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
 			err = BadInput{err}
 		}
-		return err
 	}
-	c.add(o.GroupVersionKind(), applied)
-	return nil
+	return err
 }
 
 // waitForKind gives a CustomResourceDefinition that was created just before
@@ -207,14 +221,15 @@ func (c *created) tearDown(ctx context.Context, grace time.Duration, progress fu
 	c.mu.Unlock()
 	slices.Reverse(objects)
 	said := ""
+	var last error
 	err := wait.PollUntilContextCancel(ctx, 250*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		var err error
+		last = nil
 		objects = slices.DeleteFunc(objects, func(o object) bool {
-			gone, e := c.delete(ctx, o)
+			gone, err := c.delete(ctx, o)
 			if gone {
 				c.drop(o)
-			} else if e != nil {
-				err = e
+			} else if err != nil {
+				last = err
 			}
 			return gone
 		})
@@ -222,16 +237,18 @@ func (c *created) tearDown(ctx context.Context, grace time.Duration, progress fu
 			said = objects[0].String()
 			progress("waiting until " + said + " is gone")
 		}
-		if apierrors.IsForbidden(err) {
-			return false, err
-		}
-		return len(objects) == 0, nil
+		return len(objects) == 0, refused(last)
 	})
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return fmt.Errorf("deleting %s: %w (`hpabench clean` tries again and says what holds it)", strings.Join(c.left(), ", "), err)
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("deleting %s: %w", strings.Join(c.left(), ", "), cmp.Or(last, context.Cause(ctx), err))
+}
+
+// refused returns err if it is one that does not pass by waiting.
+func refused(err error) error {
+	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
+		return err
 	}
 	return nil
 }
@@ -245,13 +262,13 @@ func (c *Cluster) delete(ctx context.Context, o object) (gone bool, err error) {
 	}
 	current, err := client.Get(ctx, o.name, metav1.GetOptions{})
 	switch {
-	case apierrors.IsNotFound(err) || err == nil && current.GetUID() != o.uid:
+	case apierrors.IsNotFound(err) || err == nil && current.GetLabels()[RunLabel] != o.run:
 		return true, nil
 	case err != nil || current.GetDeletionTimestamp() != nil:
 		return false, err
 	}
-	foreground := metav1.DeletePropagationForeground
-	return false, client.Delete(ctx, o.name, metav1.DeleteOptions{PropagationPolicy: &foreground, Preconditions: &metav1.Preconditions{UID: &o.uid}})
+	foreground, uid := metav1.DeletePropagationForeground, current.GetUID()
+	return false, client.Delete(ctx, o.name, metav1.DeleteOptions{PropagationPolicy: &foreground, Preconditions: &metav1.Preconditions{UID: &uid}})
 }
 
 func (c *created) drop(gone object) {

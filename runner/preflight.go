@@ -43,6 +43,8 @@ type preflight struct {
 	report   func(record.Check)
 	badInput bool // a fault is in what the user asked for, not in the cluster
 
+	interrupted func() bool
+
 	subject
 }
 
@@ -57,14 +59,23 @@ type subject struct {
 	spec       *autoscalingv2.HorizontalPodAutoscalerSpec
 	template   *corev1.PodTemplateSpec // nil where the kind has none that is known
 	replicas   int32                   // those that are there before the run
-	selector   string                  // of an existing target's pods
 	cluster    *record.Cluster
 }
 
 func (p *preflight) add(name, outcome, message, hint string) {
+	if p.interrupted() {
+		return // what fails now says nothing about the cluster
+	}
 	c := record.Check{Name: name, Outcome: outcome, Message: message, Hint: hint}
 	p.checks = append(p.checks, c)
 	p.report(c)
+}
+
+// refuse adds a fault that is in what the user asked for. It returns false.
+func (p *preflight) refuse(name, message, hint string) bool {
+	p.badInput = true
+	p.add(name, record.Fault, message, hint)
+	return false
 }
 
 func (p *preflight) ok(name, message string, args ...any) {
@@ -74,6 +85,7 @@ func (p *preflight) ok(name, message string, args ...any) {
 // check runs the checks in the order in which one needs another, and returns
 // an error when at least one found a fault.
 func (p *preflight) check(ctx context.Context) error {
+	p.interrupted = func() bool { return ctx.Err() != nil }
 	if p.checkServer(ctx) && p.checkTarget(ctx) {
 		p.checkRights(ctx)
 		p.checkMetrics(ctx)
@@ -85,7 +97,7 @@ func (p *preflight) check(ctx context.Context) error {
 			faults++
 		}
 	}
-	if ctx.Err() != nil {
+	if p.interrupted() {
 		return context.Cause(ctx)
 	}
 	if faults == 0 {
@@ -133,10 +145,8 @@ func (p *preflight) checkTarget(ctx context.Context) bool {
 	defer cancel()
 	if p.options.Namespace != "" {
 		if _, err := p.Kube.CoreV1().Namespaces().Get(ctx, p.options.Namespace, metav1.GetOptions{}); apierrors.IsNotFound(err) {
-			p.badInput = true
-			p.add("namespace", record.Fault, fmt.Sprintf("there is no namespace %q", p.options.Namespace),
+			return p.refuse("namespace", fmt.Sprintf("there is no namespace %q", p.options.Namespace),
 				"-n takes one that exists; without -n the run makes one of its own")
-			return false
 		}
 	}
 	ref := p.file.TargetRef()
@@ -145,35 +155,39 @@ func (p *preflight) checkTarget(ctx context.Context) bool {
 		return p.checkExisting(ctx)
 	}
 	p.autoscaler, p.spec, p.template = p.file.AutoscalerName(), p.file.Autoscaling(), p.file.PodTemplate()
-	if !p.own && !p.checkUnused(ctx) {
+	if !p.checkUnused(ctx) {
 		return false
 	}
-	return p.checkScalable("target")
+	if !p.checkScalable() {
+		return false
+	}
+	p.ok("target", "%s %s can be scaled", p.gvk.Kind, p.name)
+	return true
 }
 
 // checkScalable resolves the target's kind and wants a scale subresource.
-func (p *preflight) checkScalable(name string) bool {
+func (p *preflight) checkScalable() bool {
+	const name = "target"
 	_, mapping, err := p.Cluster.resource(p.gvk, p.namespace)
 	if meta.IsNoMatchError(err) && p.definesKind() {
-		p.ok(name, "%s %s; its kind is defined by the manifests", p.gvk.Kind, p.name)
 		return true
 	}
+	if meta.IsNoMatchError(err) {
+		return p.refuse(name, fmt.Sprintf("the cluster does not know the kind %s: %v", p.gvk, err), "is its CustomResourceDefinition installed?")
+	}
+	scalable := false
+	if err == nil {
+		p.gvr = mapping.Resource
+		scalable, err = p.scalable(p.gvr)
+	}
 	if err != nil {
-		p.badInput = p.badInput || meta.IsNoMatchError(err)
-		p.add(name, record.Fault, fmt.Sprintf("the cluster does not know the kind %s: %v", p.gvk, err), "is its CustomResourceDefinition installed?")
+		p.add(name, record.Fault, fmt.Sprintf("finding out whether %s can be scaled: %v", p.gvk.Kind, err), "")
 		return false
 	}
-	p.gvr = mapping.Resource
-	if scalable, err := p.scalable(mapping.Resource); err != nil || !scalable {
-		p.badInput = p.badInput || err == nil
-		message := fmt.Sprintf("%s has no scale subresource, so that no HPA can scale it", p.gvk.Kind)
-		if err != nil {
-			message = fmt.Sprintf("finding out whether %s can be scaled: %v", p.gvk.Kind, err)
-		}
-		p.add(name, record.Fault, message, "use a Deployment, a StatefulSet or another kind that kubectl scale takes")
-		return false
+	if !scalable {
+		return p.refuse(name, fmt.Sprintf("%s has no scale subresource, so that no HPA can scale it", p.gvk.Kind),
+			"use a Deployment, a StatefulSet or another kind that kubectl scale takes")
 	}
-	p.ok(name, "%s %s can be scaled", p.gvk.Kind, p.name)
 	return true
 }
 
@@ -196,9 +210,8 @@ func (p *preflight) checkUnused(ctx context.Context) bool {
 			continue // told when it is created; a CRD of the manifests may define it
 		}
 		if _, err := client.Get(ctx, o.GetName(), metav1.GetOptions{}); err == nil {
-			free, p.badInput = false, true
-			p.add("target", record.Fault, fmt.Sprintf("%s %s exists already in namespace %s: hpabench does not change what it did not create",
-				o.GetKind(), o.GetName(), p.namespace), "give the scenario another name, leave out -n, or name the object under workload.existing")
+			free = p.refuse("target", fmt.Sprintf("%s %s exists already: hpabench does not change what it did not create",
+				o.GetKind(), o.GetName()), "give the scenario another name, leave out -n, or name the object under workload.existing")
 		}
 	}
 	return free
@@ -208,31 +221,27 @@ func (p *preflight) checkUnused(ctx context.Context) bool {
 func (p *preflight) checkExisting(ctx context.Context) bool {
 	e := p.file.Spec.Workload.Existing
 	missing := func(message, hint string) bool {
-		p.badInput = true
-		f := p.file.Fault("spec.workload.existing", message, hint)
-		p.add("target", record.Fault, f.Error(), "")
+		return p.refuse("target", p.file.Fault("spec.workload.existing", message, "").Error(), hint)
+	}
+	if !p.checkScalable() {
 		return false
 	}
-	client, mapping, err := p.Cluster.resource(p.gvk, p.namespace)
-	if err != nil {
-		return p.checkScalable("target")
-	}
-	p.gvr = mapping.Resource
+	client := p.Dynamic.Resource(p.gvr).Namespace(p.namespace)
 	object, err := client.Get(ctx, p.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return missing(fmt.Sprintf("%s %s does not exist in namespace %s", p.gvk.Kind, p.name, p.namespace),
-			fmt.Sprintf("kubectl get %s -n %s lists what does", mapping.Resource.Resource, p.namespace))
+			fmt.Sprintf("kubectl get %s -n %s lists what does", p.gvr.Resource, p.namespace))
 	}
 	if err != nil {
 		p.add("target", record.Fault, fmt.Sprintf("reading %s %s: %v", p.gvk.Kind, p.name, err), "")
 		return false
 	}
-	if !p.checkScalable("target") {
+	scale, err := p.scale(ctx, p.gvr, p.namespace, p.name)
+	if err != nil {
+		p.add("target", record.Fault, fmt.Sprintf("reading the scale of %s %s: %v", p.gvk.Kind, p.name, err), "")
 		return false
 	}
-	if s, err := p.scale(ctx, p.gvr, p.namespace, p.name); err == nil {
-		p.replicas, p.selector = s.Status.Replicas, s.Status.Selector
-	}
+	p.replicas = scale.Status.Replicas
 	if t, found, _ := unstructured.NestedMap(object.Object, "spec", "template"); found {
 		template := new(corev1.PodTemplateSpec)
 		if runtime.DefaultUnstructuredConverter.FromUnstructured(t, template) == nil {
@@ -252,6 +261,9 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 		}
 	}
 	switch {
+	case len(names) == 0 && e.Autoscaler != "":
+		return missing(fmt.Sprintf("no HPA %s in namespace %s scales %s %s", e.Autoscaler, p.namespace, p.gvk.Kind, p.name),
+			fmt.Sprintf("kubectl get hpa -n %s lists those that there are", p.namespace))
 	case len(names) == 0:
 		return missing(fmt.Sprintf("no HPA in namespace %s scales %s %s", p.namespace, p.gvk.Kind, p.name), "make one: kubectl autoscale")
 	case len(names) > 1:
@@ -260,7 +272,7 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 	}
 	// The pods themselves say what is requested in the end: a LimitRange can have
 	// added to the template.
-	pods, err := p.Kube.CoreV1().Pods(p.namespace).List(ctx, metav1.ListOptions{LabelSelector: p.selector, Limit: 1})
+	pods, err := p.Kube.CoreV1().Pods(p.namespace).List(ctx, metav1.ListOptions{LabelSelector: scale.Status.Selector, Limit: 1})
 	if err == nil && len(pods.Items) > 0 {
 		for _, m := range p.spec.Metrics {
 			if name, lacking := scenarios.WithoutRequest(m, pods.Items[0].Spec); len(lacking) > 0 {
@@ -269,7 +281,11 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 			}
 		}
 	}
-	return !p.badInput
+	if p.badInput {
+		return false
+	}
+	p.ok("target", "%s %s can be scaled; HPA %s does", p.gvk.Kind, p.name, p.autoscaler)
+	return true
 }
 
 // right is one thing that the run has to be allowed.
@@ -288,7 +304,7 @@ func (p *preflight) rights() []right {
 		}
 	}
 	if p.creates() {
-		for _, verb := range []string{"create", "update"} {
+		for _, verb := range []string{"create", "get", "patch", "delete"} {
 			rs = append(rs, right{verb: verb, group: "coordination.k8s.io", resource: "leases"})
 		}
 		for _, o := range p.file.Objects() {
@@ -302,16 +318,21 @@ func (p *preflight) rights() []right {
 			}
 		}
 	}
+	defined := !p.gvr.Empty() // and not by the manifests: what is not there yet cannot be asked for
+	if defined {
+		rs = append(rs, right{verb: "get", group: p.gvr.Group, resource: p.gvr.Resource, subresource: "scale"})
+	}
 	for _, verb := range []string{"list", "watch"} {
-		rs = append(rs, right{verb: verb, group: p.gvr.Group, resource: p.gvr.Resource},
-			right{verb: verb, group: "autoscaling", resource: "horizontalpodautoscalers"},
+		if defined {
+			rs = append(rs, right{verb: verb, group: p.gvr.Group, resource: p.gvr.Resource})
+		}
+		rs = append(rs, right{verb: verb, group: "autoscaling", resource: "horizontalpodautoscalers"},
 			right{verb: verb, resource: "pods"},
 			right{verb: verb, group: "apps", resource: "replicasets"},
 			right{verb: verb, group: "discovery.k8s.io", resource: "endpointslices"},
 			right{verb: verb, resource: "events"})
 	}
-	rs = append(rs, right{verb: "get", group: p.gvr.Group, resource: p.gvr.Resource, subresource: "scale"},
-		right{verb: "list", resource: "services"},
+	rs = append(rs, right{verb: "list", resource: "services"},
 		right{verb: "list", group: "metrics.k8s.io", resource: "pods"},
 		right{verb: "list", resource: "nodes", clusterWide: true, optional: "neither the nodes nor their room are known"})
 	if via := p.file.Spec.Load.ViaOrAuto(); !p.file.HasLoad() {
@@ -466,6 +487,10 @@ func room(nodes []corev1.Node, pods []corev1.Pod, template *corev1.PodTemplateSp
 	pod := &corev1.Pod{Spec: template.Spec}
 	requests := podresources.PodRequests(pod, podresources.PodResourcesOptions{})
 	affinity := nodeaffinity.GetRequiredNodeAffinity(pod)
+	byNode := map[string][]*corev1.Pod{}
+	for i := range pods {
+		byNode[pods[i].Spec.NodeName] = append(byNode[pods[i].Spec.NodeName], &pods[i])
+	}
 	var total int64
 	for _, node := range nodes {
 		if node.Spec.Unschedulable {
@@ -482,13 +507,9 @@ func room(nodes []corev1.Node, pods []corev1.Pod, template *corev1.PodTemplateSp
 			continue
 		}
 		free := node.Status.Allocatable.DeepCopy()
-		slots := free.Pods().Value()
-		for i := range pods {
-			if pods[i].Spec.NodeName != node.Name {
-				continue
-			}
-			slots--
-			for name, used := range podresources.PodRequests(&pods[i], podresources.PodResourcesOptions{}) {
+		slots := free.Pods().Value() - int64(len(byNode[node.Name]))
+		for _, other := range byNode[node.Name] {
+			for name, used := range podresources.PodRequests(other, podresources.PodResourcesOptions{}) {
 				left := free[name]
 				left.Sub(used)
 				free[name] = left

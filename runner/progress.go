@@ -6,6 +6,7 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/hpabench/hpabench/loadgen"
 	"github.com/hpabench/hpabench/record"
@@ -29,65 +30,34 @@ func metricsLine(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
 	if hpa == nil {
 		return ""
 	}
+	current := map[string]autoscalingv2.MetricValueStatus{}
+	for _, m := range hpa.Status.CurrentMetrics {
+		name, value := record.MetricCurrent(m)
+		current[name] = value
+	}
 	var parts []string
-	for i, spec := range hpa.Spec.Metrics {
-		var status autoscalingv2.MetricStatus
-		if i < len(hpa.Status.CurrentMetrics) {
-			status = hpa.Status.CurrentMetrics[i]
+	for _, m := range hpa.Spec.Metrics {
+		name, target := record.MetricTarget(m)
+		shown, wanted := "?", "?"
+		switch now := current[name]; {
+		case target.AverageUtilization != nil:
+			wanted = fmt.Sprintf("%d%%", *target.AverageUtilization)
+			if now.AverageUtilization != nil {
+				shown = fmt.Sprintf("%d%%", *now.AverageUtilization)
+			}
+		case target.AverageValue != nil:
+			shown, wanted = quantity(now.AverageValue), quantity(target.AverageValue)
+		case target.Value != nil:
+			shown, wanted = quantity(now.Value), quantity(target.Value)
 		}
-		parts = append(parts, metricLine(spec, status))
+		parts = append(parts, name+" "+shown+"/"+wanted)
 	}
 	return strings.Join(parts, ", ")
 }
 
-func metricLine(spec autoscalingv2.MetricSpec, status autoscalingv2.MetricStatus) string {
-	var name string
-	var target autoscalingv2.MetricTarget
-	current := autoscalingv2.MetricValueStatus{}
-	switch {
-	case spec.Resource != nil:
-		name, target = string(spec.Resource.Name), spec.Resource.Target
-		if status.Resource != nil {
-			current = status.Resource.Current
-		}
-	case spec.ContainerResource != nil:
-		name, target = string(spec.ContainerResource.Name), spec.ContainerResource.Target
-		if status.ContainerResource != nil {
-			current = status.ContainerResource.Current
-		}
-	case spec.Pods != nil:
-		name, target = spec.Pods.Metric.Name, spec.Pods.Target
-		if status.Pods != nil {
-			current = status.Pods.Current
-		}
-	case spec.Object != nil:
-		name, target = spec.Object.Metric.Name, spec.Object.Target
-		if status.Object != nil {
-			current = status.Object.Current
-		}
-	case spec.External != nil:
-		name, target = spec.External.Metric.Name, spec.External.Target
-		if status.External != nil {
-			current = status.External.Current
-		}
+func quantity(q *resource.Quantity) string {
+	if q == nil {
+		return "?"
 	}
-	shown, wanted := "?", "?"
-	switch {
-	case target.AverageUtilization != nil:
-		wanted = fmt.Sprintf("%d%%", *target.AverageUtilization)
-		if current.AverageUtilization != nil {
-			shown = fmt.Sprintf("%d%%", *current.AverageUtilization)
-		}
-	case target.AverageValue != nil:
-		wanted = target.AverageValue.String()
-		if current.AverageValue != nil {
-			shown = current.AverageValue.String()
-		}
-	case target.Value != nil:
-		wanted = target.Value.String()
-		if current.Value != nil {
-			shown = current.Value.String()
-		}
-	}
-	return name + " " + shown + "/" + wanted
+	return q.String()
 }

@@ -88,6 +88,9 @@ func New(c *Cluster, file *scenarios.File, o Options, progress func(Progress)) (
 	if o.Timeout == 0 {
 		o.Timeout = 5 * time.Minute
 	}
+	if o.MetricsEvery < 0 || o.Timeout < 0 {
+		return nil, BadInput{errors.New("a duration cannot be negative")}
+	}
 	s := subject{namespace: o.Namespace}
 	if e := file.Spec.Workload.Existing; e != nil {
 		if e.Namespace != "" && o.Namespace != "" && e.Namespace != o.Namespace {
@@ -146,9 +149,12 @@ func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 	alive, dead := context.WithCancel(context.WithoutCancel(ctx))
 	defer dead()
 	err := r.measure(measuring, alive, rec)
+	if err != nil && measuring.Err() != nil {
+		err = context.Cause(measuring) // and not what each client made of it
+	}
 
-	dead()
 	if r.options.Keep && r.pre.creates() {
+		dead()
 		err = errors.Join(err, r.created.releaseLease(context.WithoutCancel(ctx)))
 	} else if len(r.Left()) > 0 {
 		r.say("removing what the run created")
@@ -189,24 +195,17 @@ func (r *Runner) measure(ctx, alive context.Context, rec *record.Recorder) error
 	interrupted := context.AfterFunc(ctx, stopWatching)
 	watcher, err := watch.Start(watching, watch.Clients{Kube: p.Kube, Dynamic: p.Dynamic, Metrics: p.Metrics}, subject, rec, r.options.MetricsEvery)
 	interrupted()
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
 	if err != nil {
 		return err
 	}
 	defer watcher.Stop()
-
-	target := fmt.Sprintf("%s %s", p.gvk.Kind, p.name)
-	if err := awaitReady(ctx, watcher, target, r.options.Timeout, r.say); err != nil {
-		return err
-	}
-	if err := awaitMetric(ctx, watcher, p.autoscaler, r.options.Timeout, r.say); err != nil {
-		return err
-	}
-	// Its first metric can have made the HPA scale at once.
-	if err := awaitReady(ctx, watcher, target, r.options.Timeout, r.say); err != nil {
-		return err
+	for _, wait := range []func(context.Context, *watch.Watcher) error{
+		r.awaitReady, r.awaitMetric,
+		r.awaitReady, // its first metric can have made the HPA scale at once
+	} {
+		if err := wait(ctx, watcher); err != nil {
+			return err
+		}
 	}
 	return r.load(ctx, rec, watcher, service)
 }
@@ -245,12 +244,20 @@ func (r *Runner) findSubject(ctx context.Context) (watch.Subject, *corev1.Servic
 		s.Target = mapping.Resource
 	}
 	s.ReplicasPath, s.StatusPath = p.replicaPaths(ctx, s.Target)
-	scale, err := p.scale(ctx, s.Target, p.namespace, p.name)
+	// A custom kind's selector is set by its controller, some time after creation.
+	err := wait.PollUntilContextTimeout(ctx, 250*time.Millisecond, r.options.Timeout, true, func(ctx context.Context) (bool, error) {
+		scale, err := p.scale(ctx, s.Target, p.namespace, p.name)
+		if err != nil {
+			return false, err
+		}
+		s.Selector = scale.Status.Selector
+		return s.Selector != "", nil
+	})
+	if wait.Interrupted(err) {
+		err = errors.New("it has no selector: without it neither the HPA nor hpabench can find the pods")
+	}
 	if err != nil {
 		return s, nil, fmt.Errorf("reading the scale of %s %s: %w", p.gvk.Kind, p.name, err)
-	}
-	if s.Selector = scale.Status.Selector; s.Selector == "" {
-		return s, nil, fmt.Errorf("the scale of %s %s has no selector: without it neither the HPA nor hpabench can find its pods", p.gvk.Kind, p.name)
 	}
 	podLabels := map[string]string{}
 	if p.template != nil {
@@ -272,10 +279,13 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 	var way loadgen.Way
 	if p.file.HasLoad() {
 		var err error
-		if way, subject.Why, err = p.way(ctx, p.file, p.namespace, service, watcher); err != nil {
+		way, subject.Why, err = p.way(ctx, p.file, p.namespace, service, watcher)
+		if way != nil {
+			defer way.Close()
+		}
+		if err != nil {
 			return err
 		}
-		defer way.Close()
 		subject.Way, subject.URL = way.Kind(), way.URL()
 		r.say(fmt.Sprintf("load goes by %s to %s: %s", subject.Way, subject.URL, subject.Why))
 	}

@@ -7,7 +7,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/yaml"
 
@@ -66,16 +66,18 @@ func TestPodTrouble(t *testing.T) {
 		{`{conditions: [{type: PodScheduled, status: "True"}], containerStatuses: [{name: a, state: {running: {}}}]}`, "", 0},
 		{`{containerStatuses: [{name: a, state: {waiting: {reason: ContainerCreating}}}]}`, "", 0},
 		{`{conditions: [{type: PodScheduled, status: "False", reason: Unschedulable, message: "0/1 nodes: Insufficient cpu."}]}`,
-			"cannot be scheduled: 0/1 nodes: Insufficient cpu. (lower the requests", hopelessAfter},
-		{`{containerStatuses: [{name: a, image: web, state: {waiting: {reason: ErrImagePull, message: "no such host"}}}]}`, "cannot get image web: no such host", hopelessAfter},
-		{`{initContainerStatuses: [{name: a, image: web, state: {waiting: {reason: ImagePullBackOff, message: "Back-off"}}}]}`, "cannot get image web: Back-off", 0},
-		{`{containerStatuses: [{name: a, state: {waiting: {reason: CreateContainerConfigError, message: "configmap \"c\" not found"}}}]}`, `cannot start container a: configmap "c" not found`, hopelessAfter},
+			"a pod cannot be scheduled: 0/1 nodes: Insufficient cpu. (lower the requests", hopelessAfter},
+		{`{containerStatuses: [{name: a, image: web, state: {waiting: {reason: ErrImagePull, message: "no such host"}}}]}`, "a node cannot get image web (is the name right, and can the nodes reach its registry?): no such host", hopelessAfter},
+		{`{containerStatuses: [{name: a, state: {waiting: {reason: CreateContainerConfigError, message: "configmap \"c\" not found"}}}]}`, `container a cannot start: configmap "c" not found`, hopelessAfter},
+		{`{containerStatuses: [{name: a, restartCount: 1, state: {waiting: {reason: CrashLoopBackOff}}}]}`, "", 0},
 		{`{containerStatuses: [{name: a, restartCount: 3, lastState: {terminated: {exitCode: 137, reason: OOMKilled}}, state: {waiting: {reason: CrashLoopBackOff}}}]}`,
-			"container a ended 3 times with exit code 137 (OOMKilled)", 0},
+			"container a of pod web-1 ended 3 times with exit code 137 (OOMKilled)", 0},
 	} {
-		got, patience := podTrouble(&corev1.Pod{Status: read[corev1.PodStatus](t, test.status)})
-		if !strings.HasPrefix(got, test.words) || (got == "") != (test.words == "") || patience != test.patience {
-			t.Errorf("%s:\n%q after %s, want %q after %s", test.status, got, patience, test.words, test.patience)
+		pod := &corev1.Pod{Status: read[corev1.PodStatus](t, test.status)}
+		pod.Name = "web-1"
+		got := podTrouble(pod)
+		if !strings.HasPrefix(got.text, test.words) || (got.text == "") != (test.words == "") || got.patience != test.patience {
+			t.Errorf("%s:\n%+v, want %q after %s", test.status, got, test.words, test.patience)
 		}
 	}
 }
@@ -86,11 +88,14 @@ func TestCreationTrouble(t *testing.T) {
 		{Kind: "ReplicaSet", Name: "web-1", Reason: "FailedCreate", Message: "exceeded quota"},
 		{Kind: "Pod", Name: "web-1-x", Reason: "FailedMount", Message: "no volume"},
 	}
-	if got := creationTrouble(events, "web"); got != "exceeded quota" {
-		t.Errorf("got %q", got)
+	if got := creationTrouble(events, "web", true); len(got) != 1 || got[0].text != "pods cannot be created: exceeded quota" {
+		t.Errorf("got %+v", got)
 	}
-	if got := creationTrouble(events[:1], "web"); got != "" {
-		t.Errorf("got %q", got)
+	if got := creationTrouble(events, "web", false); got != nil {
+		t.Errorf("with all pods there: %+v", got)
+	}
+	if got := creationTrouble(events[:1], "web", true); got != nil {
+		t.Errorf("of another workload: %+v", got)
 	}
 }
 
@@ -102,7 +107,7 @@ func TestMetricsLine(t *testing.T) {
 		{`{spec: {metrics: [{type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 24Mi}}},
 		                    {type: External, external: {metric: {name: queue}, target: {type: Value, value: "30"}}}]},
 		   status: {currentMetrics: [{type: Resource, resource: {name: memory, current: {averageValue: 12Mi}}}, {type: External, external: {metric: {name: queue}, current: {value: "7"}}}]}}`,
-			"memory 12Mi/24Mi, queue 7/30"},
+			"memory 12Mi/24Mi, external queue 7/30"},
 	} {
 		hpa := read[autoscalingv2.HorizontalPodAutoscaler](t, test.hpa)
 		if got := metricsLine(&hpa); got != test.want {
@@ -183,10 +188,10 @@ func TestNamespaceOfARun(t *testing.T) {
 
 func TestLeft(t *testing.T) {
 	c := &created{namespace: "hpabench-x", own: true}
-	c.add(namespaceKind, &metav1.ObjectMeta{Name: "hpabench-x"})
-	c.add(corev1.SchemeGroupVersion.WithKind("Service"), &metav1.ObjectMeta{Name: "web", Namespace: "hpabench-x"})
-	c.add(corev1.SchemeGroupVersion.WithKind("Service"), &metav1.ObjectMeta{Name: "web", Namespace: "shared"})
-	if got := strings.Join(c.left(), ", "); got != "namespace/hpabench-x, service/web in namespace shared" {
+	c.add(namespaceKind, "", "hpabench-x")
+	c.add(corev1.SchemeGroupVersion.WithKind("Service"), "hpabench-x", "web") // goes with it
+	c.add(schema.GroupVersionKind{Version: "v1", Kind: "PriorityClass"}, "", "low")
+	if got := strings.Join(c.left(), ", "); got != "namespace/hpabench-x, priorityclass/low" {
 		t.Errorf("left: %s", got)
 	}
 }

@@ -9,6 +9,8 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/watch"
@@ -17,7 +19,10 @@ import (
 // A pod that the scheduler has no node for, or whose container ended, may still
 // come up by itself: a node is added, a dependency starts. Only one that stays
 // so for this long ends the run.
-const hopelessAfter = 15 * time.Second
+const (
+	hopelessAfter    = 15 * time.Second
+	hopelessRestarts = 3
+)
 
 // await waits until done returns true, looking again at every change that the
 // watcher saw. Done also returns what is being waited for, in words, and an
@@ -50,81 +55,109 @@ func await(ctx context.Context, w *watch.Watcher, timeout time.Duration, progres
 }
 
 // awaitReady waits until as many pods are ready as the target's scale says.
-func awaitReady(ctx context.Context, w *watch.Watcher, name string, timeout time.Duration, progress func(string)) error {
-	since := map[string]time.Time{} // when a trouble was first seen
-	return await(ctx, w, timeout, progress, func() (bool, string, error) {
+func (r *Runner) awaitReady(ctx context.Context, w *watch.Watcher) error {
+	kind, name := r.pre.gvk.Kind, r.pre.name
+	since := map[string]time.Time{} // when each trouble that lasts was first seen
+	return await(ctx, w, r.options.Timeout, r.say, func() (bool, string, error) {
 		target, found := w.Target()
 		if !found {
-			return false, "waiting for " + name, nil
+			return false, fmt.Sprintf("waiting for %s %s", kind, name), nil
 		}
 		ready := len(w.ReadyPods())
 		if int32(ready) == target.Replicas && target.Status == target.Replicas {
 			return true, "", nil
 		}
-		waiting := fmt.Sprintf("waiting for the pods of %s: %d of %d ready", name, ready, target.Replicas)
+		waiting := fmt.Sprintf("waiting for the pods of %s %s: %d of %d ready", kind, name, ready, target.Replicas)
+		troubles := creationTrouble(w.Warnings(), name, int32(len(w.Pods())) < target.Replicas)
 		for _, pod := range w.Pods() {
-			trouble, patience := podTrouble(pod)
-			if trouble == "" {
-				continue
+			if t := podTrouble(pod); t.text != "" {
+				troubles = append(troubles, t)
 			}
-			if since[trouble].IsZero() {
-				since[trouble] = time.Now()
-			}
-			if time.Since(since[trouble]) >= patience {
-				return false, "", fmt.Errorf("pod %s %s", pod.Name, trouble)
-			}
-			waiting += "; " + trouble
-			break
 		}
-		if trouble := creationTrouble(w.Warnings(), name); trouble != "" && len(w.Pods()) == 0 {
-			return false, "", fmt.Errorf("no pod of %s could be created: %s", name, trouble)
+		lasting := map[string]time.Time{}
+		for _, t := range troubles {
+			first, known := since[t.about]
+			if !known {
+				first = time.Now()
+			}
+			lasting[t.about] = first
+			if time.Since(first) >= t.patience && !r.nodesAreComing(ctx, t.pod) {
+				return false, "", fmt.Errorf("waiting for the pods of %s %s: %s", kind, name, t.text)
+			}
+		}
+		since = lasting
+		if len(troubles) > 0 {
+			waiting += "; " + troubles[0].text
 		}
 		return false, waiting, nil
 	})
 }
 
-// podTrouble says why a pod does not get ready, in words with a hint, and how
-// long that may last before it is hopeless; empty when there is no reason to
-// worry.
-func podTrouble(pod *corev1.Pod) (string, time.Duration) {
+// nodesAreComing says whether a node autoscaler has said of a pod that cannot be
+// scheduled that it makes room: then it is worth all of the time-out.
+func (r *Runner) nodesAreComing(ctx context.Context, unschedulable string) bool {
+	if unschedulable == "" {
+		return false
+	}
+	events, err := r.pre.Kube.CoreV1().Events(r.pre.namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("involvedObject.name", unschedulable).String()})
+	return err == nil && slices.ContainsFunc(events.Items, func(e corev1.Event) bool {
+		return e.Reason == "TriggeredScaleUp" || e.Reason == "Nominated" // cluster-autoscaler, Karpenter
+	})
+}
+
+// trouble is a reason why pods do not get ready, in words with a hint, and how
+// long it may last before it is hopeless.
+type trouble struct {
+	about    string // what stays the same while the text changes
+	text     string
+	patience time.Duration
+	pod      string // that could not be scheduled
+}
+
+// podTrouble says why a pod does not get ready; the zero value stands for no
+// reason to worry.
+func podTrouble(pod *corev1.Pod) trouble {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-			return fmt.Sprintf("cannot be scheduled: %s (lower the requests, or add or free nodes)", c.Message), hopelessAfter
+			return trouble{"scheduling", fmt.Sprintf("a pod cannot be scheduled: %s (lower the requests, or add or free nodes)", c.Message), hopelessAfter, pod.Name}
 		}
 	}
 	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		if waiting := s.State.Waiting; waiting != nil {
-			switch waiting.Reason {
-			case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull":
-				// The second try comes some ten seconds after the first, and is the proof.
-				patience := hopelessAfter
-				if waiting.Reason != "ErrImagePull" {
-					patience = 0
-				}
-				return fmt.Sprintf("cannot get image %s: %s (is the name right, and can the nodes reach its registry?)", s.Image, firstLine(waiting.Message)), patience
-			case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
-				return fmt.Sprintf("cannot start container %s: %s", s.Name, firstLine(waiting.Message)), hopelessAfter
-			case "CrashLoopBackOff":
-				ended := ""
-				if t := s.LastTerminationState.Terminated; t != nil {
-					ended = fmt.Sprintf(" with exit code %d (%s)", t.ExitCode, t.Reason)
-				}
-				return fmt.Sprintf("container %s ended %d times%s: see its logs with --keep and kubectl logs", s.Name, s.RestartCount, ended), 0
+		waiting := s.State.Waiting
+		if waiting == nil {
+			continue
+		}
+		switch waiting.Reason {
+		case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull":
+			return trouble{about: "image " + s.Image, patience: hopelessAfter,
+				text: fmt.Sprintf("a node cannot get image %s (is the name right, and can the nodes reach its registry?): %s", s.Image, firstLine(waiting.Message))}
+		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
+			return trouble{about: "container " + s.Name, text: fmt.Sprintf("container %s cannot start: %s", s.Name, firstLine(waiting.Message)), patience: hopelessAfter}
+		case "CrashLoopBackOff":
+			// What another pod has to be up for may succeed at the second try.
+			if s.RestartCount < hopelessRestarts {
+				return trouble{}
 			}
+			ended := ""
+			if t := s.LastTerminationState.Terminated; t != nil {
+				ended = fmt.Sprintf(" with exit code %d (%s)", t.ExitCode, t.Reason)
+			}
+			return trouble{about: "crash", text: fmt.Sprintf("container %s of pod %s ended %d times%s (run with --keep and see its kubectl logs)", s.Name, pod.Name, s.RestartCount, ended)}
 		}
 	}
-	return "", 0
+	return trouble{}
 }
 
-// creationTrouble returns the message of the newest warning that says that pods
-// cannot even be created: a quota, an admission policy, a missing account.
-func creationTrouble(events []record.Event, target string) string {
+// creationTrouble gives the newest warning that pods cannot even be created, if
+// some are missing: a quota, an admission policy.
+func creationTrouble(events []record.Event, target string, missing bool) []trouble {
 	for _, e := range slices.Backward(events) {
-		if e.Reason == "FailedCreate" && strings.HasPrefix(e.Name, target) {
-			return e.Message
+		if missing && e.Reason == "FailedCreate" && strings.HasPrefix(e.Name, target) {
+			return []trouble{{about: "creation", text: "pods cannot be created: " + e.Message, patience: hopelessAfter}}
 		}
 	}
-	return ""
+	return nil
 }
 
 func firstLine(s string) string {
@@ -135,8 +168,9 @@ func firstLine(s string) string {
 // awaitMetric waits until the HPA has read a value of each of its metrics: before
 // that it does nothing, and a latency measured from there would be the start-up
 // of the metrics pipeline.
-func awaitMetric(ctx context.Context, w *watch.Watcher, name string, timeout time.Duration, progress func(string)) error {
-	return await(ctx, w, timeout, progress, func() (bool, string, error) {
+func (r *Runner) awaitMetric(ctx context.Context, w *watch.Watcher) error {
+	name := r.pre.autoscaler
+	return await(ctx, w, r.options.Timeout, r.say, func() (bool, string, error) {
 		hpa := w.Autoscaler()
 		if hpa == nil {
 			return false, "waiting for HPA " + name, nil

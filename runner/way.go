@@ -20,9 +20,9 @@ import (
 // reachTimeout bounds one attempt to connect when a way is tried.
 const reachTimeout = 3 * time.Second
 
-// services returns the names of the Services whose selector matches the pods,
-// and the one that takes the load: the one that the scenario names, else the
-// only one; nil if there is none.
+// services returns the names of the Services whose endpoints say that a pod is
+// in service, and the one that takes the load: the one that is named, or else
+// those whose selector matches the pods, of which the only one takes the load.
 func (c *Cluster) services(ctx context.Context, namespace string, podLabels map[string]string, named string) ([]string, *corev1.Service, error) {
 	list, err := c.Kube.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -34,28 +34,35 @@ func (c *Cluster) services(ctx context.Context, namespace string, podLabels map[
 		if len(s.Spec.Selector) == 0 || !labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(podLabels)) {
 			continue
 		}
-		names = append(names, s.Name)
-		if named == "" || named == s.Name {
-			load = &s
+		if named == s.Name {
+			return []string{s.Name}, &s, nil
+		}
+		// Such a Service lists pods long before they are ready: to be in its slices
+		// does not mean to be in service.
+		if !s.Spec.PublishNotReadyAddresses {
+			names, load = append(names, s.Name), &s
 		}
 	}
-	if named != "" && load == nil {
+	if named != "" {
 		return nil, nil, BadInput{fmt.Errorf("no Service %s selects the pods of the target; those that do: %v", named, names)}
 	}
-	if named == "" && len(names) > 1 {
+	if len(names) > 1 {
 		load = nil // told when a way needs one
 	}
 	return names, load, nil
 }
 
-// way chooses how requests reach the workload, and says why when the scenario
-// leaves it open.
-func (c *Cluster) way(ctx context.Context, file *scenarios.File, namespace string, service *corev1.Service, w *watch.Watcher) (loadgen.Way, string, error) {
+// way chooses how requests reach the workload, says why, and makes sure that a
+// connection can be opened. That sends no request: each of those is counted.
+func (c *Cluster) way(ctx context.Context, file *scenarios.File, namespace string, service *corev1.Service, w *watch.Watcher) (way loadgen.Way, why string, err error) {
 	load := &file.Spec.Load
 	via := load.ViaOrAuto()
+	why = "the scenario says so"
 	if via == scenarios.ViaURL || via == scenarios.ViaAuto && load.URL != "" {
-		way, err := loadgen.URL(load.URL)
-		return way, "the scenario names it", err
+		if way, err = loadgen.URL(load.URL); err != nil {
+			return nil, "", BadInput{err}
+		}
+		return way, why, reach(ctx, way)
 	}
 	if service == nil {
 		return nil, "", BadInput{errors.New("the load needs to know the Service in front of the target: none selects its pods, or several do; name one in load.service")}
@@ -65,27 +72,36 @@ func (c *Cluster) way(ctx context.Context, file *scenarios.File, namespace strin
 	if err != nil {
 		return nil, "", BadInput{err}
 	}
-	var because error
 	if via != scenarios.ViaPortForward {
-		way, err := c.nodePort(ctx, port)
-		if err == nil {
-			return way, map[string]string{scenarios.ViaAuto: "a NodePort answers", scenarios.ViaNodePort: "the scenario says so"}[via], nil
-		}
+		way, err = c.nodePort(ctx, port)
 		if via == scenarios.ViaNodePort {
-			return nil, "", fmt.Errorf("reaching Service %s by a NodePort: %w (via: portForward needs no open port)", service.Name, err)
+			if err != nil {
+				err = fmt.Errorf("reaching Service %s by a NodePort: %w (via: portForward needs no open port)", service.Name, err)
+			}
+			return way, why, err
 		}
-		because = err
+		if err == nil {
+			return way, "a NodePort answers", nil
+		}
+		why = fmt.Sprintf("no NodePort answers: %v", err)
 	}
 	target, err := targetPort(port, w.Pods())
 	if err != nil {
 		return nil, "", err
 	}
-	why := "the scenario says so"
-	if because != nil {
-		why = fmt.Sprintf("no NodePort answers: %v", because)
+	if way, err = loadgen.PortForward(c.Config, namespace, target, w.ReadyPods); err != nil {
+		return nil, "", err
 	}
-	way, err := loadgen.PortForward(c.Config, namespace, target, w.ReadyPods)
-	return way, why, err
+	return way, why, reach(ctx, way)
+}
+
+func reach(ctx context.Context, way loadgen.Way) error {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	if err := loadgen.Reachable(ctx, way); err != nil {
+		return fmt.Errorf("the workload cannot be reached: %w", err)
+	}
+	return nil
 }
 
 func servicePort(service *corev1.Service, wanted *intstr.IntOrString) (corev1.ServicePort, error) {
@@ -137,10 +153,7 @@ func (c *Cluster) nodePort(ctx context.Context, port corev1.ServicePort) (loadge
 	tried := errors.New("the nodes have no address")
 	for _, address := range nodeAddresses(nodes.Items) {
 		way := loadgen.NodePort(address, port.NodePort)
-		reachCtx, cancel := context.WithTimeout(ctx, reachTimeout)
-		tried = loadgen.Reachable(reachCtx, way)
-		cancel()
-		if tried == nil {
+		if tried = reach(ctx, way); tried == nil {
 			return way, nil
 		}
 	}

@@ -117,7 +117,8 @@ func Library() []*File {
 type Open func(name string) (shown string, source []byte, err error)
 
 // Parse reads and checks a scenario. The error, if any, is Faults: all that is
-// wrong, whether in the scenario or in a manifest.
+// wrong, whether in the scenario or in a manifest. Where it could be read in
+// spite of them, the File comes too, for what else there is to check.
 func Parse(file string, source []byte, open Open) (*File, error) {
 	docs, faults := readYAML(file, source)
 	switch {
@@ -149,7 +150,7 @@ func Parse(file string, source []byte, open Open) (*File, error) {
 	c.readManifests(open)
 	c.check()
 	if faults = append(faults, c.faults...); len(faults) > 0 {
-		return nil, faults.sorted(file)
+		return f, faults.sorted(file)
 	}
 	return f, nil
 }

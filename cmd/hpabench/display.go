@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,7 +58,7 @@ func (d *display) progress(p runner.Progress) {
 	case p.Load != nil:
 		d.load(*p.Load)
 	default:
-		d.print(oneLine(p.Message))
+		d.print(strings.Join(strings.Fields(p.Message), " "))
 	}
 }
 

@@ -41,9 +41,11 @@ var errMissed = errors.New("expectation missed")
 func main() {
 	klog.SetLogger(klog.Logger{}) // client-go's own log is not for this terminal
 	ctx, cancel := context.WithCancelCause(context.Background())
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	a := &app{stdout: os.Stdout, stderr: os.Stderr}
+	// A pager or tee that the same Ctrl-C ends must not take the tear-down with it.
+	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		<-signals
 		fmt.Fprintln(a.stderr, "\nhpabench: interrupted: ending in order; once more ends at once")
@@ -57,7 +59,6 @@ func main() {
 
 // app is what the commands share: where they read and write.
 type app struct {
-	stdin          io.Reader
 	stdout, stderr io.Writer
 
 	mu   sync.Mutex
@@ -68,11 +69,18 @@ type app struct {
 func (a *app) abandon() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.left == nil || len(a.left()) == 0 {
-		fmt.Fprintln(a.stderr, "hpabench: ended; nothing was left in the cluster")
+	fmt.Fprintln(a.stderr, "hpabench: ended")
+	if a.left != nil {
+		a.sayLeft(a.left())
+	}
+}
+
+// sayLeft names what is left in the cluster and how to get rid of it.
+func (a *app) sayLeft(left []string) {
+	if len(left) == 0 {
 		return
 	}
-	fmt.Fprintf(a.stderr, "hpabench: ended; left in the cluster: %s (hpabench clean removes it)\n", strings.Join(a.left(), ", "))
+	fmt.Fprintf(a.stderr, "hpabench: left in the cluster: %s\nhpabench clean removes it (with -n NAMESPACE for what is in a namespace that the run did not make)\n", strings.Join(left, ", "))
 }
 
 // run executes one command line and returns the exit code.
@@ -81,7 +89,6 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.PersistentPreRun = func(*cobra.Command, []string) { parsed = true }
 	root.SetArgs(args)
-	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,7 +30,7 @@ func (a *app) reportCommand() *cobra.Command {
 record.jsonl in it. The record of a run that was killed will do: what had been
 measured by then is reported.
 
-The exit code is that of the run: 1 when an expectation was missed.`,
+The exit code is 1 when an expectation was missed.`,
 		Example: `  hpabench report hpabench-demo-nginx-x7k2p
   hpabench report hpabench-demo-nginx-x7k2p -o markdown > report.md
   hpabench report record.jsonl --out again`,
@@ -41,11 +43,6 @@ The exit code is that of the run: 1 when an expectation was missed.`,
 			run, err := record.Open(file)
 			if err != nil {
 				return runner.BadInput{Err: err}
-			}
-			if out != "" {
-				if err := os.MkdirAll(out, 0o777); err != nil {
-					return runner.BadInput{Err: fmt.Errorf("creating the folder for the reports: %w", err)}
-				}
 			}
 			return a.report(run, out, output)
 		},
@@ -60,7 +57,7 @@ The exit code is that of the run: 1 when an expectation was missed.`,
 func (a *app) report(run record.Run, dir string, output outputFlag) error {
 	result, err := analysis.Analyze(run)
 	if err != nil {
-		return fmt.Errorf("analysing the record: %w", err)
+		return err
 	}
 	if header := run.Header(); header != nil {
 		result.Expectations = expect.Judge(header.Expect, result)
@@ -88,17 +85,19 @@ var formats = map[string]func(io.Writer, *analysis.Result) error{
 // outputFlag is -o.
 type outputFlag struct{ format string }
 
+var formatNames = slices.Sorted(maps.Keys(formats))
+
 func (f *outputFlag) add(cmd *cobra.Command) {
 	f.format = "table"
-	cmd.Flags().VarP(f, "output", "o", "what to print: table, markdown, json or csv")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "markdown", "json", "csv"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().VarP(f, "output", "o", "what to print: "+strings.Join(formatNames, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formatNames, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *outputFlag) String() string { return f.format }
 func (f *outputFlag) Type() string   { return "format" }
 func (f *outputFlag) Set(s string) error {
 	if formats[s] == nil {
-		return errors.New("must be table, markdown, json or csv")
+		return errors.New("must be one of " + strings.Join(formatNames, ", "))
 	}
 	f.format = s
 	return nil
@@ -113,6 +112,3 @@ func width(w io.Writer) int {
 	}
 	return 100
 }
-
-// oneLine makes a message fit a line of progress.
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -21,21 +21,22 @@ line, all at once; the exit code is then 2.`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var all scenarios.Faults
+			var unread error
 			for _, name := range args {
 				_, err := readScenario(name)
 				var faults scenarios.Faults
 				if errors.As(err, &faults) {
 					all = append(all, faults...)
 				} else if err != nil {
-					return err
+					unread = errors.Join(unread, err)
 				} else {
 					fmt.Fprintf(a.stdout, "%s: ok\n", name)
 				}
 			}
 			if len(all) > 0 {
-				return all
+				return errors.Join(all, unread)
 			}
-			return nil
+			return unread
 		},
 	}
 }
@@ -48,7 +49,7 @@ func readScenario(name string) (*scenarios.File, error) {
 	if err != nil && !errors.As(err, &faults) {
 		return nil, runner.BadInput{Err: err}
 	}
-	if err != nil {
+	if file == nil {
 		return nil, err
 	}
 	var phases []string
@@ -58,7 +59,7 @@ func readScenario(name string) (*scenarios.File, error) {
 	for i, expression := range file.Spec.Expect {
 		if err := expect.Check(expression, phases); err != nil {
 			faults = append(faults, file.Fault(fmt.Sprintf("spec.expect[%d]", i), err.Error(),
-				"a condition in CEL over the figures of summary.csv, such as replicas.peak == hpa.max"))
+				"a condition in CEL over the figures of summary.csv whose names have no dash, such as replicas.peak == hpa.max"))
 		}
 	}
 	if len(faults) > 0 {
