@@ -16,16 +16,6 @@ type Figure struct {
 	Missing   string
 }
 
-// Figure returns the figure of that name.
-func (r *Result) Figure(name string) (Figure, bool) {
-	for _, f := range r.Figures() {
-		if f.Name == name {
-			return f, true
-		}
-	}
-	return Figure{}, false
-}
-
 // FirstUp returns the transition that the names scaleUp.* stand for: the first up
 // in which spec.replicas rose. When they never did it is the one that brought
 // the most load; nil if none brought more.

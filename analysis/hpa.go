@@ -152,16 +152,16 @@ func podRatio(a record.Autoscaler, m record.PodMetrics, alive []*pod, now time.T
 		_, target := record.MetricTarget(spec)
 		switch {
 		case target.AverageUtilization != nil && *target.AverageUtilization > 0:
-			use, requests, ok := podUsage(m, alive, name, container, now)
-			if !ok || requests <= 0 {
+			use, requests, _ := podUsage(m, alive, name, container, now)
+			if requests == nil || *requests <= 0 {
 				return 0, false
 			}
 			// The HPA works in whole percent. The small term undoes what a
 			// binary fraction takes off a decimal one.
-			percent := math.Floor(use/requests*100 + 1e-9)
+			percent := math.Floor(use / *requests * 100 + 1e-9)
 			largest = max(largest, percent/float64(*target.AverageUtilization))
 		case positive(target.AverageValue):
-			use, pods := podMean(m, alive, name, container, now)
+			use, _, pods := podUsage(m, alive, name, container, now)
 			if pods == 0 {
 				return 0, false
 			}
@@ -173,38 +173,31 @@ func podRatio(a record.Autoscaler, m record.PodMetrics, alive []*pod, now time.T
 	return largest, len(a.Spec.Metrics) > 0
 }
 
-// podUsage sums usage and requests of the pods that the HPA counts. It is not
-// known if one of their requests is not.
-func podUsage(m record.PodMetrics, alive []*pod, name corev1.ResourceName, container string, now time.Time) (use, requests float64, ok bool) {
+// podUsage sums usage and requests of the pods that the HPA counts, and says how
+// many they are. Requests are nil if there are none or one of the pods' is not
+// known: the HPA has no metric then.
+func podUsage(m record.PodMetrics, alive []*pod, name corev1.ResourceName, container string, now time.Time) (use float64, requests *float64, pods int) {
+	var requested float64
+	known := true
 	for _, s := range m.Samples {
 		p := counted(s, alive, name, now)
 		if p == nil {
 			continue
 		}
-		for _, c := range p.now.Containers {
-			if container != "" && c.Name != container {
-				continue
-			}
-			q, has := c.Requests[name]
-			if !has {
-				return 0, 0, false // the HPA refuses this too
-			}
-			requests += q.AsApproximateFloat64()
-		}
+		pods++
 		use += sampled(s, name, container)
-		ok = true
-	}
-	return use, requests, ok
-}
-
-func podMean(m record.PodMetrics, alive []*pod, name corev1.ResourceName, container string, now time.Time) (use float64, pods int) {
-	for _, s := range m.Samples {
-		if counted(s, alive, name, now) != nil {
-			use += sampled(s, name, container)
-			pods++
+		for _, c := range p.now.Containers {
+			if container == "" || c.Name == container {
+				q, has := c.Requests[name]
+				known = known && has
+				requested += q.AsApproximateFloat64()
+			}
 		}
 	}
-	return use, pods
+	if known && pods > 0 {
+		requests = &requested
+	}
+	return use, requests, pods
 }
 
 func sampled(s record.Sample, name corev1.ResourceName, container string) (use float64) {

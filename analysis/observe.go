@@ -334,8 +334,8 @@ func (k *tracker) metrics(t record.Instant, m record.PodMetrics) {
 		}
 	}
 	now := k.o.header.Started.Add(time.Duration(t))
-	if use, requests, ok := podUsage(m, alive, corev1.ResourceCPU, "", now); ok && requests > 0 {
-		u.cpuPercent = new(use / requests * 100)
+	if use, requests, _ := podUsage(m, alive, corev1.ResourceCPU, "", now); requests != nil && *requests > 0 {
+		u.cpuPercent = new(use / *requests * 100)
 	}
 	if hpa := k.o.autoscaler(t); hpa != nil {
 		if ratio, ok := podRatio(*hpa, m, alive, now); ok && !math.IsNaN(ratio) {

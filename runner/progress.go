@@ -14,7 +14,7 @@ import (
 )
 
 func loadProgress(g loadgen.Progress, phases []record.Phase, w *watch.Watcher) *LoadProgress {
-	l := &LoadProgress{PhaseLeft: g.Left, RunLeft: g.Left, Rate: g.Achieved, Failed: g.Failed,
+	l := &LoadProgress{PhaseLeft: g.Left, RunLeft: g.Left, Rate: g.Achieved, Offered: g.Offered, Failed: g.Failed,
 		Metrics: metricsLine(w.Autoscaler()), Phase: phases[g.Phase].Name, Ready: len(w.ReadyPods())}
 	for _, later := range phases[g.Phase+1:] {
 		l.RunLeft += time.Duration(later.Seconds * float64(time.Second))

@@ -64,10 +64,11 @@ type LoadProgress struct {
 	Phase     string
 	PhaseLeft time.Duration
 	RunLeft   time.Duration
-	Rate      float64 // answers a second, over the last second
-	Failed    uint64  // requests without an answer so far
-	Metrics   string  // current/target, as kubectl get hpa shows it
-	Replicas  int32   // wanted by the target's scale
+	Rate      float64  // answers a second, over the last second
+	Offered   *float64 // requests a second by schedule, now; nil in a closed loop
+	Failed    uint64   // requests without an answer so far
+	Metrics   string   // current/target, as kubectl get hpa shows it
+	Replicas  int32    // wanted by the target's scale
 	Ready     int
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,7 +52,9 @@ func TestAgreesWithKubectl(t *testing.T) {
 	until(t, w, "two pods in service", func() bool { return len(w.ReadyPods()) == 2 && w.Autoscaler() != nil })
 	limits(t, clients.Kube, ns, 4, 5)
 	until(t, w, "four pods in service", func() bool { return len(w.ReadyPods()) == 4 })
-	until(t, w, "usage of four pods", func() bool { return len(w.Usage()) == 4 })
+	until(t, w, "samples of four pods", func() bool {
+		return slices.ContainsFunc(rec.Run().Entries, func(e record.Entry) bool { return e.PodMetrics != nil && len(e.PodMetrics.Samples) == 4 })
+	})
 	limits(t, clients.Kube, ns, 1, 1)
 	until(t, w, "one pod left", func() bool { return len(w.Pods()) == 1 && len(w.ReadyPods()) == 1 })
 	seen.settle(t)
@@ -126,7 +129,9 @@ func TestConnectionLost(t *testing.T) {
 	up := rec.Clock.Now()
 	via.start(t)
 	until(t, w, "three pods in service", func() bool { return len(w.ReadyPods()) == 3 })
-	until(t, w, "usage", func() bool { return w.Usage() != nil })
+	until(t, w, "samples", func() bool {
+		return slices.ContainsFunc(rec.Run().Entries, func(e record.Entry) bool { return e.PodMetrics != nil })
+	})
 	w.Stop()
 
 	gaps := map[string]record.Gap{}

@@ -17,7 +17,7 @@ func until(t *testing.T, w *Watcher, what string, ok func() bool) {
 		select {
 		case <-changed:
 		case <-late:
-			t.Fatalf("waiting for %s: pods %d, in service %v, usage %v, warnings %v", what, len(w.Pods()), w.ReadyPods(), w.Usage(), w.Warnings())
+			t.Fatalf("waiting for %s: pods %d, in service %v, warnings %v", what, len(w.Pods()), w.ReadyPods(), w.Warnings())
 		}
 	}
 }

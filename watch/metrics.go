@@ -2,10 +2,8 @@ package watch
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,24 +15,21 @@ import (
 
 // poller asks for the usage of the target's pods again and again.
 type poller struct {
-	rec     *record.Recorder
-	list    func(context.Context) (*metricsv1beta1.PodMetricsList, error)
-	changed func()
+	rec  *record.Recorder
+	list func(context.Context) (*metricsv1beta1.PodMetricsList, error)
 
-	gap   gap
-	last  *record.Instant      // the last answer
-	seen  map[string]time.Time // the timestamps in it, by pod
-	usage atomic.Pointer[map[string]float64]
+	gap  gap
+	last *record.Instant      // the last answer
+	seen map[string]time.Time // the timestamps in it, by pod
 }
 
-func podMetrics(c metricsclient.Interface, s Subject, rec *record.Recorder, changed func()) *poller {
+func podMetrics(c metricsclient.Interface, s Subject, rec *record.Recorder) *poller {
 	return &poller{
 		rec: rec,
 		list: func(ctx context.Context) (*metricsv1beta1.PodMetricsList, error) {
 			return c.MetricsV1beta1().PodMetricses(s.Namespace).List(ctx, metav1.ListOptions{LabelSelector: s.Selector})
 		},
-		changed: changed,
-		gap:     gap{rec: rec, source: "podmetrics"},
+		gap: gap{rec: rec, source: "podmetrics"},
 	}
 }
 
@@ -68,9 +63,6 @@ func (p *poller) poll(ctx context.Context) {
 			asked = *p.last
 		}
 		p.gap.fail(asked, err)
-		if p.usage.Swap(nil) != nil {
-			p.changed()
-		}
 		return
 	}
 	p.gap.end(at)
@@ -81,15 +73,8 @@ func (p *poller) poll(ctx context.Context) {
 		p.rec.AddAt(at, record.Entry{PodMetrics: &record.PodMetrics{Samples: s}})
 	}
 	p.seen = map[string]time.Time{}
-	usage := map[string]float64{}
 	for _, sample := range s {
 		p.seen[sample.Pod] = sample.Timestamp
-		for _, c := range sample.Containers {
-			usage[sample.Pod] += c.CPU
-		}
-	}
-	if old := p.usage.Swap(&usage); old == nil || !maps.Equal(*old, usage) {
-		p.changed()
 	}
 }
 

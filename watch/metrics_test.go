@@ -49,7 +49,7 @@ func TestPoller(t *testing.T) {
 		}
 		var asked []float64
 		rec := record.NewRecorder(record.StartClock(), nil)
-		p := &poller{rec: rec, changed: func() {}, gap: gap{rec: rec, source: "podmetrics"}}
+		p := &poller{rec: rec, gap: gap{rec: rec, source: "podmetrics"}}
 		p.list = func(context.Context) (*metricsv1beta1.PodMetricsList, error) {
 			asked = append(asked, rec.Clock.Now().Seconds())
 			n := min(len(asked), len(answers)) - 1
@@ -82,9 +82,6 @@ func TestPoller(t *testing.T) {
 		}
 		if d := cmp.Diff(want, rec.Run().Entries); d != "" {
 			t.Errorf("record (-want +got):\n%s", d)
-		}
-		if d := cmp.Diff(map[string]float64{"a": 0.2515}, *p.usage.Load()); d != "" {
-			t.Errorf("usage (-want +got):\n%s", d)
 		}
 	})
 }

@@ -118,7 +118,7 @@ func Start(ctx context.Context, c Clients, s Subject, rec *record.Recorder, ever
 	w.mu.warnings = map[types.UID]record.Event{}
 	w.ready.Store(new([]string))
 
-	w.metrics = podMetrics(c.Metrics, s, rec, w.refresh)
+	w.metrics = podMetrics(c.Metrics, s, rec)
 	w.prepare(ctx, c)
 	for _, r := range w.reflectors {
 		w.wg.Go(func() { r.RunWithContext(ctx) })
@@ -222,13 +222,4 @@ func (w *Watcher) Warnings() []record.Event {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.SortedFunc(maps.Values(w.mu.warnings), func(a, b record.Event) int { return a.Time.Compare(b.Time) })
-}
-
-// Usage returns the CPU that the latest poll of PodMetrics showed, in cores by
-// pod. It is nil before the first answer and while polls fail.
-func (w *Watcher) Usage() map[string]float64 {
-	if u := w.metrics.usage.Load(); u != nil {
-		return *u
-	}
-	return nil
 }

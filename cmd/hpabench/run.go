@@ -66,6 +66,9 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if err != nil {
 		return err
 	}
+	if file.Embedded && filepath.Ext(name) != "" {
+		fmt.Fprintf(a.stderr, "there is no file %s here: taking the library's %s\n", name, file.Metadata.Name)
+	}
 	cluster, err := f.cluster.connect()
 	if err != nil {
 		return err
