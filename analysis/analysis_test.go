@@ -207,6 +207,42 @@ func TestNoScaleUp(t *testing.T) {
 	}
 }
 
+// One phase whose load rises and falls, as a sine's does, ends where it began:
+// there is no plateau to reach.
+func TestRiseAndFallInOnePhase(t *testing.T) {
+	m := demo(demoPhases()[:2]...).finished()
+	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool {
+		return e.Phase != nil && (e.Phase.Index == 2 || e.Phase.Index == 1 && e.Phase.Edge == "end")
+	})
+	m.add(surge+610, record.Entry{Phase: &record.PhaseMark{Index: 1, Name: "surge", Edge: "end"}})
+	r := m.analyze(t)
+	up := r.Transitions[0].ScaleUp
+	equal(t, "latencies", []string{figure(up.Latency), figure(up.TimeToFull)}, []string{"17.000 ±0.1", "supply ended at 2, not above where it began"})
+	if got := len(r.Transitions[0].Steps); got != 4 {
+		t.Errorf("%d steps of 4", got)
+	}
+}
+
+// A run that begins with some load has an onset there too; the scale-up that is
+// reported is the one in which replicas rose.
+func TestFirstUp(t *testing.T) {
+	rise, fall := []Step{{From: 1, To: 4}}, []Step{{From: 4, To: 1}}
+	r := &Result{Transitions: []Transition{
+		{ToPhase: "idle", ToRate: 2, ScaleUp: &ScaleUp{}},
+		{ToPhase: "more", FromRate: 2, ToRate: 9, ScaleUp: &ScaleUp{}},
+		{ToPhase: "surge", ToRate: 5, ScaleUp: &ScaleUp{}, Steps: rise},
+		{ToPhase: "calm", ScaleDown: &ScaleDown{}, Steps: fall},
+		{ToPhase: "end", ScaleDown: &ScaleDown{}},
+	}}
+	equal(t, "with steps", []string{r.FirstUp().ToPhase, r.LastDown().ToPhase}, []string{"surge", "calm"})
+	r.Transitions[2].Steps, r.Transitions[3].Steps = nil, nil
+	equal(t, "without", []string{r.FirstUp().ToPhase, r.LastDown().ToPhase}, []string{"more", "end"})
+	r.Transitions = nil
+	if r.FirstUp() != nil || r.LastDown() != nil {
+		t.Error("a result without transitions has one")
+	}
+}
+
 // A run cut short at 55 s, after the decision: what is known stays, the rest
 // tells how far the run went.
 func TestInterrupted(t *testing.T) {
