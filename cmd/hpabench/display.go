@@ -63,7 +63,7 @@ func (d *display) progress(p runner.Progress) {
 }
 
 func (d *display) load(l runner.LoadProgress) {
-	line := fmt.Sprintf("%-8s %6s left (run %6s)  %5.0f", l.Phase, clock(l.PhaseLeft), clock(l.RunLeft), l.Rate)
+	line := fmt.Sprintf("%-8s %6s left, run %-6s %6.0f", l.Phase, clock(l.PhaseLeft), clock(l.RunLeft), l.Rate)
 	if l.Offered != nil {
 		line += fmt.Sprintf(" of %.0f", *l.Offered)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -100,11 +101,21 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	runErr := r.Run(ctx, rec)
 	show.close()
 	a.sayLeft(r.Left())
+	if runErr != nil && !began(rec.Run()) {
+		fmt.Fprintf(a.stderr, "no load was sent, so there is nothing to report; what was seen is in %s\n", journal.Name())
+		return errors.Join(runErr, rec.Close())
+	}
 	err = a.report(rec.Run(), dir, f.output)
+	fmt.Fprintf(a.stderr, "the record and the reports are in %s\n", dir)
 	if runErr != nil && onlyMissed(err) {
 		err = nil // what was expected of the whole run says nothing of a part
 	}
 	return errors.Join(runErr, rec.Close(), err)
+}
+
+// began says whether any load phase began.
+func began(run record.Run) bool {
+	return slices.ContainsFunc(run.Entries, func(e record.Entry) bool { return e.Phase != nil })
 }
 
 // createRecord opens the record in dir, and refuses to write over one.
