@@ -41,7 +41,7 @@ func chart(timeline []analysis.Second, width int) []string {
 		{name: "wanted", value: spec, scale: replicas},
 		{name: "ready", value: ready, scale: replicas},
 	}
-	const label, rest = 10, 12
+	const label, rest = 10, 14
 	columns := min(max(width-label-rest, 10), len(timeline))
 	var out []string
 	for _, l := range lines {
@@ -61,7 +61,7 @@ func chart(timeline []analysis.Second, width int) []string {
 			b.WriteRune(r)
 		}
 		if seen {
-			out = append(out, fmt.Sprintf("%-*s%s  max %.4g%s", label, l.name, b.String(), top, l.unit))
+			out = append(out, fmt.Sprintf("%-*s%s  max %.0f%s", label, l.name, b.String(), top, l.unit))
 		}
 	}
 	first, last := timeline[0].Second, timeline[len(timeline)-1].Second+1

@@ -154,7 +154,8 @@ func steps(t analysis.Transition) []string {
 	for _, s := range t.Steps {
 		line := fmt.Sprintf("%d → %d after %.1f s", s.From, s.To, s.AfterSeconds)
 		if s.Event != "" {
-			line += " (" + oneLine(s.Event) + ")"
+			// The HPA leaves the reason empty at times.
+			line += " (" + strings.TrimSuffix(oneLine(s.Event), "; reason:") + ")"
 		}
 		list = append(list, line)
 	}
