@@ -205,7 +205,9 @@ func sampled(s record.Sample, name corev1.ResourceName, container string) (use f
 		switch {
 		case container != "" && c.Name != container:
 		case name == corev1.ResourceCPU:
-			use += c.CPU
+			// The HPA adds up whole millicores, rounded up (MilliValue). The small
+			// term undoes what a binary fraction adds to a decimal one.
+			use += math.Ceil(c.CPU*1000-1e-9) / 1000
 		case name == corev1.ResourceMemory:
 			use += float64(c.Memory)
 		}

@@ -19,6 +19,8 @@ func (o *observed) sumLoad() (Load, map[int]Second, error) {
 	for i, p := range o.header.Phases {
 		phases[i] = newSum(p.Name)
 		phases[i].Plan = planOf(p)
+		phases[i].closedLoop = p.Shape == record.ShapeWorkers
+		total.closedLoop = total.closedLoop || phases[i].closedLoop
 	}
 	for _, l := range o.loads {
 		if phases[l.Phase] == nil {
@@ -40,6 +42,12 @@ func (o *observed) sumLoad() (Load, map[int]Second, error) {
 		phases[s.index].Cut = !s.ended
 		phases[s.index].StartSeconds = new(s.start.Seconds())
 		phases[s.index].Seconds = new(s.end.Sub(s.start).Seconds())
+		for _, l := range o.loads {
+			if l.Phase == s.index && float64(l.Second) < s.end.Seconds() {
+				phases[s.index].inTime += l.Answered
+			}
+		}
+		total.inTime += phases[s.index].inTime
 	}
 	var load Load
 	for _, i := range slices.Sorted(maps.Keys(phases)) {
@@ -71,7 +79,9 @@ func (l Load) phase(i int) PhaseLoad {
 // sum is a PhaseLoad in the making.
 type sum struct {
 	PhaseLoad
-	latency *hdrhistogram.Histogram
+	latency    *hdrhistogram.Histogram
+	closedLoop bool   // it has no schedule, and so no offered rate
+	inTime     uint64 // answers that came before the end of the phase
 }
 
 func newSum(name string) *sum { return &sum{PhaseLoad: PhaseLoad{Name: name}} }
@@ -86,6 +96,7 @@ func (s *sum) add(l record.LoadSecond) error {
 	s.BytesIn += l.BytesIn
 	s.BytesOut += l.BytesOut
 	s.LateMax = max(s.LateMax, l.LateMax)
+	s.SlowConnects += l.SlowConnects
 	s.Errors += l.Failed
 	for code, n := range l.Codes {
 		if s.Codes == nil {
@@ -113,8 +124,10 @@ func (s *sum) add(l record.LoadSecond) error {
 
 func (s *sum) result() PhaseLoad {
 	if s.Seconds != nil && *s.Seconds > 0 {
-		s.OfferedRate = new(float64(s.Offered) / *s.Seconds)
-		s.AchievedRate = new(float64(s.Answered) / *s.Seconds)
+		if !s.closedLoop {
+			s.OfferedRate = new(float64(s.Offered) / *s.Seconds)
+		}
+		s.AchievedRate = new(float64(s.inTime) / *s.Seconds)
 	}
 	if done := s.Answered + s.Failed; done > 0 {
 		s.ErrorShare = new(float64(s.Errors) / float64(done))

@@ -139,11 +139,24 @@ func observe(run record.Run) *observed {
 			o.finish = e.End
 		}
 	}
-	if o.finish != nil && o.finish.Outcome != record.Completed {
+	if o.finish != nil && o.finish.Outcome != record.Completed && !o.allPhasesEnded() {
 		o.endedBy = "the load was cut short"
 	}
 	o.markPulled()
 	return o
+}
+
+// allPhasesEnded says whether every phase ran for as long as it was planned to.
+func (o *observed) allPhasesEnded() bool {
+	if len(o.spans) < len(o.header.Phases) {
+		return false
+	}
+	for _, s := range o.spans {
+		if !s.ended || s.end.Sub(s.start).Seconds() < s.plan.Seconds-WatchDelay.Seconds() {
+			return false
+		}
+	}
+	return true
 }
 
 // markPhases finds the phases' spans and what bounds the judged stretch. A run

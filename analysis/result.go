@@ -238,7 +238,7 @@ type PhaseLoad struct {
 	Failed       uint64   `json:"failed"`
 	Aborted      uint64   `json:"aborted"`
 	OfferedRate  *float64 `json:"offeredRate,omitempty"`
-	AchievedRate *float64 `json:"achievedRate,omitempty"` // answers of any code
+	AchievedRate *float64 `json:"achievedRate,omitempty"` // answers of any code that came within the phase
 
 	// Errors are the answers that are neither 2xx nor 3xx, and the failed.
 	// ErrorShare is their share, from 0 to 1, of all answered and failed.
@@ -251,6 +251,9 @@ type PhaseLoad struct {
 	BytesIn  uint64    `json:"bytesIn"`
 	BytesOut uint64    `json:"bytesOut"`
 	LateMax  float64   `json:"lateMaxSeconds"` // worst delay of a request behind its schedule
+
+	// SlowConnects are the connections that took 0.9 s or longer to open.
+	SlowConnects uint64 `json:"slowConnects,omitempty"`
 }
 
 // Quantiles of the answers' latency, absent when there were no answers.

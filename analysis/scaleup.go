@@ -133,7 +133,7 @@ func (o *observed) noScaleUp(w window) string {
 
 func (o *observed) hasGap(w window, source string) bool {
 	return slices.ContainsFunc(o.gaps, func(g record.Gap) bool {
-		return sourceOf(g) == source && g.From < w.end && g.To > w.onset
+		return sourceOf(g) == source && hides(g, w)
 	})
 }
 

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
@@ -23,7 +24,8 @@ func (o *observed) timeline(load map[int]Second) []Second {
 				row.Phase = s.name
 			}
 		}
-		if u, ok := last(o.usages, t); ok {
+		inGap := func(g record.Gap) bool { return sourceOf(g) == metricsSource && g.From < t && g.To > t }
+		if u, ok := last(o.usages, t); ok && !slices.ContainsFunc(o.gaps, inGap) {
 			row.CPUCores, row.MemoryBytes, row.CPUPercent = &u.cpu, &u.memory, u.cpuPercent
 		}
 		if a, ok := last(o.hpas, t); ok {

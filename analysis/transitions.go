@@ -60,7 +60,8 @@ func (o *observed) transitions(load Load) []Transition {
 			s.plan.Workers == before.plan.Workers && s.plan.KeepAlive == before.plan.KeepAlive
 		if to != base && !same {
 			t := Transition{Direction: Up, FromPhase: before.name, ToPhase: s.name, FromRate: base, ToRate: to, OnsetSeconds: s.start.Seconds()}
-			if to < base {
+			// More workers are more demand, whatever a server at its limit makes of them.
+			if to < base && (s.plan.Shape != record.ShapeWorkers || before.plan.Shape != record.ShapeWorkers || s.plan.Workers <= before.plan.Workers) {
 				t.Direction = Down
 			}
 			found, onsets = append(found, t), append(onsets, s.start)
@@ -83,6 +84,14 @@ func (o *observed) transitions(load Load) []Transition {
 	return found
 }
 
+// hides says whether a change in w may have gone unseen in the gap. A watch that
+// goes on where it was shows late what it missed; one that lists anew, or does
+// not come back within w, may not. Samples of metrics are gone when nobody reads
+// them.
+func hides(g record.Gap, w window) bool {
+	return g.From < w.end && g.To > w.onset && g.To > g.From && (g.Relisted || g.To >= w.end || sourceOf(g) == metricsSource)
+}
+
 // missing says why something was not seen in w: a gap of one of the sources, or
 // what ended w before it came. What may be empty.
 func (o *observed) missing(w window, what string, sources ...string) string {
@@ -91,7 +100,7 @@ func (o *observed) missing(w window, what string, sources ...string) string {
 	}
 	for _, source := range sources {
 		for _, g := range o.gaps {
-			if sourceOf(g) == source && g.From < w.end && g.To > w.onset && g.To > g.From {
+			if sourceOf(g) == source && hides(g, w) {
 				return fmt.Sprintf("%snot observed: the watch on %s had a gap from %.1f to %.1f s", what, g.Source, g.From.Seconds(), g.To.Seconds())
 			}
 		}
@@ -144,20 +153,30 @@ func (o *observed) steps(w window) []Step {
 	return steps
 }
 
-// metric finds when the HPA's ratio first passed its tolerance in w: when the
-// first PodMetrics sample was read that says so. Where the HPA's metrics cannot
+// metric finds when the HPA's ratio passed its tolerance in w, coming from within
+// it: when the first PodMetrics sample was read that says so. Where the HPA's metrics cannot
 // be worked out from PodMetrics, it is the first status of the HPA that says so,
 // and the precision is the period of the HPA's sync.
 func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (sight, string) {
-	worked := false
+	worked, already := false, false
 	for _, u := range o.usages {
 		if u.v.ratio == nil {
 			continue
 		}
 		worked = true
-		if hpa := o.autoscaler(u.t); u.t > w.onset && u.t < w.end && passed(*u.v.ratio, policyOf(hpa.Spec)) {
+		beyond := passed(*u.v.ratio, policyOf(o.autoscaler(u.t).Spec))
+		switch {
+		case u.t <= w.onset:
+			already = beyond
+		case u.t >= w.end:
+		case !beyond:
+			already = false
+		case !already:
 			return o.see(metricsSource, u.t), ""
 		}
+	}
+	if already {
+		return sight{}, "the metric was beyond the tolerance already when the load changed"
 	}
 	if worked {
 		return sight{}, o.missing(w, "a metric beyond the tolerance", metricsSource)
@@ -194,11 +213,16 @@ type boundary struct {
 // stages makes stages of the boundaries from onset on. They sum up to the last
 // boundary that was seen.
 func stages(onset record.Instant, ends []boundary) []Stage {
-	latest := record.Instant(math.MaxInt64)
+	later := sight{t: math.MaxInt64}
 	for i := len(ends) - 1; i >= 0; i-- {
-		if ends[i].seen {
-			latest = min(latest, max(ends[i].t, onset))
-			ends[i].t = latest
+		e := &ends[i]
+		switch {
+		case !e.seen:
+		case e.t > later.t && e.t.Sub(later.t) > e.blur+later.blur+WatchDelay:
+			e.seen, e.missing = false, "seen only after the stages that follow it"
+		default:
+			e.t = min(later.t, max(e.t, onset))
+			later = e.sight
 		}
 	}
 	var list []Stage

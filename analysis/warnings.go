@@ -45,6 +45,9 @@ func (o *observed) warnings(r *Result) []string {
 	if l := r.Load.Total; l.LateMax > LateSeconds {
 		warn("Requests left up to %.2f s behind their schedule, and open-loop latencies count from the schedule. Free some CPU where hpabench runs, or plan a lower rate.", l.LateMax)
 	}
+	if l := r.Load.Total; l.SlowConnects > 0 {
+		warn("%d connections took a second or more to open: their first packet was lost, and the workers and requests that waited for them are not the workload's. Ports or connection tracking between here and the pods ran short: let a connection serve several requests (keepAlive), lower the rate, or use via: portForward.", l.SlowConnects)
+	}
 	for _, t := range r.Transitions {
 		list = append(list, o.doubts(t)...)
 	}

@@ -376,6 +376,20 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: holder, namespace: hpabench-stuck, finalizers: [example.com/hold]}
 `)
+	// Somebody else's, which must stay as it is.
+	apply(t, `
+apiVersion: v1
+kind: Namespace
+metadata: {name: foreign-stuck}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: holder, namespace: foreign-stuck, finalizers: [example.com/hold]}
+`)
+	kubectl(t, "delete", "namespace", "foreign-stuck", "--wait=false")
+	t.Cleanup(func() {
+		kubectl(t, "patch", "configmap", "holder", "-n", "foreign-stuck", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+	})
 	out := clean(t, 3, "--timeout", "8s")
 	for _, words := range []string{"configmaps", "example.com/hold", "--finalize"} {
 		if !strings.Contains(out, words) {
@@ -383,6 +397,9 @@ metadata: {name: holder, namespace: hpabench-stuck, finalizers: [example.com/hol
 		}
 	}
 	clean(t, 0, "--timeout", "5s", "--finalize")
+	if f := kubectl(t, "get", "namespace", "foreign-stuck", "-o", "jsonpath={.status.phase} {.spec.finalizers}"); f != `Terminating ["kubernetes"]` {
+		t.Errorf("somebody else's namespace is %s", f)
+	}
 	wantNothingLeft(t)
 	// What was given up with the namespace is the test's to remove.
 	kubectl(t, "create", "namespace", "hpabench-stuck")

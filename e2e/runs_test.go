@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -92,6 +93,26 @@ func (o observers) compare(t *testing.T, run *invocation) {
 		for _, step := range transition.Steps {
 			observed := firstWhere(after(deployment, since(step.AtSeconds)), func(d appsv1.Deployment) bool { return *d.Spec.Replicas == step.To })
 			wantNear(t, fmt.Sprintf("decision %d → %d", step.From, step.To), r.Started, &step.AtSeconds, observed)
+		}
+	}
+	// The other way round: nothing that the observers saw is missing.
+	got := steps(r)
+	scales := got[:1:1]
+	for _, s := range after(deployment, since(r.StartSeconds)) {
+		if n := *s.object.Spec.Replicas; scales[len(scales)-1] != n {
+			scales = append(scales, n)
+		}
+	}
+	if !slices.Equal(got, scales) {
+		t.Errorf("the report has the replicas %v, the observer saw %v", got, scales)
+	}
+	uids := map[string]bool{}
+	for _, p := range r.Pods {
+		uids[p.UID] = true
+	}
+	for _, s := range o.pods.all(func(o corev1.Pod) bool { return o.Namespace == r.Subject.Namespace }) {
+		if !uids[string(s.object.UID)] {
+			t.Errorf("pod %s is not in the report", s.object.Name)
 		}
 	}
 	autoscaler := o.autoscalers.all(func(h autoscalingv2.HorizontalPodAutoscaler) bool {

@@ -108,7 +108,7 @@ func (g *Generator) Run(ctx context.Context) error {
 
 	shared, single := (*transport)(nil), (*transport)(nil)
 	if g.way != nil {
-		shared, single = newTransport(g.way, true), newTransport(g.way, false)
+		shared, single = newTransport(g.way, true, g.ledger.slowConnect), newTransport(g.way, false, g.ledger.slowConnect)
 		defer shared.close()
 		defer single.close()
 	}

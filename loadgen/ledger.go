@@ -158,6 +158,16 @@ func (l *ledger) answer(p *phase, r *vegeta.Result) {
 	}
 }
 
+// slowConnect counts a connection that took long to open, in the second in which
+// it was open.
+func (l *ledger) slowConnect() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := l.mu.phase; p != nil {
+		l.second(p, l.rec.Clock.Now()).SlowConnects++
+	}
+}
+
 // abort makes every failure from now on count as aborted.
 func (l *ledger) abort() {
 	l.mu.Lock()

@@ -11,6 +11,10 @@ import (
 	"time"
 )
 
+// slowConnect tells a connection whose first packet was lost: TCP sends that again
+// after a second.
+const slowConnect = 900 * time.Millisecond
+
 // errLost is the fate of a request whose connection was closed after it was
 // written and before an answer came.
 var errLost = errors.New("the connection was closed before the answer")
@@ -24,6 +28,7 @@ var errLost = errors.New("the connection was closed before the answer")
 type transport struct {
 	http   http.Transport
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	slow   func() // is told of each connection that took slowConnect to open
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -31,8 +36,8 @@ type transport struct {
 	open map[*connection]struct{}
 }
 
-func newTransport(way Way, keepAlive bool) *transport {
-	t := &transport{dial: way.dial, open: map[*connection]struct{}{}}
+func newTransport(way Way, keepAlive bool, slow func()) *transport {
+	t := &transport{dial: way.dial, slow: slow, open: map[*connection]struct{}{}}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.http = http.Transport{
 		DialContext:         t.connect,
@@ -80,7 +85,11 @@ func (t *transport) connect(ctx context.Context, network, address string) (net.C
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)()
+	began := time.Now()
 	conn, err := t.dial(ctx, network, address)
+	if time.Since(began) >= slowConnect {
+		t.slow()
+	}
 	if err != nil {
 		return nil, err
 	}

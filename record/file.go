@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 )
 
 // Recorder collects the entries of a running measurement in memory and appends
@@ -36,7 +37,7 @@ func (r *Recorder) Add(e Entry) { r.AddAt(r.Clock.Now(), e) }
 // AddAt appends e as observed at the instant at. When the journal cannot be
 // written (a full disk), entries are still kept in memory; see Failed.
 func (r *Recorder) AddAt(at Instant, e Entry) {
-	e.At = at
+	e.At = Instant(time.Duration(at).Round(time.Microsecond)) // as the file has it, or a report made from it would differ
 	line, err := json.Marshal(e)
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -200,7 +200,10 @@ type LoadSecond struct {
 	BytesIn  uint64            `json:"bytesIn,omitempty"`  // bodies only
 	BytesOut uint64            `json:"bytesOut,omitempty"`
 	LateMax  float64           `json:"lateMaxSeconds,omitempty"` // worst delay of a request behind its schedule
-	Latency  Histogram         `json:"latency,omitempty"`        // of the answers, see Histogram
+	// SlowConnects are connections that took 0.9 s or longer to open: TCP repeats
+	// a first packet that was lost after a second.
+	SlowConnects uint64    `json:"slowConnects,omitempty"`
+	Latency      Histogram `json:"latency,omitempty"` // of the answers, see Histogram
 }
 
 // Autoscaler is the HPA as one watch event showed it.

@@ -129,27 +129,36 @@ func measure(columns []column, rows [][]string) []int {
 	return widths
 }
 
-// cut makes the columns that give way narrower by excess characters.
+// cut makes the columns that give way narrower by excess characters in all, the
+// widest of them first.
 func cut(columns []column, rows [][]string, widths []int, excess int) [][]string {
-	rows = slices.Clone(rows)
-	for i, c := range columns {
-		if !c.give {
-			continue
-		}
-		room := max(widths[i]-excess, 6)
-		for j, row := range rows {
-			runes := []rune(row[i])
-			if len(runes) <= room {
-				continue
+	widths = slices.Clone(widths)
+	for ; excess > 0; excess-- {
+		widest := -1
+		for i, c := range columns {
+			if c.give && widths[i] > 6 && (widest < 0 || widths[i] > widths[widest]) {
+				widest = i
 			}
-			row = slices.Clone(row)
-			if c.tail {
+		}
+		if widest < 0 {
+			break
+		}
+		widths[widest]--
+	}
+	rows = slices.Clone(rows)
+	for j, row := range rows {
+		row = slices.Clone(row)
+		for i, c := range columns {
+			runes, room := []rune(row[i]), widths[i]
+			switch {
+			case !c.give || len(runes) <= room:
+			case c.tail:
 				row[i] = "…" + string(runes[len(runes)-room+1:])
-			} else {
+			default:
 				row[i] = string(runes[:room-1]) + "…"
 			}
-			rows[j] = row
 		}
+		rows[j] = row
 	}
 	return rows
 }

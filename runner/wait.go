@@ -180,7 +180,7 @@ func (r *Runner) awaitMetric(ctx context.Context, w *watch.Watcher) error {
 		}
 		waiting := fmt.Sprintf("waiting for the first metric of HPA %s", name)
 		for _, c := range hpa.Status.Conditions {
-			if c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionFalse {
+			if c.Type != autoscalingv2.ScalingLimited && c.Status == corev1.ConditionFalse {
 				waiting += ": " + c.Message
 			}
 		}

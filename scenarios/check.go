@@ -2,6 +2,9 @@ package scenarios
 
 import (
 	"fmt"
+	"golang.org/x/net/http/httpguts"
+	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -276,11 +279,11 @@ func counted(pod corev1.PodSpec) []corev1.Container {
 	return all
 }
 
-// requests says whether there is a request; the API server makes one of a limit.
+// requests says whether there is a request of more than nothing; the API server makes one of a limit.
 func requests(r corev1.ResourceRequirements, name corev1.ResourceName) bool {
-	_, requested := r.Requests[name]
-	_, limited := r.Limits[name]
-	return requested || limited
+	request, requested := r.Requests[name]
+	limit := r.Limits[name]
+	return request.Sign() > 0 || !requested && limit.Sign() > 0
 }
 
 // limitRange says whether a manifest may give containers the requests that they lack.
@@ -307,6 +310,7 @@ func (c *checker) checkLoad() {
 		names[p.Name] = true
 		c.checkPhase(at, p)
 	}
+	c.checkRequest(l)
 	if l.Timeout != nil && l.Timeout.Duration <= 0 {
 		c.fault("spec.load.timeout", "", "spec.load.timeout must be more than 0")
 	}
@@ -327,6 +331,26 @@ func (c *checker) checkLoad() {
 		return
 	}
 	c.checkService()
+}
+
+// checkRequest refuses what net/http would refuse for each request.
+func (c *checker) checkRequest(l *Load) {
+	if _, err := http.NewRequest(l.RequestMethod(), "http://host"+l.RequestPath(), nil); err != nil {
+		at := "spec.load.path"
+		if _, err := http.NewRequest(l.RequestMethod(), "http://host/", nil); err != nil {
+			at = "spec.load.method"
+		}
+		c.fault(at, "", "%s cannot be sent: %v", at, err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Headers)) {
+		at := "spec.load.headers"
+		switch {
+		case !httpguts.ValidHeaderFieldName(name):
+			c.fault(at, "", "%q cannot be the name of a header", name)
+		case !httpguts.ValidHeaderFieldValue(l.Headers[name]):
+			c.fault(at, "", "the value of header %s cannot be sent: %q", name, l.Headers[name])
+		}
+	}
 }
 
 func (c *checker) checkPhase(at string, p Phase) {

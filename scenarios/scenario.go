@@ -87,8 +87,8 @@ type Deployment struct {
 type Existing struct {
 	// APIVersion defaults to apps/v1.
 	APIVersion string `json:"apiVersion,omitempty"`
-	Kind       string `json:"kind"`
-	Name       string `json:"name"`
+	Kind       string `json:"kind" jsonschema:"minLength=1"`
+	Name       string `json:"name" jsonschema:"minLength=1"`
 	// Namespace defaults to that of --namespace, else "default".
 	Namespace string `json:"namespace,omitempty"`
 	// Autoscaler is the HPA's name. It can be left out when only one HPA of the
@@ -98,8 +98,8 @@ type Existing struct {
 
 // Target points to an object of the manifests.
 type Target struct {
-	Kind string `json:"kind"`
-	Name string `json:"name"`
+	Kind string `json:"kind" jsonschema:"minLength=1"`
+	Name string `json:"name" jsonschema:"minLength=1"`
 }
 
 // Autoscaler is the HPA: the short form with the meaning of kubectl autoscale,
@@ -164,27 +164,27 @@ type Phase struct {
 
 	// Rate is an open loop: so many requests a second leave by schedule,
 	// whatever the answers do. 0 is no load.
-	Rate *float64 `json:"rate,omitempty" jsonschema:"minimum=0"`
+	Rate *float64 `json:"rate,omitempty" jsonschema:"minimum=0,maximum=1000000"`
 	// Ramp is an open loop whose rate changes linearly.
 	Ramp *Ramp `json:"ramp,omitempty"`
 	// Sine is an open loop whose rate swings around a mean.
 	Sine *Sine `json:"sine,omitempty"`
 	// Workers is a closed loop: so many workers, each of which sends its next
 	// request when it has the answer to the last.
-	Workers *int `json:"workers,omitempty" jsonschema:"minimum=1"`
+	Workers *int `json:"workers,omitempty" jsonschema:"minimum=1,maximum=10000"`
 	// KeepAlive says whether a connection serves several requests. Default: true.
 	KeepAlive *bool `json:"keepAlive,omitempty"`
 }
 
 // Ramp goes from one rate to another in the time of the phase, in requests a second.
 type Ramp struct {
-	From float64 `json:"from" jsonschema:"minimum=0"`
-	To   float64 `json:"to" jsonschema:"minimum=0"`
+	From float64 `json:"from" jsonschema:"minimum=0,maximum=1000000"`
+	To   float64 `json:"to" jsonschema:"minimum=0,maximum=1000000"`
 }
 
 // Sine starts at its mean and goes up first, in requests a second.
 type Sine struct {
-	Mean float64 `json:"mean" jsonschema:"exclusiveMinimum=0"`
+	Mean float64 `json:"mean" jsonschema:"exclusiveMinimum=0,maximum=1000000"`
 	// Amplitude is at most the mean.
 	Amplitude float64         `json:"amplitude" jsonschema:"minimum=0"`
 	Period    metav1.Duration `json:"period"`

@@ -202,7 +202,10 @@ func (c *checker) checkPort(ports []corev1.ServicePort) {
 			return
 		}
 	}
-	hint := "it has " + strings.Join(known, ", ")
+	hint := ""
+	if len(known) > 0 {
+		hint = "it has " + strings.Join(known, ", ")
+	}
 	switch {
 	case port != nil:
 		c.fault("spec.load.port", hint, "the Service has no port %s", port)

@@ -30,7 +30,8 @@ func (a *app) reportCommand() *cobra.Command {
 record.jsonl in it. The record of a run that was killed will do: what had been
 measured by then is reported.
 
-The exit code is 1 when an expectation was missed.`,
+The exit code is 1 when an expectation was missed. Those of a run that did not
+come to its end are not judged.`,
 		Example: `  hpabench report hpabench-demo-nginx-x7k2p
   hpabench report hpabench-demo-nginx-x7k2p -o markdown > report.md
   hpabench report record.jsonl --out again`,
@@ -59,7 +60,8 @@ func (a *app) report(run record.Run, dir string, output outputFlag) error {
 	if err != nil {
 		return err
 	}
-	if header := run.Header(); header != nil {
+	// What was expected of the whole run says nothing of a part.
+	if header := run.Header(); header != nil && result.Outcome == record.Completed {
 		result.Expectations = expect.Judge(header.Expect, result)
 	}
 	err = formats[output.format](a.stdout, result)

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/scenarios"
@@ -20,7 +23,7 @@ them: with the YAML language server, put into a scenario's first line
 			if err != nil {
 				return err
 			}
-			_, err = a.stdout.Write(append(schema, '\n'))
+			_, err = fmt.Fprintln(a.stdout, strings.TrimSpace(string(schema)))
 			return err
 		},
 	}
