@@ -480,3 +480,87 @@ func FuzzAnalyze(f *testing.F) {
 		}
 	})
 }
+
+// The utilization is the HPA's own, to the percent: at these instants of a run
+// recorded on a real cluster the HPA's status said so, a sync after the sample.
+func TestUtilizationAgreesWithTheHPA(t *testing.T) {
+	run, err := record.Open("../reports/testdata/recorded-demo-nginx.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Analyze(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for second, want := range map[int]float64{74: 111, 224: 28, 239: 23} {
+		if got := math.Floor(*r.Timeline[second-r.Timeline[0].Second].CPUPercent + 1e-9); got != want {
+			t.Errorf("second %d: %v %%, the HPA said %v %%", second, got, want)
+		}
+	}
+}
+
+// A watch that goes on where it was shows late what it missed, and hides nothing;
+// one that lists anew may.
+func TestGapThatWasResumed(t *testing.T) {
+	for relisted, want := range map[bool]string{
+		false: "no scale-up happened: spec.replicas did not rise from 2 before the load phases ended at 100.0 s",
+		true:  "a rise of spec.replicas was not observed: the watch on deployments had a gap from 60.0 to 60.0 s",
+	} {
+		m := quiet(2)
+		m.add(60.001, record.Entry{Gap: &record.Gap{Source: "deployments", From: record.Instant(60e9), To: record.Instant(60.001e9), Relisted: relisted, Cause: "watch expired"}})
+		m.end(101)
+		if got := figure(m.analyze(t).Transitions[0].ScaleUp.Latency); got != want {
+			t.Errorf("relisted %v: %q, want %q", relisted, got, want)
+		}
+	}
+}
+
+// More workers are more demand, even when a server at its limit answers less.
+func TestMoreWorkers(t *testing.T) {
+	m := newMade(record.Phase{Name: "one", Shape: "workers", Workers: 1, Seconds: 10}, record.Phase{Name: "eight", Shape: "workers", Workers: 8, Seconds: 10})
+	m.phase(0, "one", 10, 20)
+	m.phase(1, "eight", 20, 30)
+	m.load(0, 10, 20, 100, time.Millisecond)
+	m.load(1, 20, 30, 99, time.Millisecond)
+	r := m.analyze(t)
+	if last := r.Transitions[len(r.Transitions)-1]; last.Direction != Up {
+		t.Errorf("from 100 to 99/s with more workers is %s", last.Direction)
+	}
+	if r.Load.Phases[1].OfferedRate != nil {
+		t.Error("a closed loop has an offered rate")
+	}
+}
+
+// Answers that come when the phase is over are answers, and not its rate.
+func TestLateAnswers(t *testing.T) {
+	m := newMade(record.Phase{Name: "rate", Shape: "rate", From: 10, Seconds: 10})
+	m.phase(0, "rate", 10, 20)
+	m.load(0, 10, 20, 10, time.Millisecond)
+	m.load(0, 20, 30, 10, time.Millisecond)
+	p := m.analyze(t).Load.Phases[0]
+	if p.Answered != 200 || *p.AchievedRate != 10 {
+		t.Errorf("%d answers, %v/s; want 200, 10/s", p.Answered, *p.AchievedRate)
+	}
+}
+
+func TestSlowConnects(t *testing.T) {
+	m := quiet(2)
+	m.add(51, record.Entry{Load: &record.LoadSecond{Phase: 1, Second: 50, SlowConnects: 3}})
+	m.end(101)
+	r := m.analyze(t)
+	if r.Load.Total.SlowConnects != 3 || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "3 connections took a second or more to open") {
+		t.Errorf("%d slow connects, warnings %q", r.Load.Total.SlowConnects, r.Warnings)
+	}
+}
+
+// An end that was seen long after those that follow it is not believed.
+func TestStageSeenTooLate(t *testing.T) {
+	see := func(second float64) sight {
+		return sight{t: record.Instant(second * 1e9), blur: WatchDelay, seen: true}
+	}
+	equal(t, "stages", show(stages(0, []boundary{
+		{stage: StageMetrics, sight: see(20)}, {stage: StageDecision, sight: see(10)}, {stage: StageCreate, sight: see(10.2)}, {stage: StageSchedule, sight: see(10.1)},
+	})), []string{
+		"metrics lag: seen only after the stages that follow it", "decision: 10.000 ±0.1 with metrics lag", "create: 0.100 ±0.1", "schedule: 0.000 ±0.1",
+	})
+}

@@ -6,7 +6,8 @@
 //
 // It needs HPABENCH_E2E_KUBECONFIG, the kubeconfig of a cluster of which tests
 // may do as they like, and the images nginx:1.15.2, registry.k8s.io/hpa-example
-// and busybox on its nodes.
+// and busybox on its nodes. Records and reports are kept in HPABENCH_E2E_OUT if it
+// is set.
 package e2e
 
 import (
@@ -20,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -99,6 +101,9 @@ func hpabench(t *testing.T, args ...string) *invocation {
 func startRun(t *testing.T, scenario string, args ...string) *invocation {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "out")
+	if keep := os.Getenv("HPABENCH_E2E_OUT"); keep != "" {
+		dir = filepath.Join(keep, strings.ReplaceAll(t.Name(), "/", "-")+"-"+strconv.FormatInt(time.Now().Unix(), 10))
+	}
 	if strings.HasSuffix(scenario, ".yaml") {
 		abs, err := filepath.Abs(scenario)
 		if err != nil {

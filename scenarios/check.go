@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 )
@@ -205,7 +206,8 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 		eighty := int32(80) // what the API server fills in
 		metrics = cpuUtilization(&eighty)
 	}
-	for _, m := range metrics {
+	for i, m := range metrics {
+		c.checkMetric(m, d, fmt.Sprintf("%s/metrics/%d", base, i))
 		c.checkRequests(m)
 	}
 }
@@ -217,6 +219,26 @@ func fromOutside(metrics []autoscalingv2.MetricSpec) bool {
 		}
 	}
 	return false
+}
+
+// checkMetric refuses what the API server would refuse only when the workload has
+// been created already.
+func (c *checker) checkMetric(m autoscalingv2.MetricSpec, d *document, pointer string) {
+	given := map[autoscalingv2.MetricSourceType]bool{
+		autoscalingv2.ResourceMetricSourceType: m.Resource != nil, autoscalingv2.ContainerResourceMetricSourceType: m.ContainerResource != nil,
+		autoscalingv2.PodsMetricSourceType: m.Pods != nil, autoscalingv2.ObjectMetricSourceType: m.Object != nil, autoscalingv2.ExternalMetricSourceType: m.External != nil,
+	}
+	if known := given[m.Type]; !known {
+		c.faultAt(d, pointer, "kubectl explain hpa.spec.metrics shows which", "a metric of type %q needs the field that belongs to it", m.Type)
+		return
+	}
+	_, target := record.MetricTarget(m)
+	value, known := map[autoscalingv2.MetricTargetType]bool{
+		autoscalingv2.UtilizationMetricType: target.AverageUtilization != nil, autoscalingv2.ValueMetricType: target.Value != nil, autoscalingv2.AverageValueMetricType: target.AverageValue != nil,
+	}[target.Type]
+	if !known || !value {
+		c.faultAt(d, pointer, "Utilization with averageUtilization, Value with value, or AverageValue with averageValue", "the metric's target has type %q without its value", target.Type)
+	}
 }
 
 // checkRequests refuses a target in percent of a request that is not made.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/big"
 	"net/url"
 	"reflect"
@@ -165,6 +166,8 @@ func (s *schema) explain(e *validator.ValidationError, pointer string, value any
 		return one("", "wants a string that matches %s, has %q", k.Want, k.Got)
 	case *kind.MaxLength:
 		return one("", "has %d characters, at most %d are allowed", k.Got, k.Want)
+	case *kind.MinLength:
+		return one("", "cannot be empty")
 	case *kind.MinItems:
 		return one("", "wants at least %d, has %d", k.Want, k.Got)
 	case *kind.Minimum:
@@ -238,7 +241,13 @@ func find(value any, location []string) any {
 	return value
 }
 
-func number(r *big.Rat) string { f, _ := r.Float64(); return fmt.Sprint(f) }
+func number(r *big.Rat) string {
+	f, _ := r.Float64()
+	if math.Abs(f) < 1e15 {
+		return strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return fmt.Sprint(f)
+}
 
 // at finds the part of the source that a schema URL points to, or nil.
 func (s *schema) at(location string) map[string]any {
