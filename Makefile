@@ -15,7 +15,7 @@ test: ## Run all tests that need no cluster
 	$(GO) vet ./...
 	$(GO) test ./...
 
-e2e: ## Run the end-to-end tests on the cluster of HPABENCH_E2E_KUBECONFIG, 20 minutes
+e2e: ## Run the end-to-end tests on the cluster of HPABENCH_E2E_KUBECONFIG, 25 minutes
 	$(GO) test -tags e2e -count=1 -timeout 60m -v -p 1 ./watch ./e2e
 
 e2e-library: ## Run every scenario of the library on the cluster of HPABENCH_E2E_KUBECONFIG, half an hour
