@@ -19,7 +19,7 @@ func (o *observed) scaleDown(w window) *ScaleDown {
 		}
 	}
 	if decision == nil {
-		no := o.noScaleDown(w)
+		no := o.notScaled(w, Down)
 		down.Latency, down.HeldByWindow, down.LessWindow, down.Settle = absent(no), absent(no), absent(no), absent(no)
 		down.Lower, down.Higher = Moment{Missing: no}, Moment{Missing: no}
 		down.Stages = stages(w.onset, []boundary{
@@ -61,23 +61,6 @@ func (o *observed) scaleDown(w window) *ScaleDown {
 	}
 	down.Stages = stages(w.onset, ends)
 	return down
-}
-
-func (o *observed) noScaleDown(w window) string {
-	if len(o.targets) == 0 {
-		return "the target's replicas were not observed"
-	}
-	if o.hasGap(w, targetSource) {
-		return o.missing(w, "a fall of spec.replicas", targetSource)
-	}
-	n, ok := last(o.targets, w.onset)
-	if !ok {
-		return o.missing(w, "a fall of spec.replicas")
-	}
-	if hpa := o.autoscaler(w.end); hpa != nil && n.Replicas <= policyOf(hpa.Spec).min {
-		return fmt.Sprintf("no scale-down happened: spec.replicas was at the minimum of %d already", n.Replicas)
-	}
-	return fmt.Sprintf("no scale-down happened: spec.replicas did not fall from %d before %s at %.1f s", n.Replicas, w.endedBy, w.end.Seconds())
 }
 
 // heldByWindow fills in Lower, Higher, HeldByWindow and LessWindow.

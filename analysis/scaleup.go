@@ -25,7 +25,7 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 	noRise := ""
 	unwatched := len(o.targets) == 0 || o.hasGap(w, targetSource) // new pods may be there all the same
 	if len(rises) == 0 {
-		noRise = o.noScaleUp(w)
+		noRise = o.notScaled(w, Up)
 		if !unwatched {
 			up.Latency, up.TimeToFull = absent(noRise), absent(noRise)
 			return up
@@ -113,22 +113,25 @@ func (o *observed) within(w window, e boundary, source string) boundary {
 	return e
 }
 
-// noScaleUp says why spec.replicas did not rise in w.
-func (o *observed) noScaleUp(w window) string {
+// notScaled says why spec.replicas did not change in that direction in w.
+func (o *observed) notScaled(w window, direction string) string {
+	change, limit := "rise", "maximum"
+	if direction == Down {
+		change, limit = "fall", "minimum"
+	}
 	if len(o.targets) == 0 {
 		return "the target's replicas were not observed"
 	}
-	if o.hasGap(w, targetSource) {
-		return o.missing(w, "a rise of spec.replicas", targetSource)
-	}
 	n, ok := last(o.targets, w.onset)
-	if !ok {
-		return o.missing(w, "a rise of spec.replicas")
+	if !ok || o.hasGap(w, targetSource) {
+		return o.missing(w, "a "+change+" of spec.replicas", targetSource)
 	}
-	if hpa := o.autoscaler(w.end); hpa != nil && n.Replicas >= hpa.Spec.MaxReplicas {
-		return fmt.Sprintf("no scale-up happened: spec.replicas was at the maximum of %d already", n.Replicas)
+	if hpa := o.autoscaler(w.end); hpa != nil {
+		if p := policyOf(hpa.Spec); direction == Up && n.Replicas >= p.max || direction == Down && n.Replicas <= p.min {
+			return fmt.Sprintf("no scale-%s happened: spec.replicas was at the %s of %d already", direction, limit, n.Replicas)
+		}
 	}
-	return fmt.Sprintf("no scale-up happened: spec.replicas did not rise from %d before %s at %.1f s", n.Replicas, w.endedBy, w.end.Seconds())
+	return fmt.Sprintf("no scale-%s happened: spec.replicas did not %s from %d before %s at %.1f s", direction, change, n.Replicas, w.endedBy, w.end.Seconds())
 }
 
 func (o *observed) hasGap(w window, source string) bool {
