@@ -1,17 +1,12 @@
-//go:build e2e
-
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,6 +21,7 @@ metadata: {name: short}
 spec:
   workload:
     deployment: {image: %q, imagePullPolicy: IfNotPresent, replicas: 2, port: 80, resources: {requests: {cpu: 50m, memory: %s}}}
+    model: %s
   autoscaler: {cpuPercent: 20, min: 2, max: 5}
   load:
     phases:
@@ -35,7 +31,7 @@ spec:
 `
 
 func shortScenario(t *testing.T) string {
-	return scenario(t, fmt.Sprintf(short, "nginx:1.15.2", "16Mi"))
+	return scenario(t, fmt.Sprintf(short, "nginx:1.15.2", "16Mi", "{}"))
 }
 
 // wantRefused wants a run to end with the code, one message that has all the
@@ -83,6 +79,7 @@ func TestNoRights(t *testing.T) {
 }
 
 func TestNoMetricsAPI(t *testing.T) {
+	needsKubelet(t) // the embedded metrics API cannot be taken away
 	service := kubectl(t, "get", "apiservice", "v1beta1.metrics.k8s.io", "-o", "json")
 	kubectl(t, "delete", "apiservice", "v1beta1.metrics.k8s.io")
 	t.Cleanup(func() {
@@ -97,16 +94,17 @@ func TestNoMetricsAPI(t *testing.T) {
 }
 
 func TestUnschedulable(t *testing.T) {
-	wantRefused(t, startRun(t, scenario(t, fmt.Sprintf(short, "nginx:1.15.2", "1Ti"))), 3,
+	wantRefused(t, startRun(t, scenario(t, fmt.Sprintf(short, "nginx:1.15.2", "1Ti", "{}"))), 3,
 		"the nodes have room for 0", "a pod cannot be scheduled", "Insufficient memory", "lower the requests")
 }
 
 func TestImageThatCannotBePulled(t *testing.T) {
-	wantRefused(t, startRun(t, scenario(t, fmt.Sprintf(short, "nginx:no-such-tag", "16Mi"))), 3,
+	wantRefused(t, startRun(t, scenario(t, fmt.Sprintf(short, "nginx:no-such-tag", "16Mi", "{fault: {pull: true}}"))), 3,
 		"a node cannot get image nginx:no-such-tag", "is the name right")
 }
 
 func TestTargetThatDoesNotExist(t *testing.T) {
+	embeddedWillDo(t)
 	file := scenario(t, `apiVersion: hpabench.dev/v1alpha1
 kind: Scenario
 metadata: {name: existing}
@@ -163,6 +161,7 @@ spec:
 
 // TestNamespace runs in a namespace that exists, which must be as before.
 func TestNamespace(t *testing.T) {
+	embeddedWillDo(t)
 	kubectl(t, "create", "namespace", "shared")
 	t.Cleanup(func() { kubectl(t, "delete", "namespace", "shared") })
 	kubectl(t, "create", "configmap", "precious", "-n", "shared")
@@ -216,6 +215,7 @@ func clean(t *testing.T, code int, args ...string) string {
 // TestKilled leaves the run's namespace behind, which clean must remove, but not
 // while the run is alive.
 func TestKilled(t *testing.T) {
+	embeddedWillDo(t)
 	run := startRun(t, shortScenario(t))
 	run.waitFor(`^surge `, 2*time.Minute)
 	if out := clean(t, 0); !strings.Contains(out, "still going on") {
@@ -240,6 +240,7 @@ func TestKilled(t *testing.T) {
 
 // TestQuota has pods that cannot even be created.
 func TestQuota(t *testing.T) {
+	embeddedWillDo(t)
 	kubectl(t, "create", "namespace", "quota")
 	t.Cleanup(func() { kubectl(t, "delete", "namespace", "quota") })
 	kubectl(t, "create", "quota", "one", "--hard=pods=1", "-n", "quota")
@@ -248,6 +249,7 @@ func TestQuota(t *testing.T) {
 
 // TestInterruptTwice ends a run at once; it must say what it leaves.
 func TestInterruptTwice(t *testing.T) {
+	embeddedWillDo(t)
 	run := startRun(t, shortScenario(t))
 	run.waitFor(`waiting for the first metric`, time.Minute)
 	run.cmd.Process.Signal(os.Interrupt)
@@ -261,27 +263,10 @@ func TestInterruptTwice(t *testing.T) {
 	wantNothingLeft(t)
 }
 
-// TestFullDisk has no room for the whole record: the run ends early, in order,
-// and what was measured is shown.
-func TestFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
-		t.Skipf("a small file system cannot be mounted here: %v", err)
-	}
-	t.Cleanup(func() { syscall.Unmount(dir, 0) })
-	run := hpabench(t, "run", "--kubeconfig", kubeconfig, "--out", filepath.Join(dir, "out"), shortScenario(t))
-	run.wait(3, 3*time.Minute)
-	wantNothingLeft(t)
-	if !strings.Contains(run.stderr(), "no space left on device") || !strings.Contains(run.stdout.String(), "Load by phase") {
-		t.Error("the run does not say that the disk is full, or shows no report")
-	}
-	again := hpabench(t, "report", filepath.Join(dir, "out"))
-	again.wait(0, time.Minute)
-}
-
 // TestManifests scales a StatefulSet of the user's own manifests, of which one
 // object belongs to no namespace, and keeps what it made.
 func TestManifests(t *testing.T) {
+	embeddedWillDo(t)
 	file := scenario(t, `apiVersion: hpabench.dev/v1alpha1
 kind: Scenario
 metadata: {name: manifests}
@@ -367,6 +352,7 @@ spec:
 
 // TestStuckNamespace has a namespace of a run held by a finalizer.
 func TestStuckNamespace(t *testing.T) {
+	embeddedWillDo(t)
 	apply(t, `
 apiVersion: v1
 kind: Namespace
@@ -405,78 +391,4 @@ metadata: {name: holder, namespace: foreign-stuck, finalizers: [example.com/hold
 	kubectl(t, "create", "namespace", "hpabench-stuck")
 	kubectl(t, "patch", "configmap", "holder", "-n", "hpabench-stuck", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
 	kubectl(t, "delete", "namespace", "hpabench-stuck")
-}
-
-// TestAPIServerRestart kills the API server during the surge.
-func TestAPIServerRestart(t *testing.T) {
-	pidFile := filepath.Join(filepath.Dir(kubeconfig), "log", "kube-apiserver.pid")
-	if _, err := os.Stat(pidFile); err != nil {
-		t.Skip("this cluster's API server is not a process of this machine")
-	}
-	run := startRun(t, shortScenario(t))
-	run.waitFor(`^surge `, 2*time.Minute)
-	restart(t, pidFile)
-	run.wait(0, 3*time.Minute)
-	wantNothingLeft(t)
-
-	gaps := map[string]bool{}
-	for _, e := range run.record().Entries {
-		if e.Gap != nil {
-			gaps[e.Gap.Source] = true
-		}
-	}
-	for _, source := range []string{"pods", "horizontalpodautoscalers", "deployments", "podmetrics"} {
-		if !gaps[source] {
-			t.Errorf("no gap of %s in the record; there are %v", source, gaps)
-		}
-	}
-	if l := run.result().Load.Total; l.Offered != 6000 || l.Offered != l.Answered+l.Failed+l.Unsent {
-		t.Errorf("the load is not accounted for: %+v", l)
-	}
-}
-
-// restart kills the process of the pid file and starts it again, as it was.
-func restart(t *testing.T, pidFile string) {
-	t.Helper()
-	pid := must(strconv.Atoi(strings.TrimSpace(string(must(os.ReadFile(pidFile))))))
-	proc := "/proc/" + strconv.Itoa(pid)
-	args := strings.Split(strings.TrimRight(string(must(os.ReadFile(proc+"/cmdline"))), "\x00"), "\x00")
-	cmd := exec.Command(must(os.Readlink(proc+"/exe")), args[1:]...)
-	cmd.Dir = must(os.Readlink(proc + "/cwd"))
-	cmd.Env = strings.Split(string(bytes.TrimRight(must(os.ReadFile(proc+"/environ")), "\x00")), "\x00")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives the test
-	log, err := os.OpenFile(strings.TrimSuffix(pidFile, ".pid")+".log", os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	for syscall.Kill(pid, 0) == nil {
-		time.Sleep(50 * time.Millisecond)
-	}
-	time.Sleep(3 * time.Second)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(pidFile, []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	go cmd.Wait()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(500 * time.Millisecond) {
-		if _, err := tryKubectl("get", "--raw", "/readyz"); err == nil {
-			return
-		} else if time.Now().After(deadline) {
-			t.Fatalf("the API server does not come back: %v", err)
-		}
-	}
-}
-
-func must[T any](value T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return value
 }

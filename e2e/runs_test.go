@@ -1,5 +1,3 @@
-//go:build e2e
-
 package e2e
 
 import (
@@ -21,6 +19,7 @@ import (
 // TestDemoNginx is the walk-through. Within its long calm there is room on the
 // machine for the other two runs that are compared with the observers.
 func TestDemoNginx(t *testing.T) {
+	needsKubelet(t)
 	seen := observeAll(t)
 	run := startRun(t, "../scenarios/demo-nginx.yaml")
 	run.waitFor(`^surge `, 3*time.Minute)
