@@ -13,15 +13,23 @@ const module = "github.com/hpabench/hpabench"
 // which imports point. What is not listed here may be imported by nobody.
 var allowed = map[string][]string{
 	"record":       nil,
-	"scenarios":    {"record"},
+	"model":        nil,
+	"scenarios":    {"record", "model"},
 	"loadgen":      {"record"},
 	"watch":        {"record"},
 	"analysis":     {"record"},
 	"expect":       {"analysis"},
 	"reports":      {"record", "analysis"},
-	"runner":       {"scenarios", "loadgen", "watch", "record"},
-	"cmd/hpabench": {"record", "scenarios", "loadgen", "watch", "analysis", "expect", "reports", "runner"},
+	"runner":       {"scenarios", "loadgen", "watch", "record", "model"},
+	"embedded":     nil,
+	"cmd/hpabench": {"record", "scenarios", "loadgen", "watch", "analysis", "expect", "reports", "runner", "embedded"},
 	"e2e":          {"record", "analysis", "scenarios"},
+
+	"lab/containers":   {"model"},
+	"lab/nodes":        {"model", "lab/containers"},
+	"lab/nodeports":    nil,
+	"lab":              {"model", "lab/containers", "lab/nodes", "lab/nodeports"},
+	"cmd/hpabench-lab": {"lab"},
 }
 
 // confined libraries may be imported by one package only, so that they can be

@@ -46,10 +46,12 @@ type Model struct {
 
 	// Memory is used at all times.
 	Memory *resource.Quantity `json:"memory,omitempty"`
-	// MemoryPerRequest is taken by each request, for as long as MemoryHeld says
-	// (default: while it is served). Past the container's limit it is killed.
+	// MemoryPerRequest is taken by each request. Past the container's limit it is
+	// killed.
 	MemoryPerRequest *resource.Quantity `json:"memoryPerRequest,omitempty"`
-	MemoryHeld       *metav1.Duration   `json:"memoryHeld,omitempty"`
+	// MemoryHeld is how long a request's memory is kept. Default: while the
+	// request is served.
+	MemoryHeld *metav1.Duration `json:"memoryHeld,omitempty"`
 
 	// Body of the answer. Default: "ok\n".
 	Body *string `json:"body,omitempty"`

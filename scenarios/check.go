@@ -83,6 +83,9 @@ func (c *checker) checkWorkload() {
 	if w.Manifests != nil && !c.broken {
 		c.findTarget()
 	}
+	if w.Model != nil {
+		c.checkModel(w.Model)
+	}
 }
 
 const short = "spec.workload.deployment"

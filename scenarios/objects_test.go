@@ -4,8 +4,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
@@ -151,6 +153,56 @@ func TestManifests(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"ConfigMap", "StatefulSet", "Service", "HorizontalPodAutoscaler"}, kinds); diff != "" {
 		t.Errorf("objects (-want +got):\n%s", diff)
+	}
+}
+
+// The model goes into the target's pod template and nowhere else, and only for
+// the embedded cluster.
+func TestModel(t *testing.T) {
+	const rest = `
+  load: {service: web, phases: [{name: surge, duration: 1m, rate: 5}]}
+`
+	for name, workload := range map[string]string{
+		"short form": `deployment: {image: nginx, port: 80, resources: {requests: {cpu: 50m}}}`,
+		"manifests":  `manifests: [web.yaml]`,
+	} {
+		source := "apiVersion: hpabench.dev/v1alpha1\nkind: Scenario\nmetadata: {name: web}\nspec:\n  autoscaler: {max: 3}\n  workload:\n    " + workload +
+			"\n    model: {start: 8s, cpu: {mean: 5ms, distribution: lognormal, deviation: 0.5}, memory: 64Mi}" + rest
+		f, err := Parse("s.yaml", []byte(source), func(name string) (string, []byte, error) {
+			return name, []byte(`
+{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}, annotations: }
+    spec: {containers: [{name: web, image: nginx, resources: {requests: {cpu: 50m}}}]}
+`), nil
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		plain, modelled := f.Objects(), f.ModelledObjects()
+		for i, o := range modelled {
+			if o.GetKind() == "Deployment" {
+				annotations, _, _ := unstructured.NestedStringMap(o.Object, "spec", "template", "metadata", "annotations")
+				m, err := model.Parse(annotations[model.Annotation])
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if diff := cmp.Diff(*f.Spec.Workload.Model, m); diff != "" {
+					t.Errorf("%s: the annotation's model (-want +got):\n%s", name, diff)
+				}
+				unstructured.RemoveNestedField(o.Object, "spec", "template", "metadata", "annotations")
+				unstructured.RemoveNestedField(plain[i].Object, "spec", "template", "metadata", "annotations")
+			}
+			if diff := cmp.Diff(plain[i], o); diff != "" {
+				t.Errorf("%s: beside the annotation (-plain +modelled):\n%s", name, diff)
+			}
+		}
 	}
 }
 

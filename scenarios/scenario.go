@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/hpabench/hpabench/model"
 )
 
 // APIVersion and Kind open every scenario file.
@@ -63,6 +65,11 @@ type Workload struct {
 	// Target says which object of the manifests is scaled. It can be left out
 	// when the autoscaler's manifest says so or only one of them can be scaled.
 	Target *Target `json:"target,omitempty"`
+
+	// Model is how the target's pods behave on the embedded cluster, which runs no
+	// images: it is their first container's. Default: the preset of its image.
+	// On a real cluster it is ignored.
+	Model *model.Model `json:"model,omitempty"`
 }
 
 // Deployment is the short form of a workload. Beside the fields named here it

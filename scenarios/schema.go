@@ -21,6 +21,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/hpabench/hpabench/model"
 )
 
 const schemaID = "https://hpabench.dev/schema/v1alpha1/scenario.json"
@@ -72,11 +74,14 @@ func reflector() *jsonschema.Reflector {
 	return &jsonschema.Reflector{Anonymous: true, Namer: definition, Mapper: mapped}
 }
 
-var ownPackage = reflect.TypeFor[Scenario]().PkgPath()
+// ours says whether a type is described by doc comments that are read here.
+func ours(t reflect.Type) bool {
+	return t.PkgPath() == reflect.TypeFor[Scenario]().PkgPath() || t.PkgPath() == reflect.TypeFor[model.Model]().PkgPath()
+}
 
 // definition names a type in $defs: ours as they are, others as OpenAPI does.
 func definition(t reflect.Type) string {
-	if t.PkgPath() == ownPackage || t.PkgPath() == "" {
+	if ours(t) || t.PkgPath() == "" {
 		return t.Name()
 	}
 	return strings.ReplaceAll(t.PkgPath(), "/", ".") + "." + t.Name()
@@ -148,7 +153,7 @@ func dropFalselyRequired(s *jsonschema.Schema) {
 
 // comment is the description of a type, or of its field.
 func comment(own map[string]string, t reflect.Type, field string) string {
-	if t.PkgPath() == ownPackage {
+	if ours(t) {
 		if field != "" {
 			field = "." + field
 		}
@@ -165,15 +170,20 @@ func comment(own map[string]string, t reflect.Type, field string) string {
 	return documented.SwaggerDoc()[field]
 }
 
-// ownComments reads the doc comments of scenario.go, by Type and Type.Field.
+// ownComments reads the doc comments of scenario.go and model.go, by Type and
+// Type.Field.
 func ownComments() (map[string]string, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), "scenario.go", scenarioSource, parser.ParseComments)
-	if err != nil {
-		return nil, err
+	var decls []ast.Decl
+	for name, source := range map[string][]byte{"scenario.go": scenarioSource, "model.go": model.Source} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, source, parser.ParseComments)
+		if err != nil {
+			return nil, err
+		}
+		decls = append(decls, file.Decls...)
 	}
 	comments := map[string]string{}
 	text := func(g *ast.CommentGroup) string { return strings.Join(strings.Fields(g.Text()), " ") }
-	for _, d := range file.Decls {
+	for _, d := range decls {
 		decl, ok := d.(*ast.GenDecl)
 		if !ok || decl.Tok != token.TYPE {
 			continue

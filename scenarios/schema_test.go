@@ -39,6 +39,7 @@ func TestJSONSchema(t *testing.T) {
 		{"Scenario", ""}, {"Load", "via"}, {"Phase", "keepAlive"}, {"Deployment", ""},
 		{"Deployment", "readinessProbe"}, {"k8s.io.api.core.v1.Container", ""}, {"k8s.io.api.core.v1.Probe", "httpGet"},
 		{"k8s.io.api.autoscaling.v2.HorizontalPodAutoscalerSpec", "behavior"},
+		{"Workload", "model"}, {"Model", "memoryHeld"}, {"Cost", "deviation"}, {"Fault", "unready"},
 	} {
 		text := s.Defs[d.of].Description
 		if d.field != "" {

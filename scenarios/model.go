@@ -1,0 +1,89 @@
+package scenarios
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/hpabench/hpabench/model"
+)
+
+// ModelledObjects are the Objects for the embedded cluster: the pod template of
+// the target carries workload.model as an annotation.
+func (f *File) ModelledObjects() []*unstructured.Unstructured {
+	objects := f.Objects()
+	if f.Spec.Workload.Model == nil {
+		return objects
+	}
+	text, err := json.Marshal(f.Spec.Workload.Model)
+	if err != nil {
+		panic(fmt.Sprintf("encoding a model: %v", err)) // its types have no value that does not encode
+	}
+	target := f.TargetRef()
+	for _, o := range objects {
+		if o.GetAPIVersion() != target.APIVersion || o.GetKind() != target.Kind || o.GetName() != target.Name {
+			continue
+		}
+		// YAML writes a mapping that is empty as null.
+		in := o.Object
+		for _, field := range []string{"spec", "template", "metadata", "annotations"} {
+			inner, ok := in[field].(map[string]any)
+			if !ok {
+				inner = map[string]any{}
+				in[field] = inner
+			}
+			in = inner
+		}
+		in[model.Annotation] = string(text)
+	}
+	return objects
+}
+
+const modelPath = "spec.workload.model"
+
+func (c *checker) checkModel(m *model.Model) {
+	w := &c.Spec.Workload
+	switch {
+	case w.Existing != nil:
+		c.fault(modelPath, "remove it", "%s says how the pods of an existing object behave, which are there already", modelPath)
+		return
+	case c.targetManifest != nil:
+		if _, found, _ := unstructured.NestedMap(c.targetManifest.Object.Object, "spec", "template"); !found {
+			c.fault(modelPath, "remove it", "%s has no pod template that could carry %s", c.targetManifest, modelPath)
+		}
+	}
+	if template := c.PodTemplate(); template != nil && template.Annotations[model.Annotation] != "" {
+		c.fault(modelPath, "leave one of them out", "the pod template has the annotation %s already", model.Annotation)
+	}
+	for field, d := range map[string]*metav1.Duration{"pull": m.Pull, "start": m.Start, "drain": m.Drain, "memoryHeld": m.MemoryHeld} {
+		c.notNegative(modelPath+"."+field, d)
+	}
+	for field, q := range map[string]*resource.Quantity{"idleCPU": m.IdleCPU, "memory": m.Memory, "memoryPerRequest": m.MemoryPerRequest} {
+		if q != nil && q.Sign() < 0 {
+			c.fault(modelPath+"."+field, "", "%s.%s cannot be negative", modelPath, field)
+		}
+	}
+	for field, cost := range map[string]*model.Cost{"cpu": m.CPU, "wait": m.Wait} {
+		if cost == nil {
+			continue
+		}
+		at := modelPath + "." + field
+		c.notNegative(at+".mean", &cost.Mean)
+		if cost.Deviation != 0 && cost.Distribution != "lognormal" {
+			c.fault(at+".deviation", "distribution: lognormal", "%s.deviation is of a lognormal distribution only", at)
+		}
+	}
+	if m.Fault != nil {
+		c.notNegative(modelPath+".fault.crash", m.Fault.Crash)
+		c.notNegative(modelPath+".fault.unready", m.Fault.Unready)
+	}
+}
+
+func (c *checker) notNegative(path string, d *metav1.Duration) {
+	if d != nil && d.Duration < 0 {
+		c.fault(path, "", "%s cannot be negative", path)
+	}
+}
