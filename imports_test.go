@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"embedded":     nil,
 	"cmd/hpabench": {"record", "scenarios", "loadgen", "watch", "analysis", "expect", "reports", "runner", "embedded"},
 	"e2e":          {"record", "analysis", "scenarios"},
+	"bench":        nil,
 
 	"lab/containers":   {"model"},
 	"lab/nodes":        {"model", "lab/containers"},
