@@ -50,7 +50,7 @@ func Analyze(run record.Run) (*Result, error) {
 		r.Outcome, r.Error, r.Left = o.finish.Outcome, o.finish.Error, o.finish.Left
 	}
 	if hpa := o.autoscaler(o.end); hpa != nil {
-		r.Autoscaler = policyOf(hpa.Spec).result()
+		r.Autoscaler = policyOf(hpa.Spec, o.flags).result()
 	}
 	load, seconds, err := o.sumLoad()
 	if err != nil {

@@ -396,11 +396,33 @@ func TestHeldByWindow(t *testing.T) {
 	}
 }
 
+// The embedded cluster tells the flags of its controller manager, which then hold
+// in place of the defaults.
+func TestFlagsOfTheEmbeddedCluster(t *testing.T) {
+	m := newMade(record.Phase{Name: "load", Shape: record.ShapeRate, From: 20}, record.Phase{Name: "calm", Shape: record.ShapeIdle})
+	m.add(0, record.Entry{Cluster: &record.Cluster{Lab: &record.Lab{
+		Timing: record.FastTiming, HPASync: 5, DownscaleStabilization: 60, Tolerance: 0.2, CPUInitialization: 300, InitialReadiness: 30}}})
+	m.target(1, 4)
+	m.hpa(90, 4, 4, 20)
+	m.hpa(105, 4, 4, 0)
+	m.pod(life{name: "a", before: true, created: 3})
+	m.phase(0, "load", 40, 100)
+	m.phase(1, "calm", 100, 500)
+	m.target(170, 2) // 80 s after the HPA last recommended more
+	m.end(501)
+	r := m.analyze(t)
+	if a := r.Autoscaler; a.ScaleUpTolerance != 0.2 || a.ScaleDownTolerance != 0.2 || a.ScaleDownWindowSeconds != 60 || a.Assumed != nil {
+		t.Errorf("the HPA's policy: %+v", a)
+	}
+	down := r.Transitions[1].ScaleDown
+	equal(t, "scale-down", []string{figure(down.HeldByWindow), figure(down.LessWindow)}, []string{"45.000 ±10.0", "25.000 ±10.0"})
+}
+
 func TestRecommendation(t *testing.T) {
 	s := spec(&autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{
 		Tolerance: new(resource.MustParse("0.5")), StabilizationWindowSeconds: new(int32(60)),
 	}})
-	p := policyOf(s)
+	p := policyOf(s, defaultFlags)
 	if p.window != time.Minute || p.down != 0.5 || p.up != 0.1 || len(p.assumed) != 1 {
 		t.Errorf("policy %+v", p)
 	}
@@ -411,7 +433,7 @@ func TestRecommendation(t *testing.T) {
 		a.Status.CurrentReplicas = c.current
 		a.Status.CurrentMetrics = []autoscalingv2.MetricStatus{{Resource: &autoscalingv2.ResourceMetricStatus{
 			Name: "cpu", Current: autoscalingv2.MetricValueStatus{AverageUtilization: &c.percent}}}}
-		if got, ok := recommendation(a); !ok || got != c.want {
+		if got, ok := recommendation(a, defaultFlags); !ok || got != c.want {
 			t.Errorf("%d replicas at %d %%: %d, want %d", c.current, c.percent, got, c.want)
 		}
 	}

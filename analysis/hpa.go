@@ -11,19 +11,29 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// Defaults of kube-controller-manager's flags, which hold where the HPA's spec
-// is silent or has no say (--horizontal-pod-autoscaler-tolerance,
+// flags are those of kube-controller-manager that hold where the HPA's spec is
+// silent or has no say (--horizontal-pod-autoscaler-tolerance,
 // -downscale-stabilization, -sync-period, -cpu-initialization-period and
-// -initial-readiness-delay).
-const (
-	defaultTolerance  = 0.1
-	defaultDownWindow = 300 * time.Second
-	defaultSync       = 15 * time.Second
-	cpuInitialization = 5 * time.Minute
-	initialReadiness  = 30 * time.Second
-)
+// -initial-readiness-delay). The API does not tell them.
+type flags struct {
+	tolerance         float64
+	downWindow        time.Duration
+	sync              time.Duration
+	cpuInitialization time.Duration
+	initialReadiness  time.Duration
+	known             bool // and not assumed
+}
 
-// policy is what an HPA's spec says, with the defaults filled in.
+var defaultFlags = flags{tolerance: 0.1, downWindow: 300 * time.Second, sync: 15 * time.Second, cpuInitialization: 5 * time.Minute, initialReadiness: 30 * time.Second}
+
+// flagsOf returns the flags of the embedded cluster, which are in its record.
+func flagsOf(l *record.Lab) flags {
+	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	return flags{tolerance: l.Tolerance, downWindow: seconds(l.DownscaleStabilization), sync: seconds(l.HPASync),
+		cpuInitialization: seconds(l.CPUInitialization), initialReadiness: seconds(l.InitialReadiness), known: true}
+}
+
+// policy is what an HPA's spec says, with the flags where it is silent.
 type policy struct {
 	min, max int32
 	up, down float64 // tolerances
@@ -32,8 +42,8 @@ type policy struct {
 	assumed  []string
 }
 
-func policyOf(spec autoscalingv2.HorizontalPodAutoscalerSpec) policy {
-	p := policy{min: 1, max: spec.MaxReplicas, up: defaultTolerance, down: defaultTolerance, window: defaultDownWindow, metrics: spec.Metrics}
+func policyOf(spec autoscalingv2.HorizontalPodAutoscalerSpec, f flags) policy {
+	p := policy{min: 1, max: spec.MaxReplicas, up: f.tolerance, down: f.tolerance, window: f.downWindow, metrics: spec.Metrics}
 	if spec.MinReplicas != nil {
 		p.min = *spec.MinReplicas
 	}
@@ -44,15 +54,15 @@ func policyOf(spec autoscalingv2.HorizontalPodAutoscalerSpec) policy {
 	tolerance := func(rules *autoscalingv2.HPAScalingRules, is *float64, name string) {
 		if rules != nil && rules.Tolerance != nil {
 			*is = rules.Tolerance.AsApproximateFloat64()
-		} else {
-			p.assumed = append(p.assumed, fmt.Sprintf("%s tolerance %g", name, defaultTolerance))
+		} else if !f.known {
+			p.assumed = append(p.assumed, fmt.Sprintf("%s tolerance %g", name, f.tolerance))
 		}
 	}
 	tolerance(up, &p.up, "scale-up")
 	tolerance(down, &p.down, "scale-down")
 	if down != nil && down.StabilizationWindowSeconds != nil {
 		p.window = time.Duration(*down.StabilizationWindowSeconds) * time.Second
-	} else {
+	} else if !f.known {
 		p.assumed = append(p.assumed, fmt.Sprintf("scale-down stabilization window %.0f s", p.window.Seconds()))
 	}
 	return p
@@ -117,8 +127,8 @@ func positive(q *resource.Quantity) bool { return q != nil && q.Sign() > 0 }
 // currentReplicas where the ratio is within the tolerance, clamped to min and
 // max. The source is https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details;
 // the HPA itself counts only pods that are ready, which its status does not tell.
-func recommendation(a record.Autoscaler) (int32, bool) {
-	p, ratios := policyOf(a.Spec), statusRatios(a)
+func recommendation(a record.Autoscaler, f flags) (int32, bool) {
+	p, ratios := policyOf(a.Spec, f), statusRatios(a)
 	if len(ratios) == 0 {
 		return 0, false
 	}
@@ -136,7 +146,7 @@ func recommendation(a record.Autoscaler) (int32, bool) {
 // podRatio is current/target of the HPA's metric that is furthest above its
 // target, as the HPA would work it out from m. It is not known if the HPA has
 // metrics that are not in m, or if the requests of a pod are not known.
-func podRatio(a record.Autoscaler, m record.PodMetrics, alive []*pod, now time.Time) (float64, bool) {
+func podRatio(a record.Autoscaler, m record.PodMetrics, alive []*pod, now time.Time, f flags) (float64, bool) {
 	var largest float64
 	for _, spec := range a.Spec.Metrics {
 		var name corev1.ResourceName
@@ -152,7 +162,7 @@ func podRatio(a record.Autoscaler, m record.PodMetrics, alive []*pod, now time.T
 		_, target := record.MetricTarget(spec)
 		switch {
 		case target.AverageUtilization != nil && *target.AverageUtilization > 0:
-			use, requests, _ := podUsage(m, alive, name, container, now)
+			use, requests, _ := podUsage(m, alive, name, container, now, f)
 			if requests == nil || *requests <= 0 {
 				return 0, false
 			}
@@ -161,7 +171,7 @@ func podRatio(a record.Autoscaler, m record.PodMetrics, alive []*pod, now time.T
 			percent := math.Floor(use / *requests * 100 + 1e-9)
 			largest = max(largest, percent/float64(*target.AverageUtilization))
 		case positive(target.AverageValue):
-			use, _, pods := podUsage(m, alive, name, container, now)
+			use, _, pods := podUsage(m, alive, name, container, now, f)
 			if pods == 0 {
 				return 0, false
 			}
@@ -176,11 +186,11 @@ func podRatio(a record.Autoscaler, m record.PodMetrics, alive []*pod, now time.T
 // podUsage sums usage and requests of the pods that the HPA counts, and says how
 // many they are. Requests are nil if there are none or one of the pods' is not
 // known: the HPA has no metric then.
-func podUsage(m record.PodMetrics, alive []*pod, name corev1.ResourceName, container string, now time.Time) (use float64, requests *float64, pods int) {
+func podUsage(m record.PodMetrics, alive []*pod, name corev1.ResourceName, container string, now time.Time, f flags) (use float64, requests *float64, pods int) {
 	var requested float64
 	known := true
 	for _, s := range m.Samples {
-		p := counted(s, alive, name, now)
+		p := counted(s, alive, name, now, f)
 		if p == nil {
 			continue
 		}
@@ -220,7 +230,7 @@ func sampled(s record.Sample, name corev1.ResourceName, container string) (use f
 // ready or has not been for a whole window while it is young (groupPods in
 // kubernetes/pkg/controller/podautoscaler/replica_calculator.go). Now and the
 // times in the pod's status are wall clocks, as they are for the HPA.
-func counted(s record.Sample, alive []*pod, name corev1.ResourceName, now time.Time) *pod {
+func counted(s record.Sample, alive []*pod, name corev1.ResourceName, now time.Time, f flags) *pod {
 	for _, p := range alive {
 		if p.name != s.Pod {
 			continue
@@ -242,12 +252,12 @@ func counted(s record.Sample, alive []*pod, name corev1.ResourceName, now time.T
 			return nil
 		}
 		isnt := ready.Status == corev1.ConditionFalse
-		if status.StartTime.Add(cpuInitialization).After(now) {
+		if status.StartTime.Add(f.cpuInitialization).After(now) {
 			window := time.Duration(s.Window * float64(time.Second))
 			if isnt || s.Timestamp.Before(ready.LastTransitionTime.Add(window)) {
 				return nil
 			}
-		} else if isnt && status.StartTime.Add(initialReadiness).After(ready.LastTransitionTime.Time) {
+		} else if isnt && status.StartTime.Add(f.initialReadiness).After(ready.LastTransitionTime.Time) {
 			return nil
 		}
 		return p

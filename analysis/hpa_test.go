@@ -40,7 +40,7 @@ func TestCounted(t *testing.T) {
 			p.now.Deleting = &metav1.Time{Time: start}
 		}
 		s := record.Sample{Pod: "p", Timestamp: start.Add(c.sampled), Window: 10}
-		if got := counted(s, []*pod{p}, c.resource, c.now) != nil; got != c.want {
+		if got := counted(s, []*pod{p}, c.resource, c.now, defaultFlags) != nil; got != c.want {
 			t.Errorf("%s: counted %v, want %v", name, got, c.want)
 		}
 	}

@@ -82,6 +82,7 @@ type observed struct {
 	endedBy    string // what came at end, for reasons: "the load phases ended"
 
 	cluster *record.Cluster
+	flags   flags
 	subject *record.Subject
 	checks  []record.Check
 	notes   []string
@@ -101,7 +102,7 @@ type observed struct {
 
 // observe follows the state of everything through run's entries.
 func observe(run record.Run) *observed {
-	o := &observed{header: run.Header(), endedBy: "the record ended"}
+	o := &observed{header: run.Header(), endedBy: "the record ended", flags: defaultFlags}
 	entries := slices.Clone(run.Entries)
 	slices.SortStableFunc(entries, func(a, b record.Entry) int { return cmp.Compare(a.At, b.At) })
 	for _, e := range entries { // a gap is written after what it casts doubt on
@@ -116,7 +117,9 @@ func observe(run record.Run) *observed {
 		case e.Check != nil:
 			o.checks = append(o.checks, *e.Check)
 		case e.Cluster != nil:
-			o.cluster = e.Cluster
+			if o.cluster = e.Cluster; o.cluster.Lab != nil {
+				o.flags = flagsOf(o.cluster.Lab)
+			}
 		case e.Subject != nil:
 			o.subject = e.Subject
 		case e.Load != nil:
@@ -347,11 +350,11 @@ func (k *tracker) metrics(t record.Instant, m record.PodMetrics) {
 		}
 	}
 	now := k.o.header.Started.Add(time.Duration(t))
-	if use, requests, _ := podUsage(m, alive, corev1.ResourceCPU, "", now); requests != nil && *requests > 0 {
+	if use, requests, _ := podUsage(m, alive, corev1.ResourceCPU, "", now, k.o.flags); requests != nil && *requests > 0 {
 		u.cpuPercent = new(use / *requests * 100)
 	}
 	if hpa := k.o.autoscaler(t); hpa != nil {
-		if ratio, ok := podRatio(*hpa, m, alive, now); ok && !math.IsNaN(ratio) {
+		if ratio, ok := podRatio(*hpa, m, alive, now, k.o.flags); ok && !math.IsNaN(ratio) {
 			u.ratio = &ratio
 		}
 	}

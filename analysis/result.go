@@ -68,7 +68,8 @@ type Moment struct {
 
 // Autoscaler is what the HPA was set to. Tolerances are fractions of the target.
 // Assumed lists what its spec leaves to flags of the controller manager, which
-// cannot be read through the API; the defaults of the flags are taken then.
+// cannot be read through the API; the defaults of the flags are taken then. The
+// embedded cluster tells its flags.
 type Autoscaler struct {
 	Min                    int32    `json:"min"`
 	Max                    int32    `json:"max"`

@@ -76,7 +76,7 @@ func (o *observed) heldByWindow(w window, decision replicaChange, down *ScaleDow
 		if a.t >= decision.t {
 			break
 		}
-		want, ok := recommendation(a.v)
+		want, ok := recommendation(a.v, o.flags)
 		if !ok {
 			continue
 		}
@@ -102,9 +102,9 @@ func (o *observed) heldByWindow(w window, decision replicaChange, down *ScaleDow
 			}
 		}
 	}
-	policy := policy{window: defaultDownWindow}
+	policy := policy{window: o.flags.downWindow}
 	if hpa := o.autoscaler(decision.t); hpa != nil {
-		policy = policyOf(hpa.Spec)
+		policy = policyOf(hpa.Spec, o.flags)
 	}
 	no := ""
 	switch {
@@ -138,7 +138,7 @@ func (o *observed) heldByWindow(w window, decision replicaChange, down *ScaleDow
 // shortest time between two of them that is no mere follow-up (the HPA is
 // synced again when its own scaling changes it).
 func (o *observed) shortestSync() time.Duration {
-	shortest := defaultSync
+	shortest := o.flags.sync
 	for i := 1; i < len(o.hpas); i++ {
 		if d := o.hpas[i].t.Sub(o.hpas[i-1].t); d >= time.Second {
 			shortest = min(shortest, d)

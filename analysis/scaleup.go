@@ -127,7 +127,7 @@ func (o *observed) notScaled(w window, direction string) string {
 		return o.missing(w, "a "+change+" of spec.replicas", targetSource)
 	}
 	if hpa := o.autoscaler(w.end); hpa != nil {
-		if p := policyOf(hpa.Spec); direction == Up && n.Replicas >= p.max || direction == Down && n.Replicas <= p.min {
+		if p := policyOf(hpa.Spec, o.flags); direction == Up && n.Replicas >= p.max || direction == Down && n.Replicas <= p.min {
 			return fmt.Sprintf("no scale-%s happened: spec.replicas was at the %s of %d already", direction, limit, n.Replicas)
 		}
 	}

@@ -63,7 +63,7 @@ func reportedPercent(a record.Autoscaler) *int32 {
 func (o *observed) reach() Reach {
 	var r Reach
 	if hpa := o.autoscaler(o.end); hpa != nil {
-		p := policyOf(hpa.Spec)
+		p := policyOf(hpa.Spec, o.flags)
 		r.Min, r.Max = &p.min, &p.max
 	}
 	within := window{onset: o.start, end: o.end}

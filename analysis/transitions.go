@@ -164,7 +164,7 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 			continue
 		}
 		worked = true
-		beyond := passed(*u.v.ratio, policyOf(o.autoscaler(u.t).Spec))
+		beyond := passed(*u.v.ratio, policyOf(o.autoscaler(u.t).Spec, o.flags))
 		switch {
 		case u.t <= w.onset:
 			already = beyond
@@ -191,9 +191,9 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 		for _, r := range ratios {
 			largest = max(largest, r)
 		}
-		if a.t > w.onset && a.t < w.end && passed(largest, policyOf(a.v.Spec)) {
+		if a.t > w.onset && a.t < w.end && passed(largest, policyOf(a.v.Spec, o.flags)) {
 			s := o.see(hpaSource, a.t)
-			s.blur = max(s.blur, defaultSync)
+			s.blur = max(s.blur, o.flags.sync)
 			return s, ""
 		}
 	}

@@ -99,14 +99,14 @@ func (o *observed) ignored(t Transition, name string) string {
 		if u.t.Seconds() <= t.OnsetSeconds || u.t.Seconds() >= t.EndSeconds {
 			continue
 		}
-		if u.v.ratio == nil || *u.v.ratio <= 1+policyOf(hpa.Spec).up {
+		if u.v.ratio == nil || *u.v.ratio <= 1+policyOf(hpa.Spec, o.flags).up {
 			from = nil
 			continue
 		}
 		if from == nil {
 			from = &u.t
 		}
-		if u.t.Sub(*from) >= 2*defaultSync {
+		if u.t.Sub(*from) >= 2*o.flags.sync {
 			to = &u.t
 			break
 		}

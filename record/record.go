@@ -147,6 +147,25 @@ type Check struct {
 type Cluster struct {
 	Version string `json:"version"` // of the API server
 	Nodes   []Node `json:"nodes"`
+	Lab     *Lab   `json:"lab,omitempty"` // of the embedded cluster; another does not tell
+}
+
+// Timings of a Lab.
+const (
+	RealTiming = "real" // the defaults of Kubernetes and metrics-server
+	FastTiming = "fast"
+)
+
+// Lab says how the embedded cluster, whose pods are modelled, was set: the flags
+// of its controller manager and of its metrics server. Durations are in seconds.
+type Lab struct {
+	Timing                 string  `json:"timing"`
+	HPASync                float64 `json:"hpaSyncSeconds"`
+	MetricsResolution      float64 `json:"metricsResolutionSeconds"`
+	DownscaleStabilization float64 `json:"downscaleStabilizationSeconds"`
+	Tolerance              float64 `json:"tolerance"`
+	CPUInitialization      float64 `json:"cpuInitializationSeconds"`
+	InitialReadiness       float64 `json:"initialReadinessSeconds"`
 }
 
 // Node is one node of the cluster; CPU in cores, memory in bytes, both allocatable.

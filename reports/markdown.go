@@ -27,6 +27,9 @@ func Markdown(w io.Writer, r *analysis.Result) error {
 	}
 	subject, rest := headline(r)
 	fmt.Fprintf(&b, "**%s**; %s.\n", subject, escape(rest))
+	if text := setting(r); text != "" {
+		fmt.Fprintf(&b, "\n%s\n", escape(text))
+	}
 	for _, s := range sections(r) {
 		if s.folded {
 			fmt.Fprintf(&b, "\n<details><summary>%s (%d)</summary>\n", s.title, len(s.grid.rows))

@@ -102,6 +102,16 @@ func headline(r *analysis.Result) (subject, rest string) {
 	return subject, strings.Join(parts, "; ")
 }
 
+// setting says that the run was on the embedded cluster, whose figures are those
+// of a model; it is empty for another.
+func setting(r *analysis.Result) string {
+	if r.Cluster == nil || r.Cluster.Lab == nil {
+		return ""
+	}
+	l := r.Cluster.Lab
+	return fmt.Sprintf("Cluster: embedded, Kubernetes %s, modelled pods, %s timing (HPA every %gs, metrics every %gs).", r.Cluster.Version, l.Timing, l.HPASync, l.MetricsResolution)
+}
+
 // unmeasured says that there is no figure of what, or that it did not happen.
 func unmeasured(what, missing string) string {
 	if strings.HasPrefix(missing, "no "+what) {
@@ -405,6 +415,10 @@ func environment(r *analysis.Result) section {
 	}
 	if c := r.Cluster; c != nil {
 		add("Kubernetes %s", c.Version)
+		if l := c.Lab; l != nil {
+			add("The embedded cluster: %s timing; the HPA looks every %g s, at metrics taken every %g s; tolerance %g, scale-down window %g s, CPU initialization %g s, initial readiness delay %g s",
+				l.Timing, l.HPASync, l.MetricsResolution, l.Tolerance, l.DownscaleStabilization, l.CPUInitialization, l.InitialReadiness)
+		}
 		for _, n := range c.Nodes {
 			line := fmt.Sprintf("Node %s: %g CPUs, %.1f GiB, %s, kubelet %s, %s", n.Name, n.CPU, float64(n.Memory)/(1<<30), n.OS, n.Kubelet, n.Runtime)
 			if !n.Schedule {

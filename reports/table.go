@@ -42,6 +42,9 @@ func Table(w io.Writer, r *analysis.Result, width int) error {
 	}
 	subject, rest := headline(r)
 	paragraph("", fmt.Sprintf("%s: %s.", subject, rest))
+	if text := setting(r); text != "" {
+		paragraph("", text)
+	}
 	for _, s := range sections(r) {
 		if s.title == "Events" {
 			s = notable(s, r)
