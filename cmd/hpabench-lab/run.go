@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/hpabench/hpabench/lab"
+)
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	// Kubernetes registers flags of its own there, which cobra would take over.
+	pflag.CommandLine = pflag.NewFlagSet("", pflag.ContinueOnError)
+
+	hpa, err := lab.HPADefaults(lab.Real)
+	if err != nil {
+		return err
+	}
+	var o lab.Options
+	var timing string
+	var tied bool
+	c := &cobra.Command{
+		Use:   "hpabench-lab",
+		Short: "An embedded Kubernetes control plane with modelled nodes",
+		Long: `hpabench-lab starts a Kubernetes control plane in one process, with modelled
+nodes that need no container engine, no root and no network. When it is ready it
+prints the path of its kubeconfig, and runs until it is interrupted.`,
+		Example: `  hpabench-lab --timing fast &
+  kubectl --kubeconfig "$(...)" get nodes`,
+		Args:          cobra.NoArgs,
+		Version:       lab.Version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.Timing = lab.Timing(timing)
+			if !cmd.Flags().Changed("horizontal-pod-autoscaler-sync-period") {
+				d, err := lab.HPADefaults(o.Timing)
+				if err != nil {
+					return err
+				}
+				hpa.HorizontalPodAutoscalerSyncPeriod = d.HorizontalPodAutoscalerSyncPeriod
+			}
+			o.HPA = hpa
+			ctx, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			if tied {
+				go func() {
+					defer cancel()
+					_, _ = io.Copy(io.Discard, stdin)
+				}()
+			}
+			return serve(ctx, o, cmd.OutOrStdout())
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&o.Name, "name", "", "name of the lab (default: a fresh one)")
+	flags.StringVar(&timing, "timing", string(lab.Real), "HPA sync period and metrics resolution: real (15s each) or fast (5s each)")
+	flags.BoolVar(&tied, "stdin", false, "run until standard input ends, and so no longer than the parent that holds it open")
+	ofHPA := pflag.NewFlagSet("", pflag.ContinueOnError)
+	hpa.AddFlags(ofHPA)
+	flags.AddFlagSet(ofHPA)
+	c.SetArgs(args)
+	c.SetOut(stdout)
+	c.SetErr(stderr)
+	return c.ExecuteContext(ctx)
+}
+
+// serve runs a lab until ctx ends or a part of it does.
+func serve(ctx context.Context, o lab.Options, stdout io.Writer) error {
+	l, err := lab.Start(ctx, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, l.Kubeconfig())
+	select {
+	case <-ctx.Done():
+		return l.Stop()
+	case err := <-l.Failed():
+		_ = l.Stop()
+		return err
+	}
+}

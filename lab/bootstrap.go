@@ -1,0 +1,104 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	aggregatorclient "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
+	schedulingv1 "k8s.io/kubernetes/pkg/apis/scheduling/v1"
+	"k8s.io/metrics/pkg/apis/metrics/v1beta1"
+)
+
+// ConfigMap in the namespace kube-public tells what a lab is like, for a report
+// on what was run there. Its keys are those of the data below.
+const ConfigMap = "hpabench-lab"
+
+// waitReady waits until the API server says that it is ready. It does not wait
+// for the default roles, which come a second later and which the lab's
+// administrator and controllers have no need of.
+func (l *Lab) waitReady(ctx context.Context) error {
+	client, err := kubernetes.NewForConfig(l.config)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("it took more than a minute"))
+	defer cancel()
+	for {
+		err := client.Discovery().RESTClient().Get().AbsPath("/readyz").
+			Param("exclude", "poststarthook/rbac/bootstrap-roles").Do(ctx).Error()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case failure := <-l.failed:
+			return failure
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the API server: %w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// bootstrap creates what every cluster has and this one has not yet.
+func (l *Lab) bootstrap(ctx context.Context, o Options, resolution time.Duration) error {
+	client, err := kubernetes.NewForConfig(l.config)
+	if err != nil {
+		return err
+	}
+	for _, class := range schedulingv1.SystemPriorityClasses() {
+		if _, err := client.SchedulingV1().PriorityClasses().Create(ctx, class, metav1.CreateOptions{}); err != nil {
+			return fmt.Errorf("creating a priority class: %w", err)
+		}
+	}
+
+	aggregator, err := aggregatorclient.NewForConfig(l.config)
+	if err != nil {
+		return err
+	}
+	group := v1beta1.SchemeGroupVersion
+	_, err = aggregator.ApiregistrationV1().APIServices().Create(ctx, &apiregistrationv1.APIService{
+		ObjectMeta: metav1.ObjectMeta{Name: group.Version + "." + group.Group},
+		Spec: apiregistrationv1.APIServiceSpec{ // as in metrics-server's own manifest, but served locally
+			Group: group.Group, Version: group.Version, GroupPriorityMinimum: 100, VersionPriority: 100,
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("registering the metrics API: %w", err)
+	}
+
+	public := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: metav1.NamespacePublic}}
+	if _, err := client.CoreV1().Namespaces().Create(ctx, public, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("creating the namespace %s: %w", public.Name, err)
+	}
+	hpa := o.HPA.HPAControllerConfiguration
+	timing := o.Timing
+	if timing == "" {
+		timing = Real
+	}
+	_, err = client.CoreV1().ConfigMaps(public.Name).Create(ctx, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: ConfigMap},
+		Data: map[string]string{
+			"timing":                  string(timing),
+			"kubernetesVersion":       Version(),
+			"metricsResolution":       resolution.String(),
+			"hpaSyncPeriod":           hpa.HorizontalPodAutoscalerSyncPeriod.Duration.String(),
+			"downscaleStabilization":  hpa.HorizontalPodAutoscalerDownscaleStabilizationWindow.Duration.String(),
+			"tolerance":               strconv.FormatFloat(hpa.HorizontalPodAutoscalerTolerance, 'g', -1, 64),
+			"cpuInitializationPeriod": hpa.HorizontalPodAutoscalerCPUInitializationPeriod.Duration.String(),
+			"initialReadinessDelay":   hpa.HorizontalPodAutoscalerInitialReadinessDelay.Duration.String(),
+			"concurrentHPASyncs":      strconv.Itoa(int(hpa.ConcurrentHorizontalPodAutoscalerSyncs)),
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("telling of the lab in a ConfigMap: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	controlleroptions "k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	scheduleroptions "k8s.io/kubernetes/cmd/kube-scheduler/app/options"
+)
+
+// enabled are the controllers that a workload and its autoscaler need. What is
+// missing: those for volumes, certificates, clouds, device claims, bootstrap
+// tokens and storage versions, for none of which a modelled node has a use; and
+// the one for Endpoints, which EndpointSlices have replaced and which writes the
+// addresses of all pods of a service again for each pod.
+var enabled = []string{
+	"horizontal-pod-autoscaler-controller",
+	"deployment-controller",
+	"replicaset-controller",
+	"replicationcontroller-controller",
+	"statefulset-controller",
+	"daemonset-controller",
+	"job-controller",
+	"cronjob-controller",
+	"ttl-after-finished-controller",
+	"disruption-controller",
+	"endpointslice-controller",
+	"namespace-controller",
+	"resourcequota-controller",
+	"serviceaccount-controller",
+	"serviceaccount-token-controller",
+	"root-ca-certificate-publisher-controller", // each pod projects its ConfigMap
+	"garbage-collector-controller",
+	"pod-garbage-collector-controller",
+	"node-lifecycle-controller", // takes the taint off a node that has become ready
+	"taint-eviction-controller",
+}
+
+// noLimits lifts the client-side limits of 20 and 50 requests a second: the API
+// server, a function call away, has flow control of its own.
+var noLimits = []string{"--kube-api-qps=-1", "--kube-api-burst=-1"}
+
+// runControllers runs the controller manager until ctx ends.
+func runControllers(ctx context.Context, s *state, hpa *controlleroptions.HPAControllerOptions) error {
+	o, err := controlleroptions.NewKubeControllerManagerOptions()
+	if err != nil {
+		return err
+	}
+	known, off, aliases := controllers.KnownControllers(), controllers.ControllersDisabledByDefault(), controllers.ControllerAliases()
+	flags := append([]string{
+		"--kubeconfig=" + s.file(kubeconfigFile),
+		"--secure-port=0",
+		"--leader-elect=false",
+		"--controller-start-interval=0s",
+		"--controllers=" + strings.Join(enabled, ","),
+		"--service-account-private-key-file=" + s.file(keyFile),
+		"--root-ca-file=" + s.file(certFile),
+	}, noLimits...)
+	if err := setFlags(o.Flags(known, off, aliases), flags...); err != nil {
+		return err
+	}
+	o.HPAController = hpa
+	config, err := o.Config(ctx, known, off, aliases)
+	if err != nil {
+		return err
+	}
+	return controllers.Run(ctx, config.Complete())
+}
+
+// runScheduler runs the scheduler until ctx ends.
+func runScheduler(ctx context.Context, s *state) error {
+	o := scheduleroptions.NewOptions()
+	flags := append([]string{
+		"--kubeconfig=" + s.file(kubeconfigFile),
+		"--secure-port=0",
+		"--leader-elect=false",
+	}, noLimits...)
+	if err := setFlags(*o.Flags, flags...); err != nil {
+		return err
+	}
+	config, sched, err := scheduler.Setup(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := scheduler.Run(ctx, config, sched); ctx.Err() == nil {
+		return fmt.Errorf("it ended: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,237 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/textlogger"
+	controlleroptions "k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
+	"sigs.k8s.io/metrics-server/pkg/storage"
+)
+
+// Timing is how often the autoscaler and metrics-server look.
+type Timing string
+
+const (
+	// Real is what users have: an HPA sync period and a metrics resolution of 15 s.
+	Real Timing = "real"
+	// Fast is 5 s for both.
+	Fast Timing = "fast"
+)
+
+func (t Timing) period() (time.Duration, error) {
+	switch t {
+	case Real, "":
+		return 15 * time.Second, nil
+	case Fast:
+		return 5 * time.Second, nil
+	}
+	return 0, fmt.Errorf("the timing of a lab is %s or %s, unlike %q", Real, Fast, t)
+}
+
+// Options of a lab. The zero value works.
+type Options struct {
+	// Name of the lab, that no other lab of this user has. Default: a fresh one.
+	Name string
+	// Dir holds a folder for each lab. Default: Root.
+	Dir string
+	// Timing sets the metrics resolution, and the HPA sync period where HPA does
+	// not. Default: Real.
+	Timing Timing
+	// HPA are the options of the HPA controller. Default: HPADefaults of Timing.
+	HPA *controlleroptions.HPAControllerOptions
+}
+
+// HPADefaults are the options of the HPA controller as kube-controller-manager
+// has them, with the sync period of a timing.
+func HPADefaults(t Timing) (*controlleroptions.HPAControllerOptions, error) {
+	period, err := t.period()
+	if err != nil {
+		return nil, err
+	}
+	o, err := controlleroptions.NewKubeControllerManagerOptions()
+	if err != nil {
+		return nil, fmt.Errorf("reading the defaults of the HPA controller: %w", err)
+	}
+	o.HPAController.HorizontalPodAutoscalerSyncPeriod.Duration = period
+	return o.HPAController, nil
+}
+
+// Lab is a control plane that runs.
+type Lab struct {
+	state  *state
+	config *rest.Config
+	failed chan error
+	undo   []func() error // of what has been started, in that order
+}
+
+var started atomic.Bool
+
+// Start starts a lab and returns when kubectl can use it. Kubernetes keeps
+// metrics, feature gates and its log in variables of the process, so that there
+// can be one lab in the life of a process; its log goes to a file from then on.
+// ctx is for the start alone: Stop ends the lab.
+func Start(ctx context.Context, o Options) (_ *Lab, err error) {
+	resolution, err := o.Timing.period()
+	if err != nil {
+		return nil, err
+	}
+	if o.HPA == nil {
+		if o.HPA, err = HPADefaults(o.Timing); err != nil {
+			return nil, err
+		}
+	}
+	if err := errors.Join(o.HPA.Validate()...); err != nil {
+		return nil, err
+	}
+	if o.Dir == "" {
+		if o.Dir, err = Root(); err != nil {
+			return nil, err
+		}
+	}
+	if !started.CompareAndSwap(false, true) {
+		return nil, errors.New("this process has started a lab before, and Kubernetes allows for one in a process: start another process")
+	}
+
+	l := &Lab{failed: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.Stop())
+		}
+	}()
+	if l.state, err = open(o.Dir, o.Name); err != nil {
+		return nil, err
+	}
+	l.atStop(l.state.close)
+	if err := l.logToFile(); err != nil {
+		return nil, err
+	}
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listening for the API server: %w", err)
+	}
+	l.atStop(func() error { _ = listener.Close(); return nil })
+	if err := l.state.writeCredentials("https://" + listener.Addr().String()); err != nil {
+		return nil, err
+	}
+	if l.config, err = clientcmd.BuildConfigFromFlags("", l.Kubeconfig()); err != nil {
+		return nil, fmt.Errorf("reading the kubeconfig just written: %w", err)
+	}
+	l.config.QPS = -1
+	l.config.ContentType = "application/vnd.kubernetes.protobuf"
+	l.config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+
+	etcd, err := startEtcd(ctx, l.state.dir)
+	if err != nil {
+		return nil, err
+	}
+	l.atStop(func() error { etcd.Close(); return nil })
+
+	// Components run until they are stopped, not until the start is over.
+	life := context.WithoutCancel(ctx)
+	serving, stopServing := context.WithCancel(life)
+	defer func() {
+		if err != nil {
+			stopServing()
+		}
+	}()
+	chain, err := newAPIServer(serving, l.state, listener, utilnet.PortRange{Base: 30000, Size: 2768}, l.dial)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the API server: %w", err)
+	}
+	metrics, err := installMetrics(kubeAPIs(chain), l.config, resolution, l.usage)
+	if err != nil {
+		return nil, fmt.Errorf("installing the metrics API: %w", err)
+	}
+	prepared, err := chain.PrepareRun()
+	if err != nil {
+		return nil, fmt.Errorf("preparing the API server: %w", err)
+	}
+	var server, workers sync.WaitGroup
+	server.Go(func() { l.report(serving, "the API server", prepared.Run(serving)) })
+	l.atStop(func() error { stopServing(); server.Wait(); return nil })
+	if err := l.waitReady(ctx); err != nil {
+		return nil, err
+	}
+
+	working, stopWorking := context.WithCancel(life)
+	l.atStop(func() error { stopWorking(); workers.Wait(); return nil })
+	workers.Go(func() { l.report(working, "the controller manager", runControllers(working, l.state, o.HPA)) })
+	workers.Go(func() { l.report(working, "the scheduler", runScheduler(working, l.state)) })
+	workers.Go(func() { metrics.run(working) })
+	if err := l.bootstrap(ctx, o, resolution); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Kubeconfig is the path of the administrator's kubeconfig.
+func (l *Lab) Kubeconfig() string { return l.state.file(kubeconfigFile) }
+
+// Config is the administrator's, without a limit on requests.
+func (l *Lab) Config() *rest.Config { return rest.CopyConfig(l.config) }
+
+// Failed yields an error when a component of the lab has ended by itself.
+func (l *Lab) Failed() <-chan error { return l.failed }
+
+// Stop ends the lab and removes all that it left.
+func (l *Lab) Stop() error {
+	var errs []error
+	for _, undo := range slices.Backward(l.undo) {
+		errs = append(errs, undo())
+	}
+	l.undo = nil
+	return errors.Join(errs...)
+}
+
+func (l *Lab) atStop(undo func() error) { l.undo = append(l.undo, undo) }
+
+// report tells of a component that ended although it was not told to.
+func (l *Lab) report(ctx context.Context, component string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	select {
+	case l.failed <- fmt.Errorf("%s ended, see %s: %w", component, l.state.file(logFile), err):
+	default: // the first one is the cause
+	}
+}
+
+// logToFile sends what Kubernetes logs to a file in the lab's folder.
+func (l *Lab) logToFile() error {
+	f, err := os.OpenFile(l.state.file(logFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening the log: %w", err)
+	}
+	klog.SetLogger(textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(f))))
+	l.atStop(func() error {
+		klog.SetLogger(klog.Logger{}) // what is logged from here on has no reader
+		return f.Close()
+	})
+	return nil
+}
+
+func (l *Lab) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if _, err := netip.ParseAddrPort(address); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("nobody listens at %s", address)
+}
+
+func (l *Lab) usage(context.Context, *corev1.Node) (*storage.MetricsBatch, error) {
+	return nil, errors.New("there are no nodes")
+}
