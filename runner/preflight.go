@@ -40,6 +40,7 @@ type preflight struct {
 	file     *scenarios.File
 	options  Options
 	checks   []record.Check
+	notes    []string // what a reader of the run should know
 	report   func(record.Check)
 	badInput bool // a fault is in what the user asked for, not in the cluster
 
@@ -134,8 +135,26 @@ func (p *preflight) checkServer(ctx context.Context) bool {
 		return false
 	}
 	p.cluster = &record.Cluster{Version: v.GitVersion}
-	p.ok("API server", "Kubernetes %s", v.GitVersion)
+	if p.cluster.Lab, err = p.findLab(ctx); err != nil {
+		p.add("API server", record.Fault, fmt.Sprintf("finding out whether this is the embedded cluster: %v", err), "")
+		return false
+	}
+	what := ""
+	if lab := p.cluster.Lab; lab != nil {
+		what = fmt.Sprintf(", embedded: modelled pods, %s timing", lab.Timing)
+	} else if p.file.Spec.Workload.Model != nil {
+		p.notes = append(p.notes, "workload.model is for the embedded cluster; here the pods are real, and it is ignored.")
+	}
+	p.ok("API server", "Kubernetes %s%s", v.GitVersion, what)
 	return true
+}
+
+// objects are what the run creates.
+func (p *preflight) objects() []*unstructured.Unstructured {
+	if p.cluster.Lab != nil {
+		return p.file.ModelledObjects()
+	}
+	return p.file.Objects()
 }
 
 // checkTarget finds the object that is to be scaled, or makes sure that the
@@ -415,6 +434,10 @@ func (p *preflight) checkMetrics(ctx context.Context) {
 	}
 	if err != nil {
 		p.add("metrics", outcome, fmt.Sprintf("metrics.k8s.io is not served: %v", err), hint)
+		return
+	}
+	if len(nodes.Items) == 0 && p.cluster.Lab != nil {
+		p.ok("metrics", "metrics.k8s.io is served; the cluster has just started, and its first sample is still to come")
 		return
 	}
 	if len(nodes.Items) == 0 {

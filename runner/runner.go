@@ -31,6 +31,8 @@ import (
 // ends a run early: the load stops, and all else goes on to its end.
 var ErrInterrupted = errors.New("interrupted")
 
+var errEnded = errors.New("the cluster ended")
+
 // Options of a run.
 type Options struct {
 	ID           string        // names the run in labels and in its namespace; see NewID
@@ -39,6 +41,10 @@ type Options struct {
 	MetricsEvery time.Duration // how often PodMetrics are polled; default 1 s
 	Timeout      time.Duration // for the pods to get ready, and then for the HPA's first metric; default 5 min
 	Version      string        // of hpabench, for the record
+
+	// Ended is closed when the cluster has ended by itself and nothing is left to
+	// remove; nil if that is not known.
+	Ended <-chan struct{}
 }
 
 // NewID returns a random name for a run: five characters that are hard to
@@ -119,7 +125,27 @@ func (r *Runner) Preflight(ctx context.Context) error { return r.pre.check(ctx) 
 
 // Left lists the objects that the run created and that are not known to be
 // gone. It may be called at any time.
-func (r *Runner) Left() []string { return r.created.left() }
+func (r *Runner) Left() []string {
+	select {
+	case <-r.options.Ended:
+		return nil // it went with the cluster
+	default:
+		return r.created.left()
+	}
+}
+
+// whileUp gives a context that is cancelled when the cluster has ended.
+func (r *Runner) whileUp(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-r.options.Ended:
+			cancel(errEnded)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
 
 func (r *Runner) say(message string) { r.progress(Progress{Message: message}) }
 
@@ -137,8 +163,14 @@ func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 		rec.Add(record.Entry{Check: &c})
 	}
 	rec.Add(record.Entry{Cluster: r.pre.cluster})
+	for _, text := range r.pre.notes {
+		r.say("note: " + text)
+		rec.Add(record.Entry{Note: &record.Note{Text: text}})
+	}
 
-	measuring, stop := context.WithCancelCause(ctx)
+	up, done := r.whileUp(ctx)
+	defer done()
+	measuring, stop := context.WithCancelCause(up)
 	defer stop(nil)
 	go func() {
 		select {
@@ -154,12 +186,14 @@ func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 		err = context.Cause(measuring) // and not what each client made of it
 	}
 
-	if r.options.Keep && r.pre.creates() {
+	if r.options.Keep && r.pre.creates() && len(r.Left()) > 0 {
 		dead()
 		err = errors.Join(err, r.created.releaseLease(context.WithoutCancel(ctx)))
 	} else if len(r.Left()) > 0 {
 		r.say("removing what the run created")
-		err = errors.Join(err, r.created.tearDown(context.WithoutCancel(ctx), r.grace(), r.say))
+		removing, done := r.whileUp(context.WithoutCancel(ctx))
+		err = errors.Join(err, r.created.tearDown(removing, r.grace(), r.say))
+		done()
 	}
 	end := &record.End{Outcome: record.Completed, Left: r.Left()}
 	if err != nil {
@@ -224,7 +258,7 @@ func (r *Runner) create(ctx, alive context.Context) error {
 	if err := r.created.holdLease(ctx, alive); err != nil {
 		return err
 	}
-	for _, o := range r.pre.file.Objects() {
+	for _, o := range r.pre.objects() {
 		r.say(fmt.Sprintf("creating %s %s", o.GetKind(), o.GetName()))
 		if err := r.created.apply(ctx, o); err != nil {
 			return err
@@ -280,7 +314,7 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 	var way loadgen.Way
 	if p.file.HasLoad() {
 		var err error
-		way, subject.Why, err = p.way(ctx, p.file, p.namespace, service, watcher)
+		way, subject.Why, err = p.way(ctx, p.file, p.namespace, service, watcher, p.cluster.Lab != nil)
 		if way != nil {
 			defer way.Close()
 		}

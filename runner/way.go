@@ -54,7 +54,7 @@ func (c *Cluster) services(ctx context.Context, namespace string, podLabels map[
 
 // way chooses how requests reach the workload, says why, and makes sure that a
 // connection can be opened. That sends no request: each of those is counted.
-func (c *Cluster) way(ctx context.Context, file *scenarios.File, namespace string, service *corev1.Service, w *watch.Watcher) (way loadgen.Way, why string, err error) {
+func (c *Cluster) way(ctx context.Context, file *scenarios.File, namespace string, service *corev1.Service, w *watch.Watcher, embedded bool) (way loadgen.Way, why string, err error) {
 	load := &file.Spec.Load
 	via := load.ViaOrAuto()
 	why = "the scenario says so"
@@ -73,7 +73,7 @@ func (c *Cluster) way(ctx context.Context, file *scenarios.File, namespace strin
 		return nil, "", BadInput{err}
 	}
 	if via != scenarios.ViaPortForward {
-		way, err = c.nodePort(ctx, port)
+		way, err = c.nodePort(ctx, port, embedded)
 		if via == scenarios.ViaNodePort {
 			if err != nil {
 				err = fmt.Errorf("reaching Service %s by a NodePort: %w (via: portForward needs no open port)", service.Name, err)
@@ -141,10 +141,15 @@ func targetPort(port corev1.ServicePort, pods []*corev1.Pod) (int32, error) {
 }
 
 // nodePort tries the addresses at which the nodes may answer and returns the
-// first that accepts a connection.
-func (c *Cluster) nodePort(ctx context.Context, port corev1.ServicePort) (loadgen.Way, error) {
+// first that accepts a connection. The NodePorts of the embedded cluster are on
+// loopback, and the addresses of its nodes exist nowhere.
+func (c *Cluster) nodePort(ctx context.Context, port corev1.ServicePort, embedded bool) (loadgen.Way, error) {
 	if port.NodePort == 0 {
 		return nil, errors.New("the Service has none")
+	}
+	if embedded {
+		way := loadgen.NodePort("127.0.0.1", port.NodePort)
+		return way, reach(ctx, way)
 	}
 	nodes, err := c.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
