@@ -7,7 +7,11 @@ package model
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,13 +30,23 @@ type Model struct {
 
 	// Pull is how long a node takes to pull the image when it does not have it.
 	Pull *metav1.Duration `json:"pull,omitempty"`
-	// Start is how long the process takes from its start until it listens.
+	// Start is how long the process takes from its start until it listens,
+	// beside the CPU time of StartCPU.
 	Start *metav1.Duration `json:"start,omitempty"`
-	// Drain is how long the process goes on serving after SIGTERM before it exits.
+	// StartCPU is the CPU time that the start takes on one thread, after Start: a
+	// CPU limit makes it longer.
+	StartCPU *metav1.Duration `json:"startCPU,omitempty"`
+	// Drain is how long the process goes on serving after SIGTERM before it stops.
 	Drain *metav1.Duration `json:"drain,omitempty"`
+	// Graceful says that the process, when it stops, answers the requests that
+	// it has. Otherwise they are cut off.
+	Graceful *bool `json:"graceful,omitempty"`
 
 	// CPU is the CPU time that a request takes.
 	CPU *Cost `json:"cpu,omitempty"`
+	// ConnectionCPU is the CPU time that the first request of a connection takes
+	// on top of CPU.
+	ConnectionCPU *metav1.Duration `json:"connectionCPU,omitempty"`
 	// Wait is how long a request waits without using CPU, for a database say.
 	Wait *Cost `json:"wait,omitempty"`
 	// Workers is how many requests can be served at once. A request that waits
@@ -86,13 +100,71 @@ type Fault struct {
 	Errors float64 `json:"errors,omitempty" jsonschema:"minimum=0,maximum=1"`
 }
 
-// Parse reads the annotation of a pod. A field that does not exist is an error.
+// Parse reads the annotation of a pod. A field that does not exist and a value
+// out of its range are errors.
 func Parse(annotation string) (Model, error) {
 	var m Model
 	d := json.NewDecoder(bytes.NewBufferString(annotation))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&m); err != nil {
+	err := d.Decode(&m)
+	if err == nil && d.Decode(new(any)) != io.EOF {
+		err = errors.New("there is something after the object")
+	}
+	if err == nil {
+		err = m.check()
+	}
+	if err != nil {
 		return Model{}, fmt.Errorf("reading the annotation %s: %w", Annotation, err)
 	}
 	return m, nil
+}
+
+func (m *Model) check() error {
+	var faults []error
+	fault := func(field string, value any, must string) {
+		faults = append(faults, fmt.Errorf("%s is %v and must be %s", field, value, must))
+	}
+	durations := map[string]*metav1.Duration{
+		"pull": m.Pull, "start": m.Start, "startCPU": m.StartCPU, "drain": m.Drain,
+		"connectionCPU": m.ConnectionCPU, "memoryHeld": m.MemoryHeld,
+	}
+	if f := m.Fault; f != nil {
+		durations["fault.crash"], durations["fault.unready"] = f.Crash, f.Unready
+		if !(f.Errors >= 0 && f.Errors <= 1) {
+			fault("fault.errors", f.Errors, "from 0 to 1")
+		}
+	}
+	for field, c := range map[string]*Cost{"cpu": m.CPU, "wait": m.Wait} {
+		if c == nil {
+			continue
+		}
+		durations[field+".mean"] = &c.Mean
+		if !slices.Contains([]string{"", "constant", "exponential", "lognormal"}, c.Distribution) {
+			fault(field+".distribution", c.Distribution, "constant, exponential or lognormal")
+		}
+		if !(c.Deviation >= 0) {
+			fault(field+".deviation", c.Deviation, "0 or more")
+		}
+	}
+	for field, d := range durations {
+		if d != nil && d.Duration < 0 {
+			fault(field, d.Duration, "0 or more")
+		}
+	}
+	for field, q := range map[string]*resource.Quantity{"idleCPU": m.IdleCPU, "memory": m.Memory, "memoryPerRequest": m.MemoryPerRequest} {
+		if q != nil && q.Sign() < 0 {
+			fault(field, q, "0 or more")
+		}
+	}
+	if m.Workers != nil && *m.Workers < 1 {
+		fault("workers", *m.Workers, "1 or more")
+	}
+	if m.Queue != nil && *m.Queue < 0 {
+		fault("queue", *m.Queue, "0 or more")
+	}
+	if !slices.Contains([]string{"", Nginx, HPAExample, Generic}, m.Preset) {
+		fault("preset", m.Preset, "nginx, hpa-example or generic")
+	}
+	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(faults...)
 }

@@ -1,0 +1,132 @@
+package model
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+)
+
+func TestPresetGoesByTheImage(t *testing.T) {
+	for image, want := range map[string]string{
+		"nginx":                               Nginx,
+		"nginx:1.15.2":                        Nginx,
+		"example.com:5000/library/nginx:1":    Nginx,
+		"registry.k8s.io/hpa-example":         HPAExample,
+		"hpa-example@sha256:0123456789abcdef": HPAExample,
+		"example.com:5000/app":                Generic,
+		"nginx-unprivileged:1.15":             Generic,
+		"nginx/app":                           Generic,
+		"":                                    Generic,
+	} {
+		if got := Resolve(image, nil, Model{}).Preset; got != want {
+			t.Errorf("image %q: preset %s, want %s", image, got, want)
+		}
+	}
+	if got := Resolve("nginx", nil, Model{Preset: HPAExample}).Preset; got != HPAExample {
+		t.Errorf("the preset that the model names gave way to the image's: %s", got)
+	}
+}
+
+// Only these two mean something when they are left out.
+func TestResolveFillsEveryField(t *testing.T) {
+	for _, image := range []string{Nginx, HPAExample, Generic} {
+		v := reflect.ValueOf(Resolve(image, nil, Model{}))
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Name
+			if name != "MemoryHeld" && name != "Fault" && v.Field(i).IsZero() {
+				t.Errorf("%s: %s is left out", image, name)
+			}
+		}
+	}
+}
+
+func TestResolveKeepsWhatIsGiven(t *testing.T) {
+	given, err := Parse(`{
+		"preset": "nginx", "pull": "1s", "start": "2s", "startCPU": "3s", "drain": "4s", "graceful": true,
+		"cpu": {"mean": "5ms", "distribution": "lognormal", "deviation": 2}, "connectionCPU": "6ms",
+		"wait": {"mean": "7ms"}, "workers": 8, "queue": 9, "idleCPU": "10m", "memory": "11Mi",
+		"memoryPerRequest": "12Ki", "memoryHeld": "13s", "body": "14", "fault": {"errors": 0.15}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(given, Resolve("hpa-example", nil, given)); diff != "" {
+		t.Errorf("a whole model was changed (-given +resolved):\n%s", diff)
+	}
+}
+
+// The values are taken as the image's own program takes them.
+func TestHPAExampleReadsItsEnvironment(t *testing.T) {
+	type figures struct{ Burn, Start, Drain time.Duration }
+	for name, c := range map[string]struct {
+		env  string
+		want figures
+	}{
+		"none":     {"", figures{Burn: 5 * time.Millisecond}},
+		"all":      {"BURN=20ms STARTUP=30s SHUTDOWN=2s", figures{20 * time.Millisecond, 30 * time.Second, 2 * time.Second}},
+		"invalid":  {"BURN=20 STARTUP=x SHUTDOWN=", figures{Burn: 5 * time.Millisecond}},
+		"negative": {"BURN=-1ms STARTUP=-1s SHUTDOWN=-1s", figures{}},
+		"twice":    {"BURN=1ms BURN=2ms", figures{Burn: 2 * time.Millisecond}},
+	} {
+		var env []corev1.EnvVar
+		for _, e := range strings.Fields(c.env) {
+			name, value, _ := strings.Cut(e, "=")
+			env = append(env, corev1.EnvVar{Name: name, Value: value})
+		}
+		m := Resolve("hpa-example", env, Model{})
+		if diff := cmp.Diff(c.want, figures{m.CPU.Mean.Duration, m.Start.Duration, m.Drain.Duration}); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"cpus": {}}`:              "cpus",
+		`{"start": "soon"}`:         "soon",
+		`{"memory": "much"}`:        "quantit",
+		`{"workers": 1} {}`:         "after",
+		`{"workers": 1`:             "unexpected EOF",
+		`{"preset": "apache"}`:      "apache",
+		`{"workers": 0}`:            "workers",
+		`{"queue": -1}`:             "queue",
+		`{"drain": "-1s"}`:          "drain",
+		`{"idleCPU": "-1"}`:         "idleCPU",
+		`{"cpu": {"mean": "-1s"}}`:  "cpu.mean",
+		`{"fault": {"errors": 2}}`:  "fault.errors",
+		`{"fault":{"crash":"-1s"}}`: "fault.crash",
+		`{"wait": {"mean": "1s", "distribution": "normal"}}`:    "normal",
+		`{"wait": {"mean": "1s", "deviation": -1}}`:             "deviation",
+		`{"cpu": {"mean": "1s", "distribution": "lognormal "}}`: "lognormal",
+	} {
+		if _, err := Parse(text); err == nil {
+			t.Errorf("Parse(%s) found nothing wrong", text)
+		} else if !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), Annotation) {
+			t.Errorf("Parse(%s) = %q, which does not name %q and the annotation", text, err, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(`{"preset": "nginx", "cpu": {"mean": "5ms", "distribution": "exponential"}}`)
+	f.Add(`{"fault": {"crash": "1s"}, "memory": "1Gi"}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		m, err := Parse(text)
+		if err != nil {
+			return
+		}
+		// What was accepted can be written and read again: a scenario's model
+		// becomes an annotation.
+		again, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Parse(string(again)); err != nil {
+			t.Errorf("%s became %s: %v", text, again, err)
+		}
+	})
+}
