@@ -14,6 +14,7 @@ import (
 	"k8s.io/apiserver/pkg/server/egressselector"
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/compatibility"
+	baseversion "k8s.io/component-base/version"
 	aggregator "k8s.io/kube-aggregator/pkg/apiserver"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
@@ -125,5 +126,5 @@ func Version() string {
 			}
 		}
 	}
-	return "v" + "1.37" + mark
+	return "v" + baseversion.DefaultKubeBinaryVersion + ".0" + mark // a test's binary, which lists no modules
 }
