@@ -48,7 +48,7 @@ func (l *Lab) waitReady(ctx context.Context) error {
 }
 
 // bootstrap creates what every cluster has and this one has not yet.
-func (l *Lab) bootstrap(ctx context.Context, o Options, resolution time.Duration) error {
+func (l *Lab) bootstrap(ctx context.Context) error {
 	client, err := kubernetes.NewForConfig(l.config)
 	if err != nil {
 		return err
@@ -78,27 +78,42 @@ func (l *Lab) bootstrap(ctx context.Context, o Options, resolution time.Duration
 	if _, err := client.CoreV1().Namespaces().Create(ctx, public, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("creating the namespace %s: %w", public.Name, err)
 	}
-	hpa := o.HPA.HPAControllerConfiguration
-	timing := o.Timing
-	if timing == "" {
-		timing = Real
+	return nil
+}
+
+// tell writes the ConfigMap.
+func (l *Lab) tell(ctx context.Context, o Options, resolution time.Duration) error {
+	client, err := kubernetes.NewForConfig(l.config)
+	if err != nil {
+		return err
 	}
-	_, err = client.CoreV1().ConfigMaps(public.Name).Create(ctx, &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: ConfigMap},
-		Data: map[string]string{
-			"timing":                  string(timing),
-			"kubernetesVersion":       Version(),
-			"metricsResolution":       resolution.String(),
-			"hpaSyncPeriod":           hpa.HorizontalPodAutoscalerSyncPeriod.Duration.String(),
-			"downscaleStabilization":  hpa.HorizontalPodAutoscalerDownscaleStabilizationWindow.Duration.String(),
-			"tolerance":               strconv.FormatFloat(hpa.HorizontalPodAutoscalerTolerance, 'g', -1, 64),
-			"cpuInitializationPeriod": hpa.HorizontalPodAutoscalerCPUInitializationPeriod.Duration.String(),
-			"initialReadinessDelay":   hpa.HorizontalPodAutoscalerInitialReadinessDelay.Duration.String(),
-			"concurrentHPASyncs":      strconv.Itoa(int(hpa.ConcurrentHorizontalPodAutoscalerSyncs)),
-		},
+	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("telling of the lab: %w", err)
+	}
+	hpa := o.HPA.HPAControllerConfiguration
+	data := map[string]string{
+		"timing":                  string(o.Timing),
+		"kubernetesVersion":       Version(),
+		"metricsResolution":       resolution.String(),
+		"housekeeping":            o.Nodes.Housekeeping.String(),
+		"hpaSyncPeriod":           hpa.HorizontalPodAutoscalerSyncPeriod.Duration.String(),
+		"downscaleStabilization":  hpa.HorizontalPodAutoscalerDownscaleStabilizationWindow.Duration.String(),
+		"tolerance":               strconv.FormatFloat(hpa.HorizontalPodAutoscalerTolerance, 'g', -1, 64),
+		"cpuInitializationPeriod": hpa.HorizontalPodAutoscalerCPUInitializationPeriod.Duration.String(),
+		"initialReadinessDelay":   hpa.HorizontalPodAutoscalerInitialReadinessDelay.Duration.String(),
+		"concurrentHPASyncs":      strconv.Itoa(int(hpa.ConcurrentHorizontalPodAutoscalerSyncs)),
+		"nodes":                   strconv.Itoa(len(nodes.Items)),
+	}
+	if len(nodes.Items) > 0 { // all alike
+		capacity := nodes.Items[0].Status.Capacity
+		data["nodeCPU"], data["nodeMemory"], data["nodePods"] = capacity.Cpu().String(), capacity.Memory().String(), capacity.Pods().String()
+	}
+	_, err = client.CoreV1().ConfigMaps(metav1.NamespacePublic).Create(ctx, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: ConfigMap}, Data: data,
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return fmt.Errorf("telling of the lab in a ConfigMap: %w", err)
+		return fmt.Errorf("telling of the lab: %w", err)
 	}
 	return nil
 }

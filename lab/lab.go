@@ -5,21 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/textlogger"
 	controlleroptions "k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
-	"sigs.k8s.io/metrics-server/pkg/storage"
+
+	"github.com/hpabench/hpabench/lab/nodeports"
+	"github.com/hpabench/hpabench/lab/nodes"
 )
 
 // Timing is how often the autoscaler and metrics-server look.
@@ -53,6 +53,9 @@ type Options struct {
 	Timing Timing
 	// HPA are the options of the HPA controller. Default: HPADefaults of Timing.
 	HPA *controlleroptions.HPAControllerOptions
+	// Nodes are the modelled nodes. Default of its Housekeeping: two thirds of
+	// the metrics resolution, which are the kubelets' 10 s for Real.
+	Nodes nodes.Options
 }
 
 // HPADefaults are the options of the HPA controller as kube-controller-manager
@@ -75,6 +78,7 @@ type Lab struct {
 	state  *state
 	config *rest.Config
 	failed chan error
+	nodes  cluster
 	undo   []func() error // of what has been started, in that order
 }
 
@@ -96,6 +100,12 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	}
 	if err := errors.Join(o.HPA.Validate()...); err != nil {
 		return nil, err
+	}
+	if o.Timing == "" {
+		o.Timing = Real
+	}
+	if o.Nodes.Housekeeping == 0 {
+		o.Nodes.Housekeeping = resolution * 2 / 3
 	}
 	if o.Dir == "" {
 		if o.Dir, err = Root(); err != nil {
@@ -135,6 +145,12 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	l.config.ContentType = "application/vnd.kubernetes.protobuf"
 	l.config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 
+	first, size, guard, err := nodeports.ClaimRange()
+	if err != nil {
+		return nil, err
+	}
+	l.atStop(guard.Close)
+
 	etcd, err := startEtcd(ctx, l.state.dir)
 	if err != nil {
 		return nil, err
@@ -149,11 +165,11 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 			stopServing()
 		}
 	}()
-	chain, err := newAPIServer(serving, l.state, listener, utilnet.PortRange{Base: 30000, Size: 2768}, l.dial)
+	chain, err := newAPIServer(serving, l.state, listener, utilnet.PortRange{Base: first, Size: size}, l.nodes.dial)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the API server: %w", err)
 	}
-	metrics, err := installMetrics(kubeAPIs(chain), l.config, resolution, l.usage)
+	metrics, err := installMetrics(kubeAPIs(chain), l.config, resolution, l.nodes.metrics)
 	if err != nil {
 		return nil, fmt.Errorf("installing the metrics API: %w", err)
 	}
@@ -161,19 +177,34 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the API server: %w", err)
 	}
-	var server, workers sync.WaitGroup
+	var server sync.WaitGroup
 	server.Go(func() { l.report(serving, "the API server", prepared.Run(serving)) })
 	l.atStop(func() error { stopServing(); server.Wait(); return nil })
 	if err := l.waitReady(ctx); err != nil {
 		return nil, err
 	}
 
+	var workers sync.WaitGroup
 	working, stopWorking := context.WithCancel(life)
 	l.atStop(func() error { stopWorking(); workers.Wait(); return nil })
 	workers.Go(func() { l.report(working, "the controller manager", runControllers(working, l.state, o.HPA)) })
 	workers.Go(func() { l.report(working, "the scheduler", runScheduler(working, l.state)) })
 	workers.Go(func() { metrics.run(working) })
-	if err := l.bootstrap(ctx, o, resolution); err != nil {
+	if err := l.bootstrap(ctx); err != nil {
+		return nil, err
+	}
+	modelled, err := nodes.Start(working, l.config, o.Nodes)
+	if err != nil {
+		return nil, fmt.Errorf("starting the nodes: %w", err)
+	}
+	workers.Go(modelled.Wait)
+	l.nodes.Store(modelled)
+	proxy, err := nodeports.Start(working, l.config, modelled.Handoff)
+	if err != nil {
+		return nil, err
+	}
+	workers.Go(proxy.Wait)
+	if err := l.tell(ctx, o, resolution); err != nil {
 		return nil, err
 	}
 	return l, nil
@@ -223,15 +254,4 @@ func (l *Lab) logToFile() error {
 		return f.Close()
 	})
 	return nil
-}
-
-func (l *Lab) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if _, err := netip.ParseAddrPort(address); err != nil {
-		return nil, err
-	}
-	return nil, fmt.Errorf("nobody listens at %s", address)
-}
-
-func (l *Lab) usage(context.Context, *corev1.Node) (*storage.MetricsBatch, error) {
-	return nil, errors.New("there are no nodes")
 }
