@@ -46,8 +46,9 @@ func (i *images) has(image string) bool {
 // get it. It is EnsureImageExists of the kubelet (pkg/kubelet/images).
 func (i *images) ensure(ctx context.Context, p *pod, c *container, m model.Model) *corev1.ContainerStateWaiting {
 	requested, image := c.spec.Image, tagged(c.spec.Image)
-	policy := c.spec.ImagePullPolicy
-	if policy != corev1.PullAlways && i.has(image) {
+	policy, missing := c.spec.ImagePullPolicy, m.Fault != nil && m.Fault.Pull
+	present := i.has(image) || m.Pull.Duration == 0 && !missing // what takes no time to pull is there from the start
+	if policy != corev1.PullAlways && present {
 		p.event(c, corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", requested))
 		return nil
 	}
@@ -72,8 +73,7 @@ func (i *images) ensure(ctx context.Context, p *pod, c *container, m model.Model
 	defer func() { <-i.pulling }()
 	begun := time.Now()
 	takes := m.Pull.Duration
-	missing := m.Fault != nil && m.Fault.Pull
-	if missing || i.has(image) {
+	if missing || present || i.has(image) {
 		takes = min(takes, ask)
 	}
 	if !sleep(ctx, takes) {

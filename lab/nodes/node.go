@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
@@ -89,8 +90,7 @@ func (n *node) register(ctx context.Context, config *rest.Config) error {
 	// The API server taints a new node until the node lifecycle controller finds
 	// it Ready. It is Ready from the start, so there is nothing to wait for.
 	if len(made.Spec.Taints) > 0 {
-		made.Spec.Taints = nil
-		if _, err := client.Update(ctx, made, metav1.UpdateOptions{}); err != nil {
+		if _, err := client.Patch(ctx, n.name, types.MergePatchType, []byte(`{"spec":{"taints":null}}`), metav1.PatchOptions{}); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -149,8 +150,7 @@ func (n *Nodes) register(ctx context.Context, config *rest.Config) error {
 // watch follows the pods of all nodes with one informer: a kubelet each would
 // cost a watch each.
 func (n *Nodes) watch(ctx context.Context) {
-	list := cache.NewListWatchFromClient(n.client.CoreV1().RESTClient(), "pods", metav1.NamespaceAll, nil)
-	informer := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(list, n.client), &corev1.Pod{}, 0, cache.Indexers{})
+	informer := coreinformers.NewPodInformer(n.client, metav1.NamespaceAll, 0, cache.Indexers{})
 	_ = informer.SetTransform(func(o any) (any, error) {
 		if pod, ok := o.(*corev1.Pod); ok {
 			pod.ManagedFields = nil
