@@ -1,0 +1,155 @@
+// Package nodeports is kube-proxy's part of the embedded cluster: it listens on
+// 127.0.0.1 at the node port of every Service and hands each connection over to
+// one of its endpoints, chosen at random. Nothing is copied: who takes a
+// connection answers on it.
+package nodeports
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/klog/v2"
+)
+
+// retryAfter is how long a port that could not be opened is left alone.
+const retryAfter = 10 * time.Second
+
+// Proxy listens on the node ports of all Services.
+type Proxy struct {
+	handoff  func(netip.AddrPort, net.Conn) error
+	events   record.EventRecorder
+	log      klog.Logger
+	table    func() (map[int32]route, error)
+	changed  chan struct{}
+	open     map[int32]*port
+	unopened map[int32]time.Time // when to try again
+	finished sync.WaitGroup
+}
+
+// Start returns when the node ports of the Services that exist are open, and
+// keeps them so until ctx is done. handoff takes over a connection to an endpoint
+// or says why nobody listens there: the connection is reset then, as it is when a
+// Service has no ready endpoint.
+//
+// A port that cannot be opened, or whose connections do not arrive here, is
+// logged, told by a Warning event of the Service, and tried again.
+func Start(ctx context.Context, config *rest.Config, handoff func(netip.AddrPort, net.Conn) error) (*Proxy, error) {
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("starting the node ports: %w", err)
+	}
+	factory := informers.NewSharedInformerFactory(client, 0)
+	services, slices := factory.Core().V1().Services(), factory.Discovery().V1().EndpointSlices()
+	p := &Proxy{
+		handoff: handoff, log: klog.FromContext(ctx).WithName("nodeports"),
+		changed: make(chan struct{}, 1), open: map[int32]*port{}, unopened: map[int32]time.Time{},
+		table: func() (map[int32]route, error) {
+			s, err := services.Lister().List(labels.Everything())
+			e, err2 := slices.Lister().List(labels.Everything())
+			return routes(s, e), errors.Join(err, err2)
+		},
+	}
+	change := func(any) {
+		select {
+		case p.changed <- struct{}{}:
+		default: // told already
+		}
+	}
+	handler := cache.ResourceEventHandlerFuncs{
+		AddFunc: change, DeleteFunc: change, UpdateFunc: func(_, o any) { change(o) },
+	}
+	for _, informer := range []cache.SharedIndexInformer{services.Informer(), slices.Informer()} {
+		if _, err := informer.AddEventHandler(handler); err != nil {
+			return nil, fmt.Errorf("starting the node ports: %w", err)
+		}
+	}
+	factory.StartWithContext(ctx)
+	if err := factory.WaitForCacheSyncWithContext(ctx).AsError(); err != nil {
+		factory.Shutdown()
+		return nil, fmt.Errorf("reading Services and EndpointSlices: %w", err)
+	}
+
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	p.events = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "hpabench-lab"})
+	p.apply()
+	p.finished.Go(func() {
+		p.run(ctx)
+		broadcaster.Shutdown()
+		factory.Shutdown()
+	})
+	return p, nil
+}
+
+// Wait returns when, after the context's end, all ports are closed. Connections
+// that were handed over stay open.
+func (p *Proxy) Wait() { p.finished.Wait() }
+
+func (p *Proxy) run(ctx context.Context) {
+	retry := time.NewTicker(retryAfter)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			for _, port := range p.open {
+				_ = port.listener.Close()
+			}
+			return
+		case <-p.changed:
+		case <-retry.C:
+		}
+		p.apply()
+	}
+}
+
+// apply opens and closes ports as the table has them now.
+func (p *Proxy) apply() {
+	table, err := p.table()
+	if err != nil {
+		p.log.Error(err, "Listing Services and EndpointSlices")
+		return
+	}
+	for number, port := range p.open {
+		if _, still := table[number]; !still {
+			_ = port.listener.Close()
+			delete(p.open, number)
+		}
+	}
+	for number, r := range table {
+		if p.open[number] == nil && !p.tryOpen(number, r.service) {
+			continue
+		}
+		p.open[number].route.Store(&r)
+	}
+}
+
+func (p *Proxy) tryOpen(number int32, s *corev1.Service) bool {
+	if time.Now().Before(p.unopened[number]) {
+		return false
+	}
+	port, err := listen(number, p.handoff)
+	if err != nil {
+		p.unopened[number] = time.Now().Add(retryAfter)
+		p.log.Error(err, "Opening a node port", "service", klog.KObj(s), "nodePort", number)
+		p.events.Eventf(s, corev1.EventTypeWarning, "NodePortNotServed",
+			"node port %d is not served: %v. It is tried again every %v; another nodePort in the Service helps at once", number, err, retryAfter)
+		return false
+	}
+	delete(p.unopened, number)
+	p.open[number] = port
+	return true
+}
