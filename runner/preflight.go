@@ -25,6 +25,7 @@ import (
 	"k8s.io/klog/v2"
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
 )
@@ -146,7 +147,24 @@ func (p *preflight) checkServer(ctx context.Context) bool {
 		p.notes = append(p.notes, "workload.model is for the embedded cluster; here the pods are real, and it is ignored.")
 	}
 	p.ok("API server", "Kubernetes %s%s", v.GitVersion, what)
+	if p.cluster.Lab != nil {
+		p.noteGeneric()
+	}
 	return true
+}
+
+// noteGeneric says of what the image is modelled as when nothing is known of it.
+func (p *preflight) noteGeneric() {
+	template := p.file.PodTemplate()
+	if template == nil || p.file.Spec.Workload.Model != nil || template.Annotations[model.Annotation] != "" || len(template.Spec.Containers) == 0 {
+		return
+	}
+	main := template.Spec.Containers[0]
+	m := model.Resolve(main.Image, main.Env, model.Model{})
+	if m.Preset == model.Generic {
+		p.notes = append(p.notes, fmt.Sprintf("Image %s is modelled as a generic server (%s of CPU a request, ready to listen %s after its start, %s of memory): state workload.model.",
+			main.Image, m.CPU.Mean.Duration, m.Start.Duration+m.StartCPU.Duration, m.Memory))
+	}
 }
 
 // objects are what the run creates.

@@ -58,7 +58,8 @@ func (c *checker) checkModel(m *model.Model) {
 	if template := c.PodTemplate(); template != nil && template.Annotations[model.Annotation] != "" {
 		c.fault(modelPath, "leave one of them out", "the pod template has the annotation %s already", model.Annotation)
 	}
-	for field, d := range map[string]*metav1.Duration{"pull": m.Pull, "start": m.Start, "drain": m.Drain, "memoryHeld": m.MemoryHeld} {
+	for field, d := range map[string]*metav1.Duration{"pull": m.Pull, "start": m.Start, "startCPU": m.StartCPU, "drain": m.Drain,
+		"connectionCPU": m.ConnectionCPU, "memoryHeld": m.MemoryHeld} {
 		c.notNegative(modelPath+"."+field, d)
 	}
 	for field, q := range map[string]*resource.Quantity{"idleCPU": m.IdleCPU, "memory": m.Memory, "memoryPerRequest": m.MemoryPerRequest} {

@@ -20,6 +20,9 @@ objects that they made in a namespace that exists. All of it is found by the
 labels that a run puts on what it creates; nothing else is touched, nor is what
 belongs to a run that is still going on.
 
+Name the cluster. Without --context, --kubeconfig and -n it is the embedded one
+that hpabench lab up keeps; -n alone means the kubeconfig's current context.
+
 A namespace that stays Terminating is reported with what holds it. --finalize
 then takes off its finalizers, through the namespace's finalize subresource:
 what is still in the namespace is given up, and may come back to light if a
@@ -29,7 +32,8 @@ namespace of that name is made again.`,
   hpabench clean --context kind-kind --finalize`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cluster, err := f.connect()
+			say := func(line string) { fmt.Fprintln(a.stderr, line) }
+			cluster, err := f.forClean(say)
 			if err != nil {
 				return err
 			}
@@ -43,4 +47,16 @@ namespace of that name is made again.`,
 	cmd.Flags().BoolVar(&o.Finalize, "finalize", false, "take the finalizers off namespaces that do not go")
 	cmd.Flags().DurationVar(&o.Timeout, "timeout", time.Minute, "how long to wait for each object to go")
 	return cmd
+}
+
+// forClean takes the kept embedded cluster when none is named.
+func (f *clusterFlags) forClean(say func(string)) (*runner.Cluster, error) {
+	if f.named() {
+		return f.connect(say)
+	}
+	cluster, _, err := f.kept(say)
+	if err == nil && cluster == nil {
+		err = runner.BadInput{Err: fmt.Errorf("name the cluster: --context NAME%s or --kubeconfig FILE (no embedded one is up)", contextsHint())}
+	}
+	return cluster, err
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/hpabench/hpabench/embedded"
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
 )
 
@@ -25,15 +27,73 @@ func (f *clusterFlags) add(cmd *cobra.Command, namespaceHelp string) {
 	})
 }
 
-// connect wants the cluster to be named: hpabench creates and deletes things
-// and sends load, which is not for whatever cluster kubectl happens to point to.
-func (f *clusterFlags) connect() (*runner.Cluster, error) {
+// named says whether the command line names a cluster. Without that hpabench
+// never takes the one of the user's kubeconfig: it creates and deletes things and
+// sends load, which is not for whatever cluster kubectl happens to point to.
+func (f *clusterFlags) named() bool {
+	return f.kubeconfig != "" || f.context != "" || f.namespace != ""
+}
+
+// connect connects to the named cluster. A namespace alone names it too: that of
+// the current context, as with kubectl.
+func (f *clusterFlags) connect(say func(string)) (*runner.Cluster, error) {
 	if f.kubeconfig == "" && f.context == "" {
-		hint := ""
-		if names := runner.Contexts(""); len(names) > 0 {
-			hint = fmt.Sprintf(" (there are: %s)", strings.Join(names, ", "))
+		config, err := runner.Kubeconfig("", "").RawConfig()
+		if err != nil || config.CurrentContext == "" {
+			return nil, runner.BadInput{Err: fmt.Errorf("-n %s is a namespace of the kubeconfig's current context, and there is none: name one with --context NAME%s", f.namespace, contextsHint())}
 		}
-		return nil, runner.BadInput{Err: errors.New("name the cluster: --context NAME" + hint + " or --kubeconfig FILE")}
+		say(fmt.Sprintf("using the current context of the kubeconfig, %s, as -n names a namespace", config.CurrentContext))
 	}
 	return runner.Connect(f.kubeconfig, f.context)
+}
+
+func contextsHint() string {
+	if names := runner.Contexts(""); len(names) > 0 {
+		return fmt.Sprintf(" (there are: %s)", strings.Join(names, ", "))
+	}
+	return ""
+}
+
+// kept connects to the embedded cluster that hpabench lab up keeps; nil if there
+// is none.
+func (f *clusterFlags) kept(say func(string)) (*runner.Cluster, *embedded.Kept, error) {
+	k, err := embedded.Find(embedded.DefaultName)
+	if err != nil || k == nil {
+		return nil, nil, err
+	}
+	say(fmt.Sprintf("using the embedded cluster that hpabench lab up keeps (%s timing)", k.Timing()))
+	cluster, err := runner.Connect(k.Kubeconfig(), "")
+	return cluster, k, err
+}
+
+// labFlags say how an embedded cluster is to be set.
+type labFlags struct{ embedded.Options }
+
+func (f *labFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.Timing, "timing", "", "of the embedded cluster: real (HPA and metrics every 15s, the default) or fast (5s)")
+	cmd.Flags().StringArrayVar(&f.Flags, "lab-flag", nil, "`name=value` for hpabench-lab, such as nodes=20 or horizontal-pod-autoscaler-tolerance=0.2; can be repeated")
+	_ = cmd.RegisterFlagCompletionFunc("timing", cobra.FixedCompletions(timings, cobra.ShellCompDirectiveNoFileComp))
+}
+
+var timings = []string{record.RealTiming, record.FastTiming}
+
+func (f *labFlags) given() bool { return f.Timing != "" || f.Flags != nil }
+
+// reserved are the flags of hpabench-lab that hpabench itself sets.
+var reserved = []string{"name", "timing", "stdin"}
+
+func (f *labFlags) check() error {
+	if f.Timing != "" && !slices.Contains(timings, f.Timing) {
+		return runner.BadInput{Err: fmt.Errorf("--timing must be one of %s, is %q", strings.Join(timings, ", "), f.Timing)}
+	}
+	for _, flag := range f.Flags {
+		name, _, whole := strings.Cut(flag, "=")
+		if !whole || name == "" || name[0] == '-' {
+			return runner.BadInput{Err: fmt.Errorf("--lab-flag takes name=value, such as nodes=20, not %q", flag)}
+		}
+		if slices.Contains(reserved, name) {
+			return runner.BadInput{Err: fmt.Errorf("--lab-flag cannot set %s", name)}
+		}
+	}
+	return nil
 }

@@ -129,11 +129,12 @@ reports how long scaling took and which part of it was slow.
 
 ` + exitCodes,
 		Example: `  hpabench scenarios
+  hpabench run scenarios/demo-nginx.yaml
   hpabench run --context kind-kind scenarios/demo-nginx.yaml
   hpabench report hpabench-demo-nginx-x7k2p -o markdown`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(a.runCommand(), a.validateCommand(), a.schemaCommand(), a.scenariosCommand(), a.reportCommand(), a.cleanCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.validateCommand(), a.schemaCommand(), a.scenariosCommand(), a.reportCommand(), a.cleanCommand(), a.labCommand(), a.versionCommand())
 	return root
 }

@@ -11,8 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hpabench/hpabench/embedded"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
+	"github.com/hpabench/hpabench/scenarios"
 )
 
 // recordFile is the name of the record in a run's folder.
@@ -20,6 +22,7 @@ const recordFile = "record.jsonl"
 
 type runFlags struct {
 	cluster      clusterFlags
+	lab          labFlags
 	output       outputFlag
 	out          string
 	keep, quiet  bool
@@ -31,8 +34,14 @@ func (a *app) runCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO",
-		Short: "Run a scenario on a cluster and report how it scaled",
-		Long: `Run a scenario on a cluster and report how it scaled.
+		Short: "Run a scenario and report how it scaled",
+		Long: `Run a scenario on the embedded cluster, or on one that is named, and report how
+it scaled.
+
+The embedded cluster is a real control plane with modelled pods, which is started
+for the run and ends with it; if hpabench lab up keeps one, it is that one. With
+--context or --kubeconfig the run is on the cluster that they name, with -n alone
+on that of the kubeconfig's current context.
 
 SCENARIO is a file, or the name of one of the library (hpabench scenarios).
 The run looks whether it can work before it creates anything, makes a namespace
@@ -44,7 +53,9 @@ every report again, and the reports: report.md, result.json, summary.csv,
 timeline.csv, pods.csv and events.csv.
 
 ` + exitCodes,
-		Example: `  hpabench run --context kind-kind scenarios/demo-nginx.yaml
+		Example: `  hpabench run scenarios/demo-nginx.yaml
+  hpabench run --timing fast --lab-flag nodes=20 spike
+  hpabench run --context kind-kind scenarios/demo-nginx.yaml
   hpabench run --kubeconfig ~/.kube/config slow-start --out before -o markdown`,
 		Args: cobra.ExactArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -53,6 +64,7 @@ timeline.csv, pods.csv and events.csv.
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runScenario(cmd.Context(), args[0], &f) },
 	}
 	f.cluster.add(cmd, "existing `namespace` to create the objects in (default: one of the run's own)")
+	f.lab.add(cmd)
 	f.output.add(cmd)
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default hpabench-SCENARIO-ID)")
 	cmd.Flags().BoolVar(&f.keep, "keep", false, "leave what the run created")
@@ -70,15 +82,19 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if file.Embedded && filepath.Ext(name) != "" {
 		fmt.Fprintf(a.stderr, "there is no file %s here: taking the library's %s\n", name, file.Metadata.Name)
 	}
-	cluster, err := f.cluster.connect()
-	if err != nil {
-		return err
-	}
 	id := runner.NewID()
 	show := newDisplay(a.stderr, f.quiet)
 	defer show.close()
-	r, err := runner.New(cluster, file, runner.Options{ID: id, Namespace: f.cluster.namespace, Keep: f.keep,
-		MetricsEvery: f.metricsEvery, Timeout: f.timeout, Version: version()}, show.progress)
+	cluster, lab, err := f.connect(ctx, file, id, func(line string) { show.progress(runner.Progress{Message: line}) })
+	if err != nil {
+		return err
+	}
+	o := runner.Options{ID: id, Namespace: f.cluster.namespace, Keep: f.keep, MetricsEvery: f.metricsEvery, Timeout: f.timeout, Version: version()}
+	if lab != nil {
+		defer lab.Stop()
+		o.Ended = lab.Ended()
+	}
+	r, err := runner.New(cluster, file, o, show.progress)
 	if err != nil {
 		return err
 	}
@@ -94,13 +110,24 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if err != nil {
 		return err
 	}
+	left := r.Left
+	if lab != nil {
+		left = func() []string { return nil } // it all goes with the cluster
+	}
 	a.mu.Lock()
-	a.left = r.Left
+	a.left = left
 	a.mu.Unlock()
 	rec := record.NewRecorder(record.StartClock(), journal)
 	runErr := r.Run(ctx, rec)
 	show.close()
-	a.sayLeft(r.Left())
+	a.sayLeft(left())
+	if lab != nil {
+		select {
+		case <-lab.Ended():
+			runErr = errors.Join(runErr, lab.Err())
+		default:
+		}
+	}
 	if runErr != nil && !began(rec.Run()) {
 		fmt.Fprintf(a.stderr, "no load was sent, so there is nothing to report; what was seen is in %s\n", journal.Name())
 		return errors.Join(runErr, rec.Close())
@@ -108,6 +135,48 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	err = a.report(rec.Run(), dir, f.output)
 	fmt.Fprintf(a.stderr, "the record and the reports are in %s\n", dir)
 	return errors.Join(runErr, rec.Close(), err)
+}
+
+// connect connects to the cluster that is named, else to the embedded one: that
+// which is kept, or else one that is started for this run and returned.
+func (f *runFlags) connect(ctx context.Context, file *scenarios.File, id string, say func(string)) (*runner.Cluster, *embedded.Lab, error) {
+	if err := f.lab.check(); err != nil {
+		return nil, nil, err
+	}
+	if f.cluster.named() {
+		if f.lab.given() {
+			return nil, nil, runner.BadInput{Err: errors.New("--timing and --lab-flag are for the embedded cluster, and another is named by --context, --kubeconfig or -n")}
+		}
+		cluster, err := f.cluster.connect(say)
+		return cluster, nil, err
+	}
+	cluster, kept, err := f.cluster.kept(say)
+	if err != nil {
+		return nil, nil, err
+	}
+	if kept != nil {
+		if err := kept.Allows(f.lab.Options); err != nil {
+			return nil, nil, runner.BadInput{Err: err}
+		}
+		return cluster, nil, nil
+	}
+	if f.keep {
+		return nil, nil, runner.BadInput{Err: errors.New("--keep: the embedded cluster of one run ends with it; hpabench lab up first makes one that stays")}
+	}
+	if file.Spec.Workload.Existing != nil {
+		return nil, nil, runner.BadInput{Err: file.Fault("spec.workload.existing", "an embedded cluster that is started for this run has no object that exists already",
+			"name the cluster: --context NAME"+contextsHint()+", or make one that stays with hpabench lab up")}
+	}
+	say("starting the embedded cluster…")
+	lab, err := embedded.Start(ctx, "run-"+id, f.lab.Options)
+	if err != nil {
+		return nil, nil, labError(err)
+	}
+	if cluster, err = runner.Connect(lab.Kubeconfig, ""); err != nil {
+		lab.Stop()
+		return nil, nil, err
+	}
+	return cluster, lab, nil
 }
 
 // began says whether any load phase began.

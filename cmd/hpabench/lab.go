@@ -1,0 +1,178 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hpabench/hpabench/embedded"
+	"github.com/hpabench/hpabench/runner"
+)
+
+func (a *app) labCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "lab",
+		Short: "Keep an embedded cluster, to look at it with kubectl",
+		Long: `Keep an embedded cluster: a real control plane (API server, controllers, scheduler,
+metrics) with modelled pods, in one process without root, containers or network.
+
+hpabench run starts one for itself. One that is kept can be looked at with
+kubectl while a run goes on, and hpabench run takes it in place of its own.`,
+		Example: `  hpabench lab up && kubectl get hpa -w
+  hpabench lab down`,
+	}
+	cmd.AddCommand(a.labUpCommand(), a.labDownCommand(), a.labStatusCommand())
+	return cmd
+}
+
+// addName adds --name, completed with the labs that are up.
+func addName(cmd *cobra.Command, name *string, initial, help string) {
+	cmd.Flags().StringVar(name, "name", initial, help)
+	_ = cmd.RegisterFlagCompletionFunc("name", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var names []string
+		all, _ := embedded.All()
+		for _, k := range all {
+			names = append(names, k.Name)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+func (a *app) labUpCommand() *cobra.Command {
+	var f labFlags
+	var name, kubeconfig string
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Start an embedded cluster that stays",
+		Long: `Start an embedded cluster that stays until hpabench lab down, and add it to the
+kubeconfig (by the rules of KUBECONFIG) as its current context: hpabench-lab, or
+hpabench-lab-NAME with --name. hpabench run takes the one without a name; others
+are named by --context.`,
+		Example: `  hpabench lab up && kubectl get hpa -w
+  hpabench lab up --timing fast --lab-flag nodes=20
+  hpabench lab up --name other --kubeconfig other.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			k, err := embedded.Find(name)
+			if err != nil {
+				return labError(err)
+			}
+			if k != nil {
+				if err := k.Allows(f.Options); err != nil {
+					return runner.BadInput{Err: err}
+				}
+				fmt.Fprintf(a.stdout, "the embedded cluster is up already%s\n", where(k))
+				return nil
+			}
+			fmt.Fprintln(a.stderr, "starting the embedded cluster…")
+			if k, err = embedded.Up(cmd.Context(), name, f.Options, kubeconfig); err != nil {
+				return labError(err)
+			}
+			fmt.Fprintf(a.stdout, "the embedded cluster is up%s\n", where(k))
+			if k.Entry.Before != "" {
+				fmt.Fprintf(a.stdout, "the current context was %s before; hpabench lab down brings it back\n", k.Entry.Before)
+			}
+			return nil
+		},
+	}
+	f.add(cmd)
+	addName(cmd, &name, embedded.DefaultName, "of the embedded cluster, for more than one")
+	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "`file` to add it to (default: the one that kubectl uses)")
+	_ = cmd.MarkFlagFilename("kubeconfig")
+	return cmd
+}
+
+// labError tells what the user mends by another command line.
+func labError(err error) error {
+	if errors.Is(err, embedded.ErrMissing) || errors.Is(err, embedded.ErrName) {
+		return runner.BadInput{Err: err}
+	}
+	return err
+}
+
+// where says how kubectl gets to a lab.
+func where(k *embedded.Kept) string {
+	switch {
+	case k.Entry == nil:
+		return ": kubectl --kubeconfig " + k.Kubeconfig()
+	case k.Entry.File != "":
+		return fmt.Sprintf(": kubectl --kubeconfig %s --context %s", k.Entry.File, k.Entry.Context)
+	}
+	return ": kubectl --context " + k.Entry.Context
+}
+
+func (a *app) labDownCommand() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "down",
+		Short: "End an embedded cluster",
+		Long: `End an embedded cluster with all that is in it, and take it out of the kubeconfig
+to which hpabench lab up added it. The context that was current before is current
+again, unless another was chosen since.`,
+		Example: `  hpabench lab down
+  hpabench lab down --name other`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			was, k, err := embedded.Down(cmd.Context(), name)
+			if err != nil {
+				return labError(err)
+			}
+			if !was {
+				fmt.Fprintf(a.stdout, "no embedded cluster %s is up\n", name)
+				return nil
+			}
+			fmt.Fprintln(a.stdout, "the embedded cluster is down")
+			if k.Entry != nil && k.Entry.Restored != "" {
+				fmt.Fprintf(a.stdout, "the current context is %s again\n", k.Entry.Restored)
+			}
+			return nil
+		},
+	}
+	addName(cmd, &name, embedded.DefaultName, "of the embedded cluster")
+	return cmd
+}
+
+func (a *app) labStatusCommand() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "List the embedded clusters that are up, those of runs among them",
+		Example: `  hpabench lab status`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			all, err := embedded.All()
+			if name != "" {
+				var k *embedded.Kept
+				if k, err = embedded.Find(name); k != nil {
+					all = []*embedded.Kept{k}
+				} else {
+					all = nil
+				}
+			}
+			if err != nil {
+				return labError(err)
+			}
+			if len(all) == 0 {
+				fmt.Fprintln(a.stdout, "no embedded cluster is up: hpabench lab up starts one")
+				return nil
+			}
+			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "NAME\tTIMING\tPROCESS\tCONTEXT\tKUBECONFIG")
+			for _, k := range all {
+				timing, context := "–", "–"
+				if k.Entry != nil {
+					timing, context = k.Timing(), k.Entry.Context
+				}
+				fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", k.Name, timing, k.PID(), context, k.Kubeconfig())
+			}
+			return w.Flush()
+		},
+	}
+	addName(cmd, &name, "", "only the embedded cluster of this name")
+	return cmd
+}
