@@ -151,7 +151,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	}
 	l.atStop(guard.Close)
 
-	etcd, err := startEtcd(ctx, l.state.dir)
+	etcd, err := startEtcd(l.state.dir)
 	if err != nil {
 		return nil, err
 	}

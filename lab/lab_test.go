@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -15,9 +16,12 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	metrics "k8s.io/metrics/pkg/client/clientset/versioned"
 )
 
 // childRoot in the environment makes the test binary a lab that lives in that
@@ -108,7 +112,7 @@ func TestItIsKubernetes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{"timing": "fast", "hpaSyncPeriod": "5s", "metricsResolution": "5s", "downscaleStabilization": "5m0s", "tolerance": "0.1"} {
+	for key, want := range map[string]string{"timing": "fast", "hpaSyncPeriod": "5s", "metricsResolution": "5s", "downscaleStabilization": "5m0s", "tolerance": "0.1", "nodes": "8", "nodeCPU": "4"} {
 		if got := about.Data[key]; got != want {
 			t.Errorf("%s is told as %q, want %q", key, got, want)
 		}
@@ -117,6 +121,75 @@ func TestItIsKubernetes(t *testing.T) {
 		_, err := client.RbacV1().ClusterRoles().Get(ctx, "view", metav1.GetOptions{})
 		return err
 	})
+}
+
+// TestAWorkloadRuns takes a Deployment through all parts: controllers, scheduler,
+// nodes, a node port, the metrics API, and the API server's ways to a pod.
+func TestAWorkloadRuns(t *testing.T) {
+	l, client := theLab(t)
+	labels := map[string]string{"app": "web"}
+	_, err := client.AppsV1().Deployments("default").Create(t.Context(), &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: new(int32(2)),
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "nginx:1.15.2"}}},
+			},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	service, err := client.CoreV1().Services("default").Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Selector: labels, Ports: []corev1.ServicePort{{Port: 80}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "ready pods", func(ctx context.Context) error {
+		d, err := client.AppsV1().Deployments("default").Get(ctx, "web", metav1.GetOptions{})
+		if err == nil && d.Status.ReadyReplicas != 2 {
+			err = fmt.Errorf("%d are ready", d.Status.ReadyReplicas)
+		}
+		return err
+	})
+	eventually(t, "an answer at the node port", func(context.Context) error {
+		answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/", service.Spec.Ports[0].NodePort))
+		if err == nil {
+			_ = answer.Body.Close()
+		}
+		return err
+	})
+
+	pods, err := client.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{LabelSelector: "app=web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := pods.Items[0].Name
+	if _, err := client.CoreV1().Pods("default").ProxyGet("http", pod, "80", "/", nil).DoRaw(t.Context()); err != nil {
+		t.Errorf("the pod through the API server: %v", err)
+	}
+	if log, err := client.CoreV1().Pods("default").GetLogs(pod, &corev1.PodLogOptions{}).DoRaw(t.Context()); err != nil || len(log) == 0 {
+		t.Errorf("the log of the pod is %q, %v", log, err)
+	}
+
+	usage, err := metrics.NewForConfig(l.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "usage", func(ctx context.Context) error {
+		u, err := usage.MetricsV1beta1().PodMetricses("default").Get(ctx, pod, metav1.GetOptions{})
+		if err == nil && (len(u.Containers) != 1 || u.Containers[0].Usage.Memory().IsZero() || u.Window.Duration <= 0) {
+			t.Errorf("the usage of the pod is %+v", u)
+		}
+		return err
+	})
+	if n, err := usage.MetricsV1beta1().NodeMetricses().List(t.Context(), metav1.ListOptions{}); err != nil || len(n.Items) != 8 {
+		t.Errorf("usage is known of %d nodes, %v; want 8", len(n.Items), err)
+	}
 }
 
 func TestOneInAProcess(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/hpabench/hpabench/lab"
 )
@@ -20,21 +21,29 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return err
 	}
 	var o lab.Options
-	var timing string
+	var timing, cpu, memory string
 	var tied bool
 	c := &cobra.Command{
 		Use:   "hpabench-lab",
 		Short: "An embedded Kubernetes control plane with modelled nodes",
 		Long: `hpabench-lab starts a Kubernetes control plane in one process, with modelled
 nodes that need no container engine, no root and no network. When it is ready it
-prints the path of its kubeconfig, and runs until it is interrupted.`,
-		Example: `  hpabench-lab --timing fast &
-  kubectl --kubeconfig "$(...)" get nodes`,
+prints the path of its kubeconfig, and runs until it is interrupted. All that it
+keeps is then gone. The flags that begin with horizontal-pod-autoscaler are those
+of kube-controller-manager.`,
+		Example: `  hpabench-lab --name demo --timing fast
+  hpabench-lab --nodes 20 --node-cpu 16 --horizontal-pod-autoscaler-tolerance 0.05`,
 		Args:          cobra.NoArgs,
 		Version:       lab.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Nodes.CPU, err = resource.ParseQuantity(cpu); err != nil {
+				return fmt.Errorf("reading --node-cpu: %w", err)
+			}
+			if o.Nodes.Memory, err = resource.ParseQuantity(memory); err != nil {
+				return fmt.Errorf("reading --node-memory: %w", err)
+			}
 			o.Timing = lab.Timing(timing)
 			if !cmd.Flags().Changed("horizontal-pod-autoscaler-sync-period") {
 				d, err := lab.HPADefaults(o.Timing)
@@ -58,6 +67,10 @@ prints the path of its kubeconfig, and runs until it is interrupted.`,
 	flags := c.Flags()
 	flags.StringVar(&o.Name, "name", "", "name of the lab (default: a fresh one)")
 	flags.StringVar(&timing, "timing", string(lab.Real), "HPA sync period and metrics resolution: real (15s each) or fast (5s each)")
+	flags.IntVar(&o.Nodes.Count, "nodes", 8, "number of nodes")
+	flags.StringVar(&cpu, "node-cpu", "4", "processors of each node")
+	flags.StringVar(&memory, "node-memory", "16Gi", "memory of each node")
+	flags.IntVar(&o.Nodes.Pods, "node-pods", 110, "pods that fit on each node")
 	flags.BoolVar(&tied, "stdin", false, "run until standard input ends, and so no longer than the parent that holds it open")
 	ofHPA := pflag.NewFlagSet("", pflag.ContinueOnError)
 	hpa.AddFlags(ofHPA)
