@@ -14,9 +14,9 @@ import (
 
 // start starts a container, as startContainer of the kubelet does: the back-off,
 // the image, the process, its hook. If it cannot, it says why and after what
-// time to try again.
-func (p *pod) start(c *container) (time.Duration, *corev1.ContainerStateWaiting) {
-	if wait, err := p.inBackOff(c); err != nil {
+// time to try again. killed says that the node has just killed the one before.
+func (p *pod) start(c *container, killed bool) (time.Duration, *corev1.ContainerStateWaiting) {
+	if wait, err := p.inBackOff(c, killed); err != nil {
 		return wait, err
 	}
 	m, err := p.model(c)
@@ -95,11 +95,14 @@ func (p *pod) ended(a *attempt) {
 
 // inBackOff is doBackOff of the kubelet: the first restart comes at once, each
 // one after it 10 s, 20 s and so on to 5 min after the end of the last attempt,
-// and from 10 s again when it ran for 10 min.
-func (p *pod) inBackOff(c *container) (time.Duration, *corev1.ContainerStateWaiting) {
+// and from 10 s again when it ran for 10 min. The end of one that was killed just
+// now has not been seen yet: what counts is the one before it.
+func (p *pod) inBackOff(c *container, killed bool) (time.Duration, *corev1.ContainerStateWaiting) {
 	p.mu.Lock()
 	var ended *corev1.ContainerStateTerminated
-	if c.now != nil {
+	if killed && c.last != nil {
+		ended = c.last.end
+	} else if !killed && c.now != nil {
 		ended = c.now.end
 	}
 	p.mu.Unlock()
