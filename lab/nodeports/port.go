@@ -29,13 +29,13 @@ var errHijacked = errors.New("connections to it arrive elsewhere, as happens whe
 
 // listen opens a node port and makes sure that connections arrive here: rules of
 // another cluster's kube-proxy take them away although nothing is listening.
-func listen(number int32, handoff func(netip.AddrPort, net.Conn) error) (*port, error) {
+func listen(number int32, r route, handoff func(netip.AddrPort, net.Conn) error) (*port, error) {
 	l, err := net.Listen("tcp4", address(number))
 	if err != nil {
 		return nil, err
 	}
 	p := &port{listener: l, handoff: handoff, visits: map[netip.Addr]visit{}}
-	p.route.Store(&route{})
+	p.route.Store(&r)
 	early, err := selfTest(l.(*net.TCPListener), l.Addr(), selfTestPatience)
 	if err != nil {
 		_ = l.Close()

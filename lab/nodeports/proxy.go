@@ -130,26 +130,23 @@ func (p *Proxy) apply() {
 		}
 	}
 	for number, r := range table {
-		if p.open[number] == nil && !p.tryOpen(number, r.service) {
-			continue
+		if port := p.open[number]; port != nil {
+			port.route.Store(&r)
+		} else if !time.Now().Before(p.unopened[number]) {
+			p.tryOpen(number, r)
 		}
-		p.open[number].route.Store(&r)
 	}
 }
 
-func (p *Proxy) tryOpen(number int32, s *corev1.Service) bool {
-	if time.Now().Before(p.unopened[number]) {
-		return false
-	}
-	port, err := listen(number, p.handoff)
+func (p *Proxy) tryOpen(number int32, r route) {
+	port, err := listen(number, r, p.handoff)
 	if err != nil {
 		p.unopened[number] = time.Now().Add(retryAfter)
-		p.log.Error(err, "Opening a node port", "service", klog.KObj(s), "nodePort", number)
-		p.events.Eventf(s, corev1.EventTypeWarning, "NodePortNotServed",
+		p.log.Error(err, "Opening a node port", "service", klog.KObj(r.service), "nodePort", number)
+		p.events.Eventf(r.service, corev1.EventTypeWarning, "NodePortNotServed",
 			"node port %d is not served: %v. It is tried again every %v; another nodePort in the Service helps at once", number, err, retryAfter)
-		return false
+		return
 	}
 	delete(p.unopened, number)
 	p.open[number] = port
-	return true
 }
