@@ -22,6 +22,8 @@ hpabench run starts one for itself. One that is kept can be looked at with
 kubectl while a run goes on, and hpabench run takes it in place of its own.`,
 		Example: `  hpabench lab up && kubectl get hpa -w
   hpabench lab down`,
+		Args: cobra.NoArgs, // or a misspelt command would print the help and be fine
+		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.labUpCommand(), a.labDownCommand(), a.labStatusCommand())
 	return cmd

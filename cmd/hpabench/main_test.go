@@ -24,6 +24,9 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, ".cache"))
+			// An hpabench-lab of this machine is not to be found.
+			e.Setenv("PATH", filepath.SplitList(e.Getenv("PATH"))[0])
 			e.Setenv("KUBECONFIG", filepath.Join(e.WorkDir, ".kube", "config"))
 			return nil
 		},
