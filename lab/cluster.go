@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 
-	"google.golang.org/grpc/test/bufconn"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/metrics-server/pkg/storage"
@@ -18,14 +18,18 @@ import (
 
 // cluster is what the control plane reaches of the modelled nodes. They come to
 // be after the API server, which asks them by it: nil until then.
-type cluster struct{ atomic.Pointer[nodes.Nodes] }
+type cluster struct {
+	atomic.Pointer[nodes.Nodes]
+
+	mu      sync.Mutex
+	between net.Listener
+}
 
 var errNoNodes = errors.New("the nodes have not started yet")
 
 // dial connects the API server to a pod or to a node's kubelet API. Their
-// addresses exist nowhere on the machine: the connection is one within the
-// process, buffered as a socket is.
-func (c *cluster) dial(ctx context.Context, network, address string) (net.Conn, error) {
+// addresses exist nowhere on the machine.
+func (c *cluster) dial(_ context.Context, network, address string) (net.Conn, error) {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("dialling a modelled address: %w", err)
@@ -34,24 +38,33 @@ func (c *cluster) dial(ctx context.Context, network, address string) (net.Conn, 
 	if n == nil {
 		return nil, errNoNodes
 	}
-	between := bufconn.Listen(32 << 10)
-	defer between.Close()
-	accepted := make(chan net.Conn, 1)
-	go func() {
-		conn, _ := between.Accept()
-		accepted <- conn
-	}()
-	ours, err := between.DialContext(ctx)
+	ours, theirs, err := c.pair()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("connecting to %s: %w", to, err)
 	}
-	theirs := <-accepted
 	if err := n.Handoff(to, theirs); err != nil {
 		_ = ours.Close()
 		_ = theirs.Close()
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
 	}
 	return ours, nil
+}
+
+// pair makes the two ends of a connection. It takes a socket for that: TLS, which
+// kubelets speak, and upgrades to streams need buffers and deadlines that behave
+// as a kernel's do.
+func (c *cluster) pair() (ours, theirs net.Conn, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	address := c.between.Addr()
+	if ours, err = net.Dial(address.Network(), address.String()); err != nil {
+		return nil, nil, err
+	}
+	if theirs, err = c.between.Accept(); err != nil { // nobody else can reach the socket
+		_ = ours.Close()
+		return nil, nil, err
+	}
+	return ours, theirs, nil
 }
 
 // metrics is what metrics-server scrapes of a node's kubelet.

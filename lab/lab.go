@@ -151,6 +151,10 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	}
 	l.atStop(guard.Close)
 
+	if l.nodes.between, err = net.Listen("unix", l.state.file(nodesSocket)); err != nil {
+		return nil, fmt.Errorf("listening for the API server's connections to nodes: %w", err)
+	}
+	l.atStop(l.nodes.between.Close)
 	etcd, err := startEtcd(l.state.dir)
 	if err != nil {
 		return nil, err

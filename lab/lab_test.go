@@ -20,7 +20,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/portforward"
 	metrics "k8s.io/metrics/pkg/client/clientset/versioned"
 )
 
@@ -176,6 +178,8 @@ func TestAWorkloadRuns(t *testing.T) {
 		t.Errorf("the log of the pod is %q, %v", log, err)
 	}
 
+	forwardTo(t, l.Config(), client, pod)
+
 	usage, err := metrics.NewForConfig(l.Config())
 	if err != nil {
 		t.Fatal(err)
@@ -190,6 +194,37 @@ func TestAWorkloadRuns(t *testing.T) {
 	if n, err := usage.MetricsV1beta1().NodeMetricses().List(t.Context(), metav1.ListOptions{}); err != nil || len(n.Items) != 8 {
 		t.Errorf("usage is known of %d nodes, %v; want 8", len(n.Items), err)
 	}
+}
+
+// forwardTo does what kubectl port-forward does, once.
+func forwardTo(t *testing.T, config *rest.Config, client kubernetes.Interface, pod string) {
+	t.Helper()
+	request := client.CoreV1().RESTClient().Post().Resource("pods").Namespace("default").Name(pod).SubResource("portforward")
+	dialer, err := portforward.NewSPDYOverWebsocketDialer(request.URL(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, ready, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	forwarder, err := portforward.New(dialer, []string{"0:80"}, stop, ready, io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { ended <- forwarder.ForwardPorts() }()
+	defer close(stop)
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatalf("forwarding a port: %v", err)
+	}
+	ports, err := forwarder.GetPorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/", ports[0].Local))
+	if err != nil {
+		t.Fatalf("asking at a forwarded port: %v", err)
+	}
+	_ = answer.Body.Close()
 }
 
 func TestOneInAProcess(t *testing.T) {

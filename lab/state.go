@@ -26,6 +26,9 @@ func (s *state) file(name string) string { return filepath.Join(s.dir, name) }
 // macOS, 108 on Linux, each with a final zero).
 const maxSocketPath = 100
 
+// nodesSocket has the longest name of a lab's sockets.
+const nodesSocket = "nodes.sock"
+
 var validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 
 // Root is the folder that holds a folder for each lab of this user.
@@ -65,7 +68,7 @@ func open(root, name string) (*state, error) {
 		return nil, fmt.Errorf("making the folder of the lab: %w", err)
 	}
 	s := &state{dir: dir}
-	if longest := s.file(etcdSocket); len(longest) > maxSocketPath {
+	if longest := s.file(nodesSocket); len(longest) > maxSocketPath {
 		err = fmt.Errorf("%s is too long for the path of a socket (%d bytes): choose a shorter folder for the lab's state", longest, maxSocketPath)
 	} else if s.lock, err = fileutil.TryLockFile(s.file("lock"), os.O_CREATE|os.O_RDWR, 0o600); err == nil {
 		err = os.WriteFile(s.file("pid"), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600)
