@@ -1,9 +1,6 @@
 package containers
 
-import (
-	"container/heap"
-	"time"
-)
+import "time"
 
 // A node is the processors that its containers share, by period: in each period
 // they can use cores × period of CPU time between them, first come, first served.
@@ -38,8 +35,9 @@ func share(cores float64) time.Duration { return time.Duration(cores * float64(p
 // (https://docs.kernel.org/scheduler/sched-bwc.html): in each period of 100 ms
 // all threads together have limit × 100 ms; those that would run beyond it are
 // throttled until the next period. Unlike the kernel's, periods begin at the
-// same instants for all containers of a node, and the quota is not handed out in
-// slices of 5 ms, so it is used to the last.
+// same instants for all containers of a node, and the quota goes to requests in
+// their order rather than to threads in slices of 5 ms: a thread can stop some
+// milliseconds before or after the others, and the quota is used to the last.
 type scheduler struct {
 	node    *node
 	started time.Duration
@@ -127,10 +125,9 @@ func (s *scheduler) request(now, cpu, wait time.Duration) (done time.Duration, o
 	}
 	done = s.run(start, cpu) + wait
 	if len(s.busy) == s.workers {
-		s.busy[0] = done
-		heap.Fix(&s.busy, 0)
+		s.busy.replace(done)
 	} else {
-		heap.Push(&s.busy, done)
+		s.busy.push(done)
 	}
 	return done, true
 }
@@ -141,8 +138,8 @@ func (s *scheduler) held(now time.Duration) int {
 	return len(s.busy) + len(s.starts)
 }
 
-// runnable is the first instant at which the container is not throttled as a
-// whole, for what costs nothing but has to be run.
+// runnable is the first instant at which none of the container's threads is
+// throttled, for what costs nothing but has to be run.
 func (s *scheduler) runnable(now time.Duration) time.Duration {
 	s.advance(now)
 	i := int64(s.now / period)
@@ -222,7 +219,7 @@ func (l *lane) add(r run) {
 func (s *scheduler) advance(now time.Duration) {
 	s.now = max(s.now, now)
 	for len(s.busy) > 0 && s.busy[0] <= s.now {
-		heap.Pop(&s.busy)
+		s.busy.pop()
 	}
 	s.starts = drop(s.starts, func(start time.Duration) bool { return start <= s.now })
 	for i := range s.lanes {
@@ -258,18 +255,45 @@ func drop[T any](q []T, over func(T) bool) []T {
 	for n < len(q) && over(q[n]) {
 		n++
 	}
+	if n == len(q) {
+		return q[:0] // from the start of its memory
+	}
 	return q[n:]
 }
 
-// freeTimes is a heap.
+// freeTimes is a heap; container/heap allocates for each Push and Pop.
 type freeTimes []time.Duration
 
-func (f freeTimes) Len() int           { return len(f) }
-func (f freeTimes) Less(i, j int) bool { return f[i] < f[j] }
-func (f freeTimes) Swap(i, j int)      { f[i], f[j] = f[j], f[i] }
-func (f *freeTimes) Push(x any)        { *f = append(*f, x.(time.Duration)) }
-func (f *freeTimes) Pop() any {
-	last := (*f)[len(*f)-1]
-	*f = (*f)[:len(*f)-1]
-	return last
+func (f *freeTimes) push(t time.Duration) {
+	h := append(*f, t)
+	*f = h
+	for i := len(h) - 1; i > 0 && h[i] < h[(i-1)/2]; i = (i - 1) / 2 {
+		h[i], h[(i-1)/2] = h[(i-1)/2], h[i]
+	}
+}
+
+// replace puts t in the place of the first.
+func (f freeTimes) replace(t time.Duration) {
+	i := 0
+	for {
+		child := 2*i + 1
+		if child+1 < len(f) && f[child+1] < f[child] {
+			child++
+		}
+		if child >= len(f) || t <= f[child] {
+			break
+		}
+		f[i] = f[child]
+		i = child
+	}
+	f[i] = t
+}
+
+func (f *freeTimes) pop() {
+	last := len(*f) - 1
+	t := (*f)[last]
+	*f = (*f)[:last]
+	if last > 0 {
+		f.replace(t)
+	}
 }
