@@ -152,7 +152,7 @@ func (l *Lab) Ended() <-chan struct{} { return l.ended }
 
 // Err says why a lab ended that was not stopped.
 func (l *Lab) Err() error {
-	return fmt.Errorf("the embedded cluster ended (%v)%s", l.cmd.ProcessState, l.said)
+	return fmt.Errorf("hpabench-lab, %v%s", l.cmd.ProcessState, l.said)
 }
 
 // Stop ends the lab, and waits until it has removed its folder.

@@ -416,15 +416,27 @@ func environment(r *analysis.Result) section {
 	if c := r.Cluster; c != nil {
 		add("Kubernetes %s", c.Version)
 		if l := c.Lab; l != nil {
-			add("The embedded cluster: %s timing; the HPA looks every %g s, at metrics taken every %g s; tolerance %g, scale-down window %g s, CPU initialization %g s, initial readiness delay %g s",
+			add("The embedded cluster, %s timing: the HPA looks every %g s, at metrics taken every %g s; where its spec is silent, tolerance %g and scale-down window %g s; CPU initialization %g s, initial readiness delay %g s",
 				l.Timing, l.HPASync, l.MetricsResolution, l.Tolerance, l.DownscaleStabilization, l.CPUInitialization, l.InitialReadiness)
 		}
+		var kinds []string
+		alike := map[string][]string{} // names by what they are
 		for _, n := range c.Nodes {
-			line := fmt.Sprintf("Node %s: %g CPUs, %.1f GiB, %s, kubelet %s, %s", n.Name, n.CPU, float64(n.Memory)/(1<<30), n.OS, n.Kubelet, n.Runtime)
+			what := fmt.Sprintf("%g CPUs, %.1f GiB, %s, kubelet %s, %s", n.CPU, float64(n.Memory)/(1<<30), n.OS, n.Kubelet, n.Runtime)
 			if !n.Schedule {
-				line += ", not schedulable"
+				what += ", not schedulable"
 			}
-			list = append(list, line)
+			if alike[what] == nil {
+				kinds = append(kinds, what)
+			}
+			alike[what] = append(alike[what], n.Name)
+		}
+		for _, what := range kinds {
+			if names := alike[what]; len(names) == 1 {
+				add("Node %s: %s", names[0], what)
+			} else {
+				add("%d nodes alike, %s to %s: %s", len(names), names[0], names[len(names)-1], what)
+			}
 		}
 	}
 	for _, c := range r.Checks {
