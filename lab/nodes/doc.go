@@ -7,8 +7,8 @@
 //     when something has happened, as the kubelet's pod workers do.
 //  3. podStatus (status.go) is a pure function from what a pod is to be and what
 //     runs of it to the status that a kubelet would report; state.toStart says
-//     what to start. write.go sends a status when it has changed: two or three
-//     writes for a pod that starts.
+//     what to start. write.go sends a status when it has changed: one to three
+//     writes for a pod that starts, the fewer the busier the API server is.
 //  4. Probes (probe.go) are real requests on connections handed to the pod.
 //     Readiness, thresholds, back-off and grace periods follow the kubelet of
 //     Kubernetes 1.37, of which each file names the place.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +29,7 @@ func (p *pod) kill(c *container, a *attempt, message string, grace int64, turn f
 		return time.Duration(grace)*time.Second - time.Since(begun).Truncate(time.Second)
 	}
 	if l := c.spec.Lifecycle; l != nil && l.PreStop != nil && grace > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), left())
+		ctx, cancel := context.WithTimeout(p.life, left())
 		if err := p.hook(ctx, c, l.PreStop); err != nil && ctx.Err() == nil {
 			p.event(c, corev1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed")
 		}
@@ -54,39 +53,43 @@ func (p *pod) kill(c *container, a *attempt, message string, grace int64, turn f
 // killAll ends all containers at once, but sidecars after the others and in
 // reverse order. Without a grace period they are gone at once and nobody is told.
 func (p *pod) killAll(grace int64) {
+	type one struct {
+		c *container
+		a *attempt
+	}
+	var running []one
 	p.mu.Lock()
-	var running []*container
 	for _, c := range p.st.all() {
 		if c.running() {
-			running = append(running, c)
+			running = append(running, one{c, c.now})
 		}
 	}
 	p.mu.Unlock()
 	if grace == 0 {
-		for _, c := range running {
-			c.now.process.Kill()
+		for _, o := range running {
+			o.a.process.Kill()
 		}
 		return
 	}
 	var wg sync.WaitGroup
-	for i, c := range running {
+	for i, o := range running {
 		var turn func(time.Duration)
-		if c.sidecar() {
-			before := slices.DeleteFunc(slices.Clone(running), func(o *container) bool {
-				return o.init && slices.Index(running, o) <= i
-			})
+		if o.c.sidecar() {
 			turn = func(within time.Duration) {
 				over := time.After(within)
-				for _, o := range before {
+				for j, before := range running {
+					if before.c.init && j <= i {
+						continue
+					}
 					select {
-					case <-o.now.process.Done():
+					case <-before.a.process.Done():
 					case <-over:
 						return
 					}
 				}
 			}
 		}
-		wg.Go(func() { p.kill(c, c.now, "", grace, turn) })
+		wg.Go(func() { p.kill(o.c, o.a, "", grace, turn) })
 	}
 	wg.Wait()
 }

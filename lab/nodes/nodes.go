@@ -90,11 +90,7 @@ func Start(ctx context.Context, config *rest.Config, o Options) (*Nodes, error) 
 	if err != nil {
 		return nil, fmt.Errorf("making a client for the modelled nodes: %w", err)
 	}
-	n := &Nodes{o: o, client: client, byName: map[string]*node{}, byIP: map[netip.Addr]*node{}, kubelet: newHanded(), started: time.Now(),
-		writes: workqueue.NewTypedDelayingQueue[*pod]()}
-	n.transport = &http.Transport{DialContext: n.dial, DisableKeepAlives: true, DisableCompression: true}
-	n.mu.pods, n.mu.ips = map[types.UID]*pod{}, map[netip.Addr]*pod{}
-
+	n := newNodes(client, o)
 	networks, err := podNetworks(o.Count, o.Pods)
 	if err != nil {
 		return nil, err
@@ -126,6 +122,14 @@ func Start(ctx context.Context, config *rest.Config, o Options) (*Nodes, error) 
 		cancel()
 	})
 	return n, nil
+}
+
+func newNodes(client kubernetes.Interface, o Options) *Nodes {
+	n := &Nodes{o: o, client: client, byName: map[string]*node{}, byIP: map[netip.Addr]*node{}, kubelet: newHanded(), started: time.Now(),
+		writes: workqueue.NewTypedDelayingQueue[*pod]()}
+	n.transport = &http.Transport{DialContext: n.dial, DisableKeepAlives: true, DisableCompression: true}
+	n.mu.pods, n.mu.ips = map[types.UID]*pod{}, map[netip.Addr]*pod{}
+	return n
 }
 
 // Wait returns when all of it has ended, after the context of Start is done.
@@ -200,6 +204,9 @@ func (n *Nodes) gone(api *corev1.Pod) {
 
 // forget drops a pod that is gone from the API and has ended.
 func (n *Nodes) forget(p *pod) {
+	for _, c := range p.st.all() {
+		p.node.backOff.DeleteEntry(p.backOffKey(c))
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.mu.pods, p.uid)

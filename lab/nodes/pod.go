@@ -20,9 +20,11 @@ type pod struct {
 	node            *node
 	uid             types.UID
 	namespace, name string
-	wake            chan struct{} // holds one when there is something to do
-	ending          context.Context
-	end             context.CancelFunc // the pod is to end: nothing more is started
+	wake            chan struct{}   // holds one when there is something to do
+	life            context.Context // of the node under it
+	stop            context.CancelFunc
+	ending          context.Context // done when nothing more is to be started
+	end             context.CancelFunc
 
 	mu      sync.Mutex
 	api     *corev1.Pod // as it was last seen; never changed
@@ -36,7 +38,11 @@ type pod struct {
 func newPod(n *Nodes, on *node, api *corev1.Pod) *pod {
 	p := &pod{nodes: n, node: on, uid: api.UID, namespace: api.Namespace, name: api.Name, wake: make(chan struct{}, 1),
 		api: api, st: newState(api, on.ip.String(), time.Now()), status: api.Status, sent: api.Status}
-	p.ending, p.end = context.WithCancel(context.Background())
+	p.life, p.stop = context.WithCancel(context.Background())
+	p.ending, p.end = context.WithCancel(p.life)
+	if api.DeletionTimestamp != nil {
+		p.end()
+	}
 	return p
 }
 
@@ -73,7 +79,10 @@ func (p *pod) deleted(api *corev1.Pod) {
 
 // run is the worker.
 func (p *pod) run(ctx context.Context) {
-	stop := context.AfterFunc(ctx, p.end)
+	stop := context.AfterFunc(ctx, func() {
+		p.stop()
+		p.killAll(0)
+	})
 	defer stop()
 	if !podFinished(&p.status) {
 		p.runContainers()
@@ -301,9 +310,9 @@ func (p *pod) terminate() {
 		w.stop()
 	}
 	p.st.terminal, p.st.sandbox = true, false
-	ip := p.st.ip
+	ip, own := p.st.ip, !p.api.Spec.HostNetwork
 	p.mu.Unlock()
-	if a, err := netip.ParseAddr(ip); err == nil && !p.api.Spec.HostNetwork {
+	if a, err := netip.ParseAddr(ip); err == nil && own {
 		p.nodes.unbind(a)
 		p.node.release(a)
 	}

@@ -39,7 +39,10 @@ func (p *pod) start(c *container, killed bool) (time.Duration, *corev1.Container
 		a.fault = m.Fault.Unready.Duration
 	}
 	p.event(c, corev1.EventTypeNormal, "Created", "Container created")
-	if takes, code, ok := runsToEnd(p.api, c, m.Start.Duration); ok {
+	p.mu.Lock()
+	api, grace := p.api, p.grace()
+	p.mu.Unlock()
+	if takes, code, ok := runsToEnd(api, c, m.Start.Duration); ok {
 		a.process = startScript(takes, code)
 	} else {
 		a.process = containers.Start(containers.Config{
@@ -61,7 +64,7 @@ func (p *pod) start(c *container, killed bool) (time.Duration, *corev1.Container
 	if l := c.spec.Lifecycle; l != nil && l.PostStart != nil {
 		if err := p.hook(p.ending, c, l.PostStart); err != nil {
 			p.event(c, corev1.EventTypeWarning, "FailedPostStartHook", "PostStartHook failed")
-			p.kill(c, a, "FailedPostStartHook", p.grace(), nil)
+			p.kill(c, a, "FailedPostStartHook", grace, nil)
 			return jittered(10 * time.Second), &corev1.ContainerStateWaiting{Reason: "PostStartHookError", Message: err.Error()}
 		}
 	}
@@ -109,7 +112,7 @@ func (p *pod) inBackOff(c *container, killed bool) (time.Duration, *corev1.Conta
 	if ended == nil {
 		return 0, nil
 	}
-	key := string(p.uid) + "_" + c.spec.Name
+	key := p.backOffKey(c)
 	if !p.node.backOff.IsInBackOffSince(key, ended.FinishedAt.Time) {
 		p.node.backOff.Next(key, ended.FinishedAt.Time)
 		return 0, nil
@@ -121,6 +124,8 @@ func (p *pod) inBackOff(c *container, killed bool) (time.Duration, *corev1.Conta
 	return max(jittered(left), time.Millisecond), &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff",
 		Message: fmt.Sprintf("back-off %s restarting failed container=%s pod=%s", wait, c.spec.Name, full)}
 }
+
+func (p *pod) backOffKey(c *container) string { return string(p.uid) + "_" + c.spec.Name }
 
 // model gives how a container behaves. The annotation is the first container's.
 func (p *pod) model(c *container) (m model.Model, err error) {
