@@ -145,6 +145,7 @@ func get(conn net.Conn) (status int, closed bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
+	defer r.Body.Close()
 	_, err = io.Copy(io.Discard, r.Body)
 	return r.StatusCode, r.Close, err
 }
