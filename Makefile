@@ -34,7 +34,7 @@ test: ## Run all tests that need no cluster but the embedded one
 e2e: ## Run the end-to-end tests on the cluster of HPABENCH_E2E_KUBECONFIG, 15 minutes
 	$(GO) test -tags e2e -count=1 -timeout 60m -v -p 1 ./watch ./e2e
 
-e2e-all: ## The same with those that the embedded cluster also runs, half an hour
+e2e-all: ## The same with those that take long or that make test runs on the embedded cluster, half an hour
 	HPABENCH_E2E_ALL=1 $(MAKE) e2e
 
 e2e-library: ## Run every scenario of the library on the cluster of HPABENCH_E2E_KUBECONFIG, half an hour

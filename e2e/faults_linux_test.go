@@ -15,7 +15,7 @@ import (
 // TestFullDisk has no room for the whole record: the run ends early, in order,
 // and what was measured is shown.
 func TestFullDisk(t *testing.T) {
-	embeddedWillDo(t)
+	inFull(t)
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
 		t.Skipf("a small file system cannot be mounted here: %v", err)
@@ -33,9 +33,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestAPIServerRestart kills the API server during the surge.
 func TestAPIServerRestart(t *testing.T) {
-	if os.Getenv("HPABENCH_E2E_ALL") == "" {
-		t.Skip("make e2e-all runs it")
-	}
+	inFull(t)
 	pidFile := filepath.Join(filepath.Dir(kubeconfig), "log", "kube-apiserver.pid")
 	if _, err := os.Stat(pidFile); err != nil {
 		t.Skip("this cluster's API server is not a process of this machine")

@@ -182,7 +182,7 @@ func TestNamespace(t *testing.T) {
 
 // TestInterrupt ends a run by Ctrl-C in the middle of the surge.
 func TestInterrupt(t *testing.T) {
-	run := startRun(t, "../scenarios/demo-nginx.yaml")
+	run := startRun(t, shortScenario(t))
 	run.waitFor(`^surge `, 3*time.Minute)
 	time.Sleep(10 * time.Second)
 	run.cmd.Process.Signal(os.Interrupt)

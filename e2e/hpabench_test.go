@@ -80,6 +80,14 @@ func needsKubelet(t *testing.T) {
 	}
 }
 
+// inFull skips a test that takes its time unless all are wanted.
+func inFull(t *testing.T) {
+	t.Helper()
+	if os.Getenv("HPABENCH_E2E_ALL") == "" {
+		t.Skip("make e2e-all runs it")
+	}
+}
+
 // embeddedWillDo skips a test on a real cluster, unless all are wanted, when the
 // embedded one shows the same: CI would take too long otherwise.
 func embeddedWillDo(t *testing.T) {

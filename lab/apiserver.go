@@ -18,6 +18,7 @@ import (
 	aggregator "k8s.io/kube-aggregator/pkg/apiserver"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
+	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 )
 
 const (
@@ -66,9 +67,10 @@ func newAPIServer(ctx context.Context, s *state, listener net.Listener, nodePort
 	}
 
 	kube := config.KubeAPIs
-	// It looks after a second for the first time, and readiness waits for it: the
-	// lab creates the two classes by itself.
-	kube.ControlPlane.Generic.DisabledPostStartHooks.Insert("scheduling/bootstrap-system-priority-classes")
+	// Both act after a second for the first time, and all that asks whether the API
+	// server is healthy would wait for them, the controller manager for two seconds:
+	// the lab sees to the priority classes and the roles by itself.
+	kube.ControlPlane.Generic.DisabledPostStartHooks.Insert("scheduling/bootstrap-system-priority-classes", rbacrest.PostStartHookName)
 	// What an egress selector does, without a proxy between the two.
 	kube.Extra.KubeletClientConfig.Lookup = func(egressselector.NetworkContext) (utilnet.DialFunc, error) { return dial, nil }
 	transport := kube.ControlPlane.ProxyTransport.Clone()

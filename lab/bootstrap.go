@@ -10,10 +10,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/kubernetes"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	aggregatorclient "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
 	schedulingv1 "k8s.io/kubernetes/pkg/apis/scheduling/v1"
+	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	"k8s.io/metrics/pkg/apis/metrics/v1beta1"
 )
 
@@ -21,9 +23,7 @@ import (
 // on what was run there. Its keys are those of the data below.
 const ConfigMap = "hpabench-lab"
 
-// waitReady waits until the API server says that it is ready. It does not wait
-// for the default roles, which come a second later and which the lab's
-// administrator and controllers have no need of.
+// waitReady waits until the API server says that it is ready.
 func (l *Lab) waitReady(ctx context.Context) error {
 	client, err := kubernetes.NewForConfig(l.config)
 	if err != nil {
@@ -32,8 +32,7 @@ func (l *Lab) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("it took more than a minute"))
 	defer cancel()
 	for {
-		err := client.Discovery().RESTClient().Get().AbsPath("/readyz").
-			Param("exclude", "poststarthook/rbac/bootstrap-roles").Do(ctx).Error()
+		err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 		if err == nil {
 			return nil
 		}
@@ -45,6 +44,16 @@ func (l *Lab) waitReady(ctx context.Context) error {
 			return fmt.Errorf("waiting for the API server: %w: %w", context.Cause(ctx), err)
 		}
 	}
+}
+
+// createRoles creates the default roles. That takes a second, and neither the
+// lab's administrator nor its controllers have need of them.
+func (l *Lab) createRoles(ctx context.Context) error {
+	_, create, err := rbacrest.RESTStorageProvider{}.PostStartHook()
+	if err != nil {
+		return err
+	}
+	return create(genericapiserver.PostStartHookContext{LoopbackClientConfig: l.Config(), Context: ctx})
 }
 
 // bootstrap creates what every cluster has and this one has not yet.

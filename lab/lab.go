@@ -194,6 +194,11 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	workers.Go(func() { l.report(working, "the controller manager", runControllers(working, l.state, o.HPA)) })
 	workers.Go(func() { l.report(working, "the scheduler", runScheduler(working, l.state)) })
 	workers.Go(func() { metrics.run(working) })
+	go func() { // not waited for: it tries for half a minute, stopped or not
+		if err := l.createRoles(working); err != nil {
+			l.report(working, "the creation of the default roles", err)
+		}
+	}()
 	if err := l.bootstrap(ctx); err != nil {
 		return nil, err
 	}
