@@ -137,6 +137,9 @@ func start(cmd *exec.Cmd) (ready chan string, ended chan struct{}, err error) {
 func await(ctx context.Context, ready <-chan string, ended <-chan struct{}) (kubeconfig string, err error) {
 	select {
 	case kubeconfig := <-ready:
+		if !filepath.IsAbs(kubeconfig) { // an empty path would stand for the user's own
+			return "", fmt.Errorf("it said %q where the path of its kubeconfig was to be: is it hpabench-lab?", kubeconfig)
+		}
 		return kubeconfig, nil
 	case <-ended:
 		return "", errors.New("hpabench-lab ended")

@@ -129,6 +129,7 @@ func remembered(name string) (*Kept, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading what is known of the embedded cluster %s: %w", name, err)
 	}
+	k.Name = name
 	return k, nil
 }
 

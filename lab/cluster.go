@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -60,11 +61,18 @@ func (c *cluster) pair() (ours, theirs net.Conn, err error) {
 	if ours, err = net.Dial(address.Network(), address.String()); err != nil {
 		return nil, nil, err
 	}
-	if theirs, err = c.between.Accept(); err != nil { // nobody else can reach the socket
-		_ = ours.Close()
-		return nil, nil, err
+	// Nobody else can reach the socket. What was dialled must be accepted, or the
+	// next one would get this one's peer: out of file descriptors it waits for some.
+	for {
+		if theirs, err = c.between.Accept(); err == nil {
+			return ours, theirs, nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			_ = ours.Close()
+			return nil, nil, err
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
-	return ours, theirs, nil
 }
 
 // metrics is what metrics-server scrapes of a node's kubelet.

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
@@ -85,8 +84,5 @@ func runScheduler(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	if err := scheduler.Run(ctx, config, sched); ctx.Err() == nil {
-		return fmt.Errorf("it ended: %w", err)
-	}
-	return nil
+	return scheduler.Run(ctx, config, sched)
 }

@@ -169,7 +169,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 			stopServing()
 		}
 	}()
-	chain, err := newAPIServer(serving, l.state, listener, utilnet.PortRange{Base: first, Size: size}, l.nodes.dial)
+	chain, installOpenAPIv2, err := newAPIServer(serving, l.state, listener, utilnet.PortRange{Base: first, Size: size}, l.nodes.dial)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the API server: %w", err)
 	}
@@ -216,6 +216,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	if err := l.tell(ctx, o, resolution); err != nil {
 		return nil, err
 	}
+	workers.Go(installOpenAPIv2)
 	return l, nil
 }
 
@@ -245,8 +246,12 @@ func (l *Lab) report(ctx context.Context, component string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
+	if err == nil {
+		err = errors.New("it does not say why")
+	}
+	log, _ := os.ReadFile(l.state.file(logFile)) // which goes with the lab
 	select {
-	case l.failed <- fmt.Errorf("%s ended, see %s: %w", component, l.state.file(logFile), err):
+	case l.failed <- fmt.Errorf("%s ended: %w\n%s", component, err, log[max(0, len(log)-2000):]):
 	default: // the first one is the cause
 	}
 }

@@ -69,7 +69,7 @@ func open(root, name string) (*state, error) {
 	}
 	s := &state{dir: dir}
 	if longest := s.file(nodesSocket); len(longest) > maxSocketPath {
-		err = fmt.Errorf("%s is too long for the path of a socket (%d bytes): choose a shorter folder for the lab's state", longest, maxSocketPath)
+		err = fmt.Errorf("%s is too long for the path of a socket (%d bytes): choose a shorter folder for a user's caches (XDG_CACHE_HOME on Linux)", longest, maxSocketPath)
 	} else if s.lock, err = fileutil.TryLockFile(s.file("lock"), os.O_CREATE|os.O_RDWR, 0o600); err == nil {
 		err = os.WriteFile(s.file("pid"), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600)
 	}
@@ -93,10 +93,27 @@ func (s *state) remove() error {
 	if s.lock != nil {
 		_ = s.lock.Close()
 	}
-	if err := os.RemoveAll(s.dir); err != nil {
+	if err := removeFolder(s.dir); err != nil {
 		return fmt.Errorf("removing the state of the lab: %w", err)
 	}
 	return nil
+}
+
+// removeFolder removes the lock last, by which a sweep knows a lab's folder.
+func removeFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == "lock" {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(dir)
 }
 
 // lockRoot waits its turn to add or remove folders of labs, so that a sweep
@@ -124,12 +141,15 @@ func sweep(root string) error {
 		if errors.Is(err, fileutil.ErrLocked) {
 			continue
 		}
-		if err == nil {
-			_ = lock.Close()
-		} else if !errors.Is(err, os.ErrNotExist) {
+		if errors.Is(err, os.ErrNotExist) {
+			_ = os.Remove(dir) // of a lab that was killed at once; what is not empty is not a lab's
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("sweeping the folder of labs: %w", err)
 		}
-		if err := os.RemoveAll(dir); err != nil {
+		_ = lock.Close()
+		if err := removeFolder(dir); err != nil {
 			return fmt.Errorf("sweeping what a killed lab left: %w", err)
 		}
 	}

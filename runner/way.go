@@ -73,7 +73,7 @@ func (c *Cluster) way(ctx context.Context, file *scenarios.File, namespace strin
 		return nil, "", BadInput{err}
 	}
 	if via != scenarios.ViaPortForward {
-		way, err = c.nodePort(ctx, port, embedded)
+		way, err = c.nodePort(ctx, service, port, embedded)
 		if via == scenarios.ViaNodePort {
 			if err != nil {
 				err = fmt.Errorf("reaching Service %s by a NodePort: %w (via: portForward needs no open port)", service.Name, err)
@@ -143,11 +143,20 @@ func targetPort(port corev1.ServicePort, pods []*corev1.Pod) (int32, error) {
 // nodePort tries the addresses at which the nodes may answer and returns the
 // first that accepts a connection. The NodePorts of the embedded cluster are on
 // loopback, and the addresses of its nodes exist nowhere.
-func (c *Cluster) nodePort(ctx context.Context, port corev1.ServicePort, embedded bool) (loadgen.Way, error) {
+func (c *Cluster) nodePort(ctx context.Context, service *corev1.Service, port corev1.ServicePort, embedded bool) (loadgen.Way, error) {
 	if port.NodePort == 0 {
 		return nil, errors.New("the Service has none")
 	}
 	if embedded {
+		// Another process can have taken the port, and would get the load.
+		events, err := c.Kube.CoreV1().Events(service.Namespace).List(ctx, metav1.ListOptions{
+			FieldSelector: "reason=NodePortNotServed,involvedObject.uid=" + string(service.UID)})
+		if err != nil {
+			return nil, fmt.Errorf("looking whether the embedded cluster serves the node port: %w", err)
+		}
+		if len(events.Items) > 0 {
+			return nil, errors.New(events.Items[0].Message)
+		}
 		way := loadgen.NodePort("127.0.0.1", port.NodePort)
 		return way, reach(ctx, way)
 	}

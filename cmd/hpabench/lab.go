@@ -126,9 +126,9 @@ again, unless another was chosen since.`,
 			}
 			if !was {
 				fmt.Fprintf(a.stdout, "no embedded cluster %s is up\n", name)
-				return nil
+			} else {
+				fmt.Fprintln(a.stdout, "the embedded cluster is down")
 			}
-			fmt.Fprintln(a.stdout, "the embedded cluster is down")
 			if k.Entry != nil && k.Entry.Restored != "" {
 				fmt.Fprintf(a.stdout, "the current context is %s again\n", k.Entry.Restored)
 			}

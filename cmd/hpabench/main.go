@@ -80,7 +80,7 @@ func (a *app) sayLeft(left []string) {
 	if len(left) == 0 {
 		return
 	}
-	fmt.Fprintf(a.stderr, "hpabench: left in the cluster: %s\nhpabench clean removes it (with -n NAMESPACE for what is in a namespace that the run did not make)\n", strings.Join(left, ", "))
+	fmt.Fprintf(a.stderr, "hpabench: left in the cluster: %s\nhpabench clean removes it (with the --context or --kubeconfig of the run, and -n NAMESPACE for what is in a namespace that the run did not make)\n", strings.Join(left, ", "))
 }
 
 // run executes one command line and returns the exit code.

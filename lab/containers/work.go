@@ -102,6 +102,9 @@ func (w *work) request(firstOfConnection bool) (time.Duration, outcome) {
 func (w *work) start() (time.Duration, outcome) {
 	w.cpu.mu.Lock()
 	defer w.cpu.mu.Unlock()
+	if w.ended {
+		return 0, refused
+	}
 	now := w.now()
 	if w.overLimit(now) {
 		return 0, outOfMemory

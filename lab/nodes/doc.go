@@ -31,5 +31,9 @@
 //     another command succeeds when its model has started. kubectl exec and
 //     attach are refused.
 //   - An image without a pull time in its model is on each node from the start.
+//   - An HTTPS probe succeeds when something listens: the model speaks HTTP only.
+//   - A pod of the host's network is not reached by probes or requests.
+//   - CPU of a node that is used up goes to requests in their order: one pod that is
+//     far behind holds up the others there, where the kernel would share by weight.
 //   - A resize in place and ephemeral containers are not carried out.
 package nodes

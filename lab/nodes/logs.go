@@ -42,6 +42,9 @@ func newLogs() *logs {
 func (l *logs) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.mu.ended { // a last word that came too late
+		return len(b), nil
+	}
 	for line := range strings.Lines(string(b)) {
 		text := strings.TrimSuffix(line, "\n")
 		l.mu.lines = append(l.mu.lines, logLine{time.Now(), text})

@@ -44,6 +44,7 @@ type node struct {
 	phase    time.Duration        // of the ticks at which it looks for containers that have ended
 	recorder record.EventRecorder
 	endedCPU atomic.Int64
+	toldCPU  atomic.Int64 // what NodeUsage said last
 
 	mu struct {
 		sync.Mutex
@@ -59,8 +60,8 @@ func podNetworks(count, pods int) ([]netip.Prefix, error) {
 	for 1<<bits < 2*pods+2 {
 		bits++
 	}
-	if count<<bits > 1<<18 || count > 250 {
-		return nil, fmt.Errorf("%d nodes of %d pods: the modelled network 10.244.0.0/14 has no room for them", count, pods)
+	if count < 1 || count > 250 || pods < 1 || count<<bits > 1<<18 {
+		return nil, fmt.Errorf("%d nodes of %d pods: there can be 1 to 250 nodes, and 131,000 pods in all", count, pods)
 	}
 	var r []netip.Prefix
 	for i := range count {

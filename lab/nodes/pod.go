@@ -320,11 +320,12 @@ func (p *pod) terminate() {
 }
 
 // at gives the process that listens at a port: of the container that declares
-// it, else of the first one that declares no ports at all.
+// it, else of the first one that declares no ports at all, else of the first:
+// to declare ports is a courtesy.
 func (p *pod) at(port int32) process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var open process
+	var first, open process
 	for _, c := range append(slices.Clone(p.st.main), p.st.init...) {
 		if !c.running() {
 			continue
@@ -334,9 +335,15 @@ func (p *pod) at(port int32) process {
 				return c.now.process
 			}
 		}
+		if first == nil {
+			first = c.now.process
+		}
 		if open == nil && len(c.spec.Ports) == 0 {
 			open = c.now.process
 		}
+	}
+	if open == nil {
+		return first
 	}
 	return open
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -214,6 +215,10 @@ func (n *Nodes) probe(w *prober, a *attempt, ip string) (probe.Result, string, e
 		request, err := httpprobe.NewRequestForHTTPGetAction(w.spec.HTTPGet, w.c.spec, ip, "probe")
 		if err != nil {
 			return probe.Unknown, "", err
+		}
+		if request.URL.Scheme == "https" {
+			port, _ := strconv.Atoi(request.URL.Port()) // the kubelet always writes it out
+			return n.listens(request.URL.Hostname(), port)
 		}
 		return httpprobe.DoHTTPProbe(request, &http.Client{Timeout: timeout, Transport: n.transport, CheckRedirect: httpprobe.RedirectChecker(false)})
 	case w.spec.TCPSocket != nil:

@@ -69,7 +69,14 @@ func (n *Nodes) NodeUsage(node string) (u ContainerUsage, ok bool) {
 		p.mu.Unlock()
 	}
 	u.CPU += time.Duration(on.endedCPU.Load())
-	return u, true
+	// A container that ended meanwhile may be in there twice: the next look must
+	// not find less.
+	for last := on.toldCPU.Load(); ; last = on.toldCPU.Load() {
+		u.CPU = max(u.CPU, time.Duration(last))
+		if on.toldCPU.CompareAndSwap(last, int64(u.CPU)) {
+			return u, true
+		}
+	}
 }
 
 // sampler looks at a container's usage when its node's cAdvisor would.
