@@ -63,7 +63,7 @@ timeline.csv, pods.csv and events.csv.
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runScenario(cmd.Context(), args[0], &f) },
 	}
-	f.cluster.add(cmd, "existing `namespace` to create the objects in (default: one of the run's own)")
+	f.cluster.add(cmd, "existing `namespace` to create the objects in (default: one of the run's own); without --context, of the kubeconfig's current context")
 	f.lab.add(cmd)
 	f.output.add(cmd)
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default hpabench-SCENARIO-ID)")

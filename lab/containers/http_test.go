@@ -179,13 +179,20 @@ func TestFullQueueResets(t *testing.T) {
 	}
 }
 
-func TestKillResets(t *testing.T) {
-	c, address := serve(t, "app", `{"cpu": {"mean": "1h"}}`)
+// unanswered has sent a request that the container is at work on.
+func unanswered(t *testing.T, c *Container, address string) net.Conn {
+	t.Helper()
 	conn := dial(t, address)
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	for c.work.inFlight() == 0 {
 		time.Sleep(time.Millisecond)
 	}
+	return conn
+}
+
+func TestKillResets(t *testing.T) {
+	c, address := serve(t, "app", `{"cpu": {"mean": "1h"}}`)
+	conn := unanswered(t, c, address)
 	c.Kill()
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("read after the kill: %v, want a reset", err)
@@ -220,11 +227,7 @@ func TestSIGTERMDrainsAndAnswersWhatItHas(t *testing.T) {
 
 func TestNginxCutsRequestsOffAtSIGTERM(t *testing.T) {
 	c, address := serve(t, "nginx", `{"wait": {"mean": "1h"}}`)
-	conn := dial(t, address)
-	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	for c.work.inFlight() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	conn := unanswered(t, c, address)
 	c.Terminate()
 	if got := c.Exit(); got != (Exit{0, "Completed"}) {
 		t.Errorf("%+v", got)
