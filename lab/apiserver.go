@@ -12,7 +12,6 @@ import (
 	apimachineryversion "k8s.io/apimachinery/pkg/version"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/egressselector"
-	"k8s.io/apiserver/pkg/server/routes"
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/compatibility"
 	baseversion "k8s.io/component-base/version"
@@ -28,10 +27,9 @@ const (
 )
 
 // newAPIServer prepares an API server that listens at listener, keeps its
-// objects in the etcd of the folder, and reaches nodes and pods by dial. What
-// later installs is the document of the APIs in OpenAPI v2: it takes a quarter of
-// a second to make, and clients that still read it have time.
-func newAPIServer(ctx context.Context, s *state, listener net.Listener, nodePorts utilnet.PortRange, dial utilnet.DialFunc) (_ *aggregator.APIAggregator, later func(), _ error) {
+// objects in the etcd of the folder, and reaches nodes and pods by dial. Of its
+// configuration only what serveOpenAPI needs is returned.
+func newAPIServer(ctx context.Context, s *state, listener net.Listener, nodePorts utilnet.PortRange, dial utilnet.DialFunc) (*aggregator.APIAggregator, *genericapiserver.Config, error) {
 	o := options.NewServerRunOptions()
 	o.ServiceNodePortRange = nodePorts
 	o.SecureServing.Listener = listener
@@ -88,16 +86,12 @@ func newAPIServer(ctx context.Context, s *state, listener net.Listener, nodePort
 	if err != nil {
 		return nil, nil, err
 	}
-	openAPIv2 := kube.ControlPlane.Generic.OpenAPIConfig
-	kube.ControlPlane.Generic.OpenAPIConfig = nil
+	kube.ControlPlane.Generic.SkipOpenAPIInstallation = true // see serveOpenAPI
 	chain, err := app.CreateServerChain(complete)
 	if err != nil {
 		return nil, nil, err
 	}
-	handler := kubeAPIs(chain).Handler
-	return chain, func() {
-		routes.OpenAPI{Config: openAPIv2}.InstallV2(handler.GoRestfulContainer, handler.NonGoRestfulMux)
-	}, nil
+	return chain, kube.ControlPlane.Generic, nil
 }
 
 // kubeAPIs is the server of the built-in API groups within the chain.

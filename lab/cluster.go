@@ -35,20 +35,25 @@ func (c *cluster) dial(_ context.Context, network, address string) (net.Conn, er
 	if err != nil {
 		return nil, fmt.Errorf("dialling a modelled address: %w", err)
 	}
-	n := c.Load()
-	if n == nil {
-		return nil, errNoNodes
-	}
 	ours, theirs, err := c.pair()
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", to, err)
 	}
-	if err := n.Handoff(to, theirs); err != nil {
+	if err := c.handoff(to, theirs); err != nil {
 		_ = ours.Close()
 		_ = theirs.Close()
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
 	}
 	return ours, nil
+}
+
+// handoff is that of the nodes.
+func (c *cluster) handoff(to netip.AddrPort, conn net.Conn) error {
+	n := c.Load()
+	if n == nil {
+		return errNoNodes
+	}
+	return n.Handoff(to, conn)
 }
 
 // pair makes the two ends of a connection. It takes a socket for that: TLS, which

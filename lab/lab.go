@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -169,7 +170,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 			stopServing()
 		}
 	}()
-	chain, installOpenAPIv2, err := newAPIServer(serving, l.state, listener, utilnet.PortRange{Base: first, Size: size}, l.nodes.dial)
+	chain, config, err := newAPIServer(serving, l.state, listener, utilnet.PortRange{Base: first, Size: size}, l.nodes.dial)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the API server: %w", err)
 	}
@@ -177,46 +178,69 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("installing the metrics API: %w", err)
 	}
+	buildOpenAPIv3, buildOpenAPIv2, err := serveOpenAPI(kubeAPIs(chain), config.OpenAPIConfig, config.OpenAPIV3Config)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the API's documents: %w", err)
+	}
 	prepared, err := chain.PrepareRun()
 	if err != nil {
 		return nil, fmt.Errorf("preparing the API server: %w", err)
 	}
-	var server sync.WaitGroup
+	var server, workers sync.WaitGroup
 	server.Go(func() { l.report(serving, "the API server", prepared.Run(serving)) })
 	l.atStop(func() error { stopServing(); server.Wait(); return nil })
-	if err := l.waitReady(ctx); err != nil {
-		return nil, err
-	}
-
-	var workers sync.WaitGroup
 	working, stopWorking := context.WithCancel(life)
 	l.atStop(func() error { stopWorking(); workers.Wait(); return nil })
-	workers.Go(func() { l.report(working, "the controller manager", runControllers(working, l.state, o.HPA)) })
-	workers.Go(func() { l.report(working, "the scheduler", runScheduler(working, l.state)) })
-	workers.Go(func() { metrics.run(working) })
-	go func() { // not waited for: it tries for half a minute, stopped or not
-		if err := l.createRoles(working); err != nil {
-			l.report(working, "the creation of the default roles", err)
+
+	// The last of the server's hooks take a tenth of a second, and nodes have no
+	// need of them. The controller manager has: it looks, and looks again a second
+	// later.
+	if err := l.waitReady(ctx, "poststarthook/start-service-ip-repair-controllers", "poststarthook/priority-and-fairness-config-producer", "autoregister-completion"); err != nil {
+		return nil, err
+	}
+	steps, together := errgroup.WithContext(ctx)
+	steps.Go(func() error {
+		if err := l.waitReady(together); err != nil {
+			return err
 		}
-	}()
-	if err := l.bootstrap(ctx); err != nil {
+		workers.Go(func() { l.report(working, "the controller manager", runControllers(working, l.state, o.HPA)) })
+		workers.Go(func() { l.report(working, "the scheduler", runScheduler(working, l.state)) })
+		workers.Go(func() { metrics.run(working) })
+		return nil
+	})
+	steps.Go(func() error { return l.bootstrap(together) })
+	steps.Go(func() error {
+		modelled, err := nodes.Start(working, l.config, o.Nodes)
+		if err != nil {
+			return fmt.Errorf("starting the nodes: %w", err)
+		}
+		workers.Go(modelled.Wait)
+		l.nodes.Store(modelled)
+		return nil
+	})
+	steps.Go(func() error {
+		proxy, err := nodeports.Start(working, l.config, l.nodes.handoff)
+		if err != nil {
+			return err
+		}
+		workers.Go(proxy.Wait)
+		return nil
+	})
+	if err := steps.Wait(); err != nil {
 		return nil, err
 	}
-	modelled, err := nodes.Start(working, l.config, o.Nodes)
-	if err != nil {
-		return nil, fmt.Errorf("starting the nodes: %w", err)
-	}
-	workers.Go(modelled.Wait)
-	l.nodes.Store(modelled)
-	proxy, err := nodeports.Start(working, l.config, modelled.Handoff)
-	if err != nil {
-		return nil, err
-	}
-	workers.Go(proxy.Wait)
 	if err := l.tell(ctx, o, resolution); err != nil {
 		return nil, err
 	}
-	workers.Go(installOpenAPIv2)
+	workers.Go(buildOpenAPIv3)
+	// What few have need of takes its CPU time when the first pods have had theirs.
+	later := time.AfterFunc(2*time.Second, func() {
+		buildOpenAPIv2()
+		if err := l.createRoles(working); err != nil {
+			l.report(working, "the creation of the default roles", err)
+		}
+	})
+	l.atStop(func() error { later.Stop(); return nil })
 	return l, nil
 }
 
