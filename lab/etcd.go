@@ -28,6 +28,7 @@ func startEtcd(dir string) (*embed.Etcd, error) {
 	// A single member waits for an election timeout before it elects itself, so
 	// that should be short; but each tick costs CPU for as long as it runs.
 	c.TickMs, c.ElectionMs = 50, 250
+	c.BackendBatchInterval = time.Second // it wakes up for that
 	// What the disk of a busy machine makes slow is no news.
 	c.LogLevel, c.LogOutputs = "error", []string{filepath.Join(dir, "etcd.log")}
 	c.WarningApplyDuration, c.WarningUnaryRequestDuration = time.Minute, time.Minute
