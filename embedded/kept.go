@@ -40,14 +40,20 @@ func (k *Kept) Timing() string {
 	return k.Options.Timing
 }
 
+// In says whether it was entered into that kubeconfig by its name.
+func (k *Kept) In(kubeconfig string) bool {
+	file, err := filepath.Abs(kubeconfig)
+	return err == nil && k.Entry != nil && k.Entry.File == file
+}
+
 // Allows says whether a lab that was asked for with these options could be this one.
 func (k *Kept) Allows(o Options) error {
 	if o.Timing != "" && o.Timing != k.Timing() {
-		return fmt.Errorf("the embedded cluster %s that is up has %s timing: hpabench lab down ends it", k.Name, k.Timing())
+		return fmt.Errorf("the embedded cluster %s that is up has %s timing: hpabench lab down --name %s ends it", k.Name, k.Timing(), k.Name)
 	}
 	for _, f := range o.Flags {
 		if !slices.Contains(k.Options.Flags, f) {
-			return fmt.Errorf("the embedded cluster %s that is up was not started with %s: hpabench lab down ends it", k.Name, f)
+			return fmt.Errorf("the embedded cluster %s that is up was not started with %s: hpabench lab down --name %s ends it", k.Name, f, k.Name)
 		}
 	}
 	return nil

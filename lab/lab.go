@@ -108,6 +108,9 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	if o.Nodes.Housekeeping == 0 {
 		o.Nodes.Housekeeping = resolution * 2 / 3
 	}
+	if o.Nodes.Version == "" {
+		o.Nodes.Version = Version()
+	}
 	if o.Dir == "" {
 		if o.Dir, err = Root(); err != nil {
 			return nil, err

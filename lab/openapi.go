@@ -44,9 +44,9 @@ func serveOpenAPI(server *genericapiserver.GenericAPIServer, v2 *openapicommon.C
 		}
 	}))
 	return func() {
-		routes.OpenAPI{V3Config: v3}.InstallV3(handler.GoRestfulContainer, documents)
-		close(built)
-	}, func() {
-		routes.OpenAPI{Config: v2}.InstallV2(handler.GoRestfulContainer, handler.NonGoRestfulMux)
-	}, nil
+			routes.OpenAPI{V3Config: v3}.InstallV3(handler.GoRestfulContainer, documents)
+			close(built)
+		}, func() {
+			routes.OpenAPI{Config: v2}.InstallV2(handler.GoRestfulContainer, handler.NonGoRestfulMux)
+		}, nil
 }

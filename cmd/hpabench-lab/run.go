@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -43,6 +44,9 @@ of kube-controller-manager.`,
 			}
 			if o.Nodes.Memory, err = resource.ParseQuantity(memory); err != nil {
 				return fmt.Errorf("reading --node-memory: %w", err)
+			}
+			if o.Nodes.Count < 1 || o.Nodes.Pods < 1 {
+				return errors.New("--nodes and --node-pods must be 1 or more")
 			}
 			o.Timing = lab.Timing(timing)
 			if !cmd.Flags().Changed("horizontal-pod-autoscaler-sync-period") {

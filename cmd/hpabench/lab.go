@@ -65,7 +65,11 @@ are named by --context.`,
 				return labError(err)
 			}
 			if k != nil {
-				if err := k.Allows(f.Options); err != nil {
+				err := k.Allows(f.Options)
+				if err == nil && kubeconfig != "" && !k.In(kubeconfig) {
+					err = fmt.Errorf("the embedded cluster %s is up already, and not in %s: hpabench lab down --name %s ends it", k.Name, kubeconfig, k.Name)
+				}
+				if err != nil {
 					return runner.BadInput{Err: err}
 				}
 				fmt.Fprintf(a.stdout, "the embedded cluster is up already%s\n", where(k))

@@ -28,7 +28,6 @@ import (
 
 const (
 	kubeletPort = 10250
-	version     = "v1.37.2"
 	runtimeName = "hpabench-lab"
 )
 
@@ -142,7 +141,7 @@ func (n *node) object() *corev1.Node {
 			Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: n.ip.String()}, {Type: corev1.NodeHostName, Address: n.name}},
 			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: kubeletPort}},
 			NodeInfo: corev1.NodeSystemInfo{
-				KubeletVersion: version, ContainerRuntimeVersion: runtimeName + "://" + version, OperatingSystem: "linux", Architecture: runtime.GOARCH,
+				KubeletVersion: n.nodes.o.Version, ContainerRuntimeVersion: runtimeName + "://" + n.nodes.o.Version, OperatingSystem: "linux", Architecture: runtime.GOARCH,
 				OSImage: "modelled by hpabench", KernelVersion: "none", MachineID: n.name, SystemUUID: n.name, BootID: n.name,
 			},
 		},

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
+	baseversion "k8s.io/component-base/version"
 )
 
 // Options of the modelled nodes. The zero value is a cluster of eight nodes of
@@ -35,6 +36,9 @@ type Options struct {
 	// to two times as long, and up to half as long again while nothing changes.
 	// Default: 10 s, as kubelets do.
 	Housekeeping time.Duration
+	// Version that the kubelets tell. Default: that of the Kubernetes whose rules
+	// they follow.
+	Version string
 }
 
 func (o Options) withDefaults() Options {
@@ -52,6 +56,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Housekeeping == 0 {
 		o.Housekeeping = 10 * time.Second
+	}
+	if o.Version == "" {
+		o.Version = "v" + baseversion.DefaultKubeBinaryVersion + ".0"
 	}
 	return o
 }
