@@ -143,9 +143,9 @@ func TestInitContainersAndSidecars(t *testing.T) {
 		if diff := cmp.Diff(want, said); diff != "" {
 			t.Fatal(diff)
 		}
-		// sleep does not heed SIGTERM.
-		if d := when[8] - when[7]; d.Round(time.Second) != 5*time.Second {
-			t.Errorf("the sidecar ended %s after the others, not after its grace period", d)
+		// sleep does not heed SIGTERM, and the kubelet looks once a second.
+		if d := when[8] - when[7]; d < 5*time.Second || d.Truncate(time.Second) > 6*time.Second {
+			t.Errorf("the sidecar ended %s after the others, not after its grace period and a look", d)
 		}
 	})
 }
@@ -178,8 +178,8 @@ func TestDeadline(t *testing.T) {
 		if diff := cmp.Diff([]string{"Pending", "Running", "FailedDeadlineExceeded"}, said); diff != "" {
 			t.Fatal(diff)
 		}
-		if d := when[2].Round(time.Second); d != 8*time.Second {
-			t.Errorf("failed after %s, not after deadline and grace period", d)
+		if d := when[2].Round(time.Second); d != 8*time.Second && d != 9*time.Second {
+			t.Errorf("failed after %s, not after deadline, grace period and a look", d)
 		}
 	})
 }

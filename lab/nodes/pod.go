@@ -90,7 +90,7 @@ func (p *pod) run(ctx context.Context) {
 			p.killAll(0)
 			return
 		}
-		p.terminate()
+		p.terminate(ctx)
 	} else { // it had ended before these nodes began
 		p.mu.Lock()
 		p.st.terminal = true
@@ -293,7 +293,7 @@ func (p *pod) grace() int64 {
 }
 
 // terminate ends what runs and gives back what the pod held.
-func (p *pod) terminate() {
+func (p *pod) terminate(ctx context.Context) {
 	p.report()
 	p.mu.Lock()
 	grace := p.grace()
@@ -304,6 +304,12 @@ func (p *pod) terminate() {
 	}
 	p.mu.Unlock()
 	p.killAll(grace)
+	// The kubelet goes on with a pod that it has stopped when it has looked once
+	// more (syncTerminatedPod takes a status from after that).
+	select {
+	case <-time.After(p.node.relist(time.Now())):
+	case <-ctx.Done():
+	}
 
 	p.mu.Lock()
 	for _, w := range p.probers {
