@@ -13,7 +13,9 @@ import (
 )
 
 // upAndDown goes from one replica to four and back, quickly where the timing is
-// fast. A request costs 5 ms and a replica is to use 50m.
+// fast. A request costs 5 ms and a replica is to use 50m. The window outlasts the
+// syncs in which, of the pods, only the old one's metrics count: its share of the
+// load alone would scale down to one.
 const upAndDown = `
 apiVersion: hpabench.dev/v1alpha1
 kind: Scenario
@@ -31,12 +33,12 @@ spec:
       minReplicas: 1
       maxReplicas: 4
       metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]
-      behavior: {scaleDown: {stabilizationWindowSeconds: 5}}
+      behavior: {scaleDown: {stabilizationWindowSeconds: 15}}
   load:
     phases:
     - {name: idle, duration: 10s, rate: 2, keepAlive: false}
     - {name: surge, duration: 45s, rate: 36, keepAlive: false}
-    - {name: calm, duration: 40s, rate: 2, keepAlive: false}
+    - {name: calm, duration: 60s, rate: 2, keepAlive: false}
   expect:
   - replicas.peak == hpa.max
   - load.surge.errors == 0
@@ -53,7 +55,7 @@ func TestUpAndDown(t *testing.T) {
 	if got := steps(r); got[0] != 1 || got[len(got)-1] != 1 || !slices.Contains(got, 4) {
 		t.Errorf("replicas went %v, want 1 → 4 → 1", got)
 	}
-	if l := r.Load.Total; l.Answered != 10*2+45*36+40*2 {
+	if l := r.Load.Total; l.Answered != 10*2+45*36+60*2 {
 		t.Errorf("%d requests were answered", l.Answered)
 	}
 	wantNothingLeft(t)
