@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -63,7 +64,8 @@ func installMetrics(server *genericapiserver.GenericAPIServer, config *rest.Conf
 	}, nil
 }
 
-// run scrapes until ctx ends.
+// run scrapes until ctx ends: now, and then from some point of the period on, since
+// how metrics and HPA fall to one another is chance on a real cluster.
 func (m *metricsServer) run(ctx context.Context) {
 	m.nodes.StartWithContext(ctx)
 	m.pods.Start(ctx.Done())
@@ -72,14 +74,17 @@ func (m *metricsServer) run(ctx context.Context) {
 	m.nodes.WaitForCacheSync(ctx.Done())
 	m.pods.WaitForCacheSync(ctx.Done())
 
-	ticker := time.NewTicker(m.resolution)
+	ticker := time.NewTicker(1 + rand.N(m.resolution))
 	defer ticker.Stop()
-	for {
+	for first := true; ; first = false {
 		scrape, cancel := context.WithTimeout(ctx, m.resolution)
 		m.store.Store(m.scraper.Scrape(scrape))
 		cancel()
 		select {
 		case <-ticker.C:
+			if first {
+				ticker.Reset(m.resolution)
+			}
 		case <-ctx.Done():
 			return
 		}
