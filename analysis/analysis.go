@@ -60,6 +60,9 @@ func Analyze(run record.Run) (*Result, error) {
 	r.Transitions = o.transitions(load)
 	r.Reach = o.reach()
 	r.Timeline = o.timeline(seconds)
+	if len(h.Phases) > 0 && h.Phases[0].Shape == record.ShapeObserved {
+		r.Now = o.now(run)
+	}
 	r.Warnings = o.warnings(r)
 	return r, nil
 }

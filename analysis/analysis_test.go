@@ -49,10 +49,14 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("%d transitions, want 2", len(r.Transitions))
 	}
 	up, down := r.Transitions[0].ScaleUp, r.Transitions[1].ScaleDown
-	var steps []string
+	var steps, limits []string
 	for _, tr := range r.Transitions {
 		for _, s := range tr.Steps {
 			steps = append(steps, fmt.Sprintf("%d→%d %+.1f %s", s.From, s.To, s.AfterSeconds, s.Event))
+			limits = append(limits, strings.TrimSpace(fmt.Sprintf("%s → %d %s", s.Metric, *s.Recommended, s.LimitedBy)))
+			if s.Foreign || s.Disagrees != "" {
+				t.Errorf("step %+v", s)
+			}
 		}
 	}
 	equal(t, "steps", steps, []string{
@@ -61,6 +65,7 @@ func TestDemo(t *testing.T) {
 		"5→4 +209.7 New size: 4; reason: All metrics below target",
 		"4→2 +299.7 New size: 2; reason: All metrics below target",
 	})
+	equal(t, "limits", limits, []string{"cpu 36 % of 20 % → 4", "cpu 24 % of 20 % → 5", "cpu 0 % of 20 % → 0 stabilization", "cpu 0 % of 20 % → 0 min"})
 	equal(t, "scale-up of the first pod", show(up.First.Stages), []string{
 		"metrics lag: 12.200 ±1.0", "decision: 2.300 ±1.0", "create: 0.050 ±0.1", "schedule: 0.050 ±0.1",
 		"pull + init: 0.900 ±0.1", "start: 0.300 ±0.1", "ready: 1.000 ±0.1", "in service: 0.200 ±0.1",
@@ -83,8 +88,12 @@ func TestDemo(t *testing.T) {
 	if down.Higher.AtSeconds == nil || *down.Higher.AtSeconds != surge+59.7 {
 		t.Errorf("five were last recommended at %v, want %v", down.Higher, surge+59.7)
 	}
-	equal(t, "scale-down", show(down.Stages), []string{
-		"metrics lag: the metric was beyond the tolerance already when the load changed", "decision: 209.700 ±0.1 with metrics lag", "terminating: 0.100 ±0.1", "out of service: 0.100 ±0.1", "gone: 1.100 ±0.1",
+	equal(t, "scale-down", show(down.First.Stages), []string{
+		"metrics lag: the metric was beyond the tolerance already when the load changed", "stabilization: 209.700 ±0.1 with metrics lag", "decision: 0.000 ±0.1",
+		"terminating: 0.100 ±0.1", "out of service: 0.100 ±0.1", "exit: 0.300 ±0.1", "gone: 0.800 ±0.1",
+	})
+	equal(t, "scale-down of the slowest pod", append(show(down.Slowest.Stages)[1:3:3], down.Slowest.Pod, figure(down.Slowest.Latency), down.Slowest.Ended), []string{
+		"stabilization: 299.700 ±0.1 with metrics lag", "decision: 0.000 ±0.1", "demo-nginx-6d-ddddd", "301.400 ±0.1", "exit code 0",
 	})
 	reach := r.Reach
 	if *reach.Peak != 5 || *reach.Last != 2 || *reach.Fraction != 1 || *reach.DesiredPeak != 5 || *reach.FirstAtMax.AtSeconds != surge+31.8 {

@@ -89,7 +89,12 @@ func (r *Result) Figures() []Figure {
 		down = *t.ScaleDown
 	}
 	list.down("scaleDown", down)
-	list.stages("scaleDown", downStages, down.Stages, down.Latency.Missing)
+	noPod := down.Latency.Missing
+	observed = nil
+	if down.First != nil {
+		observed, noPod = down.First.Stages, "the pod has no preStop hook"
+	}
+	list.stages("scaleDown", append(slices.Clone(downStages), StagePreStop), observed, noPod)
 	for i, t := range r.Transitions {
 		name := fmt.Sprintf("transition.%d", i+1)
 		list.add(name+".onset", "s", &t.OnsetSeconds, "")
@@ -160,14 +165,15 @@ func (l *figures) stages(name string, names []string, observed []Stage, missing 
 
 var (
 	upStages   = []string{StageMetrics, StageDecision, StageCreate, StageSchedule, StagePull, StageStart, StageReady, StageInService}
-	downStages = []string{StageMetrics, StageDecision, StageTerminating, StageOutOfService, StageGone}
+	downStages = []string{StageMetrics, StageWindow, StageDecision, StageTerminating, StageOutOfService, StageExit, StageGone}
 )
 
 // stageKeys are the stages' names as they stand in figures.
 var stageKeys = map[string]string{
 	StageMetrics: "metricsLag", StageDecision: "decision", StageCreate: "create", StageSchedule: "schedule",
 	StagePull: "pullInit", StageStart: "start", StageReady: "ready", StageInService: "inService",
-	StageTerminating: "terminating", StageOutOfService: "outOfService", StageGone: "gone",
+	StageWindow: "stabilization", StageTerminating: "terminating", StageOutOfService: "outOfService",
+	StagePreStop: "preStop", StageExit: "exit", StageGone: "gone",
 }
 
 func (l *figures) load(name string, p PhaseLoad) {

@@ -121,17 +121,14 @@ func statusRatios(a record.Autoscaler) []float64 {
 
 func positive(q *resource.Quantity) bool { return q != nil && q.Sign() > 0 }
 
-// recommendation is the HPA's raw recommendation, before stabilization and
-// scaling policies, worked out from what its status says that it saw: the
-// largest over the metrics of ceil(currentReplicas × current/target), or
-// currentReplicas where the ratio is within the tolerance, clamped to min and
-// max. The source is https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details;
+// raw is the HPA's raw recommendation, before min and max, stabilization and
+// scaling policies, worked out from what its status says that it saw: the largest
+// over the metrics of ceil(currentReplicas × current/target), or currentReplicas
+// where the ratio is within the tolerance. The source is
+// https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details;
 // the HPA itself counts only pods that are ready, which its status does not tell.
-func recommendation(a record.Autoscaler, f flags) (int32, bool) {
+func raw(a record.Autoscaler, f flags) (int32, bool) {
 	p, ratios := policyOf(a.Spec, f), statusRatios(a)
-	if len(ratios) == 0 {
-		return 0, false
-	}
 	var want int32
 	for _, r := range ratios {
 		n := a.Status.CurrentReplicas
@@ -140,7 +137,14 @@ func recommendation(a record.Autoscaler, f flags) (int32, bool) {
 		}
 		want = max(want, n)
 	}
-	return min(max(want, p.min), p.max), true
+	return want, len(ratios) > 0
+}
+
+// recommendation is raw between min and max: what goes into stabilization.
+func recommendation(a record.Autoscaler, f flags) (int32, bool) {
+	want, ok := raw(a, f)
+	p := policyOf(a.Spec, f)
+	return min(max(want, p.min), p.max), ok
 }
 
 // podRatio is current/target of the HPA's metric that is furthest above its

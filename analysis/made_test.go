@@ -78,7 +78,7 @@ type life struct {
 	name                                                  string
 	before                                                bool // listed at created with all of it done
 	created, scheduled, pulled, started, ready, inService float64
-	terminating, left, gone                               float64
+	terminating, left, exited, gone                       float64
 }
 
 func (m *made) pod(l life) {
@@ -137,6 +137,10 @@ func (m *made) pod(l life) {
 	if l.terminating > 0 {
 		p.Deleting = &metav1.Time{Time: m.wall(l.terminating + 30)}
 		show(l.terminating)
+	}
+	if l.exited > 0 {
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "nginx", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}}}
+		show(l.exited)
 	}
 	if l.gone > 0 {
 		p.Gone = true
@@ -278,11 +282,11 @@ func demo(phases ...record.Phase) *made {
 	old := []life{{name: "demo-nginx-6d-aaaaa", before: true, created: 2, inService: 2.1}, {name: "demo-nginx-6d-bbbbb", before: true, created: 2, inService: 2.1}}
 	lives := append(old,
 		life{name: "demo-nginx-6d-ccccc", created: surge + 14.55, scheduled: surge + 14.6, pulled: surge + 15.5, started: surge + 15.8, ready: surge + 16.8, inService: surge + 17,
-			terminating: surge + 449.8, left: surge + 449.9, gone: surge + 451},
+			terminating: surge + 449.8, left: surge + 449.9, exited: surge + 450.3, gone: surge + 451},
 		life{name: "demo-nginx-6d-ddddd", created: surge + 14.55, scheduled: surge + 14.6, pulled: surge + 15.6, started: surge + 16, ready: surge + 17.2, inService: surge + 17.4,
-			terminating: surge + 449.8, left: surge + 449.9, gone: surge + 451.4},
+			terminating: surge + 449.8, left: surge + 449.9, exited: surge + 450.3, gone: surge + 451.4},
 		life{name: "demo-nginx-6d-eeeee", created: surge + 29.55, scheduled: surge + 29.6, pulled: surge + 30.5, started: surge + 30.8, ready: surge + 31.8, inService: surge + 32,
-			terminating: surge + 359.8, left: surge + 359.9, gone: surge + 361})
+			terminating: surge + 359.8, left: surge + 359.9, exited: surge + 360.2, gone: surge + 361})
 	for _, l := range lives {
 		m.pod(l)
 	}

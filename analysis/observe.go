@@ -72,6 +72,7 @@ type usage struct {
 	memory     int64
 	ratio      *float64 // the largest of the HPA's metrics, relative to its target
 	cpuPercent *float64 // of the requests
+	counted    int      // pods that the HPA would count for its first metric
 }
 
 // observed is a record, sorted by subject.
@@ -136,6 +137,8 @@ func observe(run record.Run) *observed {
 			tracker.metrics(e.At, *e.PodMetrics)
 		case e.Event != nil:
 			o.events = append(o.events, at[record.Event]{e.At, *e.Event})
+		case e.Answer != nil:
+			tracker.answer(e.At, e.Answer.Pod)
 		case e.Note != nil:
 			o.notes = append(o.notes, e.Note.Text)
 		case e.End != nil:
@@ -313,6 +316,14 @@ func (k *tracker) serving(name string) bool {
 	return false
 }
 
+func (k *tracker) answer(t record.Instant, name string) {
+	for _, p := range k.o.pods {
+		if p.name == name && !p.gone.seen && !p.answered.seen {
+			p.answered = sight{t: t, seen: true}
+		}
+	}
+}
+
 func (k *tracker) count(t record.Instant) {
 	var c counts
 	for _, p := range k.o.pods {
@@ -354,6 +365,11 @@ func (k *tracker) metrics(t record.Instant, m record.PodMetrics) {
 		u.cpuPercent = new(use / *requests * 100)
 	}
 	if hpa := k.o.autoscaler(t); hpa != nil {
+		name := corev1.ResourceCPU
+		if len(hpa.Spec.Metrics) > 0 && hpa.Spec.Metrics[0].Resource != nil {
+			name = hpa.Spec.Metrics[0].Resource.Name
+		}
+		_, _, u.counted = podUsage(m, alive, name, "", now, k.o.flags)
 		if ratio, ok := podRatio(*hpa, m, alive, now, k.o.flags); ok && !math.IsNaN(ratio) {
 			u.ratio = &ratio
 		}

@@ -28,7 +28,11 @@ type pod struct {
 	inService   sight // ready in an EndpointSlice
 	terminating sight // deletionTimestamp set
 	left        sight // last went out of service
+	exited      sight // all containers have ended since it was terminating
 	gone        sight // the object was removed
+
+	answered sight  // its first answer
+	grace    *int64 // of its deletion
 
 	serving      bool
 	beforeStates map[*sight]bool // true already when first seen
@@ -67,6 +71,10 @@ func (p *pod) show(o *observed, t record.Instant, e record.Pod, first bool) {
 
 	if e.Deleting != nil {
 		p.object.Deletion = &e.Deleting.Time
+		if p.grace == nil { // it is 0 when the kubelet is through
+			p.grace = e.Grace
+		}
+		mark(&p.exited, exited(e.Status))
 	}
 	for kind, is := range map[corev1.PodConditionType]**time.Time{
 		corev1.PodScheduled: &p.object.Scheduled, corev1.PodInitialized: &p.object.Initialized,
@@ -143,6 +151,10 @@ func running(s corev1.PodStatus) (ran, all bool) {
 		}
 	}
 	return ran, all
+}
+
+func exited(s corev1.PodStatus) bool {
+	return len(s.ContainerStatuses) > 0 && !slices.ContainsFunc(s.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.State.Terminated == nil })
 }
 
 func (o *observed) resultPods() []Pod {

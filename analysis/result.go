@@ -41,6 +41,12 @@ type Result struct {
 	StartSeconds float64 `json:"startSeconds"`
 	EndSeconds   float64 `json:"endSeconds"`
 
+	// Findings are what stood in the way of scaling, the worst first.
+	Findings []Finding `json:"findings,omitempty"`
+
+	// Now is what the HPA would do next, where hpabench only watched.
+	Now *Now `json:"now,omitempty"`
+
 	Transitions []Transition `json:"transitions,omitempty"`
 	Reach       Reach        `json:"reach"`
 	Load        Load         `json:"load"`
@@ -80,6 +86,12 @@ type Autoscaler struct {
 	Assumed                []string `json:"assumed,omitempty"`
 }
 
+// What the onset of a Transition is where hpabench sent no load itself.
+const (
+	OnsetMetric   = "metric"   // a sample beyond the tolerance was read
+	OnsetDecision = "decision" // the first step; no such sample was seen before it
+)
+
 // Directions of a Transition.
 const (
 	Up   = "up"
@@ -96,6 +108,7 @@ type Transition struct {
 	FromRate     float64    `json:"fromRate"` // requests a second
 	ToRate       float64    `json:"toRate"`
 	OnsetSeconds float64    `json:"onsetSeconds"`
+	OnsetBy      string     `json:"onsetBy,omitempty"` // empty: a phase of the load began
 	EndSeconds   float64    `json:"endSeconds"`
 	Steps        []Step     `json:"steps,omitempty"`
 	ScaleUp      *ScaleUp   `json:"scaleUp,omitempty"`
@@ -110,7 +123,37 @@ type Step struct {
 	From         int32   `json:"from"`
 	To           int32   `json:"to"`
 	Event        string  `json:"event,omitempty"`
+
+	// By is the field manager that wrote the replicas, if the object tells.
+	// Foreign says that it was not the HPA: neither its event nor its status
+	// speaks of the step, though both were watched.
+	By      string `json:"by,omitempty"`
+	Foreign bool   `json:"foreign,omitempty"`
+
+	// Metric is what the HPA's status says that it saw, current/target of each of
+	// its metrics, in the status that came with the decision.
+	Metric string `json:"metric,omitempty"`
+	// Recommended is the HPA's raw recommendation from it, before min and max,
+	// stabilization and scaling policies. It is absent without a status.
+	Recommended *int32 `json:"recommended,omitempty"`
+	// LimitedBy says why To is not Recommended, one of the Limits below, empty if
+	// it is; Limit says the same in words with its figures.
+	LimitedBy string `json:"limitedBy,omitempty"`
+	Limit     string `json:"limit,omitempty"`
+	// Disagrees says where the HPA's conditions say something else.
+	Disagrees string `json:"disagrees,omitempty"`
 }
+
+// What limited a Step.
+const (
+	LimitMax           = "max"
+	LimitMin           = "min"
+	LimitUpPolicy      = "scale-up policy"
+	LimitDownPolicy    = "scale-down policy"
+	LimitStabilization = "stabilization"
+	LimitPods          = "pods without metrics" // or not ready, which the HPA counts as idle or as at their target
+	LimitUnknown       = "unknown"
+)
 
 // ScaleUp is how long more demand took to get more supply.
 type ScaleUp struct {
@@ -125,6 +168,9 @@ type ScaleUp struct {
 	// transition's pods that got in service.
 	Median  *PodStages `json:"median,omitempty"`
 	Slowest *PodStages `json:"slowest,omitempty"`
+	// Pods are all the transition's new pods: by latency, then those that did not
+	// get in service.
+	Pods []PodStages `json:"pods,omitempty"`
 	// NeverServed names the new pods that did not get in service.
 	NeverServed []string `json:"neverServed,omitempty"`
 	// TimeToFull is onset → the instant since which supply has not been below
@@ -152,35 +198,51 @@ type ScaleDown struct {
 	// recommendation was above the replicas decided. The window runs from there
 	// and not from the onset.
 	Higher Moment `json:"higher"`
-	// Pod names the pod that was seen Terminating first. Stages lead from the
-	// onset to when it was gone.
-	Pod    string  `json:"pod,omitempty"`
-	Stages []Stage `json:"stages,omitempty"`
+	// First is the pod that was seen Terminating first, Slowest the one that took
+	// longest and Median (the lower one of two) that in between. Their latency is
+	// onset → gone, to which their stages sum up; those up to the decision sum up
+	// to Latency for a pod of the first step. Without a pod First has the stages
+	// that were seen.
+	First   *PodStages `json:"first,omitempty"`
+	Median  *PodStages `json:"median,omitempty"`
+	Slowest *PodStages `json:"slowest,omitempty"`
+	// Pods are all that the transition ended, by latency, then those that were
+	// not seen to go.
+	Pods []PodStages `json:"pods,omitempty"`
 	// Settle is onset → supply at Plateau for good and the last pod gone.
 	Settle  Latency `json:"settle"`
 	Plateau *int    `json:"plateau,omitempty"`
 }
 
-// PodStages are the stages from a transition's onset to one pod in service. They
-// sum up to Latency.
+// PodStages are the stages from a transition's onset to one pod in service, or
+// gone. They sum up to Latency.
 type PodStages struct {
 	Pod     string  `json:"pod"`
 	Latency Latency `json:"latency"`
 	Stages  []Stage `json:"stages"`
+	// FirstAnswer is in service → the first answer that came from the pod, nil
+	// where the way of the load cannot tell pods apart. It is no part of Latency.
+	FirstAnswer *Latency `json:"firstAnswer,omitempty"`
+	// Ended is how a pod's containers ended, in words, where that was seen.
+	Ended string `json:"ended,omitempty"`
 }
 
 // Names of stages, in their order.
 const (
-	StageMetrics      = "metrics lag"
-	StageDecision     = "decision"
-	StageCreate       = "create"
-	StageSchedule     = "schedule"
-	StagePull         = "pull + init"
-	StageStart        = "start"
-	StageReady        = "ready"
-	StageInService    = "in service"
+	StageMetrics   = "metrics lag"
+	StageDecision  = "decision"
+	StageCreate    = "create"
+	StageSchedule  = "schedule"
+	StagePull      = "pull + init"
+	StageStart     = "start"
+	StageReady     = "ready"
+	StageInService = "in service"
+
+	StageWindow       = "stabilization" // of a scale-down, after its metrics lag and before its decision
 	StageTerminating  = "terminating"
 	StageOutOfService = "out of service"
+	StagePreStop      = "preStop" // there only for pods with such a hook
+	StageExit         = "exit"    // the containers have ended
 	StageGone         = "gone"
 )
 

@@ -2,6 +2,8 @@ package analysis
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
@@ -10,62 +12,177 @@ import (
 // scaleDown works out a transition to less demand. See ScaleDown.
 func (o *observed) scaleDown(w window) *ScaleDown {
 	down := &ScaleDown{Plateau: o.supplyAt(w.end)}
-	metric, noMetric := o.metric(w, func(ratio float64, p policy) bool { return ratio < 1-p.down })
-	var decision *replicaChange
+	metric := boundary{stage: StageMetrics}
+	metric.sight, metric.missing = o.metric(w, func(ratio float64, p policy) bool { return ratio < 1-p.down })
+	var falls []replicaChange
 	for _, c := range o.changes() {
 		if w.holds(c.t) && c.to < c.from {
-			decision = &c
-			break
+			falls = append(falls, c)
 		}
 	}
-	if decision == nil {
+	if len(falls) == 0 {
 		no := o.notScaled(w, Down)
 		down.Latency, down.HeldByWindow, down.LessWindow, down.Settle = absent(no), absent(no), absent(no), absent(no)
 		down.Lower, down.Higher = Moment{Missing: no}, Moment{Missing: no}
-		down.Stages = stages(w.onset, []boundary{
-			{StageMetrics, metric, noMetric}, {stage: StageDecision, missing: no}, {stage: StageTerminating, missing: no},
-			{stage: StageOutOfService, missing: no}, {stage: StageGone, missing: no},
-		})
+		down.First = &PodStages{Latency: absent(no), Stages: stages(w.onset, append([]boundary{metric}, unseen(no, downStages[1:]...)...))}
 		return down
 	}
-	down.Latency = latency(w.onset, decision.sight)
-	o.heldByWindow(w, *decision, down)
-	down.Settle = o.settle(w, *decision)
+	down.Latency = latency(w.onset, falls[0].sight)
+	o.heldByWindow(w, falls[0], down)
+	down.Settle = o.settle(w, falls[0])
 
-	ends := []boundary{{StageMetrics, metric, noMetric}, {stage: StageDecision, sight: decision.sight}}
-	var first *pod
+	decided := make([][]boundary, len(falls)) // the stages up to each fall
+	for i, c := range falls {
+		decided[i] = []boundary{metric, o.released(w, metric.sight, c), {stage: StageDecision, sight: c.sight}}
+	}
+	first := record.Instant(math.MaxInt64)
 	for _, p := range o.pods {
-		if p.terminating.seen && w.holds(p.terminating.t) && p.terminating.t >= decision.t.Add(-WatchDelay) &&
-			(first == nil || p.terminating.t < first.terminating.t) {
-			first = p
+		if !p.terminating.seen || !w.holds(p.terminating.t) || p.terminating.t < falls[0].t.Add(-WatchDelay) {
+			continue
+		}
+		by := 0
+		for i, c := range falls {
+			if c.t <= p.terminating.t.Add(WatchDelay) {
+				by = i
+			}
+		}
+		s := o.podStages(w, p, slices.Concat(decided[by], o.ending(w, p)))
+		s.Ended = p.ended()
+		down.Pods = append(down.Pods, s)
+		if p.terminating.t < first {
+			first, down.First = p.terminating.t, &s
 		}
 	}
-	if first == nil {
+	if down.First == nil {
 		no := o.missing(w, "a terminating pod", podSource)
-		ends = append(ends, boundary{stage: StageTerminating, missing: no}, boundary{stage: StageOutOfService, missing: no}, boundary{stage: StageGone, missing: no})
-	} else {
-		down.Pod = first.name
-		left := boundary{stage: StageOutOfService, missing: noService}
-		switch {
-		case !o.serviceWatched:
-		case first.left.seen && first.left.t < first.terminating.t.Add(-afterGap):
-			left.missing = fmt.Sprintf("pod %s was out of service before it was terminating", first.name)
-		case first.left.seen && first.left.t >= w.onset || first.serving:
-			left.sight = first.left
-			left = o.within(w, left, endpointsSource)
-		default:
-			left.missing = fmt.Sprintf("pod %s was not in service since the onset", first.name)
-		}
-		ends = append(ends, boundary{stage: StageTerminating, sight: first.terminating}, left,
-			o.within(w, boundary{stage: StageGone, sight: first.gone}, podSource))
+		down.First = &PodStages{Latency: absent(no), Stages: stages(w.onset, append(decided[0], unseen(no, downStages[3:]...)...))}
+		return down
 	}
-	down.Stages = stages(w.onset, ends)
+	down.Median, down.Slowest = rank(down.Pods)
 	return down
+}
+
+func unseen(why string, names ...string) (list []boundary) {
+	for _, name := range names {
+		list = append(list, boundary{stage: name, missing: why})
+	}
+	return list
+}
+
+// ending are the stages of p from Terminating to gone.
+func (o *observed) ending(w window, p *pod) []boundary {
+	left := boundary{stage: StageOutOfService, missing: noService}
+	switch {
+	case !o.serviceWatched:
+	case p.left.seen && p.left.t < p.terminating.t.Add(-afterGap):
+		left.missing = fmt.Sprintf("pod %s was out of service before it was terminating", p.name)
+	case p.left.seen && p.left.t >= w.onset || p.serving:
+		left.sight = p.left
+		left = o.within(w, left, endpointsSource)
+	default:
+		left.missing = fmt.Sprintf("pod %s was not in service since the onset", p.name)
+	}
+	list := []boundary{{stage: StageTerminating, sight: p.terminating}, left}
+	if hook := o.preStop(p); hook.stage != "" {
+		list = append(list, hook)
+	}
+	return append(list, o.within(w, boundary{stage: StageExit, sight: p.exited}, podSource), o.within(w, boundary{stage: StageGone, sight: p.gone}, podSource))
+}
+
+// preStop is the end of p's preStop hooks. The API does not tell it, so it is
+// known for a sleep only: that begins with the kubelet's Killing event, and ends
+// early when the grace period does. It has no stage if p has no such hook.
+func (o *observed) preStop(p *pod) boundary {
+	var longest time.Duration
+	b := boundary{}
+	for _, c := range p.now.Containers {
+		switch {
+		case c.PreStop == "":
+		case c.PreStopSleep == nil:
+			return boundary{stage: StagePreStop, missing: fmt.Sprintf("Kubernetes does not tell when a preStop hook of kind %s ends", c.PreStop)}
+		default:
+			b.stage = StagePreStop
+			longest = max(longest, time.Duration(*c.PreStopSleep)*time.Second)
+		}
+	}
+	if b.stage == "" {
+		return b
+	}
+	if p.now.Grace != nil && *p.now.Grace > 0 {
+		longest = min(longest, time.Duration(*p.now.Grace)*time.Second)
+	}
+	b.sight = p.terminating
+	for _, e := range o.events {
+		if e.v.Kind == "Pod" && e.v.Name == p.name && e.v.Reason == "Killing" && e.t >= p.terminating.t {
+			b.sight = o.see("events", e.t)
+			break
+		}
+	}
+	b.t = b.t.Add(longest)
+	return b
+}
+
+// ended says how p's containers ended, empty if that was not seen.
+func (p *pod) ended() string {
+	for _, c := range p.now.Status.ContainerStatuses {
+		t := c.State.Terminated
+		switch {
+		case t == nil:
+			continue
+		case t.ExitCode == 137 && p.grace != nil:
+			return fmt.Sprintf("killed, exit code 137; its grace time was %d s", *p.grace)
+		case t.ExitCode != 0 || len(p.now.Status.ContainerStatuses) == 1:
+			return fmt.Sprintf("exit code %d", t.ExitCode)
+		}
+	}
+	return ""
+}
+
+// released is when the stabilization window let go of a fall: when it ended, or
+// with the decision if that came first. Where it did not hold the fall, the stage
+// has no length.
+func (o *observed) released(w window, metric sight, fall replicaChange) boundary {
+	b := boundary{stage: StageWindow}
+	_, higher, window, no := o.held(w, fall)
+	if no != "" {
+		b.missing = no
+		return b
+	}
+	b.sight = sight{t: w.onset, seen: true}
+	if metric.seen {
+		b.sight = metric
+	}
+	if ends := higher.t.Add(window); higher.seen && ends > b.t {
+		higher.t = min(ends, fall.t)
+		b.sight = higher
+	}
+	return b
 }
 
 // heldByWindow fills in Lower, Higher, HeldByWindow and LessWindow.
 func (o *observed) heldByWindow(w window, decision replicaChange, down *ScaleDown) {
-	var lower, higher sight
+	lower, higher, window, no := o.held(w, decision)
+	down.Lower, down.Higher = lower.moment(no), higher.moment(no)
+	if no == "" && !higher.seen {
+		down.Higher.Missing = fmt.Sprintf("the HPA was not seen to recommend more than %d replicas", decision.to)
+	}
+	if no != "" {
+		down.HeldByWindow, down.LessWindow = absent(no), absent(no)
+		return
+	}
+	var held time.Duration
+	blur := max(lower.blur, decision.blur)
+	if higher.seen {
+		held = max(0, min(decision.t, higher.t.Add(window)).Sub(lower.t))
+		blur = max(blur, higher.blur)
+	}
+	down.HeldByWindow = Latency{Seconds: new(held.Seconds()), PrecisionSeconds: blur.Seconds()}
+	down.LessWindow = Latency{Seconds: new((decision.t.Sub(w.onset) - held).Seconds()), PrecisionSeconds: blur.Seconds()}
+}
+
+// held finds ScaleDown.Lower and Higher for a decision, and the window that was
+// set then; or why they are not known. Higher is not seen if there was none.
+func (o *observed) held(w window, decision replicaChange) (lower, higher sight, window time.Duration, no string) {
 	var known *record.Instant // when the first status that tells a recommendation was seen
 	sync := o.shortestSync()
 	current := func(t record.Instant) int32 {
@@ -102,36 +219,20 @@ func (o *observed) heldByWindow(w window, decision replicaChange, down *ScaleDow
 			}
 		}
 	}
-	policy := policy{window: o.flags.downWindow}
+	window = o.flags.downWindow
 	if hpa := o.autoscaler(decision.t); hpa != nil {
-		policy = policyOf(hpa.Spec, o.flags)
+		window = policyOf(hpa.Spec, o.flags).window
 	}
-	no := ""
 	switch {
 	case known == nil:
 		no = "no status of the HPA with its metrics was seen before the decision"
-	case !higher.seen && decision.t.Sub(*known) < policy.window:
-		no = fmt.Sprintf("the HPA's status was first seen less than its window of %.0f s before the decision", policy.window.Seconds())
+	case !higher.seen && decision.t.Sub(*known) < window:
+		no = fmt.Sprintf("the HPA's status was first seen less than its window of %.0f s before the decision", window.Seconds())
 	}
 	if no == "" && !lower.seen { // the status that brought the decision comes after it
 		lower = decision.sight
 	}
-	down.Lower, down.Higher = lower.moment(no), higher.moment(no)
-	if no == "" && !higher.seen {
-		down.Higher.Missing = fmt.Sprintf("the HPA was not seen to recommend more than %d replicas", decision.to)
-	}
-	if no != "" {
-		down.HeldByWindow, down.LessWindow = absent(no), absent(no)
-		return
-	}
-	var held time.Duration
-	blur := max(lower.blur, decision.blur)
-	if higher.seen {
-		held = max(0, min(decision.t, higher.t.Add(policy.window)).Sub(lower.t))
-		blur = max(blur, higher.blur)
-	}
-	down.HeldByWindow = Latency{Seconds: new(held.Seconds()), PrecisionSeconds: blur.Seconds()}
-	down.LessWindow = Latency{Seconds: new((decision.t.Sub(w.onset) - held).Seconds()), PrecisionSeconds: blur.Seconds()}
+	return lower, higher, window, no
 }
 
 // shortestSync is the HPA's sync period as far as its statuses tell: the

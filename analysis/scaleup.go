@@ -31,31 +31,32 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 			return up
 		}
 	}
-	var served []PodStages
-	var best *PodStages
 	for _, p := range o.pods {
 		// Pods may come for other reasons, as when one crashed: those before
 		// the decision are not its work.
 		if !p.created.seen || !w.holds(p.created.t) || (len(rises) > 0 && p.created.t < rises[0].t.Add(-WatchDelay)) {
 			continue
 		}
-		stages := o.podStages(w, p, metric, noMetric, rises, noRise)
-		if stages.Latency.Seconds != nil {
-			served = append(served, stages)
-			continue
+		decision := boundary{stage: StageDecision, missing: noRise}
+		for i, c := range rises { // the last one before p was there
+			if i == 0 || c.t <= p.created.t.Add(WatchDelay) {
+				decision.sight = c.sight
+			}
 		}
-		up.NeverServed = append(up.NeverServed, p.name)
-		if best == nil {
-			best = &stages
+		s := o.podStages(w, p, append([]boundary{{StageMetrics, metric, noMetric}, decision}, o.starting(w, p)...))
+		if p.answered.seen && p.inService.seen {
+			// The way of the load may know sooner than the watch that p is ready.
+			s.FirstAnswer = new(latency(p.inService.t, sight{max(p.answered.t, p.inService.t), p.inService.blur, true}))
+		}
+		up.Pods = append(up.Pods, s)
+		if s.Latency.Seconds == nil {
+			up.NeverServed = append(up.NeverServed, p.name)
 		}
 	}
-	slices.SortStableFunc(served, func(a, b PodStages) int { return cmp.Compare(*a.Latency.Seconds, *b.Latency.Seconds) })
+	up.Median, up.Slowest = rank(up.Pods)
 	switch {
-	case len(served) > 0:
-		up.First, up.Latency = &served[0], served[0].Latency
-		up.Median, up.Slowest = &served[(len(served)-1)/2], &served[len(served)-1]
-	case best != nil: // as far as the first pod got
-		up.First, up.Latency = best, best.Latency
+	case len(up.Pods) > 0: // if none served, as far as the first pod got
+		up.First, up.Latency = &up.Pods[0], up.Pods[0].Latency
 	case noRise != "":
 		up.Latency = absent(noRise)
 	default:
@@ -64,16 +65,8 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 	return up
 }
 
-// podStages leads from the onset to p in service. The decision is the last rise
-// of spec.replicas before p was there.
-func (o *observed) podStages(w window, p *pod, metric sight, noMetric string, rises []replicaChange, noRise string) PodStages {
-	decision := boundary{stage: StageDecision, missing: noRise}
-	for i, c := range rises {
-		if i == 0 || c.t <= p.created.t.Add(WatchDelay) {
-			decision.sight = c.sight
-		}
-	}
-	ends := []boundary{{StageMetrics, metric, noMetric}, decision}
+// starting are the stages of p from created to in service.
+func (o *observed) starting(w window, p *pod) (ends []boundary) {
 	for _, e := range []boundary{
 		{stage: StageCreate, sight: p.created},
 		{stage: StageSchedule, sight: p.scheduled},
@@ -83,22 +76,51 @@ func (o *observed) podStages(w window, p *pod, metric sight, noMetric string, ri
 	} {
 		ends = append(ends, o.within(w, e, podSource))
 	}
-	if o.serviceWatched {
-		ends = append(ends, o.within(w, boundary{stage: StageInService, sight: p.inService}, endpointsSource))
-	} else {
-		ends = append(ends, boundary{stage: StageInService, missing: noService})
-	}
-	served := ends[len(ends)-1]
 	if !o.serviceWatched {
-		served = ends[len(ends)-2]
+		return append(ends, boundary{stage: StageInService, missing: noService})
+	}
+	return append(ends, o.within(w, boundary{stage: StageInService, sight: p.inService}, endpointsSource))
+}
+
+// podStages makes the stages of p, whose latency is up to the last of them; where
+// no Service was watched, it is up to Ready instead of in service.
+func (o *observed) podStages(w window, p *pod, ends []boundary) PodStages {
+	through := ends[len(ends)-1]
+	if through.stage == StageInService && !o.serviceWatched {
+		through = ends[len(ends)-2]
 	}
 	s := PodStages{Pod: p.name, Stages: stages(w.onset, ends)}
-	if served.seen {
-		s.Latency = latency(w.onset, served.sight)
+	if through.seen {
+		s.Latency = latency(w.onset, through.sight)
 	} else {
-		s.Latency = absent(fmt.Sprintf("pod %s, %s: %s", p.name, served.stage, served.missing))
+		s.Latency = absent(fmt.Sprintf("pod %s, %s: %s", p.name, through.stage, through.missing))
 	}
 	return s
+}
+
+// rank sorts pods by latency, those without one last, and returns the median (the
+// lower one of two) and the slowest of those that have one.
+func rank(pods []PodStages) (median, slowest *PodStages) {
+	slices.SortStableFunc(pods, func(a, b PodStages) int {
+		x, y := a.Latency.Seconds, b.Latency.Seconds
+		switch {
+		case x != nil && y != nil:
+			return cmp.Compare(*x, *y)
+		case x != nil:
+			return -1
+		case y != nil:
+			return 1
+		}
+		return 0
+	})
+	n := slices.IndexFunc(pods, func(p PodStages) bool { return p.Latency.Seconds == nil })
+	if n < 0 {
+		n = len(pods)
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	return &pods[(n-1)/2], &pods[n-1]
 }
 
 // within drops what was seen after the end of w, and gives the reason if e was

@@ -3,8 +3,6 @@ package analysis
 import (
 	"fmt"
 	"math"
-	"strings"
-	"time"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -36,6 +34,7 @@ func level(s span, load PhaseLoad) (from, to float64) {
 type window struct {
 	onset, end record.Instant
 	endedBy    string
+	onsetBy    string // see Transition
 }
 
 func (w window) holds(t record.Instant) bool { return t >= w.onset && t < w.end }
@@ -46,6 +45,9 @@ func (w window) holds(t record.Instant) bool { return t >= w.onset && t < w.end 
 // though the rates that they achieve differ. A ramp is one transition in the
 // direction of its two ends, whatever came before it.
 func (o *observed) transitions(load Load) []Transition {
+	if len(o.spans) > 0 && o.spans[0].plan.Shape == record.ShapeObserved {
+		return o.measure(o.turns())
+	}
 	var found []Transition
 	var onsets []record.Instant
 	var before span
@@ -68,8 +70,60 @@ func (o *observed) transitions(load Load) []Transition {
 		}
 		before, was = s, to
 	}
+	return o.measure(found, onsets)
+}
+
+// turns cuts a stretch in which hpabench sent no load itself: a transition is a
+// row of steps in one direction. Its onset is when the metric went beyond the
+// tolerance before the first of them, or that step where this was not seen.
+func (o *observed) turns() (found []Transition, onsets []record.Instant) {
+	since := o.start // of the last step of the transition before
+	for _, c := range o.changes() {
+		if c.t < o.start || c.t >= o.end {
+			continue
+		}
+		direction, beyond := Up, func(ratio float64, p policy) bool { return ratio > 1+p.up }
+		if c.to < c.from {
+			direction, beyond = Down, func(ratio float64, p policy) bool { return ratio < 1-p.down }
+		}
+		if n := len(found); n == 0 || found[n-1].Direction != direction {
+			t := Transition{Direction: direction, ToPhase: o.spans[0].name, OnsetBy: OnsetMetric}
+			onset, seen := o.wentBeyond(since, c.t, beyond)
+			if !seen {
+				t.OnsetBy, onset = OnsetDecision, c.t
+			}
+			t.OnsetSeconds = onset.Seconds()
+			found, onsets = append(found, t), append(onsets, onset)
+		}
+		since = c.t
+	}
+	return found, onsets
+}
+
+// wentBeyond is the last time in from to to at which the metric went beyond the
+// tolerance, if it was still so at to.
+func (o *observed) wentBeyond(from, to record.Instant, beyond func(float64, policy) bool) (at record.Instant, seen bool) {
+	was := true
+	for _, u := range o.usages {
+		if u.t > to {
+			break
+		}
+		if u.v.ratio == nil {
+			continue
+		}
+		is := beyond(*u.v.ratio, policyOf(o.autoscaler(u.t).Spec, o.flags))
+		if is && !was && u.t > from {
+			at, seen = u.t, true
+		}
+		seen, was = seen && is, is
+	}
+	return at, seen
+}
+
+// measure works out the transitions that begin at the onsets.
+func (o *observed) measure(found []Transition, onsets []record.Instant) []Transition {
 	for i := range found {
-		t, w := &found[i], window{onset: onsets[i], end: o.end, endedBy: o.endedBy}
+		t, w := &found[i], window{onset: onsets[i], end: o.end, endedBy: o.endedBy, onsetBy: found[i].OnsetBy}
 		if i+1 < len(found) {
 			w.end, w.endedBy = onsets[i+1], "the next change of load came"
 		}
@@ -119,38 +173,17 @@ func latency(from record.Instant, s sight) Latency {
 type replicaChange struct {
 	sight
 	from, to int32
+	by       string
 }
 
 func (o *observed) changes() []replicaChange {
 	var found []replicaChange
 	for i, t := range o.targets {
 		if i > 0 && t.v.Replicas != o.targets[i-1].v.Replicas {
-			found = append(found, replicaChange{o.see(targetSource, t.t), o.targets[i-1].v.Replicas, t.v.Replicas})
+			found = append(found, replicaChange{o.see(targetSource, t.t), o.targets[i-1].v.Replicas, t.v.Replicas, t.v.Manager})
 		}
 	}
 	return found
-}
-
-// rescaleWithin is how far from a change of replicas its event may be seen.
-const rescaleWithin = 5 * time.Second
-
-func (o *observed) steps(w window) []Step {
-	var steps []Step
-	for _, c := range o.changes() {
-		if !w.holds(c.t) {
-			continue
-		}
-		s := Step{AtSeconds: c.t.Seconds(), AfterSeconds: c.t.Sub(w.onset).Seconds(), From: c.from, To: c.to}
-		nearest := rescaleWithin
-		for _, e := range o.events {
-			apart := e.t.Sub(c.t).Abs()
-			if e.v.Reason == "SuccessfulRescale" && strings.HasPrefix(e.v.Message, fmt.Sprintf("New size: %d;", c.to)) && apart <= nearest {
-				s.Event, nearest = e.v.Message, apart
-			}
-		}
-		steps = append(steps, s)
-	}
-	return steps
 }
 
 // metric finds when the HPA's ratio passed its tolerance in w, coming from within
@@ -158,6 +191,9 @@ func (o *observed) steps(w window) []Step {
 // be worked out from PodMetrics, it is the first status of the HPA that says so,
 // and the precision is the period of the HPA's sync.
 func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (sight, string) {
+	if w.onsetBy != "" {
+		return sight{}, "the load is not hpabench's, so when it changed is not known"
+	}
 	worked, already := false, false
 	for _, u := range o.usages {
 		if u.v.ratio == nil {

@@ -87,6 +87,7 @@ type Entry struct {
 	Endpoints  *Endpoints  `json:"endpoints,omitempty"`
 	PodMetrics *PodMetrics `json:"podMetrics,omitempty"`
 	Event      *Event      `json:"event,omitempty"`
+	Answer     *Answer     `json:"answer,omitempty"`
 	Gap        *Gap        `json:"gap,omitempty"`
 	Note       *Note       `json:"note,omitempty"`
 	End        *End        `json:"end,omitempty"`
@@ -112,6 +113,8 @@ const (
 	ShapeRamp    = "ramp"    // open loop, linear From → To
 	ShapeSine    = "sine"    // open loop, From ± Amplitude over Period
 	ShapeWorkers = "workers" // closed loop
+
+	ShapeObserved = "observed" // whatever others send: hpabench only watches
 )
 
 // Phase is a stretch of load with one shape, as planned. Rates are in requests
@@ -177,6 +180,11 @@ type Node struct {
 	Kubelet  string  `json:"kubelet"`
 	Runtime  string  `json:"runtime"`
 	Schedule bool    `json:"schedulable"`
+
+	// Free is what the requests of the pods on it left of what is allocatable,
+	// when the run began; nil if that is not known.
+	Free   corev1.ResourceList `json:"free,omitempty"`
+	Taints []corev1.Taint      `json:"taints,omitempty"`
 }
 
 // Subject names what the run scales and how its load gets there. It is written
@@ -241,6 +249,10 @@ type Target struct {
 	Replicas   int32  `json:"replicas"` // spec: what the scale says
 	Status     int32  `json:"status"`   // status.replicas: what exists
 	Ready      *int32 `json:"ready,omitempty"`
+
+	// Manager is the field manager that wrote Replicas last, as managedFields tell
+	// it: for the HPA the controller manager, for `kubectl scale` kubectl.
+	Manager string `json:"manager,omitempty"`
 }
 
 // ReplicaSet is one ReplicaSet of the target as one watch event showed it.
@@ -275,6 +287,12 @@ type ContainerResources struct {
 	Name     string              `json:"name"`
 	Requests corev1.ResourceList `json:"requests,omitempty"`
 	Limits   corev1.ResourceList `json:"limits,omitempty"`
+
+	// PreStop and PostStart are the kinds of its hooks: exec, httpGet, tcpSocket
+	// or sleep; empty without one. PreStopSleep is how long the latter takes.
+	PreStop      string `json:"preStop,omitempty"`
+	PreStopSleep *int64 `json:"preStopSleepSeconds,omitempty"`
+	PostStart    string `json:"postStart,omitempty"`
 }
 
 // Endpoints is one EndpointSlice of a Service in front of the target, as one
@@ -328,6 +346,12 @@ type Event struct {
 	Message string    `json:"message"`
 	Count   int32     `json:"count"`
 	Time    time.Time `json:"time"`
+}
+
+// Answer is the first answer that came from a pod, where the way of the load can
+// tell them apart.
+type Answer struct {
+	Pod string `json:"pod"`
 }
 
 // Gap is a stretch in which one source could not be observed, written when it

@@ -1,0 +1,57 @@
+package analysis
+
+// Finding is something that stood in the way of scaling, or that a run showed of
+// the workload: what was seen, on which object, since when, why, and what to do.
+type Finding struct {
+	// Kind names the sort of finding, one of the Found constants; it stays.
+	Kind     string `json:"kind"`
+	Severity string `json:"severity"`
+	// Object is what it is about, as kubectl names it: "pod/web-1", "hpa/web",
+	// "deployment/web", "apiservice/v1beta1.metrics.k8s.io". Others lists further
+	// ones with the same finding.
+	Object string   `json:"object"`
+	Others []string `json:"others,omitempty"`
+	// SinceSeconds and UntilSeconds are instants on the clock of the run; until is
+	// absent if it was so to the end. A negative one is from before the run, by
+	// the object's own timestamp.
+	SinceSeconds *float64 `json:"sinceSeconds,omitempty"`
+	UntilSeconds *float64 `json:"untilSeconds,omitempty"`
+
+	Seen   string `json:"seen"`   // a sentence with its figures
+	Cause  string `json:"cause"`  // the likely one, a sentence
+	Advice string `json:"advice"` // what to do, a sentence; commands in backquotes
+}
+
+// Severities of a Finding, the worst first.
+const (
+	Blocks = "blocks" // the HPA or new pods could not work
+	Limits = "limits" // scaling worked, but less or later than it might
+	Notice = "notice" // worth knowing; nothing was lost
+)
+
+// Kinds of findings.
+const (
+	FoundNoRequest        = "no-request"         // the HPA's metric is a share of a request that is not there
+	FoundMetricsAbsent    = "metrics-absent"     // metrics.k8s.io not served, or without samples
+	FoundMetricsStale     = "metrics-stale"      // samples older than two resolutions
+	FoundMetricsMissing   = "metrics-missing"    // for some pods
+	FoundNotReady         = "not-ready"          // pods that the HPA leaves out, without another cause
+	FoundUnschedulable    = "unschedulable"      //
+	FoundImage            = "image-pull"         //
+	FoundCrash            = "crash"              // restarts, crash loops
+	FoundOOM              = "out-of-memory"      //
+	FoundProbe            = "probe"              // failing probes
+	FoundCPULimit         = "cpu-limit"          // containers throttled at it
+	FoundInit             = "init"               // an init container that blocks
+	FoundPostStart        = "post-start"         //
+	FoundQuota            = "quota"              // pods that cannot be created
+	FoundMaxReached       = "max-reached"        // and the metric stayed above its target
+	FoundLoadTooSmall     = "load-too-small"     //
+	FoundFlapping         = "flapping"           //
+	FoundWindow           = "window"             // stabilization longer than the calm
+	FoundForeignScale     = "foreign-scale"      // somebody else changed spec.replicas
+	FoundStatusStale      = "hpa-stale"          // the HPA's status was not updated
+	FoundNotScaled        = "not-scaled"         // the HPA did not follow its metric
+	FoundStarved          = "starved"            // kept connections do not reach the new pods
+	FoundTerminatingError = "terminating-errors" // answers failed while a pod ended
+)

@@ -1,0 +1,301 @@
+package analysis
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// Now is what the HPA makes of its metrics at the end of a record, and what it
+// would do next.
+type Now struct {
+	// Replicas is the target's spec.replicas, Ready how many of its pods are; both
+	// are absent if the target was not seen.
+	Replicas *int32 `json:"replicas,omitempty"`
+	Ready    *int   `json:"ready,omitempty"`
+
+	Metrics []MetricNow `json:"metrics"`
+	// Recommended is the HPA's raw recommendation from its status, before min and
+	// max, stabilization and scaling policies; absent while it lacks a metric.
+	// ByPods is the same from the pods' newest samples, which the HPA may not have
+	// seen yet; absent if they do not tell all of its metrics.
+	Recommended *int32 `json:"recommended,omitempty"`
+	ByPods      *int32 `json:"byPods,omitempty"`
+	// Desired is what the HPA's last look came to.
+	Desired *int32 `json:"desired,omitempty"`
+	// LimitedBy says why Desired is not Recommended, or why the HPA leaves the
+	// replicas as they are though the metric is not on its target: one of the
+	// Limits; empty if there is no such thing.
+	LimitedBy string `json:"limitedBy,omitempty"`
+	Says      string `json:"says"` // all of it in a sentence or two
+
+	Conditions []Condition `json:"conditions,omitempty"`
+}
+
+// What limits Now beside the Limits of a Step.
+const (
+	LimitTolerance = "tolerance"
+	LimitMetrics   = "missing metrics"
+)
+
+// MetricNow is one of the HPA's metrics: its target, and its current value as the
+// HPA's status and as the pods' newest samples have it, empty where they do not.
+type MetricNow struct {
+	Name   string `json:"name"`
+	Target string `json:"target"`
+	Status string `json:"status,omitempty"`
+	Pods   string `json:"pods,omitempty"`
+	// OldestSampleSeconds is the age of the oldest sample in Pods, by the clock of
+	// the cluster and so only as good as that agrees with the runner's.
+	OldestSampleSeconds *float64 `json:"oldestSampleSeconds,omitempty"`
+}
+
+// Condition is one of the HPA's. SinceSeconds is how long before the end of the
+// record it became so, by the object's own timestamp.
+type Condition struct {
+	Type         string   `json:"type"`
+	Status       string   `json:"status"`
+	Reason       string   `json:"reason"`
+	Message      string   `json:"message"`
+	SinceSeconds *float64 `json:"sinceSeconds,omitempty"`
+}
+
+// now works out what the HPA would do at the end of run, which is what its last
+// status tells: the metrics, the recommendation from them (see raw), and what
+// that became. The order in which the HPA limits a recommendation is first
+// stabilization and then min, max and scaling policies, as in normalizeDesiredReplicas
+// and normalizeDesiredReplicasWithBehaviors of
+// https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/podautoscaler/horizontal.go;
+// its conditions tell which of them it was, since what it recommended earlier and
+// how often it scaled is not in its status. Nil without an HPA.
+func (o *observed) now(run record.Run) *Now {
+	hpa := o.autoscaler(o.end)
+	if hpa == nil {
+		return nil
+	}
+	end := o.header.Started.Add(time.Duration(o.end))
+	n := &Now{Metrics: o.metricsNow(*hpa, run, end)}
+	for _, c := range hpa.Status.Conditions {
+		is := Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: c.Message}
+		if !c.LastTransitionTime.IsZero() {
+			is.SinceSeconds = new(end.Sub(c.LastTransitionTime.Time).Seconds())
+		}
+		n.Conditions = append(n.Conditions, is)
+	}
+	current := hpa.Status.CurrentReplicas
+	if t, seen := last(o.targets, o.end); seen {
+		n.Replicas = &t.Replicas
+		c, _ := last(o.counts, o.end)
+		n.Ready = &c.ready
+		current = t.Replicas
+	}
+	if m, alive := o.samples(run); m != nil {
+		if ratio, ok := podRatio(*hpa, *m, alive, end, o.flags); ok && !math.IsNaN(ratio) {
+			n.ByPods = new(replicasFor(ratio, current, policyOf(hpa.Spec, o.flags)))
+		}
+	}
+	if want, ok := raw(*hpa, o.flags); ok {
+		n.Recommended = &want
+	}
+	if len(hpa.Status.Conditions) > 0 {
+		n.Desired = &hpa.Status.DesiredReplicas
+	}
+	n.LimitedBy, n.Says = n.judge(*hpa, policyOf(hpa.Spec, o.flags))
+	return n
+}
+
+// replicasFor is the formula of raw for one ratio of current to target.
+func replicasFor(ratio float64, current int32, p policy) int32 {
+	if ratio >= 1-p.down && ratio <= 1+p.up {
+		return current
+	}
+	return int32(min(math.Ceil(float64(current)*ratio), math.MaxInt32))
+}
+
+// judge says what the HPA does with its recommendation, and what limits it.
+func (n *Now) judge(hpa record.Autoscaler, p policy) (limitedBy, says string) {
+	status := hpa.Status
+	for _, kind := range []autoscalingv2.HorizontalPodAutoscalerConditionType{autoscalingv2.AbleToScale, autoscalingv2.ScalingActive} {
+		for _, c := range n.Conditions {
+			if c.Type != string(kind) || c.Status != string(corev1.ConditionFalse) {
+				continue
+			}
+			limit := LimitUnknown
+			if strings.HasPrefix(c.Reason, "FailedGet") && kind == autoscalingv2.ScalingActive {
+				limit = LimitMetrics
+			}
+			return limit, fmt.Sprintf("It does not scale: %s is False (%s): %s.", kind, c.Reason, strings.TrimSuffix(c.Message, "."))
+		}
+	}
+	current := status.CurrentReplicas
+	switch {
+	case len(status.Conditions) == 0:
+		return LimitUnknown, "The HPA controller has not looked at it yet."
+	case current > p.max:
+		return "", fmt.Sprintf("It scales from %d to its maximum of %d, whatever the metrics say.", current, p.max)
+	case current < p.min && current > 0:
+		return "", fmt.Sprintf("It scales from %d to its minimum of %d, whatever the metrics say.", current, p.min)
+	case n.Recommended == nil:
+		return LimitMetrics, fmt.Sprintf("Its status lacks a metric, without which it may scale up but never down; its last look came to %d replicas.", status.DesiredReplicas)
+	}
+	want, desired := *n.Recommended, status.DesiredReplicas
+	limitedBy = n.limitedBy(status, p)
+	switch {
+	case limitedBy == LimitTolerance:
+		says = fmt.Sprintf("It stays at %d replicas: the metric is off its target, but within the tolerance of %s.", current, tolerances(p))
+	case limitedBy == LimitStabilization && want < current:
+		says = fmt.Sprintf("It recommends %d replicas and stays at %d, because it recommended more within its scale-down window of %.0f s.", want, desired, p.window.Seconds())
+	case limitedBy == LimitStabilization:
+		says = fmt.Sprintf("It recommends %d replicas and goes to %d, because it recommended fewer within its scale-up window.", want, desired)
+	case limitedBy == LimitMax, limitedBy == LimitMin:
+		says = fmt.Sprintf("It recommends %d replicas, but its %simum is %d.", want, limitedBy, desired)
+	case limitedBy == LimitUpPolicy, limitedBy == LimitDownPolicy:
+		says = fmt.Sprintf("It recommends %d replicas; its %s lets it go from %d to %d at once.", want, limitedBy, current, desired)
+	case limitedBy == LimitPods:
+		says = fmt.Sprintf("By its metrics it would be %d replicas; as it counts the pods without a metric or not ready, it came to %d.", want, desired)
+	case limitedBy == LimitUnknown:
+		says = fmt.Sprintf("By its metrics it would be %d replicas; it came to %d, and its conditions do not say why.", want, desired)
+	case desired == current:
+		says = fmt.Sprintf("It stays at %d replicas, as its metrics ask for.", current)
+	default:
+		says = fmt.Sprintf("It goes from %d to %d replicas.", current, desired)
+	}
+	if n.ByPods != nil && *n.ByPods != want {
+		says += fmt.Sprintf(" By the pods' newest samples it would recommend %d.", *n.ByPods)
+	}
+	return limitedBy, says
+}
+
+// limitedBy finds what made Recommended into the status' desired replicas.
+func (n *Now) limitedBy(status autoscalingv2.HorizontalPodAutoscalerStatus, p policy) string {
+	want, desired, current := *n.Recommended, status.DesiredReplicas, status.CurrentReplicas
+	has := func(reasons ...string) bool {
+		return slices.ContainsFunc(n.Conditions, func(c Condition) bool {
+			return c.Status == string(corev1.ConditionTrue) && slices.Contains(reasons, c.Reason)
+		})
+	}
+	switch {
+	case want == desired && want == current && n.offTarget():
+		return LimitTolerance
+	case want == desired:
+		return ""
+	case has("ScaleUpLimit"):
+		return LimitUpPolicy
+	case has("ScaleDownLimit"):
+		return LimitDownPolicy
+	case want > p.max && desired == p.max:
+		return LimitMax
+	case want < p.min && desired == p.min:
+		return LimitMin
+	case has("ScaleDownStabilized", "ScaleUpStabilized"):
+		return LimitStabilization
+	case n.Replicas != nil && n.Ready != nil && int32(*n.Ready) < *n.Replicas:
+		return LimitPods
+	}
+	return LimitUnknown
+}
+
+// offTarget says whether the status shows a metric that is not at its target.
+func (n *Now) offTarget() bool {
+	return slices.ContainsFunc(n.Metrics, func(m MetricNow) bool { return m.Status != "" && m.Status != m.Target })
+}
+
+func tolerances(p policy) string {
+	if p.up == p.down {
+		return fmt.Sprintf("%g %%", p.up*100)
+	}
+	return fmt.Sprintf("%g %% up and %g %% down", p.up*100, p.down*100)
+}
+
+// samples returns the last reading of PodMetrics with the pods that are there.
+func (o *observed) samples(run record.Run) (*record.PodMetrics, []*pod) {
+	var alive []*pod
+	for _, p := range o.pods {
+		if !p.gone.seen {
+			alive = append(alive, p)
+		}
+	}
+	for _, e := range slices.Backward(run.Entries) {
+		if e.PodMetrics != nil && e.At <= o.end {
+			return e.PodMetrics, alive
+		}
+	}
+	return nil, alive
+}
+
+// metricsNow shows each of the HPA's metrics as kubectl get hpa does.
+func (o *observed) metricsNow(hpa record.Autoscaler, run record.Run, end time.Time) []MetricNow {
+	current := map[string]autoscalingv2.MetricValueStatus{}
+	for _, m := range hpa.Status.CurrentMetrics {
+		name, value := record.MetricCurrent(m)
+		current[name] = value
+	}
+	samples, alive := o.samples(run)
+	list := []MetricNow{}
+	for _, spec := range hpa.Spec.Metrics {
+		name, target := record.MetricTarget(spec)
+		m, value := MetricNow{Name: name}, current[name]
+		switch {
+		case target.AverageUtilization != nil:
+			m.Target = fmt.Sprintf("%d %%", *target.AverageUtilization)
+			if value.AverageUtilization != nil {
+				m.Status = fmt.Sprintf("%d %%", *value.AverageUtilization)
+			}
+		case target.AverageValue != nil:
+			m.Target, m.Status = target.AverageValue.String(), optional(value.AverageValue)
+		case target.Value != nil:
+			m.Target, m.Status = target.Value.String(), optional(value.Value)
+		}
+		if samples != nil {
+			m.byPods(spec, target, *samples, alive, end, o.flags)
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+func optional(q *resource.Quantity) string {
+	if q == nil {
+		return ""
+	}
+	return q.String()
+}
+
+// byPods fills in what the pods' samples tell of the metric.
+func (m *MetricNow) byPods(spec autoscalingv2.MetricSpec, target autoscalingv2.MetricTarget, samples record.PodMetrics, alive []*pod, now time.Time, f flags) {
+	var name corev1.ResourceName
+	var container string
+	switch {
+	case spec.Resource != nil:
+		name = spec.Resource.Name
+	case spec.ContainerResource != nil:
+		name, container = spec.ContainerResource.Name, spec.ContainerResource.Container
+	default:
+		return
+	}
+	use, requests, pods := podUsage(samples, alive, name, container, now, f)
+	switch {
+	case pods == 0:
+		return
+	case target.AverageUtilization == nil && name == corev1.ResourceCPU:
+		m.Pods = resource.NewMilliQuantity(int64(math.Ceil(use/float64(pods)*1000)), resource.DecimalSI).String()
+	case target.AverageUtilization == nil:
+		m.Pods = fmt.Sprintf("%.0fMi", use/float64(pods)/(1<<20))
+	case requests != nil && *requests > 0:
+		m.Pods = fmt.Sprintf("%.0f %%", math.Floor(use / *requests * 100 + 1e-9))
+	default:
+		return
+	}
+	for _, s := range samples.Samples {
+		if age := now.Sub(s.Timestamp).Seconds(); counted(s, alive, name, now, f) != nil && (m.OldestSampleSeconds == nil || age > *m.OldestSampleSeconds) {
+			m.OldestSampleSeconds = &age
+		}
+	}
+}

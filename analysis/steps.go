@@ -1,0 +1,252 @@
+package analysis
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+)
+
+// rescaleWithin is how far from a change of replicas its event and the status of
+// the HPA that decided it may be seen.
+const rescaleWithin = 5 * time.Second
+
+func (o *observed) steps(w window) []Step {
+	var steps []Step
+	for _, c := range o.changes() {
+		if !w.holds(c.t) {
+			continue
+		}
+		s := Step{AtSeconds: c.t.Seconds(), AfterSeconds: c.t.Sub(w.onset).Seconds(), From: c.from, To: c.to, By: c.by}
+		nearest := rescaleWithin
+		for _, e := range o.events {
+			apart := e.t.Sub(c.t).Abs()
+			if e.v.Reason == "SuccessfulRescale" && strings.HasPrefix(e.v.Message, fmt.Sprintf("New size: %d;", c.to)) && apart <= nearest {
+				s.Event, nearest = e.v.Message, apart
+			}
+		}
+		status := o.statusOf(c)
+		if status != nil {
+			o.explain(&s, c, *status)
+		}
+		s.Foreign = s.Event == "" && status == nil && o.watchedHPA(c.t)
+		steps = append(steps, s)
+	}
+	return steps
+}
+
+// statusOf is the status that the HPA wrote with its decision, milliseconds after
+// the scale; nil if none came.
+func (o *observed) statusOf(c replicaChange) *at[record.Autoscaler] {
+	for i, a := range o.hpas {
+		if a.t >= c.t.Add(-WatchDelay) && a.t <= c.t.Add(rescaleWithin) && a.v.Status.DesiredReplicas == c.to && a.v.Status.CurrentReplicas == c.from {
+			return &o.hpas[i]
+		}
+	}
+	return nil
+}
+
+// watchedHPA says whether a decision of the HPA at t could not have gone unseen.
+func (o *observed) watchedHPA(t record.Instant) bool {
+	for _, source := range []string{hpaSource, "events"} {
+		w := window{onset: t.Add(-rescaleWithin), end: min(t.Add(rescaleWithin), o.end)}
+		if o.hasGap(w, source) || w.end < t.Add(time.Second) {
+			return false
+		}
+	}
+	_, known := last(o.hpas, t)
+	return known
+}
+
+// explain fills in the metric that a step was decided on and what limited it.
+func (o *observed) explain(s *Step, c replicaChange, status at[record.Autoscaler]) {
+	s.Metric = metricText(status.v)
+	want, ok := raw(status.v, o.flags)
+	if !ok {
+		s.LimitedBy, s.Limit = LimitPods, "the status that came with the decision does not have all of the HPA's metrics"
+		return
+	}
+	s.Recommended = &want
+	s.LimitedBy, s.Limit = o.limit(c, status, want)
+	for _, x := range status.v.Status.Conditions {
+		if x.Type != autoscalingv2.ScalingLimited {
+			continue
+		}
+		by := map[string]string{"TooManyReplicas": LimitMax, "TooFewReplicas": LimitMin, "ScaleUpLimit": LimitUpPolicy, "ScaleDownLimit": LimitDownPolicy}[x.Reason]
+		// The condition knows of no other limits than these.
+		ours := s.LimitedBy
+		if ours == LimitStabilization || ours == LimitPods || ours == LimitUnknown {
+			ours = ""
+		}
+		if x.Status != "True" {
+			by = ""
+		}
+		if by != ours {
+			s.Disagrees = fmt.Sprintf("the HPA's condition ScalingLimited says %s: %s", x.Reason, x.Message)
+		}
+	}
+}
+
+// limit says what made c.to of the raw recommendation want. The order is that of
+// the HPA: stabilization comes first, then policies and bounds, of which the
+// tighter one counts.
+func (o *observed) limit(c replicaChange, status at[record.Autoscaler], want int32) (by, text string) {
+	if c.to == want {
+		return "", ""
+	}
+	p := policyOf(status.v.Spec, o.flags)
+	behavior := status.v.Spec.Behavior
+	if c.to > c.from {
+		allowed, rule := o.upLimit(c, behavior)
+		switch {
+		case c.to == p.min && want < c.to:
+			return LimitMin, fmt.Sprintf("the minimum is %d", p.min)
+		case want < c.to:
+			return LimitUnknown, "the metrics of its status ask for fewer"
+		case c.to == p.max && p.max <= allowed:
+			return LimitMax, fmt.Sprintf("the maximum is %d", p.max)
+		case c.to == allowed:
+			return LimitUpPolicy, rule
+		case behavior != nil && behavior.ScaleUp != nil && behavior.ScaleUp.StabilizationWindowSeconds != nil && *behavior.ScaleUp.StabilizationWindowSeconds > 0:
+			window := time.Duration(*behavior.ScaleUp.StabilizationWindowSeconds) * time.Second
+			if o.wasRecommended(c.to, status.t, window, slices.Min[[]int32]) {
+				return LimitStabilization, fmt.Sprintf("the scale-up stabilization window of %.0f s takes the lowest recommendation in it", window.Seconds())
+			}
+		}
+	} else {
+		allowed, rule := o.downLimit(c, behavior)
+		switch {
+		case want > c.to:
+			return LimitUnknown, "the metrics of its status ask for more"
+		case c.to == p.min && p.min >= allowed:
+			return LimitMin, fmt.Sprintf("the minimum is %d", p.min)
+		case c.to == allowed && allowed > 0:
+			return LimitDownPolicy, rule
+		}
+		if o.wasRecommended(c.to, status.t, p.window, slices.Max[[]int32]) {
+			return LimitStabilization, fmt.Sprintf("%d were recommended within the stabilization window of %.0f s", c.to, p.window.Seconds())
+		}
+	}
+	if left := o.uncounted(status.t); left > 0 {
+		return LimitPods, fmt.Sprintf("%d pods were not ready or without metrics, which the HPA counts as idle when it adds and as at their target when it removes", left)
+	}
+	return LimitUnknown, "neither a bound, a policy, the window nor pods without metrics explain it"
+}
+
+// wasRecommended says whether n is the lowest or highest of the recommendations
+// in the window before t. A status stands for those of the syncs until the next
+// one. When the HPA looks just as one of them leaves the window, either may hold.
+func (o *observed) wasRecommended(n int32, t record.Instant, window time.Duration, of func([]int32) int32) bool {
+	for _, slack := range []time.Duration{0, time.Second, -time.Second} {
+		var all []int32
+		for i, a := range o.hpas {
+			again := a.t
+			if i+1 < len(o.hpas) {
+				again = max(again, o.hpas[i+1].t.Add(-o.flags.sync))
+			}
+			if want, ok := recommendation(a.v, o.flags); ok && a.t <= t && again >= t.Add(slack-window) {
+				all = append(all, want)
+			}
+		}
+		if len(all) > 0 && of(all) == n {
+			return true
+		}
+	}
+	return false
+}
+
+// upLimit is how many replicas the scale-up policies allow, and the rule in
+// words. Without a behavior it is that of scaleUpLimitFactor and
+// scaleUpLimitMinimum in kubernetes/pkg/controller/podautoscaler/horizontal.go;
+// with one, what its policies are set to, as the API server fills them in.
+func (o *observed) upLimit(c replicaChange, b *autoscalingv2.HorizontalPodAutoscalerBehavior) (int32, string) {
+	if b == nil || b.ScaleUp == nil {
+		return max(2*c.from, 4), "a scale-up without a policy at most doubles the replicas, or goes to 4"
+	}
+	return o.policies(c, b.ScaleUp, 1)
+}
+
+func (o *observed) downLimit(c replicaChange, b *autoscalingv2.HorizontalPodAutoscalerBehavior) (int32, string) {
+	if b == nil || b.ScaleDown == nil {
+		return 0, ""
+	}
+	return o.policies(c, b.ScaleDown, -1)
+}
+
+// policies is the limit that rules set for c: sign is 1 for a rise, -1 for a
+// fall. Each policy counts from the replicas at the start of its period, as
+// calculateScaleUpLimitWithScalingRules does there.
+func (o *observed) policies(c replicaChange, rules *autoscalingv2.HPAScalingRules, sign int32) (int32, string) {
+	if rules.SelectPolicy != nil && *rules.SelectPolicy == autoscalingv2.DisabledPolicySelect {
+		return c.from, "its policy is Disabled"
+	}
+	least := rules.SelectPolicy != nil && *rules.SelectPolicy == autoscalingv2.MinChangePolicySelect
+	limit, text := int32(-1), ""
+	for _, p := range rules.Policies {
+		start := c.from
+		for _, before := range o.changes() {
+			if before.t < c.t && before.t >= c.t.Add(-time.Duration(p.PeriodSeconds)*time.Second) && (before.to-before.from)*sign > 0 {
+				start -= before.to - before.from
+			}
+		}
+		n := start + sign*p.Value
+		if p.Type == autoscalingv2.PercentScalingPolicy {
+			part := float64(start) * (1 + float64(sign*p.Value)/100)
+			n = int32(math.Ceil(part))
+		}
+		n = max(n, 0)
+		further := (n-limit)*sign > 0
+		if limit < 0 || further != least {
+			unit := map[autoscalingv2.HPAScalingPolicyType]string{autoscalingv2.PercentScalingPolicy: "%", autoscalingv2.PodsScalingPolicy: "pods"}[p.Type]
+			limit, text = n, fmt.Sprintf("its policy is %d %s in %d s", p.Value, unit, p.PeriodSeconds)
+		}
+	}
+	if limit < 0 {
+		if sign > 0 {
+			return math.MaxInt32, ""
+		}
+		return 0, ""
+	}
+	return limit, text
+}
+
+// uncounted is how many pods the HPA could not count at t: not ready, or without
+// a sample.
+func (o *observed) uncounted(t record.Instant) int {
+	c, ok := last(o.counts, t)
+	if !ok {
+		return 0
+	}
+	u, ok := last(o.usages, t)
+	if !ok {
+		return c.pods - c.terminating
+	}
+	return max(0, c.pods-c.terminating-u.counted)
+}
+
+// metricText is current/target of each metric, as kubectl get hpa shows them.
+func metricText(a record.Autoscaler) string {
+	current := map[string]autoscalingv2.MetricValueStatus{}
+	for _, m := range a.Status.CurrentMetrics {
+		name, value := record.MetricCurrent(m)
+		current[name] = value
+	}
+	var parts []string
+	for _, m := range a.Spec.Metrics {
+		name, target := record.MetricTarget(m)
+		now := current[name]
+		switch {
+		case target.AverageUtilization != nil && now.AverageUtilization != nil:
+			parts = append(parts, fmt.Sprintf("%s %d %% of %d %%", name, *now.AverageUtilization, *target.AverageUtilization))
+		case target.AverageValue != nil && now.AverageValue != nil:
+			parts = append(parts, fmt.Sprintf("%s %s of %s a pod", name, now.AverageValue, target.AverageValue))
+		case target.Value != nil && now.Value != nil:
+			parts = append(parts, fmt.Sprintf("%s %s of %s", name, now.Value, target.Value))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
