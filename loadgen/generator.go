@@ -108,7 +108,8 @@ func (g *Generator) Run(ctx context.Context) error {
 
 	shared, single := (*transport)(nil), (*transport)(nil)
 	if g.way != nil {
-		shared, single = newTransport(g.way, true, g.ledger.slowConnect), newTransport(g.way, false, g.ledger.slowConnect)
+		first := g.firstAnswers()
+		shared, single = newTransport(g.way, true, g.ledger.slowConnect, first), newTransport(g.way, false, g.ledger.slowConnect, first)
 		defer shared.close()
 		defer single.close()
 	}
@@ -145,6 +146,20 @@ func (g *Generator) Run(ctx context.Context) error {
 	}
 	close(ended)
 	return errors.Join(cut, <-written)
+}
+
+// firstAnswers records the first answer from each pod, where the way names the pod
+// as the host.
+func (g *Generator) firstAnswers() func(host string) {
+	if _, byPod := g.way.(*forward); !byPod {
+		return func(string) {}
+	}
+	var known sync.Map
+	return func(pod string) {
+		if _, again := known.LoadOrStore(pod, nil); !again {
+			g.rec.Add(record.Entry{Answer: &record.Answer{Pod: pod}})
+		}
+	}
 }
 
 // run sends one phase and returns when it is over: at its planned end, which is

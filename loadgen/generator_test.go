@@ -56,15 +56,16 @@ func (p *pipes) Accept() (net.Conn, error) {
 
 // result is a run's record, added up.
 type result struct {
-	phases  []record.LoadSecond // one a phase; histograms are left out
-	seconds []record.LoadSecond // one a second
-	marks   []string
-	notes   []string
-	p0, p50 time.Duration // of all answers
-	max     time.Duration
-	served  int64 // requests that the server saw
-	dials   int64
-	err     error
+	phases   []record.LoadSecond // one a phase; histograms are left out
+	seconds  []record.LoadSecond // one a second
+	marks    []string
+	notes    []string
+	p0, p50  time.Duration // of all answers
+	max      time.Duration
+	served   int64 // requests that the server saw
+	dials    int64
+	err      error
+	answered []string // pods, by their first answer
 }
 
 // virtual runs phases in virtual time against handler. Start is called when the
@@ -128,6 +129,8 @@ func addUp(t *testing.T, run record.Run, phases int) result {
 		switch {
 		case e.Phase != nil:
 			r.marks = append(r.marks, fmt.Sprintf("%v %s %s", e.At, e.Phase.Name, e.Phase.Edge))
+		case e.Answer != nil:
+			r.answered = append(r.answered, e.Answer.Pod)
 		case e.Note != nil:
 			r.notes = append(r.notes, e.Note.Text)
 		case e.Load != nil:

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -202,6 +203,10 @@ func TestPortForward(t *testing.T) {
 			}
 			if c == 0 || max(a-b-c, b+c-a) > 3 {
 				t.Errorf("the pods served %d, %d and %d: not in turn", a, b, c)
+			}
+			slices.Sort(r.answered)
+			if diff := cmp.Diff([]string{"web-a", "web-b", "web-c"}, r.answered); diff != "" {
+				t.Errorf("first answers (-want +got):\n%s", diff)
 			}
 			want := map[string]int{"web-a": 1, "web-b": 1, "web-c": 1}
 			if !websockets { // asked first, then SPDY

@@ -28,7 +28,8 @@ var errLost = errors.New("the connection was closed before the answer")
 type transport struct {
 	http   http.Transport
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
-	slow   func() // is told of each connection that took slowConnect to open
+	slow   func()            // is told of each connection that took slowConnect to open
+	answer func(host string) // is told of each answer
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -36,8 +37,8 @@ type transport struct {
 	open map[*connection]struct{}
 }
 
-func newTransport(way Way, keepAlive bool, slow func()) *transport {
-	t := &transport{dial: way.dial, slow: slow, open: map[*connection]struct{}{}}
+func newTransport(way Way, keepAlive bool, slow func(), answer func(host string)) *transport {
+	t := &transport{dial: way.dial, slow: slow, answer: answer, open: map[*connection]struct{}{}}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.http = http.Transport{
 		DialContext:         t.connect,
@@ -63,6 +64,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err == nil && written.Load() > 1 {
 		resp.Body.Close()
 		return nil, errLost
+	}
+	if err == nil {
+		t.answer(req.URL.Hostname())
 	}
 	return resp, err
 }
