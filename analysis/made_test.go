@@ -302,7 +302,7 @@ func demo(phases ...record.Phase) *made {
 	m.metrics(5, 0, old2...)
 	m.metrics(surge+2.2, 0.002, old2...)  //  4 %
 	m.metrics(surge+12.2, 0.018, old2...) // 36 %: above 20 × 1.1
-	m.metrics(surge+27.2, 0.012, all[:4]...)
+	m.metrics(surge+27.2, 0.026, all[:4]...)
 	m.metrics(surge+42.2, 0.009, all...)
 	m.metrics(surge+72.2, 0.008, all...)
 	m.metrics(surge+162.2, 0.003, all...) // 6 %: below 20 × 0.9
@@ -313,7 +313,7 @@ func demo(phases ...record.Phase) *made {
 	m.hpa(surge+14.507, 2, 4, 36)
 	m.event(surge+14.51, "HorizontalPodAutoscaler", "demo-nginx", "SuccessfulRescale", "New size: 4; reason: cpu resource utilization (percentage of request) above target")
 	m.target(surge+29.5, 5)
-	m.hpa(surge+29.507, 4, 5, 24)
+	m.hpa(surge+29.507, 4, 5, 52)
 	m.event(surge+29.51, "HorizontalPodAutoscaler", "demo-nginx", "SuccessfulRescale", "New size: 5; reason: cpu resource utilization (percentage of request) above target")
 	m.hpa(surge+44.7, 5, 5, 18)  // within the tolerance: 5
 	m.hpa(surge+59.7, 5, 5, 19)  // five for the last time

@@ -184,7 +184,7 @@ func (o *observed) heldByWindow(w window, decision replicaChange, down *ScaleDow
 // set then; or why they are not known. Higher is not seen if there was none.
 func (o *observed) held(w window, decision replicaChange) (lower, higher sight, window time.Duration, no string) {
 	var known *record.Instant // when the first status that tells a recommendation was seen
-	sync := o.shortestSync()
+	shortest := o.shortestSync()
 	current := func(t record.Instant) int32 {
 		c, _ := last(o.targets, t)
 		return c.Replicas
@@ -205,11 +205,11 @@ func (o *observed) held(w window, decision replicaChange) (lower, higher sight, 
 			until = min(until, o.hpas[i+1].t)
 		}
 		if want > decision.to {
-			// The same recommendation may have been repeated, unseen, until the
-			// status changed.
-			higher = o.see(hpaSource, a.t)
-			if until < decision.t {
-				higher.blur = max(higher.blur, until.Sub(a.t)-sync)
+			// The HPA does not write a status that is the same: until it wrote the
+			// next one, each of its syncs recommended the same.
+			higher = o.see(hpaSource, max(a.t, until.Add(-o.flags.sync)))
+			if higher.t > a.t && !o.flags.known { // the period is assumed
+				higher.blur = max(higher.blur, min(higher.t.Sub(a.t), shortest-o.flags.sync))
 			}
 		}
 		if !lower.seen && until > w.onset && want < current(max(a.t, w.onset)) {
@@ -235,11 +235,11 @@ func (o *observed) held(w window, decision replicaChange) (lower, higher sight, 
 	return lower, higher, window, no
 }
 
-// shortestSync is the HPA's sync period as far as its statuses tell: the
-// shortest time between two of them that is no mere follow-up (the HPA is
-// synced again when its own scaling changes it).
+// shortestSync is the shortest time between two statuses of the HPA that is no
+// mere follow-up (it is synced again when its own scaling changes it). Its sync
+// period, which the API does not tell, is not longer.
 func (o *observed) shortestSync() time.Duration {
-	shortest := o.flags.sync
+	shortest := time.Duration(math.MaxInt64)
 	for i := 1; i < len(o.hpas); i++ {
 		if d := o.hpas[i].t.Sub(o.hpas[i-1].t); d >= time.Second {
 			shortest = min(shortest, d)

@@ -153,7 +153,13 @@ func (o *observed) notScaled(w window, direction string) string {
 			return fmt.Sprintf("no scale-%s happened: spec.replicas was at the %s of %d already", direction, limit, n.Replicas)
 		}
 	}
-	return fmt.Sprintf("no scale-%s happened: spec.replicas did not %s from %d before %s at %.1f s", direction, change, n.Replicas, w.endedBy, w.end.Seconds())
+	why := ""
+	if hpa := o.autoscaler(w.end - 1); hpa != nil {
+		if want, ok := recommendation(*hpa, o.flags); ok && want == n.Replicas {
+			why = fmt.Sprintf("; the HPA recommended as many, at %s", metricText(*hpa))
+		}
+	}
+	return fmt.Sprintf("no scale-%s happened: spec.replicas did not %s from %d before %s at %.1f s%s", direction, change, n.Replicas, w.endedBy, w.end.Seconds(), why)
 }
 
 func (o *observed) hasGap(w window, source string) bool {

@@ -71,7 +71,11 @@ func (o *observed) explain(s *Step, c replicaChange, status at[record.Autoscaler
 		return
 	}
 	s.Recommended = &want
-	s.LimitedBy, s.Limit = o.limit(c, status, want)
+	counted, text := o.leftOut(status, want)
+	s.LimitedBy, s.Limit = o.limit(c, status, counted)
+	if s.LimitedBy == "" && counted != want {
+		s.LimitedBy, s.Limit = LimitPods, text
+	}
 	for _, x := range status.v.Status.Conditions {
 		if x.Type != autoscalingv2.ScalingLimited {
 			continue
@@ -131,10 +135,7 @@ func (o *observed) limit(c replicaChange, status at[record.Autoscaler], want int
 			return LimitStabilization, fmt.Sprintf("%d were recommended within the stabilization window of %.0f s", c.to, p.window.Seconds())
 		}
 	}
-	if left := o.uncounted(status.t); left > 0 {
-		return LimitPods, fmt.Sprintf("%d pods were not ready or without metrics, which the HPA counts as idle when it adds and as at their target when it removes", left)
-	}
-	return LimitUnknown, "neither a bound, a policy, the window nor pods without metrics explain it"
+	return LimitUnknown, "neither a bound, a policy nor the window explains it"
 }
 
 // wasRecommended says whether n is the lowest or highest of the recommendations
@@ -214,18 +215,25 @@ func (o *observed) policies(c replicaChange, rules *autoscalingv2.HPAScalingRule
 	return limit, text
 }
 
-// uncounted is how many pods the HPA could not count at t: not ready, or without
-// a sample.
-func (o *observed) uncounted(t record.Instant) int {
-	c, ok := last(o.counts, t)
-	if !ok {
-		return 0
+// leftOut is what becomes of the raw recommendation want when the HPA leaves out
+// pods that are not ready yet, and takes pods without a metric as idle when it
+// adds replicas and as at all of their request when it removes some; then it does
+// not turn the direction (GetResourceReplicas in
+// kubernetes/pkg/controller/podautoscaler/replica_calculator.go). It is worked out
+// from the pods' samples, as if all requested the same.
+func (o *observed) leftOut(status at[record.Autoscaler], want int32) (int32, string) {
+	c, known := last(o.counts, status.t-1)
+	u, sampled := last(o.usages, status.t-1)
+	current, pods := status.v.Status.CurrentReplicas, int32(c.pods-c.terminating)
+	counted := int32(u.counted)
+	if !known || !sampled || counted == 0 || counted >= pods || pods > current || want <= current {
+		return want, ""
 	}
-	u, ok := last(o.usages, t)
-	if !ok {
-		return c.pods - c.terminating
+	less := max(current, int32(math.Ceil(float64(want)/float64(current)*float64(counted))))
+	if ratios := statusRatios(status.v); len(ratios) == 1 {
+		less = max(current, int32(math.Ceil(ratios[0]*float64(counted))))
 	}
-	return max(0, c.pods-c.terminating-u.counted)
+	return less, fmt.Sprintf("%d of %d pods were not ready or had no metrics yet, and the HPA takes them as idle when it adds: %d become %d", pods-counted, pods, want, less)
 }
 
 // metricText is current/target of each metric, as kubectl get hpa shows them.
