@@ -16,7 +16,7 @@ func TestStagesAddUp(t *testing.T) {
 	pods, missing := 0, 0
 	for seed := range uint64(100) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		m := demo().finished()
+		m := demo(record.Phase{Name: "idle", Shape: record.ShapeIdle}, record.Phase{Name: "surge", Shape: record.ShapeRate, From: 100}, record.Phase{Name: "calm", Shape: record.ShapeIdle}).finished()
 		for i := range m.entries {
 			e := &m.entries[i]
 			if e.Pod != nil || e.Endpoints != nil || e.PodMetrics != nil || e.Autoscaler != nil || e.Event != nil {
