@@ -2,6 +2,7 @@ package watch
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -23,11 +24,12 @@ func autoscalerEntry(c change[*autoscalingv2.HorizontalPodAutoscaler]) *record.A
 // targetEntry reads the target, whatever its kind is.
 func targetEntry(o *unstructured.Unstructured, s Subject) record.Target {
 	number := func(path string) (int32, bool) {
-		n, ok, _ := unstructured.NestedInt64(o.Object, strings.Split(strings.TrimPrefix(path, "."), ".")...)
+		n, ok, _ := unstructured.NestedInt64(o.Object, fieldsOf(path)...)
 		return int32(n), ok
 	}
-	t := record.Target{Generation: o.GetGeneration()}
-	t.Replicas, _ = number(cmp.Or(s.ReplicasPath, ".spec.replicas"))
+	replicas := cmp.Or(s.ReplicasPath, ".spec.replicas")
+	t := record.Target{Generation: o.GetGeneration(), Manager: manager(o, replicas)}
+	t.Replicas, _ = number(replicas)
 	t.Status, _ = number(cmp.Or(s.StatusPath, ".status.replicas"))
 	// The kinds of Kubernetes itself leave a zero out; elsewhere a field that is
 	// not there says nothing.
@@ -36,6 +38,31 @@ func targetEntry(o *unstructured.Unstructured, s Subject) record.Target {
 		t.Ready = &ready
 	}
 	return t
+}
+
+func fieldsOf(path string) []string { return strings.Split(strings.TrimPrefix(path, "."), ".") }
+
+// manager returns who wrote the field at path last, empty if managedFields do not
+// tell. Whoever changes a field takes it from its managers before, so that there
+// are several only where they applied the same value. A write through the scale
+// subresource is told with the object's own path.
+func manager(o *unstructured.Unstructured, path string) string {
+	fields := fieldsOf(path)
+	for i, f := range fields {
+		fields[i] = "f:" + f
+	}
+	var name string
+	var latest time.Time
+	for _, m := range o.GetManagedFields() {
+		var owned map[string]any
+		if m.FieldsV1 == nil || m.Time == nil || json.Unmarshal(m.FieldsV1.Raw, &owned) != nil {
+			continue
+		}
+		if _, owns, _ := unstructured.NestedFieldNoCopy(owned, fields...); owns && !m.Time.Time.Before(latest) {
+			name, latest = m.Manager, m.Time.Time
+		}
+	}
+	return name
 }
 
 func replicaSetEntry(c change[*appsv1.ReplicaSet]) *record.ReplicaSet {
@@ -69,7 +96,14 @@ func podEntry(c change[*corev1.Pod]) *record.Pod {
 func containers(spec corev1.PodSpec) []record.ContainerResources {
 	var all []record.ContainerResources
 	add := func(c corev1.Container) {
-		all = append(all, record.ContainerResources{Name: c.Name, Requests: c.Resources.Requests, Limits: c.Resources.Limits})
+		r := record.ContainerResources{Name: c.Name, Requests: c.Resources.Requests, Limits: c.Resources.Limits}
+		if hooks := c.Lifecycle; hooks != nil {
+			r.PreStop, r.PostStart = hook(hooks.PreStop), hook(hooks.PostStart)
+			if hooks.PreStop != nil && hooks.PreStop.Sleep != nil {
+				r.PreStopSleep = &hooks.PreStop.Sleep.Seconds
+			}
+		}
+		all = append(all, r)
 	}
 	for _, c := range spec.InitContainers {
 		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
@@ -80,6 +114,23 @@ func containers(spec corev1.PodSpec) []record.ContainerResources {
 		add(c)
 	}
 	return all
+}
+
+// hook names the kind of a container's hook as its field in the API is called.
+func hook(h *corev1.LifecycleHandler) string {
+	switch {
+	case h == nil:
+		return ""
+	case h.Exec != nil:
+		return "exec"
+	case h.HTTPGet != nil:
+		return "httpGet"
+	case h.TCPSocket != nil:
+		return "tcpSocket"
+	case h.Sleep != nil:
+		return "sleep"
+	}
+	return ""
 }
 
 func endpointsEntry(c change[*discoveryv1.EndpointSlice]) *record.Endpoints {
@@ -112,8 +163,8 @@ func endpoints(o *discoveryv1.EndpointSlice) []record.Endpoint {
 
 // eventEntry returns nil if the event is not to be recorded: it is about
 // something else, it says nothing new, it was removed (events expire), or it
-// was there at the start and is older than the run, which began at start.
-func eventEntry(c change[*corev1.Event], s Subject, start time.Time) *record.Event {
+// was there at the start and is from before since.
+func eventEntry(c change[*corev1.Event], s Subject, since time.Time) *record.Event {
 	if c.removed || !about(c.now.InvolvedObject, s) {
 		return nil
 	}
@@ -122,7 +173,7 @@ func eventEntry(c change[*corev1.Event], s Subject, start time.Time) *record.Eve
 		return nil
 	}
 	// Events count in whole seconds.
-	if c.listed && e.Time.Before(start.Truncate(time.Second)) {
+	if c.listed && e.Time.Before(since.Truncate(time.Second)) {
 		return nil
 	}
 	return &e

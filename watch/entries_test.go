@@ -62,6 +62,45 @@ func TestTargetEntry(t *testing.T) {
 	}
 }
 
+func TestManager(t *testing.T) {
+	early, late := metav1.Unix(100, 0), metav1.Unix(200, 0)
+	entry := func(name string, at *metav1.Time, fields string) metav1.ManagedFieldsEntry {
+		return metav1.ManagedFieldsEntry{Manager: name, Time: at, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+	}
+	const replicas, template = `{"f:spec":{"f:replicas":{}}}`, `{"f:spec":{"f:template":{}}}`
+	for _, tt := range []struct {
+		name    string
+		entries []metav1.ManagedFieldsEntry
+		path    string
+		want    string
+	}{
+		{"none", nil, ".spec.replicas", ""},
+		{"the only owner, though another wrote later", []metav1.ManagedFieldsEntry{entry("hpa", &early, replicas), entry("kubectl", &late, template)}, ".spec.replicas", "hpa"},
+		{"the later of two", []metav1.ManagedFieldsEntry{entry("kubectl", &late, replicas), entry("hpa", &early, replicas)}, ".spec.replicas", "kubectl"},
+		{"a custom resource", []metav1.ManagedFieldsEntry{entry("a", &late, replicas), entry("b", &early, `{"f:spec":{"f:size":{"f:want":{}}}}`)}, ".spec.size.want", "b"},
+		{"damaged", []metav1.ManagedFieldsEntry{entry("hpa", &early, "{")}, ".spec.replicas", ""},
+	} {
+		o := &unstructured.Unstructured{Object: map[string]any{}}
+		o.SetManagedFields(tt.entries)
+		if got := targetEntry(o, Subject{ReplicasPath: tt.path}).Manager; got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestHooks(t *testing.T) {
+	got := containers(corev1.PodSpec{Containers: []corev1.Container{
+		{Name: "plain"},
+		{Name: "hooked", Lifecycle: &corev1.Lifecycle{
+			PreStop:   &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 5}},
+			PostStart: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{}}}},
+	}})
+	want := []record.ContainerResources{{Name: "plain"}, {Name: "hooked", PreStop: "sleep", PreStopSleep: new(int64(5)), PostStart: "exec"}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 func TestEventEntry(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 6e8, time.UTC)
 	s := Subject{Kind: "Deployment", Name: "web", Autoscaler: "scaler"}

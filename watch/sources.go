@@ -45,21 +45,23 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 			})
 	}
 
-	targets, bound := c.Dynamic.Resource(s.Target).Namespace(s.Namespace), named(s.Name)
-	w.target = add(ctx, w, s.Target.Resource, &unstructured.Unstructured{}, &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			bound(&o)
-			return targets.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
-			bound(&o)
-			return targets.Watch(ctx, o)
-		},
-	}, func(c change[*unstructured.Unstructured]) {
-		t := targetEntry(c.now, s)
-		t.Deleted = c.removed
-		w.rec.AddAt(c.at, record.Entry{Target: &t})
-	})
+	if !s.Target.Empty() {
+		targets, bound := c.Dynamic.Resource(s.Target).Namespace(s.Namespace), named(s.Name)
+		w.target = add(ctx, w, s.Target.Resource, &unstructured.Unstructured{}, &cache.ListWatch{
+			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				bound(&o)
+				return targets.List(ctx, o)
+			},
+			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
+				bound(&o)
+				return targets.Watch(ctx, o)
+			},
+		}, func(c change[*unstructured.Unstructured]) {
+			t := targetEntry(c.now, s)
+			t.Deleted = c.removed
+			w.rec.AddAt(c.at, record.Entry{Target: &t})
+		})
+	}
 
 	add(ctx, w, "replicasets", &appsv1.ReplicaSet{},
 		typed(c.Kube.AppsV1().RESTClient(), "replicasets", labelled(s.Selector)),
@@ -85,7 +87,7 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 	add(ctx, w, "events", &corev1.Event{},
 		typed(c.Kube.CoreV1().RESTClient(), "events", func(*metav1.ListOptions) {}),
 		func(c change[*corev1.Event]) {
-			if e := eventEntry(c, s, w.rec.Clock.Start()); e != nil {
+			if e := eventEntry(c, s, w.rec.Clock.Start().Add(-s.Past)); e != nil {
 				w.rec.AddAt(c.at, record.Entry{Event: e})
 				w.warn(c.now, *e)
 			}

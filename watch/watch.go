@@ -49,7 +49,8 @@ import (
 type Subject struct {
 	Namespace string
 	// Target and Kind are the same type of the scaled object, in both its
-	// forms: apps/v1 deployments, Deployment.
+	// forms: apps/v1 deployments, Deployment. The object is not watched when
+	// Target is empty, because the cluster does not know its kind.
 	Target schema.GroupVersionResource
 	Kind   string
 	Name   string
@@ -64,6 +65,9 @@ type Subject struct {
 	// Services are those in front of the target whose EndpointSlices are to be
 	// watched; none are when it is empty.
 	Services []string
+	// Past is how much older than the record events may be that are there when
+	// the watch opens. Default: none of them is recorded.
+	Past time.Duration
 }
 
 // Clients are the ways to the API server. Their rest.Config should have a QPS
@@ -88,7 +92,7 @@ type Watcher struct {
 	reflectors []*cache.Reflector
 
 	autoscaler *store[*autoscalingv2.HorizontalPodAutoscaler] // nil when not watched
-	target     *store[*unstructured.Unstructured]
+	target     *store[*unstructured.Unstructured]             // likewise
 	pods       *store[*corev1.Pod]
 	slices     *store[*discoveryv1.EndpointSlice] // nil when not watched
 	metrics    *poller
@@ -210,14 +214,17 @@ func (w *Watcher) Autoscaler() *autoscalingv2.HorizontalPodAutoscaler {
 
 // Target returns the scaled object as it is now; false if it is not there.
 func (w *Watcher) Target() (record.Target, bool) {
+	if w.target == nil {
+		return record.Target{}, false
+	}
 	if o := w.target.only(); o != nil {
 		return targetEntry(o, w.subject), true
 	}
 	return record.Target{}, false
 }
 
-// Warnings returns the events of type Warning about the subject since the start
-// of the run, each with its latest count, by time.
+// Warnings returns the recorded events of type Warning about the subject, each
+// with its latest count, by time.
 func (w *Watcher) Warnings() []record.Event {
 	w.mu.Lock()
 	defer w.mu.Unlock()
