@@ -34,6 +34,8 @@ type Cluster struct {
 	Dynamic dynamic.Interface
 	Metrics metricsclient.Interface
 
+	Namespace string // of the kubeconfig's context, as kubectl takes it
+
 	discovery discovery.CachedDiscoveryInterface
 	mapper    meta.ResettableRESTMapper
 	scales    scale.ScalesGetter
@@ -71,14 +73,22 @@ func Contexts(file string) []string {
 // Connect makes the clients of a cluster. It sends nothing yet. The error is a
 // BadInput: a file or a context that is not there.
 func Connect(file, context string) (*Cluster, error) {
-	config, err := Kubeconfig(file, context).ClientConfig()
+	kubeconfig := Kubeconfig(file, context)
+	config, err := kubeconfig.ClientConfig()
 	if err != nil {
 		if names := Contexts(file); context != "" && len(names) > 0 && !slices.Contains(names, context) {
 			err = fmt.Errorf("there is no context %q; there are: %s", context, strings.Join(names, ", "))
 		}
 		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
 	}
-	return connect(config)
+	c, err := connect(config)
+	if err != nil {
+		return nil, err
+	}
+	if c.Namespace, _, err = kubeconfig.Namespace(); err != nil {
+		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
+	}
+	return c, nil
 }
 
 func connect(config *rest.Config) (*Cluster, error) {

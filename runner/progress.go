@@ -15,14 +15,19 @@ import (
 
 func loadProgress(g loadgen.Progress, phases []record.Phase, w *watch.Watcher) *LoadProgress {
 	l := &LoadProgress{PhaseLeft: g.Left, RunLeft: g.Left, Rate: g.Achieved, Offered: g.Offered, Failed: g.Failed,
-		Metrics: metricsLine(w.Autoscaler()), Phase: phases[g.Phase].Name, Ready: len(w.ReadyPods())}
+		Phase: phases[g.Phase].Name, State: stateOf(w)}
 	for _, later := range phases[g.Phase+1:] {
 		l.RunLeft += time.Duration(later.Seconds * float64(time.Second))
 	}
-	if target, found := w.Target(); found {
-		l.Replicas = target.Replicas
-	}
 	return l
+}
+
+func stateOf(w *watch.Watcher) State {
+	s := State{Metrics: metricsLine(w.Autoscaler()), Ready: len(w.ReadyPods())}
+	if target, found := w.Target(); found {
+		s.Replicas = target.Replicas
+	}
+	return s
 }
 
 // metricsLine shows current/target of each metric, as kubectl get hpa does.

@@ -60,9 +60,10 @@ func NewID() string {
 
 // Progress is what the runner tells while it works: one of its fields.
 type Progress struct {
-	Check   *record.Check // a line of the preflight
-	Message string        // a new stage, or what is being waited for
-	Load    *LoadProgress // every second while the load runs
+	Check   *record.Check  // a line of the preflight
+	Message string         // a new stage, or what is being waited for
+	Load    *LoadProgress  // every second while the load runs
+	Watch   *WatchProgress // every second while an Observer watches
 }
 
 // LoadProgress is the state of the run during the load.
@@ -73,9 +74,21 @@ type LoadProgress struct {
 	Rate      float64  // answers a second, over the last second
 	Offered   *float64 // requests a second by schedule, now; nil in a closed loop
 	Failed    uint64   // requests without an answer so far
-	Metrics   string   // current/target, as kubectl get hpa shows it
-	Replicas  int32    // wanted by the target's scale
-	Ready     int
+	State
+}
+
+// WatchProgress is the state while nothing but others' load goes on.
+type WatchProgress struct {
+	Elapsed time.Duration
+	Left    *time.Duration // nil: until it is ended by hand
+	State
+}
+
+// State is that of the autoscaler and its target.
+type State struct {
+	Metrics  string // current/target, as kubectl get hpa shows it
+	Replicas int32  // wanted by the target's scale
+	Ready    int
 }
 
 // Runner makes one run.
@@ -113,7 +126,7 @@ func New(c *Cluster, file *scenarios.File, o Options, progress func(Progress)) (
 		s.own, s.namespace = true, "hpabench-"+file.Metadata.Name+"-"+o.ID
 	}
 	r := &Runner{options: o, progress: progress}
-	r.pre = &preflight{Cluster: c, file: file, options: o, subject: s, report: func(c record.Check) { progress(Progress{Check: &c}) }}
+	r.pre = &preflight{file: file, options: o, inspection: inspection{Cluster: c, subject: s, report: func(c record.Check) { progress(Progress{Check: &c}) }}}
 	r.created = &created{Cluster: c, namespace: s.namespace, own: s.own, labels: map[string]string{
 		ManagedByLabel: ManagedBy, RunLabel: o.ID, ScenarioLabel: file.Metadata.Name}}
 	return r, nil

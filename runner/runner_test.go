@@ -38,7 +38,7 @@ items:
 - {spec: {nodeName: busy, containers: [{name: a, resources: {requests: {cpu: 500m}}}]}}
 - {spec: {nodeName: free, containers: [{name: a, resources: {requests: {cpu: 100m, memory: 3Gi}}}]}}
 - {spec: {containers: [{name: pending, resources: {requests: {cpu: "2"}}}]}}
-`).Items
+`)
 	for _, test := range []struct {
 		name, template string
 		want           int64
@@ -52,7 +52,7 @@ items:
 		{"with no request", `{spec: {containers: [{name: a}]}}`, 109 + 2},
 	} {
 		template := read[corev1.PodTemplateSpec](t, test.template)
-		if got, err := room(nodes, pods, &template); err != nil || got != test.want {
+		if got, err := room(nodes, podsByNode(&pods), &template); err != nil || got != test.want {
 			t.Errorf("%s: room for %d, want %d (%v)", test.name, got, test.want, err)
 		}
 	}

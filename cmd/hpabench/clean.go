@@ -33,7 +33,7 @@ namespace of that name is made again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			say := func(line string) { fmt.Fprintln(a.stderr, line) }
-			cluster, err := f.forClean(say)
+			cluster, err := f.existing(say)
 			if err != nil {
 				return err
 			}
@@ -47,16 +47,4 @@ namespace of that name is made again.`,
 	cmd.Flags().BoolVar(&o.Finalize, "finalize", false, "take the finalizers off namespaces that do not go")
 	cmd.Flags().DurationVar(&o.Timeout, "timeout", time.Minute, "how long to wait for each object to go")
 	return cmd
-}
-
-// forClean takes the kept embedded cluster when none is named.
-func (f *clusterFlags) forClean(say func(string)) (*runner.Cluster, error) {
-	if f.named() {
-		return f.connect(say)
-	}
-	cluster, _, err := f.kept(say)
-	if err == nil && cluster == nil {
-		err = runner.BadInput{Err: fmt.Errorf("name the cluster: --context NAME%s or --kubeconfig FILE (no embedded one is up)", contextsHint())}
-	}
-	return cluster, err
 }

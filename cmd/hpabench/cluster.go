@@ -66,6 +66,19 @@ func (f *clusterFlags) kept(say func(string)) (*runner.Cluster, *embedded.Kept, 
 	return cluster, k, err
 }
 
+// existing connects to the named cluster, or to the kept embedded one when none is
+// named: for what is of no use on a cluster that has just been started.
+func (f *clusterFlags) existing(say func(string)) (*runner.Cluster, error) {
+	if f.named() {
+		return f.connect(say)
+	}
+	cluster, _, err := f.kept(say)
+	if err == nil && cluster == nil {
+		err = runner.BadInput{Err: fmt.Errorf("name the cluster: --context NAME%s or --kubeconfig FILE (no embedded one is up)", contextsHint())}
+	}
+	return cluster, err
+}
+
 // labFlags say how an embedded cluster is to be set.
 type labFlags struct{ embedded.Options }
 

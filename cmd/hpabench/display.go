@@ -18,7 +18,7 @@ import (
 // terminal and nothing changes.
 const plainEvery = 15 * time.Second
 
-// display shows the progress of a run: on a terminal by one live line below
+// display shows the progress of a run or a watch: on a terminal by one live line below
 // what is there to stay, elsewhere by plain lines.
 type display struct {
 	w     io.Writer
@@ -27,7 +27,8 @@ type display struct {
 
 	mu      sync.Mutex
 	onLine  bool // the live line is drawn
-	last    runner.LoadProgress
+	last    runner.State
+	phase   string
 	printed time.Time
 	closed  bool
 }
@@ -57,6 +58,8 @@ func (d *display) progress(p runner.Progress) {
 	case d.quiet:
 	case p.Load != nil:
 		d.load(*p.Load)
+	case p.Watch != nil:
+		d.watch(*p.Watch)
 	default:
 		d.print(strings.Join(strings.Fields(p.Message), " "))
 	}
@@ -71,7 +74,20 @@ func (d *display) load(l runner.LoadProgress) {
 	if l.Failed > 0 {
 		line += fmt.Sprintf("  %d failed", l.Failed)
 	}
-	line += fmt.Sprintf("  %s  ready %d/%d", l.Metrics, l.Ready, l.Replicas)
+	d.state(l.Phase, line, l.State)
+}
+
+func (d *display) watch(p runner.WatchProgress) {
+	line := fmt.Sprintf("watched for %6s", clock(p.Elapsed))
+	if p.Left != nil {
+		line += fmt.Sprintf(", %6s left", clock(*p.Left))
+	}
+	d.state("", line, p.State)
+}
+
+// state shows the line of a second with the state that it had.
+func (d *display) state(phase, line string, s runner.State) {
+	line += fmt.Sprintf("  %s  ready %d/%d", s.Metrics, s.Ready, s.Replicas)
 	if d.live {
 		columns, _, err := term.GetSize(int(d.w.(*os.File).Fd()))
 		if runes := []rune(line); err == nil && len(runes) >= columns && columns > 0 {
@@ -81,9 +97,9 @@ func (d *display) load(l runner.LoadProgress) {
 		d.onLine = true
 		return
 	}
-	changed := l.Phase != d.last.Phase || l.Ready != d.last.Ready || l.Replicas != d.last.Replicas
+	changed := phase != d.phase || s.Ready != d.last.Ready || s.Replicas != d.last.Replicas
 	if changed || time.Since(d.printed) >= plainEvery {
-		d.last, d.printed = l, time.Now()
+		d.phase, d.last, d.printed = phase, s, time.Now()
 		fmt.Fprintln(d.w, line)
 	}
 }

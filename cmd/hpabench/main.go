@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ const (
 
 const exitCodes = `Exit codes:
   0  done
-  1  an expectation of the scenario was missed
+  1  an expectation of the scenario was missed, or doctor found a fault
   2  bad input: the scenario, the command line or what they name is at fault
   3  the cluster or the measurement failed, or the run was interrupted`
 
@@ -48,7 +49,7 @@ func main() {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		<-signals
-		fmt.Fprintln(a.stderr, "\nhpabench: interrupted: ending in order; once more ends at once")
+		fmt.Fprintln(a.stderr, "\nhpabench:", a.saysOnInterrupt())
 		cancel(runner.ErrInterrupted)
 		<-signals
 		a.abandon()
@@ -61,8 +62,15 @@ func main() {
 type app struct {
 	stdout, stderr io.Writer
 
-	mu   sync.Mutex
-	left func() []string // what a run that goes on would leave behind
+	mu          sync.Mutex
+	left        func() []string // what a run that goes on would leave behind
+	onInterrupt string          // what Ctrl-C means to the command, if that is not to break off
+}
+
+func (a *app) saysOnInterrupt() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return cmp.Or(a.onInterrupt, "interrupted: ending in order; once more ends at once")
 }
 
 // abandon says what is left of a run that ends at once.
@@ -105,7 +113,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	switch {
 	case !parsed || errors.As(err, &badInput):
 		return exitBadInput
-	case onlyMissed(err):
+	case onlyMissed(err), errors.Is(err, errIll):
 		return exitMissed
 	}
 	return exitFailed
@@ -131,10 +139,12 @@ reports how long scaling took and which part of it was slow.
 		Example: `  hpabench scenarios
   hpabench run scenarios/demo-nginx.yaml
   hpabench run --context kind-kind scenarios/demo-nginx.yaml
-  hpabench report hpabench-demo-nginx-x7k2p -o markdown`,
+  hpabench report hpabench-demo-nginx-x7k2p -o markdown
+  hpabench watch --context prod -n shop hpa/web
+  hpabench doctor --context prod -n shop hpa/web`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(a.runCommand(), a.validateCommand(), a.schemaCommand(), a.scenariosCommand(), a.reportCommand(), a.cleanCommand(), a.labCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.validateCommand(), a.schemaCommand(), a.scenariosCommand(), a.reportCommand(), a.watchCommand(), a.doctorCommand(), a.cleanCommand(), a.labCommand(), a.versionCommand())
 	return root
 }

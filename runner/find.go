@@ -1,0 +1,232 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/restmapper"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+var hpaKind = autoscalingv2.SchemeGroupVersion.WithKind("HorizontalPodAutoscaler").GroupKind()
+
+// reference is TYPE/NAME as kubectl takes it; without a TYPE it is an HPA.
+type reference struct{ kind, name string }
+
+func parseReference(s string) (reference, error) {
+	kind, name, typed := strings.Cut(s, "/")
+	if !typed {
+		kind, name = "hpa", s
+	}
+	if kind == "" || name == "" || strings.Contains(name, "/") {
+		return reference{}, BadInput{fmt.Errorf("%q names no autoscaler: use hpa/NAME, or the object that it scales, such as deployment/NAME", s)}
+	}
+	return reference{kind, name}, nil
+}
+
+// kindOf resolves the kind in a reference, whose name may be a short one, the
+// plural, and with a group.
+func (c *Cluster) kindOf(kind string) (schema.GroupVersionKind, error) {
+	mapper := restmapper.NewShortcutExpander(c.mapper, c.discovery, nil)
+	versioned, resource := schema.ParseResourceArg(strings.ToLower(kind))
+	if versioned != nil {
+		if gvk, err := mapper.KindFor(*versioned); err == nil {
+			return gvk, nil
+		}
+	}
+	return mapper.KindFor(resource.WithVersion(""))
+}
+
+// findAutoscaler finds the HPA that a reference names: itself, or the one that
+// scales the object. It returns nil after a fault.
+func (i *inspection) findAutoscaler(ctx context.Context, ref reference) *autoscalingv2.HorizontalPodAutoscaler {
+	const name = "autoscaler"
+	gvk, err := i.kindOf(ref.kind)
+	if err != nil {
+		i.refuse(name, fmt.Sprintf("the cluster has no resource %q: %v", ref.kind, err), "kubectl api-resources lists those that there are")
+		return nil
+	}
+	list, err := i.Kube.AutoscalingV2().HorizontalPodAutoscalers(i.namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		i.add(name, record.Fault, fmt.Sprintf("listing the HPAs of namespace %s: %v", i.namespace, err), "")
+		return nil
+	}
+	var found []*autoscalingv2.HorizontalPodAutoscaler
+	for n, h := range list.Items {
+		target := h.Spec.ScaleTargetRef
+		if gvk.GroupKind() == hpaKind && h.Name == ref.name ||
+			target.Kind == gvk.Kind && target.Name == ref.name && schema.FromAPIVersionAndKind(target.APIVersion, target.Kind).Group == gvk.Group {
+			found = append(found, &list.Items[n])
+		}
+	}
+	switch {
+	case len(found) == 1:
+		i.warnOfRivals(found[0], list.Items)
+		return found[0]
+	case len(found) > 1:
+		i.refuse(name, fmt.Sprintf("%d HPAs scale %s %s, and work against each other: %s", len(found), gvk.Kind, ref.name, strings.Join(namesOf(found), ", ")),
+			"name one of them, as hpa/NAME, and delete the others")
+	case gvk.GroupKind() == hpaKind:
+		i.refuse(name, fmt.Sprintf("there is no HPA %s in namespace %s", ref.name, i.namespace), i.elsewhere(ctx, list.Items))
+	default:
+		i.refuse(name, fmt.Sprintf("no HPA in namespace %s scales %s %s", i.namespace, gvk.Kind, ref.name), i.elsewhere(ctx, list.Items))
+	}
+	return nil
+}
+
+func namesOf(hpas []*autoscalingv2.HorizontalPodAutoscaler) (all []string) {
+	for _, h := range hpas {
+		all = append(all, h.Name)
+	}
+	return all
+}
+
+// warnOfRivals names other HPAs that scale the same object.
+func (i *inspection) warnOfRivals(hpa *autoscalingv2.HorizontalPodAutoscaler, here []autoscalingv2.HorizontalPodAutoscaler) {
+	var rivals []string
+	for _, h := range here {
+		if a, b := h.Spec.ScaleTargetRef, hpa.Spec.ScaleTargetRef; h.Name != hpa.Name && a.Kind == b.Kind && a.Name == b.Name {
+			rivals = append(rivals, h.Name)
+		}
+	}
+	if len(rivals) > 0 {
+		i.add("autoscaler", record.Warning, fmt.Sprintf("%s %s is scaled by HPA %s too, and they work against each other", hpa.Spec.ScaleTargetRef.Kind, hpa.Spec.ScaleTargetRef.Name, strings.Join(rivals, ", ")),
+			"delete all but one")
+	}
+}
+
+// elsewhere says which HPAs there are in the namespace, or else in which there are.
+func (i *inspection) elsewhere(ctx context.Context, here []autoscalingv2.HorizontalPodAutoscaler) string {
+	var names []string
+	for _, h := range here {
+		names = append(names, h.Name)
+	}
+	if len(names) > 0 {
+		return "there are: " + some(names)
+	}
+	all, err := i.Kube.AutoscalingV2().HorizontalPodAutoscalers("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "there is no HPA in this namespace: name another with -n"
+	}
+	if len(all.Items) == 0 {
+		return "there is no HPA in any namespace: kubectl autoscale makes one"
+	}
+	for _, h := range all.Items {
+		names = append(names, h.Namespace)
+	}
+	slices.Sort(names)
+	return "there is none in this namespace, but in " + some(slices.Compact(names)) + ": name one with -n"
+}
+
+// some lists names, of very many the first.
+func some(names []string) string {
+	const most = 10
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// checkNamed reads the HPA and what it scales. Ill says how bad it is that the
+// HPA cannot do its work, which its conditions tell. It returns false if there is
+// no HPA; a target that is missing is a fault.
+func (i *inspection) checkNamed(ctx context.Context, ref reference, ill string) bool {
+	if !i.checkNamespace(ctx) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	hpa := i.findAutoscaler(ctx, ref)
+	if hpa == nil {
+		return false
+	}
+	target := hpa.Spec.ScaleTargetRef
+	i.autoscaler, i.spec, i.name = hpa.Name, &hpa.Spec, target.Name
+	i.gvk = schema.FromAPIVersionAndKind(target.APIVersion, target.Kind)
+	// The HPA goes by group and kind, whatever the version.
+	if _, mapping, err := i.resource(i.gvk.GroupKind().WithVersion(""), i.namespace); err == nil {
+		i.gvk = mapping.GroupVersionKind
+	}
+	c := healthOf(hpa, time.Now())
+	if c.Outcome == record.Fault {
+		c.Outcome = ill
+	}
+	i.add("autoscaler", c.Outcome, "HPA "+hpa.Name+" "+c.Message, c.Hint)
+	if !i.checkScalable() {
+		return true
+	}
+	switch err := i.readTarget(ctx); {
+	case apierrors.IsNotFound(err):
+		message, hint := i.absent()
+		i.refuse("target", message, hint)
+	case err != nil:
+		i.add("target", record.Fault, err.Error(), "")
+	case i.selector == "":
+		i.add("target", ill, fmt.Sprintf("the scale of %s %s has no selector", i.gvk.Kind, i.name), "without it neither the HPA nor hpabench can find the pods")
+	default:
+		i.ok("target", "%s %s can be scaled", i.gvk.Kind, i.name)
+	}
+	return true
+}
+
+// healthOf says whether an HPA works, by the conditions of its status.
+func healthOf(hpa *autoscalingv2.HorizontalPodAutoscaler, now time.Time) record.Check {
+	low := int32(1)
+	if hpa.Spec.MinReplicas != nil {
+		low = *hpa.Spec.MinReplicas
+	}
+	c := record.Check{Outcome: record.OK, Message: fmt.Sprintf("scales %s %s between %d and %d replicas, now %d, on %s",
+		hpa.Spec.ScaleTargetRef.Kind, hpa.Spec.ScaleTargetRef.Name, low, hpa.Spec.MaxReplicas, hpa.Status.CurrentReplicas, metricsLine(hpa))}
+	worse := func(outcome, message, hint string) {
+		c.Message += "; " + message
+		if c.Outcome != record.Fault {
+			c.Outcome, c.Hint = outcome, hint
+		}
+	}
+	if len(hpa.Status.Conditions) == 0 {
+		if age := now.Sub(hpa.CreationTimestamp.Time).Round(time.Second); age > unseenFor {
+			worse(record.Fault, fmt.Sprintf("the HPA controller has not looked at it since it was made, %s ago", age), "does kube-controller-manager run?")
+		} else {
+			c.Message += "; it is new, and the HPA controller has not looked at it yet"
+		}
+	}
+	for _, is := range hpa.Status.Conditions {
+		since := ""
+		if !is.LastTransitionTime.IsZero() {
+			since = fmt.Sprintf(" since %s", now.Sub(is.LastTransitionTime.Time).Round(time.Second))
+		}
+		no := is.Status == corev1.ConditionFalse
+		switch {
+		case is.Reason == "ScalingDisabled":
+			worse(record.Warning, "it is off, as its target has 0 replicas", fmt.Sprintf("kubectl scale %s %s --replicas=%d brings it back", strings.ToLower(hpa.Spec.ScaleTargetRef.Kind), hpa.Spec.ScaleTargetRef.Name, max(low, 1)))
+		case no && (is.Type == autoscalingv2.AbleToScale || is.Type == autoscalingv2.ScalingActive):
+			worse(record.Fault, fmt.Sprintf("%s is False%s (%s): %s", is.Type, since, is.Reason, is.Message), conditionHint(is.Reason))
+		case is.Type == autoscalingv2.ScalingLimited && !no && is.Reason == "TooManyReplicas":
+			worse(record.Warning, fmt.Sprintf("it wants more than its maximum%s", since), "raise maxReplicas if the load is meant to be served")
+		}
+	}
+	return c
+}
+
+// unseenFor is how old an HPA is without a status when its controller does not
+// work: it looks at a new one within its period of 15 s.
+const unseenFor = time.Minute
+
+func conditionHint(reason string) string {
+	switch {
+	case reason == "FailedGetScale":
+		return "does the target exist, and are its kind and apiVersion in scaleTargetRef right?"
+	case strings.HasPrefix(reason, "FailedGet"):
+		return "do all containers have requests, and does kubectl top pods show the pods? Those that just started need a minute"
+	}
+	return "kubectl describe hpa tells more"
+}

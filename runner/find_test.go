@@ -1,0 +1,70 @@
+package runner
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+func TestParseReference(t *testing.T) {
+	for s, want := range map[string]reference{
+		"web": {"hpa", "web"}, "hpa/web": {"hpa", "web"}, "deployments.apps/web": {"deployments.apps", "web"},
+	} {
+		if got, err := parseReference(s); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "/", "hpa/", "/web", "a/b/c"} {
+		var bad BadInput
+		if _, err := parseReference(s); !errors.As(err, &bad) {
+			t.Errorf("%q: %v, want a BadInput", s, err)
+		}
+	}
+}
+
+func TestHealthOf(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
+	for _, test := range []struct {
+		status, outcome, words string
+	}{
+		{`{currentReplicas: 3, conditions: [{type: AbleToScale, status: "True"}, {type: ScalingActive, status: "True"}, {type: ScalingLimited, status: "True", reason: TooFewReplicas}]}`,
+			record.OK, "scales Deployment web between 1 and 10 replicas, now 3, on cpu ?/50%"},
+		{`{conditions: [{type: ScalingActive, status: "False", reason: FailedGetResourceMetric, message: no metrics, lastTransitionTime: "2026-01-02T03:02:00Z"}]}`,
+			record.Fault, "; ScalingActive is False since 2m0s (FailedGetResourceMetric): no metrics"},
+		{`{conditions: [{type: ScalingLimited, status: "True", reason: TooManyReplicas}, {type: AbleToScale, status: "False", reason: FailedGetScale}]}`,
+			record.Fault, "; it wants more than its maximum; AbleToScale is False (FailedGetScale)"},
+		{`{conditions: [{type: ScalingActive, status: "False", reason: ScalingDisabled}]}`, record.Warning, "it is off, as its target has 0 replicas"},
+		{`{}`, record.Fault, "has not looked at it since it was made, 4m0s ago"},
+	} {
+		hpa := read[autoscalingv2.HorizontalPodAutoscaler](t, `
+metadata: {name: web, creationTimestamp: "2026-01-02T03:00:00Z"}
+spec: {maxReplicas: 10, scaleTargetRef: {kind: Deployment, name: web}, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]}
+status: `+test.status)
+		got := healthOf(&hpa, now)
+		if got.Outcome != test.outcome || !strings.Contains(got.Message, test.words) || (got.Hint == "") != (got.Outcome == record.OK) {
+			t.Errorf("%s:\n%+v, want %s and %q", test.status, got, test.outcome, test.words)
+		}
+	}
+}
+
+func TestFree(t *testing.T) {
+	node := read[corev1.Node](t, `{status: {allocatable: {cpu: "2", memory: 4Gi, pods: "3"}}}`)
+	pods := read[corev1.PodList](t, `
+items:
+- {spec: {containers: [{name: a, resources: {requests: {cpu: 500m, example.com/gpu: "1"}}}]}}
+- {spec: {containers: [{name: a}]}}
+`)
+	left := free(node, podsByNode(&pods)[""])
+	if left.Cpu().String() != "1500m" || left.Memory().String() != "4Gi" || left.Pods().String() != "1" || len(left) != 3 {
+		t.Errorf("left: %v", left)
+	}
+	if node.Status.Allocatable.Cpu().String() != "2" {
+		t.Error("the node itself was changed")
+	}
+}

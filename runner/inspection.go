@@ -1,0 +1,495 @@
+package runner
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/version"
+	podresources "k8s.io/component-helpers/resource"
+	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+	"k8s.io/klog/v2"
+	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
+
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
+	"github.com/hpabench/hpabench/watch"
+)
+
+// staleMetrics is the age beyond which the newest sample of metrics-server is
+// worth a warning: two of its default scrapes of 15 s, the sample's own window
+// and some reserve.
+const staleMetrics = 60 * time.Second
+
+// inspection collects what is found out about a cluster and about one object on
+// it that is scaled. It creates nothing.
+type inspection struct {
+	*Cluster
+	subject
+	checks   []record.Check
+	report   func(record.Check)
+	badInput bool // a fault is in what the user asked for, not in the cluster
+
+	interrupted func() bool
+}
+
+// subject is what is scaled, as far as it is known.
+type subject struct {
+	namespace  string
+	own        bool // the namespace is the run's own
+	gvk        schema.GroupVersionKind
+	gvr        schema.GroupVersionResource
+	name       string
+	autoscaler string
+	spec       *autoscalingv2.HorizontalPodAutoscalerSpec
+	template   *corev1.PodTemplateSpec // nil where the kind has none that is known
+	selector   string                  // of the pods of a target that exists already
+	replicas   int32                   // those that are there before the run
+	cluster    *record.Cluster
+}
+
+func (i *inspection) add(name, outcome, message, hint string) {
+	if i.interrupted() {
+		return // what fails now says nothing about the cluster
+	}
+	c := record.Check{Name: name, Outcome: outcome, Message: message, Hint: hint}
+	i.checks = append(i.checks, c)
+	i.report(c)
+}
+
+// refuse adds a fault that is in what the user asked for. It returns false.
+func (i *inspection) refuse(name, message, hint string) bool {
+	i.badInput = true
+	i.add(name, record.Fault, message, hint)
+	return false
+}
+
+func (i *inspection) ok(name, message string, args ...any) {
+	i.add(name, record.OK, fmt.Sprintf(message, args...), "")
+}
+
+// faults returns an error when a check found a fault: a BadInput if it is in what
+// the user asked for. What is said of all of them comes after their number.
+func (i *inspection) faults(ctx context.Context, after string) error {
+	faults := 0
+	for _, c := range i.checks {
+		if c.Outcome == record.Fault {
+			faults++
+		}
+	}
+	if i.interrupted() {
+		return context.Cause(ctx)
+	}
+	if faults == 0 {
+		return nil
+	}
+	err := fmt.Errorf("the preflight found %d fault%s; %s", faults, plural(faults), after)
+	if i.badInput {
+		return BadInput{err}
+	}
+	return err
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+func (i *inspection) checkServer(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var v version.Info
+	body, err := i.Kube.Discovery().RESTClient().Get().AbsPath("/version").DoRaw(ctx)
+	if err == nil {
+		err = json.Unmarshal(body, &v)
+	}
+	if err != nil {
+		hint := "is the cluster up, and is this the right --context or --kubeconfig?"
+		if apierrors.IsUnauthorized(err) {
+			hint = "log in again: the cluster does not know these credentials"
+		}
+		i.add("API server", record.Fault, fmt.Sprintf("%s does not answer: %v", i.Config.Host, err), hint)
+		return false
+	}
+	i.cluster = &record.Cluster{Version: v.GitVersion}
+	if i.cluster.Lab, err = i.findLab(ctx); err != nil {
+		i.add("API server", record.Fault, fmt.Sprintf("finding out whether this is the embedded cluster: %v", err), "")
+		return false
+	}
+	what := ""
+	if lab := i.cluster.Lab; lab != nil {
+		what = fmt.Sprintf(", embedded: modelled pods, %s timing", lab.Timing)
+	}
+	i.ok("API server", "Kubernetes %s%s", v.GitVersion, what)
+	return true
+}
+
+// checkScalable resolves the target's kind and wants a scale subresource.
+func (i *inspection) checkScalable() bool {
+	const name = "target"
+	_, mapping, err := i.resource(i.gvk, i.namespace)
+	if meta.IsNoMatchError(err) {
+		return i.refuse(name, fmt.Sprintf("the cluster does not know the kind %s: %v", i.gvk, err), "is its CustomResourceDefinition installed?")
+	}
+	scalable := false
+	if err == nil {
+		i.gvr = mapping.Resource
+		scalable, err = i.scalable(i.gvr)
+	}
+	if err != nil {
+		i.add(name, record.Fault, fmt.Sprintf("finding out whether %s can be scaled: %v", i.gvk.Kind, err), "")
+		return false
+	}
+	if !scalable {
+		return i.refuse(name, fmt.Sprintf("%s has no scale subresource, so that no HPA can scale it", i.gvk.Kind),
+			"use a Deployment, a StatefulSet or another kind that kubectl scale takes")
+	}
+	return true
+}
+
+// readTarget reads a target that exists already: its scale and, if it has one,
+// its pod template. The error passes apierrors.IsNotFound if it does not exist.
+func (i *inspection) readTarget(ctx context.Context) error {
+	object, err := i.Dynamic.Resource(i.gvr).Namespace(i.namespace).Get(ctx, i.name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading %s %s: %w", i.gvk.Kind, i.name, err)
+	}
+	scale, err := i.scale(ctx, i.gvr, i.namespace, i.name)
+	if err != nil {
+		return fmt.Errorf("reading the scale of %s %s: %w", i.gvk.Kind, i.name, err)
+	}
+	i.replicas, i.selector = scale.Status.Replicas, scale.Status.Selector
+	if t, found, _ := unstructured.NestedMap(object.Object, "spec", "template"); found {
+		template := new(corev1.PodTemplateSpec)
+		if runtime.DefaultUnstructuredConverter.FromUnstructured(t, template) == nil {
+			i.template = template
+		}
+	}
+	return nil
+}
+
+// absent words that the target does not exist, with what to do.
+func (i *inspection) absent() (message, hint string) {
+	return fmt.Sprintf("%s %s does not exist in namespace %s", i.gvk.Kind, i.name, i.namespace),
+		fmt.Sprintf("kubectl get %s -n %s lists what does", i.gvr.Resource, i.namespace)
+}
+
+// lackingRequests says which requests the HPA's metrics are shares of and the
+// target's containers do not have. The pods themselves say what is requested in
+// the end: a LimitRange can have added to the template.
+func (i *inspection) lackingRequests(ctx context.Context) (messages []string) {
+	if i.selector == "" {
+		return nil
+	}
+	pods, err := i.Kube.CoreV1().Pods(i.namespace).List(ctx, metav1.ListOptions{LabelSelector: i.selector, Limit: 1})
+	if err != nil || len(pods.Items) == 0 {
+		return nil
+	}
+	for _, m := range i.spec.Metrics {
+		if name, lacking := scenarios.WithoutRequest(m, pods.Items[0].Spec); len(lacking) > 0 {
+			messages = append(messages, fmt.Sprintf("the autoscaler's target is a share of the %s request, and containers of %s %s have none: %s",
+				name, i.gvk.Kind, i.name, strings.Join(lacking, ", ")))
+		}
+	}
+	return messages
+}
+
+const requestHint = "kubectl set resources gives them one"
+
+// right is one thing that has to be allowed.
+type right struct {
+	verb, group, resource, subresource string
+	clusterWide                        bool
+	optional                           string // what is lost without it; empty: it cannot be done at all
+}
+
+func (r right) String() string {
+	s := r.resource
+	if r.subresource != "" {
+		s += "/" + r.subresource
+	}
+	if r.group != "" {
+		s += "." + r.group
+	}
+	return r.verb + " " + s
+}
+
+// watchRights are those that it takes to watch the target and its HPA.
+func (i *inspection) watchRights() (rs []right) {
+	defined := !i.gvr.Empty() // and not by the manifests: what is not there yet cannot be asked for
+	if defined {
+		rs = append(rs, right{verb: "get", group: i.gvr.Group, resource: i.gvr.Resource, subresource: "scale"})
+	}
+	for _, verb := range []string{"list", "watch"} {
+		if defined {
+			rs = append(rs, right{verb: verb, group: i.gvr.Group, resource: i.gvr.Resource})
+		}
+		rs = append(rs, right{verb: verb, group: "autoscaling", resource: "horizontalpodautoscalers"},
+			right{verb: verb, resource: "pods"},
+			right{verb: verb, group: "apps", resource: "replicasets"},
+			right{verb: verb, group: "discovery.k8s.io", resource: "endpointslices"},
+			right{verb: verb, resource: "events"})
+	}
+	return append(rs, right{verb: "list", resource: "services"},
+		right{verb: "list", group: "metrics.k8s.io", resource: "pods"},
+		right{verb: "list", resource: "nodes", clusterWide: true, optional: "neither the nodes nor their room are known"})
+}
+
+// checkRights asks for each of the rights.
+func (i *inspection) checkRights(ctx context.Context, rights []right) {
+	ctx, cancel := context.WithTimeout(ctx, 4*requestTimeout)
+	defer cancel()
+	slices.SortStableFunc(rights, func(a, b right) int { return strings.Compare(a.String(), b.String()) })
+	rights = slices.Compact(rights)
+	var missing []string
+	lacking := false
+	for _, r := range rights {
+		attributes := &authorizationv1.ResourceAttributes{Verb: r.verb, Group: r.group, Resource: r.resource, Subresource: r.subresource}
+		if !r.clusterWide {
+			attributes.Namespace = i.namespace
+		}
+		review, err := i.Kube.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: attributes}}, metav1.CreateOptions{})
+		switch {
+		case err != nil:
+			i.add("rights", record.Fault, fmt.Sprintf("asking for the right to %s: %v", r, err), "")
+			return
+		case review.Status.Allowed:
+		case r.optional != "":
+			lacking = true
+			i.add("rights", record.Warning, fmt.Sprintf("no right to %s", r), "without it "+r.optional)
+		default:
+			missing = append(missing, r.String())
+		}
+	}
+	switch {
+	case len(missing) > 0:
+		where := "in namespace " + i.namespace
+		if i.own {
+			where = "in all namespaces: the run makes one of its own; or use -n with a namespace in which you have them"
+		}
+		i.add("rights", record.Fault, "no right to "+strings.Join(missing, ", "), "these are needed "+where)
+	case lacking:
+		i.ok("rights", "all that are needed but the above")
+	default:
+		i.ok("rights", "all %d that are needed", len(rights))
+	}
+}
+
+// usesResourceMetrics says whether the HPA reads metrics.k8s.io.
+func usesResourceMetrics(spec *autoscalingv2.HorizontalPodAutoscalerSpec) bool {
+	return spec == nil || len(spec.Metrics) == 0 || slices.ContainsFunc(spec.Metrics, func(m autoscalingv2.MetricSpec) bool {
+		return m.Type == autoscalingv2.ResourceMetricSourceType || m.Type == autoscalingv2.ContainerResourceMetricSourceType
+	})
+}
+
+const metricsHint = "kubectl top nodes must work: install metrics-server, or look at its logs and at the APIService v1beta1.metrics.k8s.io"
+
+// checkMetrics looks whether there are samples and how old they are. That there
+// are none is of the given outcome if the HPA reads them.
+func (i *inspection) checkMetrics(ctx context.Context, outcome string) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if !usesResourceMetrics(i.spec) {
+		outcome = record.Warning // the HPA can work without; only our CPU figures are missing then
+	}
+	nodes, err := i.Metrics.MetricsV1beta1().NodeMetricses().List(ctx, metav1.ListOptions{})
+	if apierrors.IsForbidden(err) {
+		i.add("metrics", record.Warning, "no right to list nodes.metrics.k8s.io, so that their age is not known", "the HPA's own status tells whether it has its metrics")
+		return
+	}
+	if err != nil {
+		i.add("metrics", outcome, fmt.Sprintf("metrics.k8s.io is not served: %v", err), metricsHint)
+		return
+	}
+	if len(nodes.Items) == 0 && i.cluster.Lab != nil {
+		i.ok("metrics", "metrics.k8s.io is served; the cluster has just started, and its first sample is still to come")
+		return
+	}
+	if len(nodes.Items) == 0 {
+		i.add("metrics", outcome, "metrics.k8s.io is served but has no sample of any node", metricsHint+"; just after its start it needs a minute")
+		return
+	}
+	newest := slices.MaxFunc(nodes.Items, func(a, b metricsv1beta1.NodeMetrics) int { return a.Timestamp.Compare(b.Timestamp.Time) })
+	age := time.Since(newest.Timestamp.Time).Round(time.Second)
+	if age > staleMetrics {
+		i.add("metrics", record.Warning, fmt.Sprintf("the newest sample is %s old", age),
+			"metrics-server is behind, or the clocks of this machine and the cluster differ")
+		return
+	}
+	i.ok("metrics", "metrics.k8s.io is served; the newest sample is %s old, over %s", max(age, 0), newest.Window.Duration)
+}
+
+// nodes are those of the cluster with the pods on them; known is false if the
+// pods could not be listed.
+type nodes struct {
+	list  []corev1.Node
+	pods  map[string][]*corev1.Pod // by the node's name
+	known bool
+}
+
+// readNodes reads and describes the nodes. There are none after an error.
+func (i *inspection) readNodes(ctx context.Context) (n nodes) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	list, err := i.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		if !apierrors.IsForbidden(err) { // that was said with the rights
+			i.add("room", record.Warning, fmt.Sprintf("listing the nodes: %v", err), "")
+		}
+		return n
+	}
+	pods, err := i.Kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{
+		FieldSelector: fields.ParseSelectorOrDie("status.phase!=Succeeded,status.phase!=Failed").String()})
+	if err != nil {
+		i.add("room", record.Warning, fmt.Sprintf("listing the pods of all namespaces: %v", err), "without them the room on the nodes is not known")
+	}
+	n = nodes{list.Items, podsByNode(pods), err == nil}
+	for _, is := range n.list {
+		info := is.Status.NodeInfo
+		node := record.Node{Name: is.Name, CPU: is.Status.Allocatable.Cpu().AsApproximateFloat64(),
+			Memory: is.Status.Allocatable.Memory().Value(), OS: info.OperatingSystem + "/" + info.Architecture,
+			Kubelet: info.KubeletVersion, Runtime: info.ContainerRuntimeVersion, Schedule: !is.Spec.Unschedulable, Taints: is.Spec.Taints}
+		if n.known {
+			node.Free = free(is, n.pods[is.Name])
+		}
+		i.cluster.Nodes = append(i.cluster.Nodes, node)
+	}
+	return n
+}
+
+// checkRoom counts how many pods of the template the nodes have room for, by the
+// requests of what runs there now.
+func (i *inspection) checkRoom(n nodes) {
+	if !n.known || i.template == nil || i.spec == nil {
+		return
+	}
+	wanted := max(int64(i.spec.MaxReplicas)-int64(i.replicas), 0)
+	fit, err := room(n.list, n.pods, i.template)
+	switch {
+	case err != nil:
+		i.add("room", record.Warning, fmt.Sprintf("reading the pod template: %v", err), "")
+	case fit < wanted:
+		i.add("room", record.Warning, fmt.Sprintf("the nodes have room for %d more pods, max replicas needs %d", fit, wanted),
+			"lower the requests or max, or add nodes: pods beyond that stay Pending unless the cluster adds nodes by itself")
+	default:
+		i.ok("room", "for max replicas: %d more pods needed, %s fit", wanted, atMost(fit))
+	}
+}
+
+// roomCap bounds the count of pods that fit where the template requests nothing.
+const roomCap = 1000
+
+func atMost(n int64) string {
+	if n >= roomCap {
+		return fmt.Sprintf("%d or more", roomCap)
+	}
+	return fmt.Sprint(n)
+}
+
+func podsByNode(pods *corev1.PodList) map[string][]*corev1.Pod {
+	byNode := map[string][]*corev1.Pod{}
+	if pods == nil {
+		return byNode
+	}
+	for i := range pods.Items {
+		name := pods.Items[i].Spec.NodeName
+		byNode[name] = append(byNode[name], &pods.Items[i])
+	}
+	return byNode
+}
+
+// free is what the requests of the pods on the node leave of what is allocatable;
+// that of pods is how many more it takes.
+func free(node corev1.Node, on []*corev1.Pod) corev1.ResourceList {
+	left := node.Status.Allocatable.DeepCopy()
+	take := func(used corev1.ResourceList) {
+		for name, q := range used {
+			if is, has := left[name]; has {
+				is.Sub(q)
+				left[name] = is
+			}
+		}
+	}
+	for _, pod := range on {
+		take(podresources.PodRequests(pod, podresources.PodResourcesOptions{}))
+		take(corev1.ResourceList{corev1.ResourcePods: *resource.NewQuantity(1, resource.DecimalSI)})
+	}
+	return left
+}
+
+// room returns how many more pods of the template fit on the nodes that would
+// take them (not cordoned, taints tolerated, node selector and affinity met).
+func room(nodes []corev1.Node, byNode map[string][]*corev1.Pod, template *corev1.PodTemplateSpec) (int64, error) {
+	pod := &corev1.Pod{Spec: template.Spec}
+	requests := podresources.PodRequests(pod, podresources.PodResourcesOptions{})
+	affinity := nodeaffinity.GetRequiredNodeAffinity(pod)
+	var total int64
+	for _, node := range nodes {
+		if node.Spec.Unschedulable {
+			continue
+		}
+		_, tainted := corev1helpers.FindMatchingUntoleratedTaint(klog.Logger{}, node.Spec.Taints, pod.Spec.Tolerations, func(t *corev1.Taint) bool {
+			return t.Effect == corev1.TaintEffectNoSchedule || t.Effect == corev1.TaintEffectNoExecute
+		}, true)
+		match, err := affinity.Match(&node)
+		if err != nil {
+			return 0, err
+		}
+		if tainted || !match {
+			continue
+		}
+		left := free(node, byNode[node.Name])
+		fit := min(max(left.Pods().Value(), 0), roomCap)
+		for name, request := range requests {
+			if is := left[name]; request.Sign() > 0 {
+				fit = min(fit, max(int64(is.AsApproximateFloat64()/request.AsApproximateFloat64()), 0))
+			}
+		}
+		total = min(total+fit, roomCap)
+	}
+	return total, nil
+}
+
+// nobody is a label selector that no pod matches.
+const nobody = "hpabench.dev/nobody,!hpabench.dev/nobody"
+
+// watched says what is to be watched of a target that exists, and of one that
+// does not: its HPA.
+func (i *inspection) watched(ctx context.Context) (watch.Subject, error) {
+	s := watch.Subject{Namespace: i.namespace, Target: i.gvr, Kind: i.gvk.Kind, Name: i.name, Autoscaler: i.autoscaler, Selector: cmp.Or(i.selector, nobody)}
+	if !s.Target.Empty() {
+		s.ReplicasPath, s.StatusPath = i.replicaPaths(ctx, s.Target)
+	}
+	if i.selector == "" {
+		return s, nil
+	}
+	podLabels := map[string]string{}
+	if i.template != nil {
+		podLabels = i.template.Labels
+	} else if selector, err := labels.ConvertSelectorToLabelsMap(i.selector); err == nil {
+		podLabels = selector
+	}
+	var err error
+	s.Services, _, err = i.services(ctx, i.namespace, podLabels, "")
+	return s, err
+}

@@ -1,0 +1,178 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/watch"
+)
+
+// ObserveOptions say what an Observer watches.
+type ObserveOptions struct {
+	ID           string        // names the record; see NewID
+	Namespace    string        // default: that of the cluster's context
+	For          time.Duration // how long; default: until ErrInterrupted
+	MetricsEvery time.Duration // how often PodMetrics are polled; default 1 s
+	Version      string        // of hpabench, for the record
+}
+
+// Observer watches an autoscaler that exists and what it scales, whatever load
+// others send. It creates and changes nothing and sends no load.
+type Observer struct {
+	inspection
+	ref      reference
+	options  ObserveOptions
+	past     time.Duration // how much older than the record events may be
+	progress func(Progress)
+}
+
+// NewObserver prepares to watch the autoscaler named by ref: TYPE/NAME as kubectl
+// takes it, of an HPA or of the object that it scales, or the NAME of an HPA.
+// Progress is called from one goroutine at a time. The error is a BadInput.
+func NewObserver(c *Cluster, ref string, o ObserveOptions, progress func(Progress)) (*Observer, error) {
+	if o.Namespace == "" {
+		o.Namespace = c.Namespace
+	}
+	if o.MetricsEvery == 0 {
+		o.MetricsEvery = time.Second
+	}
+	if o.MetricsEvery < 0 || o.For < 0 {
+		return nil, BadInput{errors.New("a duration cannot be negative")}
+	}
+	named, err := parseReference(ref)
+	if err != nil {
+		return nil, err
+	}
+	return &Observer{ref: named, options: o, progress: progress, inspection: inspection{Cluster: c,
+		subject: subject{namespace: o.Namespace}, report: func(c record.Check) { progress(Progress{Check: &c}) }}}, nil
+}
+
+// Autoscaler is the name of the HPA, which is known after the Preflight.
+func (o *Observer) Autoscaler() string { return o.autoscaler }
+
+// Preflight looks whether there is something to watch, and how it is. What is
+// wrong with an autoscaler is a warning: to watch it is the point. The error is a
+// BadInput when what was named does not exist.
+func (o *Observer) Preflight(ctx context.Context) error {
+	o.interrupted = func() bool { return ctx.Err() != nil }
+	if o.checkServer(ctx) && o.checkNamed(ctx, o.ref, record.Warning) && !o.badInput {
+		for _, message := range o.lackingRequests(ctx) {
+			o.add("target", record.Warning, message, requestHint)
+		}
+		o.checkRights(ctx, o.watchRights())
+		o.checkMetrics(ctx, record.Warning)
+		o.checkRoom(o.readNodes(ctx))
+	}
+	return o.faults(ctx, "nothing was observed")
+}
+
+// Run watches, after the Preflight, and records it as one phase without load.
+// That ends after ObserveOptions.For, or with ErrInterrupted as the cause of ctx,
+// which is no error here.
+func (o *Observer) Run(ctx context.Context, rec *record.Recorder) error {
+	phase := record.Phase{Name: "observed", Seconds: o.options.For.Seconds(), Shape: record.ShapeObserved}
+	rec.Add(record.Entry{Header: &record.Header{Format: record.Format, Run: o.options.ID, Scenario: "hpa/" + o.autoscaler, Version: o.options.Version,
+		Started: rec.Clock.Start(), Phases: []record.Phase{phase}, MetricsEvery: o.options.MetricsEvery.Seconds()}})
+	for _, c := range o.checks {
+		rec.Add(record.Entry{Check: &c})
+	}
+	rec.Add(record.Entry{Cluster: o.cluster})
+	err := o.watch(ctx, rec)
+	end := &record.End{Outcome: record.Completed}
+	if err != nil {
+		end.Outcome, end.Error = record.Failed, err.Error()
+		if errors.Is(err, ErrInterrupted) {
+			end.Outcome = record.Interrupted
+		}
+	}
+	rec.Add(record.Entry{End: end})
+	return err
+}
+
+// watch is the phase, from when all is known to its end.
+func (o *Observer) watch(ctx context.Context, rec *record.Recorder) error {
+	s, err := o.watched(ctx)
+	if err != nil {
+		return err
+	}
+	s.Past = o.past
+	// What ends the phase must not end the watch before it.
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	early := context.AfterFunc(ctx, stop)
+	w, err := watch.Start(watching, watch.Clients{Kube: o.Kube, Dynamic: o.Dynamic, Metrics: o.Metrics}, s, rec, o.options.MetricsEvery)
+	if err == nil {
+		defer w.Stop()
+	}
+	if !early() {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	rec.Add(record.Entry{Subject: &record.Subject{Namespace: o.namespace, APIVersion: o.gvk.GroupVersion().String(), Kind: o.gvk.Kind, Name: o.name, Autoscaler: o.autoscaler}})
+	rec.Add(record.Entry{Phase: &record.PhaseMark{Name: "observed", Edge: "start"}})
+	err = o.wait(ctx, rec, w)
+	rec.Add(record.Entry{Phase: &record.PhaseMark{Name: "observed", Edge: "end"}})
+	return err
+}
+
+// wait tells the progress each second until the phase is over.
+func (o *Observer) wait(ctx context.Context, rec *record.Recorder, w *watch.Watcher) error {
+	began := time.Now()
+	var over <-chan time.Time
+	if o.options.For > 0 {
+		timer := time.NewTimer(o.options.For)
+		defer timer.Stop()
+		over = timer.C
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	there := true
+	for {
+		if now := w.Autoscaler() != nil; now != there {
+			there = now
+			if !there {
+				o.progress(Progress{Message: "HPA " + o.autoscaler + " was deleted"})
+			}
+		}
+		p := &WatchProgress{Elapsed: time.Since(began), State: stateOf(w)}
+		if o.options.For > 0 {
+			p.Left = new(o.options.For - p.Elapsed)
+		}
+		o.progress(Progress{Watch: p})
+		select {
+		case <-over:
+			return nil
+		case <-ctx.Done():
+			if err := context.Cause(ctx); !errors.Is(err, ErrInterrupted) {
+				return err
+			}
+			return nil
+		case <-rec.Failed():
+			return errors.New("the record could not be written")
+		case <-tick.C:
+		}
+	}
+}
+
+// Autoscalers lists the HPAs of a namespace, that of the context if it is empty,
+// as hpa/NAME.
+func (c *Cluster) Autoscalers(ctx context.Context, namespace string) ([]string, error) {
+	if namespace == "" {
+		namespace = c.Namespace
+	}
+	list, err := c.Kube.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, h := range list.Items {
+		names = append(names, "hpa/"+h.Name)
+	}
+	return names, nil
+}
