@@ -143,29 +143,29 @@ func (n *Now) judge(hpa record.Autoscaler, p policy) (limitedBy, says string) {
 	case current < p.min && current > 0:
 		return "", fmt.Sprintf("It scales from %d to its minimum of %d, whatever the metrics say.", current, p.min)
 	case n.Recommended == nil:
-		return LimitMetrics, fmt.Sprintf("Its status lacks a metric, without which it may scale up but never down; its last look came to %d replicas.", status.DesiredReplicas)
+		return LimitMetrics, fmt.Sprintf("Its status lacks a metric, without which it may scale up but never down; its last look came to %s.", replicas(status.DesiredReplicas))
 	}
 	want, desired := *n.Recommended, status.DesiredReplicas
 	limitedBy = n.limitedBy(status, p)
 	switch {
 	case limitedBy == LimitTolerance:
-		says = fmt.Sprintf("It stays at %d replicas: the metric is off its target, but within the tolerance of %s.", current, tolerances(p))
+		says = fmt.Sprintf("It stays at %s: the metric is off its target, but within the tolerance of %s.", replicas(current), tolerances(p))
 	case limitedBy == LimitStabilization && want < current:
-		says = fmt.Sprintf("It recommends %d replicas and stays at %d, because it recommended more within its scale-down window of %.0f s.", want, desired, p.window.Seconds())
+		says = fmt.Sprintf("It recommends %s and stays at %d, because it recommended more within its scale-down window of %.0f s.", replicas(want), desired, p.window.Seconds())
 	case limitedBy == LimitStabilization:
-		says = fmt.Sprintf("It recommends %d replicas and goes to %d, because it recommended fewer within its scale-up window.", want, desired)
+		says = fmt.Sprintf("It recommends %s and goes to %d, because it recommended fewer within its scale-up window.", replicas(want), desired)
 	case limitedBy == LimitMax, limitedBy == LimitMin:
-		says = fmt.Sprintf("It recommends %d replicas, but its %simum is %d.", want, limitedBy, desired)
+		says = fmt.Sprintf("It recommends %s, but its %simum is %d.", replicas(want), limitedBy, desired)
 	case limitedBy == LimitUpPolicy, limitedBy == LimitDownPolicy:
-		says = fmt.Sprintf("It recommends %d replicas; its %s lets it go from %d to %d at once.", want, limitedBy, current, desired)
+		says = fmt.Sprintf("It recommends %s; its %s lets it go from %d to %d at once.", replicas(want), limitedBy, current, desired)
 	case limitedBy == LimitPods:
-		says = fmt.Sprintf("By its metrics it would be %d replicas; as it counts the pods without a metric or not ready, it came to %d.", want, desired)
+		says = fmt.Sprintf("By its metrics it would be %s; as it counts the pods without a metric or not ready, it came to %d.", replicas(want), desired)
 	case limitedBy == LimitUnknown:
-		says = fmt.Sprintf("By its metrics it would be %d replicas; it came to %d, and its conditions do not say why.", want, desired)
+		says = fmt.Sprintf("By its metrics it would be %s; it came to %d, and its conditions do not say why.", replicas(want), desired)
 	case desired == current:
-		says = fmt.Sprintf("It stays at %d replicas, as its metrics ask for.", current)
+		says = fmt.Sprintf("It stays at %s, as its metrics ask for.", replicas(current))
 	default:
-		says = fmt.Sprintf("It goes from %d to %d replicas.", current, desired)
+		says = fmt.Sprintf("It goes from %d to %s.", current, replicas(desired))
 	}
 	if n.ByPods != nil && *n.ByPods != want {
 		says += fmt.Sprintf(" By the pods' newest samples it would recommend %d.", *n.ByPods)
@@ -205,6 +205,14 @@ func (n *Now) limitedBy(status autoscalingv2.HorizontalPodAutoscalerStatus, p po
 // offTarget says whether the status shows a metric that is not at its target.
 func (n *Now) offTarget() bool {
 	return slices.ContainsFunc(n.Metrics, func(m MetricNow) bool { return m.Status != "" && m.Status != m.Target })
+}
+
+// replicas counts them in words.
+func replicas(n int32) string {
+	if n == 1 {
+		return "1 replica"
+	}
+	return fmt.Sprintf("%d replicas", n)
 }
 
 func tolerances(p policy) string {

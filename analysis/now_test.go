@@ -1,0 +1,61 @@
+package analysis
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/hpabench/hpabench/record"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// The HPA of the records made by hand has a target of 20 %, min 2 and max 5.
+func TestNow(t *testing.T) {
+	type conditions = map[autoscalingv2.HorizontalPodAutoscalerConditionType]string // "True Reason"
+	fine := conditions{"AbleToScale": "True ReadyForNewScale", "ScalingActive": "True ValidMetricFound", "ScalingLimited": "False DesiredWithinRange"}
+	for _, test := range []struct {
+		name                      string
+		current, desired, percent int32
+		conditions                conditions
+		limitedBy, says           string
+	}{
+		{"on target", 3, 3, 20, fine, "", "It stays at 3 replicas, as its metrics ask for."},
+		{"within tolerance", 3, 3, 22, fine, LimitTolerance, "It stays at 3 replicas: the metric is off its target, but within the tolerance of 10 %."},
+		{"scales", 2, 4, 40, conditions{"AbleToScale": "True SucceededRescale", "ScalingActive": "True ValidMetricFound"}, "", "It goes from 2 to 4 replicas."},
+		{"at max", 4, 5, 80, conditions{"ScalingLimited": "True TooManyReplicas"}, LimitMax, "It recommends 16 replicas, but its maximum is 5."},
+		{"at min", 2, 2, 1, conditions{"ScalingLimited": "True TooFewReplicas"}, LimitMin, "It recommends 1 replica, but its minimum is 2."},
+		{"held", 5, 5, 8, conditions{"AbleToScale": "True ScaleDownStabilized"}, LimitStabilization, "It recommends 2 replicas and stays at 5, because it recommended more within its scale-down window of 300 s."},
+		{"policy", 2, 4, 200, conditions{"ScalingLimited": "True ScaleUpLimit"}, LimitUpPolicy, "It recommends 20 replicas; its scale-up policy lets it go from 2 to 4 at once."},
+		{"pods that are not ready", 3, 3, 60, fine, LimitPods, "By its metrics it would be 9 replicas; as it counts the pods without a metric or not ready, it came to 3."},
+		{"a metric is missing", 3, 3, -1, fine, LimitMetrics, "Its status lacks a metric, without which it may scale up but never down; its last look came to 3 replicas."},
+		{"no metrics", 3, 3, -1, conditions{"ScalingActive": "False FailedGetResourceMetric"}, LimitMetrics, "It does not scale: ScalingActive is False (FailedGetResourceMetric): of ScalingActive."},
+		{"no scale", 3, 3, 60, conditions{"AbleToScale": "False FailedGetScale", "ScalingActive": "False FailedGetResourceMetric"}, LimitUnknown, "It does not scale: AbleToScale is False (FailedGetScale): of AbleToScale."},
+		{"above max", 9, 5, -1, conditions{"AbleToScale": "True SucceededRescale"}, "", "It scales from 9 to its maximum of 5, whatever the metrics say."},
+		{"new", 0, 0, -1, nil, LimitUnknown, "The HPA controller has not looked at it yet."},
+	} {
+		m := newMade(record.Phase{Name: "observed", Shape: record.ShapeObserved, Seconds: 3})
+		m.phase(0, "observed", 1, 4)
+		m.target(0.5, test.current)
+		m.hpa(0.5, test.current, test.desired, test.percent)
+		hpa := m.entries[len(m.entries)-1].Autoscaler
+		for kind, is := range test.conditions {
+			status, reason, _ := strings.Cut(is, " ")
+			hpa.Status.Conditions = append(hpa.Status.Conditions, autoscalingv2.HorizontalPodAutoscalerCondition{
+				Type: kind, Status: corev1.ConditionStatus(status), Reason: reason, Message: "of " + string(kind)})
+		}
+		r, err := Analyze(record.Run{Entries: m.entries})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Now == nil || r.Now.LimitedBy != test.limitedBy || r.Now.Says != test.says {
+			t.Errorf("%s: %+v\nwant %q, %s", test.name, r.Now, test.limitedBy, test.says)
+		}
+	}
+
+	m := newMade(record.Phase{Name: "surge", Shape: record.ShapeRate, From: 5, Seconds: 3})
+	m.phase(0, "surge", 1, 4)
+	m.hpa(0.5, 2, 2, 10)
+	if r, err := Analyze(record.Run{Entries: m.entries}); err != nil || r.Now != nil {
+		t.Errorf("a run has %+v (%v)", r.Now, err)
+	}
+}
