@@ -336,7 +336,7 @@ func (i *inspection) checkMetrics(ctx context.Context, outcome string) {
 			"metrics-server is behind, or the clocks of this machine and the cluster differ")
 		return
 	}
-	i.ok("metrics", "metrics.k8s.io is served; the newest sample is %s old, over %s", max(age, 0), newest.Window.Duration)
+	i.ok("metrics", "metrics.k8s.io is served; the newest sample is %s old, over %s", max(age, 0), newest.Window.Round(100*time.Millisecond))
 }
 
 // nodes are those of the cluster with the pods on them; known is false if the

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -40,6 +41,21 @@ func newDisplay(w io.Writer, quiet bool) *display {
 
 var outcomeMarks = map[string]string{record.OK: "ok     ", record.Warning: "warning", record.Fault: "fault  "}
 
+const noMark = "       "
+
+// marked prints text beside a mark: on a terminal broken into lines, elsewhere as
+// one, so that it can be searched.
+func (d *display) marked(mark, text string) {
+	lines := []string{strings.Join(strings.Fields(text), " ")}
+	if d.live {
+		lines = wrap(text, width(d.w)-len(noMark)-2)
+	}
+	for _, l := range lines {
+		d.print(mark + "  " + l)
+		mark = noMark
+	}
+}
+
 func (d *display) progress(p runner.Progress) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -50,9 +66,9 @@ func (d *display) progress(p runner.Progress) {
 	case p.Check != nil:
 		// A fault is the answer to the command, and so not progress.
 		if !d.quiet || p.Check.Outcome == record.Fault {
-			d.print(fmt.Sprintf("%s  %s: %s", outcomeMarks[p.Check.Outcome], p.Check.Name, p.Check.Message))
+			d.marked(outcomeMarks[p.Check.Outcome], p.Check.Name+": "+p.Check.Message)
 			if p.Check.Hint != "" {
-				d.print("         " + p.Check.Hint)
+				d.marked(noMark, p.Check.Hint)
 			}
 		}
 	case d.quiet:
@@ -123,4 +139,20 @@ func (d *display) close() {
 		fmt.Fprintln(d.w)
 	}
 	d.onLine, d.closed = false, true
+}
+
+// wrap breaks text between words into lines of at most width characters.
+func wrap(text string, width int) (lines []string) {
+	line := ""
+	for _, word := range strings.Fields(text) {
+		switch {
+		case line == "":
+			line = word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width:
+			line += " " + word
+		default:
+			lines, line = append(lines, line), word
+		}
+	}
+	return append(lines, line)
 }

@@ -1,15 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -133,14 +134,24 @@ func diagnose(e *runner.Examination) (*diagnosis, error) {
 		return nil, err
 	}
 	d.Subject, d.Autoscaler, d.Now, d.Findings, d.started = r.Subject, r.Autoscaler, r.Now, r.Findings, r.Started
-	for _, e := range r.Events {
-		if e.Type == "Warning" || e.Kind == "HorizontalPodAutoscaler" {
-			d.Events = append(d.Events, e)
-		}
-	}
-	slices.SortStableFunc(d.Events, func(a, b analysis.Event) int { return a.Time.Compare(b.Time) })
+	d.Events = notable(r.Events)
 	d.Able = d.Able && !slices.ContainsFunc(d.Findings, func(f analysis.Finding) bool { return f.Severity == analysis.Blocks })
 	return d, nil
+}
+
+// notable keeps warnings and the HPA's own events, of each its last count, by time.
+func notable(all []analysis.Event) (kept []analysis.Event) {
+	type key struct{ kind, name, reason, message string }
+	last := map[key]analysis.Event{}
+	for _, e := range all {
+		// This one always comes with another that has its cause.
+		if (e.Type == "Warning" || e.Kind == "HorizontalPodAutoscaler") && e.Reason != "FailedComputeMetricsReplicas" {
+			last[key{e.Kind, e.Name, e.Reason, e.Message}] = e
+		}
+	}
+	return slices.SortedFunc(maps.Values(last), func(a, b analysis.Event) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Reason, b.Reason))
+	})
 }
 
 // text is what comes below the checks.
@@ -156,11 +167,13 @@ func (d *diagnosis) text(width int) string {
 		b.WriteString("\n")
 		line("set to", d.setting())
 		line("now", d.state())
-		line("would", d.Now.Says)
+		line("does", d.Now.Says)
 		mark := "says"
 		for _, c := range d.Now.Conditions {
-			line(mark, condition(c))
-			mark = ""
+			if matters(c) && !strings.Contains(d.Now.Says, c.Reason) {
+				line(mark, condition(c))
+				mark = ""
+			}
 		}
 	}
 	mark := "events"
@@ -206,7 +219,7 @@ func (d *diagnosis) setting() string {
 func (d *diagnosis) state() string {
 	var parts []string
 	if n := d.Now; n.Replicas != nil && n.Ready != nil {
-		parts = append(parts, fmt.Sprintf("%d replicas, %d of them ready", *n.Replicas, *n.Ready))
+		parts = append(parts, fmt.Sprintf("%d of %d replicas ready", *n.Ready, *n.Replicas))
 	}
 	for _, m := range d.Now.Metrics {
 		s := fmt.Sprintf("%s: target %s, the HPA's status has ", m.Name, m.Target)
@@ -226,9 +239,18 @@ func (d *diagnosis) state() string {
 	return strings.Join(parts, "; ")
 }
 
+// matters says whether a condition is not what it is when all is well.
+func matters(c analysis.Condition) bool {
+	if c.Type == "ScalingLimited" {
+		return c.Status == "True"
+	}
+	return c.Status == "False" && c.Type != "ScaledToZero" || strings.HasSuffix(c.Reason, "Stabilized")
+}
+
 func condition(c analysis.Condition) string {
 	s := fmt.Sprintf("%s is %s", c.Type, c.Status)
-	if c.SinceSeconds != nil {
+	// The time is that of the status, not of the reason.
+	if c.SinceSeconds != nil && !strings.HasSuffix(c.Reason, "Stabilized") {
 		s += " since " + clock(time.Duration(*c.SinceSeconds*float64(time.Second)))
 	}
 	return fmt.Sprintf("%s (%s): %s", s, c.Reason, c.Message)
@@ -240,20 +262,4 @@ func short(kind string) string {
 		return "hpa"
 	}
 	return strings.ToLower(kind)
-}
-
-// wrap breaks text between words into lines of at most width characters.
-func wrap(text string, width int) (lines []string) {
-	line := ""
-	for _, word := range strings.Fields(text) {
-		switch {
-		case line == "":
-			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width:
-			line += " " + word
-		default:
-			lines, line = append(lines, line), word
-		}
-	}
-	return append(lines, line)
 }
