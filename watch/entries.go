@@ -45,7 +45,8 @@ func fieldsOf(path string) []string { return strings.Split(strings.TrimPrefix(pa
 // manager returns who wrote the field at path last, empty if managedFields do not
 // tell. Whoever changes a field takes it from its managers before, so that there
 // are several only where they applied the same value. A write through the scale
-// subresource is told with the object's own path.
+// subresource is told with the object's own path and without a time; it counts as
+// the latest.
 func manager(o *unstructured.Unstructured, path string) string {
 	fields := fieldsOf(path)
 	for i, f := range fields {
@@ -55,10 +56,16 @@ func manager(o *unstructured.Unstructured, path string) string {
 	var latest time.Time
 	for _, m := range o.GetManagedFields() {
 		var owned map[string]any
-		if m.FieldsV1 == nil || m.Time == nil || json.Unmarshal(m.FieldsV1.Raw, &owned) != nil {
+		if m.FieldsV1 == nil || json.Unmarshal(m.FieldsV1.Raw, &owned) != nil {
 			continue
 		}
-		if _, owns, _ := unstructured.NestedFieldNoCopy(owned, fields...); owns && !m.Time.Time.Before(latest) {
+		if _, owns, _ := unstructured.NestedFieldNoCopy(owned, fields...); !owns {
+			continue
+		}
+		if m.Time == nil {
+			return m.Manager
+		}
+		if !m.Time.Time.Before(latest) {
 			name, latest = m.Manager, m.Time.Time
 		}
 	}

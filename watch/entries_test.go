@@ -77,6 +77,7 @@ func TestManager(t *testing.T) {
 		{"none", nil, ".spec.replicas", ""},
 		{"the only owner, though another wrote later", []metav1.ManagedFieldsEntry{entry("hpa", &early, replicas), entry("kubectl", &late, template)}, ".spec.replicas", "hpa"},
 		{"the later of two", []metav1.ManagedFieldsEntry{entry("kubectl", &late, replicas), entry("hpa", &early, replicas)}, ".spec.replicas", "kubectl"},
+		{"through the scale", []metav1.ManagedFieldsEntry{entry("kubectl", nil, replicas), entry("create", &late, template)}, ".spec.replicas", "kubectl"},
 		{"a custom resource", []metav1.ManagedFieldsEntry{entry("a", &late, replicas), entry("b", &early, `{"f:spec":{"f:size":{"f:want":{}}}}`)}, ".spec.size.want", "b"},
 		{"damaged", []metav1.ManagedFieldsEntry{entry("hpa", &early, "{")}, ".spec.replicas", ""},
 	} {
