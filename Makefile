@@ -4,7 +4,7 @@ GOLANGCI_LINT_VERSION = v2.15.0
 GOVULNCHECK_VERSION = v1.9.0
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build dist test e2e e2e-all e2e-library lint bench bench-lab fuzz cover
+.PHONY: help build dist test e2e e2e-all e2e-library e2e-findings lint bench bench-lab fuzz cover
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ e2e-all: ## The same with those that take long or that make test runs on the emb
 
 e2e-library: ## Run every scenario of the library on the cluster of HPABENCH_E2E_KUBECONFIG, half an hour
 	HPABENCH_E2E_LIBRARY=1 $(GO) test -count=1 -timeout 90m -v -parallel 2 -run TestLibrary ./e2e
+
+e2e-findings: ## Provoke every finding on the cluster of HPABENCH_E2E_KUBECONFIG, 15 minutes
+	HPABENCH_E2E_FINDINGS=1 $(GO) test -count=1 -timeout 60m -v -parallel 8 -run 'TestFindings|TestTwentyScaleUps' ./e2e
 
 lint: ## Run golangci-lint (with staticcheck) and, where its database can be reached, govulncheck
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION) run

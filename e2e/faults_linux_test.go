@@ -63,6 +63,21 @@ func TestAPIServerRestart(t *testing.T) {
 // restart kills the process of the pid file and starts it again, as it was.
 func restart(t *testing.T, pidFile string) {
 	t.Helper()
+	again := kill(t, pidFile)
+	time.Sleep(3 * time.Second)
+	again()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(500 * time.Millisecond) {
+		if _, err := tryKubectl("get", "--raw", "/readyz"); err == nil {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatalf("the API server does not come back: %v", err)
+		}
+	}
+}
+
+// kill kills the process of the pid file. Again starts it as it was.
+func kill(t *testing.T, pidFile string) (again func()) {
+	t.Helper()
 	pid := must(strconv.Atoi(strings.TrimSpace(string(must(os.ReadFile(pidFile))))))
 	proc := "/proc/" + strconv.Itoa(pid)
 	args := strings.Split(strings.TrimRight(string(must(os.ReadFile(proc+"/cmdline"))), "\x00"), "\x00")
@@ -70,31 +85,25 @@ func restart(t *testing.T, pidFile string) {
 	cmd.Dir = must(os.Readlink(proc + "/cwd"))
 	cmd.Env = strings.Split(string(bytes.TrimRight(must(os.ReadFile(proc+"/environ")), "\x00")), "\x00")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives the test
-	log, err := os.OpenFile(strings.TrimSuffix(pidFile, ".pid")+".log", os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	cmd.Stdout, cmd.Stderr = log, log
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	for syscall.Kill(pid, 0) == nil {
 		time.Sleep(50 * time.Millisecond)
 	}
-	time.Sleep(3 * time.Second)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(pidFile, []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	go cmd.Wait()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(500 * time.Millisecond) {
-		if _, err := tryKubectl("get", "--raw", "/readyz"); err == nil {
-			return
-		} else if time.Now().After(deadline) {
-			t.Fatalf("the API server does not come back: %v", err)
+	return func() {
+		log, err := os.OpenFile(strings.TrimSuffix(pidFile, ".pid")+".log", os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
 		}
+		defer log.Close()
+		cmd.Stdout, cmd.Stderr = log, log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(pidFile, []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		go cmd.Wait()
 	}
 }

@@ -181,13 +181,14 @@ func testSlowStop(t *testing.T) {
 	r := run.result()
 	seen.compare(t, run)
 	down := r.LastDown()
-	if down == nil || down.ScaleDown.Pod == "" {
+	if down == nil || down.ScaleDown.First == nil {
 		t.Fatal("no scale-down in the report")
 	}
 	// preStop sleeps for 12 s, then the server drains for 3 s; the endpoint goes
 	// at once.
-	wantStage(t, down.ScaleDown.Stages, analysis.StageGone, 14.5, 22)
-	wantStage(t, down.ScaleDown.Stages, analysis.StageOutOfService, 0, 2)
+	wantStage(t, down.ScaleDown.First.Stages, analysis.StagePreStop, 11.5, 13)
+	wantStage(t, down.ScaleDown.First.Stages, analysis.StageExit, 2.5, 6)
+	wantStage(t, down.ScaleDown.First.Stages, analysis.StageOutOfService, 0, 2)
 	wantNamespaceGone(t, r)
 }
 
