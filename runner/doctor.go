@@ -205,7 +205,8 @@ func (i *inspection) checkMetricsServer(ctx context.Context, namespace, service 
 
 // checkNodes says how many nodes take pods and what is left on them.
 func (i *inspection) checkNodes(n nodes) {
-	if len(n.list) == 0 {
+	if n.list == nil {
+		i.add("nodes", record.Warning, "the nodes are not known", "it takes the right to list the nodes of the cluster")
 		return
 	}
 	var unready, cordoned, pressed []string
@@ -273,6 +274,10 @@ func (i *inspection) checkAutoscalers(ctx context.Context) {
 		i.namespace = i.Cluster.Namespace
 		i.add(name, record.Warning, "no right to list HPAs in all namespaces", "those of namespace "+i.namespace+" follow; -n names another")
 		list, err = i.Kube.AutoscalingV2().HorizontalPodAutoscalers(i.namespace).List(ctx, metav1.ListOptions{})
+	}
+	if apierrors.IsForbidden(err) {
+		i.add(name, record.Warning, "no right to list HPAs in namespace "+i.namespace, "so it is not known how they are")
+		return
 	}
 	if err != nil {
 		i.add(name, record.Fault, fmt.Sprintf("listing the HPAs: %v", err), "")

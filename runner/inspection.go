@@ -342,12 +342,12 @@ func (i *inspection) checkMetrics(ctx context.Context, outcome string) {
 // nodes are those of the cluster with the pods on them; known is false if the
 // pods could not be listed.
 type nodes struct {
-	list  []corev1.Node
+	list  []corev1.Node            // nil if they could not be listed
 	pods  map[string][]*corev1.Pod // by the node's name
 	known bool
 }
 
-// readNodes reads and describes the nodes. There are none after an error.
+// readNodes reads and describes the nodes.
 func (i *inspection) readNodes(ctx context.Context) (n nodes) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -363,7 +363,7 @@ func (i *inspection) readNodes(ctx context.Context) (n nodes) {
 	if err != nil {
 		i.add("room", record.Warning, fmt.Sprintf("listing the pods of all namespaces: %v", err), "without them the room on the nodes is not known")
 	}
-	n = nodes{list.Items, podsByNode(pods), err == nil}
+	n = nodes{append([]corev1.Node{}, list.Items...), podsByNode(pods), err == nil}
 	for _, is := range n.list {
 		info := is.Status.NodeInfo
 		node := record.Node{Name: is.Name, CPU: is.Status.Allocatable.Cpu().AsApproximateFloat64(),
