@@ -63,6 +63,7 @@ func Analyze(run record.Run) (*Result, error) {
 	if len(h.Phases) > 0 && h.Phases[0].Shape == record.ShapeObserved {
 		r.Now = o.now(run)
 	}
+	r.Findings = o.findings(r)
 	r.Warnings = o.warnings(r)
 	return r, nil
 }

@@ -194,15 +194,17 @@ func quiet(n int32) *made {
 
 func TestNoScaleUp(t *testing.T) {
 	m := quiet(2)
-	m.metrics(50, 0.03, "a") // 60 %
-	m.metrics(81, 0.03, "a")
+	m.pod(life{name: "b", before: true, created: 3})
+	m.metrics(50, 0.03, "a", "b") // 60 %
+	m.hpa(55, 2, 2, 60)
+	m.metrics(81, 0.03, "a", "b")
 	m.end(101)
 	r := m.analyze(t)
 	up := r.Transitions[0].ScaleUp
-	no := "no scale-up happened: spec.replicas did not rise from 2 before the load phases ended at 100.0 s; the HPA recommended as many, at cpu 0 % of 20 %"
+	no := "no scale-up happened: spec.replicas did not rise from 2 before the load phases ended at 100.0 s"
 	equal(t, "latencies", []string{figure(up.Latency), figure(up.TimeToFull)}, []string{no, no})
-	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "above the target from 50.0 to 81.0 s") {
-		t.Errorf("warnings %q", r.Warnings)
+	if len(r.Findings) != 1 || r.Findings[0].Kind != FoundNotScaled || *r.Findings[0].SinceSeconds != 50 {
+		t.Errorf("findings %+v", r.Findings)
 	}
 	for _, f := range r.Figures() {
 		if (f.Value == nil) == (f.Missing == "") {
@@ -326,6 +328,7 @@ func TestTransitions(t *testing.T) {
 func TestNeverReady(t *testing.T) {
 	m := quiet(2)
 	m.target(50, 3)
+	m.hpa(50.01, 2, 3, 30)
 	m.pod(life{name: "b", created: 50.1, scheduled: 50.2})
 	m.end(101)
 	r := m.analyze(t)
@@ -334,8 +337,9 @@ func TestNeverReady(t *testing.T) {
 		"pod b, ready: not seen before the load phases ended at 100.0 s",
 		"only 1 of 3 replicas were ready when the load phases ended at 100.0 s", "b",
 	})
-	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "Pod b (created at 50.1 s) was never ready (container nginx waits: ContainerCreating)") {
-		t.Errorf("warnings %q", r.Warnings)
+	if len(r.Findings) != 1 || r.Findings[0].Kind != FoundNotReady || r.Findings[0].Object != "pod/b" ||
+		r.Findings[0].Seen != "It was not ready for 50 s: container nginx waits: ContainerCreating." {
+		t.Errorf("findings %+v", r.Findings)
 	}
 }
 

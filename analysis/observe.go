@@ -99,6 +99,8 @@ type observed struct {
 	pods    []*pod // in the order in which they were first seen
 
 	serviceWatched bool
+
+	entries []record.Entry // by their instants
 }
 
 // observe follows the state of everything through run's entries.
@@ -111,6 +113,7 @@ func observe(run record.Run) *observed {
 			o.gaps = append(o.gaps, *e.Gap)
 		}
 	}
+	o.entries = entries
 	o.markPhases(entries)
 	tracker := tracker{o: o, byUID: map[string]*pod{}, slices: map[string]record.Endpoints{}, samples: map[string]record.Sample{}}
 	for _, e := range entries {

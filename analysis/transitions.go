@@ -45,7 +45,7 @@ func (w window) holds(t record.Instant) bool { return t >= w.onset && t < w.end 
 // though the rates that they achieve differ. A ramp is one transition in the
 // direction of its two ends, whatever came before it.
 func (o *observed) transitions(load Load) []Transition {
-	if len(o.spans) > 0 && o.spans[0].plan.Shape == record.ShapeObserved {
+	if o.looksOnly() {
 		return o.measure(o.turns())
 	}
 	var found []Transition

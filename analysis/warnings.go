@@ -2,12 +2,9 @@ package analysis
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/hpabench/hpabench/record"
-	corev1 "k8s.io/api/core/v1"
 )
 
 // Thresholds of warnings: the share of planned requests that were not sent, and
@@ -16,9 +13,6 @@ const (
 	UnsentShare = 0.001
 	LateSeconds = 0.1
 )
-
-// young is a pod that may well become ready yet.
-const young = 30 * time.Second
 
 // warnings says what casts doubt on r, and what to do about it.
 func (o *observed) warnings(r *Result) []string {
@@ -51,11 +45,6 @@ func (o *observed) warnings(r *Result) []string {
 	for _, t := range r.Transitions {
 		list = append(list, o.doubts(t)...)
 	}
-	for _, p := range o.pods {
-		if p.created.seen && p.created.t < o.end.Add(-young) && !p.ready.seen {
-			warn("Pod %s (created at %.1f s) was never ready%s. Its events tell more.", p.name, p.created.t.Seconds(), waiting(p))
-		}
-	}
 	return list
 }
 
@@ -72,70 +61,5 @@ func (o *observed) doubts(t Transition) []string {
 				g.Source, g.From.Seconds(), g.To.Seconds(), name, g.Cause))
 		}
 	}
-	rose := slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From })
-	if t.Direction == Up && !rose {
-		if text := o.ignored(t, name); text != "" {
-			list = append(list, text)
-		}
-	}
 	return list
-}
-
-// ignored is the warning that the HPA did not follow its metric: spec.replicas
-// stayed below the maximum though the metric was above the target for two of the
-// HPA's syncs.
-func (o *observed) ignored(t Transition, name string) string {
-	hpa, target := o.autoscaler(o.end), int32(-1)
-	for _, x := range o.targets {
-		if x.t.Seconds() < t.EndSeconds {
-			target = x.v.Replicas
-		}
-	}
-	if hpa == nil || target < 0 || target >= hpa.Spec.MaxReplicas {
-		return ""
-	}
-	var from, to *record.Instant
-	for _, u := range o.usages {
-		if u.t.Seconds() <= t.OnsetSeconds || u.t.Seconds() >= t.EndSeconds {
-			continue
-		}
-		if u.v.ratio == nil || *u.v.ratio <= 1+policyOf(hpa.Spec, o.flags).up {
-			from = nil
-			continue
-		}
-		if from == nil {
-			from = &u.t
-		}
-		if u.t.Sub(*from) >= 2*o.flags.sync {
-			to = &u.t
-			break
-		}
-	}
-	if to == nil {
-		return ""
-	}
-	text := fmt.Sprintf("There was no %s, though the metric was above the target from %.1f to %.1f s at least, and %d replicas are fewer than the maximum of %d.",
-		name, from.Seconds(), to.Seconds(), target, hpa.Spec.MaxReplicas)
-	for _, c := range hpa.Status.Conditions {
-		if c.Status == corev1.ConditionFalse && c.Type != "ScalingLimited" {
-			text += fmt.Sprintf(" The HPA says %s is False: %s: %s", c.Type, c.Reason, c.Message)
-		}
-	}
-	return text + " Look at `kubectl describe hpa`."
-}
-
-// waiting says what the first container that waits is waiting for.
-func waiting(p *pod) string {
-	s := p.now.Status
-	for _, c := range slices.Concat(s.InitContainerStatuses, s.ContainerStatuses) {
-		if w := c.State.Waiting; w != nil && w.Reason != "" {
-			return fmt.Sprintf(" (container %s waits: %s)", c.Name, strings.TrimSpace(w.Reason+" "+w.Message))
-		}
-	}
-	for _, c := range s.Conditions {
-		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			return fmt.Sprintf(" (%s: %s)", c.Reason, c.Message)
-		}
-	}
-	return ""
 }

@@ -1,0 +1,257 @@
+package analysis
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// settling is how long after a pod is ready metrics-server may take to have a
+// sample of it beside its resolution: the kubelet looks every 10 to 15 s, and a
+// rate takes two looks.
+const settling = 60 * time.Second
+
+// housekeeping is by how much a sample may be older than its scrape: the kubelet
+// itself looks at a container every 10 to 15 s.
+const housekeeping = 15 * time.Second
+
+const metricsAPI = "apiservice/v1beta1.metrics.k8s.io"
+
+// resolution is how often metrics-server takes samples: what the embedded cluster
+// tells, else the shortest time between two timestamps of a pod, else its default.
+func (d *diagnosis) resolution() time.Duration {
+	if d.cluster != nil && d.cluster.Lab != nil {
+		return time.Duration(d.cluster.Lab.MetricsResolution * float64(time.Second))
+	}
+	shortest := time.Duration(math.MaxInt64)
+	before := map[string]time.Time{}
+	for _, e := range d.entries {
+		if e.PodMetrics == nil {
+			continue
+		}
+		for _, s := range e.PodMetrics.Samples {
+			if t, known := before[s.Pod]; known && s.Timestamp.After(t) {
+				shortest = min(shortest, s.Timestamp.Sub(t))
+			}
+			before[s.Pod] = s.Timestamp
+		}
+	}
+	if shortest > 5*time.Minute {
+		return 15 * time.Second
+	}
+	return max(shortest, 5*time.Second).Round(5 * time.Second)
+}
+
+// metrics finds what keeps the HPA from its metrics.
+func (d *diagnosis) metrics() {
+	if d.noRequest() {
+		return
+	}
+	hpa := d.autoscaler(d.end)
+	if hpa != nil && !slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return m.Resource != nil || m.ContainerResource != nil }) {
+		return
+	}
+	if !d.metricsAbsent(hpa) {
+		d.metricsStale()
+		d.metricsMissing()
+	}
+}
+
+// noRequest finds pods without the request that the HPA's metric is a share of.
+func (d *diagnosis) noRequest() bool {
+	hpa := d.autoscaler(d.end)
+	if hpa == nil {
+		return false
+	}
+	said := ""
+	for _, c := range hpa.Status.Conditions {
+		if c.Status == corev1.ConditionFalse && strings.Contains(c.Message, "missing request for") {
+			said = c.Message
+		}
+	}
+	if said == "" && len(statusRatios(*hpa)) > 0 {
+		return false // pod-level requests will do, too, and are not in the record
+	}
+	for _, m := range hpa.Spec.Metrics {
+		name, container := corev1.ResourceName(""), ""
+		switch {
+		case m.Resource != nil:
+			name = m.Resource.Name
+		case m.ContainerResource != nil:
+			name, container = m.ContainerResource.Name, m.ContainerResource.Container
+		}
+		if _, target := record.MetricTarget(m); name == "" || target.AverageUtilization == nil {
+			continue
+		}
+		for _, p := range d.observed.pods {
+			var lacking []string
+			for _, c := range p.now.Containers {
+				if _, has := c.Requests[name]; !has && (container == "" || c.Name == container) {
+					lacking = append(lacking, c.Name)
+				}
+			}
+			if len(lacking) == 0 || p.gone.seen && p.gone.t < d.end {
+				continue
+			}
+			d.add(Finding{Kind: FoundNoRequest, Severity: Blocks, Object: d.target(), SinceSeconds: new(p.shown.t.Seconds()),
+				Seen:   fmt.Sprintf("Containers of its pods have no %s request: %s%s.", name, strings.Join(lacking, ", "), detail(said)),
+				Cause:  fmt.Sprintf("The HPA's target is a share of the %s request; without one it has no metric and does not scale.", name),
+				Advice: fmt.Sprintf("Give them one: `kubectl set resources %s%s -c %s --requests=%s=…`.", d.target(), d.namespace(), lacking[0], name)})
+			return true
+		}
+	}
+	return false
+}
+
+// metricsAbsent finds that metrics.k8s.io does not answer, or has nothing of the
+// pods though they are ready.
+func (d *diagnosis) metricsAbsent(hpa *record.Autoscaler) bool {
+	f := Finding{Kind: FoundMetricsAbsent, Severity: Blocks, Object: metricsAPI,
+		Cause:  "metrics-server is not there, is not ready, or cannot reach the kubelets.",
+		Advice: "`kubectl top pods` must work: look at `kubectl get apiservice v1beta1.metrics.k8s.io`, and at the pods and logs of metrics-server in kube-system."}
+	for _, g := range d.gaps {
+		from, to := max(g.From, d.start), min(g.To, d.end)
+		if sourceOf(g) != metricsSource || to.Sub(from) <= 2*d.resolution() {
+			continue
+		}
+		f.SinceSeconds, f.UntilSeconds = new(g.From.Seconds()), d.until(to)
+		f.Seen = fmt.Sprintf("metrics.k8s.io did not answer for %.0f s%s.", to.Sub(from).Seconds(), detail(g.Cause))
+		d.add(f)
+		return true
+	}
+	for _, c := range d.checks {
+		if c.Name == "metrics" && c.Outcome != record.OK && !strings.Contains(c.Message, "no right") && !strings.Contains(c.Message, "old") {
+			f.Seen = sentence(c.Message)
+			d.add(f)
+			return true
+		}
+	}
+	// The HPA itself says so, for long and although pods could have metrics.
+	if hpa == nil || len(statusRatios(*hpa)) > 0 {
+		return false
+	}
+	for _, c := range hpa.Status.Conditions {
+		t := d.instant(c.LastTransitionTime.Time)
+		if c.Type != autoscalingv2.ScalingActive || c.Status != corev1.ConditionFalse || !strings.HasPrefix(c.Reason, "FailedGet") || d.end.Sub(t) <= settling+2*d.resolution() {
+			continue
+		}
+		for _, p := range d.observed.pods {
+			ready := condition(p.now.Status, corev1.PodReady)
+			if ready == nil || p.gone.seen || d.end.Sub(d.instant(ready.LastTransitionTime.Time)) <= settling+2*d.resolution() {
+				continue
+			}
+			f.Object, f.SinceSeconds = d.hpa(), new(t.Seconds())
+			f.Seen = fmt.Sprintf("It has no metric%s.", detail(c.Message))
+			d.add(f)
+			return true
+		}
+	}
+	return false
+}
+
+func sentence(s string) string {
+	s = strings.TrimSuffix(oneLine(s), ".")
+	if s == "" {
+		return ""
+	}
+	return strings.ToUpper(s[:1]) + s[1:] + "."
+}
+
+// metricsStale finds samples that are older than two resolutions, beside what the
+// kubelet's own looks may make of them.
+func (d *diagnosis) metricsStale() {
+	resolution := d.resolution()
+	limit := 2*resolution + housekeeping
+	newest := map[string]time.Time{}
+	var worst time.Duration
+	var f *Finding
+	check := func(t record.Instant) {
+		for _, p := range d.observed.pods {
+			stamp, known := newest[p.name]
+			if !known || !p.isReadyAt(t) || t < d.start || t > d.end {
+				continue
+			}
+			age := t.Sub(d.instant(stamp))
+			if age <= limit || age <= worst {
+				continue
+			}
+			worst = age
+			if f == nil {
+				f = &Finding{Kind: FoundMetricsStale, Severity: Blocks, Object: "pod/" + p.name, SinceSeconds: new(t.Seconds()),
+					Cause:  "metrics-server did not scrape the node in time, or its kubelet did not answer; the HPA decides on old figures meanwhile.",
+					Advice: "Look at the logs of metrics-server and at its CPU; `--metric-resolution` below what the nodes can serve does this, too."}
+			}
+			f.Seen = fmt.Sprintf("Its newest sample was up to %.0f s old; metrics-server takes one every %.0f s.", worst.Seconds(), resolution.Seconds())
+		}
+	}
+	for _, e := range d.entries {
+		if e.PodMetrics == nil {
+			continue
+		}
+		check(e.At)
+		for _, s := range e.PodMetrics.Samples {
+			newest[s.Pod] = s.Timestamp
+		}
+	}
+	check(d.end)
+	if f != nil {
+		d.add(*f)
+	}
+}
+
+// isReadyAt says whether p was ready at t and not about to go.
+func (p *pod) isReadyAt(t record.Instant) bool {
+	ready := p.ready.seen && p.ready.t <= t || p.beforeStates[&p.ready]
+	return ready && p.shown.t <= t && (!p.terminating.seen || p.terminating.t > t) && (!p.gone.seen || p.gone.t > t)
+}
+
+// metricsMissing finds pods that have no sample though others have one.
+func (d *diagnosis) metricsMissing() {
+	patience := settling + 2*d.resolution()
+	first := map[string]record.Instant{}
+	var anyAt record.Instant
+	for _, e := range d.entries {
+		if e.PodMetrics == nil {
+			continue
+		}
+		for _, s := range e.PodMetrics.Samples {
+			if _, known := first[s.Pod]; !known {
+				first[s.Pod] = e.At
+			}
+			anyAt = e.At
+		}
+	}
+	for _, p := range d.observed.pods {
+		ready := p.ready.t
+		if c := condition(p.now.Status, corev1.PodReady); p.beforeStates[&p.ready] && c != nil {
+			ready = d.instant(c.LastTransitionTime.Time)
+		} else if !p.ready.seen {
+			continue
+		}
+		end := d.end
+		if p.terminating.seen {
+			end = min(end, p.terminating.t)
+		}
+		got, has := first[p.name]
+		if has {
+			end = min(end, got)
+		}
+		if end.Sub(ready) <= patience || anyAt == 0 || anyAt < ready.Add(patience) {
+			continue
+		}
+		f := Finding{Kind: FoundMetricsMissing, Severity: Limits, Object: "pod/" + p.name, SinceSeconds: new(ready.Seconds()),
+			Seen:   fmt.Sprintf("It was ready for %.0f s without a sample in metrics.k8s.io, while other pods had some.", end.Sub(ready).Seconds()),
+			Cause:  "metrics-server cannot scrape its node. The HPA takes such a pod as idle when it adds replicas, and as at all of its request when it removes some.",
+			Advice: fmt.Sprintf("`kubectl top node %s` and the logs of metrics-server tell whether it can reach the node's kubelet.", p.now.Node)}
+		if has {
+			f.UntilSeconds = new(got.Seconds())
+		}
+		d.add(f)
+	}
+}

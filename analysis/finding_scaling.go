@@ -1,0 +1,296 @@
+package analysis
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// scaling finds what the HPA did with its metrics, or did not.
+func (d *diagnosis) scaling() {
+	hpa := d.autoscaler(d.end)
+	if hpa == nil {
+		return
+	}
+	p := policyOf(hpa.Spec, d.flags)
+	d.foreign()
+	d.maxReached(p)
+	d.statusStale(p)
+	d.notScaled(p)
+	d.loadTooSmall(p)
+	d.flapping()
+	d.window(p)
+}
+
+func (d *diagnosis) foreign() {
+	for _, t := range d.r.Transitions {
+		for _, s := range t.Steps {
+			if !s.Foreign {
+				continue
+			}
+			by := s.By
+			if by == "" {
+				by = "somebody"
+			}
+			d.add(Finding{Kind: FoundForeignScale, Severity: Limits, Object: d.target(), SinceSeconds: new(s.AtSeconds), UntilSeconds: new(s.AtSeconds),
+				Seen:   fmt.Sprintf("Its spec.replicas went from %d to %d at %.1f s; neither an event nor the status of the HPA speaks of it, and the object says that %s wrote it.", s.From, s.To, s.AtSeconds, by),
+				Cause:  "A person, a deployment pipeline or another controller sets the replicas, too; the HPA starts over from what it finds.",
+				Advice: "Leave spec.replicas out of what is applied (`kubectl apply`, Helm, GitOps) while an HPA scales the object, and have one autoscaler only."})
+		}
+	}
+}
+
+// beyond is the longest stretch in which keep holds for the readings of the
+// metric, each of which stands until the next one.
+func (d *diagnosis) beyond(from, to record.Instant, keep func(at[usage]) bool) (start, end record.Instant, most float64) {
+	var since record.Instant
+	var peak float64
+	holds := false
+	for i, u := range d.usages {
+		if u.t > to || u.t < from {
+			continue
+		}
+		if u.v.ratio == nil || !keep(u) {
+			holds, peak = false, 0
+			continue
+		}
+		if !holds {
+			holds, since = true, u.t
+		}
+		peak = max(peak, *u.v.ratio)
+		until := to
+		if i+1 < len(d.usages) {
+			until = min(to, d.usages[i+1].t)
+		}
+		if until.Sub(since) > end.Sub(start) {
+			start, end, most = since, until, peak
+		}
+	}
+	return start, end, most
+}
+
+// maxReached finds that the maximum held the HPA back: the metric of all pods was
+// above the target for two syncs.
+func (d *diagnosis) maxReached(p policy) {
+	start, end, most := d.beyond(d.start, d.end, func(u at[usage]) bool {
+		t, ok := last(d.targets, u.t)
+		return ok && t.Replicas >= p.max && u.v.counted >= int(t.Replicas) && *u.v.ratio > 1+p.up
+	})
+	if end.Sub(start) < 2*d.flags.sync {
+		return
+	}
+	want := int32(math.Ceil(float64(p.max)*most - 1e-9))
+	d.add(Finding{Kind: FoundMaxReached, Severity: Limits, Object: d.hpa(), SinceSeconds: new(start.Seconds()), UntilSeconds: d.until(end),
+		Seen:   fmt.Sprintf("With its maximum of %d replicas the metric stayed above the target for %.0f s: up to %.0f %% of it (%s).", p.max, end.Sub(start).Seconds(), most*100, targets(p)),
+		Cause:  fmt.Sprintf("The load asks for more replicas than it may have: for %d at the peak.", want),
+		Advice: fmt.Sprintf("Raise maxReplicas to %d or more if the nodes have room, or make a request cheaper.", want)})
+}
+
+func targets(p policy) string {
+	var list string
+	for i, m := range p.metrics {
+		if i > 0 {
+			list += ", "
+		}
+		list += describe(m)
+	}
+	return "target: " + list
+}
+
+// notScaled finds that the HPA did not follow its metric: spec.replicas stayed
+// below the maximum though the metric of all pods was above the target for two
+// of its syncs.
+func (d *diagnosis) notScaled(p policy) {
+	if slices.ContainsFunc(d.found, func(f Finding) bool {
+		return slices.Contains([]string{FoundMetricsAbsent, FoundNoRequest, FoundStatusStale}, f.Kind)
+	}) {
+		return // that is why
+	}
+	for _, t := range d.r.Transitions {
+		if slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From }) || t.Direction != Up {
+			continue
+		}
+		onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
+		from, to, most := d.beyond(onset+1, end, func(u at[usage]) bool {
+			x, ok := last(d.targets, u.t)
+			return ok && x.Replicas < p.max && u.v.counted >= int(x.Replicas) && *u.v.ratio > 1+p.up
+		})
+		if to.Sub(from) <= 2*d.flags.sync+time.Second {
+			continue
+		}
+		f := Finding{Kind: FoundNotScaled, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
+			Seen:   fmt.Sprintf("It added no replica, though the metric was above the target for %.0f s, at up to %.0f %% of it (%s), and its maximum is %d.", to.Sub(from).Seconds(), most*100, targets(p), p.max),
+			Cause:  "The HPA controller does not work on it, or sees other metrics than metrics.k8s.io serves.",
+			Advice: fmt.Sprintf("Look at the conditions and events of `kubectl describe %s%s`.", d.hpa(), d.namespace())}
+		for _, c := range d.autoscaler(end).Status.Conditions {
+			if c.Status == corev1.ConditionFalse && c.Type != autoscalingv2.ScalingLimited {
+				f.Cause = fmt.Sprintf("It says that %s is False: %s: %s", c.Type, c.Reason, sentence(c.Message))
+			}
+		}
+		d.add(f)
+	}
+}
+
+// loadTooSmall finds that no load of the run brought the metric to its target,
+// and says which rate would have: by the line through idle and the peak.
+func (d *diagnosis) loadTooSmall(p policy) {
+	t := d.r.FirstUp()
+	if t == nil || d.looksOnly() || t.ToRate <= 0 || t.ScaleUp == nil || d.cut() ||
+		slices.ContainsFunc(d.r.Transitions, func(t Transition) bool {
+			return slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From })
+		}) {
+		return
+	}
+	onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
+	var idle, peak *float64
+	for _, u := range d.usages {
+		if u.v.ratio == nil || u.t >= end {
+			continue
+		}
+		if u.t <= onset {
+			idle = u.v.ratio
+		} else if peak == nil || *u.v.ratio > *peak {
+			peak = u.v.ratio
+		}
+	}
+	if n, ok := last(d.targets, onset); peak == nil || *peak > 1+p.up || !ok || n.Replicas >= p.max {
+		return
+	}
+	base := 0.0
+	if idle != nil && t.FromRate == 0 {
+		base = *idle
+	}
+	f := Finding{Kind: FoundLoadTooSmall, Severity: Limits, Object: d.hpa(), SinceSeconds: &t.OnsetSeconds, UntilSeconds: d.until(end),
+		Seen:   fmt.Sprintf("With %.4g requests/s its metric came to %.0f %% of the target at most (%s), and a scale-up begins above %.0f %%.", t.ToRate, *peak*100, targets(p), (1+p.up)*100),
+		Cause:  "The load is too small for as many replicas as there are.",
+		Advice: "Send more load, request less CPU or set a lower target."}
+	if *peak > base+0.01 {
+		f.Advice = fmt.Sprintf("Send more than about %.3g requests per second in phase %s, or request less CPU or set a lower target.", t.ToRate*(1+p.up-base)/(*peak-base), t.ToPhase)
+	}
+	d.add(f)
+}
+
+// cut says whether the run ended before its load did.
+func (d *diagnosis) cut() bool {
+	return d.finish == nil || d.finish.Outcome != record.Completed
+}
+
+// flapWithin is how soon a rise that follows a fall makes the fall one too many:
+// it is the HPA's default stabilization window, which would have held it.
+const flapWithin = 300 * time.Second
+
+// flapping finds that replicas were taken away and given back, and says which
+// stabilization window would have held them.
+func (d *diagnosis) flapping() {
+	var own []replicaChange
+	foreign := map[float64]bool{}
+	for _, t := range d.r.Transitions {
+		for _, s := range t.Steps {
+			foreign[s.AtSeconds] = s.Foreign
+		}
+	}
+	for _, c := range d.changes() {
+		if c.t >= d.start && c.t < d.end && !foreign[c.t.Seconds()] {
+			own = append(own, c)
+		}
+	}
+	reversals := 0
+	var first, last record.Instant
+	var needed time.Duration
+	for i := 1; i < len(own); i++ {
+		fall, rise := own[i-1], own[i]
+		if (fall.to < fall.from) == (rise.to < rise.from) {
+			continue
+		}
+		reversals++
+		if fall.to > fall.from || rise.t.Sub(fall.t) > flapWithin {
+			continue
+		}
+		if last = rise.t; first == 0 {
+			first = fall.t
+		}
+		from := fall.t
+		if _, higher, _, no := d.held(window{onset: d.start, end: d.end}, fall); no == "" && higher.seen {
+			from = higher.t
+		}
+		needed = max(needed, rise.t.Sub(from))
+	}
+	if reversals < 2 || last == 0 {
+		return
+	}
+	seconds := int(math.Ceil(needed.Seconds()/5)) * 5
+	d.add(Finding{Kind: FoundFlapping, Severity: Limits, Object: d.hpa(), SinceSeconds: new(first.Seconds()), UntilSeconds: new(last.Seconds()),
+		Seen:   fmt.Sprintf("It changed direction often: %d reversals, with replicas taken away and added again within %.0f s.", reversals, flapWithin.Seconds()),
+		Cause:  "Its stabilization window is shorter than the pauses of the load.",
+		Advice: fmt.Sprintf("`behavior.scaleDown.stabilizationWindowSeconds: %d` would have held the replicas.", seconds)})
+}
+
+// window finds a scale-down that the stabilization window did not let happen
+// before the load changed again or the run ended.
+func (d *diagnosis) window(p policy) {
+	for _, t := range d.r.Transitions {
+		if t.Direction != Down || d.looksOnly() || slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To < s.From }) {
+			continue
+		}
+		onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
+		n, ok := last(d.targets, end)
+		if !ok || n.Replicas <= p.min || d.cut() && t.EndSeconds == d.r.EndSeconds {
+			continue
+		}
+		// What the metrics ask for at the end: the HPA's status may lag behind.
+		wants := n.Replicas
+		if a := d.autoscaler(end); a != nil {
+			if want, ok := recommendation(*a, d.flags); ok {
+				wants = min(wants, want)
+			}
+		}
+		if u, ok := last(d.usages, end); ok && u.ratio != nil {
+			wants = min(wants, max(p.min, replicasFor(*u.ratio, n.Replicas, p)))
+		}
+		_, higher, window, no := d.held(window{onset: onset, end: end}, replicaChange{sight: sight{t: end, seen: true}, from: n.Replicas, to: wants})
+		if wants >= n.Replicas || no != "" && !higher.seen || !higher.seen || higher.t.Add(window) < end {
+			continue
+		}
+		calm := end.Sub(onset).Seconds()
+		d.add(Finding{Kind: FoundWindow, Severity: Limits, Object: d.hpa(), SinceSeconds: new(onset.Seconds()), UntilSeconds: d.until(end),
+			Seen:   fmt.Sprintf("No scale-down could be seen: there was less load for %.0f s only (from phase %s on), and its stabilization window is %.0f s.", calm, t.ToPhase, window.Seconds()),
+			Cause:  fmt.Sprintf("It last recommended more replicas at %.1f s, and keeps them until %.1f s.", higher.t.Seconds(), higher.t.Add(window).Seconds()),
+			Advice: fmt.Sprintf("Let the phase last more than %.0f s, or set a smaller behavior.scaleDown.stabilizationWindowSeconds.", math.Ceil((higher.t.Add(window).Sub(onset) + 2*d.flags.sync).Seconds()))})
+	}
+}
+
+// statusStale finds that the HPA did not look any more: what its status says is
+// off from what the pods' metrics have said for more than two syncs. The age of
+// a status alone tells nothing, as the HPA does not write one that is the same.
+func (d *diagnosis) statusStale(p policy) {
+	differs := func(u at[usage]) bool {
+		a, ok := last(d.hpas, u.t)
+		if !ok {
+			return false
+		}
+		x, watched := last(d.targets, u.t)
+		ratios := statusRatios(a)
+		return watched && len(ratios) > 0 && u.v.counted >= int(x.Replicas) && math.Abs(*u.v.ratio-slices.Max(ratios)) > max(p.up, p.down, 0.1)
+	}
+	// A stretch counts only as far as no status came in it.
+	for i, a := range d.hpas {
+		from, to := max(a.t, d.start), d.end
+		if i+1 < len(d.hpas) {
+			to = min(to, d.hpas[i+1].t)
+		}
+		start, end, _ := d.beyond(from, to, differs)
+		if end.Sub(start) <= 3*d.flags.sync { // two, and the one that was under way
+			continue
+		}
+		d.add(Finding{Kind: FoundStatusStale, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(start.Seconds()), UntilSeconds: d.until(end),
+			Seen:   fmt.Sprintf("Its status was not updated for %.0f s, though the pods' metrics had changed by more than the tolerance (it says %s).", end.Sub(start).Seconds(), metricText(a.v)),
+			Cause:  "The HPA controller is down, overloaded with HPAs, or cannot read the metrics.",
+			Advice: "Look at the logs of kube-controller-manager; with many HPAs it may need more `--concurrent-horizontal-pod-autoscaler-syncs`."})
+		return
+	}
+}

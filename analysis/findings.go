@@ -1,0 +1,131 @@
+package analysis
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// patience is how long a pod may take to get ready, or to be not ready again,
+// before that is a finding. It is two of the HPA's default sync periods: what is
+// over sooner costs the HPA one look at most.
+const patience = 30 * time.Second
+
+// findings says what stood in the way of scaling, the worst first. What came
+// before the judged stretch is left out, unless it still was so then.
+func (o *observed) findings(r *Result) []Finding {
+	d := &diagnosis{observed: o, r: r}
+	d.pods()
+	d.creation()
+	d.metrics()
+	d.scaling()
+	d.traffic()
+	order := []string{Blocks, Limits, Notice}
+	slices.SortStableFunc(d.found, func(a, b Finding) int {
+		return cmp.Or(slices.Index(order, a.Severity)-slices.Index(order, b.Severity), cmp.Compare(since(a), since(b)))
+	})
+	return d.found
+}
+
+func since(f Finding) float64 {
+	if f.SinceSeconds == nil {
+		return 0
+	}
+	return *f.SinceSeconds
+}
+
+// diagnosis collects findings.
+type diagnosis struct {
+	*observed
+	r     *Result
+	found []Finding
+}
+
+// add adds f, or its object to the finding of the same kind and severity that is
+// there: one fault of a template shows on each of its pods.
+func (d *diagnosis) add(f Finding) {
+	for i := range d.found {
+		is := &d.found[i]
+		if is.Kind != f.Kind || is.Severity != f.Severity {
+			continue
+		}
+		if is.Object != f.Object && !slices.Contains(is.Others, f.Object) {
+			is.Others = append(is.Others, f.Object)
+		}
+		if since(f) < since(*is) {
+			is.SinceSeconds = f.SinceSeconds
+		}
+		switch {
+		case is.UntilSeconds == nil || f.UntilSeconds == nil:
+			is.UntilSeconds = nil
+		case *f.UntilSeconds > *is.UntilSeconds:
+			is.UntilSeconds = f.UntilSeconds
+		}
+		return
+	}
+	d.found = append(d.found, f)
+}
+
+// seconds of t, nil if it is at or after the end of the judged stretch.
+func (d *diagnosis) until(t record.Instant) *float64 {
+	if t >= d.end {
+		return nil
+	}
+	return new(t.Seconds())
+}
+
+// instant is that of an object's own timestamp, which is of another clock.
+func (o *observed) instant(t time.Time) record.Instant {
+	return record.Instant(t.Sub(o.header.Started))
+}
+
+// looksOnly says whether hpabench sent no load itself.
+func (o *observed) looksOnly() bool {
+	return len(o.spans) > 0 && o.spans[0].plan.Shape == record.ShapeObserved
+}
+
+func (d *diagnosis) target() string {
+	if d.subject == nil {
+		return "the target"
+	}
+	return strings.ToLower(d.subject.Kind) + "/" + d.subject.Name
+}
+
+func (d *diagnosis) hpa() string {
+	if d.subject != nil && d.subject.Autoscaler != "" {
+		return "hpa/" + d.subject.Autoscaler
+	}
+	if hpa := d.autoscaler(d.end); hpa != nil {
+		return "hpa/" + hpa.Name
+	}
+	return "the HPA"
+}
+
+// namespace is the flag of kubectl for the subject's namespace.
+func (d *diagnosis) namespace() string {
+	if d.subject == nil {
+		return ""
+	}
+	return " -n " + d.subject.Namespace
+}
+
+// events calls do for the events of a kind of object and a reason that were seen
+// up to the end of the judged stretch.
+func (d *diagnosis) eventsOf(kind, reason string, do func(t record.Instant, e record.Event)) {
+	for _, e := range d.events {
+		if e.t <= d.end && e.v.Kind == kind && e.v.Reason == reason {
+			do(e.t, e.v)
+		}
+	}
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
