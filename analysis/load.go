@@ -146,6 +146,8 @@ func planOf(p record.Phase) string {
 	switch p.Shape {
 	case record.ShapeIdle:
 		return "no load"
+	case record.ShapeObserved:
+		return record.ShapeObserved
 	case record.ShapeRate:
 		return fmt.Sprintf("%g/s", p.From)
 	case record.ShapeRamp:

@@ -89,6 +89,10 @@ func (o *observed) explain(s *Step, c replicaChange, status at[record.Autoscaler
 		if x.Status != "True" {
 			by = ""
 		}
+		if s.LimitedBy == LimitPods && by == LimitMax && c.to == policyOf(status.v.Spec, o.flags).max {
+			// Of two explanations the HPA's own, which knows whom it counted.
+			s.LimitedBy, s.Limit, ours = by, fmt.Sprintf("the maximum is %d", c.to), by
+		}
 		if by != ours {
 			s.Disagrees = fmt.Sprintf("the HPA's condition ScalingLimited says %s: %s", x.Reason, x.Message)
 		}

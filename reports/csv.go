@@ -4,7 +4,9 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hpabench/hpabench/analysis"
@@ -56,6 +58,54 @@ func EventsCSV(w io.Writer, r *analysis.Result) error {
 	rows := [][]string{{"at", "kind", "name", "type", "reason", "message", "count", "time"}}
 	for _, e := range r.Events {
 		rows = append(rows, []string{cell(&e.AtSeconds), e.Kind, e.Name, e.Type, e.Reason, e.Message, cell(&e.Count), stamp(&e.Time)})
+	}
+	return write(w, rows)
+}
+
+// StagesCSV writes one row a transition, pod and stage: transitions count from 1,
+// and which says whether the pod is the first, the median or the slowest of it.
+func StagesCSV(w io.Writer, r *analysis.Result) error {
+	rows := [][]string{{"transition", "direction", "to_phase", "pod", "which", "stage", "seconds", "precision", "starts_at", "ends_at", "includes", "missing"}}
+	for i, t := range r.Transitions {
+		var pods []analysis.PodStages
+		var first, median, slowest *analysis.PodStages
+		if u := t.ScaleUp; u != nil {
+			pods, first, median, slowest = u.Pods, u.First, u.Median, u.Slowest
+		} else if d := t.ScaleDown; d != nil {
+			pods, first, median, slowest = d.Pods, d.First, d.Median, d.Slowest
+		}
+		if len(pods) == 0 && first != nil {
+			pods = []analysis.PodStages{*first}
+		}
+		for _, p := range pods {
+			var which []string
+			for name, is := range map[string]*analysis.PodStages{"first": first, "median": median, "slowest": slowest} {
+				if is != nil && is.Pod == p.Pod {
+					which = append(which, name)
+				}
+			}
+			slices.Sort(which)
+			for _, s := range p.Stages {
+				row := []string{strconv.Itoa(i + 1), t.Direction, t.ToPhase, p.Pod, strings.Join(which, " "), s.Name, cell(s.Seconds), "", "", cell(s.EndsAtSeconds), strings.Join(s.Includes, " "), s.Missing}
+				if s.Seconds != nil {
+					row[7] = cell(&s.PrecisionSeconds)
+				}
+				if s.Seconds != nil && s.EndsAtSeconds != nil {
+					row[8] = cell(new(*s.EndsAtSeconds - *s.Seconds))
+				}
+				rows = append(rows, row)
+			}
+		}
+	}
+	return write(w, rows)
+}
+
+// FindingsCSV writes one row a finding, the worst first; further objects are
+// joined by blanks.
+func FindingsCSV(w io.Writer, r *analysis.Result) error {
+	rows := [][]string{{"kind", "severity", "object", "others", "since", "until", "seen", "cause", "advice"}}
+	for _, f := range r.Findings {
+		rows = append(rows, []string{f.Kind, f.Severity, f.Object, strings.Join(f.Others, " "), cell(f.SinceSeconds), cell(f.UntilSeconds), f.Seen, f.Cause, f.Advice})
 	}
 	return write(w, rows)
 }

@@ -30,7 +30,15 @@ func Markdown(w io.Writer, r *analysis.Result) error {
 	if text := setting(r); text != "" {
 		fmt.Fprintf(&b, "\n%s\n", escape(text))
 	}
-	for _, s := range sections(r) {
+	if len(r.Findings) == 0 {
+		fmt.Fprintf(&b, "\n%s\n", NoFindings)
+	} else {
+		b.WriteString("\n## Findings\n\n")
+	}
+	for _, f := range r.Findings {
+		fmt.Fprintf(&b, "- **%s**: %s, %s. %s *Cause:* %s *To do:* %s\n", f.Severity, f.Kind, escape(about(f)), prose(f.Seen), prose(f.Cause), prose(f.Advice))
+	}
+	for _, s := range sections(r, markdownWidth) {
 		if s.folded {
 			fmt.Fprintf(&b, "\n<details><summary>%s (%d)</summary>\n", s.title, len(s.grid.rows))
 		} else {
@@ -46,7 +54,11 @@ func Markdown(w io.Writer, r *analysis.Result) error {
 			for _, row := range s.grid.rows {
 				cells := make([]string, len(row))
 				for i, c := range row {
-					cells[i] = escape(strings.TrimSpace(c))
+					if s.grid.columns[i].bars {
+						cells[i] = blanks(c)
+					} else {
+						cells[i] = escape(strings.TrimSpace(c))
+					}
 				}
 				g.add(cells...)
 			}
@@ -64,6 +76,18 @@ func Markdown(w io.Writer, r *analysis.Result) error {
 	b.WriteString("\n</details>\n")
 	_, err := b.WriteTo(w)
 	return err
+}
+
+// markdownWidth is the number of columns for which bars are drawn.
+const markdownWidth = 110
+
+// blanks keeps the blanks of a bar: in a code span, where all characters are of
+// one width, and as no-break spaces, which a renderer does not drop.
+func blanks(bar string) string {
+	if bar == "" {
+		return ""
+	}
+	return "`" + strings.ReplaceAll(bar, " ", "\u00a0") + "`"
 }
 
 func list(b *bytes.Buffer, lines []string) {

@@ -26,8 +26,8 @@ func JSON(w io.Writer, r *analysis.Result) error {
 	return e.Encode(r)
 }
 
-// WriteAll writes report.md, result.json, summary.csv, timeline.csv, pods.csv
-// and events.csv into dir, which it makes if need be. Each file is there whole
+// WriteAll writes report.md, result.json, summary.csv, timeline.csv, pods.csv,
+// events.csv, stages.csv and findings.csv into dir, which it makes if need be. Each file is there whole
 // or not at all; one that is there already is replaced.
 func WriteAll(dir string, r *analysis.Result) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -43,6 +43,8 @@ func WriteAll(dir string, r *analysis.Result) error {
 		{"timeline.csv", TimelineCSV},
 		{"pods.csv", PodsCSV},
 		{"events.csv", EventsCSV},
+		{"stages.csv", StagesCSV},
+		{"findings.csv", FindingsCSV},
 	} {
 		if err := writeFile(filepath.Join(dir, f.name), func(w io.Writer) error { return f.write(w, r) }); err != nil {
 			return fmt.Errorf("writing report %s: %w", filepath.Join(dir, f.name), err)

@@ -57,6 +57,8 @@ func TestGolden(t *testing.T) {
 			".timeline.csv": TimelineCSV,
 			".pods.csv":     PodsCSV,
 			".events.csv":   EventsCSV,
+			".stages.csv":   StagesCSV,
+			".findings.csv": FindingsCSV,
 		} {
 			var got bytes.Buffer
 			if err := write(&got, r); err != nil {

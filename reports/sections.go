@@ -2,10 +2,12 @@ package reports
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
 )
 
 // section is one part of a report: a title, lines of text, a table or a chart,
@@ -32,21 +34,26 @@ type column struct {
 	give  bool // gives way first when there is little room: its cells are cut
 	tail  bool // when cut, the ends of its cells are kept
 	spare int  // dropped when there is no room, the highest first; 0 stays
+	bars  bool // cells whose blanks count
 }
 
 func (g *grid) add(cells ...string) { g.rows = append(g.rows, cells) }
 
-// sections makes what Table and Markdown show after the headline.
-func sections(r *analysis.Result) []section {
+// sections makes what Table and Markdown show after the headline and the
+// findings, for that many columns.
+func sections(r *analysis.Result, width int) []section {
 	list := []section{expectations(r)}
 	for _, t := range r.Transitions {
 		if t.ScaleUp != nil {
-			list = append(list, scaleUp(t))
+			list = append(list, scaleUp(t, width))
 		} else {
-			list = append(list, scaleDown(t))
+			list = append(list, scaleDown(t, width))
 		}
 	}
-	list = append(list, load(r), replicas(r), pods(r), events(r), environment(r))
+	if !observed(r) {
+		list = append(list, load(r))
+	}
+	list = append(list, replicas(r), pods(r), events(r), environment(r))
 	return slices.DeleteFunc(list, func(s section) bool { return s.text == nil && s.grid == nil && !s.chart })
 }
 
@@ -67,6 +74,8 @@ func headline(r *analysis.Result) (subject, rest string) {
 	var parts []string
 	up, down := r.FirstUp(), r.LastDown()
 	switch {
+	case up == nil && down == nil && observed(r):
+		parts = append(parts, "it did not scale while it was watched")
 	case up == nil && down == nil:
 		parts = append(parts, "the load did not change")
 	case up != nil && up.ScaleUp.Latency.Seconds == nil:
@@ -151,7 +160,18 @@ func slowest(p *analysis.PodStages) *analysis.Stage {
 	return slow
 }
 
+// observed says whether hpabench sent no load itself.
+func observed(r *analysis.Result) bool {
+	return len(r.Load.Phases) > 0 && r.Load.Phases[0].Plan == record.ShapeObserved
+}
+
 func title(t analysis.Transition) string {
+	switch t.OnsetBy {
+	case analysis.OnsetMetric:
+		return fmt.Sprintf("Scale-%s from %.1f s on, when its metric passed the target", t.Direction, t.OnsetSeconds)
+	case analysis.OnsetDecision:
+		return fmt.Sprintf("Scale-%s from %.1f s on, with its first step: its metric was not seen to pass the target before", t.Direction, t.OnsetSeconds)
+	}
 	from := t.FromPhase
 	if from == "" {
 		from = "start"
@@ -163,9 +183,22 @@ func steps(t analysis.Transition) []string {
 	var list []string
 	for _, s := range t.Steps {
 		line := fmt.Sprintf("%d → %d after %.1f s", s.From, s.To, s.AfterSeconds)
-		if s.Event != "" {
+		switch {
+		case s.Foreign && s.By != "":
+			line += fmt.Sprintf(" by %s, not by the HPA", s.By)
+		case s.Foreign:
+			line += ", not by the HPA"
+		case s.Metric != "" && s.Recommended != nil:
+			line += fmt.Sprintf(": %s asks for %d", s.Metric, *s.Recommended)
+			if s.LimitedBy != "" {
+				line += fmt.Sprintf("; limited by %s (%s)", s.LimitedBy, s.Limit)
+			}
+		case s.Event != "":
 			// The HPA leaves the reason empty at times.
 			line += " (" + strings.TrimSuffix(oneLine(s.Event), "; reason:") + ")"
+		}
+		if s.Disagrees != "" {
+			line += "; " + s.Disagrees
 		}
 		list = append(list, line)
 	}
@@ -207,53 +240,166 @@ func (l *reasons) stages(list []analysis.Stage) {
 	}
 }
 
-func scaleUp(t analysis.Transition) section {
+func scaleUp(t analysis.Transition, width int) section {
 	u := t.ScaleUp
 	s := section{title: title(t), text: steps(t)}
 	var notes reasons
-	if u.First != nil {
-		g := &grid{columns: []column{{name: "stage", text: true}, {name: "first pod"}, {name: "±"}}}
-		shown := []*analysis.PodStages{u.First}
-		names := []string{"first: " + u.First.Pod}
-		if u.Slowest != nil && u.Slowest.Pod != u.First.Pod {
-			g.columns = append(g.columns, column{name: "median pod"}, column{name: "slowest pod"})
-			shown = append(shown, u.Median, u.Slowest)
-			names = append(names, "median: "+u.Median.Pod, "slowest: "+u.Slowest.Pod)
-		}
-		for i, stage := range u.First.Stages {
-			row := []string{stage.Name, hundredths(stage.Seconds), precision(stage.Latency)}
-			for _, p := range shown[1:] {
-				row = append(row, hundredths(p.Stages[i].Seconds))
-			}
-			g.add(row...)
-		}
-		total := []string{"in all", hundredths(u.Latency.Seconds), precision(u.Latency)}
-		for _, p := range shown[1:] {
-			total = append(total, hundredths(p.Latency.Seconds))
-		}
-		g.add(total...)
-		full := []string{"to full", hundredths(u.TimeToFull.Seconds), precision(u.TimeToFull)}
-		for len(full) < len(g.columns) {
-			full = append(full, "")
-		}
-		g.add(full...)
-		s.grid = g
-		notes.add("Pods: %s", strings.Join(names, "; "))
-		for _, p := range shown {
-			notes.stages(p.Stages)
-		}
-	} else {
+	if u.First == nil {
 		s.text = append(s.text, "No new pod: "+u.Latency.Missing)
+		return s
 	}
-	if u.First != nil {
-		notes.missing("in all", u.Latency)
-		notes.missing("to full", u.TimeToFull)
+	shown := podsShown(u.First, u.Median, u.Slowest, &notes)
+	s.grid = stageGrid(shown, width)
+	row := func(name string, of func(*analysis.PodStages) *analysis.Latency) {
+		cells := []string{name}
+		for i, p := range shown {
+			l := of(p)
+			if l == nil {
+				l = &analysis.Latency{}
+			}
+			if cells = append(cells, hundredths(l.Seconds)); i == 0 {
+				cells = append(cells, precision(*l))
+			}
+		}
+		s.grid.fill(cells)
 	}
+	row("in all", func(p *analysis.PodStages) *analysis.Latency { return &p.Latency })
+	if u.First.FirstAnswer != nil {
+		row("first answer after", func(p *analysis.PodStages) *analysis.Latency { return p.FirstAnswer })
+	}
+	s.grid.fill([]string{"to full", hundredths(u.TimeToFull.Seconds), precision(u.TimeToFull)})
+	notes.missing("in all", u.Latency)
+	notes.missing("to full", u.TimeToFull)
 	if u.NeverServed != nil {
 		notes.add("never in service: %s", strings.Join(u.NeverServed, ", "))
 	}
 	s.notes = notes
 	return s
+}
+
+// podsShown are the pods that have a column: the first, and if there are others
+// the median and the slowest. Notes get their names and what is to be said of
+// their stages.
+func podsShown(first, median, slowest *analysis.PodStages, notes *reasons) []*analysis.PodStages {
+	shown := []*analysis.PodStages{first}
+	named := func(what string, p *analysis.PodStages) string {
+		if p.Ended == "" || p.Ended == "exit code 0" {
+			return what + p.Pod
+		}
+		return fmt.Sprintf("%s%s (%s)", what, p.Pod, p.Ended)
+	}
+	names := named("first: ", first)
+	if slowest != nil && slowest.Pod != first.Pod {
+		shown = append(shown, median, slowest)
+		names += "; " + named("median: ", median) + "; " + named("slowest: ", slowest)
+	}
+	if first.Pod != "" {
+		notes.add("Pods: %s", names)
+	}
+	for _, p := range shown {
+		notes.stages(p.Stages)
+	}
+	return shown
+}
+
+// stageGrid has a row for each stage: its length for each pod, and bars from
+// where it starts to where it ends, of the first pod and of the slowest, on one
+// scale.
+func stageGrid(shown []*analysis.PodStages, width int) *grid {
+	g := &grid{columns: []column{{name: "stage", text: true}, {name: "first pod"}, {name: "±"}}}
+	if len(shown) > 1 {
+		g.columns = append(g.columns, column{name: "median pod", spare: 2}, column{name: "slowest pod"})
+	}
+	drawn := []*analysis.PodStages{shown[0]}
+	if len(shown) > 1 {
+		drawn = append(drawn, shown[len(shown)-1])
+	}
+	room := 30 // of a bar: what the figures leave
+	if len(shown) > 1 {
+		room = 52
+	}
+	bar := min(max((width-room)/len(drawn)-2*len(drawn), 10), 40)
+	if len(drawn) > 1 && bar < 20 {
+		drawn, bar = drawn[1:], min(max(width-room-4, 10), 40) // the slowest has it all
+	}
+	var onset, end float64
+	longest := shown[0]
+	for _, p := range shown {
+		if len(p.Stages) > len(longest.Stages) {
+			longest = p
+		}
+	}
+	for _, p := range drawn {
+		for _, s := range p.Stages {
+			if s.EndsAtSeconds != nil {
+				onset = *s.EndsAtSeconds - total(p.Stages, s.Name)
+				end = max(end, *s.EndsAtSeconds)
+			}
+		}
+	}
+	for _, p := range drawn {
+		name := "first pod's time"
+		if p != shown[0] {
+			name = "slowest pod's time"
+		}
+		g.columns = append(g.columns, column{name: name, text: true, bars: true})
+	}
+	for _, stage := range longest.Stages {
+		var cells []string
+		for i, p := range shown {
+			s := stageOf(p, stage.Name)
+			if cells = append(cells, hundredths(s.Seconds)); i == 0 {
+				cells = append(cells, precision(s.Latency))
+			}
+		}
+		for _, p := range drawn {
+			cells = append(cells, barOf(stageOf(p, stage.Name), onset, end, bar))
+		}
+		g.add(append([]string{stage.Name}, cells...)...)
+	}
+	return g
+}
+
+// total is the sum of the stages up to and with the one of that name, and so the
+// time from the onset to its end.
+func total(stages []analysis.Stage, upTo string) (sum float64) {
+	for _, s := range stages {
+		if s.Seconds != nil {
+			sum += *s.Seconds
+		}
+		if s.Name == upTo {
+			break
+		}
+	}
+	return sum
+}
+
+func stageOf(p *analysis.PodStages, name string) analysis.Stage {
+	for _, s := range p.Stages {
+		if s.Name == name {
+			return s
+		}
+	}
+	return analysis.Stage{Name: name}
+}
+
+// barOf draws a stage on a scale from onset to end of that many characters. A
+// stage that is too short for one has a thin mark, a missing one nothing.
+func barOf(s analysis.Stage, onset, end float64, width int) string {
+	if s.Seconds == nil || s.EndsAtSeconds == nil || end <= onset {
+		return ""
+	}
+	place := func(t float64) int { return int(math.Round((t - onset) / (end - onset) * float64(width))) }
+	from, to := place(*s.EndsAtSeconds-*s.Seconds), place(*s.EndsAtSeconds)
+	if from == to {
+		return strings.Repeat(" ", min(from, width-1)) + "▏"
+	}
+	return strings.Repeat(" ", from) + strings.Repeat("█", to-from)
+}
+
+// fill adds a row that has cells for the first columns only.
+func (g *grid) fill(cells []string) {
+	g.add(append(cells, make([]string, len(g.columns)-len(cells))...)...)
 }
 
 func precision(l analysis.Latency) string {
@@ -263,7 +409,7 @@ func precision(l analysis.Latency) string {
 	return seconds(&l.PrecisionSeconds)
 }
 
-func scaleDown(t analysis.Transition) section {
+func scaleDown(t analysis.Transition, width int) section {
 	d := t.ScaleDown
 	s := section{title: title(t), text: steps(t)}
 	if d.Latency.Seconds == nil {
@@ -282,14 +428,15 @@ func scaleDown(t analysis.Transition) section {
 		line += fmt.Sprintf("; settled at %s after %s", number(d.Plateau), exact(d.Settle))
 	}
 	s.text = append(s.text, line+".")
-	s.grid = &grid{columns: []column{{name: "stage", text: true}, {name: "first pod"}, {name: "±"}}}
-	for _, stage := range d.Stages {
-		s.grid.add(stage.Name, hundredths(stage.Seconds), precision(stage.Latency))
+	if d.First != nil {
+		shown := podsShown(d.First, d.Median, d.Slowest, &notes)
+		s.grid = stageGrid(shown, width)
+		cells := []string{"in all", hundredths(d.First.Latency.Seconds), precision(d.First.Latency)}
+		for _, p := range shown[1:] {
+			cells = append(cells, hundredths(p.Latency.Seconds))
+		}
+		s.grid.fill(cells)
 	}
-	if d.Pod != "" {
-		notes.add("Pod: %s", d.Pod)
-	}
-	notes.stages(d.Stages)
 	notes.missing("held by the window", d.HeldByWindow)
 	notes.missing("settled", d.Settle)
 	s.notes = notes
@@ -458,7 +605,8 @@ func environment(r *analysis.Result) section {
 var definitions = []string{
 	"All instants are those at which a change arrived by watch, on the one clock of the run; ± is by how much they may be off (the watch's delay or gap; for metrics the polling interval).",
 	"Onset: the start of the phase that changed the load. Scale-up: onset → first new pod in service (its address ready in an EndpointSlice). To full: onset → the number in service reaches where it stays.",
-	"Stages: each starts where the last ended. Metrics lag: until the pods' metrics first exceed target × (1 + tolerance). Decision: until spec.replicas changes. Create, schedule: until the pod is seen, PodScheduled. Pull + init: until Initialized and images are pulled. Start: until all containers run. Ready: until the probes passed.",
+	"Stages: each starts where the last ended. Metrics lag: until the pods' metrics first exceed target × (1 + tolerance). Decision: until spec.replicas changes. Create, schedule: until the pod is seen, PodScheduled. Pull + init: until Initialized and images are pulled. Start: until all containers run. Ready: until the probes passed. First answer: in service → the first answer that came from the pod, no part of the sum.",
 	"Scale-down: onset → first fall of spec.replicas. Held by the window: the part that the HPA's stabilization window explains; it runs from the last time that the HPA recommended more. Settled: onset → replicas where they stay and the last pod gone.",
+	"Stages of a pod that goes: metrics lag until the metrics are first below target × (1 − tolerance); stabilization until the window lets go; decision until spec.replicas changes; terminating until its deletion is seen; out of service until its address is no longer ready; preStop until a hook that sleeps is over; exit until its containers have ended; gone until the object is removed.",
 	"Offered: what the plan says. Answered: answers of any code. Unsent: planned and never sent, because the load generator could not keep up. Errors: neither 2xx nor 3xx, or no answer.",
 }

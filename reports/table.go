@@ -45,7 +45,20 @@ func Table(w io.Writer, r *analysis.Result, width int) error {
 	if text := setting(r); text != "" {
 		paragraph("", text)
 	}
-	for _, s := range sections(r) {
+	fmt.Fprintln(&b)
+	if len(r.Findings) == 0 {
+		paragraph("", NoFindings)
+	} else {
+		paragraph("", "Findings")
+	}
+	for _, f := range r.Findings {
+		head, below := FindingLines(f)
+		paragraph("  ", head)
+		for _, text := range below {
+			paragraph("    ", text)
+		}
+	}
+	for _, s := range sections(r, width) {
 		if s.title == "Events" {
 			s = notable(s, r)
 		}

@@ -50,7 +50,7 @@ order: what was measured is reported, what was created is removed.
 
 The folder given by --out gets the record, from which hpabench report makes
 every report again, and the reports: report.md, result.json, summary.csv,
-timeline.csv, pods.csv and events.csv.
+stages.csv, findings.csv, timeline.csv, pods.csv and events.csv.
 
 ` + exitCodes,
 		Example: `  hpabench run scenarios/demo-nginx.yaml
