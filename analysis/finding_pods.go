@@ -209,7 +209,7 @@ func (d *diagnosis) spell(c *chart, s spell) bool {
 	switch s.kind {
 	case FoundUnschedulable:
 		// A pod that goes makes room within its grace time, and nobody notices.
-		if lasted < 10*time.Second {
+		if lasted < 10*time.Second && (!d.looksOnly() || s.to < d.end) {
 			return false
 		}
 		f.Seen = fmt.Sprintf("The scheduler found no node for it for %.0f s%s. %s", lasted.Seconds(), detail(s.message), d.room(c.last))

@@ -1,0 +1,110 @@
+package analysis
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ill is a run of two pods of three minutes of load, with metrics every 15 s that
+// are on their target, to which each case adds what is wrong with it.
+func ill() *made {
+	m := newMade(record.Phase{Name: "idle", Shape: record.ShapeIdle}, record.Phase{Name: "load", Shape: record.ShapeRate, From: 20})
+	m.add(0.5, record.Entry{Subject: &record.Subject{Namespace: "shop", APIVersion: "apps/v1", Kind: "Deployment", Name: "web", Autoscaler: "web"}})
+	m.target(1, 2)
+	m.hpa(2, 2, 2, 20)
+	for _, name := range []string{"a", "b"} {
+		m.pod(life{name: name, before: true, created: 1.5})
+	}
+	m.phase(0, "idle", 10, 40)
+	m.phase(1, "load", 40, 220)
+	m.target(60, 3)
+	m.hpa(60.01, 2, 3, 30)
+	m.hpa(75, 3, 3, 20)
+	m.event(60.02, "HorizontalPodAutoscaler", "web", "SuccessfulRescale", "New size: 3; reason: cpu")
+	m.pod(life{name: "c", created: 60.1, scheduled: 60.2, started: 61, ready: 62})
+	return m
+}
+
+// sampled adds samples on the target for the pods until to.
+func (m *made) sampled(to float64, pods ...string) *made {
+	for t := 5.0; t < to; t += 15 {
+		m.metrics(t, 0.01, pods...)
+	}
+	return m
+}
+
+// The findings that a cluster at hand cannot show at will; the others are
+// provoked on a real one by the end-to-end tests.
+func TestFindings(t *testing.T) {
+	for name, c := range map[string]struct {
+		made *made
+		want []string // kind, object and a part of what was seen
+	}{
+		"nothing": {ill().sampled(220, "a", "b", "c"), nil},
+		"no sample of one pod": {ill().sampled(220, "a", "b"), []string{
+			"limits metrics-missing pod/c since 62 until -: ready for 158 s without a sample"}},
+		"samples that get old": {ill().sampled(100, "a", "b", "c"), []string{
+			"blocks metrics-stale pod/a since 220 until -: up to 126 s old; metrics-server takes one every 15 s"}},
+		"a gap of metrics": {func() *made {
+			m := ill().sampled(100, "a", "b", "c")
+			m.gap(metricsSource, 101, 215)
+			return m.resampled(216, "a", "b", "c")
+		}(), []string{"blocks metrics-absent apiservice/v1beta1.metrics.k8s.io since 101 until 215: did not answer for 114 s: connection refused"}},
+		"a status that stands still": {func() *made {
+			m := ill().sampled(100, "a", "b", "c")
+			for t := 110.0; t < 220; t += 15 {
+				m.metrics(t, 0.001, "a", "b", "c")
+			}
+			return m
+		}(), []string{"blocks hpa-stale hpa/web since 110 until -: was not updated for 110 s"}},
+		"OOM": {ill().sampled(220, "a", "b", "c").restarted("c", 120, 137, "OOMKilled"), []string{
+			"blocks out-of-memory pod/c since 120 until -: killed for memory (OOMKilled) and was restarted 1 time"}},
+		"one quick restart": {ill().sampled(220, "a", "b", "c").restarted("c", 120, 1, "Error"), []string{
+			"blocks crash pod/c since 120 until -: ended with exit code 1 (Error) and was restarted 1 time"}},
+	} {
+		c.made.end(221)
+		var got []string
+		for _, f := range c.made.analyze(t).Findings {
+			until := "-"
+			if f.UntilSeconds != nil {
+				until = fmt.Sprintf("%.0f", *f.UntilSeconds)
+			}
+			got = append(got, fmt.Sprintf("%s %s %s since %.0f until %s: %s", f.Severity, f.Kind, f.Object, *f.SinceSeconds, until, f.Seen))
+			if f.Cause == "" || f.Advice == "" || strings.Contains(f.Seen+f.Cause+f.Advice, "%!") {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+		for i := range min(len(got), len(c.want)) {
+			head, part, _ := strings.Cut(c.want[i], ": ")
+			if strings.HasPrefix(got[i], head) && strings.Contains(got[i], part) {
+				got[i] = c.want[i]
+			}
+		}
+		equal(t, name, got, c.want)
+	}
+}
+
+func (m *made) resampled(t float64, pods ...string) *made {
+	m.metrics(t, 0.01, pods...)
+	return m
+}
+
+// restarted lets the container of a pod end once and run again at once.
+func (m *made) restarted(name string, t float64, code int32, reason string) *made {
+	m.add(t+1, record.Entry{Pod: &record.Pod{
+		Name: name, UID: "uid-" + name, Created: metav1.NewTime(m.wall(60)), Node: "node-1",
+		Containers: []record.ContainerResources{{Name: "nginx", Requests: corev1.ResourceList{"cpu": resource.MustParse("50m")}}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, StartTime: &metav1.Time{Time: m.wall(60)},
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: "True", LastTransitionTime: metav1.NewTime(m.wall(62))}},
+			ContainerStatuses: []corev1.ContainerStatus{{Name: "nginx", RestartCount: 1, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+				LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, FinishedAt: metav1.NewTime(m.started.Add(time.Duration(t) * time.Second))}}}}},
+	}})
+	return m
+}
