@@ -300,7 +300,7 @@ func (d *diagnosis) crashes(c *chart) {
 		}
 		waits := s.State.Waiting != nil && s.State.Waiting.Reason == "CrashLoopBackOff"
 		// A container of a pod that goes, or that is to run once, may end.
-		if ended == nil || again <= 0 && !waits && !(s.State.Terminated != nil && ended.ExitCode != 0) {
+		if ended == nil || again <= 0 && !waits && (s.State.Terminated == nil || ended.ExitCode == 0) {
 			continue
 		}
 		if d.livenessKilled(c, s.Name) {

@@ -12,10 +12,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/hpabench/hpabench/analysis"
-	"github.com/hpabench/hpabench/scenarios"
 )
 
-// small scales from one replica to six or so within a minute: a request costs 5 ms
+// small scales from one replica to six or so within a minute: a request costs 6 ms
 // and something, and a replica is to use 10m. Each case changes what provokes its
 // fault. Pods that ignore SIGTERM, as a shell does, are not waited for.
 const small = `
@@ -29,7 +28,7 @@ spec:
       imagePullPolicy: IfNotPresent
       port: 80
       resources: {requests: {cpu: 20m}}
-      env: [{name: BURN, value: 5ms}]
+      env: [{name: BURN, value: 6ms}]
       readinessProbe: {httpGet: {path: /healthz, port: 80}, periodSeconds: 1, timeoutSeconds: 3}
       template: {spec: {terminationGracePeriodSeconds: 1}}
   autoscaler:
@@ -48,17 +47,33 @@ func sidecar(fields string) string {
 	return fmt.Sprintf("spec: {workload: {deployment: {template: {spec: {containers: [{name: sidecar, image: busybox, imagePullPolicy: IfNotPresent, %s}]}}}}}", fields)
 }
 
-// changed writes small with a change, a YAML of the fields that differ. Lists are
-// replaced, everything else is merged.
+// changed writes small with a change, a YAML of the fields that differ.
 func changed(t *testing.T, name, change string) string {
 	t.Helper()
-	var s scenarios.Scenario
+	var whole map[string]any
 	for _, text := range []string{small, "metadata: {name: " + name + "}", change} {
-		if err := yaml.UnmarshalStrict([]byte(text), &s); err != nil {
+		var fields map[string]any
+		if err := yaml.Unmarshal([]byte(text), &fields); err != nil {
 			t.Fatalf("%v in\n%s", err, text)
 		}
+		whole = merge(whole, fields)
 	}
-	return scenario(t, string(must(yaml.Marshal(s))))
+	return scenario(t, string(must(yaml.Marshal(whole))))
+}
+
+// merge puts the change into base. Lists are replaced.
+func merge(base, change map[string]any) map[string]any {
+	if base == nil {
+		return change
+	}
+	for key, value := range change {
+		if fields, ok := value.(map[string]any); ok {
+			old, _ := base[key].(map[string]any)
+			value = merge(old, fields)
+		}
+		base[key] = value
+	}
+	return base
 }
 
 // finding is what a case wants: the kind, the object and words, all three as
@@ -150,21 +165,23 @@ func namespaceOf(t *testing.T, deployment string) string {
 // scrapes one node in time or not at all, nor is not-scaled: package analysis
 // tests them.
 func together() []runCase {
+	newPods := time.Now().Add(30 * time.Second).Unix() // those that start later are not the first
 	return []runCase{
 		{
 			finding: finding{analysis.FoundCrash, "pod/crash-.*", []string{"exit(ed|s)?.* 3", "sidecar", "`kubectl .*logs .*--previous"}},
-			change:  sidecar(`command: [sh, -c, "sleep 20; exit 3"]`),
+			// The first pod stays, or the run would wait for it; the new ones crash.
+			change: sidecar(fmt.Sprintf(`command: [sh, -c, "test $(date +%%s) -lt %d && sleep 1d; sleep 20; exit 3"], resources: {requests: {cpu: 1m}}`, newPods)),
 		},
 		{
 			finding: finding{analysis.FoundOOM, "pod/out-of-memory-.*", []string{"OOMKilled", "20Mi", "sidecar"}},
 			// dd fills a buffer of more than the container may have.
-			change: sidecar(`command: [sh, -c, "sleep 15; exec dd if=/dev/zero of=/dev/null bs=64M count=1"], resources: {limits: {memory: 20Mi}}`),
+			change: sidecar(fmt.Sprintf(`command: [sh, -c, "test $(date +%%s) -lt %d && sleep 1d; sleep 15; exec dd if=/dev/zero of=/dev/null bs=64M count=1"], resources: {requests: {cpu: 1m}, limits: {memory: 20Mi}}`, newPods)),
 		},
 		{
 			finding: finding{analysis.FoundProbe, "pod/probe-.*", []string{"[Rr]eadiness", "`kubectl "}},
 			// All of them fail from somewhere in the surge on, which begins 35 to 65 s
 			// after the start.
-			change: sidecar(fmt.Sprintf(`command: [sh, -c, "sleep 1d"], readinessProbe: {exec: {command: [sh, -c, "test $(date +%%s) -lt %d"]}, periodSeconds: 1, timeoutSeconds: 3}`,
+			change: sidecar(fmt.Sprintf(`command: [sh, -c, "sleep 1d"], resources: {requests: {cpu: 1m}}, readinessProbe: {exec: {command: [sh, -c, "test $(date +%%s) -lt %d"]}, periodSeconds: 1, timeoutSeconds: 3}`,
 				time.Now().Add(85*time.Second).Unix())),
 		},
 		{
@@ -178,7 +195,7 @@ spec:
 			finding: finding{analysis.FoundPostStart, "pod/post-start-.*", []string{"postStart", `4[5-9](\.\d+)? s`}},
 			change: `
 spec:
-  workload: {deployment: {lifecycle: {postStart: {sleep: {seconds: 45}}}}}
+  workload: {deployment: {lifecycle: {postStart: {sleep: {seconds: 45}}}, template: {spec: {terminationGracePeriodSeconds: 60}}}}
   load: {phases: [{name: surge, duration: 100s, rate: 10, keepAlive: false}]}`,
 		},
 		{
@@ -206,7 +223,13 @@ spec:
 		},
 		{
 			finding: finding{analysis.FoundCPULimit, "(pod|deployment)/cpu-limit.*", []string{"sidecar", "15m"}},
-			change:  sidecar(`command: [sh, -c, "while :; do :; done"], resources: {requests: {cpu: 40m}, limits: {cpu: 15m}}`),
+			// A replica is to use 30m of the 60m that it requests.
+			change: `
+spec:
+  workload:
+    deployment:
+      resources: {requests: {cpu: 45m}}
+      template: {spec: {containers: [{name: sidecar, image: busybox, imagePullPolicy: IfNotPresent, command: [sh, -c, "while :; do :; done"], resources: {requests: {cpu: 15m}, limits: {cpu: 15m}}}]}}`,
 		},
 		{
 			finding: finding{analysis.FoundWindow, "hpa/window", []string{`300 s`, `20 s`, "stabilizationWindowSeconds"}},

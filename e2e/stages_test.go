@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"testing"
 	"time"
 
@@ -72,7 +73,7 @@ func wantStagesAddUp(t *testing.T, r *analysis.Result) (inService int) {
 					addUp([]analysis.PodStages{*p})
 				}
 			}
-			if up.First != nil && (up.Latency.Seconds == nil || *up.First.Latency.Seconds != *up.Latency.Seconds) {
+			if up.First != nil && !reflect.DeepEqual(up.First.Latency, up.Latency) {
 				t.Errorf("the first pod's latency %+v is not that of the scale-up, %+v", up.First.Latency, up.Latency)
 			}
 		}

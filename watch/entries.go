@@ -56,7 +56,7 @@ func manager(o *unstructured.Unstructured, path string) string {
 	var latest time.Time
 	for _, m := range o.GetManagedFields() {
 		var owned map[string]any
-		if m.FieldsV1 == nil || json.Unmarshal(m.FieldsV1.Raw, &owned) != nil {
+		if m.FieldsV1 == nil || json.Unmarshal(m.FieldsV1.GetRawBytes(), &owned) != nil {
 			continue
 		}
 		if _, owns, _ := unstructured.NestedFieldNoCopy(owned, fields...); !owns {

@@ -65,7 +65,7 @@ func TestTargetEntry(t *testing.T) {
 func TestManager(t *testing.T) {
 	early, late := metav1.Unix(100, 0), metav1.Unix(200, 0)
 	entry := func(name string, at *metav1.Time, fields string) metav1.ManagedFieldsEntry {
-		return metav1.ManagedFieldsEntry{Manager: name, Time: at, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+		return metav1.ManagedFieldsEntry{Manager: name, Time: at, FieldsV1: metav1.NewFieldsV1(fields)}
 	}
 	const replicas, template = `{"f:spec":{"f:replicas":{}}}`, `{"f:spec":{"f:template":{}}}`
 	for _, tt := range []struct {
