@@ -54,7 +54,7 @@ func (d *diagnosis) metrics() {
 		return
 	}
 	hpa := d.autoscaler(d.end)
-	if hpa != nil && !slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return m.Resource != nil || m.ContainerResource != nil }) {
+	if hpa != nil && !slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { name, _ := resourceOf(m); return name != "" }) {
 		return
 	}
 	if !d.metricsAbsent(hpa) {
@@ -79,13 +79,7 @@ func (d *diagnosis) noRequest() bool {
 		return false // pod-level requests will do, too, and are not in the record
 	}
 	for _, m := range hpa.Spec.Metrics {
-		name, container := corev1.ResourceName(""), ""
-		switch {
-		case m.Resource != nil:
-			name = m.Resource.Name
-		case m.ContainerResource != nil:
-			name, container = m.ContainerResource.Name, m.ContainerResource.Container
-		}
+		name, container := resourceOf(m)
 		if _, target := record.MetricTarget(m); name == "" || target.AverageUtilization == nil {
 			continue
 		}

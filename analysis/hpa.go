@@ -96,11 +96,7 @@ func describe(m autoscalingv2.MetricSpec) string {
 // reports them. It has none unless the status has them all: the HPA does not
 // scale down while one is missing, so nothing can be said then.
 func statusRatios(a record.Autoscaler) []float64 {
-	current := map[string]autoscalingv2.MetricValueStatus{}
-	for _, m := range a.Status.CurrentMetrics {
-		name, value := record.MetricCurrent(m)
-		current[name] = value
-	}
+	current := record.MetricsCurrent(a.Status)
 	var ratios []float64
 	for _, m := range a.Spec.Metrics {
 		name, target := record.MetricTarget(m)
@@ -153,14 +149,8 @@ func recommendation(a record.Autoscaler, f flags) (int32, bool) {
 func podRatio(a record.Autoscaler, m record.PodMetrics, alive []*pod, now time.Time, f flags) (float64, bool) {
 	var largest float64
 	for _, spec := range a.Spec.Metrics {
-		var name corev1.ResourceName
-		var container string
-		switch {
-		case spec.Resource != nil:
-			name = spec.Resource.Name
-		case spec.ContainerResource != nil:
-			name, container = spec.ContainerResource.Name, spec.ContainerResource.Container
-		default:
+		name, container := resourceOf(spec)
+		if name == "" {
 			return 0, false
 		}
 		_, target := record.MetricTarget(spec)
@@ -185,6 +175,18 @@ func podRatio(a record.Autoscaler, m record.PodMetrics, alive []*pod, now time.T
 		}
 	}
 	return largest, len(a.Spec.Metrics) > 0
+}
+
+// resourceOf is the resource that m is about, and the container if it is about one;
+// empty for a metric that metrics.k8s.io does not have.
+func resourceOf(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container string) {
+	switch {
+	case m.Resource != nil:
+		return m.Resource.Name, ""
+	case m.ContainerResource != nil:
+		return m.ContainerResource.Name, m.ContainerResource.Container
+	}
+	return "", ""
 }
 
 // podUsage sums usage and requests of the pods that the HPA counts, and says how

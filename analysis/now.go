@@ -240,11 +240,7 @@ func (o *observed) samples(run record.Run) (*record.PodMetrics, []*pod) {
 
 // metricsNow shows each of the HPA's metrics as kubectl get hpa does.
 func (o *observed) metricsNow(hpa record.Autoscaler, run record.Run, end time.Time) []MetricNow {
-	current := map[string]autoscalingv2.MetricValueStatus{}
-	for _, m := range hpa.Status.CurrentMetrics {
-		name, value := record.MetricCurrent(m)
-		current[name] = value
-	}
+	current := record.MetricsCurrent(hpa.Status)
 	samples, alive := o.samples(run)
 	list := []MetricNow{}
 	for _, spec := range hpa.Spec.Metrics {
@@ -278,14 +274,8 @@ func optional(q *resource.Quantity) string {
 
 // byPods fills in what the pods' samples tell of the metric.
 func (m *MetricNow) byPods(spec autoscalingv2.MetricSpec, target autoscalingv2.MetricTarget, samples record.PodMetrics, alive []*pod, now time.Time, f flags) {
-	var name corev1.ResourceName
-	var container string
-	switch {
-	case spec.Resource != nil:
-		name = spec.Resource.Name
-	case spec.ContainerResource != nil:
-		name, container = spec.ContainerResource.Name, spec.ContainerResource.Container
-	default:
+	name, container := resourceOf(spec)
+	if name == "" {
 		return
 	}
 	use, requests, pods := podUsage(samples, alive, name, container, now, f)

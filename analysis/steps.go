@@ -242,11 +242,7 @@ func (o *observed) leftOut(status at[record.Autoscaler], want int32) (int32, str
 
 // metricText is current/target of each metric, as kubectl get hpa shows them.
 func metricText(a record.Autoscaler) string {
-	current := map[string]autoscalingv2.MetricValueStatus{}
-	for _, m := range a.Status.CurrentMetrics {
-		name, value := record.MetricCurrent(m)
-		current[name] = value
-	}
+	current := record.MetricsCurrent(a.Status)
 	var parts []string
 	for _, m := range a.Spec.Metrics {
 		name, target := record.MetricTarget(m)

@@ -36,3 +36,13 @@ func MetricCurrent(m autoscalingv2.MetricStatus) (string, autoscalingv2.MetricVa
 	}
 	return "", autoscalingv2.MetricValueStatus{}
 }
+
+// MetricsCurrent are the metrics that a status has, by the names of MetricCurrent.
+func MetricsCurrent(s autoscalingv2.HorizontalPodAutoscalerStatus) map[string]autoscalingv2.MetricValueStatus {
+	current := map[string]autoscalingv2.MetricValueStatus{}
+	for _, m := range s.CurrentMetrics {
+		name, value := MetricCurrent(m)
+		current[name] = value
+	}
+	return current
+}

@@ -26,7 +26,7 @@ func Table(w io.Writer, r *analysis.Result, width int) error {
 	width = max(width, 40)
 	var b bytes.Buffer
 	paragraph := func(indent, text string) {
-		for _, line := range wrap(oneLine(text), width-utf8.RuneCountInString(indent)) {
+		for _, line := range Wrap(oneLine(text), width-utf8.RuneCountInString(indent)) {
 			fmt.Fprintln(&b, indent+line)
 			indent = strings.Repeat(" ", utf8.RuneCountInString(indent))
 		}
@@ -228,8 +228,8 @@ func fill(t *tablewriter.Table, g *grid) error {
 	return t.Render()
 }
 
-// wrap breaks text into lines of at most width characters, between words.
-func wrap(text string, width int) []string {
+// Wrap breaks text into lines of at most width characters, between words.
+func Wrap(text string, width int) []string {
 	var lines []string
 	line := ""
 	for _, word := range strings.Fields(text) {

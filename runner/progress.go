@@ -35,11 +35,7 @@ func metricsLine(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
 	if hpa == nil {
 		return ""
 	}
-	current := map[string]autoscalingv2.MetricValueStatus{}
-	for _, m := range hpa.Status.CurrentMetrics {
-		name, value := record.MetricCurrent(m)
-		current[name] = value
-	}
+	current := record.MetricsCurrent(hpa.Status)
 	var parts []string
 	for _, m := range hpa.Spec.Metrics {
 		name, target := record.MetricTarget(m)

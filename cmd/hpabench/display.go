@@ -7,11 +7,11 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 
 	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 )
 
@@ -48,7 +48,7 @@ const noMark = "       "
 func (d *display) marked(mark, text string) {
 	lines := []string{strings.Join(strings.Fields(text), " ")}
 	if d.live {
-		lines = wrap(text, width(d.w)-len(noMark)-2)
+		lines = reports.Wrap(text, width(d.w)-len(noMark)-2)
 	}
 	for _, l := range lines {
 		d.print(mark + "  " + l)
@@ -139,20 +139,4 @@ func (d *display) close() {
 		fmt.Fprintln(d.w)
 	}
 	d.onLine, d.closed = false, true
-}
-
-// wrap breaks text between words into lines of at most width characters.
-func wrap(text string, width int) (lines []string) {
-	line := ""
-	for _, word := range strings.Fields(text) {
-		switch {
-		case line == "":
-			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width:
-			line += " " + word
-		default:
-			lines, line = append(lines, line), word
-		}
-	}
-	return append(lines, line)
 }

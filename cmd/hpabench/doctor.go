@@ -16,6 +16,7 @@ import (
 
 	"github.com/hpabench/hpabench/analysis"
 	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 )
 
@@ -158,7 +159,7 @@ func notable(all []analysis.Event) (kept []analysis.Event) {
 func (d *diagnosis) text(width int) string {
 	var b strings.Builder
 	line := func(mark, text string) {
-		for _, l := range wrap(text, width-9) {
+		for _, l := range reports.Wrap(text, width-9) {
 			fmt.Fprintf(&b, "%-7s  %s\n", mark, l)
 			mark = ""
 		}
