@@ -141,7 +141,6 @@ func (c runCase) run(t *testing.T) {
 	t.Logf("replicas went %v", steps(r))
 	wantFindings(t, r.Findings, c.finding)
 	wantStagesAddUp(t, r)
-	wantPodTimes(t, r)
 }
 
 // inSurge does something some time after the surge began.
@@ -327,7 +326,6 @@ spec:
 		t.Errorf("a false finding: %s %s on %s: %s %s", f.Severity, f.Kind, f.Object, f.Seen, f.Cause)
 	}
 	wantStagesAddUp(t, r)
-	wantPodTimes(t, r)
 }
 
 // doctorCase is a finding that hpabench doctor has of an autoscaler that exists.

@@ -86,7 +86,8 @@ func wantStagesAddUp(t *testing.T, r *analysis.Result) (inService int) {
 
 // wantPodTimes wants each instant of a new pod to lie within the second that the
 // pod's own condition names, or 0.1 s later: what the watch took. The node is this
-// machine, so both are of one clock.
+// machine, so both are of one clock. With more at a time the kubelet itself tells
+// a condition half a second after it came about.
 func wantPodTimes(t *testing.T, r *analysis.Result) {
 	t.Helper()
 	for _, p := range r.Pods {
