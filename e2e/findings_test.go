@@ -132,7 +132,11 @@ type runCase struct {
 
 func (c runCase) run(t *testing.T) {
 	name := strings.ToLower(c.kind)
-	run := startRun(t, changed(t, name, c.change), c.args...)
+	// Cases wait for one another, so that instants are only known now. Pods that
+	// start half a minute from now are not the first.
+	in := func(d time.Duration) string { return fmt.Sprint(time.Now().Add(d).Unix()) }
+	change := strings.NewReplacer("IN_30S", in(30*time.Second), "IN_85S", in(85*time.Second)).Replace(c.change)
+	run := startRun(t, changed(t, name, change), c.args...)
 	if c.during != nil {
 		c.during(t, run)
 	}
@@ -164,24 +168,22 @@ func namespaceOf(t *testing.T, deployment string) string {
 // scrapes one node in time or not at all, nor is not-scaled: package analysis
 // tests them.
 func together() []runCase {
-	newPods := time.Now().Add(30 * time.Second).Unix() // those that start later are not the first
 	return []runCase{
 		{
 			finding: finding{analysis.FoundCrash, "pod/crash-.*", []string{"exit(ed|s)?.* 3", "sidecar", "`kubectl .*logs .*--previous"}},
 			// The first pod stays, or the run would wait for it; the new ones crash.
-			change: sidecar(fmt.Sprintf(`command: [sh, -c, "test $(date +%%s) -lt %d && sleep 1d; sleep 20; exit 3"], resources: {requests: {cpu: 1m}}`, newPods)),
+			change: sidecar(`command: [sh, -c, "test $(date +%s) -lt IN_30S && sleep 1d; sleep 20; exit 3"], resources: {requests: {cpu: 1m}}`),
 		},
 		{
 			finding: finding{analysis.FoundOOM, "pod/out-of-memory-.*", []string{"OOMKilled", "20Mi", "sidecar"}},
 			// dd fills a buffer of more than the container may have.
-			change: sidecar(fmt.Sprintf(`command: [sh, -c, "test $(date +%%s) -lt %d && sleep 1d; sleep 15; exec dd if=/dev/zero of=/dev/null bs=64M count=1"], resources: {requests: {cpu: 1m}, limits: {memory: 20Mi}}`, newPods)),
+			change: sidecar(`command: [sh, -c, "test $(date +%s) -lt IN_30S && sleep 1d; sleep 15; exec dd if=/dev/zero of=/dev/null bs=64M count=1"], resources: {requests: {cpu: 1m}, limits: {memory: 20Mi}}`),
 		},
 		{
 			finding: finding{analysis.FoundProbe, "pod/probe-.*", []string{"[Rr]eadiness", "`kubectl "}},
 			// All of them fail from somewhere in the surge on, which begins 35 to 65 s
 			// after the start.
-			change: sidecar(fmt.Sprintf(`command: [sh, -c, "sleep 1d"], resources: {requests: {cpu: 1m}}, readinessProbe: {exec: {command: [sh, -c, "test $(date +%%s) -lt %d"]}, periodSeconds: 1, timeoutSeconds: 3}`,
-				time.Now().Add(85*time.Second).Unix())),
+			change: sidecar(`command: [sh, -c, "sleep 1d"], resources: {requests: {cpu: 1m}}, readinessProbe: {exec: {command: [sh, -c, "test $(date +%s) -lt IN_85S"]}, periodSeconds: 1, timeoutSeconds: 3}`),
 		},
 		{
 			finding: finding{analysis.FoundInit, "pod/init-.*", []string{"prepare", `4[5-9](\.\d+)? s`}},
