@@ -154,6 +154,8 @@ func planOf(p record.Phase) string {
 		return fmt.Sprintf("%g → %g/s", p.From, p.To)
 	case record.ShapeSine:
 		return fmt.Sprintf("%g ± %g/s over %g s", p.From, p.Amplitude, p.Period)
+	case record.ShapeCurve:
+		return p.Made
 	case record.ShapeWorkers:
 		plan := fmt.Sprintf("%d workers", p.Workers)
 		if p.Workers == 1 {

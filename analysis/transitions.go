@@ -8,7 +8,7 @@ import (
 )
 
 // level is the demand of a phase at its start and at its end, in requests a
-// second: the rate, a ramp's two ends, a sine's mean, and for workers the mean
+// second: the rate, a ramp's two ends, the mean of a sine or a curve, and for workers the mean
 // rate that they achieved (that they sent, if nothing was answered).
 func level(s span, load PhaseLoad) (from, to float64) {
 	switch s.plan.Shape {
@@ -16,6 +16,9 @@ func level(s span, load PhaseLoad) (from, to float64) {
 		return s.plan.From, s.plan.From
 	case record.ShapeRamp:
 		return s.plan.From, s.plan.To
+	case record.ShapeCurve:
+		mean := s.plan.CurveHits()(s.plan.Seconds) / s.plan.Seconds
+		return mean, mean
 	case record.ShapeWorkers:
 		if load.Seconds == nil || *load.Seconds <= 0 {
 			return 0, 0

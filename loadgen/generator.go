@@ -72,7 +72,7 @@ type Generator struct {
 func New(phases []record.Phase, request Request, way Way, rec *record.Recorder) (*Generator, error) {
 	for _, p := range phases {
 		switch p.Shape {
-		case record.ShapeIdle, record.ShapeRate, record.ShapeRamp, record.ShapeSine, record.ShapeWorkers:
+		case record.ShapeIdle, record.ShapeRate, record.ShapeRamp, record.ShapeSine, record.ShapeCurve, record.ShapeWorkers:
 		default:
 			return nil, fmt.Errorf("phase %s: unknown shape %q", p.Name, p.Shape)
 		}
@@ -276,7 +276,7 @@ func (g *Generator) Progress() Progress {
 	case p.ended || p.Shape == record.ShapeIdle:
 		result.Offered = new(float64)
 	case p.schedule != nil:
-		rate := p.schedule.rate.Rate(result.Elapsed)
+		rate := p.schedule.rate(result.Elapsed)
 		result.Offered = &rate
 	}
 	last := secondOf(now) - 1

@@ -40,7 +40,7 @@ func (p *pacer) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop boo
 }
 
 // Rate returns the offered rate in hits a second, elapsed after the onset.
-func (p *pacer) Rate(elapsed time.Duration) float64 { return p.rate.Rate(elapsed) }
+func (p *pacer) Rate(elapsed time.Duration) float64 { return p.rate(elapsed) }
 
 // closedLoop is the vegeta.Pacer of a closed loop: each worker sends as soon as
 // it has its answer, until the phase is over.

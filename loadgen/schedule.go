@@ -19,6 +19,7 @@ import (
 //
 //	rate, ramp  H = bt + at²/2                    (LinearPacer; a = 0: ConstantPacer)
 //	sine        H = Mt + (AP/2π)(1 − cos(2πt/P))  (SinePacer that starts MeanUp)
+//	curve       the integral of its pieces
 //
 // vegeta's own Pace is not used, only its Rate: LinearPacer takes a start rate
 // of 0 for no limit and waits by the rate of the moment; ConstantPacer and
@@ -28,7 +29,7 @@ type schedule struct {
 	duration time.Duration
 	hits     func(t time.Duration) float64 // H
 	total    uint64                        // hits that are due before duration
-	rate     vegeta.Pacer                  // for its Rate only
+	rate     func(t time.Duration) float64 // its derivative, in hits a second
 }
 
 // newSchedule returns the schedule of p; nil if p is not an open loop.
@@ -37,18 +38,22 @@ func newSchedule(p record.Phase) *schedule {
 	switch p.Shape {
 	case record.ShapeRate:
 		s.hits = linear(p.From, 0)
-		s.rate = perSecond(p.From)
+		s.rate = perSecond(p.From).Rate
 	case record.ShapeRamp:
 		slope := (p.To - p.From) / p.Seconds
 		s.hits = linear(p.From, slope)
-		s.rate = vegeta.LinearPacer{StartAt: perSecond(p.From), Slope: slope}
+		s.rate = vegeta.LinearPacer{StartAt: perSecond(p.From), Slope: slope}.Rate
 	case record.ShapeSine:
 		s.hits = sine(p.From, p.Amplitude, p.Period)
 		s.rate = vegeta.SinePacer{
 			Period: seconds(p.Period),
 			Mean:   perSecond(p.From),
 			Amp:    perSecond(p.Amplitude),
-		}
+		}.Rate
+	case record.ShapeCurve:
+		hits := p.CurveHits()
+		s.hits = func(t time.Duration) float64 { return hits(t.Seconds()) }
+		s.rate = func(t time.Duration) float64 { return p.RateAt(t.Seconds()) }
 	default:
 		return nil
 	}

@@ -26,6 +26,9 @@ func TestSchedule(t *testing.T) {
 		{"ramp to zero", record.Phase{Shape: record.ShapeRamp, From: 4, Seconds: 2}, []time.Duration{0, 267949192, 585786438, time.Second}},
 		// A full period of a sine asks for as much as its mean.
 		{"sine", record.Phase{Shape: record.ShapeSine, From: 1, Amplitude: 1, Period: 1, Seconds: 3}, []time.Duration{0, time.Second, 2 * time.Second}},
+		// Two a second, then a leap to four, then down to none: H = 4t − 2t² there.
+		{"curve", record.Phase{Shape: record.ShapeCurve, Curve: []record.RatePoint{{At: 0, Rate: 2}, {At: 1, Rate: 2}, {At: 1, Rate: 4}, {At: 2, Rate: 0}}, Seconds: 3},
+			[]time.Duration{0, 500 * ms, time.Second, 1292893219}},
 	} {
 		s := newSchedule(test.phase)
 		var got []time.Duration
@@ -50,6 +53,7 @@ var shapes = map[string]record.Phase{
 	"ramp from zero": {Shape: record.ShapeRamp, From: 0, To: 77, Seconds: 30},
 	"ramp to zero":   {Shape: record.ShapeRamp, From: 77, To: 0, Seconds: 40},
 	"sine":           {Shape: record.ShapeSine, From: 50, Amplitude: 40, Period: 12, Seconds: 60},
+	"curve":          {Shape: record.ShapeCurve, Curve: []record.RatePoint{{At: 0, Rate: 20}, {At: 10, Rate: 80}, {At: 10, Rate: 5}, {At: 30, Rate: 40}}, Seconds: 50},
 	"full sine":      {Shape: record.ShapeSine, From: 50, Amplitude: 50, Period: 20, Seconds: 60},
 }
 
@@ -79,7 +83,7 @@ func TestScheduleCounts(t *testing.T) {
 		for at := time.Second; at < s.duration; at += 1700 * time.Millisecond {
 			h := time.Millisecond
 			slope := (s.hits(at+h) - s.hits(at-h)) / (2 * h).Seconds()
-			if rate := s.rate.Rate(at); math.Abs(rate-slope) > 1e-3*math.Max(1, rate) {
+			if rate := s.rate(at); math.Abs(rate-slope) > 1e-3*math.Max(1, rate) {
 				t.Errorf("%s: rate at %v is %v, but H grows by %v/s", name, at, rate, slope)
 			}
 		}

@@ -13,6 +13,7 @@ package record
 
 import (
 	"fmt"
+	"sort"
 	"strconv"
 	"time"
 
@@ -112,6 +113,7 @@ const (
 	ShapeRate    = "rate"    // open loop, From requests a second
 	ShapeRamp    = "ramp"    // open loop, linear From → To
 	ShapeSine    = "sine"    // open loop, From ± Amplitude over Period
+	ShapeCurve   = "curve"   // open loop, by Curve
 	ShapeWorkers = "workers" // closed loop
 
 	ShapeObserved = "observed" // whatever others send: hpabench only watches
@@ -129,6 +131,53 @@ type Phase struct {
 	Period    float64 `json:"periodSeconds,omitempty"`
 	Workers   int     `json:"workers,omitempty"`
 	KeepAlive bool    `json:"keepAlive,omitempty"`
+
+	// Curve is the rate over the phase: linear between two points, by leaps where
+	// two are at the same time, and that of the last one after it. Made says in a
+	// few words where it comes from.
+	Curve []RatePoint `json:"curve,omitempty"`
+	Made  string      `json:"made,omitempty"`
+}
+
+// RatePoint is a rate, in requests a second, at a time of the phase, in seconds.
+type RatePoint struct {
+	At   float64 `json:"at"`
+	Rate float64 `json:"rate"`
+}
+
+// CurveHits returns how many hits the Curve asks for by a number of seconds after
+// the onset: its integral.
+func (p *Phase) CurveHits() func(seconds float64) float64 {
+	before := make([]float64, len(p.Curve)) // up to each point
+	for i := 1; i < len(p.Curve); i++ {
+		a, b := p.Curve[i-1], p.Curve[i]
+		before[i] = before[i-1] + (a.Rate+b.Rate)/2*(b.At-a.At)
+	}
+	return func(t float64) float64 {
+		i := p.piece(t)
+		if i < 0 {
+			return 0
+		}
+		return before[i] + (p.Curve[i].Rate+p.RateAt(t))/2*(t-p.Curve[i].At)
+	}
+}
+
+// RateAt is the rate of the Curve t seconds after the onset.
+func (p *Phase) RateAt(t float64) float64 {
+	i := p.piece(t)
+	if i < 0 {
+		return 0
+	}
+	if i+1 == len(p.Curve) {
+		return p.Curve[i].Rate
+	}
+	a, b := p.Curve[i], p.Curve[i+1]
+	return a.Rate + (b.Rate-a.Rate)*(t-a.At)/(b.At-a.At)
+}
+
+// piece is the last point at t or before, -1 if there is none.
+func (p *Phase) piece(t float64) int {
+	return sort.Search(len(p.Curve), func(i int) bool { return p.Curve[i].At > t }) - 1
 }
 
 // Outcomes of a Check.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -326,14 +327,21 @@ func (c *checker) checkLoad() {
 	names := map[string]bool{}
 	for i, p := range l.Phases {
 		at := fmt.Sprintf("spec.load.phases[%d]", i)
-		if p.Name == "total" {
-			c.fault(at+".name", "", "no phase can be named total: the figures of all phases together are")
-		}
-		if names[p.Name] {
-			c.fault(at+".name", "", "a second phase is named %q", p.Name)
-		}
-		names[p.Name] = true
+		before := len(c.faults)
 		c.checkPhase(at, p)
+		flat := []record.Phase{{Name: p.Name}}
+		if len(c.faults) == before {
+			flat = c.flatten(l.Phases[i:i+1], "", "")
+		}
+		for _, p := range flat {
+			if p.Name == "total" {
+				c.fault(at+".name", "", "no phase can be named total: the figures of all phases together are")
+			}
+			if names[p.Name] {
+				c.fault(at+".name", "", "a second phase is named %q", p.Name)
+			}
+			names[p.Name] = true
+		}
 	}
 	c.checkRequest(l)
 	if l.Timeout != nil && l.Timeout.Duration <= 0 {
@@ -379,17 +387,21 @@ func (c *checker) checkRequest(l *Load) {
 }
 
 func (c *checker) checkPhase(at string, p Phase) {
-	if p.Duration.Duration <= 0 {
+	if p.Repeat > 0 || p.Phases != nil {
+		c.checkRepeat(at, p)
+		return
+	}
+	if p.Duration.Duration <= 0 && (p.Replay == nil || p.Duration.Duration < 0) {
 		c.fault(at+".duration", "", "%s.duration must be more than 0", at)
 	}
 	shapes := 0
-	for _, given := range []bool{p.Rate != nil, p.Ramp != nil, p.Sine != nil, p.Workers != nil} {
+	for _, given := range []bool{p.Rate != nil, p.Ramp != nil, p.Sine != nil, p.Steps != nil, p.Spike != nil, p.Noise != nil, p.Replay != nil, p.Workers != nil} {
 		if given {
 			shapes++
 		}
 	}
 	if shapes != 1 {
-		c.fault(at, "rate: 0 is no load", "%s needs exactly one of rate, ramp, sine and workers, has %d", at, shapes)
+		c.fault(at, "rate: 0 is no load", "%s needs exactly one of rate, ramp, sine, steps, spike, noise, replay and workers, has %d", at, shapes)
 		return
 	}
 	switch {
@@ -399,7 +411,39 @@ func (c *checker) checkPhase(at string, p Phase) {
 		c.fault(at+".sine", "", "%s.sine.amplitude is more than the mean, so that the rate would be negative", at)
 	case p.Sine != nil && p.Sine.Period.Duration <= 0:
 		c.fault(at+".sine.period", "", "%s.sine.period must be more than 0", at)
+	case p.Noise != nil && p.Noise.Amplitude > p.Noise.Base:
+		c.fault(at+".noise", "", "%s.noise.amplitude is more than the base, so that the rate would be negative", at)
+	case p.Noise != nil && p.Noise.Every != nil && p.Noise.Every.Duration < 10*time.Millisecond:
+		c.fault(at+".noise.every", "", "%s.noise.every must be 10ms at least", at)
+	case p.Spike != nil:
+		c.checkSpike(at, p)
 	case p.KeepAlive != nil && !p.HasLoad():
 		c.fault(at+".keepAlive", "remove it", "%s.keepAlive is given, but the phase has no load", at)
+	}
+}
+
+func (c *checker) checkRepeat(at string, p Phase) {
+	switch {
+	case p.Repeat == 0 || p.Phases == nil:
+		c.fault(at, "such as repeat: 3 with phases: [...]", "%s has one of repeat and phases without the other", at)
+		return
+	case p.Rate != nil || p.Ramp != nil || p.Sine != nil || p.Steps != nil || p.Spike != nil || p.Noise != nil || p.Replay != nil || p.Workers != nil || p.KeepAlive != nil || p.Duration.Duration != 0:
+		c.fault(at, "its phases have these", "%s repeats phases, and has a shape, a duration or keepAlive of its own", at)
+		return
+	}
+	for i, inner := range p.Phases {
+		c.checkPhase(fmt.Sprintf("%s.phases[%d]", at, i), inner)
+	}
+}
+
+func (c *checker) checkSpike(at string, p Phase) {
+	s := p.Spike
+	switch parts := s.parts(p.Duration.Seconds()); {
+	case s.After.Duration < 0 || s.Rise.Duration < 0 || s.Hold.Duration <= 0 || s.Fall.Duration < 0:
+		c.fault(at+".spike", "", "%s.spike: hold must be more than 0, and after, rise and fall not less", at)
+	case s.Base >= s.Peak:
+		c.fault(at+".spike", "", "%s.spike.peak must be more than its base", at)
+	case parts[len(parts)-1].seconds < 0:
+		c.fault(at+".spike", "", "%s.spike takes longer than the phase lasts", at)
 	}
 }

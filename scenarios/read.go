@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // File is a scenario that was read and found to be without faults.
@@ -24,6 +26,7 @@ type File struct {
 	Manifests []Manifest // of workload.manifests, in order
 
 	doc    *document
+	traces map[string][]record.RatePoint // of replays, by their files' names
 	target autoscalingv2.CrossVersionObjectReference
 	// Of the manifests: the target, the HPA that points to it, the Service that
 	// takes the load. Nil where there is none.
@@ -148,6 +151,8 @@ func Parse(file string, source []byte, open Open) (*File, error) {
 	}
 	c := checker{File: f, bad: map[*document]map[string]bool{f.doc: bad}}
 	c.readManifests(open)
+	f.traces = map[string][]record.RatePoint{}
+	c.readTraces(open, "spec.load.phases", c.Spec.Load.Phases)
 	c.check()
 	if faults = append(faults, c.faults...); len(faults) > 0 {
 		return f, faults.sorted(file)

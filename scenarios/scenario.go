@@ -163,11 +163,13 @@ type Load struct {
 	Phases []Phase `json:"phases" jsonschema:"minItems=1"`
 }
 
-// Phase is a stretch of load with one shape: exactly one of rate, ramp, sine
-// and workers.
+// Phase is a stretch of load with one shape: exactly one of rate, ramp, sine,
+// steps, spike, noise, replay and workers; or phases that are repeated.
 type Phase struct {
-	Name     string          `json:"name" jsonschema:"pattern=^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$"`
-	Duration metav1.Duration `json:"duration"`
+	Name string `json:"name" jsonschema:"pattern=^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$"`
+	// Duration of the phase. A replay lasts as long as its trace if it is left out;
+	// a repetition as long as its phases.
+	Duration metav1.Duration `json:"duration,omitempty"`
 
 	// Rate is an open loop: so many requests a second leave by schedule,
 	// whatever the answers do. 0 is no load.
@@ -176,6 +178,20 @@ type Phase struct {
 	Ramp *Ramp `json:"ramp,omitempty"`
 	// Sine is an open loop whose rate swings around a mean.
 	Sine *Sine `json:"sine,omitempty"`
+	// Steps is a row of open loops that share the duration evenly, each at one of
+	// the rates. They become phases of their own, NAME_1, NAME_2 and so on.
+	Steps []float64 `json:"steps,omitempty" jsonschema:"minItems=2,minimum=0,maximum=1000000"`
+	// Spike is an open loop that rises from a base to a peak and falls again. Its
+	// parts become phases of their own: NAME_base, _rise, _peak, _fall and _after.
+	Spike *Spike `json:"spike,omitempty"`
+	// Noise is an open loop whose rate leaps around a base, the same way each time.
+	Noise *Noise `json:"noise,omitempty"`
+	// Replay is an open loop that follows a trace.
+	Replay *Replay `json:"replay,omitempty"`
+	// Repeat makes the phases below follow one another so many times. They get the
+	// number of their turn: NAME_PHASE_1, NAME_PHASE_2 and so on.
+	Repeat int     `json:"repeat,omitempty" jsonschema:"minimum=1,maximum=1000"`
+	Phases []Phase `json:"phases,omitempty" jsonschema:"minItems=1"`
 	// Workers is a closed loop: so many workers, each of which sends its next
 	// request when it has the answer to the last.
 	Workers *int `json:"workers,omitempty" jsonschema:"minimum=1,maximum=10000"`
@@ -195,4 +211,41 @@ type Sine struct {
 	// Amplitude is at most the mean.
 	Amplitude float64         `json:"amplitude" jsonschema:"minimum=0"`
 	Period    metav1.Duration `json:"period"`
+}
+
+// Spike rises from a base to a peak, linearly, holds it, and falls again, in
+// requests a second. What is left of the phase's duration is at the base.
+type Spike struct {
+	Base float64 `json:"base" jsonschema:"minimum=0,maximum=1000000"`
+	Peak float64 `json:"peak" jsonschema:"exclusiveMinimum=0,maximum=1000000"`
+	// After is how long the base lasts before. Default: 0s.
+	After metav1.Duration `json:"after,omitempty"`
+	// Rise and fall take no time if they are left out.
+	Rise metav1.Duration `json:"rise,omitempty"`
+	Hold metav1.Duration `json:"hold"`
+	Fall metav1.Duration `json:"fall,omitempty"`
+}
+
+// Noise draws a rate anew every so often, from base − amplitude to base +
+// amplitude, all of them as likely, in requests a second.
+type Noise struct {
+	Base float64 `json:"base" jsonschema:"exclusiveMinimum=0,maximum=1000000"`
+	// Amplitude is at most the base.
+	Amplitude float64 `json:"amplitude" jsonschema:"exclusiveMinimum=0"`
+	// Every is how long a rate lasts. Default: 1s.
+	Every *metav1.Duration `json:"every,omitempty"`
+	// Seed of the draws: another one gives other rates. Default: 0.
+	Seed uint64 `json:"seed,omitempty"`
+}
+
+// Replay follows a trace.
+type Replay struct {
+	// File is CSV, looked for beside the scenario: with the header seconds,rate, a
+	// rate that holds from that second on; or what `vegeta encode -to csv` makes of
+	// its results, of which the requests of each second are counted.
+	File string `json:"file" jsonschema:"minLength=1"`
+	// Scale multiplies the rates. Default: 1.
+	Scale *float64 `json:"scale,omitempty" jsonschema:"exclusiveMinimum=0"`
+	// Stretch multiplies the time: 0.5 is twice as fast. Default: 1.
+	Stretch *float64 `json:"stretch,omitempty" jsonschema:"exclusiveMinimum=0"`
 }

@@ -53,7 +53,7 @@ func readScenario(name string) (*scenarios.File, error) {
 		return nil, err
 	}
 	var phases []string
-	for _, p := range file.Spec.Load.Phases {
+	for _, p := range file.Phases() {
 		phases = append(phases, p.Name)
 	}
 	for i, expression := range file.Spec.Expect {
