@@ -161,6 +161,12 @@ func planOf(p record.Phase) string {
 		if p.Workers == 1 {
 			plan = "1 worker"
 		}
+		if p.Requests > 0 {
+			plan += fmt.Sprintf(", %d requests each", p.Requests)
+		}
+		if p.Think > 0 {
+			plan += fmt.Sprintf(", %g s between", p.Think)
+		}
 		if !p.KeepAlive {
 			plan += ", no keep-alive"
 		}

@@ -62,7 +62,7 @@ func (o *observed) transitions(load Load) []Transition {
 			base = from
 		}
 		same := s.plan.Shape == record.ShapeWorkers && before.plan.Shape == record.ShapeWorkers &&
-			s.plan.Workers == before.plan.Workers && s.plan.KeepAlive == before.plan.KeepAlive
+			s.plan.Workers == before.plan.Workers && s.plan.Think == before.plan.Think && s.plan.KeepAlive == before.plan.KeepAlive
 		if to != base && !same {
 			t := Transition{Direction: Up, FromPhase: before.name, ToPhase: s.name, FromRate: base, ToRate: to, OnsetSeconds: s.start.Seconds()}
 			// More workers are more demand, whatever a server at its limit makes of them.

@@ -162,13 +162,15 @@ func (g *Generator) firstAnswers() func(host string) {
 	}
 }
 
-// run sends one phase and returns when it is over: at its planned end, which is
-// returned, or when ctx is done. Answers may still be on their way.
+// run sends one phase and returns when it is over: at its planned end, when all
+// the requests of a closed loop are answered, or when ctx is done. Answers may
+// still be on their way. It returns the end.
 func (g *Generator) run(ctx context.Context, index int, plan record.Phase, onset record.Instant, t *transport, answers *sync.WaitGroup) record.Instant {
 	p := g.ledger.start(index, plan, onset)
 	if plan.Shape != record.ShapeIdle {
 		workers, most := uint64(vegeta.DefaultWorkers), uint64(maxInFlight)
-		pace := vegeta.Pacer(closedLoop{p.over})
+		loop := newClosedLoop(plan.Workers, seconds(plan.Think), p.over)
+		pace := vegeta.Pacer(loop)
 		if p.schedule != nil {
 			pace = newPacer(p.schedule, g.rec.Clock, onset, p.over)
 		} else {
@@ -185,6 +187,7 @@ func (g *Generator) run(ctx context.Context, index int, plan record.Phase, onset
 			for r := range results {
 				if r.Error != errOver.Error() {
 					g.ledger.answer(p, r)
+					loop.answered()
 				}
 			}
 		})
@@ -194,6 +197,7 @@ func (g *Generator) run(ctx context.Context, index int, plan record.Phase, onset
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-p.answered:
 	case <-ctx.Done():
 	}
 	if p.allSent != nil {

@@ -325,6 +325,30 @@ func TestClosedLoop(t *testing.T) {
 	}
 }
 
+func TestClosedLoopThinks(t *testing.T) {
+	phase := workers(2, 10)
+	phase.Think = 0.4
+	r := virtual(t, []record.Phase{phase, rate(1, 5)}, Request{Path: "/"}, after(100*time.Millisecond), nil)
+	if n := r.phases[0].Answered; n != 40 {
+		t.Errorf("%d answers, want 40: each worker sends every half second", n)
+	}
+	if r.max != 100*time.Millisecond {
+		t.Errorf("the thinking counts as latency: %v", r.max)
+	}
+}
+
+func TestClosedLoopWithRequests(t *testing.T) {
+	phase := workers(3, 30)
+	phase.Requests = 40
+	r := virtual(t, []record.Phase{phase, rate(1, 5)}, Request{Path: "/"}, after(100*time.Millisecond), nil)
+	if p := r.phases[0]; p.Offered != 120 || p.Sent != 120 || p.Answered != 120 {
+		t.Errorf("offered %d, sent %d, answered %d; want 120 of each", p.Offered, p.Sent, p.Answered)
+	}
+	if diff := cmp.Diff([]string{"0s workers start", "4s workers end", "4s rate start", "9s rate end"}, r.marks); diff != "" {
+		t.Errorf("marks (-want +got):\n%s", diff)
+	}
+}
+
 func TestClosedLoopWithoutKeepAlive(t *testing.T) {
 	phase := workers(2, 3)
 	phase.KeepAlive = false

@@ -45,11 +45,13 @@ type phase struct {
 	onset    record.Instant
 	over     chan struct{} // closed when the phase has ended
 	allSent  chan struct{} // closed when the whole schedule was sent; nil unless open loop
+	answered chan struct{} // closed when all requests of a closed loop are answered or failed; nil if they have no limit
 
 	// Guarded by the ledger's mutex.
 	end     record.Instant // as planned, then as it was
 	ended   bool
 	sent    uint64
+	done    uint64 // answered or failed
 	offered uint64 // hits of the schedule that have been counted as offered
 }
 
@@ -85,6 +87,9 @@ func (l *ledger) start(index int, p record.Phase, onset record.Instant) *phase {
 			close(ph.allSent)
 		}
 	}
+	if p.Requests > 0 {
+		ph.answered = make(chan struct{})
+	}
 	l.mu.Lock()
 	l.mu.phase = ph
 	l.mu.Unlock()
@@ -98,7 +103,7 @@ func (l *ledger) send(p *phase) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.rec.Clock.Now()
-	if p.ended || p.schedule == nil && now >= p.end {
+	if p.ended || p.schedule == nil && now >= p.end || p.answered != nil && p.sent == p.limit() {
 		return false
 	}
 	p.sent++
@@ -129,6 +134,9 @@ func (l *ledger) answer(p *phase, r *vegeta.Result) {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if p.done++; p.answered != nil && p.done == p.limit() {
+		close(p.answered)
+	}
 	s := l.second(p, done)
 	s.LateMax = max(s.LateMax, sent.Sub(from).Seconds())
 	s.BytesIn += r.BytesIn
@@ -264,6 +272,9 @@ func (l *ledger) achieved(second int) {
 		r.answers++
 	}
 }
+
+// limit is how many requests a closed loop sends at most.
+func (p *phase) limit() uint64 { return uint64(p.Workers) * p.Requests }
 
 // due returns the instant at which hit n of an open loop is due.
 func (p *phase) due(n uint64) record.Instant { return p.onset.Add(p.schedule.at(n)) }

@@ -43,10 +43,38 @@ func (p *pacer) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop boo
 func (p *pacer) Rate(elapsed time.Duration) float64 { return p.rate(elapsed) }
 
 // closedLoop is the vegeta.Pacer of a closed loop: each worker sends as soon as
-// it has its answer, until the phase is over.
-type closedLoop struct{ over <-chan struct{} }
+// it has its answer and has thought, until the phase is over.
+type closedLoop struct {
+	over  <-chan struct{}
+	think time.Duration
+	free  chan struct{} // has an item for each worker that may send; nil if none thinks
+}
+
+func newClosedLoop(workers int, think time.Duration, over <-chan struct{}) closedLoop {
+	c := closedLoop{over: over, think: think}
+	if think > 0 {
+		c.free = make(chan struct{}, workers)
+		for range workers {
+			c.free <- struct{}{}
+		}
+	}
+	return c
+}
+
+// answered lets a worker think and send again.
+func (c closedLoop) answered() {
+	if c.free != nil {
+		time.AfterFunc(c.think, func() { c.free <- struct{}{} })
+	}
+}
 
 func (c closedLoop) Pace(time.Duration, uint64) (wait time.Duration, stop bool) {
+	if c.free != nil {
+		select {
+		case <-c.free:
+		case <-c.over:
+		}
+	}
 	return 0, isClosed(c.over)
 }
 

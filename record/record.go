@@ -130,6 +130,8 @@ type Phase struct {
 	Amplitude float64 `json:"amplitude,omitempty"`
 	Period    float64 `json:"periodSeconds,omitempty"`
 	Workers   int     `json:"workers,omitempty"`
+	Think     float64 `json:"thinkSeconds,omitempty"` // of a worker, after each answer
+	Requests  uint64  `json:"requests,omitempty"`     // of each worker, 0 for no limit; then the phase ends
 	KeepAlive bool    `json:"keepAlive,omitempty"`
 
 	// Curve is the rate over the phase: linear between two points, by leaps where

@@ -405,6 +405,10 @@ func (c *checker) checkPhase(at string, p Phase) {
 		return
 	}
 	switch {
+	case p.Workers == nil && (p.ThinkTime != nil || p.Requests > 0):
+		c.fault(at, "", "%s: thinkTime and requests are for workers; a rate says itself when requests leave", at)
+	case p.ThinkTime != nil && p.ThinkTime.Duration < 0:
+		c.fault(at+".thinkTime", "", "%s.thinkTime cannot be negative", at)
 	case p.Ramp != nil && p.Ramp.From == 0 && p.Ramp.To == 0:
 		c.fault(at+".ramp", "rate: 0 is no load", "%s.ramp goes from 0 to 0", at)
 	case p.Sine != nil && p.Sine.Amplitude > p.Sine.Mean:
@@ -427,7 +431,7 @@ func (c *checker) checkRepeat(at string, p Phase) {
 	case p.Repeat == 0 || p.Phases == nil:
 		c.fault(at, "such as repeat: 3 with phases: [...]", "%s has one of repeat and phases without the other", at)
 		return
-	case p.Rate != nil || p.Ramp != nil || p.Sine != nil || p.Steps != nil || p.Spike != nil || p.Noise != nil || p.Replay != nil || p.Workers != nil || p.KeepAlive != nil || p.Duration.Duration != 0:
+	case p.Rate != nil || p.Ramp != nil || p.Sine != nil || p.Steps != nil || p.Spike != nil || p.Noise != nil || p.Replay != nil || p.Workers != nil || p.ThinkTime != nil || p.Requests > 0 || p.KeepAlive != nil || p.Duration.Duration != 0:
 		c.fault(at, "its phases have these", "%s repeats phases, and has a shape, a duration or keepAlive of its own", at)
 		return
 	}

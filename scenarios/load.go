@@ -105,7 +105,10 @@ func (f *File) plan(p *Phase, name string) []record.Phase {
 	case p.Sine != nil:
 		r.Shape, r.From, r.Amplitude, r.Period = record.ShapeSine, p.Sine.Mean, p.Sine.Amplitude, p.Sine.Period.Seconds()
 	case p.Workers != nil:
-		r.Shape, r.Workers = record.ShapeWorkers, *p.Workers
+		r.Shape, r.Workers, r.Requests = record.ShapeWorkers, *p.Workers, p.Requests
+		if p.ThinkTime != nil {
+			r.Think = p.ThinkTime.Seconds()
+		}
 	case p.Noise != nil:
 		r.Shape, r.Curve = record.ShapeCurve, p.Noise.curve(r.Seconds)
 		r.Made = fmt.Sprintf("%g ± %g/s at random", p.Noise.Base, p.Noise.Amplitude)

@@ -47,7 +47,7 @@ func TestShapes(t *testing.T) {
     - {name: rough, duration: 3s, noise: {base: 50, amplitude: 20, every: 2s, seed: 7}}
     - {name: real, replay: {file: trace.csv, scale: 2, stretch: 0.5}}
     - {name: sent, duration: 1s, replay: {file: results.csv}}
-    - {name: wave, repeat: 2, phases: [{name: on, duration: 10s, workers: 3}, {name: off, duration: 5s, rate: 0}]}
+    - {name: wave, repeat: 2, phases: [{name: on, duration: 10s, workers: 3, thinkTime: 500ms, requests: 9}, {name: off, duration: 5s, rate: 0}]}
 `, map[string]string{
 		"trace.csv":   "seconds,rate\n0,10\n4,30\n6,0\n",
 		"results.csv": strings.Repeat("1700000000000000000,200,1000,0,0,,b2s=,,0,GET,http://x,\n", 3) + "1700000001500000000,200,1000,0,0,,b2s=,,3,GET,http://x,\n",
@@ -58,6 +58,9 @@ func TestShapes(t *testing.T) {
 	var got []string
 	for _, p := range phases {
 		line := fmt.Sprintf("%s %gs %s %g→%g workers %d %v", p.Name, p.Seconds, p.Shape, p.From, p.To, p.Workers, p.KeepAlive)
+		if p.Think > 0 {
+			line += fmt.Sprintf(" think %gs, %d requests", p.Think, p.Requests)
+		}
 		if p.Curve != nil && p.Made[0] == 'r' {
 			line += fmt.Sprintf(" %s %v", p.Made, p.Curve)
 		}
@@ -69,8 +72,8 @@ func TestShapes(t *testing.T) {
 		"rough 3s curve 0→0 workers 0 true",
 		"real 3s curve 0→0 workers 0 true replay of trace.csv [{0 20} {2 20} {2 60} {3 60} {3 0}]",
 		"sent 1s curve 0→0 workers 0 true replay of results.csv [{0 3} {1 3} {1 1} {2 1}]",
-		"wave_on_1 10s workers 0→0 workers 3 true", "wave_off_1 5s idle 0→0 workers 0 false",
-		"wave_on_2 10s workers 0→0 workers 3 true", "wave_off_2 5s idle 0→0 workers 0 false",
+		"wave_on_1 10s workers 0→0 workers 3 true think 0.5s, 9 requests", "wave_off_1 5s idle 0→0 workers 0 false",
+		"wave_on_2 10s workers 0→0 workers 3 true think 0.5s, 9 requests", "wave_off_2 5s idle 0→0 workers 0 false",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

@@ -195,6 +195,11 @@ type Phase struct {
 	// Workers is a closed loop: so many workers, each of which sends its next
 	// request when it has the answer to the last.
 	Workers *int `json:"workers,omitempty" jsonschema:"minimum=1,maximum=10000"`
+	// ThinkTime is how long a worker waits after each answer. Default: 0s.
+	ThinkTime *metav1.Duration `json:"thinkTime,omitempty"`
+	// Requests of each worker, on average. When they are answered the phase ends, if
+	// its duration does not end it before. Default: no limit.
+	Requests uint64 `json:"requests,omitempty" jsonschema:"maximum=1000000000"`
 	// KeepAlive says whether a connection serves several requests. Default: true.
 	KeepAlive *bool `json:"keepAlive,omitempty"`
 }
