@@ -64,7 +64,7 @@ func (r *Result) LastDown() *Transition {
 //	transition.<n>.inService and .timeToFull, or .latency, .heldByWindow, .lessWindow and .settle
 //	replicas.peak, .last, .desiredPeak, .reach, .firstAtMax, .saturated
 //	hpa.min, .max
-//	load.total.<figure> and load.<phase>.<figure>
+//	load.total.<figure> and load.<phase>.<figure>; .spread.* where pods are told apart
 //
 // Transitions count from 1. All but those of a transition or a phase are there
 // in every Result, be they missing.
@@ -200,6 +200,10 @@ func (l *figures) load(name string, p PhaseLoad) {
 	l.add(name+".bytesIn", "bytes", new(float64(p.BytesIn)), "")
 	l.add(name+".bytesOut", "bytes", new(float64(p.BytesOut)), "")
 	l.add(name+".lateMax", "s", &p.LateMax, "")
+	if s := p.Spread; s != nil {
+		l.add(name+".spread.maxOverMean", "1", &s.MaxOverMean, "")
+		l.add(name+".spread.gini", "1", &s.Gini, "")
+	}
 }
 
 func float[N int | int32](n *N) *float64 {

@@ -1,8 +1,10 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -58,6 +60,10 @@ func (o *observed) sumLoad() (Load, map[int]Second, error) {
 		total.StartSeconds, total.Seconds = new(o.start.Seconds()), new(o.end.Sub(o.start).Seconds())
 	}
 	load.Total = total.result()
+	for i := range load.Phases {
+		o.spread(&load.Phases[i])
+	}
+	o.spread(&load.Total)
 	bySecond := map[int]Second{}
 	for n, s := range seconds {
 		r := s.result()
@@ -80,6 +86,7 @@ func (l Load) phase(i int) PhaseLoad {
 type sum struct {
 	PhaseLoad
 	latency    *hdrhistogram.Histogram
+	pods       map[string]*podSum
 	closedLoop bool   // it has no schedule, and so no offered rate
 	inTime     uint64 // answers that came before the end of the phase
 }
@@ -113,6 +120,19 @@ func (s *sum) add(l record.LoadSecond) error {
 		}
 		s.Failures[cause] += n
 	}
+	for name, p := range l.Pods {
+		if s.pods == nil {
+			s.pods = map[string]*podSum{}
+		}
+		if s.pods[name] == nil {
+			s.pods[name] = &podSum{latency: record.NewPodHistogram()}
+		}
+		s.pods[name].answered += p.Answered
+		s.pods[name].errors += p.Errors
+		if err := p.Latency.AddTo(s.pods[name].latency); err != nil {
+			return err
+		}
+	}
 	if l.Latency == "" {
 		return nil
 	}
@@ -132,13 +152,101 @@ func (s *sum) result() PhaseLoad {
 	if done := s.Answered + s.Failed; done > 0 {
 		s.ErrorShare = new(float64(s.Errors) / float64(done))
 	}
-	if s.latency != nil && s.latency.TotalCount() > 0 {
-		at := func(percent float64) *float64 {
-			return new((time.Duration(s.latency.ValueAtPercentile(percent)) * time.Microsecond).Seconds())
-		}
-		s.Latency = Quantiles{P50: at(50), P90: at(90), P95: at(95), P99: at(99), Max: at(100)}
+	s.Latency = quantiles(s.latency)
+	var known uint64
+	for _, p := range s.pods {
+		known += p.answered
 	}
+	for name, p := range s.pods {
+		s.Pods = append(s.Pods, PodLoad{Pod: name, Answered: p.answered, Errors: p.errors, Share: float64(p.answered) / float64(max(known, 1)), Latency: quantiles(p.latency)})
+	}
+	slices.SortFunc(s.Pods, func(a, b PodLoad) int { return cmp.Or(cmp.Compare(b.Answered, a.Answered), cmp.Compare(a.Pod, b.Pod)) })
 	return s.PhaseLoad
+}
+
+type podSum struct {
+	answered, errors uint64
+	latency          *hdrhistogram.Histogram
+}
+
+func quantiles(h *hdrhistogram.Histogram) Quantiles {
+	if h == nil || h.TotalCount() == 0 {
+		return Quantiles{}
+	}
+	at := func(percent float64) *float64 {
+		return new((time.Duration(h.ValueAtPercentile(percent)) * time.Microsecond).Seconds())
+	}
+	return Quantiles{P50: at(50), P90: at(90), P95: at(95), P99: at(99), Max: at(100)}
+}
+
+// spread fills in the rates of the pods and how even they are.
+func (o *observed) spread(l *PhaseLoad) {
+	if l.StartSeconds == nil || l.Seconds == nil {
+		return
+	}
+	start, end := *l.StartSeconds, *l.StartSeconds+*l.Seconds
+	var rates []float64
+	for i := range l.Pods {
+		for _, p := range o.pods {
+			if p.name != l.Pods[i].Pod {
+				continue
+			}
+			from, to := start, end
+			if p.inService.seen {
+				from = max(from, p.inService.t.Seconds())
+			} else if !p.before {
+				continue
+			}
+			if p.left.seen {
+				to = min(to, p.left.t.Seconds())
+			}
+			if to-from >= 1 {
+				rate := float64(l.Pods[i].Answered) / (to - from)
+				l.Pods[i].Rate, rates = &rate, append(rates, rate)
+			}
+		}
+	}
+	sum, differences := 0.0, 0.0
+	for _, x := range rates {
+		sum += x
+		for _, y := range rates {
+			differences += math.Abs(x - y)
+		}
+	}
+	if n := float64(len(rates)); n > 1 && sum > 0 {
+		l.Spread = &Spread{Pods: len(rates), MaxOverMean: slices.Max(rates) / (sum / n), Gini: differences / (2 * n * sum)}
+	}
+}
+
+// fairShare is when p gave at least half of the mean answers of the pods in
+// service, over a whole second of the run in which it was in service itself.
+func (o *observed) fairShare(p *pod) *Latency {
+	if !o.podsTold || !p.inService.seen {
+		return nil
+	}
+	bySecond := map[int]map[string]uint64{}
+	for _, l := range o.loads {
+		for name, of := range l.Pods {
+			if bySecond[l.Second] == nil {
+				bySecond[l.Second] = map[string]uint64{}
+			}
+			bySecond[l.Second][name] += of.Answered
+		}
+	}
+	for second := int(math.Ceil(p.inService.t.Seconds())); float64(second+1) <= o.end.Seconds(); second++ {
+		if p.left.seen && p.left.t.Seconds() < float64(second+1) {
+			break
+		}
+		var total uint64
+		for _, n := range bySecond[second] {
+			total += n
+		}
+		c, ok := last(o.counts, record.Instant(second)*record.Instant(time.Second))
+		if n := bySecond[second][p.name]; ok && total > 0 && c.inService > 0 && float64(n) >= float64(total)/float64(c.inService)/2 {
+			return &Latency{Seconds: new(float64(second+1) - p.inService.t.Seconds()), PrecisionSeconds: 1}
+		}
+	}
+	return &Latency{Missing: fmt.Sprintf("pod %s did not get half of a fair share of the requests", p.name)}
 }
 
 // planOf says in a few words what a phase was to send.

@@ -223,6 +223,10 @@ type PodStages struct {
 	// FirstAnswer is in service → the first answer that came from the pod, nil
 	// where the way of the load cannot tell pods apart. It is no part of Latency.
 	FirstAnswer *Latency `json:"firstAnswer,omitempty"`
+	// FairShare is in service → the first whole second in which the pod gave at
+	// least half of the mean answers of the pods in service, known like FirstAnswer
+	// and no part of Latency either.
+	FairShare *Latency `json:"fairShare,omitempty"`
 	// Ended is how a pod's containers ended, in words, where that was seen.
 	Ended string `json:"ended,omitempty"`
 }
@@ -317,6 +321,34 @@ type PhaseLoad struct {
 
 	// SlowConnects are the connections that took 0.9 s or longer to open.
 	SlowConnects uint64 `json:"slowConnects,omitempty"`
+
+	// Pods are the answers by pod, those with most first, where the way of the load
+	// or a header tells; Spread is how evenly they came.
+	Pods   []PodLoad `json:"pods,omitempty"`
+	Spread *Spread   `json:"spread,omitempty"`
+}
+
+// PodLoad is what one pod answered. Share is its share of all answers of which the
+// pod is known, from 0 to 1. Rate is answers a second over the time in which the
+// pod was in service; absent if that is not known or shorter than a second.
+type PodLoad struct {
+	Pod      string    `json:"pod"`
+	Answered uint64    `json:"answered"`
+	Errors   uint64    `json:"errors"`
+	Share    float64   `json:"share"`
+	Rate     *float64  `json:"rate,omitempty"`
+	Latency  Quantiles `json:"latency"` // to two significant digits
+}
+
+// Spread is how evenly pods got the load, by their Rate, so that one that came
+// late does not count as left out. MaxOverMean is 1 and Gini 0 when all got the
+// same; when one of n got everything, they are n and 1 − 1/n. Gini is
+// Σᵢ Σⱼ |xᵢ − xⱼ| / (2 n² mean), see
+// https://en.wikipedia.org/wiki/Gini_coefficient.
+type Spread struct {
+	Pods        int     `json:"pods"`
+	MaxOverMean float64 `json:"maxOverMean"`
+	Gini        float64 `json:"gini"`
 }
 
 // Quantiles of the answers' latency, absent when there were no answers.

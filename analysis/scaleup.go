@@ -48,6 +48,7 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 			// The way of the load may know sooner than the watch that p is ready.
 			s.FirstAnswer = new(latency(p.inService.t, sight{max(p.answered.t, p.inService.t), p.inService.blur, true}))
 		}
+		s.FairShare = o.fairShare(p)
 		up.Pods = append(up.Pods, s)
 		if s.Latency.Seconds == nil {
 			up.NeverServed = append(up.NeverServed, p.name)

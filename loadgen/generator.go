@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,6 +57,14 @@ type Request struct {
 	Headers http.Header // a Host in it goes where it belongs
 	Body    []byte
 	Timeout time.Duration // of one request, from its sending; default 30 s
+
+	// MaxConnectionAge is how long a kept connection takes new requests; 0 is no
+	// limit. All are replaced at once.
+	MaxConnectionAge time.Duration
+
+	// PodHeader names the header of the answers that names the pod. Where the way
+	// knows the pod it is not needed.
+	PodHeader string
 }
 
 // Generator sends the load of one run.
@@ -91,7 +100,25 @@ func New(phases []record.Phase, request Request, way Way, rec *record.Recorder) 
 		headers.Set("Host", way.host())
 	}
 	request.Headers = headers
-	return &Generator{phases, request, way, rec, newLedger(rec)}, nil
+	return &Generator{phases, request, way, rec, newLedger(rec, podOf(way, request.PodHeader))}, nil
+}
+
+// podOf returns how the pod of an outcome is known, nil if it is not: a way to pods
+// names it as the host.
+func podOf(way Way, header string) func(*vegeta.Result) string {
+	if _, byPod := way.(*forward); byPod {
+		return func(r *vegeta.Result) string {
+			host, _, _ := strings.Cut(strings.TrimPrefix(r.URL, "http://"), "/")
+			if host == nobody {
+				return ""
+			}
+			return host
+		}
+	}
+	if header == "" {
+		return nil
+	}
+	return func(r *vegeta.Result) string { return r.Headers.Get(header) }
 }
 
 // Run sends the phases one after the other, without a pause, and returns when
@@ -108,8 +135,7 @@ func (g *Generator) Run(ctx context.Context) error {
 
 	shared, single := (*transport)(nil), (*transport)(nil)
 	if g.way != nil {
-		first := g.firstAnswers()
-		shared, single = newTransport(g.way, true, g.ledger.slowConnect, first), newTransport(g.way, false, g.ledger.slowConnect, first)
+		shared, single = newTransport(g.way, true, g.request.MaxConnectionAge, g.ledger.slowConnect), newTransport(g.way, false, 0, g.ledger.slowConnect)
 		defer shared.close()
 		defer single.close()
 	}
@@ -146,20 +172,6 @@ func (g *Generator) Run(ctx context.Context) error {
 	}
 	close(ended)
 	return errors.Join(cut, <-written)
-}
-
-// firstAnswers records the first answer from each pod, where the way names the pod
-// as the host.
-func (g *Generator) firstAnswers() func(host string) {
-	if _, byPod := g.way.(*forward); !byPod {
-		return func(string) {}
-	}
-	var known sync.Map
-	return func(pod string) {
-		if _, again := known.LoadOrStore(pod, nil); !again {
-			g.rec.Add(record.Entry{Answer: &record.Answer{Pod: pod}})
-		}
-	}
 }
 
 // run sends one phase and returns when it is over: at its planned end, when all

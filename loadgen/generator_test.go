@@ -65,7 +65,8 @@ type result struct {
 	served   int64 // requests that the server saw
 	dials    int64
 	err      error
-	answered []string // pods, by their first answer
+	answered []string                    // pods, by their first answer
+	pods     map[string]record.PodSecond // in all; histograms are left out
 }
 
 // virtual runs phases in virtual time against handler. Start is called when the
@@ -123,7 +124,7 @@ func generate(t *testing.T, phases []record.Phase, request Request, way Way, sta
 
 func addUp(t *testing.T, run record.Run, phases int) result {
 	t.Helper()
-	r := result{phases: make([]record.LoadSecond, phases)}
+	r := result{phases: make([]record.LoadSecond, phases), pods: map[string]record.PodSecond{}}
 	latency := record.NewHistogram()
 	for _, e := range run.Entries {
 		switch {
@@ -143,6 +144,14 @@ func addUp(t *testing.T, run record.Run, phases int) result {
 			add(&r.seconds[e.Load.Second], e.Load)
 			r.phases[e.Load.Phase].Phase = e.Load.Phase
 			add(&r.phases[e.Load.Phase], e.Load)
+			for pod, p := range e.Load.Pods {
+				sum := r.pods[pod]
+				r.pods[pod] = record.PodSecond{Answered: sum.Answered + p.Answered, Errors: sum.Errors + p.Errors}
+				own := record.NewPodHistogram()
+				if err := p.Latency.AddTo(own); err != nil || uint64(own.TotalCount()) != p.Answered {
+					t.Errorf("pod %s: %d latencies of %d answers (%v)", pod, own.TotalCount(), p.Answered, err)
+				}
+			}
 		}
 	}
 	answered := uint64(0)
@@ -325,6 +334,38 @@ func TestClosedLoop(t *testing.T) {
 	}
 }
 
+func TestMaxConnectionAge(t *testing.T) {
+	// One connection lasts for 2 s, so that ten seconds take five.
+	r := virtual(t, []record.Phase{workers(1, 10)}, Request{Path: "/", MaxConnectionAge: 2 * time.Second}, after(100*time.Millisecond), nil)
+	if r.phases[0].Answered != 100 || r.phases[0].Failed != 0 {
+		t.Errorf("%d answered, %d failed of 100", r.phases[0].Answered, r.phases[0].Failed)
+	}
+	if r.dials != 5 {
+		t.Errorf("%d connections, want 5", r.dials)
+	}
+}
+
+// Which pod answered is known from a header that it sends.
+func TestPodsByHeader(t *testing.T) {
+	var turn atomic.Int64
+	r := virtual(t, []record.Phase{rate(10, 6)}, Request{Path: "/", PodHeader: "X-Pod"}, func(w http.ResponseWriter, _ *http.Request) {
+		switch n := turn.Add(1); {
+		case n%3 == 0:
+			w.Header().Set("X-Pod", "web-b")
+			w.WriteHeader(http.StatusInternalServerError)
+		case n < 50:
+			w.Header().Set("X-Pod", "web-a")
+		}
+	}, nil)
+	want := map[string]record.PodSecond{"web-a": {Answered: 33}, "web-b": {Answered: 20, Errors: 20}}
+	if diff := cmp.Diff(want, r.pods); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"web-a", "web-b"}, r.answered); diff != "" {
+		t.Errorf("first answers (-want +got):\n%s", diff)
+	}
+}
+
 func TestClosedLoopThinks(t *testing.T) {
 	phase := workers(2, 10)
 	phase.Think = 0.4
@@ -480,7 +521,7 @@ func TestCancelAbortsConnecting(t *testing.T) {
 func TestCancelAtTheInstantOfAHit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := record.NewRecorder(record.StartClock(), nil)
-		l := newLedger(rec)
+		l := newLedger(rec, nil)
 		p := l.start(0, rate(10, 2), 0)
 		l.send(p)
 		l.finish(p)

@@ -21,7 +21,8 @@ import (
 // second that may have been written already: then a second entry for the same
 // phase and second follows, and the two add up.
 type ledger struct {
-	rec *record.Recorder
+	rec   *record.Recorder
+	podOf func(*vegeta.Result) string // nil if pods cannot be told apart
 
 	mu struct {
 		sync.Mutex
@@ -31,6 +32,8 @@ type ledger struct {
 		aborting bool                             // what fails from now on was cut off by us
 		causes   map[string]bool                  // causes of failure that were seen
 		notes    []string                         // to be written with the next seconds
+		pods     map[string]bool                  // that have answered
+		firsts   []first                          // to be written with the next seconds
 		recent   [4]struct{ second, answers int } // by second modulo 4
 
 		sent, answered, failed uint64 // since the run began
@@ -57,15 +60,32 @@ type phase struct {
 
 type key struct{ phase, second int }
 
+// first is the first answer of a pod.
+type first struct {
+	pod string
+	at  record.Instant
+}
+
+// maxPods bounds how many pods are told apart: a header can name anything.
+const maxPods = 1000
+
 // second is one LoadSecond while it is counted.
 type second struct {
 	record.LoadSecond
 	codes   map[uint16]uint64
 	latency *hdrhistogram.Histogram
+	pods    map[string]*podSecond
 }
 
-func newLedger(rec *record.Recorder) *ledger {
-	l := &ledger{rec: rec}
+// podSecond is one PodSecond while it is counted.
+type podSecond struct {
+	answered, errors uint64
+	latency          *hdrhistogram.Histogram
+}
+
+func newLedger(rec *record.Recorder, podOf func(*vegeta.Result) string) *ledger {
+	l := &ledger{rec: rec, podOf: podOf}
+	l.mu.pods = map[string]bool{}
 	l.mu.seconds = map[key]*second{}
 	l.mu.causes = map[string]bool{}
 	return l
@@ -132,6 +152,11 @@ func (l *ledger) answer(p *phase, r *vegeta.Result) {
 		from = p.due(r.Seq)
 	}
 
+	pod := ""
+	if l.podOf != nil {
+		pod = l.podOf(r)
+	}
+
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p.done++; p.answered != nil && p.done == p.limit() {
@@ -152,6 +177,10 @@ func (l *ledger) answer(p *phase, r *vegeta.Result) {
 		_ = s.latency.RecordValue(min(done.Sub(from), record.MaxLatency).Microseconds())
 		l.mu.answered++
 		l.achieved(s.Second)
+		if pod != "" && !l.mu.pods[pod] && len(l.mu.pods) < maxPods {
+			l.mu.pods[pod] = true
+			l.mu.firsts = append(l.mu.firsts, first{pod, done})
+		}
 	case l.mu.aborting:
 		s.Aborted++
 	default:
@@ -164,6 +193,36 @@ func (l *ledger) answer(p *phase, r *vegeta.Result) {
 			l.mu.notes = append(l.mu.notes, fmt.Sprintf("the first request that failed with %q said: %s", cause, r.Error))
 		}
 	}
+	if l.mu.pods[pod] && !(r.Code == 0 && l.mu.aborting) {
+		s.of(pod).add(r, done.Sub(from))
+	}
+}
+
+// of returns the counts of a pod.
+func (s *second) of(pod string) *podSecond {
+	p := s.pods[pod]
+	if p == nil {
+		p = &podSecond{}
+		if s.pods == nil {
+			s.pods = map[string]*podSecond{}
+		}
+		s.pods[pod] = p
+	}
+	return p
+}
+
+func (p *podSecond) add(r *vegeta.Result, latency time.Duration) {
+	if r.Code < 200 || r.Code >= 400 {
+		p.errors++
+	}
+	if r.Code == 0 {
+		return
+	}
+	p.answered++
+	if p.latency == nil {
+		p.latency = record.NewPodHistogram()
+	}
+	_ = p.latency.RecordValue(min(latency, record.MaxLatency).Microseconds())
 }
 
 // slowConnect counts a connection that took long to open, in the second in which
@@ -213,8 +272,8 @@ func (l *ledger) write(until record.Instant) error {
 			delete(l.mu.seconds, k)
 		}
 	}
-	notes := l.mu.notes
-	l.mu.notes = nil
+	notes, firsts := l.mu.notes, l.mu.firsts
+	l.mu.notes, l.mu.firsts = nil, nil
 	l.mu.Unlock()
 
 	slices.SortFunc(over, func(a, b *second) int {
@@ -226,6 +285,9 @@ func (l *ledger) write(until record.Instant) error {
 			return err
 		}
 		l.rec.Add(record.Entry{Load: entry})
+	}
+	for _, f := range firsts {
+		l.rec.AddAt(f.at, record.Entry{Answer: &record.Answer{Pod: f.pod}})
 	}
 	for _, text := range notes {
 		l.rec.Add(record.Entry{Note: &record.Note{Text: text}})
@@ -309,6 +371,22 @@ func (s *second) entry() (*record.LoadSecond, error) {
 			return nil, fmt.Errorf("encoding the latencies of second %d: %w", s.Second, err)
 		}
 	}
+	for name, p := range s.pods {
+		if p.answered+p.errors == 0 {
+			continue // of an earlier second
+		}
+		if e.Pods == nil {
+			e.Pods = map[string]record.PodSecond{}
+		}
+		of := record.PodSecond{Answered: p.answered, Errors: p.errors}
+		if p.latency != nil {
+			var err error
+			if of.Latency, err = record.EncodeHistogram(p.latency); err != nil {
+				return nil, fmt.Errorf("encoding the latencies of pod %s in second %d: %w", name, s.Second, err)
+			}
+		}
+		e.Pods[name] = of
+	}
 	return &e, nil
 }
 
@@ -316,6 +394,16 @@ func (s *second) entry() (*record.LoadSecond, error) {
 func (s *second) reset() {
 	clear(s.codes)
 	clear(s.Errors)
+	for name, p := range s.pods {
+		if p.answered+p.errors == 0 {
+			delete(s.pods, name) // it is gone
+			continue
+		}
+		p.answered, p.errors = 0, 0
+		if p.latency != nil {
+			p.latency.Reset()
+		}
+	}
 	s.LoadSecond = record.LoadSecond{Errors: s.Errors}
 	if s.latency != nil {
 		s.latency.Reset()

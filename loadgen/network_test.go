@@ -124,7 +124,7 @@ func TestURL(t *testing.T) {
 // A record is read from JSON, and its histograms merge without loss.
 func TestRecordedHistogramsMerge(t *testing.T) {
 	rec := record.NewRecorder(record.StartClock(), nil)
-	l := newLedger(rec)
+	l := newLedger(rec, nil)
 	p := l.start(0, workers(1, 60), 0)
 	for second := range 3 {
 		for i := range 1000 {
@@ -169,7 +169,7 @@ func TestRecordedHistogramsMerge(t *testing.T) {
 // BenchmarkRecord shows what one answer costs beside vegeta: no allocation.
 func BenchmarkRecord(b *testing.B) {
 	rec := record.NewRecorder(record.StartClock(), nil)
-	l := newLedger(rec)
+	l := newLedger(rec, nil)
 	p := l.start(0, record.Phase{Shape: record.ShapeRate, From: 1e6, Seconds: 1e5}, 0)
 	r := &vegeta.Result{Code: 200, Timestamp: rec.Clock.Start(), Latency: time.Millisecond}
 	b.ReportAllocs()

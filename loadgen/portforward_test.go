@@ -204,6 +204,11 @@ func TestPortForward(t *testing.T) {
 			if c == 0 || max(a-b-c, b+c-a) > 3 {
 				t.Errorf("the pods served %d, %d and %d: not in turn", a, b, c)
 			}
+			for pod, n := range served {
+				if got := r.pods[pod]; got.Answered != uint64(n.Load()) || got.Errors != 0 {
+					t.Errorf("the record has %+v of %s, which served %d", got, pod, n.Load())
+				}
+			}
 			slices.Sort(r.answered)
 			if diff := cmp.Diff([]string{"web-a", "web-b", "web-c"}, r.answered); diff != "" {
 				t.Errorf("first answers (-want +got):\n%s", diff)

@@ -26,10 +26,13 @@ var errLost = errors.New("the connection was closed before the answer")
 // Nothing comes from the environment (proxies) and nothing is added to a
 // request: load goes where the user sent it, as it was written.
 type transport struct {
-	http   http.Transport
+	http   atomic.Pointer[http.Transport]
+	fresh  func() *http.Transport
+	age    time.Duration // after which http is replaced, and with it all connections; 0 is never
+	born   atomic.Int64  // when http was made, by time.Since(began)
+	began  time.Time
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
-	slow   func()            // is told of each connection that took slowConnect to open
-	answer func(host string) // is told of each answer
+	slow   func() // is told of each connection that took slowConnect to open
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -37,19 +40,22 @@ type transport struct {
 	open map[*connection]struct{}
 }
 
-func newTransport(way Way, keepAlive bool, slow func(), answer func(host string)) *transport {
-	t := &transport{dial: way.dial, slow: slow, answer: answer, open: map[*connection]struct{}{}}
+func newTransport(way Way, keepAlive bool, age time.Duration, slow func()) *transport {
+	t := &transport{age: age, began: time.Now(), dial: way.dial, slow: slow, open: map[*connection]struct{}{}}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	t.http = http.Transport{
-		DialContext:         t.connect,
-		DisableKeepAlives:   !keepAlive,
-		DisableCompression:  true,
-		MaxIdleConnsPerHost: maxInFlight,
-		// Below the usual timeouts of servers, so that few requests meet a
-		// connection that the server is just closing.
-		IdleConnTimeout:     30 * time.Second,
-		TLSHandshakeTimeout: 10 * time.Second,
+	t.fresh = func() *http.Transport {
+		return &http.Transport{
+			DialContext:         t.connect,
+			DisableKeepAlives:   !keepAlive,
+			DisableCompression:  true,
+			MaxIdleConnsPerHost: maxInFlight,
+			// Below the usual timeouts of servers, so that few requests meet a
+			// connection that the server is just closing.
+			IdleConnTimeout:     30 * time.Second,
+			TLSHandshakeTimeout: 10 * time.Second,
+		}
 	}
+	t.http.Store(t.fresh())
 	return t
 }
 
@@ -60,15 +66,31 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Header.Del("X-Vegeta-Seq")
 	var written atomic.Int32
 	trace := &httptrace.ClientTrace{WroteHeaders: func() { written.Add(1) }}
-	resp, err := t.http.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	resp, err := t.current().RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err == nil && written.Load() > 1 {
 		resp.Body.Close()
 		return nil, errLost
 	}
-	if err == nil {
-		t.answer(req.URL.Hostname())
-	}
 	return resp, err
+}
+
+// current is the pool of connections that takes new requests. What is under way in
+// one that is too old goes on to its end there.
+func (t *transport) current() *http.Transport {
+	pool := t.http.Load()
+	if t.age == 0 {
+		return pool
+	}
+	now, born := int64(time.Since(t.began)), t.born.Load()
+	if now-born < int64(t.age) || !t.born.CompareAndSwap(born, now) {
+		return pool
+	}
+	next := t.fresh()
+	t.http.Store(next)
+	pool.CloseIdleConnections()
+	// Those that had a request then are idle soon, or closed with the transport.
+	time.AfterFunc(time.Second, pool.CloseIdleConnections)
+	return next
 }
 
 // close ends every connection, and with it every request in flight; no new one
@@ -82,7 +104,7 @@ func (t *transport) close() {
 	for c := range open {
 		c.Conn.Close()
 	}
-	t.http.CloseIdleConnections()
+	t.http.Load().CloseIdleConnections()
 }
 
 func (t *transport) connect(ctx context.Context, network, address string) (net.Conn, error) {

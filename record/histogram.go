@@ -19,6 +19,12 @@ func NewHistogram() *hdrhistogram.Histogram {
 	return hdrhistogram.New(1, MaxLatency.Microseconds(), 3)
 }
 
+// NewPodHistogram is NewHistogram with two significant digits: there is one for each
+// pod, and it takes a fifth of the memory.
+func NewPodHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(1, MaxLatency.Microseconds(), 2)
+}
+
 // MaxLatency is the largest latency that a histogram tells apart.
 const MaxLatency = 10 * time.Minute
 

@@ -282,6 +282,20 @@ type LoadSecond struct {
 	// a first packet that was lost after a second.
 	SlowConnects uint64    `json:"slowConnects,omitempty"`
 	Latency      Histogram `json:"latency,omitempty"` // of the answers, see Histogram
+
+	// Pods are the outcomes by the pod that they came from, where the way of the
+	// load or a header of the answers tells it. Requests that found no pod, or
+	// whose answer names none, are not in it.
+	Pods map[string]PodSecond `json:"pods,omitempty"`
+}
+
+// PodSecond is what one pod did in a LoadSecond. Errors are its answers that are
+// neither 2xx nor 3xx, and the requests that failed at it. Latency is that of
+// NewPodHistogram.
+type PodSecond struct {
+	Answered uint64    `json:"answered,omitempty"`
+	Errors   uint64    `json:"errors,omitempty"`
+	Latency  Histogram `json:"latency,omitempty"`
 }
 
 // Autoscaler is the HPA as one watch event showed it.

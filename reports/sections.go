@@ -51,7 +51,7 @@ func sections(r *analysis.Result, width int) []section {
 		}
 	}
 	if !observed(r) {
-		list = append(list, load(r))
+		list = append(list, load(r), loadByPod(r))
 	}
 	list = append(list, replicas(r), pods(r), events(r), environment(r))
 	return slices.DeleteFunc(list, func(s section) bool { return s.text == nil && s.grid == nil && !s.chart })
@@ -267,6 +267,9 @@ func scaleUp(t analysis.Transition, width int) section {
 	if u.First.FirstAnswer != nil {
 		row("first answer after", func(p *analysis.PodStages) *analysis.Latency { return p.FirstAnswer })
 	}
+	if u.First.FairShare != nil {
+		row("fair share after", func(p *analysis.PodStages) *analysis.Latency { return p.FairShare })
+	}
 	s.grid.fill([]string{"to full", hundredths(u.TimeToFull.Seconds), precision(u.TimeToFull)})
 	notes.missing("in all", u.Latency)
 	notes.missing("to full", u.TimeToFull)
@@ -478,6 +481,28 @@ func load(r *analysis.Result) section {
 	return section{title: "Load by phase", grid: g, notes: notes}
 }
 
+// loadByPod shows which pod answered how much, where that is known.
+func loadByPod(r *analysis.Result) section {
+	g := &grid{columns: []column{
+		{name: "phase", text: true, give: true}, {name: "pod", text: true, give: true, tail: true}, {name: "answers"}, {name: "share"}, {name: "answered/s"},
+		{name: "errors"}, {name: "p50"}, {name: "p99", spare: 1}, {name: "max", spare: 2},
+	}}
+	var notes reasons
+	for _, p := range r.Load.Phases {
+		for _, of := range p.Pods {
+			g.add(p.Name, of.Pod, number(&of.Answered), percent(&of.Share), rate(of.Rate), number(&of.Errors), answer(of.Latency.P50), answer(of.Latency.P99), answer(of.Latency.Max))
+		}
+		if s := p.Spread; s != nil {
+			notes.add("%s: the busiest of %d pods got %.2f times the mean of their rates; Gini %.2f", p.Name, s.Pods, s.MaxOverMean, s.Gini)
+		}
+	}
+	if len(g.rows) == 0 {
+		return section{}
+	}
+	notes.add("answered/s: over the time in which the pod was in service")
+	return section{title: "Load by pod", grid: g, notes: notes, folded: true}
+}
+
 func replicas(r *analysis.Result) section {
 	s := section{title: "Replicas", chart: len(r.Timeline) > 0}
 	if r.Reach.Missing != "" {
@@ -605,7 +630,7 @@ func environment(r *analysis.Result) section {
 var definitions = []string{
 	"All instants are those at which a change arrived by watch, on the one clock of the run; ± is by how much they may be off (the watch's delay or gap; for metrics the polling interval).",
 	"Onset: the start of the phase that changed the load. Scale-up: onset → first new pod in service (its address ready in an EndpointSlice). To full: onset → the number in service reaches where it stays.",
-	"Stages: each starts where the last ended. Metrics lag: until the pods' metrics first exceed target × (1 + tolerance). Decision: until spec.replicas changes. Create, schedule: until the pod is seen, PodScheduled. Pull + init: until Initialized and images are pulled. Start: until all containers run. Ready: until the probes passed. First answer: in service → the first answer that came from the pod, no part of the sum.",
+	"Stages: each starts where the last ended. Metrics lag: until the pods' metrics first exceed target × (1 + tolerance). Decision: until spec.replicas changes. Create, schedule: until the pod is seen, PodScheduled. Pull + init: until Initialized and images are pulled. Start: until all containers run. Ready: until the probes passed. First answer, fair share: in service → the first answer that came from the pod, and → the first second in which it gave half of the mean answers of the pods in service; no part of the sum.",
 	"Scale-down: onset → first fall of spec.replicas. Held by the window: the part that the HPA's stabilization window explains; it runs from the last time that the HPA recommended more. Settled: onset → replicas where they stay and the last pod gone.",
 	"Stages of a pod that goes: metrics lag until the metrics are first below target × (1 − tolerance); stabilization until the window lets go; decision until spec.replicas changes; terminating until its deletion is seen; out of service until its address is no longer ready; preStop until a hook that sleeps is over; exit until its containers have ended; gone until the object is removed.",
 	"Offered: what the plan says. Answered: answers of any code. Unsent: planned and never sent, because the load generator could not keep up. Errors: neither 2xx nor 3xx, or no answer.",

@@ -343,8 +343,12 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 	for name, value := range load.Headers {
 		headers.Set(name, value)
 	}
-	generator, err := loadgen.New(phases, loadgen.Request{Method: load.RequestMethod(), Path: load.RequestPath(), Headers: headers,
-		Body: []byte(load.Body), Timeout: load.RequestTimeout()}, way, rec)
+	age := time.Duration(0)
+	if load.MaxConnectionAge != nil {
+		age = load.MaxConnectionAge.Duration
+	}
+	generator, err := loadgen.New(phases, loadgen.Request{MaxConnectionAge: age, Method: load.RequestMethod(), Path: load.RequestPath(), Headers: headers,
+		Body: []byte(load.Body), Timeout: load.RequestTimeout(), PodHeader: load.PodHeader}, way, rec)
 	if err != nil {
 		return BadInput{err}
 	}

@@ -347,6 +347,12 @@ func (c *checker) checkLoad() {
 	if l.Timeout != nil && l.Timeout.Duration <= 0 {
 		c.fault("spec.load.timeout", "", "spec.load.timeout must be more than 0")
 	}
+	if l.MaxConnectionAge != nil && l.MaxConnectionAge.Duration <= 0 {
+		c.fault("spec.load.maxConnectionAge", "", "spec.load.maxConnectionAge must be more than 0")
+	}
+	if l.PodHeader != "" && !httpguts.ValidHeaderFieldName(l.PodHeader) {
+		c.fault("spec.load.podHeader", "", "%q cannot be the name of a header", l.PodHeader)
+	}
 	switch via := l.ViaOrAuto(); {
 	case via == ViaURL && l.URL == "":
 		c.fault("spec.load.url", "", "spec.load.via is url, but there is no spec.load.url")

@@ -159,6 +159,14 @@ type Load struct {
 	// Timeout of one request. Default: 30s.
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
+	// MaxConnectionAge is how long a kept connection takes new requests. All are
+	// replaced at once when it is over, so that what balances connections chooses
+	// anew. Default: no limit.
+	MaxConnectionAge *metav1.Duration `json:"maxConnectionAge,omitempty"`
+	// PodHeader is the header in which an answer names the pod that it comes from.
+	// With portForward the pod is known without it.
+	PodHeader string `json:"podHeader,omitempty"`
+
 	// Phases follow one another without a pause.
 	Phases []Phase `json:"phases" jsonschema:"minItems=1"`
 }
