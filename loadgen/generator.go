@@ -8,13 +8,15 @@
 // counts from the sending.
 //
 // Redirects are not followed, no proxy is used, and a request that was lost on
-// its way counts as failed even where net/http sent it again. HTTP/1.1 only.
+// its way counts as failed even where net/http sent it again. HTTP/1.1, or HTTP/2
+// over TLS where that is asked for.
 // Failures (no status code) are counted by a few causes; the first of each cause
 // is recorded as a Note in its own words.
 package loadgen
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -57,6 +59,11 @@ type Request struct {
 	Headers http.Header // a Host in it goes where it belongs
 	Body    []byte
 	Timeout time.Duration // of one request, from its sending; default 30 s
+
+	// TLS is how https is checked, nil for the default; HTTP2 lets it be HTTP/2 where
+	// the server can.
+	TLS   *tls.Config
+	HTTP2 bool
 
 	// MaxConnectionAge is how long a kept connection takes new requests; 0 is no
 	// limit. All are replaced at once.
@@ -135,7 +142,7 @@ func (g *Generator) Run(ctx context.Context) error {
 
 	shared, single := (*transport)(nil), (*transport)(nil)
 	if g.way != nil {
-		shared, single = newTransport(g.way, true, g.request.MaxConnectionAge, g.ledger.slowConnect), newTransport(g.way, false, 0, g.ledger.slowConnect)
+		shared, single = newTransport(g.way, &g.request, true, g.ledger.slowConnect), newTransport(g.way, &g.request, false, g.ledger.slowConnect)
 		defer shared.close()
 		defer single.close()
 	}

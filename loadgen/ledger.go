@@ -193,7 +193,7 @@ func (l *ledger) answer(p *phase, r *vegeta.Result) {
 			l.mu.notes = append(l.mu.notes, fmt.Sprintf("the first request that failed with %q said: %s", cause, r.Error))
 		}
 	}
-	if l.mu.pods[pod] && !(r.Code == 0 && l.mu.aborting) {
+	if l.mu.pods[pod] && (r.Code != 0 || !l.mu.aborting) {
 		s.of(pod).add(r, done.Sub(from))
 	}
 }

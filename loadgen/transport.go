@@ -40,14 +40,19 @@ type transport struct {
 	open map[*connection]struct{}
 }
 
-func newTransport(way Way, keepAlive bool, age time.Duration, slow func()) *transport {
-	t := &transport{age: age, began: time.Now(), dial: way.dial, slow: slow, open: map[*connection]struct{}{}}
+func newTransport(way Way, request *Request, keepAlive bool, slow func()) *transport {
+	t := &transport{began: time.Now(), dial: way.dial, slow: slow, open: map[*connection]struct{}{}}
+	if keepAlive {
+		t.age = request.MaxConnectionAge
+	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.fresh = func() *http.Transport {
 		return &http.Transport{
 			DialContext:         t.connect,
 			DisableKeepAlives:   !keepAlive,
 			DisableCompression:  true,
+			TLSClientConfig:     request.TLS.Clone(),
+			ForceAttemptHTTP2:   request.HTTP2,
 			MaxIdleConnsPerHost: maxInFlight,
 			// Below the usual timeouts of servers, so that few requests meet a
 			// connection that the server is just closing.

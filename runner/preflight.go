@@ -201,6 +201,9 @@ func (p *preflight) rights() []right {
 		}
 	}
 	rs = append(rs, p.watchRights()...)
+	if usesSecret(p.file.Spec.Load.Auth) {
+		rs = append(rs, right{verb: "get", resource: "secrets"})
+	}
 	if via := p.file.Spec.Load.ViaOrAuto(); !p.file.HasLoad() {
 		// nothing is sent
 	} else if via == scenarios.ViaPortForward {

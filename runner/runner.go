@@ -111,6 +111,9 @@ func New(c *Cluster, file *scenarios.File, o Options, progress func(Progress)) (
 	if o.MetricsEvery < 0 || o.Timeout < 0 {
 		return nil, BadInput{errors.New("a duration cannot be negative")}
 	}
+	if err := c.checkCredentials(file); err != nil {
+		return nil, err
+	}
 	s := subject{namespace: o.Namespace}
 	if e := file.Spec.Workload.Existing; e != nil {
 		if e.Namespace != "" && o.Namespace != "" && e.Namespace != o.Namespace {
@@ -343,11 +346,18 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 	for name, value := range load.Headers {
 		headers.Set(name, value)
 	}
+	authorization, err := p.authorization(ctx, p.file, p.namespace)
+	if err != nil {
+		return err
+	}
+	if authorization != "" {
+		headers.Set("Authorization", authorization)
+	}
 	age := time.Duration(0)
 	if load.MaxConnectionAge != nil {
 		age = load.MaxConnectionAge.Duration
 	}
-	generator, err := loadgen.New(phases, loadgen.Request{MaxConnectionAge: age, Method: load.RequestMethod(), Path: load.RequestPath(), Headers: headers,
+	generator, err := loadgen.New(phases, loadgen.Request{MaxConnectionAge: age, TLS: p.file.TLSConfig(), HTTP2: load.HTTP2, Method: load.RequestMethod(), Path: load.RequestPath(), Headers: headers,
 		Body: []byte(load.Body), Timeout: load.RequestTimeout(), PodHeader: load.PodHeader}, way, rec)
 	if err != nil {
 		return BadInput{err}

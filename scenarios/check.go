@@ -353,6 +353,10 @@ func (c *checker) checkLoad() {
 	if l.PodHeader != "" && !httpguts.ValidHeaderFieldName(l.PodHeader) {
 		c.fault("spec.load.podHeader", "", "%q cannot be the name of a header", l.PodHeader)
 	}
+	c.checkAuth(l)
+	if (l.TLS != nil || l.HTTP2) && !strings.HasPrefix(l.URL, "https://") {
+		c.fault("spec.load", "the other ways speak plain HTTP", "tls and http2 of spec.load are for an https url")
+	}
 	switch via := l.ViaOrAuto(); {
 	case via == ViaURL && l.URL == "":
 		c.fault("spec.load.url", "", "spec.load.via is url, but there is no spec.load.url")
@@ -370,6 +374,29 @@ func (c *checker) checkLoad() {
 		return
 	}
 	c.checkService()
+}
+
+func (c *checker) checkAuth(l *Load) {
+	a := l.Auth
+	if a == nil {
+		return
+	}
+	if (a.Basic == nil) == (a.Bearer == nil) {
+		c.fault("spec.load.auth", "", "spec.load.auth needs one of basic and bearer")
+		return
+	}
+	from, at := a.Bearer, "spec.load.auth.bearer"
+	if a.Basic != nil {
+		from, at = &a.Basic.Password, "spec.load.auth.basic.password"
+	}
+	if (from.Env == "") == (from.Secret == nil) {
+		c.fault(at, "such as {env: TOKEN}", "%s needs one of env and secret", at)
+	}
+	for name := range l.Headers {
+		if strings.EqualFold(name, "Authorization") {
+			c.fault("spec.load.auth", "", "spec.load has both auth and a header %s", name)
+		}
+	}
 }
 
 // checkRequest refuses what net/http would refuse for each request.

@@ -2,6 +2,8 @@ package scenarios
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/csv"
 	"fmt"
 	"math"
@@ -48,6 +50,32 @@ func (l *Load) RequestTimeout() time.Duration {
 		return 30 * time.Second
 	}
 	return l.Timeout.Duration
+}
+
+// readRoots reads the certificates of load.tls.
+func (c *checker) readRoots(open Open) {
+	t := c.Spec.Load.TLS
+	if t == nil || t.CAFile == "" {
+		return
+	}
+	_, pem, err := open(t.CAFile)
+	if err != nil {
+		c.fault("spec.load.tls.caFile", "certificates are looked for beside the scenario file", "certificates %s: %v", t.CAFile, cause(err))
+		return
+	}
+	c.roots = x509.NewCertPool()
+	if !c.roots.AppendCertsFromPEM(pem) {
+		c.fault("spec.load.tls.caFile", "", "certificates %s: it holds none in PEM", t.CAFile)
+	}
+}
+
+// TLSConfig is how an https URL is checked; nil for the default.
+func (f *File) TLSConfig() *tls.Config {
+	t := f.Spec.Load.TLS
+	if t == nil {
+		return nil
+	}
+	return &tls.Config{RootCAs: f.roots, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
 }
 
 // HasLoad says whether any request is sent in the phase.

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"crypto/x509"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,7 @@ type File struct {
 
 	doc    *document
 	traces map[string][]record.RatePoint // of replays, by their files' names
+	roots  *x509.CertPool                // of load.tls.caFile
 	target autoscalingv2.CrossVersionObjectReference
 	// Of the manifests: the target, the HPA that points to it, the Service that
 	// takes the load. Nil where there is none.
@@ -153,6 +155,7 @@ func Parse(file string, source []byte, open Open) (*File, error) {
 	c.readManifests(open)
 	f.traces = map[string][]record.RatePoint{}
 	c.readTraces(open, "spec.load.phases", c.Spec.Load.Phases)
+	c.readRoots(open)
 	c.check()
 	if faults = append(faults, c.faults...); len(faults) > 0 {
 		return f, faults.sorted(file)

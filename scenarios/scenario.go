@@ -141,6 +141,10 @@ type Load struct {
 	// URL is where the workload answers, when via is url or auto. Requests go
 	// to the path below it.
 	URL string `json:"url,omitempty"`
+	// TLS says how an https url is checked. Default: by the system's certificates.
+	TLS *TLS `json:"tls,omitempty"`
+	// HTTP2 lets an https url be asked by HTTP/2 if it can. Default: HTTP/1.1.
+	HTTP2 bool `json:"http2,omitempty"`
 	// Service in front of the workload. It can be left out when only one
 	// Service selects the target's pods.
 	Service string `json:"service,omitempty"`
@@ -154,6 +158,9 @@ type Load struct {
 	Path string `json:"path,omitempty" jsonschema:"pattern=^/"`
 	// Headers of the request.
 	Headers map[string]string `json:"headers,omitempty"`
+	// Auth makes the header Authorization from what is not written here, so that it
+	// gets into no record.
+	Auth *Auth `json:"auth,omitempty"`
 	// Body of the request.
 	Body string `json:"body,omitempty"`
 	// Timeout of one request. Default: 30s.
@@ -169,6 +176,43 @@ type Load struct {
 
 	// Phases follow one another without a pause.
 	Phases []Phase `json:"phases" jsonschema:"minItems=1"`
+}
+
+// Auth is one of basic and bearer.
+type Auth struct {
+	Basic  *BasicAuth   `json:"basic,omitempty"`
+	Bearer *Credentials `json:"bearer,omitempty"`
+}
+
+// BasicAuth is a user name and a password.
+type BasicAuth struct {
+	Username string      `json:"username" jsonschema:"minLength=1"`
+	Password Credentials `json:"password"`
+}
+
+// Credentials say where a password or a token is: one of env and secret.
+type Credentials struct {
+	// Env is the environment variable of hpabench that holds it.
+	Env string `json:"env,omitempty"`
+	// Secret in the namespace of the workload, and the key in it.
+	Secret *SecretKey `json:"secret,omitempty"`
+}
+
+// SecretKey is one value of a Secret.
+type SecretKey struct {
+	Name string `json:"name" jsonschema:"minLength=1"`
+	Key  string `json:"key" jsonschema:"minLength=1"`
+}
+
+// TLS says how the certificate of an https URL is checked.
+type TLS struct {
+	// CAFile holds the certificates to trust, in PEM, in place of the system's. It is
+	// looked for beside the scenario.
+	CAFile string `json:"caFile,omitempty"`
+	// ServerName is the name to ask for and to check. Default: that of the URL.
+	ServerName string `json:"serverName,omitempty"`
+	// InsecureSkipVerify takes any certificate.
+	InsecureSkipVerify bool `json:"insecureSkipVerify,omitempty"`
 }
 
 // Phase is a stretch of load with one shape: exactly one of rate, ramp, sine,
