@@ -218,31 +218,34 @@ func (o *observed) spread(l *PhaseLoad) {
 	}
 }
 
+func (o *observed) addPods(l *record.LoadSecond) {
+	for name, of := range l.Pods {
+		if o.podAnswers == nil {
+			o.podAnswers = map[int]map[string]uint64{}
+		}
+		if o.podAnswers[l.Second] == nil {
+			o.podAnswers[l.Second] = map[string]uint64{}
+		}
+		o.podAnswers[l.Second][name] += of.Answered
+	}
+}
+
 // fairShare is when p gave at least half of the mean answers of the pods in
 // service, over a whole second of the run in which it was in service itself.
 func (o *observed) fairShare(p *pod) *Latency {
-	if !o.podsTold || !p.inService.seen {
+	if o.podAnswers == nil || !p.inService.seen {
 		return nil
-	}
-	bySecond := map[int]map[string]uint64{}
-	for _, l := range o.loads {
-		for name, of := range l.Pods {
-			if bySecond[l.Second] == nil {
-				bySecond[l.Second] = map[string]uint64{}
-			}
-			bySecond[l.Second][name] += of.Answered
-		}
 	}
 	for second := int(math.Ceil(p.inService.t.Seconds())); float64(second+1) <= o.end.Seconds(); second++ {
 		if p.left.seen && p.left.t.Seconds() < float64(second+1) {
 			break
 		}
 		var total uint64
-		for _, n := range bySecond[second] {
+		for _, n := range o.podAnswers[second] {
 			total += n
 		}
 		c, ok := last(o.counts, record.Instant(second)*record.Instant(time.Second))
-		if n := bySecond[second][p.name]; ok && total > 0 && c.inService > 0 && float64(n) >= float64(total)/float64(c.inService)/2 {
+		if n := o.podAnswers[second][p.name]; ok && total > 0 && c.inService > 0 && float64(n) >= float64(total)/float64(c.inService)/2 {
 			return &Latency{Seconds: new(float64(second+1) - p.inService.t.Seconds()), PrecisionSeconds: 1}
 		}
 	}

@@ -99,7 +99,8 @@ type observed struct {
 	pods    []*pod // in the order in which they were first seen
 
 	serviceWatched bool
-	podsTold       bool // the load tells which pod answered
+
+	podAnswers map[int]map[string]uint64 // by second of the run and pod, where the load tells pods apart
 
 	entries []record.Entry // by their instants
 }
@@ -129,7 +130,7 @@ func observe(run record.Run) *observed {
 			o.subject = e.Subject
 		case e.Load != nil:
 			o.loads = append(o.loads, *e.Load)
-			o.podsTold = o.podsTold || e.Load.Pods != nil
+			o.addPods(e.Load)
 		case e.Autoscaler != nil && !e.Autoscaler.Deleted:
 			o.hpas = append(o.hpas, at[record.Autoscaler]{e.At, *e.Autoscaler})
 		case e.Target != nil && !e.Target.Deleted:
