@@ -179,32 +179,34 @@ func quantiles(h *hdrhistogram.Histogram) Quantiles {
 	return Quantiles{P50: at(50), P90: at(90), P95: at(95), P99: at(99), Max: at(100)}
 }
 
-// spread fills in the rates of the pods and how even they are.
+// spread fills in the rates of the pods and how even they are, with those that
+// were in service and got nothing.
 func (o *observed) spread(l *PhaseLoad) {
-	if l.StartSeconds == nil || l.Seconds == nil {
+	if l.StartSeconds == nil || l.Seconds == nil || len(l.Pods) == 0 {
 		return
 	}
 	start, end := *l.StartSeconds, *l.StartSeconds+*l.Seconds
 	var rates []float64
-	for i := range l.Pods {
-		for _, p := range o.pods {
-			if p.name != l.Pods[i].Pod {
-				continue
-			}
-			from, to := start, end
-			if p.inService.seen {
-				from = max(from, p.inService.t.Seconds())
-			} else if !p.before {
-				continue
-			}
-			if p.left.seen {
-				to = min(to, p.left.t.Seconds())
-			}
-			if to-from >= 1 {
-				rate := float64(l.Pods[i].Answered) / (to - from)
-				l.Pods[i].Rate, rates = &rate, append(rates, rate)
-			}
+	for _, p := range o.pods {
+		from, to := start, end
+		switch {
+		case p.inService.seen:
+			from = max(from, p.inService.t.Seconds())
+		case !p.before:
+			continue // it never served
 		}
+		if p.left.seen {
+			to = min(to, p.left.t.Seconds())
+		}
+		if to-from < 1 {
+			continue
+		}
+		rate := 0.0 // of a pod that got nothing
+		if i := slices.IndexFunc(l.Pods, func(of PodLoad) bool { return of.Pod == p.name }); i >= 0 {
+			rate = float64(l.Pods[i].Answered) / (to - from)
+			l.Pods[i].Rate = &rate
+		}
+		rates = append(rates, rate)
 	}
 	sum, differences := 0.0, 0.0
 	for _, x := range rates {

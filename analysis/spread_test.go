@@ -45,6 +45,18 @@ func TestSpread(t *testing.T) {
 	if s == nil || s.Pods != 2 || math.Abs(s.MaxOverMean-a/((a+b)/2)) > 1e-9 || math.Abs(s.Gini-(a-b)/(2*(a+b))) > 1e-9 {
 		t.Errorf("spread %+v", s)
 	}
+	if total := r.Load.Total.Spread; total == nil || total.Pods != 2 {
+		t.Errorf("spread of all %+v", total)
+	}
+	// Without an answer from b, a has all: 2 times the mean, and a Gini of 1/2.
+	for i := range m.entries {
+		if l := m.entries[i].Load; l != nil {
+			l.Pods = map[string]record.PodSecond{"a": {Answered: 100}}
+		}
+	}
+	if s := m.analyze(t).Load.Phases[1].Spread; s == nil || s.Pods != 2 || s.MaxOverMean != 2 || s.Gini != 0.5 {
+		t.Errorf("spread with one pod left out: %+v", s)
+	}
 	p := r.Transitions[0].ScaleUp.Pods[0]
 	equal(t, "pod b", []string{figure(*p.FirstAnswer), figure(*p.FairShare)}, []string{"3.300 ±0.1", "11.000 ±1.0"})
 }
