@@ -195,8 +195,12 @@ func (g *Generator) run(ctx context.Context, index int, plan record.Phase, onset
 		} else {
 			workers, most = uint64(plan.Workers), uint64(plan.Workers)
 		}
+		client := &http.Client{Transport: t}
+		if g.request.HTTP2 {
+			client.Timeout = g.request.Timeout // our own pool sees to it itself
+		}
 		attacker := vegeta.NewAttacker(
-			vegeta.Client(&http.Client{Transport: t, Timeout: g.request.Timeout}),
+			vegeta.Client(client),
 			vegeta.Redirects(vegeta.NoFollow),
 			vegeta.Workers(workers),
 			vegeta.MaxWorkers(most),

@@ -2,7 +2,6 @@ package loadgen
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -15,10 +14,6 @@ import (
 // after a second.
 const slowConnect = 900 * time.Millisecond
 
-// errLost is the fate of a request whose connection was closed after it was
-// written and before an answer came.
-var errLost = errors.New("the connection was closed before the answer")
-
 // transport sends requests over the connections that a Way makes, and can cut
 // them all off. There is one for requests that share connections and one for
 // requests that do not.
@@ -26,10 +21,10 @@ var errLost = errors.New("the connection was closed before the answer")
 // Nothing comes from the environment (proxies) and nothing is added to a
 // request: load goes where the user sent it, as it was written.
 type transport struct {
-	http   atomic.Pointer[http.Transport]
-	fresh  func() *http.Transport
-	age    time.Duration // after which http is replaced, and with it all connections; 0 is never
-	born   atomic.Int64  // when http was made, by time.Since(began)
+	pool   atomic.Pointer[connections]
+	fresh  func() connections
+	age    time.Duration // after which pool is replaced, and with it all connections; 0 is never
+	born   atomic.Int64  // when pool was made, by time.Since(began)
 	began  time.Time
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	slow   func() // is told of each connection that took slowConnect to open
@@ -40,27 +35,35 @@ type transport struct {
 	open map[*connection]struct{}
 }
 
+// connections are a pool of ours, or for HTTP/2 one of net/http.
+type connections interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
 func newTransport(way Way, request *Request, keepAlive bool, slow func()) *transport {
 	t := &transport{began: time.Now(), dial: way.dial, slow: slow, open: map[*connection]struct{}{}}
 	if keepAlive {
 		t.age = request.MaxConnectionAge
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	t.fresh = func() *http.Transport {
+	t.fresh = func() connections {
+		if !request.HTTP2 {
+			return newPool(t.connect, request, keepAlive)
+		}
 		return &http.Transport{
 			DialContext:         t.connect,
 			DisableKeepAlives:   !keepAlive,
 			DisableCompression:  true,
 			TLSClientConfig:     request.TLS.Clone(),
-			ForceAttemptHTTP2:   request.HTTP2,
+			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: maxInFlight,
-			// Below the usual timeouts of servers, so that few requests meet a
-			// connection that the server is just closing.
-			IdleConnTimeout:     30 * time.Second,
-			TLSHandshakeTimeout: 10 * time.Second,
+			IdleConnTimeout:     idleTimeout,
+			TLSHandshakeTimeout: handshakeTimeout,
 		}
 	}
-	t.http.Store(t.fresh())
+	first := t.fresh()
+	t.pool.Store(&first)
 	return t
 }
 
@@ -69,9 +72,13 @@ func newTransport(way Way, request *Request, keepAlive bool, slow func()) *trans
 // answer to that would hide the failure, so it counts as one.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Header.Del("X-Vegeta-Seq")
+	current := t.current()
+	if ours, is := current.(*pool); is {
+		return ours.RoundTrip(req)
+	}
 	var written atomic.Int32
 	trace := &httptrace.ClientTrace{WroteHeaders: func() { written.Add(1) }}
-	resp, err := t.current().RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	resp, err := current.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err == nil && written.Load() > 1 {
 		resp.Body.Close()
 		return nil, errLost
@@ -79,10 +86,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// current is the pool of connections that takes new requests. What is under way in
-// one that is too old goes on to its end there.
-func (t *transport) current() *http.Transport {
-	pool := t.http.Load()
+// current is the pool that takes new requests. What is under way in one that is
+// too old goes on to its end there.
+func (t *transport) current() connections {
+	pool := *t.pool.Load()
 	if t.age == 0 {
 		return pool
 	}
@@ -91,7 +98,7 @@ func (t *transport) current() *http.Transport {
 		return pool
 	}
 	next := t.fresh()
-	t.http.Store(next)
+	t.pool.Store(&next)
 	pool.CloseIdleConnections()
 	// Those that had a request then are idle soon, or closed with the transport.
 	time.AfterFunc(time.Second, pool.CloseIdleConnections)
@@ -109,7 +116,7 @@ func (t *transport) close() {
 	for c := range open {
 		c.Conn.Close()
 	}
-	t.http.Load().CloseIdleConnections()
+	(*t.pool.Load()).CloseIdleConnections()
 }
 
 func (t *transport) connect(ctx context.Context, network, address string) (net.Conn, error) {
