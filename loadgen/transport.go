@@ -21,12 +21,17 @@ const slowConnect = 900 * time.Millisecond
 // Nothing comes from the environment (proxies) and nothing is added to a
 // request: load goes where the user sent it, as it was written.
 type transport struct {
-	pool   atomic.Pointer[connections]
-	fresh  func() connections
-	age    time.Duration // after which pool is replaced, and with it all connections; 0 is never
-	born   atomic.Int64  // when pool was made, by time.Since(began)
-	began  time.Time
-	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	pool  atomic.Pointer[connections]
+	fresh func() connections
+	age   time.Duration // after which pool is replaced, and with it all connections; 0 is never
+	born  atomic.Int64  // when pool was made, by time.Since(began)
+	began time.Time
+	dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	// single closes connections with a reset: nothing then remembers them, neither
+	// the workload nor the connection tracking of its node. Otherwise a source port
+	// that comes round again within two minutes loses its first packet at times, and
+	// waits for one or two seconds.
+	single bool
 	slow   func() // is told of each connection that took slowConnect to open
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -42,7 +47,7 @@ type connections interface {
 }
 
 func newTransport(way Way, request *Request, keepAlive bool, slow func()) *transport {
-	t := &transport{began: time.Now(), dial: way.dial, slow: slow, open: map[*connection]struct{}{}}
+	t := &transport{began: time.Now(), single: !keepAlive, dial: way.dial, slow: slow, open: map[*connection]struct{}{}}
 	if keepAlive {
 		t.age = request.MaxConnectionAge
 	}
@@ -130,6 +135,9 @@ func (t *transport) connect(ctx context.Context, network, address string) (net.C
 	}
 	if err != nil {
 		return nil, err
+	}
+	if tcp, is := conn.(*net.TCPConn); is && t.single {
+		_ = tcp.SetLinger(0)
 	}
 	c := &connection{Conn: conn, transport: t}
 	t.mu.Lock()
