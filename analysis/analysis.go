@@ -58,6 +58,10 @@ func Analyze(run record.Run) (*Result, error) {
 	}
 	r.Load = load
 	r.Transitions = o.transitions(load)
+	for i := range r.Transitions {
+		t := &r.Transitions[i]
+		t.Doubt = load.doubt(t.OnsetSeconds-0.001, t.EndSeconds)
+	}
 	r.Reach = o.reach()
 	r.Timeline = o.timeline(seconds)
 	if len(h.Phases) > 0 && h.Phases[0].Shape == record.ShapeObserved {

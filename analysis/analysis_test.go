@@ -578,6 +578,64 @@ func TestLateAnswers(t *testing.T) {
 	}
 }
 
+// What was not sent as planned casts doubt on the phase, on the transitions that it
+// is a part of, and on nothing else.
+func TestLoadNotAsPlanned(t *testing.T) {
+	late := func(share float64, by time.Duration) record.Histogram {
+		h := record.NewPodHistogram()
+		for i := range 10_000 {
+			if float64(i) < share*10_000 {
+				_ = h.RecordValue(by.Microseconds())
+			} else {
+				_ = h.RecordValue(50)
+			}
+		}
+		encoded, err := record.EncodeHistogram(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return encoded
+	}
+	for name, c := range map[string]struct {
+		second  record.LoadSecond
+		doubted bool
+	}{
+		"as planned":      {record.LoadSecond{}, false},
+		"1 in 1000":       {record.LoadSecond{Unsent: 1, Offered: 1, Lateness: late(0.0009, time.Second), LateMax: 1}, false},
+		"unsent":          {record.LoadSecond{Unsent: 20, Offered: 20}, true},
+		"late by 0.14 s":  {record.LoadSecond{Lateness: late(0.1, 140*time.Millisecond), LateMax: 0.14}, false},
+		"late by 0.16 s":  {record.LoadSecond{Lateness: late(0.1, 160*time.Millisecond), LateMax: 0.16}, true},
+		"an older record": {record.LoadSecond{LateMax: 0.16}, true},
+	} {
+		m := newMade(record.Phase{Name: "low", Shape: "rate", From: 10, Seconds: 100}, record.Phase{Name: "high", Shape: "rate", From: 50, Seconds: 100},
+			record.Phase{Name: "same", Shape: "rate", From: 50, Seconds: 100}, record.Phase{Name: "calm", Shape: "rate", From: 1, Seconds: 100})
+		for i, rate := range []int{10, 50, 50, 1} {
+			m.phase(i, []string{"low", "high", "same", "calm"}[i], float64(i)*100, float64(i+1)*100)
+			m.load(i, i*100, (i+1)*100, uint64(rate), time.Millisecond)
+		}
+		c.second.Phase, c.second.Second = 1, 150
+		m.add(151, record.Entry{Load: &c.second})
+		m.end(401)
+		r := m.analyze(t)
+		got := map[string]bool{}
+		for _, f := range r.Figures() {
+			if f.Doubt != "" {
+				got[f.Name] = true
+			}
+		}
+		want := map[string]bool{"scaleUp.inService": c.doubted, "transition.1.inService": false, "transition.2.inService": c.doubted, "transition.3.latency": false,
+			"load.high.p99": c.doubted, "load.low.p99": false, "load.total.p99": c.doubted, "hpa.max": false}
+		for figure, doubted := range want {
+			if got[figure] != doubted {
+				t.Errorf("%s: doubt on %s: %v, want %v", name, figure, got[figure], doubted)
+			}
+		}
+		if c.doubted != (len(r.Warnings) > 0) || c.doubted != (r.Load.Phases[1].Doubt != "") {
+			t.Errorf("%s: warnings %q", name, r.Warnings)
+		}
+	}
+}
+
 func TestSlowConnects(t *testing.T) {
 	m := quiet(2)
 	m.add(51, record.Entry{Load: &record.LoadSecond{Phase: 1, Second: 50, SlowConnects: 3}})

@@ -7,13 +7,15 @@ import (
 
 // Figure is one number of a Result under a name that stays. Value is nil if it
 // is Missing for that reason. Precision has the unit of Value; zero says that
-// the value is exact, as counts are.
+// the value is exact, as counts are. Doubt says that the load which it comes from
+// was not as planned.
 type Figure struct {
 	Name      string
 	Value     *float64
-	Unit      string // "s", "replicas", "requests", "1/s", "1", "bytes"
+	Unit      string // "s", "replicas", "requests", "1/s", "1", "bytes", "bool" (0 or 1)
 	Precision float64
 	Missing   string
+	Doubt     string
 }
 
 // FirstUp returns the transition that the names scaleUp.* stand for: the first up
@@ -64,16 +66,24 @@ func (r *Result) LastDown() *Transition {
 //	transition.<n>.inService and .timeToFull, or .latency, .heldByWindow, .lessWindow and .settle
 //	replicas.peak, .last, .desiredPeak, .reach, .firstAtMax, .saturated
 //	hpa.min, .max
-//	load.total.<figure> and load.<phase>.<figure>; .spread.* where pods are told apart
+//	load.total.<figure> and load.<phase>.<figure>
 //
 // Transitions count from 1. All but those of a transition or a phase are there
 // in every Result, be they missing.
 func (r *Result) Figures() []Figure {
 	var list figures
+	begun, doubt := 0, ""
+	// doubted gives a doubt to the figures that were added since it was called last.
+	doubted := func(doubt string) {
+		for i := range list[begun:] {
+			list[begun+i].Doubt = doubt
+		}
+		begun = len(list)
+	}
 	up, noUp := ScaleUp{}, "no phase brought more load"
 	up.Latency.Missing, up.TimeToFull.Missing = noUp, noUp
 	if t := r.FirstUp(); t != nil {
-		up = *t.ScaleUp
+		up, doubt = *t.ScaleUp, t.Doubt
 	}
 	list.up("scaleUp", up)
 	var observed []Stage
@@ -81,12 +91,14 @@ func (r *Result) Figures() []Figure {
 		observed = up.First.Stages
 	}
 	list.stages("scaleUp", upStages, observed, up.Latency.Missing)
+	doubted(doubt)
+	doubt = ""
 	down, noDown := ScaleDown{}, "no phase brought less load"
 	for _, l := range []*Latency{&down.Latency, &down.HeldByWindow, &down.LessWindow, &down.Settle} {
 		l.Missing = noDown
 	}
 	if t := r.LastDown(); t != nil {
-		down = *t.ScaleDown
+		down, doubt = *t.ScaleDown, t.Doubt
 	}
 	list.down("scaleDown", down)
 	noPod := down.Latency.Missing
@@ -95,6 +107,7 @@ func (r *Result) Figures() []Figure {
 		observed, noPod = down.First.Stages, "the pod has no preStop hook"
 	}
 	list.stages("scaleDown", append(slices.Clone(downStages), StagePreStop), observed, noPod)
+	doubted(doubt)
 	for i, t := range r.Transitions {
 		name := fmt.Sprintf("transition.%d", i+1)
 		list.add(name+".onset", "s", &t.OnsetSeconds, "")
@@ -103,6 +116,7 @@ func (r *Result) Figures() []Figure {
 		} else {
 			list.down(name, *t.ScaleDown)
 		}
+		doubted(t.Doubt)
 	}
 
 	no := r.Reach.Missing
@@ -115,14 +129,18 @@ func (r *Result) Figures() []Figure {
 	}
 	list.add("replicas.reach", "1", r.Reach.Fraction, noReach)
 	first := r.Reach.FirstAtMax
-	list = append(list, Figure{"replicas.firstAtMax", first.AtSeconds, "s", first.PrecisionSeconds, first.Missing})
+	list = append(list, Figure{Name: "replicas.firstAtMax", Value: first.AtSeconds, Unit: "s", Precision: first.PrecisionSeconds, Missing: first.Missing})
 	list.add("replicas.saturated", "1", r.Reach.Saturated, no)
+	doubted(r.Load.Total.Doubt)
 	noHPA := "the HPA was not observed"
 	list.add("hpa.min", "replicas", float(r.Reach.Min), noHPA)
 	list.add("hpa.max", "replicas", float(r.Reach.Max), noHPA)
+	doubted("")
 	list.load("load.total", r.Load.Total)
+	doubted(r.Load.Total.Doubt)
 	for _, p := range r.Load.Phases {
 		list.load("load."+p.Name, p)
+		doubted(p.Doubt)
 	}
 	return list
 }
@@ -137,7 +155,7 @@ func (l *figures) add(name, unit string, value *float64, missing string) {
 }
 
 func (l *figures) latency(name string, x Latency) {
-	*l = append(*l, Figure{name, x.Seconds, "s", x.PrecisionSeconds, x.Missing})
+	*l = append(*l, Figure{Name: name, Value: x.Seconds, Unit: "s", Precision: x.PrecisionSeconds, Missing: x.Missing})
 }
 
 func (l *figures) up(name string, u ScaleUp) {
@@ -184,7 +202,7 @@ func (l *figures) load(name string, p PhaseLoad) {
 		n    uint64
 	}{
 		{"offered", p.Offered}, {"sent", p.Sent}, {"unsent", p.Unsent}, {"answered", p.Answered},
-		{"failed", p.Failed}, {"aborted", p.Aborted}, {"errors", p.Errors},
+		{"failed", p.Failed}, {"aborted", p.Aborted}, {"errors", p.Errors}, {"late", p.Late},
 	} {
 		l.add(name+"."+c.name, "requests", new(float64(c.n)), "")
 	}
@@ -200,10 +218,23 @@ func (l *figures) load(name string, p PhaseLoad) {
 	l.add(name+".bytesIn", "bytes", new(float64(p.BytesIn)), "")
 	l.add(name+".bytesOut", "bytes", new(float64(p.BytesOut)), "")
 	l.add(name+".lateMax", "s", &p.LateMax, "")
-	if s := p.Spread; s != nil {
-		l.add(name+".spread.maxOverMean", "1", &s.MaxOverMean, "")
-		l.add(name+".spread.gini", "1", &s.Gini, "")
+	l.add(name+".lateP99", "s", p.LateP99, "nothing was sent by a schedule")
+	var asPlanned *float64
+	switch {
+	case p.Seconds == nil:
+	case p.Doubt == "":
+		asPlanned = new(1.0)
+	default:
+		asPlanned = new(0.0)
 	}
+	l.add(name+".asPlanned", "bool", asPlanned, notRun)
+	var most, gini *float64
+	if s := p.Spread; s != nil {
+		most, gini = &s.MaxOverMean, &s.Gini
+	}
+	const notApart = "no two pods in service could be told apart"
+	l.add(name+".spread.maxOverMean", "1", most, notApart)
+	l.add(name+".spread.gini", "1", gini, notApart)
 }
 
 func float[N int | int32](n *N) *float64 {

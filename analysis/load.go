@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -54,6 +55,7 @@ func (o *observed) sumLoad() (Load, map[int]Second, error) {
 	var load Load
 	for _, i := range slices.Sorted(maps.Keys(phases)) {
 		phases[i].Index = i
+		phases[i].Doubt = phases[i].doubt(o.flags.sync)
 		load.Phases = append(load.Phases, phases[i].result())
 	}
 	if len(o.spans) > 0 {
@@ -63,6 +65,7 @@ func (o *observed) sumLoad() (Load, map[int]Second, error) {
 	for i := range load.Phases {
 		o.spread(&load.Phases[i])
 	}
+	load.Total.Doubt = load.doubt(math.Inf(-1), math.Inf(1))
 	o.spread(&load.Total)
 	bySecond := map[int]Second{}
 	for n, s := range seconds {
@@ -86,6 +89,7 @@ func (l Load) phase(i int) PhaseLoad {
 type sum struct {
 	PhaseLoad
 	latency    *hdrhistogram.Histogram
+	lateness   *hdrhistogram.Histogram
 	pods       map[string]*podSum
 	closedLoop bool   // it has no schedule, and so no offered rate
 	inTime     uint64 // answers that came before the end of the phase
@@ -102,7 +106,16 @@ func (s *sum) add(l record.LoadSecond) error {
 	s.Aborted += l.Aborted
 	s.BytesIn += l.BytesIn
 	s.BytesOut += l.BytesOut
+	s.Late += l.Late
 	s.LateMax = max(s.LateMax, l.LateMax)
+	if l.Lateness != "" {
+		if s.lateness == nil {
+			s.lateness = record.NewPodHistogram()
+		}
+		if err := l.Lateness.AddTo(s.lateness); err != nil {
+			return err
+		}
+	}
 	s.SlowConnects += l.SlowConnects
 	s.Errors += l.Failed
 	for code, n := range l.Codes {
@@ -153,6 +166,7 @@ func (s *sum) result() PhaseLoad {
 		s.ErrorShare = new(float64(s.Errors) / float64(done))
 	}
 	s.Latency = quantiles(s.latency)
+	s.LateP99 = quantiles(s.lateness).P99
 	var known uint64
 	for _, p := range s.pods {
 		known += p.answered
@@ -162,6 +176,44 @@ func (s *sum) result() PhaseLoad {
 	}
 	slices.SortFunc(s.Pods, func(a, b PodLoad) int { return cmp.Or(cmp.Compare(b.Answered, a.Answered), cmp.Compare(a.Pod, b.Pod)) })
 	return s.PhaseLoad
+}
+
+// doubt says in which way the load was not as planned, see PhaseLoad.Doubt. A
+// record from before there was Lateness has only the worst.
+func (s *sum) doubt(sync time.Duration) string {
+	matters, late := sync.Seconds(), s.LateMax
+	if s.Seconds != nil {
+		matters = min(matters, *s.Seconds)
+	}
+	if s.lateness != nil {
+		late = (time.Duration(s.lateness.ValueAtPercentile(100*(1-UnsentShare))) * time.Microsecond).Seconds()
+	}
+	var list []string
+	if float64(s.Unsent) > UnsentShare*float64(s.Offered) {
+		list = append(list, fmt.Sprintf("%d of %d requests (%.2g %%) were never sent", s.Unsent, s.Offered, float64(s.Unsent)/float64(s.Offered)*100))
+	}
+	if late > LateShare*matters {
+		list = append(list, fmt.Sprintf("requests were sent up to %.2g s late", s.LateMax))
+	}
+	return strings.Join(list, ", ")
+}
+
+// doubt names the phases between two times, in seconds, whose load was not as
+// planned; empty if there is none.
+func (l *Load) doubt(from, to float64) string {
+	var names []string
+	for _, p := range l.Phases {
+		if p.Doubt != "" && p.StartSeconds != nil && *p.StartSeconds < to && *p.StartSeconds+*p.Seconds > from {
+			names = append(names, p.Name)
+		}
+	}
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("the load of phase %s was not as planned", names[0])
+	}
+	return fmt.Sprintf("the load of phases %s was not as planned", strings.Join(names, ", "))
 }
 
 type podSum struct {

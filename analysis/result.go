@@ -110,6 +110,7 @@ type Transition struct {
 	OnsetSeconds float64    `json:"onsetSeconds"`
 	OnsetBy      string     `json:"onsetBy,omitempty"` // empty: a phase of the load began
 	EndSeconds   float64    `json:"endSeconds"`
+	Doubt        string     `json:"doubt,omitempty"` // of the load before it or in it, see PhaseLoad.Doubt
 	Steps        []Step     `json:"steps,omitempty"`
 	ScaleUp      *ScaleUp   `json:"scaleUp,omitempty"`
 	ScaleDown    *ScaleDown `json:"scaleDown,omitempty"`
@@ -317,7 +318,17 @@ type PhaseLoad struct {
 	Latency  Quantiles `json:"latency"`
 	BytesIn  uint64    `json:"bytesIn"`
 	BytesOut uint64    `json:"bytesOut"`
-	LateMax  float64   `json:"lateMaxSeconds"` // worst delay of a request behind its schedule
+
+	// Of an open loop: how far behind their schedule requests were sent. Late were so
+	// by more than 10 ms.
+	Late    uint64   `json:"late"`
+	LateMax float64  `json:"lateMaxSeconds"`
+	LateP99 *float64 `json:"lateP99Seconds,omitempty"`
+
+	// Doubt says what was not as planned: more than UnsentShare of the requests were
+	// not sent, or were late by more than LateShare of the interval that matters,
+	// which is the HPA's sync period, or the phase where that is shorter.
+	Doubt string `json:"doubt,omitempty"`
 
 	// SlowConnects are the connections that took 0.9 s or longer to open.
 	SlowConnects uint64 `json:"slowConnects,omitempty"`

@@ -7,11 +7,10 @@ import (
 	"github.com/hpabench/hpabench/record"
 )
 
-// Thresholds of warnings: the share of planned requests that were not sent, and
-// the seconds by which one left late.
+// Shares beyond which the load was not as planned, see PhaseLoad.Doubt.
 const (
 	UnsentShare = 0.001
-	LateSeconds = 0.1
+	LateShare   = 0.01
 )
 
 // warnings says what casts doubt on r, and what to do about it.
@@ -32,12 +31,10 @@ func (o *observed) warnings(r *Result) []string {
 	if len(o.spans) == 0 {
 		warn("No load phase began, so there is nothing to measure.")
 	}
-	if l := r.Load.Total; l.Offered > 0 && float64(l.Unsent) > UnsentShare*float64(l.Offered) {
-		warn("%d of %d planned requests (%.1f %%) were never sent, because the load generator could not keep up: the workload got less load than planned. Plan a lower rate, or run hpabench on a machine with more CPU to spare or nearer to the cluster.",
-			l.Unsent, l.Offered, float64(l.Unsent)/float64(l.Offered)*100)
-	}
-	if l := r.Load.Total; l.LateMax > LateSeconds {
-		warn("Requests left up to %.2f s behind their schedule, and open-loop latencies count from the schedule. Free some CPU where hpabench runs, or plan a lower rate.", l.LateMax)
+	for _, p := range r.Load.Phases {
+		if p.Doubt != "" {
+			warn("The load of phase %s was not as planned: %s, because the load generator could not keep up. Its figures and those of the scaling that it brought about are doubtful. Plan a lower rate, run hpabench where there is more CPU to spare, or send from the cluster with via: job.", p.Name, p.Doubt)
+		}
 	}
 	if l := r.Load.Total; l.SlowConnects > 0 {
 		warn("%d connections took a second or more to open: their first packet was lost, and the workers and requests that waited for them are not the workload's. Ports or connection tracking between here and the pods ran short: let a connection serve several requests (keepAlive), lower the rate, or use via: portForward.", l.SlowConnects)

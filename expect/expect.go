@@ -1,7 +1,7 @@
 // Package expect judges a result by the expectations of its scenario: conditions
 // in CEL, the language of Kubernetes validation, over the figures of the result.
 // A figure's name is its name in the expression; one in seconds is a duration,
-// a count is an int, and what is left is a double.
+// a count is an int, whether something is so a bool, and what is left is a double.
 package expect
 
 import (
@@ -113,6 +113,8 @@ func kind(f analysis.Figure) *cel.Type {
 		return cel.DurationType
 	case "replicas", "requests", "bytes":
 		return cel.IntType
+	case "bool":
+		return cel.BoolType
 	}
 	return cel.DoubleType
 }
@@ -123,6 +125,8 @@ func value(f analysis.Figure) any {
 		return time.Duration(*f.Value * float64(time.Second))
 	case cel.IntType:
 		return int64(*f.Value)
+	case cel.BoolType:
+		return *f.Value != 0
 	}
 	return *f.Value
 }
@@ -132,11 +136,17 @@ func show(f analysis.Figure) string {
 		return "not measured (" + f.Missing + ")"
 	}
 	s := fmt.Sprintf("%.6g", *f.Value)
-	if f.Unit == "s" {
+	switch f.Unit {
+	case "s":
 		s += "s"
+	case "bool":
+		s = fmt.Sprint(*f.Value != 0)
 	}
 	if f.Precision > 0 {
 		s += fmt.Sprintf(" ± %.2gs", f.Precision)
+	}
+	if f.Doubt != "" {
+		s += " (doubtful: " + f.Doubt + ")"
 	}
 	return s
 }

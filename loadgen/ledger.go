@@ -72,9 +72,10 @@ const maxPods = 1000
 // second is one LoadSecond while it is counted.
 type second struct {
 	record.LoadSecond
-	codes   map[uint16]uint64
-	latency *hdrhistogram.Histogram
-	pods    map[string]*podSecond
+	codes    map[uint16]uint64
+	latency  *hdrhistogram.Histogram
+	lateness *hdrhistogram.Histogram
+	pods     map[string]*podSecond
 }
 
 // podSecond is one PodSecond while it is counted.
@@ -136,7 +137,10 @@ func (l *ledger) send(p *phase) bool {
 	}
 	// Hits leave in the order of the schedule: the nth that leaves is the nth
 	// that was due.
-	l.second(p, p.due(p.sent-1)).Sent++
+	due := p.due(p.sent - 1)
+	s := l.second(p, due)
+	s.Sent++
+	s.late(now.Sub(due))
 	if p.sent == p.schedule.total {
 		close(p.allSent)
 	}
@@ -163,7 +167,6 @@ func (l *ledger) answer(p *phase, r *vegeta.Result) {
 		close(p.answered)
 	}
 	s := l.second(p, done)
-	s.LateMax = max(s.LateMax, sent.Sub(from).Seconds())
 	s.BytesIn += r.BytesIn
 	s.BytesOut += r.BytesOut
 	switch {
@@ -196,6 +199,18 @@ func (l *ledger) answer(p *phase, r *vegeta.Result) {
 	if l.mu.pods[pod] && (r.Code != 0 || !l.mu.aborting) {
 		s.of(pod).add(r, done.Sub(from))
 	}
+}
+
+// late counts how far behind its schedule a request is sent.
+func (s *second) late(by time.Duration) {
+	if by > record.LateAfter {
+		s.Late++
+	}
+	s.LateMax = max(s.LateMax, by.Seconds())
+	if s.lateness == nil {
+		s.lateness = record.NewPodHistogram()
+	}
+	_ = s.lateness.RecordValue(min(max(by, 0), record.MaxLatency).Microseconds())
 }
 
 // of returns the counts of a pod.
@@ -371,6 +386,12 @@ func (s *second) entry() (*record.LoadSecond, error) {
 			return nil, fmt.Errorf("encoding the latencies of second %d: %w", s.Second, err)
 		}
 	}
+	if s.lateness != nil {
+		var err error
+		if e.Lateness, err = record.EncodeHistogram(s.lateness); err != nil {
+			return nil, fmt.Errorf("encoding the lateness of second %d: %w", s.Second, err)
+		}
+	}
 	for name, p := range s.pods {
 		if p.answered+p.errors == 0 {
 			continue // of an earlier second
@@ -407,6 +428,9 @@ func (s *second) reset() {
 	s.LoadSecond = record.LoadSecond{Errors: s.Errors}
 	if s.latency != nil {
 		s.latency.Reset()
+	}
+	if s.lateness != nil {
+		s.lateness.Reset()
 	}
 }
 

@@ -260,8 +260,9 @@ type PhaseMark struct {
 }
 
 // LoadSecond counts the load of one phase in one second of the run, from
-// Second to Second+1. Offered, Sent and Unsent count by the scheduled (closed
-// loop: the sending) instant, everything else by the instant of the answer.
+// Second to Second+1. Offered, Sent, Unsent, Late and what else tells of lateness
+// count by the scheduled (closed loop: the sending) instant, everything else by
+// the instant of the answer.
 // For a whole phase: offered = sent + unsent, and sent = answered + failed +
 // aborted.
 type LoadSecond struct {
@@ -277,7 +278,14 @@ type LoadSecond struct {
 	Errors   map[string]uint64 `json:"errors,omitempty"`   // failures by cause
 	BytesIn  uint64            `json:"bytesIn,omitempty"`  // bodies only
 	BytesOut uint64            `json:"bytesOut,omitempty"`
-	LateMax  float64           `json:"lateMaxSeconds,omitempty"` // worst delay of a request behind its schedule
+
+	// Of an open loop, how far behind their schedule requests were sent: Late were so
+	// by more than LateAfter, LateMax is the worst. Lateness is that of
+	// NewPodHistogram.
+	Late     uint64    `json:"late,omitempty"`
+	LateMax  float64   `json:"lateMaxSeconds,omitempty"`
+	Lateness Histogram `json:"lateness,omitempty"`
+
 	// SlowConnects are connections that took 0.9 s or longer to open: TCP repeats
 	// a first packet that was lost after a second.
 	SlowConnects uint64    `json:"slowConnects,omitempty"`
@@ -288,6 +296,9 @@ type LoadSecond struct {
 	// whose answer names none, are not in it.
 	Pods map[string]PodSecond `json:"pods,omitempty"`
 }
+
+// LateAfter is 1 % of the second in which requests are counted.
+const LateAfter = 10 * time.Millisecond
 
 // PodSecond is what one pod did in a LoadSecond. Errors are its answers that are
 // neither 2xx nor 3xx, and the requests that failed at it. Latency is that of

@@ -13,16 +13,16 @@ import (
 )
 
 // SummaryCSV writes one row a figure: name, value, unit, precision (in the same
-// unit, empty if exact) and, where there is no value, why. See
+// unit, empty if exact), where there is no value, why, and what casts doubt on it. See
 // analysis.Result.Figures for the names, which stay.
 func SummaryCSV(w io.Writer, r *analysis.Result) error {
-	rows := [][]string{{"name", "value", "unit", "precision", "missing"}}
+	rows := [][]string{{"name", "value", "unit", "precision", "missing", "doubt"}}
 	for _, f := range r.Figures() {
 		precision := ""
 		if f.Value != nil && f.Precision > 0 {
 			precision = cell(&f.Precision)
 		}
-		rows = append(rows, []string{f.Name, cell(f.Value), f.Unit, precision, f.Missing})
+		rows = append(rows, []string{f.Name, cell(f.Value), f.Unit, precision, f.Missing, f.Doubt})
 	}
 	return write(w, rows)
 }

@@ -123,7 +123,7 @@ func TestEmptyResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "scaleUp.inService,,s,,no phase brought more load\n"; !strings.Contains(string(summary), want) {
+	if want := "scaleUp.inService,,s,,no phase brought more load,\n"; !strings.Contains(string(summary), want) {
 		t.Errorf("summary.csv lacks %q:\n%s", want, summary)
 	}
 }

@@ -181,6 +181,9 @@ func title(t analysis.Transition) string {
 
 func steps(t analysis.Transition) []string {
 	var list []string
+	if t.Doubt != "" {
+		list = append(list, "Doubtful: "+t.Doubt+".")
+	}
 	for _, s := range t.Steps {
 		line := fmt.Sprintf("%d → %d after %.1f s", s.From, s.To, s.AfterSeconds)
 		switch {
@@ -461,6 +464,9 @@ func load(r *analysis.Result) section {
 		}
 		if p.Seconds == nil {
 			notes.add("%s: the phase did not run", p.Name)
+		}
+		if p.Doubt != "" {
+			notes.add("%s: not as planned: %s", p.Name, p.Doubt)
 		}
 		var faults []string
 		for code, n := range p.Codes {
