@@ -17,10 +17,12 @@ package loadgen
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -54,24 +56,67 @@ const (
 
 // Request is what is sent, again and again.
 type Request struct {
-	Method  string      // default GET
-	Path    string      // with its query; begins with a slash
-	Headers http.Header // a Host in it goes where it belongs
-	Body    []byte
-	Timeout time.Duration // of one request, from its sending; default 30 s
+	Method  string      `json:"method,omitempty"`  // default GET
+	Path    string      `json:"path,omitempty"`    // with its query; begins with a slash
+	Headers http.Header `json:"headers,omitempty"` // a Host in it goes where it belongs
+	Body    []byte      `json:"body,omitempty"`
+
+	// Mix is what each phase sends in place of the above, by the index of the phase;
+	// it may be shorter than the phases, and hold nil. Headers above are in all of it.
+	Mix [][]Target `json:"mix,omitempty"`
+
+	Timeout time.Duration `json:"timeout,omitempty"` // of one request, from its sending; default 30 s
 
 	// TLS is how https is checked, nil for the default; HTTP2 lets it be HTTP/2 where
 	// the server can.
-	TLS   *tls.Config
-	HTTP2 bool
+	TLS   *TLS `json:"tls,omitempty"`
+	HTTP2 bool `json:"http2,omitempty"`
 
 	// MaxConnectionAge is how long a kept connection takes new requests; 0 is no
 	// limit. All are replaced at once.
-	MaxConnectionAge time.Duration
+	MaxConnectionAge time.Duration `json:"maxConnectionAge,omitempty"`
 
 	// PodHeader names the header of the answers that names the pod. Where the way
 	// knows the pod it is not needed.
-	PodHeader string
+	PodHeader string `json:"podHeader,omitempty"`
+}
+
+// Target is one of several requests that a phase sends: Weight of the sum of all
+// their weights, in turns that are as even as can be.
+type Target struct {
+	Weight  int         `json:"weight"`
+	Method  string      `json:"method,omitempty"`
+	Path    string      `json:"path"`
+	Headers http.Header `json:"headers,omitempty"`
+	Body    []byte      `json:"body,omitempty"`
+}
+
+// TLS is how the certificate of a server is checked.
+type TLS struct {
+	CA                 []byte `json:"ca,omitempty"` // in PEM, in place of the system's
+	ServerName         string `json:"serverName,omitempty"`
+	InsecureSkipVerify bool   `json:"insecureSkipVerify,omitempty"`
+}
+
+// config returns t for crypto/tls, nil for the default.
+func (t *TLS) config() *tls.Config {
+	if t == nil {
+		return nil
+	}
+	c := &tls.Config{ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
+	if t.CA != nil {
+		c.RootCAs = x509.NewCertPool()
+		c.RootCAs.AppendCertsFromPEM(t.CA)
+	}
+	return c
+}
+
+// Share is the part of a load that a generator sends, where several do together:
+// of the hits of a schedule every Of-th, beginning with Index (from 0), and as even
+// a part of the workers of a closed loop. The zero Share is all of it.
+type Share struct {
+	Index int `json:"index"`
+	Of    int `json:"of"`
 }
 
 // Generator sends the load of one run.
@@ -81,11 +126,17 @@ type Generator struct {
 	way     Way
 	rec     *record.Recorder
 	ledger  *ledger
+	mixes   [][]*Target // by phase, in the order in which they are sent
 }
 
 // New returns a generator for the given phases. Way may be nil when no phase has
 // load.
 func New(phases []record.Phase, request Request, way Way, rec *record.Recorder) (*Generator, error) {
+	return NewShare(Share{}, phases, request, way, rec)
+}
+
+// NewShare is New for a part of the load.
+func NewShare(share Share, phases []record.Phase, request Request, way Way, rec *record.Recorder) (*Generator, error) {
 	for _, p := range phases {
 		switch p.Shape {
 		case record.ShapeIdle, record.ShapeRate, record.ShapeRamp, record.ShapeSine, record.ShapeCurve, record.ShapeWorkers:
@@ -99,15 +150,73 @@ func New(phases []record.Phase, request Request, way Way, rec *record.Recorder) 
 	if request.Timeout <= 0 {
 		request.Timeout = defaultTimeout
 	}
-	headers := http.Header{}
-	for k, v := range request.Headers {
-		headers[textproto.CanonicalMIMEHeaderKey(k)] = v
+	host := ""
+	if way != nil {
+		host = way.host()
 	}
-	if way != nil && way.host() != "" && headers.Get("Host") == "" {
-		headers.Set("Host", way.host())
+	g := &Generator{phases: phases, request: request, way: way, rec: rec, ledger: newLedger(rec, podOf(way, request.PodHeader))}
+	g.ledger.share = share
+	for i := range phases {
+		mix := []Target{{Weight: 1, Method: request.Method, Path: request.Path, Body: request.Body}}
+		if i < len(request.Mix) && request.Mix[i] != nil {
+			mix = slices.Clone(request.Mix[i])
+		}
+		for k := range mix {
+			mix[k].Headers = headers(host, request.Headers, mix[k].Headers)
+		}
+		g.mixes = append(g.mixes, inTurns(mix))
 	}
-	request.Headers = headers
-	return &Generator{phases, request, way, rec, newLedger(rec, podOf(way, request.PodHeader))}, nil
+	return g, nil
+}
+
+// headers joins headers; those that come later replace those before. A host is for
+// where none has one.
+func headers(host string, several ...http.Header) http.Header {
+	all := http.Header{}
+	if host != "" {
+		all.Set("Host", host)
+	}
+	for _, h := range several {
+		for k, v := range h {
+			all[textproto.CanonicalMIMEHeaderKey(k)] = v
+		}
+	}
+	return all
+}
+
+// inTurns puts targets into an order that repeats, in which each is as often as its
+// weight says and as evenly spread as can be: nginx's smooth weighted round robin,
+// https://github.com/phusion/nginx/commit/27e94984486058d73157038f7950a0a36ecc6e35
+func inTurns(mix []Target) []*Target {
+	divisor, total := 0, 0
+	for _, t := range mix {
+		for a, b := divisor, t.Weight; ; a, b = b, a%b {
+			if divisor = a; b == 0 {
+				break
+			}
+		}
+	}
+	for _, t := range mix {
+		total += t.Weight / divisor
+	}
+	turns, ahead := make([]*Target, total), make([]int, len(mix))
+	if total == len(mix) { // all have the same weight
+		for i := range mix {
+			turns[i] = &mix[i]
+		}
+		return turns
+	}
+	for n := range turns {
+		best := 0
+		for i, t := range mix {
+			if ahead[i] += t.Weight / divisor; ahead[i] > ahead[best] {
+				best = i
+			}
+		}
+		ahead[best] -= total
+		turns[n] = &mix[best]
+	}
+	return turns
 }
 
 // podOf returns how the pod of an outcome is known, nil if it is not: a way to pods
@@ -135,7 +244,15 @@ func podOf(way Way, header string) func(*vegeta.Result) string {
 // timeout, at most 5 s, to be answered; what is left is cut off and counted as
 // aborted. Then Run returns the cause of ctx. The record is complete either way:
 // each phase that began has its end.
-func (g *Generator) Run(ctx context.Context) error {
+func (g *Generator) Run(ctx context.Context) error { return g.RunAt(ctx, g.rec.Clock.Now()) }
+
+// RunAt is Run, with the onset of the first phase at the given instant.
+func (g *Generator) RunAt(ctx context.Context, onset record.Instant) error {
+	select {
+	case <-time.After(onset.Sub(g.rec.Clock.Now())):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	ended := make(chan struct{})
 	written := make(chan error, 1)
 	go func() { written <- g.write(ended) }()
@@ -148,7 +265,6 @@ func (g *Generator) Run(ctx context.Context) error {
 	}
 
 	var answers sync.WaitGroup // one collector a phase
-	onset := g.rec.Clock.Now()
 	for i, p := range g.phases {
 		if ctx.Err() != nil {
 			break
@@ -186,14 +302,14 @@ func (g *Generator) Run(ctx context.Context) error {
 // still be on their way. It returns the end.
 func (g *Generator) run(ctx context.Context, index int, plan record.Phase, onset record.Instant, t *transport, answers *sync.WaitGroup) record.Instant {
 	p := g.ledger.start(index, plan, onset)
-	if plan.Shape != record.ShapeIdle {
+	if plan.Shape != record.ShapeIdle && (p.schedule != nil || p.Workers > 0) {
 		workers, most := uint64(vegeta.DefaultWorkers), uint64(maxInFlight)
-		loop := newClosedLoop(plan.Workers, seconds(plan.Think), p.over)
+		loop := newClosedLoop(p.Workers, seconds(plan.Think), p.over)
 		pace := vegeta.Pacer(loop)
 		if p.schedule != nil {
 			pace = newPacer(p.schedule, g.rec.Clock, onset, p.over)
 		} else {
-			workers, most = uint64(plan.Workers), uint64(plan.Workers)
+			workers, most = uint64(p.Workers), uint64(p.Workers)
 		}
 		client := &http.Client{Transport: t}
 		if g.request.HTTP2 {
@@ -240,14 +356,20 @@ var errOver = errors.New("the phase is over")
 
 // target makes the requests of p, one a call.
 func (g *Generator) target(ctx context.Context, p *phase) vegeta.Targeter {
+	mix := g.mixes[p.index]
 	return func(t *vegeta.Target) error {
-		if ctx.Err() != nil || !g.ledger.send(p) {
+		if ctx.Err() != nil {
 			return errOver
 		}
-		t.Method = g.request.Method
-		t.URL = g.way.next() + g.request.Path
-		t.Header = g.request.Headers
-		t.Body = g.request.Body
+		hit, ok := g.ledger.send(p)
+		if !ok {
+			return errOver
+		}
+		target := mix[hit%uint64(len(mix))]
+		t.Method = target.Method
+		t.URL = g.way.next() + target.Path
+		t.Header = target.Headers
+		t.Body = target.Body
 		return nil
 	}
 }

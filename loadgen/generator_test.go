@@ -593,6 +593,24 @@ func TestRequestGoesOutAsItIs(t *testing.T) {
 	}
 }
 
+func TestMixOfTargets(t *testing.T) {
+	var got []string
+	r := virtual(t, []record.Phase{rate(10, 1), rate(3, 1)}, Request{
+		Path: "/", Headers: http.Header{"X-All": {"yes"}, "X-Some": {"no"}},
+		Mix: [][]Target{{{Weight: 6, Path: "/a"}, {Weight: 2, Path: "/b", Method: "POST", Body: []byte("body"), Headers: http.Header{"x-some": {"yes"}}}, {Weight: 2, Path: "/c"}}},
+	}, func(_ http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		got = append(got, strings.TrimSpace(fmt.Sprint(req.Method, " ", req.URL, " ", req.Header.Get("X-All"), " ", req.Header.Get("X-Some"), " ", string(body))))
+	}, nil)
+	a, b, c := "GET /a yes no", "POST /b yes yes body", "GET /c yes no"
+	if diff := cmp.Diff([]string{a, b, a, c, a, a, b, a, c, a, "GET / yes no", "GET / yes no", "GET / yes no"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if r.phases[0].BytesOut != 8 {
+		t.Errorf("%d bytes out, want 8", r.phases[0].BytesOut)
+	}
+}
+
 func TestRedirectIsNotFollowed(t *testing.T) {
 	r := virtual(t, []record.Phase{rate(5, 1)}, Request{Path: "/"}, func(w http.ResponseWriter, req *http.Request) {
 		http.Redirect(w, req, "/elsewhere", http.StatusFound)

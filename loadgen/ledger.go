@@ -22,6 +22,7 @@ import (
 // phase and second follows, and the two add up.
 type ledger struct {
 	rec   *record.Recorder
+	share Share
 	podOf func(*vegeta.Result) string // nil if pods cannot be told apart
 
 	mu struct {
@@ -97,10 +98,13 @@ func (l *ledger) start(index int, p record.Phase, onset record.Instant) *phase {
 	ph := &phase{
 		Phase:    p,
 		index:    index,
-		schedule: newSchedule(p),
+		schedule: newSchedule(p).share(l.share),
 		onset:    onset,
 		end:      onset.Add(seconds(p.Seconds)),
 		over:     make(chan struct{}),
+	}
+	if of := l.share.Of; of > 0 {
+		ph.Workers = (p.Workers + of - 1 - l.share.Index) / of
 	}
 	if ph.schedule != nil {
 		ph.allSent = make(chan struct{})
@@ -110,6 +114,9 @@ func (l *ledger) start(index int, p record.Phase, onset record.Instant) *phase {
 	}
 	if p.Requests > 0 {
 		ph.answered = make(chan struct{})
+		if ph.limit() == 0 {
+			close(ph.answered)
+		}
 	}
 	l.mu.Lock()
 	l.mu.phase = ph
@@ -118,22 +125,23 @@ func (l *ledger) start(index int, p record.Phase, onset record.Instant) *phase {
 	return ph
 }
 
-// send counts one request that is about to leave. False means that the phase is
-// over and it must not.
-func (l *ledger) send(p *phase) bool {
+// send counts one request that is about to leave, and returns which of the whole
+// load's it is. False means that the phase is over and it must not.
+func (l *ledger) send(p *phase) (hit uint64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.rec.Clock.Now()
 	if p.ended || p.schedule == nil && now >= p.end || p.answered != nil && p.sent == p.limit() {
-		return false
+		return 0, false
 	}
+	hit = uint64(l.share.Index) + p.sent*uint64(max(l.share.Of, 1))
 	p.sent++
 	l.mu.sent++
 	if p.schedule == nil {
 		s := l.second(p, now)
 		s.Offered++
 		s.Sent++
-		return true
+		return hit, true
 	}
 	// Hits leave in the order of the schedule: the nth that leaves is the nth
 	// that was due.
@@ -144,7 +152,7 @@ func (l *ledger) send(p *phase) bool {
 	if p.sent == p.schedule.total {
 		close(p.allSent)
 	}
-	return true
+	return hit, true
 }
 
 // answer counts the outcome of one request that was sent.

@@ -65,7 +65,7 @@ type pooled struct {
 }
 
 func newPool(dial func(ctx context.Context, network, address string) (net.Conn, error), request *Request, keepAlive bool) *pool {
-	return &pool{dial: dial, tls: request.TLS, keepAlive: keepAlive, timeout: request.Timeout, idle: map[origin][]*pooled{}}
+	return &pool{dial: dial, tls: request.TLS.config(), keepAlive: keepAlive, timeout: request.Timeout, idle: map[origin][]*pooled{}}
 }
 
 func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -30,15 +30,19 @@ type schedule struct {
 	hits     func(t time.Duration) float64 // H
 	total    uint64                        // hits that are due before duration
 	rate     func(t time.Duration) float64 // its derivative, in hits a second
+
+	guess     func(hit float64) time.Duration // about when it is due; nil if there is no short way to tell
+	index, of uint64                          // of the hits, every of-th belongs to it, beginning with index
 }
 
 // newSchedule returns the schedule of p; nil if p is not an open loop.
 func newSchedule(p record.Phase) *schedule {
-	s := &schedule{duration: seconds(p.Seconds)}
+	s := &schedule{duration: seconds(p.Seconds), of: 1}
 	switch p.Shape {
 	case record.ShapeRate:
 		s.hits = linear(p.From, 0)
 		s.rate = perSecond(p.From).Rate
+		s.guess = func(hit float64) time.Duration { return time.Duration(hit / p.From * 1e9) }
 	case record.ShapeRamp:
 		slope := (p.To - p.From) / p.Seconds
 		s.hits = linear(p.From, slope)
@@ -63,22 +67,53 @@ func newSchedule(p record.Phase) *schedule {
 	return s
 }
 
+// share returns a part of s, which may be nil.
+func (s *schedule) share(part Share) *schedule {
+	if s == nil || part.Of <= 1 {
+		return s
+	}
+	shared := *s
+	shared.index, shared.of = uint64(part.Index), uint64(part.Of)
+	shared.total = shared.part(s.total)
+	whole := s.rate
+	shared.rate = func(t time.Duration) float64 { return whole(t) / float64(part.Of) }
+	return &shared
+}
+
+// part returns how many of the first n hits of the whole schedule are in s.
+func (s *schedule) part(n uint64) uint64 {
+	if n <= s.index {
+		return 0
+	}
+	return (n-s.index-1)/s.of + 1
+}
+
 // at returns when hit n is due after the onset, to the nanosecond. A hit beyond
 // the last is due when the phase is over.
 func (s *schedule) at(n uint64) time.Duration {
 	if n >= s.total {
 		return s.duration
 	}
-	t := sort.Search(int(s.duration), func(t int) bool { return s.hits(time.Duration(t)) >= float64(n) })
+	hit := float64(s.index + n*s.of)
+	if s.guess != nil {
+		// The search below in a few steps: what floating-point rounding leaves.
+		if t := s.guess(hit); s.hits(t-near) < hit && s.hits(t+near) >= hit {
+			return min(t-near+time.Duration(sort.Search(int(2*near), func(i int) bool { return s.hits(t-near+time.Duration(i)) >= hit })), s.duration-1)
+		}
+	}
+	t := sort.Search(int(s.duration), func(t int) bool { return s.hits(time.Duration(t)) >= hit })
 	return min(time.Duration(t), s.duration-1)
 }
+
+// near is how far off a guess may be.
+const near = 4 * time.Nanosecond
 
 // before returns how many hits are due before t.
 func (s *schedule) before(t time.Duration) uint64 {
 	if t >= s.duration {
 		return s.total
 	}
-	n := min(s.total, uint64(math.Ceil(max(0, s.hits(t)))))
+	n := min(s.total, s.part(uint64(math.Ceil(max(0, s.hits(t))))))
 	for n > 0 && s.at(n-1) >= t {
 		n--
 	}

@@ -132,3 +132,35 @@ func TestScheduleIsVegetas(t *testing.T) {
 		}
 	}
 }
+
+// The shares of a schedule are the whole, hit by hit and second by second.
+func TestSharesAreTheWhole(t *testing.T) {
+	for _, p := range []record.Phase{
+		{Shape: record.ShapeRate, From: 333.3, Seconds: 7},
+		{Shape: record.ShapeRate, From: 1, Seconds: 2},
+		{Shape: record.ShapeRamp, From: 0, To: 100, Seconds: 5},
+		{Shape: record.ShapeSine, From: 20, Amplitude: 20, Period: 3, Seconds: 10},
+	} {
+		whole := newSchedule(p)
+		for _, of := range []int{1, 2, 3, 7} {
+			var parts []*schedule
+			for i := range of {
+				parts = append(parts, newSchedule(p).share(Share{i, of}))
+			}
+			for n := range whole.total {
+				if got := parts[n%uint64(of)].at(n / uint64(of)); got != whole.at(n) {
+					t.Fatalf("%s of %d: hit %d is due at %v, not at %v", p.Shape, of, n, got, whole.at(n))
+				}
+			}
+			for at := time.Duration(0); at <= whole.duration; at += 100 * time.Millisecond {
+				sum := uint64(0)
+				for _, part := range parts {
+					sum += part.before(at)
+				}
+				if sum != whole.before(at) {
+					t.Errorf("%s of %d: %d hits before %v, not %d", p.Shape, of, sum, at, whole.before(at))
+				}
+			}
+		}
+	}
+}

@@ -1,8 +1,7 @@
 package loadgen
 
 import (
-	"crypto/tls"
-	"crypto/x509"
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -28,18 +27,17 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	for _, c := range []struct {
 		name    string
 		request Request
 		want    map[string]int // answers by protocol and the name that was asked for
 	}{
-		{"trusted", Request{TLS: &tls.Config{RootCAs: roots}}, map[string]int{"HTTP/1.1 ": 20}},
-		{"HTTP/2 by another name", Request{TLS: &tls.Config{RootCAs: roots, ServerName: "example.com"}, HTTP2: true}, map[string]int{"HTTP/2.0 example.com": 20}},
-		{"unchecked", Request{TLS: &tls.Config{InsecureSkipVerify: true}}, map[string]int{"HTTP/1.1 ": 20}},
+		{"trusted", Request{TLS: &TLS{CA: ca}}, map[string]int{"HTTP/1.1 ": 20}},
+		{"HTTP/2 by another name", Request{TLS: &TLS{CA: ca, ServerName: "example.com"}, HTTP2: true}, map[string]int{"HTTP/2.0 example.com": 20}},
+		{"unchecked", Request{TLS: &TLS{InsecureSkipVerify: true}}, map[string]int{"HTTP/1.1 ": 20}},
 		{"unknown", Request{}, map[string]int{}},
-		{"the wrong name", Request{TLS: &tls.Config{RootCAs: roots, ServerName: "elsewhere"}}, map[string]int{}},
+		{"the wrong name", Request{TLS: &TLS{CA: ca, ServerName: "elsewhere"}}, map[string]int{}},
 	} {
 		clear(protocols)
 		c.request.Path = "/"

@@ -60,7 +60,7 @@ func newTransport(way Way, request *Request, keepAlive bool, slow func()) *trans
 			DialContext:         t.connect,
 			DisableKeepAlives:   !keepAlive,
 			DisableCompression:  true,
-			TLSClientConfig:     request.TLS.Clone(),
+			TLSClientConfig:     request.TLS.config(),
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: maxInFlight,
 			IdleConnTimeout:     idleTimeout,

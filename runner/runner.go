@@ -357,8 +357,18 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 	if load.MaxConnectionAge != nil {
 		age = load.MaxConnectionAge.Duration
 	}
-	generator, err := loadgen.New(phases, loadgen.Request{MaxConnectionAge: age, TLS: p.file.TLSConfig(), HTTP2: load.HTTP2, Method: load.RequestMethod(), Path: load.RequestPath(), Headers: headers,
-		Body: []byte(load.Body), Timeout: load.RequestTimeout(), PodHeader: load.PodHeader}, way, rec)
+	request := loadgen.Request{Headers: headers, HTTP2: load.HTTP2, MaxConnectionAge: age, Timeout: load.RequestTimeout(), PodHeader: load.PodHeader}
+	if t := load.TLS; t != nil {
+		request.TLS = &loadgen.TLS{CA: p.file.Roots(), ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
+	}
+	for _, mix := range p.file.Requests() {
+		var targets []loadgen.Target
+		for _, t := range mix {
+			targets = append(targets, loadgen.Target(t))
+		}
+		request.Mix = append(request.Mix, targets)
+	}
+	generator, err := loadgen.New(phases, request, way, rec)
 	if err != nil {
 		return BadInput{err}
 	}

@@ -3,8 +3,6 @@ package scenarios
 import (
 	"fmt"
 	"golang.org/x/net/http/httpguts"
-	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -329,7 +327,7 @@ func (c *checker) checkLoad() {
 		at := fmt.Sprintf("spec.load.phases[%d]", i)
 		before := len(c.faults)
 		c.checkPhase(at, p)
-		flat := []record.Phase{{Name: p.Name}}
+		flat := []planned{{Phase: record.Phase{Name: p.Name}}}
 		if len(c.faults) == before {
 			flat = c.flatten(l.Phases[i:i+1], "", "")
 		}
@@ -343,7 +341,6 @@ func (c *checker) checkLoad() {
 			names[p.Name] = true
 		}
 	}
-	c.checkRequest(l)
 	if l.Timeout != nil && l.Timeout.Duration <= 0 {
 		c.fault("spec.load.timeout", "", "spec.load.timeout must be more than 0")
 	}
@@ -391,31 +388,6 @@ func (c *checker) checkAuth(l *Load) {
 	}
 	if (from.Env == "") == (from.Secret == nil) {
 		c.fault(at, "such as {env: TOKEN}", "%s needs one of env and secret", at)
-	}
-	for name := range l.Headers {
-		if strings.EqualFold(name, "Authorization") {
-			c.fault("spec.load.auth", "", "spec.load has both auth and a header %s", name)
-		}
-	}
-}
-
-// checkRequest refuses what net/http would refuse for each request.
-func (c *checker) checkRequest(l *Load) {
-	if _, err := http.NewRequest(l.RequestMethod(), "http://host"+l.RequestPath(), nil); err != nil {
-		at := "spec.load.path"
-		if _, err := http.NewRequest(l.RequestMethod(), "http://host/", nil); err != nil {
-			at = "spec.load.method"
-		}
-		c.fault(at, "", "%s cannot be sent: %v", at, err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(l.Headers)) {
-		at := "spec.load.headers"
-		switch {
-		case !httpguts.ValidHeaderFieldName(name):
-			c.fault(at, "", "%q cannot be the name of a header", name)
-		case !httpguts.ValidHeaderFieldValue(l.Headers[name]):
-			c.fault(at, "", "the value of header %s cannot be sent: %q", name, l.Headers[name])
-		}
 	}
 }
 

@@ -2,13 +2,11 @@ package scenarios
 
 import (
 	"bytes"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/csv"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,25 +21,6 @@ func (l *Load) ViaOrAuto() string {
 		return ViaAuto
 	}
 	return l.Via
-}
-
-// RequestMethod is Method with its default: GET, or POST when there is a body.
-func (l *Load) RequestMethod() string {
-	switch {
-	case l.Method != "":
-		return l.Method
-	case l.Body != "":
-		return http.MethodPost
-	}
-	return http.MethodGet
-}
-
-// RequestPath is Path with its default.
-func (l *Load) RequestPath() string {
-	if l.Path == "" {
-		return "/"
-	}
-	return l.Path
 }
 
 // RequestTimeout is Timeout with its default.
@@ -63,20 +42,15 @@ func (c *checker) readRoots(open Open) {
 		c.fault("spec.load.tls.caFile", "certificates are looked for beside the scenario file", "certificates %s: %v", t.CAFile, cause(err))
 		return
 	}
-	c.roots = x509.NewCertPool()
-	if !c.roots.AppendCertsFromPEM(pem) {
+	c.roots = pem
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
 		c.fault("spec.load.tls.caFile", "", "certificates %s: it holds none in PEM", t.CAFile)
 	}
 }
 
-// TLSConfig is how an https URL is checked; nil for the default.
-func (f *File) TLSConfig() *tls.Config {
-	t := f.Spec.Load.TLS
-	if t == nil {
-		return nil
-	}
-	return &tls.Config{RootCAs: f.roots, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
-}
+// Roots are the certificates that an https URL is checked against, in PEM; nil for
+// the system's.
+func (f *File) Roots() []byte { return f.roots }
 
 // HasLoad says whether any request is sent in the phase.
 func (p *Phase) HasLoad() bool {
@@ -93,9 +67,20 @@ func (f *File) HasLoad() bool {
 
 // Phases are the phases as a record has them: steps, spikes and repetitions are
 // rows of phases there.
-func (f *File) Phases() []record.Phase { return f.flatten(f.Spec.Load.Phases, "", "") }
+func (f *File) Phases() (list []record.Phase) {
+	for _, p := range f.flatten(f.Spec.Load.Phases, "", "") {
+		list = append(list, p.Phase)
+	}
+	return list
+}
 
-func (f *File) flatten(phases []Phase, before, after string) (list []record.Phase) {
+// planned is a phase as a record has it, and what it sends.
+type planned struct {
+	record.Phase
+	requests []HTTPRequest
+}
+
+func (f *File) flatten(phases []Phase, before, after string) (list []planned) {
 	for i := range phases {
 		p := &phases[i]
 		name := before + p.Name + after
@@ -103,7 +88,9 @@ func (f *File) flatten(phases []Phase, before, after string) (list []record.Phas
 			list = append(list, f.flatten(p.Phases, name+"_", fmt.Sprintf("_%d", turn+1))...)
 		}
 		if p.Repeat == 0 {
-			list = append(list, f.plan(p, name)...)
+			for _, r := range f.plan(p, name) {
+				list = append(list, planned{r, p.requests})
+			}
 		}
 	}
 	return list

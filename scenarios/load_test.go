@@ -84,6 +84,43 @@ func TestShapes(t *testing.T) {
 	}
 }
 
+func TestRequests(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"order.json":   `{"n": 1}`,
+		"targets.txt":  "# two\nGET http://ignored:8080/x?y=z\nX-One: 1\nX-One: 2\n\nPUT /order\nContent-Type: application/json\n@order.json\n",
+		"targets.json": `{"method": "DELETE", "url": "http://ignored/", "body": "aGVsbG8=", "header": {"X-A": ["b"]}}` + "\n",
+		"scenario.yaml": strings.Replace(loadHead, "    phases:\n", "    targets: [{weight: 9}, {path: /order, bodyFile: order.json, headers: {x-id: a}}]\n    phases:\n", 1) +
+			"    - {name: a, duration: 10s, steps: [1, 2]}\n    - {name: b, duration: 10s, rate: 1, targets: [{file: targets.txt, weight: 2}, {file: targets.json}]}\n" +
+			"    - {name: c, repeat: 2, phases: [{name: d, duration: 1s, rate: 3}]}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := Read(filepath.Join(dir, "scenario.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for i, requests := range f.Requests() {
+		for _, r := range requests {
+			got = append(got, fmt.Sprintf("%s: %d × %s %s %v %s", f.Phases()[i].Name, r.Weight, r.Method, r.Path, r.Headers, r.Body))
+		}
+	}
+	var want []string
+	for _, phase := range []string{"a_1", "a_2", "b", "c_d_1", "c_d_2"} {
+		if phase == "b" {
+			want = append(want, "b: 2 × GET /x?y=z map[X-One:[1 2]] ", `b: 2 × PUT /order map[Content-Type:[application/json]] {"n": 1}`, "b: 1 × DELETE / map[X-A:[b]] hello")
+			continue
+		}
+		want = append(want, phase+": 9 × GET / map[] ", phase+`: 1 × POST /order map[X-Id:[a]] {"n": 1}`)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 func TestTraceFaults(t *testing.T) {
 	for content, want := range map[string]string{
 		"":                            "holds no rates",

@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"crypto/x509"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -28,7 +27,7 @@ type File struct {
 
 	doc    *document
 	traces map[string][]record.RatePoint // of replays, by their files' names
-	roots  *x509.CertPool                // of load.tls.caFile
+	roots  []byte                        // of load.tls.caFile, in PEM
 	target autoscalingv2.CrossVersionObjectReference
 	// Of the manifests: the target, the HPA that points to it, the Service that
 	// takes the load. Nil where there is none.
@@ -156,6 +155,7 @@ func Parse(file string, source []byte, open Open) (*File, error) {
 	f.traces = map[string][]record.RatePoint{}
 	c.readTraces(open, "spec.load.phases", c.Spec.Load.Phases)
 	c.readRoots(open)
+	c.readRequests(open)
 	c.check()
 	if faults = append(faults, c.faults...); len(faults) > 0 {
 		return f, faults.sorted(file)

@@ -84,7 +84,7 @@ func TestWholePodTemplate(t *testing.T) {
 	if got := f.PodTemplate().Spec.Containers; len(got) != 2 || got[0].Name != "main" || len(got[0].Ports) != 2 {
 		t.Errorf("containers %+v, want main with its two ports first, then logs", got)
 	}
-	if got := f.Spec.Load.RequestMethod(); got != "POST" {
+	if got := f.Requests()[0][0].Method; got != "POST" {
 		t.Errorf("the method with a body is %s, want POST", got)
 	}
 }

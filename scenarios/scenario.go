@@ -163,6 +163,12 @@ type Load struct {
 	Auth *Auth `json:"auth,omitempty"`
 	// Body of the request.
 	Body string `json:"body,omitempty"`
+	// BodyFile holds the body in place of the above. It is looked for beside the
+	// scenario.
+	BodyFile string `json:"bodyFile,omitempty"`
+	// Targets are several requests, of which each is sent as often as its weight says,
+	// in place of the one of method, path and body. The headers above are in all.
+	Targets []HTTPTarget `json:"targets,omitempty" jsonschema:"minItems=1"`
 	// Timeout of one request. Default: 30s.
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
@@ -176,6 +182,23 @@ type Load struct {
 
 	// Phases follow one another without a pause.
 	Phases []Phase `json:"phases" jsonschema:"minItems=1"`
+}
+
+// HTTPTarget is one of several requests; or a file of them.
+type HTTPTarget struct {
+	// Weight is how often it is sent among the others. Default: 1.
+	Weight *int `json:"weight,omitempty" jsonschema:"minimum=1,maximum=1000"`
+	// Method defaults to GET, or POST when there is a body.
+	Method string `json:"method,omitempty"`
+	// Path of the request, with its query. Default: /
+	Path string `json:"path,omitempty" jsonschema:"pattern=^/"`
+	// Headers replace those of the load with the same name.
+	Headers  map[string]string `json:"headers,omitempty"`
+	Body     string            `json:"body,omitempty"`
+	BodyFile string            `json:"bodyFile,omitempty"`
+	// File holds targets in one of vegeta's formats, all of this weight. It is looked
+	// for beside the scenario. Of their URLs only path and query are used.
+	File string `json:"file,omitempty"`
 }
 
 // Auth is one of basic and bearer.
@@ -254,6 +277,10 @@ type Phase struct {
 	Requests uint64 `json:"requests,omitempty" jsonschema:"maximum=1000000000"`
 	// KeepAlive says whether a connection serves several requests. Default: true.
 	KeepAlive *bool `json:"keepAlive,omitempty"`
+	// Targets are what the phase sends in place of what the load says.
+	Targets []HTTPTarget `json:"targets,omitempty" jsonschema:"minItems=1"`
+
+	requests []HTTPRequest // that it sends, as they were read
 }
 
 // Ramp goes from one rate to another in the time of the phase, in requests a second.
