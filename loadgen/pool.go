@@ -53,15 +53,13 @@ type origin struct{ scheme, host string }
 // pooled is a connection that carries one request at a time.
 type pooled struct {
 	net.Conn
-	pool    *pool
-	origin  origin
-	reader  *bufio.Reader
-	writer  *bufio.Writer
-	timer   *time.Timer // closes it when a request takes too long
-	late    chan struct{}
-	idle    time.Time // since when
-	answer  io.ReadCloser
-	further bool // another request may follow
+	pool   *pool
+	origin origin
+	reader *bufio.Reader
+	writer *bufio.Writer
+	timer  *time.Timer // closes it when a request takes too long
+	late   chan struct{}
+	idle   time.Time // since when
 }
 
 func newPool(dial func(ctx context.Context, network, address string) (net.Conn, error), request *Request, keepAlive bool) *pool {
@@ -84,12 +82,12 @@ func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 		c.end(false)
 		return nil, err
 	}
-	c.further = p.keepAlive && !resp.Close && !req.Close && resp.StatusCode >= 200
+	further := p.keepAlive && !resp.Close && !req.Close && resp.StatusCode >= 200
 	if resp.Body == http.NoBody {
-		c.end(c.further)
+		c.end(further)
 		return resp, nil
 	}
-	c.answer, resp.Body = resp.Body, (*body)(c)
+	resp.Body = &body{c, resp.Body, further}
 	return resp, nil
 }
 
@@ -115,11 +113,17 @@ func (c *pooled) ask(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// body is the body of an answer, after which the connection is free.
-type body pooled
+// body is the body of an answer, at whose end the connection is free: another
+// request may have it by the time that the body is closed.
+type body struct {
+	connection *pooled // nil when it is free
+	answer     io.ReadCloser
+	further    bool // another request may follow
+}
 
 func (b *body) Read(p []byte) (int, error) {
-	if b.answer == nil {
+	c := b.connection
+	if c == nil {
 		return 0, io.EOF
 	}
 	n, err := b.answer.Read(p)
@@ -127,19 +131,19 @@ func (b *body) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	select {
-	case <-b.late:
+	case <-c.late:
 		err = errTimeout
 	default:
 	}
-	b.answer = nil
-	(*pooled)(b).end(err == io.EOF && b.further)
+	b.connection = nil
+	c.end(err == io.EOF && b.further)
 	return n, err
 }
 
 func (b *body) Close() error {
-	if b.answer != nil {
-		b.answer = nil
-		(*pooled)(b).end(false)
+	if c := b.connection; c != nil {
+		b.connection = nil
+		c.end(false)
 	}
 	return nil
 }

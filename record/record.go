@@ -62,6 +62,10 @@ type Clock struct{ start time.Time }
 // StartClock returns a clock that stands at zero now.
 func StartClock() Clock { return Clock{start: time.Now()} }
 
+// ClockFrom returns a clock that stood at zero at the given time, which must come
+// from time.Now of this process.
+func ClockFrom(start time.Time) Clock { return Clock{start: start} }
+
 // Now returns the time since the clock was started, by the monotonic clock.
 func (c Clock) Now() Instant { return Instant(time.Since(c.start)) }
 
@@ -266,6 +270,7 @@ type PhaseMark struct {
 // For a whole phase: offered = sent + unsent, and sent = answered + failed +
 // aborted.
 type LoadSecond struct {
+	Worker   int               `json:"worker,omitempty"` // of via: job, from 1; 0 is the runner itself
 	Phase    int               `json:"phase"`
 	Second   int               `json:"second"`
 	Offered  uint64            `json:"offered,omitempty"`
