@@ -63,6 +63,7 @@ type Fleet struct {
 	mu       sync.Mutex
 	begun    int // phases
 	ended    int
+	stopped  bool // before the last phase was over
 	progress Progress
 	answers  map[int]uint64 // by second
 	pods     map[string]bool
@@ -125,6 +126,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 
 	cut := f.pass(ctx, ended)
 	if cut != nil {
+		f.mu.Lock()
+		f.stopped = true
+		f.mu.Unlock()
 		telling, told := context.WithTimeout(following, answerTimeout)
 		if err := f.each(func(m *member) error { return f.tell(telling, m, command{Stop: true}) }); err != nil {
 			f.note(fmt.Sprintf("telling the workers to stop: %v", err))
@@ -138,7 +142,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		<-ended
 	}
 	watched()
-	f.account()
+	f.account(cut != nil)
 	return cut
 }
 
@@ -336,7 +340,10 @@ func (f *Fleet) follow(ctx context.Context, m *member) {
 			}
 		}
 	}
-	if !f.over(m) {
+	f.mu.Lock()
+	early := m.end == nil || m.end.Outcome != record.Completed && !f.stopped
+	f.mu.Unlock()
+	if early {
 		why, _ := m.Ended(context.WithoutCancel(ctx))
 		f.note(fmt.Sprintf("worker %d of %d (%s) ended before its load was over: %s", m.number, len(f.members), m.Name(), why))
 	}
@@ -440,13 +447,19 @@ func (f *Fleet) note(text string) {
 }
 
 // account counts what workers that died had planned and not told of.
-func (f *Fleet) account() {
+//
+// One that was ended in order, by the deletion of its pod, say, has told all.
+func (f *Fleet) account(cut bool) {
 	now := f.rec.Clock.Now()
 	for _, m := range f.members {
-		if m.end != nil {
+		died := min(now, m.heard.Add(beat))
+		switch {
+		case m.end == nil:
+		case m.end.Outcome != record.Completed && !cut:
+			died = f.onset
+		default:
 			continue
 		}
-		died := min(now, m.heard.Add(beat))
 		onset := f.onset
 		for i := range f.begun {
 			p := f.phases[i]

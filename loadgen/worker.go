@@ -39,7 +39,7 @@ type start struct {
 // line is what a worker writes: an entry of its record, or a reply.
 type line struct {
 	Number int    `json:"n"` // counts them, from 1
-	Reply *reply `json:"worker,omitempty"`
+	Reply  *reply `json:"worker,omitempty"`
 	record.Entry
 }
 

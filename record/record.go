@@ -250,7 +250,7 @@ type Subject struct {
 	Kind       string `json:"kind"`
 	Name       string `json:"name"`
 	Autoscaler string `json:"autoscaler"`
-	Way        string `json:"way,omitempty"` // url, nodePort or portForward; absent when no phase has load
+	Way        string `json:"way,omitempty"` // url, nodePort, portForward or job; absent when no phase has load
 	URL        string `json:"url,omitempty"` // where the requests go
 	Why        string `json:"why,omitempty"` // why this way, when the scenario left it open
 }

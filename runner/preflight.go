@@ -29,13 +29,22 @@ type preflight struct {
 // an error when at least one found a fault.
 func (p *preflight) check(ctx context.Context) error {
 	p.interrupted = func() bool { return ctx.Err() != nil }
-	if p.checkServer(ctx) && p.checkTarget(ctx) {
+	if p.checkServer(ctx) && p.checkWorkers() && p.checkTarget(ctx) {
 		p.noteModel()
 		p.checkRights(ctx, p.rights())
 		p.checkMetrics(ctx, record.Fault)
 		p.checkRoom(p.readNodes(ctx))
 	}
 	return p.faults(ctx, "nothing was created")
+}
+
+// checkWorkers refuses workers where pods are modelled.
+func (p *preflight) checkWorkers() bool {
+	if !p.viaJob() || p.cluster.Lab == nil {
+		return true
+	}
+	return p.refuse("load", p.file.Fault("spec.load.via", "the pods of the embedded cluster are modelled, and cannot send load", "").Error(),
+		"name a cluster with --context or --kubeconfig, or leave via out")
 }
 
 // noteModel says what becomes of the scenario's model of the workload.
@@ -185,10 +194,12 @@ func (p *preflight) rights() []right {
 			rs = append(rs, right{verb: verb, resource: "namespaces", clusterWide: true})
 		}
 	}
-	if p.creates() {
+	if p.creates() || p.viaJob() {
 		for _, verb := range []string{"create", "get", "patch", "delete"} {
 			rs = append(rs, right{verb: verb, group: "coordination.k8s.io", resource: "leases"})
 		}
+	}
+	if p.creates() {
 		for _, o := range p.file.Objects() {
 			_, mapping, err := p.Cluster.resource(o.GroupVersionKind(), p.namespace)
 			if err != nil {
@@ -206,12 +217,20 @@ func (p *preflight) rights() []right {
 	}
 	if via := p.file.Spec.Load.ViaOrAuto(); !p.file.HasLoad() {
 		// nothing is sent
+	} else if p.viaJob() {
+		rs = append(rs, right{verb: "create", group: "batch", resource: "jobs"}, right{verb: "delete", group: "batch", resource: "jobs"},
+			right{verb: "get", resource: "pods"}, right{verb: "create", resource: "pods", subresource: "attach"}, right{verb: "get", resource: "pods", subresource: "log"})
 	} else if via == scenarios.ViaPortForward {
 		rs = append(rs, right{verb: "create", resource: "pods", subresource: "portforward"})
 	} else if via == scenarios.ViaAuto {
 		rs = append(rs, right{verb: "create", resource: "pods", subresource: "portforward", optional: "the load cannot fall back to port-forward"})
 	}
 	return rs
+}
+
+// viaJob says whether the load is sent from the cluster.
+func (p *preflight) viaJob() bool {
+	return p.file.HasLoad() && p.file.Spec.Load.ViaOrAuto() == scenarios.ViaJob
 }
 
 func (p *preflight) creates() bool { return p.file.Spec.Workload.Existing == nil }

@@ -13,9 +13,9 @@ import (
 	"github.com/hpabench/hpabench/watch"
 )
 
-func loadProgress(g loadgen.Progress, phases []record.Phase, w *watch.Watcher) *LoadProgress {
+func loadProgress(g loadgen.Progress, phases []record.Phase, state State) *LoadProgress {
 	l := &LoadProgress{PhaseLeft: g.Left, RunLeft: g.Left, Rate: g.Achieved, Offered: g.Offered, Failed: g.Failed,
-		Phase: phases[g.Phase].Name, State: stateOf(w)}
+		Phase: phases[g.Phase].Name, State: state}
 	for _, later := range phases[g.Phase+1:] {
 		l.RunLeft += time.Duration(later.Seconds * float64(time.Second))
 	}

@@ -12,8 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -41,6 +39,11 @@ type Options struct {
 	MetricsEvery time.Duration // how often PodMetrics are polled; default 1 s
 	Timeout      time.Duration // for the pods to get ready, and then for the HPA's first metric; default 5 min
 	Version      string        // of hpabench, for the record
+
+	// WorkerImage is the image of via: job, default WorkerImage; WorkerPullPolicy is
+	// when nodes pull it, empty for Kubernetes' own default.
+	WorkerImage      string
+	WorkerPullPolicy corev1.PullPolicy
 
 	// Ended is closed when the cluster has ended by itself and nothing is left to
 	// remove; nil if that is not known.
@@ -211,14 +214,7 @@ func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 		err = errors.Join(err, r.created.tearDown(removing, r.grace(), r.say))
 		done()
 	}
-	end := &record.End{Outcome: record.Completed, Left: r.Left()}
-	if err != nil {
-		end.Outcome, end.Error = record.Failed, err.Error()
-		if errors.Is(err, ErrInterrupted) {
-			end.Outcome = record.Interrupted
-		}
-	}
-	rec.Add(record.Entry{End: end})
+	rec.Add(record.Entry{End: endOf(err, r.Left())})
 	return err
 }
 
@@ -262,7 +258,7 @@ func (r *Runner) measure(ctx, alive context.Context, rec *record.Recorder) error
 }
 
 func (r *Runner) create(ctx, alive context.Context) error {
-	if !r.pre.creates() {
+	if !r.pre.creates() && !r.pre.viaJob() {
 		return nil
 	}
 	if r.pre.own {
@@ -324,12 +320,34 @@ func (r *Runner) findSubject(ctx context.Context) (watch.Subject, *corev1.Servic
 
 // load sends the load of all phases, telling the progress each second.
 func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.Watcher, service *corev1.Service) error {
-	p, load := r.pre, &r.pre.file.Spec.Load
+	p := r.pre
 	phases := p.file.Phases()
+	authorization, err := p.authorization(ctx, p.file, p.namespace)
+	if err != nil {
+		return err
+	}
 	subject := &record.Subject{Namespace: p.namespace, APIVersion: p.gvk.GroupVersion().String(), Kind: p.gvk.Kind, Name: p.name, Autoscaler: p.autoscaler}
+	tell := func(g loadgen.Progress) {
+		r.progress(Progress{Load: loadProgress(g, phases, stateOf(watcher))})
+	}
+	begin := func() {
+		if subject.Way != "" {
+			r.say(fmt.Sprintf("load goes by %s to %s: %s", subject.Way, subject.URL, subject.Why))
+		}
+		rec.Add(record.Entry{Subject: subject})
+	}
+	if p.viaJob() {
+		defer func() { r.ignore(r.removeJob(context.WithoutCancel(ctx))) }()
+		workers, url, err := r.job(ctx, service)
+		if err != nil {
+			return err
+		}
+		subject.Way, subject.URL, subject.Why = scenarios.ViaJob, url, "the scenario says so"
+		begin()
+		return send(ctx, loadgen.NewFleet(workers, phases, request(p.file, authorization), url, rec, r.options.Version, r.say), tell)
+	}
 	var way loadgen.Way
 	if p.file.HasLoad() {
-		var err error
 		way, subject.Why, err = p.way(ctx, p.file, p.namespace, service, watcher, p.cluster.Lab != nil)
 		if way != nil {
 			defer way.Close()
@@ -338,51 +356,18 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 			return err
 		}
 		subject.Way, subject.URL = way.Kind(), way.URL()
-		r.say(fmt.Sprintf("load goes by %s to %s: %s", subject.Way, subject.URL, subject.Why))
 	}
-	rec.Add(record.Entry{Subject: subject})
-
-	headers := http.Header{}
-	for name, value := range load.Headers {
-		headers.Set(name, value)
-	}
-	authorization, err := p.authorization(ctx, p.file, p.namespace)
-	if err != nil {
-		return err
-	}
-	if authorization != "" {
-		headers.Set("Authorization", authorization)
-	}
-	age := time.Duration(0)
-	if load.MaxConnectionAge != nil {
-		age = load.MaxConnectionAge.Duration
-	}
-	request := loadgen.Request{Headers: headers, HTTP2: load.HTTP2, MaxConnectionAge: age, Timeout: load.RequestTimeout(), PodHeader: load.PodHeader}
-	if t := load.TLS; t != nil {
-		request.TLS = &loadgen.TLS{CA: p.file.Roots(), ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
-	}
-	for _, mix := range p.file.Requests() {
-		var targets []loadgen.Target
-		for _, t := range mix {
-			targets = append(targets, loadgen.Target(t))
-		}
-		request.Mix = append(request.Mix, targets)
-	}
-	generator, err := loadgen.New(phases, request, way, rec)
+	begin()
+	generator, err := loadgen.New(phases, request(p.file, authorization), way, rec)
 	if err != nil {
 		return BadInput{err}
 	}
-	telling, stop := context.WithCancel(ctx)
-	var told sync.WaitGroup
-	told.Go(func() {
-		wait.UntilWithContext(telling, func(context.Context) {
-			if p := generator.Progress(); p.Phase >= 0 {
-				r.progress(Progress{Load: loadProgress(p, phases, watcher)})
-			}
-		}, time.Second)
-	})
-	err = generator.Run(ctx)
-	stop()
-	told.Wait()
-	return err
+	return send(ctx, generator, tell)
+}
+
+// ignore says what went wrong where the run goes on all the same.
+func (r *Runner) ignore(err error) {
+	if err != nil {
+		r.say("warning: " + err.Error())
+	}
 }

@@ -65,7 +65,7 @@ func (c *Cluster) way(ctx context.Context, file *scenarios.File, namespace strin
 		return way, why, reach(ctx, way)
 	}
 	if service == nil {
-		return nil, "", BadInput{errors.New("the load needs to know the Service in front of the target: none selects its pods, or several do; name one in load.service")}
+		return nil, "", BadInput{errNoService}
 	}
 	_, wanted := file.Service()
 	port, err := servicePort(service, wanted)

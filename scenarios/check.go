@@ -351,13 +351,18 @@ func (c *checker) checkLoad() {
 		c.fault("spec.load.podHeader", "", "%q cannot be the name of a header", l.PodHeader)
 	}
 	c.checkAuth(l)
+	if l.ViaOrAuto() == ViaJob {
+		c.checkNoRequests("spec.load.phases", l.Phases)
+	}
 	if (l.TLS != nil || l.HTTP2) && !strings.HasPrefix(l.URL, "https://") {
 		c.fault("spec.load", "the other ways speak plain HTTP", "tls and http2 of spec.load are for an https url")
 	}
 	switch via := l.ViaOrAuto(); {
 	case via == ViaURL && l.URL == "":
 		c.fault("spec.load.url", "", "spec.load.via is url, but there is no spec.load.url")
-	case l.URL != "" && via != ViaURL && via != ViaAuto:
+	case via != ViaJob && l.Job != nil:
+		c.fault("spec.load.job", "via: job", "spec.load.job is given, but spec.load.via is %s", via)
+	case l.URL != "" && via != ViaURL && via != ViaAuto && via != ViaJob:
 		c.fault("spec.load.url", "remove it, or via", "spec.load.url is given, but spec.load.via is %s", via)
 	}
 	if l.URL != "" {
@@ -371,6 +376,18 @@ func (c *checker) checkLoad() {
 		return
 	}
 	c.checkService()
+}
+
+// checkNoRequests refuses phases whose end is not known before: pods that send
+// together begin the next phase at one instant.
+func (c *checker) checkNoRequests(at string, phases []Phase) {
+	for i, p := range phases {
+		here := fmt.Sprintf("%s[%d]", at, i)
+		if p.Requests > 0 {
+			c.fault(here+".requests", "give the phase a duration only", "%s.requests cannot be had with via: job, whose pods begin each phase at one instant", here)
+		}
+		c.checkNoRequests(here+".phases", p.Phases)
+	}
 }
 
 func (c *checker) checkAuth(l *Load) {

@@ -130,14 +130,17 @@ const (
 	ViaURL         = "url"
 	ViaNodePort    = "nodePort"
 	ViaPortForward = "portForward"
+	ViaJob         = "job"
 )
 
 // Load is the request that is sent and the phases in which it is sent.
 type Load struct {
 	// Via is how requests reach the workload: nodePort, portForward (to every
-	// ready pod), url, or auto: url when there is one, else a NodePort where one
-	// answers, else portForward. Default: auto.
-	Via string `json:"via,omitempty" jsonschema:"enum=auto,enum=url,enum=nodePort,enum=portForward"`
+	// ready pod), url, job (from pods in the cluster), or auto: url when there is one,
+	// else a NodePort where one answers, else portForward. Default: auto.
+	Via string `json:"via,omitempty" jsonschema:"enum=auto,enum=url,enum=nodePort,enum=portForward,enum=job"`
+	// Job says how many pods send the load with via job, and where they run.
+	Job *Job `json:"job,omitempty"`
 	// URL is where the workload answers, when via is url or auto. Requests go
 	// to the path below it.
 	URL string `json:"url,omitempty"`
@@ -182,6 +185,16 @@ type Load struct {
 
 	// Phases follow one another without a pause.
 	Phases []Phase `json:"phases" jsonschema:"minItems=1"`
+}
+
+// Job is an Indexed Job whose pods send the load together, each an even share.
+type Job struct {
+	// Pods that send. Default: 1.
+	Pods *int32 `json:"pods,omitempty" jsonschema:"minimum=1,maximum=1000"`
+	// Resources of each of them.
+	Resources    corev1.ResourceRequirements `json:"resources,omitempty"`
+	NodeSelector map[string]string           `json:"nodeSelector,omitempty"`
+	Tolerations  []corev1.Toleration         `json:"tolerations,omitempty"`
 }
 
 // HTTPTarget is one of several requests; or a file of them.

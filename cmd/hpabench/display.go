@@ -103,7 +103,9 @@ func (d *display) watch(p runner.WatchProgress) {
 
 // state shows the line of a second with the state that it had.
 func (d *display) state(phase, line string, s runner.State) {
-	line += fmt.Sprintf("  %s  ready %d/%d", s.Metrics, s.Ready, s.Replicas)
+	if s != (runner.State{}) { // there is a cluster
+		line += fmt.Sprintf("  %s  ready %d/%d", s.Metrics, s.Ready, s.Replicas)
+	}
 	if d.live {
 		columns, _, err := term.GetSize(int(d.w.(*os.File).Fd()))
 		if runes := []rune(line); err == nil && len(runes) >= columns && columns > 0 {

@@ -7,9 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/hpabench/hpabench/embedded"
 	"github.com/hpabench/hpabench/record"
@@ -28,6 +30,8 @@ type runFlags struct {
 	keep, quiet  bool
 	metricsEvery time.Duration
 	timeout      time.Duration
+	image        string
+	pullPolicy   string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -70,11 +74,19 @@ stages.csv, findings.csv, timeline.csv, pods.csv and events.csv.
 	cmd.Flags().BoolVar(&f.keep, "keep", false, "leave what the run created")
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
 	cmd.Flags().DurationVar(&f.metricsEvery, "metrics-every", time.Second, "how often the pods' metrics are read: the precision of their figures")
+	cmd.Flags().StringVar(&f.image, "image", runner.WorkerImage, "image of the workers of via: job (make image builds it)")
+	cmd.Flags().StringVar(&f.pullPolicy, "image-pull-policy", "", "when nodes pull that image: Always, IfNotPresent or Never (default: as Kubernetes has it)")
+	_ = cmd.RegisterFlagCompletionFunc("image-pull-policy", cobra.FixedCompletions(pullPolicies, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric")
 	return cmd
 }
 
+var pullPolicies = []string{string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever)}
+
 func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
+	if f.pullPolicy != "" && !slices.Contains(pullPolicies, f.pullPolicy) {
+		return runner.BadInput{Err: fmt.Errorf("--image-pull-policy %s: must be one of %s", f.pullPolicy, strings.Join(pullPolicies, ", "))}
+	}
 	file, err := readScenario(name)
 	if err != nil {
 		return err
@@ -89,7 +101,8 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if err != nil {
 		return err
 	}
-	o := runner.Options{ID: id, Namespace: f.cluster.namespace, Keep: f.keep, MetricsEvery: f.metricsEvery, Timeout: f.timeout, Version: version()}
+	o := runner.Options{ID: id, Namespace: f.cluster.namespace, Keep: f.keep, MetricsEvery: f.metricsEvery, Timeout: f.timeout, Version: version(),
+		WorkerImage: f.image, WorkerPullPolicy: corev1.PullPolicy(f.pullPolicy)}
 	if lab != nil {
 		defer lab.Stop()
 		o.Ended = lab.Ended()

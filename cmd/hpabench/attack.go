@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/runner"
+)
+
+type attackFlags struct {
+	output   outputFlag
+	url, out string
+	quiet    bool
+	worker   bool
+}
+
+func (a *app) attackCommand() *cobra.Command {
+	var f attackFlags
+	cmd := &cobra.Command{
+		Use:   "attack SCENARIO",
+		Short: "Send the load of a scenario, and nothing else",
+		Long: `Send the load of a scenario to a URL and report what became of it. No cluster is
+looked at, and nothing is created: this shows what the load generator of
+hpabench run does, and what a machine can send.
+
+The same command is a worker of via: job, with --worker: it then takes its orders
+from its standard input and writes what it counts to its standard output. Nobody
+needs to type that.
+
+` + exitCodes,
+		Example: `  hpabench attack --url http://127.0.0.1:8080 spike
+  hpabench attack my-scenario.yaml --out sent -o json`,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case f.worker && len(args) > 0:
+				return errors.New("--worker gets its load from its orders, and takes no scenario")
+			case !f.worker && len(args) != 1:
+				return errors.New("name a scenario: a file, or one of the library (hpabench scenarios)")
+			}
+			return nil
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return libraryNames(), cobra.ShellCompDirectiveDefault
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.worker {
+				return runner.Work(cmd.Context(), os.Stdin, a.stdout, version())
+			}
+			return a.attack(cmd.Context(), args[0], &f)
+		},
+	}
+	f.output.add(cmd)
+	cmd.Flags().StringVar(&f.url, "url", "", "where the load goes (default: load.url of the scenario)")
+	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default hpabench-SCENARIO-ID)")
+	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+	cmd.Flags().BoolVar(&f.worker, "worker", false, "be a worker of via: job")
+	return cmd
+}
+
+func (a *app) attack(ctx context.Context, name string, f *attackFlags) error {
+	file, err := readScenario(name)
+	if err != nil {
+		return err
+	}
+	if err := runner.CheckAttack(file, f.url); err != nil {
+		return err
+	}
+	id := runner.NewID()
+	dir := f.out
+	if dir == "" {
+		dir = fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id)
+	}
+	journal, err := createRecord(dir)
+	if err != nil {
+		return err
+	}
+	show := newDisplay(a.stderr, f.quiet)
+	defer show.close()
+	rec := record.NewRecorder(record.StartClock(), journal)
+	runErr := runner.Attack(ctx, file, f.url, runner.Options{ID: id, Version: version()}, rec, show.progress)
+	show.close()
+	if runErr != nil && !began(rec.Run()) {
+		return errors.Join(runErr, rec.Close(), os.Remove(journal.Name()))
+	}
+	err = a.report(rec.Run(), dir, f.output)
+	fmt.Fprintf(a.stderr, "the record and the reports are in %s\n", dir)
+	return errors.Join(runErr, rec.Close(), err)
+}
