@@ -4,7 +4,7 @@ GOLANGCI_LINT_VERSION = v2.15.0
 GOVULNCHECK_VERSION = v1.9.0
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build dist test e2e e2e-all e2e-library e2e-findings lint bench bench-lab fuzz cover
+.PHONY: help build dist image test e2e e2e-all e2e-library e2e-findings lint bench bench-lab fuzz cover
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ dist: ## Build the archives of a release in dist/, with their checksums (needs G
 	  rm -r dist/$$folder; \
 	done
 	cd dist && sha256sum *.tar.gz > SHA256SUMS
+
+image: ## Build the container image of hpabench, for via: job, as dist/hpabench-image.tar; no container engine is needed
+	$(GO) run ./image
 
 test: ## Run all tests that need no cluster but the embedded one
 	$(GO) vet ./...

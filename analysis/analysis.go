@@ -25,6 +25,9 @@ import (
 	"github.com/hpabench/hpabench/record"
 )
 
+// LoadOnly says that no cluster was looked at.
+func (r *Result) LoadOnly() bool { return r.Subject != nil && r.Subject.Kind == "" }
+
 // longest is the longest run that Analyze takes. It keeps a damaged record from
 // asking for a timeline of a million years.
 const longest = 30 * 24 * time.Hour
@@ -57,7 +60,9 @@ func Analyze(run record.Run) (*Result, error) {
 		return nil, fmt.Errorf("analysing run %s: %w", h.Run, err)
 	}
 	r.Load = load
-	r.Transitions = o.transitions(load)
+	if !r.LoadOnly() {
+		r.Transitions = o.transitions(load)
+	}
 	for i := range r.Transitions {
 		t := &r.Transitions[i]
 		t.Doubt = load.doubt(t.OnsetSeconds-0.001, t.EndSeconds)

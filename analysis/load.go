@@ -18,6 +18,7 @@ import (
 func (o *observed) sumLoad() (Load, map[int]Second, error) {
 	total := newSum("total")
 	phases := map[int]*sum{}
+	workers := map[int]*sum{}
 	seconds := map[int]*sum{}
 	for i, p := range o.header.Phases {
 		phases[i] = newSum(p.Name)
@@ -32,7 +33,10 @@ func (o *observed) sumLoad() (Load, map[int]Second, error) {
 		if seconds[l.Second] == nil {
 			seconds[l.Second] = newSum("")
 		}
-		for _, s := range []*sum{total, phases[l.Phase], seconds[l.Second]} {
+		if workers[l.Worker] == nil {
+			workers[l.Worker] = newSum("")
+		}
+		for _, s := range []*sum{total, phases[l.Phase], seconds[l.Second], workers[l.Worker]} {
 			if err := s.add(l); err != nil {
 				return Load{}, nil, fmt.Errorf("load of second %d: %w", l.Second, err)
 			}
@@ -57,6 +61,11 @@ func (o *observed) sumLoad() (Load, map[int]Second, error) {
 		phases[i].Index = i
 		phases[i].Doubt = phases[i].doubt(o.flags.sync)
 		load.Phases = append(load.Phases, phases[i].result())
+	}
+	delete(workers, 0) // the runner itself
+	for _, n := range slices.Sorted(maps.Keys(workers)) {
+		w := workers[n].result()
+		load.Workers = append(load.Workers, WorkerLoad{n, w.Offered, w.Sent, w.Unsent, w.Answered, w.Failed, w.Aborted, w.Late, w.LateMax, w.LateP99})
 	}
 	if len(o.spans) > 0 {
 		total.StartSeconds, total.Seconds = new(o.start.Seconds()), new(o.end.Sub(o.start).Seconds())

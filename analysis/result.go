@@ -286,6 +286,8 @@ type Reach struct {
 type Load struct {
 	Phases []PhaseLoad `json:"phases"`
 	Total  PhaseLoad   `json:"total"`
+
+	Workers []WorkerLoad `json:"workers,omitempty"` // where several sent it together
 }
 
 // PhaseLoad is the load of one phase, or of all. Rates are in requests a second
@@ -337,6 +339,21 @@ type PhaseLoad struct {
 	// or a header tells; Spread is how evenly they came.
 	Pods   []PodLoad `json:"pods,omitempty"`
 	Spread *Spread   `json:"spread,omitempty"`
+}
+
+// WorkerLoad is what one worker of via: job sent, of all phases. Counts are those of
+// a PhaseLoad.
+type WorkerLoad struct {
+	Worker   int      `json:"worker"` // from 1
+	Offered  uint64   `json:"offered"`
+	Sent     uint64   `json:"sent"`
+	Unsent   uint64   `json:"unsent"`
+	Answered uint64   `json:"answered"`
+	Failed   uint64   `json:"failed"`
+	Aborted  uint64   `json:"aborted"`
+	Late     uint64   `json:"late"`
+	LateMax  float64  `json:"lateMaxSeconds"`
+	LateP99  *float64 `json:"lateP99Seconds,omitempty"`
 }
 
 // PodLoad is what one pod answered. Share is its share of all answers of which the

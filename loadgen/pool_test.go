@@ -24,34 +24,35 @@ func newTestPool(t *testing.T, handler http.HandlerFunc) (p *pool, address strin
 	return p, server.URL, server, made
 }
 
-func ask(p *pool, url, body string) (*http.Response, error) {
-	req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+// ask returns the body of the answer.
+func ask(t *testing.T, p *pool, url, content string) io.ReadCloser {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(content))
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
-	return p.RoundTrip(req)
+	resp, err := p.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	return resp.Body
 }
 
 // A body that was read to its end has nothing to do any more with the connection,
 // which another request has by now.
 func TestReadBodyLeavesTheNextAlone(t *testing.T) {
 	p, url, _, made := newTestPool(t, func(w http.ResponseWriter, req *http.Request) { io.Copy(w, req.Body) })
-	first, err := ask(p, url, "first")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b, err := io.ReadAll(first.Body); string(b) != "first" || err != nil {
+	first := ask(t, p, url, "first")
+	if b, err := io.ReadAll(first); string(b) != "first" || err != nil {
 		t.Fatalf("%q, %v", b, err)
 	}
-	second, err := ask(p, url, "second")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n, err := first.Body.Read(make([]byte, 10)); n != 0 || err != io.EOF {
+	second := ask(t, p, url, "second")
+	if n, err := first.Read(make([]byte, 10)); n != 0 || err != io.EOF {
 		t.Errorf("the first body gives %d bytes of the second, %v", n, err)
 	}
-	first.Body.Close()
-	if b, err := io.ReadAll(second.Body); string(b) != "second" || err != nil || *made != 1 {
+	first.Close()
+	if b, err := io.ReadAll(second); string(b) != "second" || err != nil || *made != 1 {
 		t.Errorf("%q, %v, over %d connections", b, err, *made)
 	}
 }
@@ -60,11 +61,7 @@ func TestReadBodyLeavesTheNextAlone(t *testing.T) {
 func TestClosedWhileIdle(t *testing.T) {
 	p, url, server, made := newTestPool(t, ok)
 	for range 2 {
-		resp, err := ask(p, url, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		io.ReadAll(resp.Body)
+		io.ReadAll(ask(t, p, url, ""))
 		server.CloseClientConnections()
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -114,12 +111,7 @@ func TestEndsOfAnswers(t *testing.T) {
 		}()
 		p := newPool((&net.Dialer{}).DialContext, &Request{Timeout: 200 * time.Millisecond}, true)
 		for range 2 {
-			resp, err := ask(p, "http://"+listener.Addr().String(), "")
-			if err != nil {
-				t.Errorf("%s: %v", c.name, err)
-				continue
-			}
-			b, err := io.ReadAll(resp.Body)
+			b, err := io.ReadAll(ask(t, p, "http://"+listener.Addr().String(), ""))
 			if got := fmt.Sprintf("%s %v", b, err); got != c.want {
 				t.Errorf("%s: %s", c.name, got)
 			}

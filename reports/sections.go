@@ -51,9 +51,12 @@ func sections(r *analysis.Result, width int) []section {
 		}
 	}
 	if !observed(r) {
-		list = append(list, load(r), loadByPod(r))
+		list = append(list, load(r), loadByPod(r), loadByWorker(r))
 	}
-	list = append(list, replicas(r), pods(r), events(r), environment(r))
+	if !r.LoadOnly() {
+		list = append(list, replicas(r), pods(r), events(r))
+	}
+	list = append(list, environment(r))
 	return slices.DeleteFunc(list, func(s section) bool { return s.text == nil && s.grid == nil && !s.chart })
 }
 
@@ -70,6 +73,11 @@ func expectations(r *analysis.Result) section {
 
 // headline is the answer in one sentence: its subject and the rest.
 func headline(r *analysis.Result) (subject, rest string) {
+	if r.LoadOnly() {
+		l := r.Load.Total
+		return fmt.Sprintf("%d requests to %s", l.Offered, r.Subject.URL), fmt.Sprintf("%d answered, %d failed, %d never sent; %d errors; half of the answers took %s, 99 %% at most %s",
+			l.Answered, l.Failed, l.Unsent, l.Errors, answer(l.Latency.P50), answer(l.Latency.P99))
+	}
 	subject = path(r)
 	var parts []string
 	up, down := r.FirstUp(), r.LastDown()
@@ -509,6 +517,19 @@ func loadByPod(r *analysis.Result) section {
 	return section{title: "Load by pod", grid: g, notes: notes, folded: true}
 }
 
+func loadByWorker(r *analysis.Result) section {
+	g := &grid{columns: []column{
+		{name: "worker", text: true}, {name: "offered"}, {name: "answers"}, {name: "unsent"}, {name: "failed"}, {name: "aborted"}, {name: "late"}, {name: "late p99", spare: 1}, {name: "late max", spare: 2},
+	}}
+	for _, w := range r.Load.Workers {
+		g.add(number(&w.Worker), number(&w.Offered), number(&w.Answered), number(&w.Unsent), number(&w.Failed), number(&w.Aborted), number(&w.Late), answer(w.LateP99), answer(&w.LateMax))
+	}
+	if len(g.rows) == 0 {
+		return section{}
+	}
+	return section{title: "Load by worker", grid: g, notes: reasons{"late: sent more than 10 ms behind its schedule"}, folded: true}
+}
+
 func replicas(r *analysis.Result) section {
 	s := section{title: "Replicas", chart: len(r.Timeline) > 0}
 	if r.Reach.Missing != "" {
@@ -575,7 +596,7 @@ func environment(r *analysis.Result) section {
 	var list []string
 	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	add("Run %s of scenario %s, started %s, hpabench %s", r.Run, r.Scenario, r.Started.UTC().Format("2006-01-02 15:04:05 UTC"), r.Hpabench)
-	if s := r.Subject; s != nil {
+	if s := r.Subject; s != nil && !r.LoadOnly() {
 		line := fmt.Sprintf("Target: %s %s in namespace %s", s.Kind, s.Name, s.Namespace)
 		if s.Way != "" {
 			line += fmt.Sprintf("; reached by %s (%s)", s.Way, s.URL)

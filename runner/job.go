@@ -121,7 +121,6 @@ func workerJob(file *scenarios.File, o Options, labels map[string]string) *batch
 // awaitWorkers waits until all pods of the job run, and returns them by their index.
 func (r *Runner) awaitWorkers(ctx context.Context, job *batchv1.Job) ([]corev1.Pod, error) {
 	var running []corev1.Pod
-	said := ""
 	since := map[string]time.Time{}
 	err := wait.PollUntilContextTimeout(ctx, 250*time.Millisecond, r.options.Timeout, true, func(ctx context.Context) (bool, error) {
 		pods, err := r.pre.Kube.CoreV1().Pods(job.Namespace).List(ctx, metav1.ListOptions{LabelSelector: batchv1.JobNameLabel + "=" + job.Name})
@@ -143,10 +142,7 @@ func (r *Runner) awaitWorkers(ctx context.Context, job *batchv1.Job) ([]corev1.P
 			}
 			if since[t.about].IsZero() {
 				since[t.about] = time.Now()
-			}
-			if said != t.text {
-				said = t.text
-				r.say("waiting for the workers: " + said)
+				r.say("waiting for the workers: " + t.text)
 			}
 			if time.Since(since[t.about]) >= t.patience {
 				return false, fmt.Errorf("the workers do not start: %s; make image builds the image, kind load image-archive dist/hpabench-image.tar puts it on the nodes of kind, --image names another", t.text)

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	_ "golang.org/x/crypto/x509roots/fallback" // the image has no certificates of its own
 	"k8s.io/klog/v2"
 
 	"github.com/hpabench/hpabench/runner"
