@@ -33,7 +33,7 @@ func (o *observed) warnings(r *Result) []string {
 	}
 	for _, p := range r.Load.Phases {
 		if p.Doubt != "" {
-			warn("The load of phase %s was not as planned: %s, because the load generator could not keep up. Its figures and those of the scaling that it brought about are doubtful. Plan a lower rate, run hpabench where there is more CPU to spare, or send from the cluster with via: job.", p.Name, p.Doubt)
+			warn("The load of phase %s was not as planned: %s, because the load generator could not keep up, or a worker of it ended. Its figures and those of the scaling that it brought about are doubtful. Plan a lower rate, run hpabench where there is more CPU to spare, or send from the cluster with via: job.", p.Name, p.Doubt)
 		}
 	}
 	if l := r.Load.Total; l.SlowConnects > 0 {

@@ -269,7 +269,7 @@ func apply(t *testing.T, yaml string) {
 // wantNothingLeft wants no object with a label of hpabench in the cluster.
 func wantNothingLeft(t *testing.T) {
 	t.Helper()
-	for _, kinds := range []string{"namespaces", "deployments,statefulsets,services,hpa,leases.coordination.k8s.io,configmaps"} {
+	for _, kinds := range []string{"namespaces", "deployments,statefulsets,jobs,services,hpa,leases.coordination.k8s.io,configmaps"} {
 		if left := kubectl(t, "get", kinds, "-A", "-l", "hpabench.dev/run", "-o", "name"); strings.TrimSpace(left) != "" {
 			t.Errorf("left in the cluster:\n%s", left)
 		}

@@ -44,7 +44,7 @@ func TestDemoNginx(t *testing.T) {
 	wantNamespaceGone(t, r)
 }
 
-// served sums up nginx's own counters of the pods of a run, less these requests.
+// served sums up nginx's own counters of the workload's pods, less these requests.
 func served(t *testing.T, run *invocation) (sum uint64) {
 	t.Helper()
 	namespace := ""
@@ -53,7 +53,7 @@ func served(t *testing.T, run *invocation) (sum uint64) {
 			namespace = e.Subject.Namespace
 		}
 	}
-	for _, pod := range strings.Fields(kubectl(t, "get", "pods", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}")) {
+	for _, pod := range strings.Fields(kubectl(t, "get", "pods", "-n", namespace, "-l", "!batch.kubernetes.io/job-name", "-o", "jsonpath={.items[*].metadata.name}")) {
 		status := kubectl(t, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+pod+"/proxy/nginx_status")
 		m := regexp.MustCompile(`requests\s+(\d+) (\d+) (\d+)`).FindStringSubmatch(status)
 		if m == nil {

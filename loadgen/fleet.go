@@ -80,6 +80,7 @@ type member struct {
 	// Guarded by the fleet's mutex.
 	heard  record.Instant
 	silent bool
+	gone   bool                // it has ended, in order or not
 	lines  int                 // that were read; used by follow only
 	done   []record.LoadSecond // what it has counted, by phase
 	end    *record.End
@@ -341,6 +342,7 @@ func (f *Fleet) follow(ctx context.Context, m *member) {
 		}
 	}
 	f.mu.Lock()
+	m.gone = true
 	early := m.end == nil || m.end.Outcome != record.Completed && !f.stopped
 	f.mu.Unlock()
 	if early {
@@ -427,8 +429,8 @@ func (f *Fleet) listen(ctx context.Context) {
 		now := f.rec.Clock.Now()
 		for _, m := range f.members {
 			f.mu.Lock()
-			silent := m.end == nil && now.Sub(max(m.heard, f.onset)) > quiet
-			changed, over := silent != m.silent, m.end != nil
+			silent := !m.gone && now.Sub(max(m.heard, f.onset)) > quiet
+			changed, over := silent != m.silent, m.gone
 			m.silent = silent
 			f.mu.Unlock()
 			switch {
