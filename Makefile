@@ -4,7 +4,7 @@ GOLANGCI_LINT_VERSION = v2.15.0
 GOVULNCHECK_VERSION = v1.9.0
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build dist image test e2e e2e-all e2e-library e2e-findings lint bench bench-lab fuzz cover
+.PHONY: help build dist image test e2e e2e-all e2e-library e2e-findings lint bench bench-lab bench-load fuzz cover
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ lint: ## Run golangci-lint (with staticcheck) and, where its database can be rea
 
 bench-lab: ## Measure the embedded cluster (needs wrk)
 	$(GO) test -run "^$$" -bench . -benchtime 1x -count 3 -timeout 30m ./bench
+
+bench-load: ## Compare the load generator with vegeta, hey and wrk (needs nginx and wrk), 12 minutes
+	$(GO) run ./bench/load
 
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

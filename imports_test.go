@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 	"cmd/hpabench": {"record", "scenarios", "loadgen", "watch", "analysis", "expect", "reports", "runner", "embedded"},
 	"e2e":          {"record", "analysis", "scenarios"},
 	"bench":        nil,
+	"bench/load":   nil,
 	"image":        nil,
 
 	"lab/containers":   {"model"},

@@ -127,6 +127,7 @@ type Generator struct {
 	rec     *record.Recorder
 	ledger  *ledger
 	mixes   [][]*Target // by phase, in the order in which they are sent
+	nap     func(time.Duration)
 }
 
 // New returns a generator for the given phases. Way may be nil when no phase has
@@ -154,7 +155,7 @@ func NewShare(share Share, phases []record.Phase, request Request, way Way, rec 
 	if way != nil {
 		host = way.host()
 	}
-	g := &Generator{phases: phases, request: request, way: way, rec: rec, ledger: newLedger(rec, podOf(way, request.PodHeader))}
+	g := &Generator{phases: phases, request: request, way: way, rec: rec, ledger: newLedger(rec, podOf(way, request.PodHeader)), nap: nap}
 	g.ledger.share = share
 	for i := range phases {
 		mix := []Target{{Weight: 1, Method: request.Method, Path: request.Path, Body: request.Body}}
@@ -307,7 +308,7 @@ func (g *Generator) run(ctx context.Context, index int, plan record.Phase, onset
 		loop := newClosedLoop(p.Workers, seconds(plan.Think), p.over)
 		pace := vegeta.Pacer(loop)
 		if p.schedule != nil {
-			pace = newPacer(p.schedule, g.rec.Clock, onset, p.over)
+			pace = newPacer(p.schedule, g.rec.Clock, onset, p.over, g.nap)
 		} else {
 			workers, most = uint64(p.Workers), uint64(p.Workers)
 		}

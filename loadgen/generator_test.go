@@ -97,6 +97,9 @@ func generate(t *testing.T, phases []record.Phase, request Request, way Way, sta
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, is := way.(*pipes); is {
+		g.nap = nil // which takes real time
+	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	if start != nil {

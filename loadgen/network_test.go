@@ -3,9 +3,11 @@ package loadgen
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -164,6 +166,40 @@ func TestRecordedHistogramsMerge(t *testing.T) {
 	if most := time.Duration(sum.Max()) * time.Microsecond; most < record.MaxLatency || most > record.MaxLatency*1001/1000 {
 		t.Errorf("an answer after an hour counts as %v, want %v", most, record.MaxLatency)
 	}
+}
+
+// A tenth of an hour at 10,000/s: what an hour takes stays far below 100 MiB.
+func TestMemoryOfAnHour(t *testing.T) {
+	const rate, length = 10_000, 360
+	rec := record.NewRecorder(record.StartClock(), nil)
+	l := newLedger(rec, nil)
+	p := l.start(0, record.Phase{Shape: record.ShapeRate, From: rate, Seconds: length}, 0)
+	heap := func() float64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc) / (1 << 20)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	before := 0.0
+	for second := range length {
+		for n := range rate {
+			l.send(p)
+			at := time.Duration(second)*time.Second + time.Duration(n)*time.Second/rate
+			l.answer(p, &vegeta.Result{Seq: uint64(second*rate + n), Code: 200, Timestamp: rec.Clock.Start().Add(at),
+				Latency: time.Duration(random.ExpFloat64() * float64(20*time.Millisecond))})
+		}
+		l.write(startOf(second + 1))
+		if second == 10 { // when all that is kept for use again is there
+			before = heap()
+		}
+	}
+	grown := (heap() - before) / (length - 11) * 3600
+	t.Logf("%.1f MiB at first, %.1f MiB more after an hour", before, grown)
+	if grown > 50 {
+		t.Errorf("an hour takes %.1f MiB", grown)
+	}
+	runtime.KeepAlive(rec)
 }
 
 // BenchmarkRecord shows what one answer costs beside vegeta: no allocation.

@@ -16,28 +16,41 @@ type pacer struct {
 	onset record.Instant
 	over  <-chan struct{}
 	timer *time.Timer
+	nap   func(time.Duration) // sleeps for the last of it; nil in virtual time
 }
 
-func newPacer(s *schedule, clock record.Clock, onset record.Instant, over <-chan struct{}) *pacer {
-	return &pacer{schedule: s, clock: clock, onset: onset, over: over, timer: time.NewTimer(0)}
+func newPacer(s *schedule, clock record.Clock, onset record.Instant, over <-chan struct{}, nap func(time.Duration)) *pacer {
+	return &pacer{schedule: s, clock: clock, onset: onset, over: over, timer: time.NewTimer(time.Hour), nap: nap}
 }
 
 // Pace returns when hit number hits is due, at once if it already was. It goes
 // by the run's clock and not by elapsed, which counts from the moment that
 // vegeta began, a little after the onset.
-func (p *pacer) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop bool) {
+func (p *pacer) Pace(_ time.Duration, hits uint64) (_ time.Duration, stop bool) {
 	if hits >= p.total {
 		return 0, true
 	}
 	due := p.onset.Add(p.at(hits))
-	p.timer.Reset(due.Sub(p.clock.Now()))
-	select {
-	case <-p.timer.C:
-		return 0, isClosed(p.over)
-	case <-p.over:
-		return 0, true
+	wait := due.Sub(p.clock.Now())
+	if p.nap != nil {
+		wait -= coarse
 	}
+	if wait > 0 {
+		p.timer.Reset(wait)
+		select {
+		case <-p.timer.C:
+		case <-p.over:
+			return 0, true
+		}
+	}
+	for left := due.Sub(p.clock.Now()); left > 0 && p.nap != nil; left = due.Sub(p.clock.Now()) {
+		p.nap(left)
+	}
+	return 0, isClosed(p.over)
 }
+
+// coarse is by how much timers of Go's runtime can be late on an idle machine.
+const coarse = 1500 * time.Microsecond
 
 // Rate returns the offered rate in hits a second, elapsed after the onset.
 func (p *pacer) Rate(elapsed time.Duration) float64 { return p.rate(elapsed) }

@@ -13,7 +13,7 @@ func TestPacerWaitsUntilDue(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSchedule(phase)
 			clock := record.StartClock()
-			p := newPacer(s, clock, 0, make(chan struct{}))
+			p := newPacer(s, clock, 0, make(chan struct{}), nil)
 			for n := range s.total {
 				if wait, stop := p.Pace(0, n); wait != 0 || stop {
 					t.Fatalf("%s: Pace(%d) = %v, %v", name, n, wait, stop)
@@ -33,7 +33,7 @@ func TestPacerSendsAtOnceWhatIsOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSchedule(record.Phase{Shape: record.ShapeRate, From: 10, Seconds: 10})
 		clock := record.StartClock()
-		p := newPacer(s, clock, 0, make(chan struct{}))
+		p := newPacer(s, clock, 0, make(chan struct{}), nil)
 		time.Sleep(5 * time.Second)
 		for n := range uint64(51) {
 			p.Pace(0, n)
@@ -49,7 +49,7 @@ func TestPacerIsInterrupted(t *testing.T) {
 		s := newSchedule(record.Phase{Shape: record.ShapeRate, From: 0.001, Seconds: 3600})
 		clock := record.StartClock()
 		over := make(chan struct{})
-		p := newPacer(s, clock, 0, over)
+		p := newPacer(s, clock, 0, over, nil)
 		p.Pace(0, 0)
 		time.AfterFunc(3*time.Second, func() { close(over) })
 		if _, stop := p.Pace(0, 1); !stop || clock.Now().Seconds() != 3 {
