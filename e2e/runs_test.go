@@ -17,7 +17,8 @@ import (
 )
 
 // TestDemoNginx is the walk-through. Within its long calm there is room on the
-// machine for the other two runs that are compared with the observers.
+// machine for the other two runs that are compared with the observers, and for the
+// load from the cluster.
 func TestDemoNginx(t *testing.T) {
 	needsKubelet(t)
 	seen := observeAll(t)
@@ -27,8 +28,15 @@ func TestDemoNginx(t *testing.T) {
 	time.Sleep(2 * time.Second) // what is in flight when the phase ends
 	served := served(t, run)
 
-	t.Run("slow-start", testSlowStart)
-	t.Run("slow-stop", testSlowStop)
+	t.Run("beside", func(t *testing.T) {
+		for name, test := range map[string]func(*testing.T){"slow-start": testSlowStart, "slow-stop": testSlowStop} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel() // they hardly use the machine
+				test(t)
+			})
+		}
+	})
+	t.Run("job", testJob)
 
 	run.wait(0, 12*time.Minute)
 	r := run.result()

@@ -312,7 +312,7 @@ func (g *Generator) run(ctx context.Context, index int, plan record.Phase, onset
 		} else {
 			workers, most = uint64(p.Workers), uint64(p.Workers)
 		}
-		client := &http.Client{Transport: t}
+		client := &http.Client{Transport: t.as}
 		if g.request.HTTP2 {
 			client.Timeout = g.request.Timeout // our own pool sees to it itself
 		}

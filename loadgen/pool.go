@@ -62,8 +62,8 @@ type pooled struct {
 	idle   time.Time // since when
 }
 
-func newPool(dial func(ctx context.Context, network, address string) (net.Conn, error), request *Request, keepAlive bool) *pool {
-	return &pool{dial: dial, tls: request.TLS.config(), keepAlive: keepAlive, timeout: request.Timeout, idle: map[origin][]*pooled{}}
+func newPool(dial func(ctx context.Context, network, address string) (net.Conn, error), secure *tls.Config, timeout time.Duration, keepAlive bool) *pool {
+	return &pool{dial: dial, tls: secure, keepAlive: keepAlive, timeout: timeout, idle: map[origin][]*pooled{}}
 }
 
 func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {

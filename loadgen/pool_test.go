@@ -20,7 +20,7 @@ func newTestPool(t *testing.T, handler http.HandlerFunc) (p *pool, address strin
 	p = newPool(func(ctx context.Context, network, address string) (net.Conn, error) {
 		*made++
 		return (&net.Dialer{}).DialContext(ctx, network, address)
-	}, &Request{Timeout: 2 * time.Second}, true)
+	}, nil, 2*time.Second, true)
 	return p, server.URL, server, made
 }
 
@@ -109,7 +109,7 @@ func TestEndsOfAnswers(t *testing.T) {
 				}()
 			}
 		}()
-		p := newPool((&net.Dialer{}).DialContext, &Request{Timeout: 200 * time.Millisecond}, true)
+		p := newPool((&net.Dialer{}).DialContext, nil, 200*time.Millisecond, true)
 		for range 2 {
 			b, err := io.ReadAll(ask(t, p, "http://"+listener.Addr().String(), ""))
 			if got := fmt.Sprintf("%s %v", b, err); got != c.want {

@@ -2,6 +2,7 @@ package loadgen
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -21,6 +22,7 @@ const slowConnect = 900 * time.Millisecond
 // Nothing comes from the environment (proxies) and nothing is added to a
 // request: load goes where the user sent it, as it was written.
 type transport struct {
+	as    http.RoundTripper // this, behind what says who asks
 	pool  atomic.Pointer[connections]
 	fresh func() connections
 	age   time.Duration // after which pool is replaced, and with it all connections; 0 is never
@@ -51,16 +53,29 @@ func newTransport(way Way, request *Request, keepAlive bool, slow func()) *trans
 	if keepAlive {
 		t.age = request.MaxConnectionAge
 	}
+	t.as = t
 	t.ctx, t.cancel = context.WithCancel(context.Background())
+	secure := request.TLS.config()
+	switch w := way.(type) {
+	case authenticated:
+		secure, t.as = w.tls(), w.wrap(t)
+	case *direct:
+		if w.serverName() != "" && (secure == nil || secure.ServerName == "") {
+			if secure == nil {
+				secure = &tls.Config{}
+			}
+			secure.ServerName = w.serverName()
+		}
+	}
 	t.fresh = func() connections {
 		if !request.HTTP2 {
-			return newPool(t.connect, request, keepAlive)
+			return newPool(t.connect, secure, request.Timeout, keepAlive)
 		}
 		return &http.Transport{
 			DialContext:         t.connect,
 			DisableKeepAlives:   !keepAlive,
 			DisableCompression:  true,
-			TLSClientConfig:     request.TLS.config(),
+			TLSClientConfig:     secure,
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: maxInFlight,
 			IdleConnTimeout:     idleTimeout,

@@ -2,15 +2,18 @@ package loadgen
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
+
+	"k8s.io/client-go/rest"
 )
 
-// Way is how requests reach the workload: URL, NodePort or PortForward.
+// Way is how requests reach the workload: URL, At, NodePort, PortForward or APIProxy.
 type Way interface {
 	// Kind is the word for it in a scenario and in a record.
 	Kind() string
@@ -26,13 +29,20 @@ type Way interface {
 
 // direct goes straight to one base URL.
 type direct struct {
-	kind  string
-	base  string
-	shown string // base without a password
+	*addresses
+	kind   string
+	base   string
+	shown  string // base without a password
+	header string // Host, if it is not that of base
+	server string // name to ask for by TLS, if it is not that of base
 }
 
 // URL goes to base, an http or https URL; requests go to their path below it.
-func URL(base string) (Way, error) {
+func URL(base string) (Way, error) { return At("url", base, "") }
+
+// At is URL, by another kind and with a host to ask for in place of that of base,
+// unless it is empty.
+func At(kind, base, host string) (Way, error) {
 	u, err := url.Parse(base)
 	if err != nil {
 		return nil, fmt.Errorf("reading the URL of the workload: %w", err)
@@ -41,24 +51,73 @@ func URL(base string) (Way, error) {
 		return nil, fmt.Errorf("reading the URL of the workload: %q is not like http://host:port/path; a query belongs to the path of the request", u.Redacted())
 	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
-	return direct{"url", u.String(), u.Redacted()}, nil
+	d := &direct{addresses: newAddresses(), kind: kind, base: u.String(), shown: u.Redacted(), header: host, server: host}
+	if host != "" {
+		d.shown += " as " + host
+	}
+	return d, nil
 }
 
 // NodePort goes to a node's address and a Service's node port, by plain HTTP.
 func NodePort(address string, port int32) Way {
 	base := "http://" + net.JoinHostPort(address, strconv.Itoa(int(port)))
-	return direct{"nodePort", base, base}
+	return &direct{addresses: newAddresses(), kind: "nodePort", base: base, shown: base}
 }
 
-func (d direct) Kind() string { return d.kind }
-func (d direct) URL() string  { return d.shown }
-func (d direct) Close() error { return nil }
-func (d direct) next() string { return d.base }
-func (d direct) host() string { return "" }
+func (d *direct) Kind() string { return d.kind }
+func (d *direct) URL() string  { return d.shown }
+func (d *direct) Close() error { return nil }
+func (d *direct) next() string { return d.base }
+func (d *direct) host() string { return d.header }
 
-func (d direct) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	dialer := net.Dialer{KeepAlive: 30 * time.Second}
-	return dialer.DialContext(ctx, network, address)
+func (d *direct) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return d.connect(ctx, network, address)
+}
+
+// serverName is what TLS asks for and checks where the request does not say it.
+func (d *direct) serverName() string { return d.server }
+
+// proxied goes through the API server, as the user that its configuration names.
+type proxied struct {
+	*direct
+	config *rest.Config
+	secure *tls.Config
+}
+
+// APIProxy goes to a port of a Service through the API server's service proxy. Scheme
+// is what the Service speaks.
+func APIProxy(config *rest.Config, namespace, scheme, service string, port int32) (Way, error) {
+	server, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("finding the API server: %w", err)
+	}
+	way, err := At("apiProxy", fmt.Sprintf("%s/api/v1/namespaces/%s/services/%s:%s:%d/proxy", strings.TrimRight(server.String(), "/"), namespace, scheme, service, port), "")
+	if err != nil {
+		return nil, err
+	}
+	secure, err := rest.TLSConfigFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("preparing to ask the API server: %w", err)
+	}
+	if _, err := rest.HTTPWrappersForConfig(config, http.DefaultTransport); err != nil {
+		return nil, fmt.Errorf("preparing to ask the API server: %w", err)
+	}
+	return &proxied{way.(*direct), config, secure}, nil
+}
+
+// authenticated is a Way that says how the server is checked and who asks.
+type authenticated interface {
+	tls() *tls.Config // nil for the default
+	wrap(http.RoundTripper) http.RoundTripper
+}
+
+func (p *proxied) tls() *tls.Config { return p.secure }
+
+func (p *proxied) wrap(t http.RoundTripper) http.RoundTripper {
+	if as, err := rest.HTTPWrappersForConfig(p.config, t); err == nil {
+		return as
+	}
+	return t // it worked in APIProxy
 }
 
 // Reachable opens a connection to the workload and closes it again. It sends no

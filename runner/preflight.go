@@ -220,6 +220,12 @@ func (p *preflight) rights() []right {
 	} else if p.viaJob() {
 		rs = append(rs, right{verb: "create", group: "batch", resource: "jobs"}, right{verb: "delete", group: "batch", resource: "jobs"},
 			right{verb: "get", resource: "pods"}, right{verb: "create", resource: "pods", subresource: "attach"}, right{verb: "get", resource: "pods", subresource: "log"})
+	} else if via == scenarios.ViaAPIProxy {
+		for _, verb := range proxyVerbs(p.file) {
+			rs = append(rs, right{verb: verb, resource: "services", subresource: "proxy"})
+		}
+	} else if via == scenarios.ViaIngress {
+		rs = append(rs, right{verb: "list", group: "networking.k8s.io", resource: "ingresses"})
 	} else if via == scenarios.ViaPortForward {
 		rs = append(rs, right{verb: "create", resource: "pods", subresource: "portforward"})
 	} else if via == scenarios.ViaAuto {

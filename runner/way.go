@@ -72,6 +72,22 @@ func (c *Cluster) way(ctx context.Context, file *scenarios.File, namespace strin
 	if err != nil {
 		return nil, "", BadInput{err}
 	}
+	switch via {
+	case scenarios.ViaAPIProxy:
+		if embedded {
+			return nil, "", BadInput{file.Fault("spec.load.via", "the pods of the embedded cluster are modelled, and its API server has no way to them", "leave via out")}
+		}
+		if way, err = loadgen.APIProxy(c.Config, namespace, schemeOf(port), service.Name, port.Port); err != nil {
+			return nil, "", err
+		}
+		return way, why, reach(ctx, way)
+	case scenarios.ViaLoadBalancer:
+		way, err = c.loadBalancer(ctx, service, port)
+		return way, why, err
+	case scenarios.ViaIngress:
+		way, err = c.ingress(ctx, service, port)
+		return way, why, err
+	}
 	if via != scenarios.ViaPortForward {
 		way, err = c.nodePort(ctx, service, port, embedded)
 		if via == scenarios.ViaNodePort {

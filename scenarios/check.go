@@ -354,10 +354,12 @@ func (c *checker) checkLoad() {
 	if l.ViaOrAuto() == ViaJob {
 		c.checkNoRequests("spec.load.phases", l.Phases)
 	}
-	if (l.TLS != nil || l.HTTP2) && !strings.HasPrefix(l.URL, "https://") {
-		c.fault("spec.load", "the other ways speak plain HTTP", "tls and http2 of spec.load are for an https url")
+	if (l.TLS != nil || l.HTTP2) && !strings.HasPrefix(l.URL, "https://") && l.ViaOrAuto() != ViaIngress {
+		c.fault("spec.load", "the other ways speak plain HTTP", "tls and http2 of spec.load are for an https url, and for via: ingress")
 	}
 	switch via := l.ViaOrAuto(); {
+	case via == ViaAPIProxy && l.Auth != nil:
+		c.fault("spec.load.auth", "take another way", "spec.load.auth cannot be had with via: apiProxy: the API server takes the header Authorization for itself")
 	case via == ViaURL && l.URL == "":
 		c.fault("spec.load.url", "", "spec.load.via is url, but there is no spec.load.url")
 	case via != ViaJob && l.Job != nil:

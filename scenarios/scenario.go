@@ -131,14 +131,20 @@ const (
 	ViaNodePort    = "nodePort"
 	ViaPortForward = "portForward"
 	ViaJob         = "job"
+
+	ViaAPIProxy     = "apiProxy"
+	ViaLoadBalancer = "loadBalancer"
+	ViaIngress      = "ingress"
 )
 
 // Load is the request that is sent and the phases in which it is sent.
 type Load struct {
 	// Via is how requests reach the workload: nodePort, portForward (to every
-	// ready pod), url, job (from pods in the cluster), or auto: url when there is one,
-	// else a NodePort where one answers, else portForward. Default: auto.
-	Via string `json:"via,omitempty" jsonschema:"enum=auto,enum=url,enum=nodePort,enum=portForward,enum=job"`
+	// ready pod), url, job (from pods in the cluster), loadBalancer and ingress (at the
+	// address in their status), apiProxy (through the API server, which is in for little
+	// load), or auto: url when there is one, else a NodePort where one answers, else
+	// portForward. Default: auto.
+	Via string `json:"via,omitempty" jsonschema:"enum=auto,enum=url,enum=nodePort,enum=portForward,enum=job,enum=loadBalancer,enum=ingress,enum=apiProxy"`
 	// Job says how many pods send the load with via job, and where they run.
 	Job *Job `json:"job,omitempty"`
 	// URL is where the workload answers, when via is url or auto. Requests go

@@ -317,7 +317,7 @@ func server() {
 	var n atomic.Int64
 	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		n.Add(1)
-		io.WriteString(w, "ok\n")
+		_, _ = io.WriteString(w, "ok\n")
 	})
 	http.HandleFunc("/status", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "0 0 %d\n", n.Add(1)) })
 	log.Fatal(http.ListenAndServe(*serve, nil))

@@ -139,8 +139,3 @@ func killProcess(t *testing.T, namespace, pod, command string) {
 	}
 	t.Fatalf("pod %s has no process %s", pod, command)
 }
-
-func TestJob(t *testing.T) {
-	needsKubelet(t)
-	testJob(t)
-}

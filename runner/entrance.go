@@ -1,0 +1,159 @@
+package runner
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/hpabench/hpabench/loadgen"
+	"github.com/hpabench/hpabench/scenarios"
+)
+
+// addressTimeout is how long a load balancer may take to get its address.
+const addressTimeout = 2 * time.Minute
+
+// schemeOf is what a Service's port speaks, by its name or appProtocol.
+func schemeOf(port corev1.ServicePort) string {
+	if port.Name == "https" || port.AppProtocol != nil && strings.EqualFold(*port.AppProtocol, "https") || port.Port == 443 {
+		return "https"
+	}
+	return "http"
+}
+
+// proxyVerbs are the verbs of the service proxy's subresource that the requests of a
+// scenario need: as for any other resource, by their method.
+func proxyVerbs(file *scenarios.File) (verbs []string) {
+	names := map[string]string{http.MethodGet: "get", http.MethodHead: "get", http.MethodPost: "create", http.MethodPut: "update", http.MethodPatch: "patch", http.MethodDelete: "delete"}
+	for _, requests := range file.Requests() {
+		for _, r := range requests {
+			if verb := names[r.Method]; verb != "" && !slices.Contains(verbs, verb) {
+				verbs = append(verbs, verb)
+			}
+		}
+	}
+	return verbs
+}
+
+// loadBalancer goes to the address that the Service's load balancer has got.
+func (c *Cluster) loadBalancer(ctx context.Context, service *corev1.Service, port corev1.ServicePort) (loadgen.Way, error) {
+	if service.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		return nil, BadInput{fmt.Errorf("via: loadBalancer, but Service %s is of type %s: make it a LoadBalancer, or take another way", service.Name, service.Spec.Type)}
+	}
+	host := ""
+	err := awaitAddress(ctx, func(ctx context.Context) (err error) {
+		if service, err = c.Kube.CoreV1().Services(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{}); err != nil {
+			return err
+		}
+		for _, i := range service.Status.LoadBalancer.Ingress {
+			host = cmp.Or(i.IP, i.Hostname)
+		}
+		if host == "" {
+			return fmt.Errorf("the load balancer of Service %s has no address: does the cluster give out any (cloud provider, MetalLB, cloud-provider-kind)?", service.Name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	way, err := loadgen.At(scenarios.ViaLoadBalancer, schemeOf(port)+"://"+net.JoinHostPort(host, strconv.Itoa(int(port.Port))), "")
+	if err != nil {
+		return nil, err
+	}
+	return way, reach(ctx, way)
+}
+
+// ingress goes to the address of the Ingress whose backend the Service is, and asks
+// for its host.
+func (c *Cluster) ingress(ctx context.Context, service *corev1.Service, port corev1.ServicePort) (loadgen.Way, error) {
+	var base, host string
+	err := awaitAddress(ctx, func(ctx context.Context) error {
+		list, err := c.Kube.NetworkingV1().Ingresses(service.Namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		base, host, err = entrance(list.Items, service.Name, port)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	way, err := loadgen.At(scenarios.ViaIngress, base, host)
+	if err != nil {
+		return nil, err
+	}
+	return way, reach(ctx, way)
+}
+
+// awaitAddress looks again until find succeeds; a BadInput cannot be waited for.
+func awaitAddress(ctx context.Context, find func(context.Context) error) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, time.Second, addressTimeout, true, func(ctx context.Context) (bool, error) {
+		last = find(ctx)
+		if errors.As(last, new(BadInput)) {
+			return false, last
+		}
+		return last == nil, refused(last)
+	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if wait.Interrupted(err) {
+		return fmt.Errorf("after %s: %w", addressTimeout, last)
+	}
+	return err
+}
+
+// entrance is where an Ingress takes requests for a port of a Service, and the host
+// to ask for: that of the first rule that has it, by the name of the Ingress.
+func entrance(list []networkingv1.Ingress, service string, port corev1.ServicePort) (base, host string, err error) {
+	is := func(b *networkingv1.IngressBackend) bool {
+		return b != nil && b.Service != nil && b.Service.Name == service &&
+			(b.Service.Port.Number == port.Port || b.Service.Port.Name != "" && b.Service.Port.Name == port.Name)
+	}
+	for _, i := range list {
+		path, found := "", is(i.Spec.DefaultBackend)
+		for _, rule := range i.Spec.Rules {
+			if rule.HTTP == nil || found {
+				continue
+			}
+			for _, p := range rule.HTTP.Paths {
+				if is(&p.Backend) {
+					path, found = p.Path, true
+					host = strings.Replace(rule.Host, "*", "hpabench", 1)
+					break
+				}
+			}
+		}
+		if !found {
+			continue
+		}
+		scheme := "http"
+		for _, t := range i.Spec.TLS {
+			if len(t.Hosts) == 0 || slices.ContainsFunc(t.Hosts, func(h string) bool { return strings.Replace(h, "*", "hpabench", 1) == host }) {
+				scheme = "https"
+			}
+		}
+		if len(i.Status.LoadBalancer.Ingress) == 0 {
+			return "", "", fmt.Errorf("Ingress %s has no address: does an ingress controller serve its class?", i.Name)
+		}
+		at := i.Status.LoadBalancer.Ingress[0]
+		address := cmp.Or(at.IP, at.Hostname)
+		if strings.Contains(address, ":") {
+			address = "[" + address + "]"
+		}
+		return scheme + "://" + address + strings.TrimRight(path, "/"), host, nil
+	}
+	return "", "", BadInput{fmt.Errorf("via: ingress, but no Ingress of the namespace has port %d of Service %s behind it", port.Port, service)}
+}
