@@ -646,6 +646,22 @@ func TestSlowConnects(t *testing.T) {
 	}
 }
 
+// A worker that fell behind is named.
+func TestWorkers(t *testing.T) {
+	m := quiet(2)
+	for worker := range 3 {
+		m.add(51, record.Entry{Load: &record.LoadSecond{Worker: worker + 1, Phase: 1, Second: 50, Offered: 100, Unsent: uint64(worker), Sent: uint64(100 - worker), Answered: uint64(100 - worker)}})
+	}
+	m.end(101)
+	r := m.analyze(t)
+	if w := r.Load.Workers; len(w) != 3 || w[0].Doubt != "" || w[2].Doubt != "2 of 100 requests (2 %) were never sent" || w[2].Answered != 98 {
+		t.Errorf("%+v", w)
+	}
+	if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, "Worker 3 of 3 fell behind or ended: 2 of 100") || strings.Contains(w, "Worker 1 ") {
+		t.Error(w)
+	}
+}
+
 // An end that was seen long after those that follow it is not believed.
 func TestStageSeenTooLate(t *testing.T) {
 	see := func(second float64) sight {

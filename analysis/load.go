@@ -65,7 +65,7 @@ func (o *observed) sumLoad() (Load, map[int]Second, error) {
 	delete(workers, 0) // the runner itself
 	for _, n := range slices.Sorted(maps.Keys(workers)) {
 		w := workers[n].result()
-		load.Workers = append(load.Workers, WorkerLoad{n, w.Offered, w.Sent, w.Unsent, w.Answered, w.Failed, w.Aborted, w.Late, w.LateMax, w.LateP99})
+		load.Workers = append(load.Workers, WorkerLoad{n, w.Offered, w.Sent, w.Unsent, w.Answered, w.Failed, w.Aborted, w.Late, w.LateMax, w.LateP99, workers[n].doubt(o.flags.sync)})
 	}
 	if len(o.spans) > 0 {
 		total.StartSeconds, total.Seconds = new(o.start.Seconds()), new(o.end.Sub(o.start).Seconds())
@@ -79,7 +79,7 @@ func (o *observed) sumLoad() (Load, map[int]Second, error) {
 	bySecond := map[int]Second{}
 	for n, s := range seconds {
 		r := s.result()
-		bySecond[n] = Second{Second: n, Offered: r.Offered, Answered: r.Answered, Failed: r.Failed, P50: r.Latency.P50, P90: r.Latency.P90, P99: r.Latency.P99}
+		bySecond[n] = Second{Second: n, Offered: r.Offered, Answered: r.Answered, Failed: r.Failed, Unsent: r.Unsent, Late: r.Late, LateMax: r.LateMax, P50: r.Latency.P50, P90: r.Latency.P90, P99: r.Latency.P99}
 	}
 	return load, bySecond, nil
 }

@@ -354,6 +354,7 @@ type WorkerLoad struct {
 	Late     uint64   `json:"late"`
 	LateMax  float64  `json:"lateMaxSeconds"`
 	LateP99  *float64 `json:"lateP99Seconds,omitempty"`
+	Doubt    string   `json:"doubt,omitempty"` // as that of a PhaseLoad
 }
 
 // PodLoad is what one pod answered. Share is its share of all answers of which the
@@ -396,6 +397,9 @@ type Second struct {
 	Offered  uint64   `json:"offered"`
 	Answered uint64   `json:"answered"`
 	Failed   uint64   `json:"failed"`
+	Unsent   uint64   `json:"unsent,omitempty"`
+	Late     uint64   `json:"late,omitempty"`
+	LateMax  float64  `json:"lateMaxSeconds,omitempty"`
 	P50      *float64 `json:"p50Seconds,omitempty"`
 	P90      *float64 `json:"p90Seconds,omitempty"`
 	P99      *float64 `json:"p99Seconds,omitempty"`

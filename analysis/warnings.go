@@ -36,6 +36,11 @@ func (o *observed) warnings(r *Result) []string {
 			warn("The load of phase %s was not as planned: %s, because the load generator could not keep up, or a worker of it ended. Its figures and those of the scaling that it brought about are doubtful. Plan a lower rate, run hpabench where there is more CPU to spare, or send from the cluster with via: job.", p.Name, p.Doubt)
 		}
 	}
+	for _, w := range r.Load.Workers {
+		if w.Doubt != "" {
+			warn("Worker %d of %d fell behind or ended: %s.", w.Worker, len(r.Load.Workers), w.Doubt)
+		}
+	}
 	if l := r.Load.Total; l.SlowConnects > 0 {
 		warn("%d connections took a second or more to open: their first packet was lost, and the workers and requests that waited for them are not the workload's. Ports or connection tracking between here and the pods ran short: let a connection serve several requests (keepAlive), lower the rate, or use via: portForward.", l.SlowConnects)
 	}

@@ -67,9 +67,6 @@ func CheckAttack(file *scenarios.File, url string) error {
 	return (*Cluster)(nil).checkCredentials(file)
 }
 
-// Work runs a worker of via: job, see loadgen.Work.
-var Work = loadgen.Work
-
 // request is what a scenario sends.
 func request(file *scenarios.File, authorization string) loadgen.Request {
 	load := &file.Spec.Load

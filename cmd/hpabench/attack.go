@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hpabench/hpabench/loadgen"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
 )
@@ -25,8 +26,8 @@ func (a *app) attackCommand() *cobra.Command {
 		Use:   "attack SCENARIO",
 		Short: "Send the load of a scenario, and nothing else",
 		Long: `Send the load of a scenario to a URL and report what became of it. No cluster is
-looked at, and nothing is created: this shows what the load generator of
-hpabench run does, and what a machine can send.
+looked at, nothing is created, and the scenario's expectations are not judged: this
+shows what the load generator of hpabench run does, and what a machine can send.
 
 The same command is a worker of via: job, with --worker: it then takes its orders
 from its standard input and writes what it counts to its standard output. Nobody
@@ -49,7 +50,7 @@ needs to type that.
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.worker {
-				return runner.Work(cmd.Context(), os.Stdin, a.stdout, version())
+				return loadgen.Work(cmd.Context(), os.Stdin, a.stdout, version())
 			}
 			return a.attack(cmd.Context(), args[0], &f)
 		},
