@@ -68,6 +68,7 @@ func Analyze(run record.Run) (*Result, error) {
 		t.Doubt = load.doubt(t.OnsetSeconds-0.001, t.EndSeconds)
 	}
 	r.Reach = o.reach()
+	r.Elasticity, r.ElasticityMissing = o.elasticity()
 	r.Timeline = o.timeline(seconds)
 	if len(h.Phases) > 0 && h.Phases[0].Shape == record.ShapeObserved {
 		r.Now = o.now(run)

@@ -40,6 +40,52 @@ type Elasticity struct {
 	Wasted          float64 `json:"wastedReplicaSeconds"`
 }
 
+// elasticity compares the ready replicas with those that the plan of the load needed,
+// over all phases. It is missing, with the reason, where one of the two is not known.
+func (o *observed) elasticity() (*Elasticity, string) {
+	capacity := o.header.CapacityPerReplica
+	if capacity <= 0 {
+		return nil, "the scenario has no capacityPerReplica, without which the demand is not known"
+	}
+	if len(o.spans) == 0 || len(o.counts) == 0 {
+		return nil, "the pods were not observed during the phases"
+	}
+	var demand, supply []Level
+	for _, s := range o.spans {
+		p := o.header.Phases[s.index]
+		for t := 0.0; t < s.end.Sub(s.start).Seconds(); t += demandEvery {
+			rate := p.PlannedRate(t)
+			if rate == nil {
+				return nil, fmt.Sprintf("phase %s is a closed loop, which offers what it gets answered", p.Name)
+			}
+			// Rounding errors are no demand.
+			d := math.Ceil(max(0, *rate)/capacity - 1e-9)
+			if n := len(demand); n == 0 || demand[n-1].Replicas != d {
+				demand = append(demand, Level{s.start.Seconds() + t, d})
+			}
+		}
+	}
+	first, ok := last(o.counts, o.start)
+	if !ok {
+		return nil, "the pods were not observed when the load began"
+	}
+	supply = []Level{{o.start.Seconds(), float64(first.ready)}}
+	for _, c := range o.counts {
+		if c.t > o.start && c.t < o.end {
+			supply = append(supply, Level{c.t.Seconds(), float64(c.v.ready)})
+		}
+	}
+	end := Level{o.end.Seconds(), supply[len(supply)-1].Replicas}
+	e, err := MeasureElasticity(demand, append(supply, end))
+	if err != nil {
+		return nil, err.Error()
+	}
+	return &e, ""
+}
+
+// demandEvery is how often the plan of a phase is asked for its rate, in seconds.
+const demandEvery = 0.1
+
 // MeasureElasticity compares two step functions over the time from the later of their
 // first levels to the later of their last ones; the last level of either holds until
 // then. The error says why there is no such time.

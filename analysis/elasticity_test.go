@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 var nearly = cmpopts.EquateApprox(0, 1e-9)
@@ -96,6 +98,34 @@ func TestElasticityByMilliseconds(t *testing.T) {
 		want.Seconds = T / 1000
 		if d := cmp.Diff(want, got, cmpopts.EquateApprox(0, 1e-6)); d != "" {
 			t.Errorf("demand %v, supply %v (-want +got):\n%s", demand, supply, d)
+		}
+	}
+}
+
+// Demand comes from the plan, supply from the ready pods.
+func TestElasticityOfARun(t *testing.T) {
+	for name, c := range map[string]struct {
+		capacity float64
+		shape    string
+		missing  string
+	}{"open": {10, "rate", ""}, "closed": {10, "workers", "phase high is a closed loop, which offers what it gets answered"}, "not stated": {0, "rate", "the scenario has no capacityPerReplica, without which the demand is not known"}} {
+		m := newMade(record.Phase{Name: "low", Shape: "rate", From: 20, Seconds: 100}, record.Phase{Name: "high", Shape: c.shape, From: 35, Seconds: 100})
+		m.entries[0].Header.CapacityPerReplica = c.capacity
+		m.pod(life{name: "a", before: true, created: 1})
+		m.pod(life{name: "b", before: true, created: 1})
+		m.phase(0, "low", 10, 110)
+		m.phase(1, "high", 110, 210)
+		m.end(211)
+		r := m.analyze(t)
+		if r.ElasticityMissing != c.missing {
+			t.Errorf("%s: %q", name, r.ElasticityMissing)
+		}
+		if c.missing != "" {
+			continue
+		}
+		want := &Elasticity{Seconds: 200, AccuracyUnder: 1, NormalizedUnder: 0.25, TimeshareUnder: 0.5, Jitter: -0.6, ReplicaSeconds: 400}
+		if d := cmp.Diff(want, r.Elasticity, nearly); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
 		}
 	}
 }

@@ -66,6 +66,8 @@ func (r *Result) LastDown() *Transition {
 //	transition.<n>.inService and .timeToFull, or .latency, .heldByWindow, .lessWindow and .settle
 //	replicas.peak, .last, .desiredPeak, .reach, .firstAtMax, .saturated
 //	hpa.min, .max
+//	elasticity.underProvisioned.accuracy, .normalized and .timeshare, .overProvisioned.*
+//	elasticity.jitter, .replicaSeconds, .wasted
 //	load.total.<figure> and load.<phase>.<figure>
 //
 // Transitions count from 1. All but those of a transition or a phase are there
@@ -136,6 +138,28 @@ func (r *Result) Figures() []Figure {
 	list.add("hpa.min", "replicas", float(r.Reach.Min), noHPA)
 	list.add("hpa.max", "replicas", float(r.Reach.Max), noHPA)
 	doubted("")
+	e, no := r.Elasticity, r.ElasticityMissing
+	for _, f := range []struct {
+		name, unit string
+		of         func(*Elasticity) *float64
+	}{
+		{"underProvisioned.accuracy", "1", func(e *Elasticity) *float64 { return &e.AccuracyUnder }},
+		{"underProvisioned.normalized", "1", func(e *Elasticity) *float64 { return &e.NormalizedUnder }},
+		{"underProvisioned.timeshare", "1", func(e *Elasticity) *float64 { return &e.TimeshareUnder }},
+		{"overProvisioned.accuracy", "1", func(e *Elasticity) *float64 { return &e.AccuracyOver }},
+		{"overProvisioned.normalized", "1", func(e *Elasticity) *float64 { return &e.NormalizedOver }},
+		{"overProvisioned.timeshare", "1", func(e *Elasticity) *float64 { return &e.TimeshareOver }},
+		{"jitter", "1", func(e *Elasticity) *float64 { return &e.Jitter }},
+		{"replicaSeconds", "1", func(e *Elasticity) *float64 { return &e.ReplicaSeconds }},
+		{"wasted", "1", func(e *Elasticity) *float64 { return &e.Wasted }},
+	} {
+		var value *float64
+		if e != nil {
+			value = f.of(e)
+		}
+		list.add("elasticity."+f.name, f.unit, value, no)
+	}
+	doubted(r.Load.Total.Doubt)
 	list.load("load.total", r.Load.Total)
 	doubted(r.Load.Total.Doubt)
 	for _, p := range r.Load.Phases {

@@ -49,6 +49,11 @@ type Result struct {
 
 	Transitions []Transition `json:"transitions,omitempty"`
 	Reach       Reach        `json:"reach"`
+
+	// Elasticity is of the whole load; absent, with the reason, without a demand.
+	Elasticity        *Elasticity `json:"elasticity,omitempty"`
+	ElasticityMissing string      `json:"elasticityMissing,omitempty"`
+
 	Load        Load         `json:"load"`
 	Pods        []Pod        `json:"pods,omitempty"`
 	Timeline    []Second     `json:"timeline,omitempty"`

@@ -13,6 +13,7 @@ package record
 
 import (
 	"fmt"
+	"math"
 	"sort"
 	"strconv"
 	"time"
@@ -109,6 +110,10 @@ type Header struct {
 	Phases       []Phase   `json:"phases"`
 	MetricsEvery float64   `json:"metricsEverySeconds"` // how often PodMetrics were polled
 	Expect       []string  `json:"expect,omitempty"`    // the scenario's expectations, in CEL
+
+	// CapacityPerReplica is how many requests a second one replica serves as well as
+	// it should, as the scenario states it; 0 if it does not.
+	CapacityPerReplica float64 `json:"capacityPerReplica,omitempty"`
 }
 
 // Shapes of a Phase.
@@ -166,6 +171,24 @@ func (p *Phase) CurveHits() func(seconds float64) float64 {
 		}
 		return before[i] + (p.Curve[i].Rate+p.RateAt(t))/2*(t-p.Curve[i].At)
 	}
+}
+
+// PlannedRate is the offered rate t seconds after the onset, in requests a second; nil
+// in a closed loop, and for what others send.
+func (p *Phase) PlannedRate(t float64) *float64 {
+	switch p.Shape {
+	case ShapeIdle:
+		return new(float64)
+	case ShapeRate:
+		return new(p.From)
+	case ShapeRamp:
+		return new(p.From + (p.To-p.From)*t/p.Seconds)
+	case ShapeSine:
+		return new(p.From + p.Amplitude*math.Sin(2*math.Pi*t/p.Period))
+	case ShapeCurve:
+		return new(p.RateAt(t))
+	}
+	return nil
 }
 
 // RateAt is the rate of the Curve t seconds after the onset.

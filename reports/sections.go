@@ -54,7 +54,7 @@ func sections(r *analysis.Result, width int) []section {
 		list = append(list, load(r), loadByPod(r), loadByWorker(r))
 	}
 	if !r.LoadOnly() {
-		list = append(list, replicas(r), pods(r), events(r))
+		list = append(list, elasticity(r), replicas(r), pods(r), events(r))
 	}
 	list = append(list, environment(r))
 	return slices.DeleteFunc(list, func(s section) bool { return s.text == nil && s.grid == nil && !s.chart })
@@ -528,6 +528,20 @@ func loadByWorker(r *analysis.Result) section {
 		return section{}
 	}
 	return section{title: "Load by worker", grid: g, notes: reasons{"late: sent more than 10 ms behind its schedule"}, folded: true}
+}
+
+func elasticity(r *analysis.Result) section {
+	e := r.Elasticity
+	if e == nil {
+		return section{}
+	}
+	g := &grid{columns: []column{{name: "supply against demand", text: true}, {name: "too few"}, {name: "too many"}, {name: "", text: true}}}
+	figure := func(x float64) string { return fmt.Sprintf("%.3f", x) }
+	g.add("accuracy", figure(e.AccuracyUnder), figure(e.AccuracyOver), "replicas, on average")
+	g.add("normalized", figure(e.NormalizedUnder), figure(e.NormalizedOver), "of the demand")
+	g.add("timeshare", percent(&e.TimeshareUnder), percent(&e.TimeshareOver), "of the time")
+	return section{title: "Elasticity", grid: g, notes: reasons{
+		fmt.Sprintf("jitter: %.2f changes a minute more than those of the demand; used: %.0f replica-seconds, %.0f of them not needed", e.Jitter, e.ReplicaSeconds, e.Wasted)}}
 }
 
 func replicas(r *analysis.Result) section {

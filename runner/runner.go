@@ -176,7 +176,11 @@ func (r *Runner) say(message string) { r.progress(Progress{Message: message}) }
 // ctx, ErrInterrupted among them), and what could not be removed.
 func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 	file := r.pre.file
-	rec.Add(record.Entry{Header: &record.Header{Format: record.Format, Run: r.options.ID, Scenario: file.Metadata.Name, Source: string(file.Source),
+	capacity := 0.0
+	if c := file.Spec.CapacityPerReplica; c != nil {
+		capacity = *c
+	}
+	rec.Add(record.Entry{Header: &record.Header{CapacityPerReplica: capacity, Format: record.Format, Run: r.options.ID, Scenario: file.Metadata.Name, Source: string(file.Source),
 		Version: r.options.Version, Started: rec.Clock.Start(), Phases: file.Phases(), MetricsEvery: r.options.MetricsEvery.Seconds(), Expect: file.Spec.Expect}})
 	for _, c := range r.pre.checks {
 		rec.Add(record.Entry{Check: &c})

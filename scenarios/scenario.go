@@ -45,6 +45,10 @@ type Spec struct {
 	// HPA exists too, or when a manifest holds the HPA.
 	Autoscaler *Autoscaler `json:"autoscaler,omitempty"`
 	Load       Load        `json:"load"`
+	// CapacityPerReplica is how many requests a second one replica serves as well as
+	// it should. With it the demand for replicas is known, and so how well the HPA
+	// followed it.
+	CapacityPerReplica *float64 `json:"capacityPerReplica,omitempty" jsonschema:"exclusiveMinimum=0"`
 	// Expect lists conditions in CEL that the result must meet, for example
 	// scaleUp.inService <= duration("90s"). One that does not hold makes the
 	// exit code 1.
