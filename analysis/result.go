@@ -54,11 +54,11 @@ type Result struct {
 	Elasticity        *Elasticity `json:"elasticity,omitempty"`
 	ElasticityMissing string      `json:"elasticityMissing,omitempty"`
 
-	Load        Load         `json:"load"`
-	Pods        []Pod        `json:"pods,omitempty"`
-	Timeline    []Second     `json:"timeline,omitempty"`
-	Events      []Event      `json:"events,omitempty"`
-	Gaps        []record.Gap `json:"gaps,omitempty"`
+	Load     Load         `json:"load"`
+	Pods     []Pod        `json:"pods,omitempty"`
+	Timeline []Second     `json:"timeline,omitempty"`
+	Events   []Event      `json:"events,omitempty"`
+	Gaps     []record.Gap `json:"gaps,omitempty"`
 }
 
 // Latency is a duration, or the reason why there is none. PrecisionSeconds is

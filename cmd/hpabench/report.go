@@ -68,6 +68,7 @@ func (a *app) report(run record.Run, dir string, output outputFlag) error {
 	if dir != "" {
 		err = errors.Join(err, reports.WriteAll(dir, result))
 	}
+	err = errors.Join(err, tellGitHub(a.stderr, result))
 	for _, e := range result.Expectations {
 		if e.Outcome == analysis.Missed {
 			err = errors.Join(err, fmt.Errorf("%w: %s: %s", errMissed, e.Expression, e.Detail))
@@ -82,6 +83,7 @@ var formats = map[string]func(io.Writer, *analysis.Result) error{
 	"markdown": reports.Markdown,
 	"json":     reports.JSON,
 	"csv":      reports.SummaryCSV,
+	"junit":    reports.JUnit,
 }
 
 // outputFlag is -o.

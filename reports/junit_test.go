@@ -1,0 +1,45 @@
+package reports
+
+import (
+	"bytes"
+	"encoding/xml"
+	"testing"
+
+	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
+)
+
+func TestJUnit(t *testing.T) {
+	for outcome, errors := range map[string]int{record.Completed: 0, record.Interrupted: 1} {
+		var b bytes.Buffer
+		r := &analysis.Result{Scenario: "spike", Outcome: outcome, Error: "Ctrl-C", EndSeconds: 61.5, Expectations: []analysis.Expectation{
+			{Expression: `a < duration("5s") && b`, Outcome: analysis.Missed, Detail: "a = 6s ± 0.1s"}, {Expression: "c", Outcome: analysis.Met, Detail: "c = true"}}}
+		if err := JUnit(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		var read struct {
+			Suite struct {
+				Name     string `xml:"name,attr"`
+				Tests    int    `xml:"tests,attr"`
+				Failures int    `xml:"failures,attr"`
+				Errors   int    `xml:"errors,attr"`
+				Cases    []struct {
+					Name    string `xml:"name,attr"`
+					Failure *struct {
+						Message string `xml:"message,attr"`
+					} `xml:"failure"`
+				} `xml:"testcase"`
+			} `xml:"testsuite"`
+		}
+		if err := xml.Unmarshal(b.Bytes(), &read); err != nil {
+			t.Fatalf("%v\n%s", err, &b)
+		}
+		s := read.Suite
+		if s.Name != "hpabench.spike" || s.Tests != 3 || s.Failures != 1 || s.Errors != errors || len(s.Cases) != 3 {
+			t.Fatalf("%+v", s)
+		}
+		if c := s.Cases[1]; c.Name != `a < duration("5s") && b` || c.Failure == nil || c.Failure.Message != "missed: a = 6s ± 0.1s" || s.Cases[2].Failure != nil {
+			t.Errorf("%+v", s.Cases)
+		}
+	}
+}
