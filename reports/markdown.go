@@ -39,36 +39,8 @@ func Markdown(w io.Writer, r *analysis.Result) error {
 		fmt.Fprintf(&b, "- **%s**: %s, %s. %s *Cause:* %s *To do:* %s\n", f.Severity, f.Kind, escape(about(f)), prose(f.Seen), prose(f.Cause), prose(f.Advice))
 	}
 	for _, s := range sections(r, markdownWidth) {
-		if s.folded {
-			fmt.Fprintf(&b, "\n<details><summary>%s (%d)</summary>\n", s.title, len(s.grid.rows))
-		} else {
-			fmt.Fprintf(&b, "\n## %s\n", escape(s.title))
-		}
-		list(&b, s.text)
-		if s.chart {
-			fmt.Fprintf(&b, "\n```text\n%s\n```\n", strings.Join(chart(r.Timeline, 100), "\n"))
-		}
-		if s.grid != nil {
-			b.WriteByte('\n')
-			g := &grid{columns: s.grid.columns}
-			for _, row := range s.grid.rows {
-				cells := make([]string, len(row))
-				for i, c := range row {
-					if s.grid.columns[i].bars {
-						cells[i] = blanks(c)
-					} else {
-						cells[i] = escape(strings.TrimSpace(c))
-					}
-				}
-				g.add(cells...)
-			}
-			if err := fill(newTable(&b, g, tablewriter.WithRenderer(renderer.NewMarkdown())), g); err != nil {
-				return err
-			}
-		}
-		list(&b, s.notes)
-		if s.folded {
-			b.WriteString("\n</details>\n")
+		if err := s.writeMarkdown(&b, r.Timeline); err != nil {
+			return err
 		}
 	}
 	b.WriteString("\n<details><summary>What the figures mean</summary>\n")
@@ -76,6 +48,41 @@ func Markdown(w io.Writer, r *analysis.Result) error {
 	b.WriteString("\n</details>\n")
 	_, err := b.WriteTo(w)
 	return err
+}
+
+func (s section) writeMarkdown(b *bytes.Buffer, timeline []analysis.Second) error {
+	if s.folded {
+		fmt.Fprintf(b, "\n<details><summary>%s (%d)</summary>\n", s.title, len(s.grid.rows))
+	} else {
+		fmt.Fprintf(b, "\n## %s\n", escape(s.title))
+	}
+	list(b, s.text)
+	if s.chart {
+		fmt.Fprintf(b, "\n```text\n%s\n```\n", strings.Join(chart(timeline, 100), "\n"))
+	}
+	if s.grid != nil {
+		b.WriteByte('\n')
+		g := &grid{columns: s.grid.columns}
+		for _, row := range s.grid.rows {
+			cells := make([]string, len(row))
+			for i, c := range row {
+				if s.grid.columns[i].bars {
+					cells[i] = blanks(c)
+				} else {
+					cells[i] = escape(strings.TrimSpace(c))
+				}
+			}
+			g.add(cells...)
+		}
+		if err := fill(newTable(b, g, tablewriter.WithRenderer(renderer.NewMarkdown())), g); err != nil {
+			return err
+		}
+	}
+	list(b, s.notes)
+	if s.folded {
+		b.WriteString("\n</details>\n")
+	}
+	return nil
 }
 
 // markdownWidth is the number of columns for which bars are drawn.

@@ -25,12 +25,7 @@ func Table(w io.Writer, r *analysis.Result, width int) error {
 	}
 	width = max(width, 40)
 	var b bytes.Buffer
-	paragraph := func(indent, text string) {
-		for _, line := range Wrap(oneLine(text), width-utf8.RuneCountInString(indent)) {
-			fmt.Fprintln(&b, indent+line)
-			indent = strings.Repeat(" ", utf8.RuneCountInString(indent))
-		}
-	}
+	paragraph := func(indent, text string) { writeParagraph(&b, width, indent, text) }
 	for _, text := range r.Warnings {
 		paragraph("Warning: ", text)
 	}
@@ -63,26 +58,42 @@ func Table(w io.Writer, r *analysis.Result, width int) error {
 			s = notable(s, r)
 		}
 		fmt.Fprintln(&b)
-		paragraph("", s.title)
-		for _, text := range s.text {
-			paragraph("  ", text)
-		}
-		if s.chart {
-			for _, line := range chart(r.Timeline, width-2) {
-				fmt.Fprintln(&b, "  "+line)
-			}
-		}
-		if s.grid != nil && len(s.grid.rows) > 0 {
-			if err := draw(&b, s.grid.fit(width-2)); err != nil {
-				return err
-			}
-		}
-		for _, text := range s.notes {
-			paragraph("  ", text)
+		if err := s.writeText(&b, width, r.Timeline); err != nil {
+			return err
 		}
 	}
 	_, err := b.WriteTo(w)
 	return err
+}
+
+// writeParagraph writes text broken into lines, of which those after the first are
+// indented by blanks.
+func writeParagraph(b *bytes.Buffer, width int, indent, text string) {
+	for _, line := range Wrap(oneLine(text), width-utf8.RuneCountInString(indent)) {
+		fmt.Fprintln(b, indent+line)
+		indent = strings.Repeat(" ", utf8.RuneCountInString(indent))
+	}
+}
+
+func (s section) writeText(b *bytes.Buffer, width int, timeline []analysis.Second) error {
+	writeParagraph(b, width, "", s.title)
+	for _, text := range s.text {
+		writeParagraph(b, width, "  ", text)
+	}
+	if s.chart {
+		for _, line := range chart(timeline, width-2) {
+			fmt.Fprintln(b, "  "+line)
+		}
+	}
+	if s.grid != nil && len(s.grid.rows) > 0 {
+		if err := draw(b, s.grid.fit(width-2)); err != nil {
+			return err
+		}
+	}
+	for _, text := range s.notes {
+		writeParagraph(b, width, "  ", text)
+	}
+	return nil
 }
 
 // notable keeps those events that a reader at a terminal looks for: warnings,

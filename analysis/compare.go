@@ -1,0 +1,238 @@
+package analysis
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/perf/benchmath"
+)
+
+// Trials are the results of one or more runs of the same thing.
+type Trials struct {
+	Name    string
+	Results []*Result
+	Sources []string // the scenario's YAML of each
+}
+
+// Comparison holds figures of several Trials side by side.
+type Comparison struct {
+	Names  []string `json:"names"`
+	Trials []int    `json:"trials"`
+	// Differ says what else is not the same: the scenario line by line, the cluster,
+	// the versions.
+	Differ  []string         `json:"differ,omitempty"`
+	Figures []ComparedFigure `json:"figures"`
+}
+
+// ComparedFigure is one figure. Against has one Difference for each of Of but the
+// first, with which it is compared.
+type ComparedFigure struct {
+	Name    string         `json:"name"`
+	Unit    string         `json:"unit"`
+	Better  string         `json:"better,omitempty"` // "less" or "more"; empty where neither is
+	Of      []Distribution `json:"of"`
+	Against []Difference   `json:"against"`
+}
+
+// Distribution is a figure over trials. Median, Low and High are absent without a
+// value; Low and High are its confidence interval, that of the order statistics,
+// which assumes no distribution, and absent where there are too few trials for it.
+type Distribution struct {
+	Values     []float64 `json:"values"`
+	Missing    int       `json:"missing,omitempty"` // trials in which it was not measured
+	Median     *float64  `json:"median,omitempty"`
+	Low        *float64  `json:"low,omitempty"`
+	High       *float64  `json:"high,omitempty"`
+	Confidence float64   `json:"confidence,omitempty"` // at least that which was asked for
+	Precision  float64   `json:"precision,omitempty"`  // of a single value, at worst
+}
+
+// Difference is that of a figure's median from the first one's. P is the p-value of
+// the Mann-Whitney U test, two-sided and exact for few values: how likely values so
+// far apart are if nothing differs. SmallestP is what it can be at best with so few
+// trials. Certain says that P is below Alpha.
+type Difference struct {
+	Absolute  *float64 `json:"absolute,omitempty"`
+	Relative  *float64 `json:"relative,omitempty"` // absent when the first is 0
+	P         *float64 `json:"p,omitempty"`
+	SmallestP float64  `json:"smallestP,omitempty"`
+	Certain   bool     `json:"certain"`
+	Worse     bool     `json:"worse"` // certain, and the wrong way
+	Warnings  []string `json:"warnings,omitempty"`
+}
+
+const (
+	// Confidence is that of intervals.
+	Confidence = 0.95
+	// Alpha is the p-value below which a difference is certain.
+	Alpha = 0.05
+)
+
+// less and more are the figures of which that is better.
+var (
+	less = regexp.MustCompile(`^(scaleUp|scaleDown|transition\.\d+)\.(inService|timeToFull|latency|lessWindow|settle|stage\.\w+)$|^replicas\.firstAtMax$|^elasticity\.|^load\..*\.(unsent|failed|aborted|errors|late|errorShare|p\d+|max|lateMax|lateP99)$`)
+	more = regexp.MustCompile(`^load\..*\.(achievedRate|answered)$`)
+)
+
+// Compare compares the figures whose names match with those of the first trials, of
+// which there must be two at least.
+func Compare(all []Trials, names *regexp.Regexp) Comparison {
+	c := Comparison{Differ: differ(all)}
+	samples := make([]map[string]*Distribution, len(all))
+	var order []Figure
+	for i, t := range all {
+		c.Names, c.Trials = append(c.Names, t.Name), append(c.Trials, len(t.Results))
+		samples[i] = map[string]*Distribution{}
+		for _, r := range t.Results {
+			for _, f := range r.Figures() {
+				if !names.MatchString(f.Name) {
+					continue
+				}
+				d := samples[i][f.Name]
+				if d == nil {
+					d = &Distribution{}
+					samples[i][f.Name] = d
+				}
+				if f.Value == nil {
+					d.Missing++
+				} else {
+					d.Values, d.Precision = append(d.Values, *f.Value), max(d.Precision, f.Precision)
+				}
+				if !slices.ContainsFunc(order, func(o Figure) bool { return o.Name == f.Name }) {
+					order = append(order, f)
+				}
+			}
+		}
+	}
+	for _, f := range order {
+		compared := ComparedFigure{Name: f.Name, Unit: f.Unit}
+		switch {
+		case less.MatchString(f.Name):
+			compared.Better = "less"
+		case more.MatchString(f.Name):
+			compared.Better = "more"
+		}
+		measured := false
+		for i := range all {
+			d := samples[i][f.Name]
+			if d == nil {
+				d = &Distribution{Missing: len(all[i].Results)}
+			}
+			d.summarize()
+			measured = measured || d.Median != nil
+			compared.Of = append(compared.Of, *d)
+			if i > 0 {
+				compared.Against = append(compared.Against, difference(compared.Of[0], *d, compared.Better))
+			}
+		}
+		if measured {
+			c.Figures = append(c.Figures, compared)
+		}
+	}
+	return c
+}
+
+func (d *Distribution) summarize() {
+	slices.Sort(d.Values)
+	if len(d.Values) == 0 {
+		return
+	}
+	s := benchmath.AssumeNothing.Summary(benchmath.NewSample(slices.Clone(d.Values), &benchmath.DefaultThresholds), Confidence)
+	d.Median = &s.Center
+	if !math.IsInf(s.Lo, 0) && !math.IsInf(s.Hi, 0) && !math.IsNaN(s.Lo+s.Hi) {
+		d.Low, d.High, d.Confidence = &s.Lo, &s.Hi, s.Confidence
+	}
+}
+
+func difference(first, d Distribution, better string) Difference {
+	if first.Median == nil || d.Median == nil {
+		return Difference{}
+	}
+	diff := Difference{Absolute: new(*d.Median - *first.Median), SmallestP: smallestP(len(first.Values), len(d.Values))}
+	if *first.Median != 0 {
+		diff.Relative = new(*diff.Absolute / *first.Median)
+	}
+	test := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(first.Values), &benchmath.DefaultThresholds),
+		benchmath.NewSample(slices.Clone(d.Values), &benchmath.DefaultThresholds))
+	for _, w := range test.Warnings {
+		diff.Warnings = append(diff.Warnings, w.Error())
+	}
+	if first.Values[0] == d.Values[len(d.Values)-1] && d.Values[0] == first.Values[len(first.Values)-1] {
+		return diff // all are the same, of which the test says nothing
+	}
+	diff.P = &test.P
+	diff.Certain = test.P < Alpha
+	diff.Worse = diff.Certain && (better == "less" && *diff.Absolute > 0 || better == "more" && *diff.Absolute < 0)
+	return diff
+}
+
+// smallestP is the smallest two-sided p-value that the Mann-Whitney U test of n and m
+// values without ties can have: 2 of the ways to choose n of n+m.
+func smallestP(n, m int) float64 {
+	ways := 1.0
+	for i := range n {
+		ways *= float64(m+i+1) / float64(i+1)
+	}
+	return min(1, 2/ways)
+}
+
+// differ says what is not the same in the first run of each trials and in the first
+// of all.
+func differ(all []Trials) (list []string) {
+	say := func(i int, what, first, other string) {
+		if first != other {
+			list = append(list, fmt.Sprintf("%s: %s in %s, %s in %s", what, first, all[0].Name, other, all[i].Name))
+		}
+	}
+	for i, t := range all[1:] {
+		a, b := all[0].Results[0], t.Results[0]
+		say(i+1, "scenario", a.Scenario, b.Scenario)
+		say(i+1, "hpabench", a.Hpabench, b.Hpabench)
+		say(i+1, "cluster", clusterOf(a), clusterOf(b))
+		say(i+1, "way of the load", wayOf(a), wayOf(b))
+		for _, line := range differentLines(all[0].Sources[0], t.Sources[0]) {
+			list = append(list, fmt.Sprintf("scenario of %s: %s", t.Name, line))
+		}
+	}
+	return list
+}
+
+func clusterOf(r *Result) string {
+	if r.Cluster == nil {
+		return "none"
+	}
+	s := fmt.Sprintf("Kubernetes %s, %d nodes", r.Cluster.Version, len(r.Cluster.Nodes))
+	if l := r.Cluster.Lab; l != nil {
+		s += fmt.Sprintf(", embedded, metrics every %g s, HPA every %g s", l.MetricsResolution, l.HPASync)
+	}
+	return s
+}
+
+func wayOf(r *Result) string {
+	if r.Subject == nil || r.Subject.Way == "" {
+		return "none"
+	}
+	return r.Subject.Way
+}
+
+// differentLines are the lines that only one of two texts has, as diff marks them.
+func differentLines(a, b string) (list []string) {
+	only := func(mark, a, b string) {
+		have := map[string]int{}
+		for line := range strings.Lines(b) {
+			have[strings.TrimSpace(line)]++
+		}
+		for line := range strings.Lines(a) {
+			line = strings.TrimSpace(line)
+			if have[line]--; have[line] < 0 && line != "" {
+				list = append(list, mark+" "+line)
+			}
+		}
+	}
+	only("−", a, b)
+	only("+", b, a)
+	return list
+}

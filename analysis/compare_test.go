@@ -1,0 +1,73 @@
+package analysis
+
+import (
+	"math"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// trials are runs whose scale-up took so long, in seconds; a negative one was not
+// measured.
+func trials(name, source string, seconds ...float64) Trials {
+	t := Trials{Name: name}
+	for _, s := range seconds {
+		up := ScaleUp{Latency: Latency{Seconds: &s, PrecisionSeconds: 0.1}}
+		if s < 0 {
+			up.Latency = Latency{Missing: "no pod"}
+		}
+		t.Results = append(t.Results, &Result{Scenario: "spike", Cluster: &record.Cluster{Version: "v1.37.2"},
+			Transitions: []Transition{{Direction: Up, Steps: []Step{{From: 1, To: 2}}, ScaleUp: &up}}})
+		t.Sources = append(t.Sources, source)
+	}
+	return t
+}
+
+var inService = regexp.MustCompile(`^scaleUp\.inService$`)
+
+// By counting: of the 252 ways in which 5 of 10 values can be those of a, 2 are as far
+// from the middle as where all of b are larger (U = 0), and 106 as where a is 15, 17,
+// 18, 21, 24 and c is 16, 19, 20, 25, 26 (U = 8). The interval of 5 values is that of all
+// of them, with a confidence of 1 − 2/2⁵ = 93.75 %, which is too little for 95 %; of 6
+// values it is 1 − 2/2⁶.
+func TestCompare(t *testing.T) {
+	c := Compare([]Trials{trials("a", "x: 1\nsame: 2\n", 18, 15, 21, 17, 24), trials("b", "x: 2\nsame: 2\n", 28, 31, 30, 36, 35),
+		trials("c", "x: 1\nsame: 2\n", 16, 26, 19, 25, 20, -1)}, inService)
+	if len(c.Figures) != 1 {
+		t.Fatalf("%+v", c)
+	}
+	f := c.Figures[0]
+	if *f.Of[0].Median != 18 || *f.Of[1].Median != 31 || f.Of[2].Missing != 1 || f.Of[0].Low != nil || f.Of[0].Precision != 0.1 {
+		t.Errorf("%+v", f.Of)
+	}
+	b, same := f.Against[0], f.Against[1]
+	if *b.Absolute != 13 || math.Abs(*b.P-0.007937) > 1e-6 || math.Abs(b.SmallestP-0.007937) > 1e-6 || !b.Certain || !b.Worse {
+		t.Errorf("%+v, p %v", b, *b.P)
+	}
+	if math.Abs(*same.P-0.4206) > 1e-4 || same.Certain || same.Worse {
+		t.Errorf("%+v, p %v", same, *same.P)
+	}
+	if d := cmp.Diff([]string{"scenario of b: − x: 1", "scenario of b: + x: 2"}, c.Differ); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	six := Compare([]Trials{trials("a", "", 1, 2, 3, 4, 5, 6), trials("b", "", 6, 5, 4, 3, 2, 1)}, inService).Figures[0]
+	if d := six.Of[0]; d.Low == nil || *d.Low != 1 || *d.High != 6 || math.Abs(d.Confidence-(1-2./64)) > 1e-9 {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestCompareTooFew(t *testing.T) {
+	c := Compare([]Trials{trials("a", "", 15, 16), trials("b", "", 40, 41)}, inService)
+	d := c.Figures[0].Against[0]
+	if d.Certain || math.Abs(d.SmallestP-1./3) > 1e-9 || len(d.Warnings) == 0 || !strings.Contains(strings.Join(d.Warnings, " "), "samples") {
+		t.Errorf("%+v", d)
+	}
+	same := Compare([]Trials{trials("a", "", 15, 15, 15, 15), trials("b", "", 15, 15, 15, 15)}, inService).Figures[0].Against[0]
+	if same.Certain || *same.Absolute != 0 || same.P != nil {
+		t.Errorf("%+v", same)
+	}
+}

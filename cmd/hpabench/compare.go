@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/reports"
+	"github.com/hpabench/hpabench/runner"
+)
+
+// mainFigures are those that compare shows unless it is told others.
+const mainFigures = `^(scaleUp|scaleDown)\.|^replicas\.(peak|firstAtMax|saturated)$|^elasticity\.|^load\.\w+\.(achievedRate|p50|p99|errorShare)$`
+
+var comparisonFormats = map[string]func(io.Writer, analysis.Comparison) error{
+	"table":    func(w io.Writer, c analysis.Comparison) error { return reports.CompareTable(w, c, width(w)) },
+	"markdown": reports.CompareMarkdown,
+	"json":     reports.CompareJSON,
+	"csv":      reports.CompareCSV,
+}
+
+func (a *app) compareCommand() *cobra.Command {
+	var format, figures string
+	var failOnRegression, force bool
+	formatNames := slices.Sorted(maps.Keys(comparisonFormats))
+	cmd := &cobra.Command{
+		Use:   "compare A B [C…]",
+		Short: "Compare records, or folders of them, side by side",
+		Long: `Compare the figures of two or more sets of runs with those of the first.
+
+Each of A, B… is a record, the folder of a run, or a folder that holds the folders
+of several runs of the same scenario: its trials. What else is not the same (the
+scenario, the cluster, versions) is said first.
+
+A difference is certain when the Mann-Whitney U test says so (p < 0.05), which takes
+four trials of each; of others nothing is said but ~.`,
+		Example: `  hpabench compare before after
+  hpabench compare --figure '^scaleUp' -o markdown 15s 30s
+  hpabench compare --fail-on-regression main branch`,
+		Args: cobra.MinimumNArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			write := comparisonFormats[format]
+			if write == nil {
+				return runner.BadInput{Err: fmt.Errorf("-o %s: must be one of %s", format, strings.Join(formatNames, ", "))}
+			}
+			names, err := regexp.Compile(figures)
+			if err != nil {
+				return runner.BadInput{Err: fmt.Errorf("--figure: %w", err)}
+			}
+			var all []analysis.Trials
+			for _, arg := range args {
+				t, err := readTrials(arg)
+				if err != nil {
+					return runner.BadInput{Err: err}
+				}
+				all = append(all, t)
+				if first, this := all[0].Results[0].Scenario, t.Results[0].Scenario; first != this && !force {
+					return runner.BadInput{Err: fmt.Errorf("%s is of scenario %s, %s of %s: --force compares them all the same", args[0], first, arg, this)}
+				}
+			}
+			for i := range all { // two folders named alike are told apart by their paths
+				if slices.ContainsFunc(all[:i], func(t analysis.Trials) bool { return filepath.Base(t.Name) == all[i].Name }) {
+					all[i].Name = filepath.Clean(args[i])
+				}
+			}
+			c := analysis.Compare(all, names)
+			if len(c.Figures) == 0 {
+				return runner.BadInput{Err: fmt.Errorf("no figure that was measured matches %q: hpabench report -o csv lists them", figures)}
+			}
+			if err := write(a.stdout, c); err != nil {
+				return err
+			}
+			if failOnRegression {
+				return regressions(c)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&format, "output", "o", "table", "what to print: "+strings.Join(formatNames, ", "))
+	cmd.Flags().StringVar(&figures, "figure", mainFigures, "`regular expression` for the names of the figures, as summary.csv has them")
+	cmd.Flags().BoolVar(&failOnRegression, "fail-on-regression", false, "exit with code 1 when a figure is certainly worse")
+	cmd.Flags().BoolVar(&force, "force", false, "compare different scenarios")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formatNames, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// regressions is an errMissed for each figure that is certainly worse.
+func regressions(c analysis.Comparison) (err error) {
+	for _, f := range c.Figures {
+		for i, d := range f.Against {
+			if d.Worse {
+				err = errors.Join(err, fmt.Errorf("%w: %s is worse in %s: %.4g, not %.4g %s", errMissed, f.Name, c.Names[i+1], *f.Of[i+1].Median, *f.Of[0].Median, f.Unit))
+			}
+		}
+	}
+	return err
+}
+
+// readTrials reads a record, the folder of one, or a folder of such folders.
+func readTrials(path string) (analysis.Trials, error) {
+	t := analysis.Trials{Name: filepath.Base(filepath.Clean(path))}
+	files := []string{path}
+	if info, err := os.Stat(path); err != nil {
+		return t, err
+	} else if info.IsDir() {
+		files = []string{filepath.Join(path, recordFile)}
+		if _, err := os.Stat(files[0]); err != nil {
+			if files, err = filepath.Glob(filepath.Join(path, "*", recordFile)); err != nil || len(files) == 0 {
+				return t, fmt.Errorf("%s holds neither %s nor folders of runs", path, recordFile)
+			}
+		}
+	}
+	for _, file := range files {
+		run, err := record.Open(file)
+		if err != nil {
+			return t, err
+		}
+		r, err := analysis.Analyze(run)
+		if err != nil {
+			return t, err
+		}
+		if len(t.Results) > 0 && t.Results[0].Scenario != r.Scenario {
+			return t, fmt.Errorf("%s holds runs of scenario %s and of %s", path, t.Results[0].Scenario, r.Scenario)
+		}
+		t.Results, t.Sources = append(t.Results, r), append(t.Sources, run.Header().Source)
+	}
+	return t, nil
+}

@@ -1,0 +1,155 @@
+package reports
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/hpabench/hpabench/analysis"
+)
+
+// CompareTable writes a comparison for a terminal of that many columns.
+func CompareTable(w io.Writer, c analysis.Comparison, width int) error {
+	var b bytes.Buffer
+	for i, s := range compareSections(c) {
+		if i > 0 {
+			fmt.Fprintln(&b)
+		}
+		if err := s.writeText(&b, max(width, 40), nil); err != nil {
+			return err
+		}
+	}
+	_, err := b.WriteTo(w)
+	return err
+}
+
+// CompareMarkdown writes a comparison as Markdown.
+func CompareMarkdown(w io.Writer, c analysis.Comparison) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# hpabench: %s\n", escape(strings.Join(c.Names, " against ")))
+	for _, s := range compareSections(c) {
+		if err := s.writeMarkdown(&b, nil); err != nil {
+			return err
+		}
+	}
+	_, err := b.WriteTo(w)
+	return err
+}
+
+// CompareJSON writes a comparison as indented JSON, see analysis.Comparison.
+func CompareJSON(w io.Writer, c analysis.Comparison) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(c)
+}
+
+// CompareCSV writes one row a figure and trials: the median, its interval, and the
+// difference from the first trials.
+func CompareCSV(w io.Writer, c analysis.Comparison) error {
+	rows := [][]string{{"name", "unit", "of", "trials", "missing", "median", "low", "high", "confidence", "difference", "relative", "p", "smallest_p", "certain", "worse"}}
+	for _, f := range c.Figures {
+		for i, d := range f.Of {
+			row := []string{f.Name, f.Unit, c.Names[i], cell(&c.Trials[i]), cell(&d.Missing), cell(d.Median), cell(d.Low), cell(d.High), "", "", "", "", "", "", ""}
+			if d.Low != nil {
+				row[8] = cell(&d.Confidence)
+			}
+			if i > 0 {
+				a := f.Against[i-1]
+				row[9], row[10], row[11], row[12] = cell(a.Absolute), cell(a.Relative), cell(a.P), cell(&a.SmallestP)
+				row[13], row[14] = fmt.Sprint(a.Certain), fmt.Sprint(a.Worse)
+			}
+			rows = append(rows, row)
+		}
+	}
+	return write(w, rows)
+}
+
+// compareSections are what differs, and the figures side by side.
+func compareSections(c analysis.Comparison) []section {
+	var list []section
+	if len(c.Differ) > 0 {
+		list = append(list, section{title: "Not the same", text: c.Differ})
+	}
+	g := &grid{columns: []column{{name: "figure", text: true}}}
+	for i, name := range c.Names {
+		g.columns = append(g.columns, column{name: fmt.Sprintf("%s (%d)", name, c.Trials[i])})
+		if i > 0 {
+			g.columns = append(g.columns, column{name: "difference"}, column{name: "p", spare: 1}, column{name: "", text: true})
+		}
+	}
+	var notes reasons
+	few := false
+	for _, f := range c.Figures {
+		cells := []string{f.Name}
+		for i, d := range f.Of {
+			cells = append(cells, distribution(d, f.Unit))
+			if i == 0 {
+				continue
+			}
+			a := f.Against[i-1]
+			verdict := ""
+			switch {
+			case a.Worse:
+				verdict = "worse"
+			case a.Certain && f.Better != "":
+				verdict = "better"
+			case a.Certain:
+				verdict = "differs"
+			}
+			cells = append(cells, differenceOf(a, f.Unit), "", verdict)
+			if a.P != nil {
+				cells[len(cells)-2] = fmt.Sprintf("%.3f", *a.P)
+				few = few || a.SmallestP >= analysis.Alpha
+			}
+		}
+		g.add(cells...)
+	}
+	if few {
+		for _, n := range c.Trials[1:] {
+			notes.add("With %d and %d trials nothing can be certain: 4 of each are needed for p < %g.", c.Trials[0], n, analysis.Alpha)
+		}
+	}
+	notes.add("Medians, with their %.0f %% interval where there are 6 trials for it. ~: no certain difference (Mann-Whitney U test, p ≥ %g).", analysis.Confidence*100, analysis.Alpha)
+	return append(list, section{title: "Figures", grid: g, notes: notes})
+}
+
+func distribution(d analysis.Distribution, unit string) string {
+	if d.Median == nil {
+		return "–"
+	}
+	s := figureOf(*d.Median, unit)
+	if d.Low != nil {
+		s += fmt.Sprintf(" [%s, %s]", figureOf(*d.Low, ""), figureOf(*d.High, ""))
+	}
+	if d.Missing > 0 {
+		s += fmt.Sprintf(" (%d without)", d.Missing)
+	}
+	return s
+}
+
+func differenceOf(a analysis.Difference, unit string) string {
+	switch {
+	case a.Absolute == nil:
+		return "–"
+	case !a.Certain:
+		return "~"
+	case a.Relative == nil:
+		return fmt.Sprintf("%+.4g %s", *a.Absolute, unit)
+	}
+	return fmt.Sprintf("%+.1f %%", *a.Relative*100)
+}
+
+// figureOf is a number with its unit, to four digits.
+func figureOf(x float64, unit string) string {
+	s := fmt.Sprintf("%.4g", x)
+	switch unit {
+	case "", "1", "replicas", "requests", "bool":
+		return s
+	case "1/s":
+		return s + "/s"
+	}
+	return s + " " + unit
+}
