@@ -12,8 +12,39 @@ import (
 
 // CompareTable writes a comparison for a terminal of that many columns.
 func CompareTable(w io.Writer, c analysis.Comparison, width int) error {
+	return writeSections(w, compareSections(c), width)
+}
+
+// TrialsTable writes what several trials of a scenario say, for a terminal of that
+// many columns.
+func TrialsTable(w io.Writer, c analysis.Comparison, verdicts []analysis.Verdict, width int) error {
+	return writeSections(w, trialSections(c, verdicts), width)
+}
+
+// TrialsMarkdown writes the same as Markdown.
+func TrialsMarkdown(w io.Writer, c analysis.Comparison, verdicts []analysis.Verdict) error {
+	return markdownSections(w, c.Names[0], trialSections(c, verdicts))
+}
+
+// trialSections are the verdicts on the expectations, and the figures.
+func trialSections(c analysis.Comparison, verdicts []analysis.Verdict) []section {
+	g := &grid{columns: []column{{name: "verdict", text: true}, {name: "expected", text: true, give: true}, {name: "met"}, {name: "p"}, {name: "", text: true}}}
+	for _, v := range verdicts {
+		more := ""
+		if v.More > 0 {
+			more = fmt.Sprintf("%d more trials would settle it if they went as most did", v.More)
+		}
+		g.add(v.Verdict, v.Expression, fmt.Sprintf("%d of %d", v.Met, v.Trials), fmt.Sprintf("%.3f", v.P), more)
+	}
+	if len(verdicts) == 0 {
+		return compareSections(c)
+	}
+	return append([]section{{title: "Expectations", grid: g, notes: reasons{fmt.Sprintf("Of the median run, by the sign test: p is how likely so many trials would agree by chance; below %g the verdict is certain.", analysis.Alpha)}}}, compareSections(c)...)
+}
+
+func writeSections(w io.Writer, sections []section, width int) error {
 	var b bytes.Buffer
-	for i, s := range compareSections(c) {
+	for i, s := range sections {
 		if i > 0 {
 			fmt.Fprintln(&b)
 		}
@@ -27,9 +58,13 @@ func CompareTable(w io.Writer, c analysis.Comparison, width int) error {
 
 // CompareMarkdown writes a comparison as Markdown.
 func CompareMarkdown(w io.Writer, c analysis.Comparison) error {
+	return markdownSections(w, strings.Join(c.Names, " against "), compareSections(c))
+}
+
+func markdownSections(w io.Writer, title string, sections []section) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# hpabench: %s\n", escape(strings.Join(c.Names, " against ")))
-	for _, s := range compareSections(c) {
+	fmt.Fprintf(&b, "# hpabench: %s\n", escape(title))
+	for _, s := range sections {
 		if err := s.writeMarkdown(&b, nil); err != nil {
 			return err
 		}

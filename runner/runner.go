@@ -45,6 +45,11 @@ type Options struct {
 	WorkerImage      string
 	WorkerPullPolicy corev1.PullPolicy
 
+	// Wait is how long the load waits when all else is ready. That the HPA has its first
+	// metric is seen just after one of its syncs, so that without it every load would
+	// begin at the same point of its sync period.
+	Wait time.Duration
+
 	// Ended is closed when the cluster has ended by itself and nothing is left to
 	// remove; nil if that is not known.
 	Ended <-chan struct{}
@@ -256,6 +261,14 @@ func (r *Runner) measure(ctx, alive context.Context, rec *record.Recorder) error
 	} {
 		if err := wait(ctx, watcher); err != nil {
 			return err
+		}
+	}
+	if r.options.Wait > 0 {
+		r.say(fmt.Sprintf("waiting for %s, so that the loads of the trials begin all over the HPA's sync period", r.options.Wait.Round(100*time.Millisecond)))
+		select {
+		case <-time.After(r.options.Wait):
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 	return r.load(ctx, rec, watcher, service)

@@ -30,6 +30,8 @@ type runFlags struct {
 	keep, quiet  bool
 	metricsEvery time.Duration
 	timeout      time.Duration
+	repeat       int
+	inconclusive bool // is a failure
 	image        string
 	pullPolicy   string
 }
@@ -76,6 +78,8 @@ each expectation that was missed.
 	cmd.Flags().BoolVar(&f.keep, "keep", false, "leave what the run created")
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
 	cmd.Flags().DurationVar(&f.metricsEvery, "metrics-every", time.Second, "how often the pods' metrics are read: the precision of their figures")
+	cmd.Flags().IntVar(&f.repeat, "repeat", 1, "make so many `runs`, one after the other, and judge the expectations over all of them")
+	cmd.Flags().BoolVar(&f.inconclusive, "fail-on-inconclusive", false, "with --repeat, exit with code 1 when it cannot be said whether an expectation holds")
 	cmd.Flags().StringVar(&f.image, "image", runner.WorkerImage, "image of the workers of via: job (make image builds it)")
 	cmd.Flags().StringVar(&f.pullPolicy, "image-pull-policy", "", "when nodes pull that image: Always, IfNotPresent or Never (default: as Kubernetes has it)")
 	_ = cmd.RegisterFlagCompletionFunc("image-pull-policy", cobra.FixedCompletions(pullPolicies, cobra.ShellCompDirectiveNoFileComp))
@@ -86,6 +90,9 @@ each expectation that was missed.
 var pullPolicies = []string{string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever)}
 
 func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
+	if f.repeat < 1 {
+		return runner.BadInput{Err: errors.New("--repeat must be 1 at least")}
+	}
 	if f.pullPolicy != "" && !slices.Contains(pullPolicies, f.pullPolicy) {
 		return runner.BadInput{Err: fmt.Errorf("--image-pull-policy %s: must be one of %s", f.pullPolicy, strings.Join(pullPolicies, ", "))}
 	}
@@ -103,30 +110,51 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if err != nil {
 		return err
 	}
-	o := runner.Options{ID: id, Namespace: f.cluster.namespace, Keep: f.keep, MetricsEvery: f.metricsEvery, Timeout: f.timeout, Version: version(),
-		WorkerImage: f.image, WorkerPullPolicy: corev1.PullPolicy(f.pullPolicy)}
 	if lab != nil {
 		defer lab.Stop()
-		o.Ended = lab.Ended()
 	}
-	r, err := runner.New(cluster, file, o, show.progress)
+	dir := f.out
+	if dir == "" {
+		dir = fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id)
+	}
+	t := trial{runFlags: f, file: file, cluster: cluster, lab: lab, id: id, dir: dir, show: show}
+	if f.repeat == 1 {
+		return t.run(ctx, a)
+	}
+	return a.repeat(ctx, t)
+}
+
+// trial is one run of a scenario.
+type trial struct {
+	*runFlags
+	file    *scenarios.File
+	cluster *runner.Cluster
+	lab     *embedded.Lab // that was started for it; nil for another cluster
+	id, dir string
+	show    *display
+	wait    time.Duration // before the load
+}
+
+// run makes the run and reports it. What it has measured is in dir however it ends.
+func (t trial) run(ctx context.Context, a *app) error {
+	o := runner.Options{ID: t.id, Namespace: t.runFlags.cluster.namespace, Keep: t.keep, MetricsEvery: t.metricsEvery, Timeout: t.timeout, Version: version(),
+		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Wait: t.wait}
+	if t.lab != nil {
+		o.Ended = t.lab.Ended()
+	}
+	r, err := runner.New(t.cluster, t.file, o, t.show.progress)
 	if err != nil {
 		return err
 	}
 	if err := r.Preflight(ctx); err != nil {
 		return err
 	}
-
-	dir := f.out
-	if dir == "" {
-		dir = fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id)
-	}
-	journal, err := createRecord(dir)
+	journal, err := createRecord(t.dir)
 	if err != nil {
 		return err
 	}
 	left := r.Left
-	if lab != nil {
+	if t.lab != nil {
 		left = func() []string { return nil } // it all goes with the cluster
 	}
 	a.mu.Lock()
@@ -134,12 +162,12 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	a.mu.Unlock()
 	rec := record.NewRecorder(record.StartClock(), journal)
 	runErr := r.Run(ctx, rec)
-	show.close()
+	t.show.close()
 	a.sayLeft(left())
-	if lab != nil {
+	if t.lab != nil {
 		select {
-		case <-lab.Ended():
-			runErr = errors.Join(runErr, lab.Err())
+		case <-t.lab.Ended():
+			runErr = errors.Join(runErr, t.lab.Err())
 		default:
 		}
 	}
@@ -147,8 +175,8 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 		fmt.Fprintf(a.stderr, "no load was sent, so there is nothing to report; what was seen is in %s\n", journal.Name())
 		return errors.Join(runErr, rec.Close())
 	}
-	err = a.report(rec.Run(), dir, f.output)
-	fmt.Fprintf(a.stderr, "the record and the reports are in %s\n", dir)
+	err = a.report(rec.Run(), t.dir, t.output)
+	fmt.Fprintf(a.stderr, "the record and the reports are in %s\n", t.dir)
 	return errors.Join(runErr, rec.Close(), err)
 }
 

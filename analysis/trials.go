@@ -1,0 +1,72 @@
+package analysis
+
+import "math"
+
+// Verdicts on an expectation over several trials.
+const (
+	Pass         = "pass"
+	Fail         = "fail"
+	Inconclusive = "inconclusive"
+)
+
+// Verdict says whether an expectation holds in the median run, by the sign test: if as
+// often as not a run met it, at least Met of Trials would do so with a probability of
+// P (for Fail: would miss it). Below 5 % that is ruled out. For a limit on a figure this
+// is whether the one-sided 95 % confidence interval of its median lies within it.
+// https://en.wikipedia.org/wiki/Sign_test
+type Verdict struct {
+	Expression string  `json:"expression"`
+	Met        int     `json:"met"`
+	Trials     int     `json:"trials"`
+	Verdict    string  `json:"verdict"`
+	P          float64 `json:"p"`
+	// More is how many more trials would settle it if all went as most did; 0 if it is
+	// settled.
+	More int `json:"more,omitempty"`
+}
+
+// JudgeTrials judges the expectations of trials that have the same ones. A trial that
+// did not come to its end has none, and does not count.
+func JudgeTrials(results []*Result) (verdicts []Verdict) {
+	index := map[string]int{}
+	for _, r := range results {
+		for _, e := range r.Expectations {
+			i, known := index[e.Expression]
+			if !known {
+				i = len(verdicts)
+				index[e.Expression] = i
+				verdicts = append(verdicts, Verdict{Expression: e.Expression})
+			}
+			verdicts[i].Trials++
+			if e.Outcome == Met {
+				verdicts[i].Met++
+			}
+		}
+	}
+	for i := range verdicts {
+		v := &verdicts[i]
+		most, verdict := v.Met, Pass
+		if missed := v.Trials - v.Met; missed > v.Met {
+			most, verdict = missed, Fail
+		}
+		v.P, v.Verdict = signTest(most, v.Trials), verdict
+		if v.P >= Alpha {
+			v.Verdict = Inconclusive
+			for v.More = 1; signTest(most+v.More, v.Trials+v.More) >= Alpha; v.More++ {
+			}
+		}
+	}
+	return verdicts
+}
+
+// signTest is the probability of at least k of n where both outcomes are as likely.
+func signTest(k, n int) float64 {
+	sum, ways := 0.0, 1.0 // n over i
+	for i := range n + 1 {
+		if i >= k {
+			sum += ways
+		}
+		ways *= float64(n-i) / float64(i+1)
+	}
+	return sum / math.Pow(2, float64(n))
+}
