@@ -101,8 +101,8 @@ func testJob(t *testing.T) {
 	if l.Offered != planned || l.Answered+l.Failed+l.Aborted+l.Unsent != planned {
 		t.Errorf("planned %d, offered %d: answered %d, failed %d, aborted %d, unsent %d", planned, l.Offered, l.Answered, l.Failed, l.Aborted, l.Unsent)
 	}
-	if l.Failed == 0 || l.Aborted == 0 || l.Aborted > 803 || l.Unsent < 803*10/4 || len(r.Load.Workers) != 4 {
-		t.Errorf("failed %d, aborted %d, unsent %d, by %d workers", l.Failed, l.Aborted, l.Unsent, len(r.Load.Workers))
+	if l.Aborted == 0 || l.Aborted > 803 || l.Unsent < 803*10/4 || len(r.Load.Workers) != 4 {
+		t.Errorf("aborted %d, unsent %d, by %d workers", l.Aborted, l.Unsent, len(r.Load.Workers))
 	}
 	if counted < l.Answered || counted > l.Answered+l.Failed+l.Aborted {
 		t.Errorf("nginx counted %d requests: %d were answered, %d failed, %d aborted", counted, l.Answered, l.Failed, l.Aborted)
@@ -132,8 +132,12 @@ func killProcess(t *testing.T, namespace, pod, command string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
+		// Stopped for a while, so that it has something to lose.
+		for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
+			if err := syscall.Kill(pid, signal); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(300 * time.Millisecond)
 		}
 		return
 	}
