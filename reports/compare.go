@@ -28,18 +28,18 @@ func TrialsMarkdown(w io.Writer, c analysis.Comparison, verdicts []analysis.Verd
 
 // trialSections are the verdicts on the expectations, and the figures.
 func trialSections(c analysis.Comparison, verdicts []analysis.Verdict) []section {
-	g := &grid{columns: []column{{name: "verdict", text: true}, {name: "expected", text: true, give: true}, {name: "met"}, {name: "p"}, {name: "", text: true}}}
+	g := &grid{columns: []column{{name: "verdict", text: true}, {name: "expected", text: true, give: true}, {name: "met"}, {name: "p"}, {name: "to settle"}}}
 	for _, v := range verdicts {
 		more := ""
 		if v.More > 0 {
-			more = fmt.Sprintf("%d more trials would settle it if they went as most did", v.More)
+			more = fmt.Sprintf("%d more", v.More)
 		}
 		g.add(v.Verdict, v.Expression, fmt.Sprintf("%d of %d", v.Met, v.Trials), fmt.Sprintf("%.3f", v.P), more)
 	}
 	if len(verdicts) == 0 {
 		return compareSections(c)
 	}
-	return append([]section{{title: "Expectations", grid: g, notes: reasons{fmt.Sprintf("Of the median run, by the sign test: p is how likely so many trials would agree by chance; below %g the verdict is certain.", analysis.Alpha)}}}, compareSections(c)...)
+	return append([]section{{title: "Expectations", grid: g, notes: reasons{fmt.Sprintf("Of the median run, by the sign test: p is how likely so many trials would agree by chance; below %g the verdict is certain. To settle: so many more trials, if they went as most did.", analysis.Alpha)}}}, compareSections(c)...)
 }
 
 func writeSections(w io.Writer, sections []section, width int) error {
