@@ -114,8 +114,9 @@ func TestWatch(t *testing.T) {
 	if n := len(managers); n < 3 || managers[n-2] != "kubectl" || managers[n-1] == "" || managers[n-1] == "kubectl" {
 		t.Errorf("the replicas were written by %v", managers)
 	}
-	if got := steps(r); !slices.Equal(got, []int32{2, 4, 2}) {
-		t.Errorf("replicas went %v, want 2 → 4 → 2", got)
+	// On its way down it may stop at 3: a pod without metrics counts as fully used.
+	if got := slices.DeleteFunc(steps(r), func(n int32) bool { return n == 3 }); !slices.Equal(got, []int32{2, 4, 2}) {
+		t.Errorf("replicas went %v, want 2 → 4 → 2", steps(r))
 	}
 	if r.Now == nil || r.Now.Recommended == nil || *r.Now.Recommended > 2 || r.Now.Replicas == nil || *r.Now.Replicas != 2 {
 		t.Errorf("it would do now: %+v", r.Now)

@@ -131,7 +131,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		f.stopped = true
 		f.mu.Unlock()
 		telling, told := context.WithTimeout(following, answerTimeout)
-		if err := f.each(func(m *member) error { return f.tell(telling, m, command{Stop: true}) }); err != nil {
+		if err := f.each(func(m *member) error { return tell(telling, m, command{Stop: true}) }); err != nil {
 			f.note(fmt.Sprintf("telling the workers to stop: %v", err))
 		}
 		told()
@@ -160,7 +160,7 @@ func (f *Fleet) brief(ctx context.Context) error {
 		}
 	}()
 	err := f.each(func(m *member) error {
-		t, err := f.talk(ctx, m)
+		t, err := talkTo(ctx, m)
 		if err != nil {
 			return err
 		}
@@ -224,8 +224,8 @@ type talk struct {
 	failed  chan error
 }
 
-func (f *Fleet) talk(ctx context.Context, m *member) (*talk, error) {
-	conn, err := m.Attach(ctx)
+func talkTo(ctx context.Context, w Worker) (*talk, error) {
+	conn, err := w.Attach(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -273,8 +273,8 @@ func (t *talk) ask(ctx context.Context, c command, fits func(*reply) bool) (*rep
 }
 
 // tell sends a command over a connection of its own.
-func (f *Fleet) tell(ctx context.Context, m *member, c command) error {
-	t, err := f.talk(ctx, m)
+func tell(ctx context.Context, w Worker, c command) error {
+	t, err := talkTo(ctx, w)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package loadgen
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -60,12 +61,10 @@ func newTransport(way Way, request *Request, keepAlive bool, slow func()) *trans
 	case authenticated:
 		secure, t.as = w.tls(), w.wrap(t)
 	case *direct:
-		if w.serverName() != "" && (secure == nil || secure.ServerName == "") {
-			if secure == nil {
-				secure = &tls.Config{}
-			}
-			secure.ServerName = w.serverName()
+		if secure == nil {
+			secure = &tls.Config{}
 		}
+		secure.ServerName = cmp.Or(secure.ServerName, w.header)
 	}
 	t.fresh = func() connections {
 		if !request.HTTP2 {

@@ -33,8 +33,7 @@ type direct struct {
 	kind   string
 	base   string
 	shown  string // base without a password
-	header string // Host, if it is not that of base
-	server string // name to ask for by TLS, if it is not that of base
+	header string // Host and the name to ask for by TLS, if they are not those of base
 }
 
 // URL goes to base, an http or https URL; requests go to their path below it.
@@ -51,7 +50,7 @@ func At(kind, base, host string) (Way, error) {
 		return nil, fmt.Errorf("reading the URL of the workload: %q is not like http://host:port/path; a query belongs to the path of the request", u.Redacted())
 	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
-	d := &direct{addresses: newAddresses(), kind: kind, base: u.String(), shown: u.Redacted(), header: host, server: host}
+	d := &direct{addresses: newAddresses(), kind: kind, base: u.String(), shown: u.Redacted(), header: host}
 	if host != "" {
 		d.shown += " as " + host
 	}
@@ -73,9 +72,6 @@ func (d *direct) host() string { return d.header }
 func (d *direct) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return d.connect(ctx, network, address)
 }
-
-// serverName is what TLS asks for and checks where the request does not say it.
-func (d *direct) serverName() string { return d.server }
 
 // proxied goes through the API server, as the user that its configuration names.
 type proxied struct {

@@ -25,7 +25,8 @@ type sender interface {
 // done it ends as Generator.Run does. The error is a BadInput when it is not known
 // where to, or credentials are missing.
 func Attack(ctx context.Context, file *scenarios.File, url string, o Options, rec *record.Recorder, progress func(Progress)) error {
-	authorization, err := (*Cluster)(nil).authorization(ctx, file, "")
+	var none *Cluster
+	authorization, err := none.authorization(ctx, file, "")
 	if err != nil {
 		return err
 	}
@@ -64,7 +65,7 @@ func CheckAttack(file *scenarios.File, url string) error {
 	case usesSecret(file.Spec.Load.Auth):
 		return BadInput{file.Fault("spec.load.auth", "a Secret cannot be read without a cluster", "take the credentials from the environment: {env: NAME}")}
 	}
-	return (*Cluster)(nil).checkCredentials(file)
+	return checkCredentials(file)
 }
 
 // request is what a scenario sends.

@@ -119,7 +119,7 @@ func New(c *Cluster, file *scenarios.File, o Options, progress func(Progress)) (
 	if o.MetricsEvery < 0 || o.Timeout < 0 {
 		return nil, BadInput{errors.New("a duration cannot be negative")}
 	}
-	if err := c.checkCredentials(file); err != nil {
+	if err := checkCredentials(file); err != nil {
 		return nil, err
 	}
 	s := subject{namespace: o.Namespace}
