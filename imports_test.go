@@ -42,6 +42,7 @@ var confined = map[string]string{
 	"github.com/olekukonko/tablewriter":    "reports",
 	"github.com/olekukonko/tablewriter/tw": "reports",
 	"cel.dev/cel-go/cel":                   "expect",
+	"gonum.org/v1/plot":                    "reports",
 
 	// These make a binary of 200 MB.
 	"go.etcd.io/etcd/server/v3/embed":                   "lab",

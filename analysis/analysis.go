@@ -44,7 +44,7 @@ func Analyze(run record.Run) (*Result, error) {
 		return nil, fmt.Errorf("analysing run %s: its phases span %s, which cannot be", h.Run, length)
 	}
 	r := &Result{
-		Version: Version, Run: h.Run, Scenario: h.Scenario, Hpabench: h.Version, Started: h.Started,
+		Version: Version, Run: h.Run, Scenario: h.Scenario, Source: h.Source, Hpabench: h.Version, Started: h.Started,
 		Truncated: run.Truncated, Cluster: o.cluster, Subject: o.subject,
 		StartSeconds: o.start.Seconds(), EndSeconds: o.end.Seconds(),
 		Checks: o.checks, Notes: o.notes, Gaps: o.gaps, Events: o.resultEvents(), Pods: o.resultPods(),
@@ -68,8 +68,9 @@ func Analyze(run record.Run) (*Result, error) {
 		t.Doubt = load.doubt(t.OnsetSeconds-0.001, t.EndSeconds)
 	}
 	r.Reach = o.reach()
-	r.Elasticity, r.ElasticityMissing = o.elasticity()
-	r.Timeline = o.timeline(seconds)
+	demand, unknown := o.demand()
+	r.Elasticity, r.ElasticityMissing = o.elasticity(demand, unknown)
+	r.Timeline = o.timeline(seconds, demand)
 	if len(h.Phases) > 0 && h.Phases[0].Shape == record.ShapeObserved {
 		r.Now = o.now(run)
 	}

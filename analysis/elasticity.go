@@ -40,17 +40,13 @@ type Elasticity struct {
 	Wasted          float64 `json:"wastedReplicaSeconds"`
 }
 
-// elasticity compares the ready replicas with those that the plan of the load needed,
-// over all phases. It is missing, with the reason, where one of the two is not known.
-func (o *observed) elasticity() (*Elasticity, string) {
+// demand is how many replicas the plan of the load needs, over all phases. It is
+// missing, with the reason, where that is not known.
+func (o *observed) demand() (demand []Level, missing string) {
 	capacity := o.header.CapacityPerReplica
 	if capacity <= 0 {
 		return nil, "the scenario has no capacityPerReplica, without which the demand is not known"
 	}
-	if len(o.spans) == 0 || len(o.counts) == 0 {
-		return nil, "the pods were not observed during the phases"
-	}
-	var demand, supply []Level
 	for _, s := range o.spans {
 		p := o.header.Phases[s.index]
 		for t := 0.0; t < s.end.Sub(s.start).Seconds(); t += demandEvery {
@@ -65,11 +61,23 @@ func (o *observed) elasticity() (*Elasticity, string) {
 			}
 		}
 	}
+	return demand, ""
+}
+
+// elasticity compares the ready replicas with the demand. It is missing, with the
+// reason, where one of the two is not known.
+func (o *observed) elasticity(demand []Level, missing string) (*Elasticity, string) {
+	if missing != "" {
+		return nil, missing
+	}
+	if len(o.spans) == 0 || len(o.counts) == 0 {
+		return nil, "the pods were not observed during the phases"
+	}
 	first, ok := last(o.counts, o.start)
 	if !ok {
 		return nil, "the pods were not observed when the load began"
 	}
-	supply = []Level{{o.start.Seconds(), float64(first.ready)}}
+	supply := []Level{{o.start.Seconds(), float64(first.ready)}}
 	for _, c := range o.counts {
 		if c.t > o.start && c.t < o.end {
 			supply = append(supply, Level{c.t.Seconds(), float64(c.v.ready)})

@@ -72,6 +72,9 @@ func (p policy) result() *Autoscaler {
 	a := &Autoscaler{Min: p.min, Max: p.max, ScaleUpTolerance: p.up, ScaleDownTolerance: p.down, ScaleDownWindowSeconds: p.window.Seconds(), Assumed: p.assumed}
 	for _, m := range p.metrics {
 		a.Metrics = append(a.Metrics, describe(m))
+		if name, target := record.MetricTarget(m); a.TargetPercent == nil || name == "cpu" && target.AverageUtilization != nil {
+			a.TargetPercent = target.AverageUtilization
+		}
 	}
 	return a
 }

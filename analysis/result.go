@@ -29,6 +29,9 @@ type Result struct {
 	Notes    []string       `json:"notes,omitempty"`
 	Checks   []record.Check `json:"checks,omitempty"` // of the preflight
 
+	// Source is the text of the scenario.
+	Source string `json:"scenarioSource,omitempty"`
+
 	// Expectations of the scenario, as package expect judged them.
 	Expectations []Expectation `json:"expectations,omitempty"`
 
@@ -84,7 +87,8 @@ type Moment struct {
 type Autoscaler struct {
 	Min                    int32    `json:"min"`
 	Max                    int32    `json:"max"`
-	Metrics                []string `json:"metrics"` // "cpu 20 % of requests"
+	Metrics                []string `json:"metrics"`                 // "cpu 20 % of requests"
+	TargetPercent          *int32   `json:"targetPercent,omitempty"` // that of Second.HPAPercent
 	ScaleUpTolerance       float64  `json:"scaleUpTolerance"`
 	ScaleDownTolerance     float64  `json:"scaleDownTolerance"`
 	ScaleDownWindowSeconds float64  `json:"scaleDownWindowSeconds"` // stabilization
@@ -420,6 +424,9 @@ type Second struct {
 	HPAPercent *int32 `json:"hpaPercent,omitempty"`
 	Desired    *int32 `json:"desired,omitempty"`      // HPA status
 	Spec       *int32 `json:"specReplicas,omitempty"` // of the target
+
+	// Demand is the replicas that the plan of the load needs, by capacityPerReplica.
+	Demand *float64 `json:"demand,omitempty"`
 
 	Pods        *int `json:"pods,omitempty"`        // that exist
 	Ready       *int `json:"ready,omitempty"`       // Ready and not terminating

@@ -10,7 +10,7 @@ import (
 
 // timeline has a row for each second that the judged stretch touches. A state is
 // that at the second's end, or at the end of the stretch if it comes first.
-func (o *observed) timeline(load map[int]Second) []Second {
+func (o *observed) timeline(load map[int]Second, demand []Level) []Second {
 	if len(o.spans) == 0 {
 		return nil
 	}
@@ -23,6 +23,9 @@ func (o *observed) timeline(load map[int]Second) []Second {
 			if s.start <= t {
 				row.Phase = s.name
 			}
+		}
+		if len(demand) > 0 {
+			row.Demand = new(levelAt(demand, max(t.Seconds(), demand[0].At)))
 		}
 		inGap := func(g record.Gap) bool { return sourceOf(g) == metricsSource && g.From < t && g.To > t }
 		if u, ok := last(o.usages, t); ok && !slices.ContainsFunc(o.gaps, inGap) {

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -15,27 +16,16 @@ var bars = []rune("▁▂▃▄▅▆▇█")
 // its stretch of time, a blank for nothing measured. The lines of replicas have
 // one scale.
 func chart(timeline []analysis.Second, width int) []string {
-	type line struct {
+	type row struct {
 		name  string
 		value func(analysis.Second) *float64
 		unit  string
 		scale float64
 	}
-	of := func(n *int) *float64 {
-		if n == nil {
-			return nil
-		}
-		return new(float64(*n))
-	}
-	spec := func(s analysis.Second) *float64 {
-		if s.Spec == nil {
-			return nil
-		}
-		return new(float64(*s.Spec))
-	}
-	ready := func(s analysis.Second) *float64 { return of(s.Ready) }
+	spec := func(s analysis.Second) *float64 { return floating(s.Spec) }
+	ready := func(s analysis.Second) *float64 { return floating(s.Ready) }
 	replicas := max(peak(timeline, spec), peak(timeline, ready))
-	lines := []line{
+	lines := []row{
 		{name: "answers/s", value: func(s analysis.Second) *float64 { return new(float64(s.Answered)) }},
 		{name: "CPU %", value: func(s analysis.Second) *float64 { return s.CPUPercent }, unit: " %"},
 		{name: "wanted", value: spec, scale: replicas},
@@ -68,6 +58,29 @@ func chart(timeline []analysis.Second, width int) []string {
 	left, right := fmt.Sprintf("%d s", first), fmt.Sprintf("%d s", last)
 	gap := max(1, columns-utf8.RuneCountInString(left)-utf8.RuneCountInString(right))
 	return append(out, strings.Repeat(" ", label)+left+strings.Repeat(" ", gap)+right)
+}
+
+// mermaid draws the ready replicas as bars and those wanted as a line, as a block that
+// GitHub and GitLab render: https://mermaid.js.org/syntax/xyChart.html. It is empty
+// where they were not seen all the time, for which there is no notation.
+func mermaid(timeline []analysis.Second) string {
+	const bars = 60
+	var ready, wanted []string
+	stretch := (len(timeline) + bars - 1) / bars
+	for part := range slices.Chunk(timeline, max(stretch, 1)) {
+		r, seen := largest(part, func(s analysis.Second) *float64 { return floating(s.Ready) })
+		w, known := largest(part, func(s analysis.Second) *float64 { return floating(s.Spec) })
+		if !seen || !known {
+			return ""
+		}
+		ready, wanted = append(ready, fmt.Sprint(r)), append(wanted, fmt.Sprint(w))
+	}
+	if len(ready) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("\n```mermaid\nxychart-beta\n  title \"Replicas: ready (bars) and wanted (line)\"\n  x-axis \"seconds\" %d --> %d\n  y-axis \"replicas\" 0 --> %.0f\n  bar [%s]\n  line [%s]\n```\n",
+		timeline[0].Second, timeline[len(timeline)-1].Second+1, max(1, peak(timeline, func(s analysis.Second) *float64 { return floating(s.Spec) }), peak(timeline, func(s analysis.Second) *float64 { return floating(s.Ready) })),
+		strings.Join(ready, ", "), strings.Join(wanted, ", "))
 }
 
 func largest(list []analysis.Second, value func(analysis.Second) *float64) (top float64, ok bool) {

@@ -58,7 +58,7 @@ func (s section) writeMarkdown(b *bytes.Buffer, timeline []analysis.Second) erro
 	}
 	list(b, s.text)
 	if s.chart {
-		fmt.Fprintf(b, "\n```text\n%s\n```\n", strings.Join(chart(timeline, 100), "\n"))
+		fmt.Fprintf(b, "\n```text\n%s\n```\n%s", strings.Join(chart(timeline, 100), "\n"), mermaid(timeline))
 	}
 	if s.grid != nil {
 		b.WriteByte('\n')

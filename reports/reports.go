@@ -1,5 +1,5 @@
 // Package reports turns a result of package analysis into bytes, one file a
-// format: a table for a terminal, Markdown, JSON, CSV and JUnit.
+// format: a table for a terminal, HTML, Markdown, JSON, CSV, JUnit, and pictures.
 //
 // Table and Markdown say the same in the same order, which sections makes for
 // both: first what casts doubt on the run, then the answer in a sentence, then
@@ -26,7 +26,7 @@ func JSON(w io.Writer, r *analysis.Result) error {
 	return e.Encode(r)
 }
 
-// WriteAll writes report.md, result.json, summary.csv, timeline.csv, pods.csv,
+// WriteAll writes report.html, report.md, result.json, summary.csv, timeline.csv, pods.csv,
 // events.csv, stages.csv, findings.csv and junit.xml into dir, which it makes if need
 // be. Each file is there whole or not at all; one that is there already is replaced.
 func WriteAll(dir string, r *analysis.Result) error {
@@ -37,6 +37,7 @@ func WriteAll(dir string, r *analysis.Result) error {
 		name  string
 		write func(io.Writer, *analysis.Result) error
 	}{
+		{"report.html", HTML},
 		{"report.md", Markdown},
 		{"result.json", JSON},
 		{"summary.csv", SummaryCSV},

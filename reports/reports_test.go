@@ -112,6 +112,9 @@ func TestEmptyResult(t *testing.T) {
 	if err := WriteAll(dir, r); err != nil {
 		t.Fatal(err)
 	}
+	if err := WritePlots(filepath.Join(dir, "plots"), r); err != nil {
+		t.Fatal(err)
+	}
 	var b bytes.Buffer
 	if err := Table(&b, r, 0); err != nil {
 		t.Fatal(err)

@@ -34,7 +34,7 @@ The exit code is 1 when an expectation was missed. Those of a run that did not
 come to its end are not judged.`,
 		Example: `  hpabench report hpabench-demo-nginx-x7k2p
   hpabench report hpabench-demo-nginx-x7k2p -o markdown > report.md
-  hpabench report record.jsonl --out again`,
+  hpabench report record.jsonl --out again --plots`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := args[0]
@@ -44,6 +44,9 @@ come to its end are not judged.`,
 			run, err := record.Open(file)
 			if err != nil {
 				return runner.BadInput{Err: err}
+			}
+			if output.plots && out == "" {
+				return runner.BadInput{Err: errors.New("--plots needs --out FOLDER, where the pictures go")}
 			}
 			return a.report(run, out, output)
 		},
@@ -68,6 +71,9 @@ func (a *app) report(run record.Run, dir string, output outputFlag) error {
 	if dir != "" {
 		err = errors.Join(err, reports.WriteAll(dir, result))
 	}
+	if output.plots {
+		err = errors.Join(err, reports.WritePlots(filepath.Join(dir, "plots"), result))
+	}
 	err = errors.Join(err, tellGitHub(a.stderr, result))
 	for _, e := range result.Expectations {
 		if e.Outcome == analysis.Missed {
@@ -84,10 +90,14 @@ var formats = map[string]func(io.Writer, *analysis.Result) error{
 	"json":     reports.JSON,
 	"csv":      reports.SummaryCSV,
 	"junit":    reports.JUnit,
+	"html":     reports.HTML,
 }
 
-// outputFlag is -o.
-type outputFlag struct{ format string }
+// outputFlag is -o, with --plots beside it.
+type outputFlag struct {
+	format string
+	plots  bool
+}
 
 var formatNames = slices.Sorted(maps.Keys(formats))
 
@@ -95,6 +105,7 @@ func (f *outputFlag) add(cmd *cobra.Command) {
 	f.format = "table"
 	cmd.Flags().VarP(f, "output", "o", "what to print: "+strings.Join(formatNames, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formatNames, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().BoolVar(&f.plots, "plots", false, "write each picture of the HTML report as SVG and PNG too, to the folder plots beside it")
 }
 
 func (f *outputFlag) String() string { return f.format }

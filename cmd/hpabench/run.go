@@ -55,9 +55,9 @@ of its own, sends the load, and removes all that it created. Ctrl-C ends it in
 order: what was measured is reported, what was created is removed.
 
 The folder given by --out gets the record, from which hpabench report makes
-every report again, and the reports: report.md, result.json, summary.csv,
-stages.csv, findings.csv, timeline.csv, pods.csv, events.csv and junit.xml. In a
-job of GitHub Actions the report is in the job's summary too, with an annotation for
+every report again, and the reports: report.html, report.md, result.json,
+summary.csv, stages.csv, findings.csv, timeline.csv, pods.csv, events.csv and
+junit.xml. In a job of GitHub Actions the report is in the job's summary too, with an annotation for
 each expectation that was missed.
 
 ` + exitCodes,
