@@ -4,7 +4,7 @@ GOLANGCI_LINT_VERSION = v2.15.0
 GOVULNCHECK_VERSION = v1.9.0
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build dist image test e2e e2e-all e2e-library e2e-findings lint bench bench-lab bench-load fuzz cover
+.PHONY: help build dist image test e2e e2e-all e2e-library e2e-findings lint bench bench-lab bench-load fuzz cover docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,3 +66,7 @@ fuzz: ## Fuzz the scenario reader for a minute
 
 cover: ## Show how much of the code the tests reach
 	$(GO) test -coverprofile=coverage.out ./... && $(GO) tool cover -func=coverage.out | tail -1
+
+docs: ## Write docs/expectations.md anew, from the code
+	{ sed '/^| variable/,$$d' docs/expectations.md; $(GO) run ./cmd/hpabench explain -o markdown; } > docs/.expectations.md
+	mv docs/.expectations.md docs/expectations.md

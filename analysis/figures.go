@@ -60,7 +60,7 @@ func (r *Result) LastDown() *Transition {
 
 // Figures lists the figures of r, always in the same order:
 //
-//	scaleUp.inService, .timeToFull, .stage.<stage>          of FirstUp
+//	scaleUp.inService, .inService.p50 and .max, .timeToFull, .stage.<stage>  of FirstUp
 //	scaleDown.latency, .heldByWindow, .lessWindow, .settle  of LastDown
 //	scaleDown.stage.<stage>
 //	transition.<n>.inService and .timeToFull, or .latency, .heldByWindow, .lessWindow and .settle
@@ -71,7 +71,7 @@ func (r *Result) LastDown() *Transition {
 //	load.total.<figure> and load.<phase>.<figure>
 //
 // Transitions count from 1. All but those of a transition or a phase are there
-// in every Result, be they missing.
+// in every Result, be they missing. Describe says what they are.
 func (r *Result) Figures() []Figure {
 	var list figures
 	begun, doubt := 0, ""
@@ -184,6 +184,16 @@ func (l *figures) latency(name string, x Latency) {
 
 func (l *figures) up(name string, u ScaleUp) {
 	l.latency(name+".inService", u.Latency)
+	for _, of := range []struct {
+		name string
+		pod  *PodStages
+	}{{".inService.p50", u.Median}, {".inService.max", u.Slowest}} {
+		latency := Latency{Missing: u.Latency.Missing}
+		if of.pod != nil {
+			latency = of.pod.Latency
+		}
+		l.latency(name+of.name, latency)
+	}
 	l.latency(name+".timeToFull", u.TimeToFull)
 }
 
@@ -234,6 +244,7 @@ func (l *figures) load(name string, p PhaseLoad) {
 	l.add(name+".achievedRate", "1/s", p.AchievedRate, notRun)
 	const none = "nothing was answered"
 	l.add(name+".errorShare", "1", p.ErrorShare, "nothing was answered and nothing failed")
+	l.add(name+".sloViolated", "1", p.SLOViolated, "the scenario has no slo, or nothing was sent")
 	l.add(name+".p50", "s", p.Latency.P50, none)
 	l.add(name+".p90", "s", p.Latency.P90, none)
 	l.add(name+".p95", "s", p.Latency.P95, none)

@@ -55,3 +55,6 @@ const (
 	FoundStarved          = "starved"            // kept connections do not reach the new pods
 	FoundTerminatingError = "terminating-errors" // answers failed while a pod ended
 )
+
+// FindingKinds are all of them.
+var FindingKinds = []string{FoundNoRequest, FoundMetricsAbsent, FoundMetricsStale, FoundMetricsMissing, FoundNotReady, FoundUnschedulable, FoundImage, FoundCrash, FoundOOM, FoundProbe, FoundCPULimit, FoundInit, FoundPostStart, FoundQuota, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundForeignScale, FoundStatusStale, FoundNotScaled, FoundStarved, FoundTerminatingError}

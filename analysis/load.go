@@ -71,6 +71,12 @@ func (o *observed) sumLoad() (Load, map[int]Second, error) {
 		total.StartSeconds, total.Seconds = new(o.start.Seconds()), new(o.end.Sub(o.start).Seconds())
 	}
 	load.Total = total.result()
+	if slo := o.header.SLOLatency; slo > 0 {
+		for i := range load.Phases {
+			load.Phases[i].SLOViolated = phases[load.Phases[i].Index].violated(slo)
+		}
+		load.Total.SLOViolated = total.violated(slo)
+	}
 	for i := range load.Phases {
 		o.spread(&load.Phases[i])
 	}
@@ -185,6 +191,25 @@ func (s *sum) result() PhaseLoad {
 	}
 	slices.SortFunc(s.Pods, func(a, b PodLoad) int { return cmp.Or(cmp.Compare(b.Answered, a.Answered), cmp.Compare(a.Pod, b.Pod)) })
 	return s.PhaseLoad
+}
+
+// violated is the share of what was answered and what failed that was an error or took
+// longer than so many seconds. What was both counts twice, which can be told only of
+// single requests; the share is 1 at most.
+func (s *sum) violated(seconds float64) *float64 {
+	done := s.Answered + s.Failed
+	if done == 0 {
+		return nil
+	}
+	bad := s.Errors
+	if s.latency != nil {
+		for _, bar := range s.latency.Distribution() {
+			if bar.From > int64(seconds*1e6) {
+				bad += uint64(bar.Count)
+			}
+		}
+	}
+	return new(min(1, float64(bad)/float64(done)))
 }
 
 // doubt says in which way the load was not as planned, see PhaseLoad.Doubt. A

@@ -321,10 +321,13 @@ type PhaseLoad struct {
 
 	// Errors are the answers that are neither 2xx nor 3xx, and the failed.
 	// ErrorShare is their share, from 0 to 1, of all answered and failed.
-	Errors     uint64            `json:"errors"`
-	ErrorShare *float64          `json:"errorShare,omitempty"`
-	Codes      map[string]uint64 `json:"codes,omitempty"`
-	Failures   map[string]uint64 `json:"failures,omitempty"` // by cause
+	Errors     uint64   `json:"errors"`
+	ErrorShare *float64 `json:"errorShare,omitempty"`
+	// SLOViolated is the share of them that was an error or slower than the scenario's
+	// SLO; absent without one.
+	SLOViolated *float64          `json:"sloViolated,omitempty"`
+	Codes       map[string]uint64 `json:"codes,omitempty"`
+	Failures    map[string]uint64 `json:"failures,omitempty"` // by cause
 
 	Latency  Quantiles `json:"latency"`
 	BytesIn  uint64    `json:"bytesIn"`

@@ -2,16 +2,24 @@
 // in CEL, the language of Kubernetes validation, over the figures of the result.
 // A figure's name is its name in the expression; one in seconds is a duration,
 // a count is an int, whether something is so a bool, and what is left is a double.
+// The variable findings lists the kinds of the findings; findings.none("flapping") says
+// that there is none of that kind.
 package expect
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 
 	"github.com/hpabench/hpabench/analysis"
 )
@@ -27,18 +35,57 @@ func Check(expression string, phases []string) error {
 	for _, name := range phases {
 		r.Load.Phases = append(r.Load.Phases, analysis.PhaseLoad{Name: name})
 	}
-	_, _, err := compile(expression, r.Figures())
-	return err
+	_, checked, err := compile(expression, r.Figures())
+	if err != nil {
+		return err
+	}
+	for _, call := range ast.MatchDescendants(ast.NavigateAST(checked.NativeRep()), ast.FunctionMatcher("none")) {
+		arg := call.AsCall().Args()[0]
+		if name, ok := literal(arg); ok && !slices.ContainsFunc(analysis.FindingKinds, func(kind string) bool { return sameKind(kind, name) }) {
+			return fmt.Errorf("there is no finding %q: they are %s", name, strings.Join(analysis.FindingKinds, ", "))
+		}
+	}
+	return nil
 }
+
+func literal(e ast.Expr) (string, bool) {
+	if e.Kind() != ast.LiteralKind {
+		return "", false
+	}
+	s, ok := e.AsLiteral().Value().(string)
+	return s, ok
+}
+
+// sameKind says whether two names of a kind of finding are the same: max-reached may be
+// written MaxReached.
+func sameKind(a, b string) bool {
+	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "")) }
+	return plain(a) == plain(b)
+}
+
+// none is the method of findings.
+var none = cel.Function("none", cel.MemberOverload("findings_none", []*cel.Type{cel.ListType(cel.StringType), cel.StringType}, cel.BoolType,
+	cel.BinaryBinding(func(list, kind ref.Val) ref.Val {
+		for it := list.(traits.Lister).Iterator(); it.HasNext() == types.True; {
+			if sameKind(it.Next().Value().(string), kind.Value().(string)) {
+				return types.False
+			}
+		}
+		return types.True
+	})))
 
 // Judge evaluates the expressions over a result. One that uses a figure which
 // was not measured is not known to hold, and so counts as missed.
 func Judge(expressions []string, r *analysis.Result) []analysis.Expectation {
 	figures := r.Figures()
+	kinds := []string{}
+	for _, f := range r.Findings {
+		kinds = append(kinds, f.Kind)
+	}
 	var judged []analysis.Expectation
 	for _, expression := range expressions {
 		e := analysis.Expectation{Expression: expression, Outcome: analysis.Missed}
-		met, detail, err := judge(expression, figures)
+		met, detail, err := judge(expression, figures, kinds)
 		if e.Detail = detail; err != nil && detail == "" {
 			e.Detail = err.Error()
 		}
@@ -50,16 +97,16 @@ func Judge(expressions []string, r *analysis.Result) []analysis.Expectation {
 	return judged
 }
 
-func judge(expression string, figures []analysis.Figure) (met bool, detail string, err error) {
-	env, ast, err := compile(expression, figures)
+func judge(expression string, figures []analysis.Figure, findings []string) (met bool, detail string, err error) {
+	env, checked, err := compile(expression, figures)
 	if err != nil {
 		return false, "", err
 	}
 	used := map[string]bool{}
-	for _, reference := range ast.NativeRep().ReferenceMap() {
+	for _, reference := range checked.NativeRep().ReferenceMap() {
 		used[reference.Name] = true
 	}
-	values := map[string]any{}
+	values := map[string]any{"findings": findings}
 	var shown []string
 	for _, f := range figures {
 		if f.Value != nil {
@@ -69,8 +116,11 @@ func judge(expression string, figures []analysis.Figure) (met bool, detail strin
 			shown = append(shown, f.Name+" = "+show(f))
 		}
 	}
+	if used["findings"] {
+		shown = append(shown, "findings = "+cmp.Or(strings.Join(findings, ", "), "none"))
+	}
 	detail = strings.Join(shown, ", ")
-	program, err := env.Program(ast)
+	program, err := env.Program(checked)
 	if err != nil {
 		return false, detail, err
 	}
@@ -83,7 +133,7 @@ func judge(expression string, figures []analysis.Figure) (met bool, detail strin
 }
 
 func compile(expression string, figures []analysis.Figure) (*cel.Env, *cel.Ast, error) {
-	var variables []cel.EnvOption
+	variables := []cel.EnvOption{none, cel.Variable("findings", cel.ListType(cel.StringType))}
 	for _, f := range figures {
 		if identifier.MatchString(f.Name) {
 			variables = append(variables, cel.Variable(f.Name, kind(f)))
@@ -93,7 +143,7 @@ func compile(expression string, figures []analysis.Figure) (*cel.Env, *cel.Ast, 
 	if err != nil {
 		return nil, nil, err
 	}
-	ast, issues := env.Compile(expression)
+	checked, issues := env.Compile(expression)
 	if issues.Err() != nil {
 		var all []string
 		for _, e := range issues.Errors() {
@@ -101,10 +151,10 @@ func compile(expression string, figures []analysis.Figure) (*cel.Env, *cel.Ast, 
 		}
 		return nil, nil, errors.New(strings.Join(all, "; "))
 	}
-	if ast.OutputType() != cel.BoolType {
-		return nil, nil, fmt.Errorf("it gives a value of type %s and is no condition", ast.OutputType())
+	if checked.OutputType() != cel.BoolType {
+		return nil, nil, fmt.Errorf("it gives a value of type %s and is no condition", checked.OutputType())
 	}
-	return env, ast, nil
+	return env, checked, nil
 }
 
 func kind(f analysis.Figure) *cel.Type {

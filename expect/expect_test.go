@@ -1,6 +1,7 @@
 package expect
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 
 func result() *analysis.Result {
 	return &analysis.Result{
+		Findings: []analysis.Finding{{Kind: analysis.FoundMaxReached}},
 		Reach: analysis.Reach{Peak: new(5), Last: new(2), Min: new(int32(2)), Max: new(int32(5))},
 		Load:  analysis.Load{Phases: []analysis.PhaseLoad{{Name: "surge", Errors: 3, ErrorShare: new(0.25)}}},
 		Transitions: []analysis.Transition{{Direction: analysis.Up, ScaleUp: &analysis.ScaleUp{
@@ -28,6 +30,9 @@ func TestJudge(t *testing.T) {
 		{`scaleUp.inService <= duration("98s") && replicas.peak > 1`, analysis.Met, "scaleUp.inService = 97.25s ± 0.1s, replicas.peak = 5"},
 		{`scaleUp.timeToFull <= duration("1h")`, analysis.Missed, "scaleUp.timeToFull = not measured (the run ended before)"},
 		{`scaleDown.latency <= duration("1h")`, analysis.Missed, "scaleDown.latency = not measured (no phase brought less load)"},
+		{`findings.none("Flapping") && !findings.none("MaxReached")`, analysis.Met, "findings = max-reached"},
+		{`findings.none("max-reached")`, analysis.Missed, "findings = max-reached"},
+		{`size(findings) == 1`, analysis.Met, "findings = max-reached"},
 		{"load.surge.errors == 3 && load.surge.errorShare < 0.3", analysis.Met, "load.surge.errors = 3, load.surge.errorShare = 0.25"},
 	} {
 		want := []analysis.Expectation{{Expression: test.expression, Outcome: test.outcome, Detail: test.detail}}
@@ -45,6 +50,9 @@ func TestCheck(t *testing.T) {
 		"replicas.peek == hpa.max":   "undeclared reference",
 		"scaleUp.inService < 90":     "no matching overload",
 		"replicas.peak + 1":          "no condition",
+		`findings.none("flapping")`:  "",
+		`findings.none("flaping")`:   "there is no finding \"flaping\": they are no-request,",
+		`findings.none(1)`:           "no matching overload",
 		"replicas.peak == hpa.max &": "Syntax error",
 	} {
 		err := Check(expression, []string{"surge", "on-1"})
@@ -53,6 +61,22 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: %v", expression, err)
 		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
 			t.Errorf("%s: got %v, want %q", expression, err, want)
+		}
+	}
+}
+
+// Every variable is explained, and docs/expectations.md has them all.
+func TestVariables(t *testing.T) {
+	doc, err := os.ReadFile("../docs/expectations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range Variables() {
+		if v.Text == "" || v.Type == "" {
+			t.Errorf("%+v", v)
+		}
+		if !strings.Contains(string(doc), "`"+v.Name+"`") {
+			t.Errorf("docs/expectations.md has no %s; make docs writes it", v.Name)
 		}
 	}
 }

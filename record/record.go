@@ -114,6 +114,9 @@ type Header struct {
 	// CapacityPerReplica is how many requests a second one replica serves as well as
 	// it should, as the scenario states it; 0 if it does not.
 	CapacityPerReplica float64 `json:"capacityPerReplica,omitempty"`
+
+	// SLOLatency is how long an answer may take by the scenario's SLO; 0 without one.
+	SLOLatency float64 `json:"sloLatencySeconds,omitempty"`
 }
 
 // Shapes of a Phase.

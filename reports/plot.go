@@ -104,7 +104,7 @@ func figures(r *analysis.Result) []figure {
 			line{name: "ready", hue: green, steps: true, value: func(s analysis.Second) *float64 { return floating(s.Ready) }}),
 		timeFigure(r, "utilization", "Utilization: the pods' CPU and what the HPA saw, against its target", "% of requests", true,
 			line{name: "target", hue: orange, dashed: true, steps: true, value: hpa(func(a *analysis.Autoscaler) *int32 { return a.TargetPercent })},
-			line{name: "CPU of pods", hue: blue, value: func(s analysis.Second) *float64 { return s.CPUPercent }},
+			line{name: "CPU of pods", hue: blue, steps: true, value: func(s analysis.Second) *float64 { return s.CPUPercent }},
 			line{name: "the HPA saw", hue: purple, steps: true, value: func(s analysis.Second) *float64 { return floating(s.HPAPercent) }}),
 		timeFigure(r, "rate", "Load: offered and answered", "requests/s", false,
 			line{name: "offered", hue: orange, dashed: true, value: func(s analysis.Second) *float64 { return count(s.Offered) }},

@@ -473,6 +473,9 @@ func load(r *analysis.Result) section {
 		if p.Seconds == nil {
 			notes.add("%s: the phase did not run", p.Name)
 		}
+		if p.SLOViolated != nil {
+			notes.add("%s: %s did not meet the SLO", p.Name, percent(p.SLOViolated))
+		}
 		if p.Doubt != "" {
 			notes.add("%s: not as planned: %s", p.Name, p.Doubt)
 		}

@@ -41,15 +41,15 @@ func Attack(ctx context.Context, file *scenarios.File, url string, o Options, re
 	if err := reach(ctx, way); err != nil {
 		return err
 	}
-	phases := file.Phases()
-	rec.Add(record.Entry{Header: &record.Header{Format: record.Format, Run: o.ID, Scenario: file.Metadata.Name, Source: string(file.Source),
-		Version: o.Version, Started: rec.Clock.Start(), Phases: phases}})
+	h := header(file, o, rec)
+	h.Expect = nil // of the scaling
+	rec.Add(record.Entry{Header: h})
 	rec.Add(record.Entry{Subject: &record.Subject{Way: way.Kind(), URL: way.URL(), Why: "no cluster was looked at"}})
-	generator, err := loadgen.New(phases, request(file, authorization), way, rec)
+	generator, err := loadgen.New(h.Phases, request(file, authorization), way, rec)
 	if err != nil {
 		return BadInput{err}
 	}
-	err = send(ctx, generator, func(p loadgen.Progress) { progress(Progress{Load: loadProgress(p, phases, State{})}) })
+	err = send(ctx, generator, func(p loadgen.Progress) { progress(Progress{Load: loadProgress(p, h.Phases, State{})}) })
 	rec.Add(record.Entry{End: endOf(err, nil)})
 	return err
 }

@@ -173,6 +173,19 @@ func (r *Runner) whileUp(ctx context.Context) (context.Context, context.CancelFu
 
 func (r *Runner) say(message string) { r.progress(Progress{Message: message}) }
 
+// header is that of a record of file.
+func header(file *scenarios.File, o Options, rec *record.Recorder) *record.Header {
+	h := &record.Header{Format: record.Format, Run: o.ID, Scenario: file.Metadata.Name, Source: string(file.Source), Version: o.Version,
+		Started: rec.Clock.Start(), Phases: file.Phases(), MetricsEvery: o.MetricsEvery.Seconds(), Expect: file.Spec.Expect}
+	if c := file.Spec.CapacityPerReplica; c != nil {
+		h.CapacityPerReplica = *c
+	}
+	if slo := file.Spec.SLO; slo != nil {
+		h.SLOLatency = slo.Latency.Seconds()
+	}
+	return h
+}
+
 // Run makes the run, after its Preflight, and records it. When ctx is
 // cancelled the load stops and what was created is removed all the same: the
 // tear-down has a context of its own.
@@ -181,12 +194,7 @@ func (r *Runner) say(message string) { r.progress(Progress{Message: message}) }
 // ctx, ErrInterrupted among them), and what could not be removed.
 func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 	file := r.pre.file
-	capacity := 0.0
-	if c := file.Spec.CapacityPerReplica; c != nil {
-		capacity = *c
-	}
-	rec.Add(record.Entry{Header: &record.Header{CapacityPerReplica: capacity, Format: record.Format, Run: r.options.ID, Scenario: file.Metadata.Name, Source: string(file.Source),
-		Version: r.options.Version, Started: rec.Clock.Start(), Phases: file.Phases(), MetricsEvery: r.options.MetricsEvery.Seconds(), Expect: file.Spec.Expect}})
+	rec.Add(record.Entry{Header: header(file, r.options, rec)})
 	for _, c := range r.pre.checks {
 		rec.Add(record.Entry{Check: &c})
 	}

@@ -341,6 +341,9 @@ func (c *checker) checkLoad() {
 			names[p.Name] = true
 		}
 	}
+	if slo := c.Spec.SLO; slo != nil && slo.Latency.Duration <= 0 {
+		c.fault("spec.slo.latency", "", "spec.slo.latency must be more than 0")
+	}
 	if l.Timeout != nil && l.Timeout.Duration <= 0 {
 		c.fault("spec.load.timeout", "", "spec.load.timeout must be more than 0")
 	}

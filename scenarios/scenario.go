@@ -49,10 +49,21 @@ type Spec struct {
 	// it should. With it the demand for replicas is known, and so how well the HPA
 	// followed it.
 	CapacityPerReplica *float64 `json:"capacityPerReplica,omitempty" jsonschema:"exclusiveMinimum=0"`
+	// SLO is what an answer must meet, so that the report has the share that did not.
+	SLO *SLO `json:"slo,omitempty"`
+	// Repeat makes so many runs, one after the other, whose expectations are judged
+	// over all of them; --repeat says another number. Default: 1.
+	Repeat int `json:"repeat,omitempty" jsonschema:"minimum=1,maximum=1000"`
 	// Expect lists conditions in CEL that the result must meet, for example
 	// scaleUp.inService <= duration("90s"). One that does not hold makes the
 	// exit code 1.
 	Expect []string `json:"expect,omitempty"`
+}
+
+// SLO is a service level objective for single answers.
+type SLO struct {
+	// Latency that an answer may take; in an open loop from when its request was due.
+	Latency metav1.Duration `json:"latency"`
 }
 
 // Workload is what is scaled: exactly one of its first three fields.

@@ -78,7 +78,7 @@ each expectation that was missed.
 	cmd.Flags().BoolVar(&f.keep, "keep", false, "leave what the run created")
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
 	cmd.Flags().DurationVar(&f.metricsEvery, "metrics-every", time.Second, "how often the pods' metrics are read: the precision of their figures")
-	cmd.Flags().IntVar(&f.repeat, "repeat", 1, "make so many `runs`, one after the other, and judge the expectations over all of them")
+	cmd.Flags().IntVar(&f.repeat, "repeat", 0, "make so many `runs`, one after the other, and judge the expectations over all of them (default: the scenario's repeat, else 1)")
 	cmd.Flags().BoolVar(&f.inconclusive, "fail-on-inconclusive", false, "with --repeat, exit with code 1 when it cannot be said whether an expectation holds")
 	cmd.Flags().StringVar(&f.image, "image", runner.WorkerImage, "image of the workers of via: job (make image builds it)")
 	cmd.Flags().StringVar(&f.pullPolicy, "image-pull-policy", "", "when nodes pull that image: Always, IfNotPresent or Never (default: as Kubernetes has it)")
@@ -90,7 +90,7 @@ each expectation that was missed.
 var pullPolicies = []string{string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever)}
 
 func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
-	if f.repeat < 1 {
+	if f.repeat < 0 {
 		return runner.BadInput{Err: errors.New("--repeat must be 1 at least")}
 	}
 	if f.pullPolicy != "" && !slices.Contains(pullPolicies, f.pullPolicy) {
@@ -118,6 +118,9 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 		dir = fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id)
 	}
 	t := trial{runFlags: f, file: file, cluster: cluster, lab: lab, id: id, dir: dir, show: show}
+	if f.repeat == 0 {
+		f.repeat = max(1, file.Spec.Repeat)
+	}
 	if f.repeat == 1 {
 		return t.run(ctx, a)
 	}

@@ -59,7 +59,7 @@ func readScenario(name string) (*scenarios.File, error) {
 	for i, expression := range file.Spec.Expect {
 		if err := expect.Check(expression, phases); err != nil {
 			faults = append(faults, file.Fault(fmt.Sprintf("spec.expect[%d]", i), err.Error(),
-				"a condition in CEL over those figures of summary.csv whose names CEL can read, such as replicas.peak == hpa.max; transition.1 and a phase named on-1 are none"))
+				"a condition in CEL such as replicas.peak == hpa.max, over the variables that hpabench explain lists; a phase with a dash in its name has none"))
 		}
 	}
 	if len(faults) > 0 {

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hpabench/hpabench/expect"
+	"github.com/hpabench/hpabench/reports"
+	"github.com/hpabench/hpabench/runner"
+)
+
+func (a *app) explainCommand() *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:   "explain [VARIABLE]",
+		Short: "Explain what an expectation can use",
+		Long: `List the variables that the expectations of a scenario can use, with their types, or
+explain one of them, or those that begin with a name.
+
+An expectation is a condition in CEL. Durations are compared with duration("90s"). A
+variable that was not measured makes it missed.`,
+		Example: `  hpabench explain
+  hpabench explain scaleUp
+  hpabench explain load.surge.p99`,
+		Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) (names []string, _ cobra.ShellCompDirective) {
+			for _, v := range expect.Variables() {
+				names = append(names, v.Name)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			list := expect.Variables()
+			if len(args) == 1 {
+				if list = named(list, args[0]); len(list) == 0 {
+					return runner.BadInput{Err: fmt.Errorf("there is no variable %s: hpabench explain lists them", args[0])}
+				}
+			}
+			var rows [][]string
+			for _, v := range list {
+				rows = append(rows, []string{v.Name, v.Type, v.Unit, v.Text})
+			}
+			switch format {
+			case "table":
+				return reports.ListTable(a.stdout, variableColumns, rows, width(a.stdout))
+			case "markdown":
+				return reports.ListMarkdown(a.stdout, variableColumns, rows)
+			}
+			return runner.BadInput{Err: fmt.Errorf("-o %s: must be one of markdown, table", format)}
+		},
+	}
+	cmd.Flags().StringVarP(&format, "output", "o", "table", "what to print: markdown, table")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"markdown", "table"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+var variableColumns = []string{"variable", "type", "unit", "what it is"}
+
+var phasePart = regexp.MustCompile(`^load\.[^.]+`)
+
+// named are the variables of that name, else those that begin with it. Any phase
+// stands for <phase>.
+func named(list []expect.Variable, name string) (found []expect.Variable) {
+	general := phasePart.ReplaceAllString(name, "load.<phase>")
+	for _, v := range list {
+		if v.Name == name || v.Name == general {
+			return []expect.Variable{v}
+		}
+		if strings.HasPrefix(v.Name, name+".") || strings.HasPrefix(v.Name, general+".") {
+			found = append(found, v)
+		}
+	}
+	return found
+}

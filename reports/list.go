@@ -1,0 +1,51 @@
+package reports
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/renderer"
+)
+
+// ListTable writes rows for a terminal of that many columns: the last cell, a text, on
+// lines of its own below the others.
+func ListTable(w io.Writer, columns []string, rows [][]string, width int) error {
+	var b bytes.Buffer
+	for _, row := range rows {
+		n := len(row) - 1
+		head := row[0]
+		for i := 1; i < n; i++ {
+			if row[i] != "" {
+				head += fmt.Sprintf("  %s %s", columns[i], row[i])
+			}
+		}
+		fmt.Fprintln(&b, head)
+		writeParagraph(&b, max(width, 40), "    ", row[n])
+	}
+	_, err := b.WriteTo(w)
+	return err
+}
+
+// ListMarkdown writes the rows as a table in Markdown.
+func ListMarkdown(w io.Writer, columns []string, rows [][]string) error {
+	g := &grid{}
+	for _, name := range columns {
+		g.columns = append(g.columns, column{name: name, text: true})
+	}
+	for _, row := range rows {
+		cells := []string{"`" + row[0] + "`"}
+		for _, c := range row[1:] {
+			cells = append(cells, escape(strings.TrimSpace(c)))
+		}
+		g.add(cells...)
+	}
+	var b bytes.Buffer
+	if err := fill(newTable(&b, g, tablewriter.WithRenderer(renderer.NewMarkdown())), g); err != nil {
+		return err
+	}
+	_, err := b.WriteTo(w)
+	return err
+}
