@@ -13,8 +13,8 @@ import (
 func result() *analysis.Result {
 	return &analysis.Result{
 		Findings: []analysis.Finding{{Kind: analysis.FoundMaxReached}},
-		Reach: analysis.Reach{Peak: new(5), Last: new(2), Min: new(int32(2)), Max: new(int32(5))},
-		Load:  analysis.Load{Phases: []analysis.PhaseLoad{{Name: "surge", Errors: 3, ErrorShare: new(0.25)}}},
+		Reach:    analysis.Reach{Peak: new(5), Last: new(2), Min: new(int32(2)), Max: new(int32(5))},
+		Load:     analysis.Load{Phases: []analysis.PhaseLoad{{Name: "surge", Errors: 3, ErrorShare: new(0.25)}}},
 		Transitions: []analysis.Transition{{Direction: analysis.Up, ScaleUp: &analysis.ScaleUp{
 			Latency:    analysis.Latency{Seconds: new(97.25), PrecisionSeconds: 0.1},
 			TimeToFull: analysis.Latency{Missing: "the run ended before"},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/hpabench/hpabench/analysis"
@@ -15,31 +16,92 @@ func CompareTable(w io.Writer, c analysis.Comparison, width int) error {
 	return writeSections(w, compareSections(c), width)
 }
 
-// TrialsTable writes what several trials of a scenario say, for a terminal of that
-// many columns.
-func TrialsTable(w io.Writer, c analysis.Comparison, verdicts []analysis.Verdict, width int) error {
+// TrialsTable writes what several trials of a scenario say, or of each of several
+// combinations of settings, for a terminal of that many columns. verdicts has a list for
+// each of c.Names.
+func TrialsTable(w io.Writer, c analysis.Comparison, verdicts [][]analysis.Verdict, width int) error {
 	return writeSections(w, trialSections(c, verdicts), width)
 }
 
 // TrialsMarkdown writes the same as Markdown.
-func TrialsMarkdown(w io.Writer, c analysis.Comparison, verdicts []analysis.Verdict) error {
-	return markdownSections(w, c.Names[0], trialSections(c, verdicts))
+func TrialsMarkdown(w io.Writer, title string, c analysis.Comparison, verdicts [][]analysis.Verdict) error {
+	return markdownSections(w, title, trialSections(c, verdicts))
 }
 
 // trialSections are the verdicts on the expectations, and the figures.
-func trialSections(c analysis.Comparison, verdicts []analysis.Verdict) []section {
+func trialSections(c analysis.Comparison, verdicts [][]analysis.Verdict) []section {
+	if len(c.Names) > 1 {
+		return []section{sweepSection(c, verdicts)}
+	}
+	if len(verdicts[0]) == 0 {
+		return compareSections(c)
+	}
 	g := &grid{columns: []column{{name: "verdict", text: true}, {name: "expected", text: true, give: true}, {name: "met"}, {name: "p"}, {name: "to settle"}}}
-	for _, v := range verdicts {
+	for _, v := range verdicts[0] {
 		more := ""
 		if v.More > 0 {
 			more = fmt.Sprintf("%d more", v.More)
 		}
 		g.add(v.Verdict, v.Expression, fmt.Sprintf("%d of %d", v.Met, v.Trials), fmt.Sprintf("%.3f", v.P), more)
 	}
-	if len(verdicts) == 0 {
-		return compareSections(c)
-	}
 	return append([]section{{title: "Expectations", grid: g, notes: reasons{fmt.Sprintf("Of the median run, by the sign test: p is how likely so many trials would agree by chance; below %g the verdict is certain. To settle: so many more trials, if they went as most did.", analysis.Alpha)}}}, compareSections(c)...)
+}
+
+// sweepFigures are the columns of a sweep, those that matter least with the highest
+// number first to go.
+var sweepFigures = []struct {
+	name  string
+	spare int
+}{
+	{"scaleUp.inService", 0}, {"scaleUp.timeToFull", 2}, {"scaleDown.latency", 0}, {"replicas.peak", 1}, {"replicas.saturated", 7},
+	{"load.total.p99", 3}, {"load.total.errorShare", 8}, {"load.total.sloViolated", 4}, {"elasticity.underProvisioned.timeshare", 5}, {"elasticity.wasted", 6},
+}
+
+// sweepSection has a row for each combination, and marks the best of each column.
+func sweepSection(c analysis.Comparison, verdicts [][]analysis.Verdict) section {
+	g := &grid{columns: []column{{name: "combination", text: true}, {name: "met", text: true}}}
+	rows := make([][]string, len(c.Names))
+	for i, name := range c.Names {
+		met, all := 0, 0
+		for _, v := range verdicts[i] {
+			met, all = met+v.Met, all+v.Trials
+		}
+		cell := none
+		if all > 0 {
+			cell = fmt.Sprintf("%d of %d", met, all)
+		}
+		rows[i] = []string{fmt.Sprintf("%s (%d)", name, c.Trials[i]), cell}
+	}
+	for _, wanted := range sweepFigures {
+		at := slices.IndexFunc(c.Figures, func(f analysis.ComparedFigure) bool { return f.Name == wanted.name })
+		if at < 0 {
+			continue
+		}
+		f := c.Figures[at]
+		var medians []float64
+		for _, d := range f.Of {
+			if d.Median != nil {
+				medians = append(medians, *d.Median)
+			}
+		}
+		best, differ := slices.Min(medians), slices.Min(medians) != slices.Max(medians)
+		if f.Better == "more" {
+			best = slices.Max(medians)
+		}
+		g.columns = append(g.columns, column{name: wanted.name, spare: wanted.spare})
+		for i, d := range f.Of {
+			mark := " "
+			if f.Better != "" && differ && d.Median != nil && *d.Median == best {
+				mark = "*"
+			}
+			d.Low = nil // the interval is in trials.json
+			rows[i] = append(rows[i], distribution(d, f.Unit)+mark)
+		}
+	}
+	for _, row := range rows {
+		g.add(row...)
+	}
+	return section{title: "Combinations", grid: g, notes: reasons{"Medians; * is the best of its column. With so many columns one is the best by chance: hpabench compare says what is certain of two of them. met: expectations, of all trials."}}
 }
 
 func writeSections(w io.Writer, sections []section, width int) error {

@@ -46,6 +46,7 @@ type inspection struct {
 	checks   []record.Check
 	report   func(record.Check)
 	badInput bool // a fault is in what the user asked for, not in the cluster
+	beside   int  // see Options
 
 	interrupted func() bool
 }
@@ -354,14 +355,14 @@ func (i *inspection) readNodes(ctx context.Context) (n nodes) {
 	list, err := i.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		if !apierrors.IsForbidden(err) { // that was said with the rights
-			i.add("room", record.Warning, fmt.Sprintf("listing the nodes: %v", err), "")
+			i.add(RoomCheck, record.Warning, fmt.Sprintf("listing the nodes: %v", err), "")
 		}
 		return n
 	}
 	pods, err := i.Kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{
 		FieldSelector: fields.ParseSelectorOrDie("status.phase!=Succeeded,status.phase!=Failed").String()})
 	if err != nil {
-		i.add("room", record.Warning, fmt.Sprintf("listing the pods of all namespaces: %v", err), "without them the room on the nodes is not known")
+		i.add(RoomCheck, record.Warning, fmt.Sprintf("listing the pods of all namespaces: %v", err), "without them the room on the nodes is not known")
 	}
 	n = nodes{append([]corev1.Node{}, list.Items...), podsByNode(pods), err == nil}
 	for _, is := range n.list {
@@ -377,22 +378,25 @@ func (i *inspection) readNodes(ctx context.Context) (n nodes) {
 	return n
 }
 
+// RoomCheck is the name of the check that the nodes have room for the pods.
+const RoomCheck = "room"
+
 // checkRoom counts how many pods of the template the nodes have room for, by the
 // requests of what runs there now.
 func (i *inspection) checkRoom(n nodes) {
 	if !n.known || i.template == nil || i.spec == nil {
 		return
 	}
-	wanted := max(int64(i.spec.MaxReplicas)-int64(i.replicas), 0)
+	wanted := max(int64(i.spec.MaxReplicas)-int64(i.replicas), 0) + int64(i.beside)*int64(i.spec.MaxReplicas)
 	fit, err := room(n.list, n.pods, i.template)
 	switch {
 	case err != nil:
-		i.add("room", record.Warning, fmt.Sprintf("reading the pod template: %v", err), "")
+		i.add(RoomCheck, record.Warning, fmt.Sprintf("reading the pod template: %v", err), "")
 	case fit < wanted:
-		i.add("room", record.Warning, fmt.Sprintf("the nodes have room for %d more pods, max replicas needs %d", fit, wanted),
+		i.add(RoomCheck, record.Warning, fmt.Sprintf("the nodes have room for %d more pods, max replicas needs %d", fit, wanted),
 			"lower the requests or max, or add nodes: pods beyond that stay Pending unless the cluster adds nodes by itself")
 	default:
-		i.ok("room", "for max replicas: %d more pods needed, %s fit", wanted, atMost(fit))
+		i.ok(RoomCheck, "for max replicas: %d more pods needed, %s fit", wanted, atMost(fit))
 	}
 }
 

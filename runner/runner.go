@@ -50,6 +50,10 @@ type Options struct {
 	// begin at the same point of its sync period.
 	Wait time.Duration
 
+	// Beside is how many runs like this one go on at the same time: the preflight looks
+	// for the room of all their pods.
+	Beside int
+
 	// Ended is closed when the cluster has ended by itself and nothing is left to
 	// remove; nil if that is not known.
 	Ended <-chan struct{}
@@ -137,7 +141,7 @@ func New(c *Cluster, file *scenarios.File, o Options, progress func(Progress)) (
 		s.own, s.namespace = true, "hpabench-"+file.Metadata.Name+"-"+o.ID
 	}
 	r := &Runner{options: o, progress: progress}
-	r.pre = &preflight{file: file, options: o, inspection: inspection{Cluster: c, subject: s, report: func(c record.Check) { progress(Progress{Check: &c}) }}}
+	r.pre = &preflight{file: file, options: o, inspection: inspection{Cluster: c, subject: s, beside: o.Beside, report: func(c record.Check) { progress(Progress{Check: &c}) }}}
 	r.created = &created{Cluster: c, namespace: s.namespace, own: s.own, labels: map[string]string{
 		ManagedByLabel: ManagedBy, RunLabel: o.ID, ScenarioLabel: file.Metadata.Name}}
 	return r, nil

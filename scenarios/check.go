@@ -158,8 +158,8 @@ func (c *checker) checkAutoscaler() {
 			c.checkHPA(c.Autoscaling(), c.hpaManifest.doc, c.hpaManifest.base+"/spec")
 		}
 	case a.Spec != nil:
-		if a.CPUPercent != nil || a.Min != nil || a.Max != nil {
-			c.fault("spec.autoscaler.spec", "put them into the spec", "spec.autoscaler.spec stands in place of cpuPercent, min and max")
+		if a.CPUPercent != nil || a.Min != nil || a.Max != nil || a.Stabilization != nil {
+			c.fault("spec.autoscaler.spec", "put them into the spec", "spec.autoscaler.spec stands in place of cpuPercent, min, max and stabilization")
 		}
 		ref, target := a.Spec.ScaleTargetRef, c.TargetRef()
 		if target.Name != "" && (ref.Kind != "" && ref.Kind != target.Kind || ref.Name != "" && ref.Name != target.Name) {
@@ -168,6 +168,8 @@ func (c *checker) checkAutoscaler() {
 		c.checkHPA(c.Autoscaling(), c.doc, "/spec/autoscaler/spec")
 	case a.Max == nil:
 		c.missing("spec.autoscaler", "max", "")
+	case a.Stabilization != nil && (a.Stabilization.Duration < 0 || a.Stabilization.Duration > time.Hour || a.Stabilization.Duration%time.Second != 0):
+		c.fault("spec.autoscaler.stabilization", "", "spec.autoscaler.stabilization must be whole seconds, from 0s to 1h")
 	default:
 		c.checkHPA(c.Autoscaling(), c.doc, "/spec/autoscaler")
 	}

@@ -90,6 +90,9 @@ func (f *File) Autoscaling() *autoscalingv2.HorizontalPodAutoscalerSpec {
 	if a.Max != nil {
 		spec.MaxReplicas = *a.Max
 	}
+	if a.Stabilization != nil {
+		spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(a.Stabilization.Seconds()))}}
+	}
 	return spec
 }
 

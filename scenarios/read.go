@@ -26,6 +26,7 @@ type File struct {
 	Manifests []Manifest // of workload.manifests, in order
 
 	doc    *document
+	open   Open                          // what the scenario names
 	traces map[string][]record.RatePoint // of replays, by their files' names
 	roots  []byte                        // of load.tls.caFile, in PEM
 	target autoscalingv2.CrossVersionObjectReference
@@ -133,7 +134,7 @@ func Parse(file string, source []byte, open Open) (*File, error) {
 	case len(docs) > 1:
 		faults = append(faults, Fault{file, docs[1].line(""), "a second document begins here", "a scenario is one document; Kubernetes objects belong in files of their own, under workload.manifests"})
 	}
-	f := &File{Path: file, Source: source, doc: docs[0]}
+	f := &File{Path: file, Source: source, doc: docs[0], open: open}
 	against, err := forScenarios()
 	if err != nil {
 		return nil, err

@@ -54,6 +54,10 @@ type Spec struct {
 	// Repeat makes so many runs, one after the other, whose expectations are judged
 	// over all of them; --repeat says another number. Default: 1.
 	Repeat int `json:"repeat,omitempty" jsonschema:"minimum=1,maximum=1000"`
+	// Matrix makes a run of each combination of values. Its names are target
+	// (autoscaler.cpuPercent), stabilization, min and max, or the path of any field of
+	// the spec, such as workload.deployment.resources.requests.cpu or load.phases[1].rate.
+	Matrix map[string][]any `json:"matrix,omitempty"`
 	// Expect lists conditions in CEL that the result must meet, for example
 	// scaleUp.inService <= duration("90s"). One that does not hold makes the
 	// exit code 1.
@@ -134,6 +138,9 @@ type Autoscaler struct {
 	Min *int32 `json:"min,omitempty" jsonschema:"minimum=0"`
 	// Max is the upper limit for the number of replicas.
 	Max *int32 `json:"max,omitempty" jsonschema:"minimum=1"`
+	// Stabilization is the window of a scale-down. Left out, that of the cluster holds
+	// (300s).
+	Stabilization *metav1.Duration `json:"stabilization,omitempty"`
 	// Spec is a whole autoscaling/v2 spec, in place of the fields above.
 	// scaleTargetRef can be left out.
 	Spec *autoscalingv2.HorizontalPodAutoscalerSpec `json:"spec,omitempty"`

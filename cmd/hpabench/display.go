@@ -25,6 +25,8 @@ type display struct {
 	w     io.Writer
 	quiet bool
 	live  bool
+	// prefix tells the lines of one of several runs from those of others.
+	prefix string
 
 	mu      sync.Mutex
 	onLine  bool // the live line is drawn
@@ -106,6 +108,7 @@ func (d *display) state(phase, line string, s runner.State) {
 	if s != (runner.State{}) { // there is a cluster
 		line += fmt.Sprintf("  %s  ready %d/%d", s.Metrics, s.Ready, s.Replicas)
 	}
+	line = d.prefix + line
 	if d.live {
 		columns, _, err := term.GetSize(int(d.w.(*os.File).Fd()))
 		if runes := []rune(line); err == nil && len(runes) >= columns && columns > 0 {
@@ -130,7 +133,7 @@ func (d *display) print(line string) {
 		fmt.Fprintln(d.w) // the last state of the load stays
 		d.onLine = false
 	}
-	fmt.Fprintln(d.w, line)
+	fmt.Fprintln(d.w, d.prefix+line)
 }
 
 // close ends the live line, so that the report starts on one of its own.

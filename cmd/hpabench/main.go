@@ -72,8 +72,8 @@ type app struct {
 	stdout, stderr io.Writer
 
 	mu          sync.Mutex
-	left        func() []string // what a run that goes on would leave behind
-	onInterrupt string          // what Ctrl-C means to the command, if that is not to break off
+	left        []func() []string // what runs that go on would leave behind
+	onInterrupt string            // what Ctrl-C means to the command, if that is not to break off
 }
 
 func (a *app) saysOnInterrupt() string {
@@ -87,9 +87,11 @@ func (a *app) abandon() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	fmt.Fprintln(a.stderr, "hpabench: ended")
-	if a.left != nil {
-		a.sayLeft(a.left())
+	var left []string
+	for _, of := range a.left {
+		left = append(left, of()...)
 	}
+	a.sayLeft(left)
 }
 
 // sayLeft names what is left in the cluster and how to get rid of it.

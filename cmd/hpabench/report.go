@@ -56,26 +56,39 @@ come to its end are not judged.`,
 	return cmd
 }
 
-// report shows the result of a run, and writes its reports to dir unless that
-// is empty. The error is errMissed when an expectation was missed.
-func (a *app) report(run record.Run, dir string, output outputFlag) error {
+// judge works out the result of a run, with its expectations, and writes its reports to
+// dir unless that is empty.
+func judge(run record.Run, dir string, output outputFlag) (*analysis.Result, error) {
 	result, err := analysis.Analyze(run)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// What was expected of the whole run says nothing of a part.
 	if header := run.Header(); header != nil && result.Outcome == record.Completed {
 		result.Expectations = expect.Judge(header.Expect, result)
 	}
-	err = formats[output.format](a.stdout, result)
 	if dir != "" {
-		err = errors.Join(err, reports.WriteAll(dir, result))
+		err = reports.WriteAll(dir, result)
 	}
 	if output.plots {
 		err = errors.Join(err, reports.WritePlots(filepath.Join(dir, "plots"), result))
 	}
-	err = errors.Join(err, tellGitHub(a.stderr, result))
-	for _, e := range result.Expectations {
+	return result, err
+}
+
+// report shows the result of a run, and writes its reports to dir unless that
+// is empty. The error is errMissed when an expectation was missed.
+func (a *app) report(run record.Run, dir string, output outputFlag) error {
+	result, err := judge(run, dir, output)
+	if result == nil {
+		return err
+	}
+	return errors.Join(formats[output.format](a.stdout, result), err, tellGitHub(a.stderr, result), missed(result))
+}
+
+// missed is an errMissed for each expectation that was.
+func missed(r *analysis.Result) (err error) {
+	for _, e := range r.Expectations {
 		if e.Outcome == analysis.Missed {
 			err = errors.Join(err, fmt.Errorf("%w: %s: %s", errMissed, e.Expression, e.Detail))
 		}

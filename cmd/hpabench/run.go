@@ -31,6 +31,8 @@ type runFlags struct {
 	metricsEvery time.Duration
 	timeout      time.Duration
 	repeat       int
+	set          []string
+	parallel     int
 	inconclusive bool // is a failure
 	image        string
 	pullPolicy   string
@@ -54,6 +56,12 @@ The run looks whether it can work before it creates anything, makes a namespace
 of its own, sends the load, and removes all that it created. Ctrl-C ends it in
 order: what was measured is reported, what was created is removed.
 
+With --repeat, --set or a matrix in the scenario there are several runs. They are made
+in turn, so that what changes with time is the same for all, and begin at different
+points of the HPA's period. Each has a folder of its own in that of --out. Of several
+combinations the table marks the best of each figure; the exit code is 1 when each of
+them misses an expectation.
+
 The folder given by --out gets the record, from which hpabench report makes
 every report again, and the reports: report.html, report.md, result.json,
 summary.csv, stages.csv, findings.csv, timeline.csv, pods.csv, events.csv and
@@ -64,6 +72,7 @@ each expectation that was missed.
 		Example: `  hpabench run scenarios/demo-nginx.yaml
   hpabench run --timing fast --lab-flag nodes=20 spike
   hpabench run --context kind-kind scenarios/demo-nginx.yaml
+  hpabench run --set target=40,60,80 --repeat 3 --parallel 2 --out targets spike
   hpabench run --kubeconfig ~/.kube/config slow-start --out before -o markdown`,
 		Args: cobra.ExactArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -79,6 +88,8 @@ each expectation that was missed.
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
 	cmd.Flags().DurationVar(&f.metricsEvery, "metrics-every", time.Second, "how often the pods' metrics are read: the precision of their figures")
 	cmd.Flags().IntVar(&f.repeat, "repeat", 0, "make so many `runs`, one after the other, and judge the expectations over all of them (default: the scenario's repeat, else 1)")
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "`name=value,...`: make a run of each value, and of each combination with those of other names (see matrix in hpabench schema); can be repeated")
+	cmd.Flags().IntVar(&f.parallel, "parallel", 1, "of several runs, make so many at a time, each in a namespace of its own; one for which the cluster has no room beside others waits")
 	cmd.Flags().BoolVar(&f.inconclusive, "fail-on-inconclusive", false, "with --repeat, exit with code 1 when it cannot be said whether an expectation holds")
 	cmd.Flags().StringVar(&f.image, "image", runner.WorkerImage, "image of the workers of via: job (make image builds it)")
 	cmd.Flags().StringVar(&f.pullPolicy, "image-pull-policy", "", "when nodes pull that image: Always, IfNotPresent or Never (default: as Kubernetes has it)")
@@ -93,6 +104,9 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if f.repeat < 0 {
 		return runner.BadInput{Err: errors.New("--repeat must be 1 at least")}
 	}
+	if f.parallel < 1 {
+		return runner.BadInput{Err: errors.New("--parallel must be 1 at least")}
+	}
 	if f.pullPolicy != "" && !slices.Contains(pullPolicies, f.pullPolicy) {
 		return runner.BadInput{Err: fmt.Errorf("--image-pull-policy %s: must be one of %s", f.pullPolicy, strings.Join(pullPolicies, ", "))}
 	}
@@ -102,6 +116,19 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	}
 	if file.Embedded && filepath.Ext(name) != "" {
 		fmt.Fprintf(a.stderr, "there is no file %s here: taking the library's %s\n", name, file.Metadata.Name)
+	}
+	var others []scenarios.Setting
+	for _, text := range f.set {
+		s, err := scenarios.ParseSetting(text)
+		if err != nil {
+			return runner.BadInput{Err: fmt.Errorf("--set: %w", err)}
+		}
+		others = append(others, s)
+	}
+	settings := file.Settings(others)
+	variants, err := file.Variants(settings)
+	if err != nil {
+		return err
 	}
 	id := runner.NewID()
 	show := newDisplay(a.stderr, f.quiet)
@@ -117,14 +144,18 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if dir == "" {
 		dir = fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id)
 	}
-	t := trial{runFlags: f, file: file, cluster: cluster, lab: lab, id: id, dir: dir, show: show}
 	if f.repeat == 0 {
 		f.repeat = max(1, file.Spec.Repeat)
 	}
-	if f.repeat == 1 {
+	t := trial{runFlags: f, file: variants[0].File, cluster: cluster, lab: lab, id: id, dir: dir, show: show}
+	if len(settings) == 0 {
+		t.file = file
+	}
+	if f.repeat == 1 && len(variants) == 1 {
 		return t.run(ctx, a)
 	}
-	return a.repeat(ctx, t)
+	show.close()
+	return a.several(ctx, t, settings, variants)
 }
 
 // trial is one run of a scenario.
@@ -136,32 +167,53 @@ type trial struct {
 	id, dir string
 	show    *display
 	wait    time.Duration // before the load
+	// beside is how many others may go on at the same time; alone waits until there is
+	// none, where the cluster has no room for them.
+	beside int
+	alone  func() error
 }
 
-// run makes the run and reports it. What it has measured is in dir however it ends.
+// run makes the run and reports it.
 func (t trial) run(ctx context.Context, a *app) error {
+	run, err := t.measure(ctx, a)
+	if run == nil {
+		return err
+	}
+	reported := a.report(*run, t.dir, t.output)
+	fmt.Fprintf(a.stderr, "the record and the reports are in %s\n", t.dir)
+	return errors.Join(err, reported)
+}
+
+// measure makes the run. What it has measured is in dir however it ends, and is returned
+// unless no load was sent.
+func (t trial) measure(ctx context.Context, a *app) (*record.Run, error) {
 	o := runner.Options{ID: t.id, Namespace: t.runFlags.cluster.namespace, Keep: t.keep, MetricsEvery: t.metricsEvery, Timeout: t.timeout, Version: version(),
-		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Wait: t.wait}
+		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Wait: t.wait, Beside: t.beside}
 	if t.lab != nil {
 		o.Ended = t.lab.Ended()
 	}
-	r, err := runner.New(t.cluster, t.file, o, t.show.progress)
-	if err != nil {
-		return err
+	r, room, err := t.prepare(ctx, o)
+	if err == nil && !room && t.beside > 0 {
+		t.show.progress(runner.Progress{Message: "the cluster has no room for this run beside others: waiting for them"})
+		if err := t.alone(); err != nil {
+			return nil, err
+		}
+		o.Beside = 0
+		r, _, err = t.prepare(ctx, o)
 	}
-	if err := r.Preflight(ctx); err != nil {
-		return err
+	if err != nil {
+		return nil, err
 	}
 	journal, err := createRecord(t.dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	left := r.Left
 	if t.lab != nil {
 		left = func() []string { return nil } // it all goes with the cluster
 	}
 	a.mu.Lock()
-	a.left = left
+	a.left = append(a.left, left)
 	a.mu.Unlock()
 	rec := record.NewRecorder(record.StartClock(), journal)
 	runErr := r.Run(ctx, rec)
@@ -174,13 +226,28 @@ func (t trial) run(ctx context.Context, a *app) error {
 		default:
 		}
 	}
-	if runErr != nil && !began(rec.Run()) {
+	run := rec.Run()
+	runErr = errors.Join(runErr, rec.Close())
+	if runErr != nil && !began(run) {
 		fmt.Fprintf(a.stderr, "no load was sent, so there is nothing to report; what was seen is in %s\n", journal.Name())
-		return errors.Join(runErr, rec.Close())
+		return nil, runErr
 	}
-	err = a.report(rec.Run(), t.dir, t.output)
-	fmt.Fprintf(a.stderr, "the record and the reports are in %s\n", t.dir)
-	return errors.Join(runErr, rec.Close(), err)
+	return &run, runErr
+}
+
+// prepare makes the preflight of the run, and says whether there is room for its pods.
+func (t trial) prepare(ctx context.Context, o runner.Options) (r *runner.Runner, room bool, err error) {
+	room = true
+	r, err = runner.New(t.cluster, t.file, o, func(p runner.Progress) {
+		if p.Check != nil && p.Check.Name == runner.RoomCheck && p.Check.Outcome != record.OK {
+			room = false
+		}
+		t.show.progress(p)
+	})
+	if err == nil {
+		err = r.Preflight(ctx)
+	}
+	return r, room, err
 }
 
 // connect connects to the cluster that is named, else to the embedded one: that

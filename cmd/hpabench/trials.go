@@ -10,88 +10,176 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/hpabench/hpabench/analysis"
-	"github.com/hpabench/hpabench/expect"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
+	"github.com/hpabench/hpabench/scenarios"
 )
 
 // syncPeriod is that of the HPA controller by default.
 const syncPeriod = 15 * time.Second
 
-// repeat makes a number of runs one after the other, each in a folder of its own, and
-// shows what all of them say. It ends with the first that cannot be made.
-func (a *app) repeat(ctx context.Context, t trial) error {
-	base := t.dir
-	all := analysis.Trials{Name: t.file.Metadata.Name}
-	stdout := a.stdout
-	var ended error
-	for n := range t.repeat {
-		t.id, t.dir = runner.NewID(), filepath.Join(base, fmt.Sprintf("trial-%02d", n+1))
-		// Multiples of the golden ratio cover a period evenly however many there are, and
-		// its parts too.
-		_, part := math.Modf(float64(n) * math.Phi)
-		t.wait = time.Duration(part * float64(syncPeriod))
-		t.show.progress(runner.Progress{Message: fmt.Sprintf("trial %d of %d", n+1, t.repeat)})
-		a.stdout = io.Discard // the report of each is in its folder
-		err := t.run(ctx, a)
-		a.stdout = stdout
-		t.show = newDisplay(a.stderr, t.quiet)
-		if run, err := record.Open(filepath.Join(t.dir, recordFile)); err == nil && began(run) {
-			r, err := analysis.Analyze(run)
-			if err != nil {
-				return err
-			}
-			if r.Outcome == record.Completed {
-				r.Expectations = expect.Judge(run.Header().Expect, r)
-				all.Results, all.Sources = append(all.Results, r), append(all.Sources, run.Header().Source)
-			}
-		}
-		if err != nil && !onlyMissed(err) {
-			ended = fmt.Errorf("trial %d of %d: %w", n+1, t.repeat, err)
-			break
-		}
-	}
-	if len(all.Results) == 0 {
-		return ended
-	}
-	c := analysis.Compare([]analysis.Trials{all}, regexp.MustCompile(mainFigures))
-	verdicts := analysis.JudgeTrials(all.Results)
-	if err := errors.Join(ended, writeTrials(filepath.Join(base, "trials.json"), c, verdicts)); err != nil {
-		return err
-	}
-	switch t.output.format {
-	case "json":
-		if err := printTrials(a.stdout, c, verdicts); err != nil {
-			return err
-		}
-	case "csv":
-		if err := reports.CompareCSV(a.stdout, c); err != nil {
-			return err
-		}
-	case "markdown":
-		if err := reports.TrialsMarkdown(a.stdout, c, verdicts); err != nil {
-			return err
-		}
-	default:
-		if err := reports.TrialsTable(a.stdout, c, verdicts, width(a.stdout)); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(a.stderr, "the trials and their reports are in %s\n", base)
-	var err error
-	for _, v := range verdicts {
-		if v.Verdict == analysis.Fail || v.Verdict == analysis.Inconclusive && t.inconclusive {
-			err = errors.Join(err, fmt.Errorf("%w: %s: %s, met by %d of %d trials", errMissed, v.Expression, v.Verdict, v.Met, v.Trials))
-		}
-	}
-	return err
+// combination is one of those of a sweep, with what its trials said.
+type combination struct {
+	name, folder string
+	analysis.Trials
+	verdicts []analysis.Verdict
 }
 
-func writeTrials(file string, c analysis.Comparison, verdicts []analysis.Verdict) error {
+// several makes a number of runs of each variant, and shows what all of them say. It
+// begins no more when one could not be made.
+func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting, variants []scenarios.Variant) error {
+	all := make([]combination, len(variants))
+	for i, v := range variants {
+		name := v.Name(settings)
+		all[i].name, all[i].Name = name, t.file.Metadata.Name
+		if name != "" {
+			all[i].Name = name
+			all[i].folder = unsafe.ReplaceAllString(strings.ReplaceAll(name, " ", ","), "_")
+		}
+	}
+	parallel := int64(min(t.parallel, t.repeat*len(variants)))
+	places := semaphore.NewWeighted(parallel)
+	var (
+		mu    sync.Mutex
+		ended error
+		wait  sync.WaitGroup
+	)
+	for n := range t.repeat {
+		for i, v := range variants {
+			if err := places.Acquire(ctx, 1); err != nil {
+				ended = errors.Join(ended, context.Cause(ctx))
+			}
+			mu.Lock()
+			over := ended != nil
+			mu.Unlock()
+			if over {
+				continue
+			}
+			one := t
+			one.file, one.id = v.File, runner.NewID()
+			if len(settings) == 0 {
+				one.file = t.file
+			}
+			if one.dir = filepath.Join(t.dir, all[i].folder); t.repeat > 1 {
+				one.dir = filepath.Join(one.dir, fmt.Sprintf("trial-%02d", n+1))
+			}
+			// Multiples of the golden ratio cover a period evenly however many there are, and
+			// its parts too.
+			_, part := math.Modf(float64(n) * math.Phi)
+			one.wait = time.Duration(part * float64(syncPeriod))
+			one.show = newDisplay(a.stderr, t.quiet)
+			what := strings.TrimSpace(fmt.Sprintf("trial %d of %d %s", n+1, t.repeat, all[i].name))
+			if parallel > 1 {
+				one.show.live, one.show.prefix = false, "["+strings.TrimSpace(fmt.Sprintf("%d %s", n+1, all[i].name))+"] "
+				one.beside = int(parallel) - 1
+			}
+			held := int64(1)
+			one.alone = func() error {
+				places.Release(held)
+				held = 0
+				if err := places.Acquire(ctx, parallel); err != nil {
+					return context.Cause(ctx)
+				}
+				held = parallel
+				return nil
+			}
+			wait.Go(func() {
+				defer func() { places.Release(held) }()
+				one.show.progress(runner.Progress{Message: what})
+				run, err := one.measure(ctx, a)
+				one.show.close()
+				var r *analysis.Result
+				if run != nil {
+					var unwritten error
+					r, unwritten = judge(*run, one.dir, t.output)
+					err = errors.Join(err, unwritten)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					ended = errors.Join(ended, fmt.Errorf("%s: %w", what, err))
+				}
+				if r != nil && r.Outcome == record.Completed {
+					all[i].Results, all[i].Sources = append(all[i].Results, r), append(all[i].Sources, run.Header().Source)
+				}
+			})
+			if parallel == 1 {
+				wait.Wait()
+			}
+		}
+	}
+	wait.Wait()
+	done := slices.DeleteFunc(all, func(c combination) bool { return len(c.Results) == 0 })
+	if len(done) == 0 {
+		return ended
+	}
+	return errors.Join(ended, a.showSeveral(t, settings, done))
+}
+
+// unsafe are the characters that a folder's name should not have.
+var unsafe = regexp.MustCompile(`[^\w=.,%+-]+`)
+
+// showSeveral shows what the trials of each combination say.
+func (a *app) showSeveral(t trial, settings []scenarios.Setting, done []combination) error {
+	var trials []analysis.Trials
+	var verdicts [][]analysis.Verdict
+	for i := range done {
+		done[i].verdicts = analysis.JudgeTrials(done[i].Results)
+		trials, verdicts = append(trials, done[i].Trials), append(verdicts, done[i].verdicts)
+	}
+	c := analysis.Compare(trials, regexp.MustCompile(mainFigures))
+	if len(settings) > 0 {
+		c.Differ = nil // the settings, which the names say
+	}
+	err := writeTrials(filepath.Join(t.dir, "trials.json"), c, verdicts)
+	markdown := func(w io.Writer) error { return reports.TrialsMarkdown(w, t.file.Metadata.Name, c, verdicts) }
+	switch t.output.format {
+	case "json":
+		err = errors.Join(err, printTrials(a.stdout, c, verdicts))
+	case "csv":
+		err = errors.Join(err, reports.CompareCSV(a.stdout, c))
+	case "markdown":
+		err = errors.Join(err, markdown(a.stdout))
+	default:
+		err = errors.Join(err, reports.TrialsTable(a.stdout, c, verdicts, width(a.stdout)))
+	}
+	fmt.Fprintf(a.stderr, "the trials and their reports are in %s\n", t.dir)
+	err = errors.Join(err, summarize(markdown))
+	var failed error
+	for _, d := range done {
+		var faults error
+		for _, v := range d.verdicts {
+			var fault error
+			switch {
+			case len(d.Results) == 1 && v.Met == 0:
+				fault = fmt.Errorf("%w: %s", errMissed, v.Expression)
+			case v.Verdict == analysis.Fail, v.Verdict == analysis.Inconclusive && t.inconclusive && len(d.Results) > 1:
+				fault = fmt.Errorf("%w: %s: %s, met by %d of %d trials", errMissed, v.Expression, v.Verdict, v.Met, v.Trials)
+			}
+			if fault != nil && d.name != "" {
+				fault = fmt.Errorf("%s: %w", d.name, fault)
+			}
+			faults = errors.Join(faults, fault)
+		}
+		if faults == nil {
+			return err // one combination will do
+		}
+		failed = errors.Join(failed, faults)
+	}
+	annotate(a.stderr, "error", "hpabench: expectation missed", failed.Error())
+	return errors.Join(err, failed)
+}
+
+func writeTrials(file string, c analysis.Comparison, verdicts [][]analysis.Verdict) error {
 	f, err := os.Create(file)
 	if err != nil {
 		return fmt.Errorf("writing the trials: %w", err)
@@ -99,12 +187,12 @@ func writeTrials(file string, c analysis.Comparison, verdicts []analysis.Verdict
 	return errors.Join(printTrials(f, c, verdicts), f.Close())
 }
 
-func printTrials(w io.Writer, c analysis.Comparison, verdicts []analysis.Verdict) error {
+func printTrials(w io.Writer, c analysis.Comparison, verdicts [][]analysis.Verdict) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(struct {
-		Verdicts []analysis.Verdict `json:"verdicts"`
+		Verdicts [][]analysis.Verdict `json:"verdicts"` // of each of names
 		analysis.Comparison
 	}{verdicts, c})
 }

@@ -65,5 +65,8 @@ func readScenario(name string) (*scenarios.File, error) {
 	if len(faults) > 0 {
 		return nil, faults
 	}
+	if _, err := file.Variants(file.Settings(nil)); err != nil {
+		return nil, err
+	}
 	return file, nil
 }

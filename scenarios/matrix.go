@@ -1,0 +1,178 @@
+package scenarios
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Setting is a field of a scenario's spec and the values that it shall have, see
+// Spec.Matrix for the names.
+type Setting struct {
+	Name   string
+	Values []any
+}
+
+// Variant is a scenario with one value of each of several settings.
+type Variant struct {
+	*File
+	Values []string // in the order of the settings
+}
+
+// Settings are those of the matrix, by name, where others replace those of the same
+// name and come after those of another.
+func (f *File) Settings(others []Setting) []Setting {
+	var list []Setting
+	for _, name := range slices.Sorted(maps.Keys(f.Spec.Matrix)) {
+		if !slices.ContainsFunc(others, func(s Setting) bool { return s.Name == name }) {
+			list = append(list, Setting{name, f.Spec.Matrix[name]})
+		}
+	}
+	return append(list, others...)
+}
+
+// ParseSetting reads a setting as it is written on a command line: target=40,60. A
+// value is what YAML takes it for.
+func ParseSetting(s string) (Setting, error) {
+	name, values, found := strings.Cut(s, "=")
+	if !found || name == "" || values == "" {
+		return Setting{}, fmt.Errorf("%q is not like target=40,60,80", s)
+	}
+	setting := Setting{Name: name}
+	for text := range strings.SplitSeq(values, ",") {
+		var value any
+		if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+			return Setting{}, fmt.Errorf("%s: %q is no value: %w", name, text, err)
+		}
+		setting.Values = append(setting.Values, value)
+	}
+	return setting, nil
+}
+
+// maxVariants is more than anybody wants to wait for.
+const maxVariants = 1000
+
+// Variants are the scenario with each combination of the settings' values, the last one
+// changing fastest. Each is checked like any scenario; what is wrong with one comes back
+// as Faults that name its values.
+func (f *File) Variants(settings []Setting) ([]Variant, error) {
+	variants := []Variant{{}}
+	for _, s := range settings {
+		var more []Variant
+		for _, v := range variants {
+			for _, value := range s.Values {
+				more = append(more, Variant{Values: append(slices.Clone(v.Values), fmt.Sprint(value))})
+			}
+		}
+		if variants = more; len(variants) > maxVariants {
+			return nil, fmt.Errorf("more than %d combinations of the matrix", maxVariants)
+		}
+	}
+	var faults Faults
+	for i := range variants {
+		line, err := f.vary(&variants[i], settings, i)
+		var wrong Faults
+		if err != nil && !errors.As(err, &wrong) {
+			return nil, err
+		}
+		for _, w := range wrong {
+			w.File, w.Line, w.Message = f.Path, line, "with "+variants[i].Name(settings)+": "+w.Message
+			if !slices.ContainsFunc(faults, func(o Fault) bool { return o == w }) {
+				faults = append(faults, w)
+			}
+		}
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return variants, nil
+}
+
+// Name lists the values of a variant: "target=40 stabilization=0s".
+func (v Variant) Name(settings []Setting) string {
+	var parts []string
+	for i, s := range settings {
+		parts = append(parts, s.Name+"="+v.Values[i])
+	}
+	return strings.Join(parts, " ")
+}
+
+// vary makes combination n of the settings, and gives the line of the matrix.
+func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error) {
+	var root map[string]any
+	if err := decode(f.doc.value, &root); err != nil {
+		return 1, err
+	}
+	spec, _ := root["spec"].(map[string]any)
+	delete(spec, "matrix")
+	autoscaler, _ := spec["autoscaler"].(map[string]any)
+	_, whole := autoscaler["spec"]
+	for _, s := range slices.Backward(settings) {
+		value := s.Values[n%len(s.Values)]
+		n /= len(s.Values)
+		path := strings.TrimPrefix(s.Name, "spec.")
+		if long, is := longNames[path]; is && whole {
+			path = long
+			if d, err := time.ParseDuration(fmt.Sprint(value)); err == nil {
+				value = d.Seconds()
+			}
+		} else if short, is := shortNames[path]; is {
+			path = short
+		}
+		if err := put(spec, strings.Split(pointerTo(path), "/")[1:], value); err != nil {
+			return 1, Faults{{f.Path, f.doc.line("/spec/matrix/" + escape(s.Name)), fmt.Sprintf("%s cannot be set: %v", s.Name, err), "its names are target, stabilization, min, max and the paths of fields of the spec"}}
+		}
+	}
+	tree, err := json.Marshal(root)
+	if err != nil {
+		return 1, err
+	}
+	source, err := yaml.JSONToYAML(tree)
+	if err != nil {
+		return 1, err
+	}
+	v.File, err = Parse(f.Path, source, f.open)
+	return f.doc.line("/spec/matrix"), err
+}
+
+// Names of a matrix that stand for paths, in the short form of an autoscaler and where it
+// has a whole spec.
+var (
+	shortNames = map[string]string{"target": "autoscaler.cpuPercent", "stabilization": "autoscaler.stabilization", "min": "autoscaler.min", "max": "autoscaler.max"}
+	longNames  = map[string]string{"target": "autoscaler.spec.metrics[0].resource.target.averageUtilization", "min": "autoscaler.spec.minReplicas", "max": "autoscaler.spec.maxReplicas",
+		"stabilization": "autoscaler.spec.behavior.scaleDown.stabilizationWindowSeconds"}
+)
+
+// put sets a value deep in a tree. Mappings that are not there are made, items of lists
+// are not.
+func put(in any, path []string, value any) error {
+	switch at := in.(type) {
+	case map[string]any:
+		if len(path) == 1 {
+			at[path[0]] = value
+			return nil
+		}
+		if at[path[0]] == nil {
+			at[path[0]] = map[string]any{}
+		}
+		return put(at[path[0]], path[1:], value)
+	case []any:
+		i, err := strconv.Atoi(path[0])
+		if err != nil || i < 0 || i >= len(at) {
+			return fmt.Errorf("there is no item %s of %d", path[0], len(at))
+		}
+		if len(path) == 1 {
+			at[i] = value
+			return nil
+		}
+		return put(at[i], path[1:], value)
+	}
+	return fmt.Errorf("%v has no field %s", in, path[0])
+}

@@ -1,0 +1,95 @@
+package scenarios
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+)
+
+const swept = `apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: swept}
+spec:
+  workload:
+    deployment: {image: nginx, port: 80, resources: {requests: {cpu: 50m}}}
+  autoscaler: {cpuPercent: 50, max: 5}
+  load:
+    phases:
+    - {name: surge, duration: 10s, rate: 5}
+  matrix:
+    target: [40, 60]
+    stabilization: [0s, 300s]
+`
+
+func parseSwept(t *testing.T, source string) *File {
+	t.Helper()
+	f, err := Parse("swept.yaml", []byte(source), func(name string) (string, []byte, error) { return name, nil, os.ErrNotExist })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestVariants(t *testing.T) {
+	f := parseSwept(t, swept)
+	rate, err := ParseSetting("load.phases[0].rate=5,7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := f.Settings([]Setting{rate, {"target", []any{80}}})
+	variants, err := f.Variants(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, v := range variants {
+		hpa := v.Autoscaling()
+		if window, cpu := *hpa.Behavior.ScaleDown.StabilizationWindowSeconds, *hpa.Metrics[0].Resource.Target.AverageUtilization; cpu != 80 || (window == 0) != (v.Values[0] == "0s") {
+			t.Errorf("%v has %d %% and a window of %d s", v.Values, cpu, window)
+		}
+		if *v.Spec.Load.Phases[0].Rate != 5 != (v.Values[1] == "7") {
+			t.Errorf("%v has a rate of %g", v.Values, *v.Spec.Load.Phases[0].Rate)
+		}
+		if v.Spec.Matrix != nil || strings.Contains(string(v.Source), "matrix") || !strings.Contains(string(v.Source), "cpuPercent: 80") {
+			t.Errorf("its source is\n%s", v.Source)
+		}
+		got = append(got, v.Name(settings))
+	}
+	if want := "stabilization=0s load.phases[0].rate=5 target=80|stabilization=0s load.phases[0].rate=7 target=80|stabilization=300s load.phases[0].rate=5 target=80|stabilization=300s load.phases[0].rate=7 target=80"; strings.Join(got, "|") != want {
+		t.Errorf("got %s", strings.Join(got, "|"))
+	}
+	if f.Spec.Matrix == nil || *f.Spec.Autoscaler.CPUPercent != 50 {
+		t.Error("the scenario itself was changed")
+	}
+
+	long := parseSwept(t, strings.Replace(swept, "{cpuPercent: 50, max: 5}", "{spec: {maxReplicas: 5, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]}}", 1))
+	if variants, err = long.Variants(long.Settings(nil)); err != nil || len(variants) != 4 {
+		t.Fatal(variants, err)
+	}
+	if hpa := variants[3].Autoscaling(); *hpa.Behavior.ScaleDown.StabilizationWindowSeconds != 300 || *hpa.Metrics[0].Resource.Target.AverageUtilization != 60 {
+		t.Errorf("%+v", hpa)
+	}
+}
+
+func TestBadVariants(t *testing.T) {
+	for replaced, want := range map[string]string{
+		"target: [40, 0]":                    "swept.yaml:11: with stabilization=0s target=0: spec.autoscaler.cpuPercent must be at least 1",
+		"targt: [40]":                        `swept.yaml:11: with stabilization=0s targt=40: unknown field "targt" in spec`,
+		"load.phases[3].rate: [40]":          "load.phases[3].rate cannot be set: there is no item 3 of 1",
+		"metadata.name.x: [40]":              `unknown field "metadata" in spec`,
+		"load.phases[0].duration.x: [40, 5]": "load.phases[0].duration.x cannot be set: 10s has no field x",
+	} {
+		f := parseSwept(t, strings.Replace(swept, "target: [40, 60]", replaced, 1))
+		_, err := f.Variants(f.Settings(nil))
+		var faults Faults
+		if !errors.As(err, &faults) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", replaced, err, want)
+		}
+	}
+	for _, s := range []string{"target", "=4", "target=", "target=[4"} {
+		if _, err := ParseSetting(s); err == nil {
+			t.Errorf("%s is taken", s)
+		}
+	}
+}
