@@ -130,9 +130,19 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if err != nil {
 		return err
 	}
+	said := ""
+	for _, v := range append(variants, scenarios.Variant{File: file}) {
+		v.Embedded = file.Embedded
+		if err := calibrated(v.File, func(line string) { said = line }); err != nil {
+			return err
+		}
+	}
 	id := runner.NewID()
 	show := newDisplay(a.stderr, f.quiet)
 	defer show.close()
+	if said != "" {
+		show.progress(runner.Progress{Message: said})
+	}
 	cluster, lab, err := f.connect(ctx, file, id, func(line string) { show.progress(runner.Progress{Message: line}) })
 	if err != nil {
 		return err
@@ -171,6 +181,7 @@ type trial struct {
 	// none, where the cluster has no room for them.
 	beside int
 	alone  func() error
+	seen   func(runner.Progress) // gets the progress too, if it is there
 }
 
 // run makes the run and reports it.
@@ -241,6 +252,9 @@ func (t trial) prepare(ctx context.Context, o runner.Options) (r *runner.Runner,
 	r, err = runner.New(t.cluster, t.file, o, func(p runner.Progress) {
 		if p.Check != nil && p.Check.Name == runner.RoomCheck && p.Check.Outcome != record.OK {
 			room = false
+		}
+		if t.seen != nil {
+			t.seen(p)
 		}
 		t.show.progress(p)
 	})

@@ -1,0 +1,57 @@
+package analysis
+
+// CalibrationVersion names the version of the Calibration's JSON.
+const CalibrationVersion = "hpabench.dev/calibration/v1"
+
+// Calibration is how many requests a second a workload serves within its SLO, by the
+// number of its replicas.
+type Calibration struct {
+	Version    string  `json:"version"`
+	Scenario   string  `json:"scenario"`
+	Workload   string  `json:"workload"` // a hash of what was calibrated: the workload and its request
+	Latency    float64 `json:"sloLatencySeconds"`
+	Percentile int     `json:"percentile"` // of the answers that must meet it
+	Cluster    string  `json:"cluster"`
+	// Points are in order of their replicas.
+	Points []CalibrationPoint `json:"points"`
+	// CapacityPerReplica is the least of rate/replicas, in requests a second.
+	CapacityPerReplica float64 `json:"capacityPerReplica"`
+}
+
+// CalibrationPoint is for one number of replicas the highest rate that met the SLO and
+// the lowest above it that did not, in requests a second: the capacity is between them.
+// Efficiency is Rate over replicas times the rate of a single one: 1 is linear.
+type CalibrationPoint struct {
+	Replicas   int      `json:"replicas"`
+	Rate       float64  `json:"rate"`
+	Below      float64  `json:"below"`
+	Seconds    float64  `json:"latencySeconds"` // at Rate, of that percentile
+	Efficiency *float64 `json:"efficiency,omitempty"`
+	// Doubt says that at Below the load was not as planned either: the load generator may
+	// be what could not keep up.
+	Doubt string `json:"doubt,omitempty"`
+}
+
+// Complete works out what follows from the points.
+func (c *Calibration) Complete() {
+	for i := range c.Points {
+		p := &c.Points[i]
+		if each := p.Rate / float64(p.Replicas); i == 0 || each < c.CapacityPerReplica {
+			c.CapacityPerReplica = each
+		}
+		if c.Points[0].Replicas == 1 {
+			p.Efficiency = new(p.Rate / float64(p.Replicas) / c.Points[0].Rate)
+		}
+	}
+}
+
+// MeetsSLO says whether so many percent of the answers of a phase (50, 90, 95 or 99) were
+// within a latency, in seconds, with 0.1 % of errors and 0.1 % unsent at most. The
+// percentile itself is nil where nothing was answered.
+func (p PhaseLoad) MeetsSLO(latency float64, percentile int) (meets bool, at *float64) {
+	at = map[int]*float64{50: p.Latency.P50, 90: p.Latency.P90, 95: p.Latency.P95, 99: p.Latency.P99}[percentile]
+	return at != nil && !p.Cut && *at <= latency && *p.ErrorShare <= sloErrors && float64(p.Unsent) <= UnsentShare*float64(p.Offered), at
+}
+
+// sloErrors is the share of errors that an SLO allows.
+const sloErrors = 0.001

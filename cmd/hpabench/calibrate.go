@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/reports"
+	"github.com/hpabench/hpabench/runner"
+	"github.com/hpabench/hpabench/scenarios"
+)
+
+type calibrateFlags struct {
+	runFlags
+	latency    time.Duration
+	percentile int
+	replicas   []int
+	from       float64
+	step       time.Duration
+}
+
+func (a *app) calibrateCommand() *cobra.Command {
+	var f calibrateFlags
+	cmd := &cobra.Command{
+		Use:   "calibrate SCENARIO",
+		Short: "Find how many requests a second a replica serves within the SLO",
+		Long: `Find how many requests a second the workload of a scenario serves within its SLO, by
+the number of its replicas, which the HPA is made to leave alone.
+
+For each number of replicas the rate rises by half until the SLO is missed, and then in
+eight steps from the last rate that met it to the first that did not. The SLO is met
+when 99 % (--percentile) of the answers took no longer than the scenario's slo.latency
+(or --latency) and 0.1 % at most were errors. The capacity of a replica is the least
+rate by replica of all the numbers.
+
+It is stored beside the scenario as NAME.calibration.json, where hpabench run finds it:
+so the demand for replicas is known, and the report has the elasticity. For another
+workload or request it is not taken.`,
+		Example: `  hpabench calibrate --context kind-kind --latency 100ms slow-start
+  hpabench calibrate --replicas 1,2,4 --percentile 95 my-scenario.yaml`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.calibrate(cmd.Context(), args[0], &f) },
+	}
+	f.cluster.add(cmd, "existing `namespace` to create the objects in (default: one of the run's own); without --context, of the kubeconfig's current context")
+	f.lab.add(cmd)
+	cmd.Flags().DurationVar(&f.latency, "latency", 0, "`duration` that an answer may take (default: the scenario's slo.latency)")
+	cmd.Flags().IntVar(&f.percentile, "percentile", 99, "share of the answers that must meet it: 50, 90, 95 or 99")
+	cmd.Flags().IntSliceVar(&f.replicas, "replicas", []int{1, 2}, "`numbers` of replicas")
+	cmd.Flags().Float64Var(&f.from, "from", 2, "first `rate`, in requests a second, for each replica")
+	cmd.Flags().DurationVar(&f.step, "step", 10*time.Second, "how long each rate lasts when it is looked at closely; half of that before")
+	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the records of the runs (default hpabench-calibration-SCENARIO-ID)")
+	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric")
+	f.image, f.output.format = runner.WorkerImage, "table"
+	return cmd
+}
+
+// growth is by what the rate rises at first, closely how many rates there are then.
+const (
+	growth  = 1.5
+	rising  = 30 // rates at most: 1.5³⁰ is 200,000
+	closely = 8
+)
+
+// errEnough ends a run whose rate has got beyond what the workload serves.
+var errEnough = errors.New("the workload does not keep up")
+
+func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) error {
+	file, err := readScenario(name)
+	if err != nil {
+		return err
+	}
+	latency := f.latency
+	if latency == 0 && file.Spec.SLO != nil {
+		latency = file.Spec.SLO.Latency.Duration
+	}
+	slices.Sort(f.replicas)
+	switch bad := func(format string, args ...any) error { return runner.BadInput{Err: fmt.Errorf(format, args...)} }; {
+	case latency <= 0:
+		return bad("%s has no slo.latency: say by --latency what an answer may take", name)
+	case !slices.Contains([]int{50, 90, 95, 99}, f.percentile):
+		return bad("--percentile must be 50, 90, 95 or 99")
+	case len(f.replicas) == 0 || f.replicas[0] < 1:
+		return bad("--replicas must be 1 at least")
+	case f.from <= 0 || f.step < 2*time.Second:
+		return bad("--from must be more than 0, --step 2s at least")
+	case file.Spec.Workload.Existing != nil:
+		return bad("calibrate changes the number of replicas, and what exists already is never changed: describe the workload in the scenario")
+	case file.Spec.Autoscaler == nil:
+		return bad("the HPA of %s is in a manifest, and calibrate must make it leave the replicas alone: put it under spec.autoscaler", name)
+	}
+	id := runner.NewID()
+	show := newDisplay(a.stderr, f.quiet)
+	cluster, lab, err := f.connect(ctx, file, id, func(line string) { show.progress(runner.Progress{Message: line}) })
+	if err != nil {
+		return err
+	}
+	if lab != nil {
+		defer lab.Stop()
+	}
+	show.close()
+	base := f.out
+	if base == "" {
+		base = fmt.Sprintf("hpabench-calibration-%s-%s", file.Metadata.Name, id)
+	}
+	c := analysis.Calibration{Version: analysis.CalibrationVersion, Scenario: file.Metadata.Name, Workload: fingerprint(file), Latency: latency.Seconds(), Percentile: f.percentile}
+	for _, n := range f.replicas {
+		look := func(what string, rates []float64, step time.Duration) (point analysis.CalibrationPoint, err error) {
+			fixed, err := fixedAt(file, n, rates, step)
+			if err != nil {
+				return point, err
+			}
+			ctx, cancel := context.WithCancelCause(ctx)
+			defer cancel(nil)
+			t := trial{runFlags: &f.runFlags, file: fixed, cluster: cluster, lab: lab, id: runner.NewID(), dir: filepath.Join(base, fmt.Sprintf("%d-replicas-%s", n, what)), show: newDisplay(a.stderr, f.quiet)}
+			slow := 0
+			t.seen = func(p runner.Progress) {
+				if p.Load == nil || p.Load.Offered == nil {
+					return
+				}
+				if slow++; p.Load.Rate >= 0.7**p.Load.Offered {
+					slow = 0
+				}
+				if slow >= 3 {
+					cancel(errEnough)
+				}
+			}
+			run, err := t.measure(ctx, a)
+			t.show.close()
+			if run == nil || err != nil && !errors.Is(err, errEnough) {
+				return point, err
+			}
+			r, err := judge(*run, t.dir, f.output)
+			if err != nil {
+				return point, err
+			}
+			c.Cluster = r.Cluster.Version
+			return capacity(r, n, rates, latency.Seconds(), f.percentile)
+		}
+		var rates []float64
+		for i, rate := 0, f.from*float64(n); i < rising; i, rate = i+1, rate*growth {
+			rates = append(rates, rate)
+		}
+		p, err := look("rising", rates, max(f.step/2, time.Second))
+		if err != nil {
+			return err
+		}
+		rates = nil
+		for i := range closely + 1 {
+			rates = append(rates, p.Rate+(p.Below-p.Rate)*float64(i)/closely)
+		}
+		if p, err = look("closely", rates, f.step); err != nil {
+			return err
+		}
+		c.Points = append(c.Points, p)
+	}
+	c.Complete()
+	if err := reports.CalibrationTable(a.stdout, c, width(a.stdout)); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(calibrationFile(file), append(b, '\n'), 0o644); err != nil {
+		return fmt.Errorf("storing the calibration: %w", err)
+	}
+	fmt.Fprintf(a.stderr, "the calibration is in %s, where hpabench run finds it; the records are in %s\n", calibrationFile(file), base)
+	return nil
+}
+
+// fixedAt is a scenario with so many replicas and these rates, one after the other.
+func fixedAt(file *scenarios.File, replicas int, rates []float64, step time.Duration) (*scenarios.File, error) {
+	var phases []any
+	for i, rate := range rates {
+		phases = append(phases, map[string]any{"name": fmt.Sprintf("rate_%d", i+1), "duration": step.String(), "rate": rate})
+	}
+	settings := []scenarios.Setting{
+		{Name: "autoscaler", Values: []any{map[string]any{"min": replicas, "max": replicas}}},
+		{Name: "load.phases", Values: []any{phases}},
+		{Name: "expect", Values: []any{[]any{}}},
+	}
+	if file.Spec.Workload.Deployment != nil {
+		settings = append(settings, scenarios.Setting{Name: "workload.deployment.replicas", Values: []any{replicas}})
+	}
+	variants, err := file.Variants(settings)
+	if err != nil {
+		return nil, err
+	}
+	return variants[0].File, nil
+}
+
+// capacity is the highest rate that met the SLO before the first that did not.
+func capacity(r *analysis.Result, replicas int, rates []float64, latency float64, percentile int) (analysis.CalibrationPoint, error) {
+	point := analysis.CalibrationPoint{Replicas: replicas}
+	for i, p := range r.Load.Phases {
+		meets, at := p.MeetsSLO(latency, percentile)
+		switch {
+		case meets:
+			point.Rate, point.Seconds = rates[i], *at
+			continue
+		case point.Rate == 0:
+			return point, fmt.Errorf("%.4g requests/s already miss the SLO with %d replicas (p%d %s): say a lower --from, or a longer --latency", rates[i], replicas, percentile, reports.Answer(at))
+		}
+		point.Below, point.Doubt = rates[i], p.Doubt
+		return point, nil
+	}
+	if len(rates) == closely+1 { // it was missed before, when the workload was not warm
+		point.Below = rates[closely] * growth
+		return point, nil
+	}
+	return point, fmt.Errorf("%.4g requests/s still meet the SLO: say a higher --from", point.Rate)
+}
+
+// fingerprint is the same for scenarios whose workload and request are the same.
+func fingerprint(file *scenarios.File) string {
+	load := file.Spec.Load
+	load.Phases = nil
+	b, err := json.Marshal(struct {
+		Workload  scenarios.Workload
+		Load      scenarios.Load
+		Manifests []scenarios.Manifest
+	}{file.Spec.Workload, load, file.Manifests})
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(b))
+}
+
+// calibrationFile is where the calibration of a scenario is: beside it, for one of the
+// library in the working directory.
+func calibrationFile(file *scenarios.File) string {
+	if file.Embedded {
+		return file.Metadata.Name + ".calibration.json"
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(file.Path, ".yaml"), ".yml") + ".calibration.json"
+}
+
+// calibrated gives a scenario that states no capacity the one that was found for it, and
+// says so.
+func calibrated(file *scenarios.File, say func(string)) error {
+	name := calibrationFile(file)
+	b, err := os.ReadFile(name)
+	if file.Spec.CapacityPerReplica != nil || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	var c analysis.Calibration
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	switch {
+	case err != nil || c.Version != analysis.CalibrationVersion || c.CapacityPerReplica <= 0:
+		return runner.BadInput{Err: fmt.Errorf("%s is no calibration (%v): remove it, or run hpabench calibrate again", name, err)}
+	case c.Workload != fingerprint(file):
+		say(fmt.Sprintf("%s is of another workload or request, and not taken: hpabench calibrate makes it anew", name))
+	default:
+		file.Spec.CapacityPerReplica = &c.CapacityPerReplica
+		say(fmt.Sprintf("one replica serves %.4g requests/s, by %s", c.CapacityPerReplica, name))
+	}
+	return nil
+}

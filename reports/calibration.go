@@ -1,0 +1,27 @@
+package reports
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hpabench/hpabench/analysis"
+)
+
+// Answer writes the latency of an answer, in seconds; – if it is nil.
+func Answer(s *float64) string { return answer(s) }
+
+// CalibrationTable writes a calibration for a terminal of that many columns.
+func CalibrationTable(w io.Writer, c analysis.Calibration, width int) error {
+	g := &grid{columns: []column{{name: "replicas"}, {name: "requests/s"}, {name: "missed from"}, {name: fmt.Sprintf("p%d", c.Percentile)}, {name: "efficiency"}}}
+	var notes reasons
+	for _, p := range c.Points {
+		if p.Doubt != "" {
+			notes.add("At %.4g requests/s the load was not as planned: %s. The load generator may be what did not keep up, and the capacity higher.", p.Below, p.Doubt)
+		}
+		g.add(number(&p.Replicas), fmt.Sprintf("%.4g", p.Rate), fmt.Sprintf("%.4g", p.Below), answer(&p.Seconds), percent(p.Efficiency))
+	}
+	return writeSections(w, []section{{title: "Capacity of " + c.Scenario, grid: g,
+		notes: append(notes, fmt.Sprintf("One replica serves %.4g requests/s: %d %% of the answers within %s, 0.1 %% errors at most. The capacity is between the two rates. Efficiency: of so many times the rate of a single replica.",
+			c.CapacityPerReplica, c.Percentile, time.Duration(c.Latency*float64(time.Second))))}}, width)
+}
