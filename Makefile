@@ -1,6 +1,7 @@
 # hpabench: `make help` lists the targets.
 GO ?= go
 GOLANGCI_LINT_VERSION = v2.15.0
+ACTIONLINT_VERSION = v1.7.12
 GOVULNCHECK_VERSION = v1.9.0
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
@@ -46,7 +47,8 @@ e2e-library: ## Run every scenario of the library on the cluster of HPABENCH_E2E
 e2e-findings: ## Provoke every finding on the cluster of HPABENCH_E2E_KUBECONFIG, 15 minutes
 	HPABENCH_E2E_FINDINGS=1 $(GO) test -count=1 -timeout 60m -v -parallel 8 -run 'TestFindings|TestTwentyScaleUps' ./e2e
 
-lint: ## Run golangci-lint (with staticcheck) and, where its database can be reached, govulncheck
+lint: ## Run golangci-lint (with staticcheck), actionlint and, where its database can be reached, govulncheck
+	$(GO) run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION) run
 	@$(GO) run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./... > .govulncheck.log 2>&1; code=$$?; \
 	if grep -q 'fetching vulnerabilities' .govulncheck.log; then echo "govulncheck: its database cannot be reached from here; skipped"; code=0; \

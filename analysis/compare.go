@@ -25,6 +25,9 @@ type Comparison struct {
 	// the versions.
 	Differ  []string         `json:"differ,omitempty"`
 	Figures []ComparedFigure `json:"figures"`
+	// SpeedUp is the elastic speed-up of each but the first over the first, see
+	// Elasticity.SpeedUp, of the medians; absent where it is not defined.
+	SpeedUp []*float64 `json:"elasticSpeedUp,omitempty"`
 }
 
 // ComparedFigure is one figure. Against has one Difference for each of Of but the
@@ -132,7 +135,33 @@ func Compare(all []Trials, names *regexp.Regexp) Comparison {
 			c.Figures = append(c.Figures, compared)
 		}
 	}
+	medians := make([]*Elasticity, len(all))
+	for i := range all {
+		medians[i] = medianElasticity(samples[i])
+	}
+	if medians[0] != nil {
+		c.SpeedUp = make([]*float64, len(all)-1)
+		for i, e := range medians[1:] {
+			if e != nil {
+				c.SpeedUp[i] = e.SpeedUp(*medians[0])
+			}
+		}
+	}
 	return c
+}
+
+// medianElasticity has what a speed-up needs; nil where not all of it was measured.
+func medianElasticity(of map[string]*Distribution) *Elasticity {
+	var e Elasticity
+	for name, into := range map[string]*float64{"underProvisioned.normalized": &e.NormalizedUnder, "underProvisioned.timeshare": &e.TimeshareUnder,
+		"overProvisioned.normalized": &e.NormalizedOver, "overProvisioned.timeshare": &e.TimeshareOver} {
+		d := of["elasticity."+name]
+		if d == nil || d.Median == nil {
+			return nil
+		}
+		*into = *d.Median
+	}
+	return &e
 }
 
 func (d *Distribution) summarize() {

@@ -71,3 +71,16 @@ func TestCompareTooFew(t *testing.T) {
 		t.Errorf("%+v", same)
 	}
 }
+
+// 0.2/0.1, 0.4/0.1, 0.5/0.5 and 0.8/0.4 have the geometric mean 2 (their product is 16).
+func TestCompareSpeedUp(t *testing.T) {
+	of := func(name string, e Elasticity) Trials {
+		return Trials{Name: name, Results: []*Result{{Elasticity: &e}}, Sources: []string{""}}
+	}
+	a := of("a", Elasticity{NormalizedUnder: 0.2, NormalizedOver: 0.4, TimeshareUnder: 0.5, TimeshareOver: 0.8})
+	b := of("b", Elasticity{NormalizedUnder: 0.1, NormalizedOver: 0.1, TimeshareUnder: 0.5, TimeshareOver: 0.4})
+	c := Compare([]Trials{a, b, of("c", Elasticity{})}, regexp.MustCompile("^elasticity"))
+	if c.SpeedUp[0] == nil || math.Abs(*c.SpeedUp[0]-2) > 1e-12 || c.SpeedUp[1] != nil {
+		t.Errorf("%v", c.SpeedUp)
+	}
+}

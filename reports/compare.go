@@ -209,6 +209,11 @@ func compareSections(c analysis.Comparison) []section {
 			notes.add("With %d and %d trials nothing can be certain: 4 of each are needed for p < %g.", c.Trials[0], n, analysis.Alpha)
 		}
 	}
+	for i, x := range c.SpeedUp {
+		if x != nil {
+			notes.add("Elastic speed-up of %s over %s: %.2f (the geometric mean of how many times smaller the two normalized accuracies and the two timeshares are; above 1 is better).", c.Names[i+1], c.Names[0], *x)
+		}
+	}
 	notes.add("Medians, with their %.0f %% interval where there are 6 trials for it. ~: no certain difference (Mann-Whitney U test, p ≥ %g).", analysis.Confidence*100, analysis.Alpha)
 	return append(list, section{title: "Figures", grid: g, notes: notes})
 }

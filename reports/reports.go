@@ -1,5 +1,6 @@
 // Package reports turns a result of package analysis into bytes, one file a
-// format: a table for a terminal, HTML, Markdown, JSON, CSV, JUnit, and pictures.
+// format: a table for a terminal, HTML, Markdown, JSON, CSV, JUnit,
+// OpenMetrics, and pictures.
 //
 // Table and Markdown say the same in the same order, which sections makes for
 // both: first what casts doubt on the run, then the answer in a sentence, then
@@ -27,8 +28,8 @@ func JSON(w io.Writer, r *analysis.Result) error {
 }
 
 // WriteAll writes report.html, report.md, result.json, summary.csv, timeline.csv, pods.csv,
-// events.csv, stages.csv, findings.csv and junit.xml into dir, which it makes if need
-// be. Each file is there whole or not at all; one that is there already is replaced.
+// events.csv, stages.csv, findings.csv, junit.xml and metrics.txt into dir, which it makes if
+// need be. Each file is there whole or not at all; one that is there already is replaced.
 func WriteAll(dir string, r *analysis.Result) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("writing the reports: %w", err)
@@ -47,6 +48,7 @@ func WriteAll(dir string, r *analysis.Result) error {
 		{"stages.csv", StagesCSV},
 		{"findings.csv", FindingsCSV},
 		{"junit.xml", JUnit},
+		{"metrics.txt", OpenMetrics},
 	} {
 		if err := writeFile(filepath.Join(dir, f.name), func(w io.Writer) error { return f.write(w, r) }); err != nil {
 			return fmt.Errorf("writing report %s: %w", filepath.Join(dir, f.name), err)

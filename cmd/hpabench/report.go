@@ -98,12 +98,13 @@ func missed(r *analysis.Result) (err error) {
 
 // formats are the values of -o.
 var formats = map[string]func(io.Writer, *analysis.Result) error{
-	"table":    func(w io.Writer, r *analysis.Result) error { return reports.Table(w, r, width(w)) },
-	"markdown": reports.Markdown,
-	"json":     reports.JSON,
-	"csv":      reports.SummaryCSV,
-	"junit":    reports.JUnit,
-	"html":     reports.HTML,
+	"table":       func(w io.Writer, r *analysis.Result) error { return reports.Table(w, r, width(w)) },
+	"markdown":    reports.Markdown,
+	"json":        reports.JSON,
+	"csv":         reports.SummaryCSV,
+	"junit":       reports.JUnit,
+	"html":        reports.HTML,
+	"openmetrics": reports.OpenMetrics,
 }
 
 // outputFlag is -o, with --plots beside it.

@@ -64,8 +64,8 @@ them misses an expectation.
 
 The folder given by --out gets the record, from which hpabench report makes
 every report again, and the reports: report.html, report.md, result.json,
-summary.csv, stages.csv, findings.csv, timeline.csv, pods.csv, events.csv and
-junit.xml. In a job of GitHub Actions the report is in the job's summary too, with an annotation for
+summary.csv, stages.csv, findings.csv, timeline.csv, pods.csv, events.csv,
+junit.xml and metrics.txt (OpenMetrics). In a job of GitHub Actions the report is in the job's summary too, with an annotation for
 each expectation that was missed.
 
 ` + exitCodes,
