@@ -65,10 +65,11 @@ workload or request it is not taken.`,
 	return cmd
 }
 
-// growth is by what the rate rises at first, closely how many rates there are then.
+// growth is by what the rate rises at first, up to highest, and closely how many steps
+// there are then.
 const (
 	growth  = 1.5
-	rising  = 30 // rates at most: 1.5³⁰ is 200,000
+	highest = 500_000
 	closely = 8
 )
 
@@ -92,8 +93,8 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		return bad("--percentile must be 50, 90, 95 or 99")
 	case len(f.replicas) == 0 || f.replicas[0] < 1:
 		return bad("--replicas must be 1 at least")
-	case f.from <= 0 || f.step < 2*time.Second:
-		return bad("--from must be more than 0, --step 2s at least")
+	case f.from <= 0 || f.from*float64(slices.Max(f.replicas)) > highest || f.step < 2*time.Second:
+		return bad("--from must be more than 0 and reasonable, --step 2s at least")
 	case file.Spec.Workload.Existing != nil:
 		return bad("calibrate changes the number of replicas, and what exists already is never changed: describe the workload in the scenario")
 	case file.Spec.Autoscaler == nil:
@@ -148,7 +149,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 			return capacity(r, n, rates, latency.Seconds(), f.percentile)
 		}
 		var rates []float64
-		for i, rate := 0, f.from*float64(n); i < rising; i, rate = i+1, rate*growth {
+		for rate := f.from * float64(n); rate <= highest; rate *= growth {
 			rates = append(rates, rate)
 		}
 		p, err := look("rising", rates, max(f.step/2, time.Second))
@@ -258,9 +259,12 @@ func calibrated(file *scenarios.File, say func(string)) error {
 	if err == nil {
 		err = json.Unmarshal(b, &c)
 	}
+	if err == nil && (c.Version != analysis.CalibrationVersion || c.CapacityPerReplica <= 0) {
+		err = fmt.Errorf("its version is %q, its capacity %g", c.Version, c.CapacityPerReplica)
+	}
 	switch {
-	case err != nil || c.Version != analysis.CalibrationVersion || c.CapacityPerReplica <= 0:
-		return runner.BadInput{Err: fmt.Errorf("%s is no calibration (%v): remove it, or run hpabench calibrate again", name, err)}
+	case err != nil:
+		return runner.BadInput{Err: fmt.Errorf("%s is no calibration: %w; remove it, or run hpabench calibrate again", name, err)}
 	case c.Workload != fingerprint(file):
 		say(fmt.Sprintf("%s is of another workload or request, and not taken: hpabench calibrate makes it anew", name))
 	default:

@@ -55,14 +55,15 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 	)
 	for n := range t.repeat {
 		for i, v := range variants {
-			if err := places.Acquire(ctx, 1); err != nil {
-				ended = errors.Join(ended, context.Cause(ctx))
+			if places.Acquire(ctx, 1) != nil {
+				break
 			}
 			mu.Lock()
 			over := ended != nil
 			mu.Unlock()
 			if over {
-				continue
+				places.Release(1)
+				break
 			}
 			one := t
 			one.file, one.id = v.File, runner.NewID()
@@ -118,6 +119,9 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 		}
 	}
 	wait.Wait()
+	if ended == nil && ctx.Err() != nil {
+		ended = context.Cause(ctx) // between two runs
+	}
 	done := slices.DeleteFunc(all, func(c combination) bool { return len(c.Results) == 0 })
 	if len(done) == 0 {
 		return ended

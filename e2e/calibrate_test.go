@@ -1,0 +1,55 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
+)
+
+// TestCalibrate: a pod with a fifth of a CPU that spends 5 ms on a request serves 40/s,
+// and a little more while it may catch up. The run after it knows the demand.
+func TestCalibrate(t *testing.T) {
+	embeddedWillDo(t)
+	t.Parallel()
+	file := scenario(t, `
+apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: calibrate}
+spec:
+  workload:
+    deployment:
+      image: registry.k8s.io/hpa-example
+      imagePullPolicy: IfNotPresent
+      port: 80
+      resources: {requests: {cpu: 50m}, limits: {cpu: 200m}}
+  autoscaler: {cpuPercent: 50, min: 1, max: 6}
+  slo: {latency: 250ms}
+  load:
+    phases:
+    - {name: surge, duration: 5s, rate: 1}
+`)
+	i := hpabench(t, "calibrate", "--kubeconfig", kubeconfig, "--replicas", "1", "--from", "10", "--step", "4s", file)
+	i.wait(0, 6*time.Minute)
+	var c analysis.Calibration
+	if err := json.Unmarshal(must(os.ReadFile(strings.TrimSuffix(file, ".yaml")+".calibration.json")), &c); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", c)
+	if len(c.Points) != 1 || c.CapacityPerReplica < 28 || c.CapacityPerReplica > 55 || c.Points[0].Below <= c.CapacityPerReplica || c.Points[0].Seconds > 0.25 {
+		t.Errorf("%+v, want about 40/s", c)
+	}
+
+	out := filepath.Join(t.TempDir(), "out")
+	i = hpabench(t, "run", "--kubeconfig", kubeconfig, "--out", out, file)
+	i.wait(0, 4*time.Minute)
+	r := must(analysis.Analyze(must(record.Open(filepath.Join(out, "record.jsonl")))))
+	if !strings.Contains(i.stderr(), "one replica serves") || r.Elasticity == nil || r.Elasticity.TimeshareUnder != 0 || r.Load.Total.SLOViolated == nil {
+		t.Errorf("elasticity %+v, %s", r.Elasticity, r.ElasticityMissing)
+	}
+}
