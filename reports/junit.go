@@ -2,6 +2,7 @@ package reports
 
 import (
 	"encoding/xml"
+	"fmt"
 	"io"
 	"time"
 
@@ -31,7 +32,36 @@ func JUnit(w io.Writer, r *analysis.Result) error {
 		}
 		suite.Cases = append(suite.Cases, c)
 	}
-	suite.Tests = len(suite.Cases)
+	return suite.write(w)
+}
+
+// TrialsJUnit writes one test case an expectation of each combination, judged over all of
+// its trials. One that is inconclusive counts as skipped.
+func TrialsJUnit(w io.Writer, scenario string, c analysis.Comparison, verdicts [][]analysis.Verdict) error {
+	suite := junitSuite{Name: "hpabench." + scenario}
+	for i, list := range verdicts {
+		for _, v := range list {
+			reason := &junitReason{Message: fmt.Sprintf("%s: met by %d of %d trials, p %.3f", v.Verdict, v.Met, v.Trials, v.P), Type: v.Verdict}
+			one := junitCase{Name: v.Expression, Class: suite.Name, Output: reason.Message}
+			if len(verdicts) > 1 {
+				one.Class += "." + c.Names[i]
+			}
+			switch v.Verdict {
+			case analysis.Fail:
+				one.Failure = reason
+				suite.Failures++
+			case analysis.Inconclusive:
+				one.Skipped = reason
+				suite.Skipped++
+			}
+			suite.Cases = append(suite.Cases, one)
+		}
+	}
+	return suite.write(w)
+}
+
+func (s junitSuite) write(w io.Writer) error {
+	s.Tests = len(s.Cases)
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}
@@ -40,7 +70,7 @@ func JUnit(w io.Writer, r *analysis.Result) error {
 	if err := encoder.Encode(struct {
 		XMLName xml.Name     `xml:"testsuites"`
 		Suites  []junitSuite `xml:"testsuite"`
-	}{Suites: []junitSuite{suite}}); err != nil {
+	}{Suites: []junitSuite{s}}); err != nil {
 		return err
 	}
 	_, err := io.WriteString(w, "\n")
@@ -52,8 +82,9 @@ type junitSuite struct {
 	Tests     int         `xml:"tests,attr"`
 	Failures  int         `xml:"failures,attr"`
 	Errors    int         `xml:"errors,attr"`
+	Skipped   int         `xml:"skipped,attr"`
 	Seconds   float64     `xml:"time,attr"`
-	Timestamp string      `xml:"timestamp,attr"`
+	Timestamp string      `xml:"timestamp,attr,omitempty"`
 	Cases     []junitCase `xml:"testcase"`
 }
 
@@ -63,6 +94,7 @@ type junitCase struct {
 	Seconds float64      `xml:"time,attr"`
 	Failure *junitReason `xml:"failure"`
 	Error   *junitReason `xml:"error"`
+	Skipped *junitReason `xml:"skipped"`
 	Output  string       `xml:"system-out,omitempty"`
 }
 

@@ -144,8 +144,10 @@ func (a *app) showSeveral(t trial, settings []scenarios.Setting, done []combinat
 	if len(settings) > 0 {
 		c.Differ = nil // the settings, which the names say
 	}
-	err := writeTrials(filepath.Join(t.dir, "trials.json"), c, verdicts)
-	markdown := func(w io.Writer) error { return reports.TrialsMarkdown(w, t.file.Metadata.Name, c, verdicts) }
+	name := t.file.Metadata.Name
+	err := errors.Join(writeFile(filepath.Join(t.dir, "trials.json"), func(w io.Writer) error { return printTrials(w, c, verdicts) }),
+		writeFile(filepath.Join(t.dir, "junit.xml"), func(w io.Writer) error { return reports.TrialsJUnit(w, name, c, verdicts) }))
+	markdown := func(w io.Writer) error { return reports.TrialsMarkdown(w, name, c, verdicts) }
 	switch t.output.format {
 	case "json":
 		err = errors.Join(err, printTrials(a.stdout, c, verdicts))
@@ -183,12 +185,12 @@ func (a *app) showSeveral(t trial, settings []scenarios.Setting, done []combinat
 	return errors.Join(err, failed)
 }
 
-func writeTrials(file string, c analysis.Comparison, verdicts [][]analysis.Verdict) error {
-	f, err := os.Create(file)
+func writeFile(name string, write func(io.Writer) error) error {
+	f, err := os.Create(name)
 	if err != nil {
 		return fmt.Errorf("writing the trials: %w", err)
 	}
-	return errors.Join(printTrials(f, c, verdicts), f.Close())
+	return errors.Join(write(f), f.Close())
 }
 
 func printTrials(w io.Writer, c analysis.Comparison, verdicts [][]analysis.Verdict) error {
