@@ -60,9 +60,12 @@ func ParseSetting(s string) (Setting, error) {
 const maxVariants = 1000
 
 // Variants are the scenario with each combination of the settings' values, the last one
-// changing fastest. Each is checked like any scenario; what is wrong with one comes back
+// changing fastest; without settings it is the scenario itself. Each is checked like any scenario; what is wrong with one comes back
 // as Faults that name its values.
 func (f *File) Variants(settings []Setting) ([]Variant, error) {
+	if len(settings) == 0 {
+		return []Variant{{File: f}}, nil
+	}
 	variants := []Variant{{}}
 	for _, s := range settings {
 		var more []Variant
@@ -138,7 +141,9 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 	if err != nil {
 		return 1, err
 	}
-	v.File, err = Parse(f.Path, source, f.open)
+	if v.File, err = Parse(f.Path, source, f.open); v.File != nil {
+		v.Embedded = f.Embedded
+	}
 	return f.doc.line("/spec/matrix"), err
 }
 

@@ -65,8 +65,8 @@ them misses an expectation.
 The folder given by --out gets the record, from which hpabench report makes
 every report again, and the reports: report.html, report.md, result.json,
 summary.csv, stages.csv, findings.csv, timeline.csv, pods.csv, events.csv,
-junit.xml and metrics.txt (OpenMetrics). In a job of GitHub Actions the report is in the job's summary too, with an annotation for
-each expectation that was missed.
+junit.xml and metrics.txt (OpenMetrics). In a job of GitHub Actions the report is in
+the job's summary too, with an annotation for each expectation that was missed.
 
 ` + exitCodes,
 		Example: `  hpabench run scenarios/demo-nginx.yaml
@@ -104,8 +104,11 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if f.repeat < 0 {
 		return runner.BadInput{Err: errors.New("--repeat must be 1 at least")}
 	}
-	if f.parallel < 1 {
+	switch {
+	case f.parallel < 1:
 		return runner.BadInput{Err: errors.New("--parallel must be 1 at least")}
+	case f.parallel > 1 && f.cluster.namespace != "":
+		return runner.BadInput{Err: errors.New("--parallel makes each run in a namespace of its own: leave out -n and name the cluster by --context")}
 	}
 	if f.pullPolicy != "" && !slices.Contains(pullPolicies, f.pullPolicy) {
 		return runner.BadInput{Err: fmt.Errorf("--image-pull-policy %s: must be one of %s", f.pullPolicy, strings.Join(pullPolicies, ", "))}
@@ -116,6 +119,9 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	}
 	if file.Embedded && filepath.Ext(name) != "" {
 		fmt.Fprintf(a.stderr, "there is no file %s here: taking the library's %s\n", name, file.Metadata.Name)
+	}
+	if f.parallel > 1 && file.Spec.Workload.Existing != nil {
+		return runner.BadInput{Err: file.Fault("spec.workload.existing", "--parallel makes several runs at a time, and there is only one such object", "leave --parallel out")}
 	}
 	var others []scenarios.Setting
 	for _, text := range f.set {
@@ -131,8 +137,7 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 		return err
 	}
 	said := ""
-	for _, v := range append(variants, scenarios.Variant{File: file}) {
-		v.Embedded = file.Embedded
+	for _, v := range variants {
 		if err := calibrated(v.File, func(line string) { said = line }); err != nil {
 			return err
 		}
@@ -158,9 +163,6 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 		f.repeat = max(1, file.Spec.Repeat)
 	}
 	t := trial{runFlags: f, file: variants[0].File, cluster: cluster, lab: lab, id: id, dir: dir, show: show}
-	if len(settings) == 0 {
-		t.file = file
-	}
 	if f.repeat == 1 && len(variants) == 1 {
 		return t.run(ctx, a)
 	}

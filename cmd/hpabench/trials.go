@@ -67,9 +67,6 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 			}
 			one := t
 			one.file, one.id = v.File, runner.NewID()
-			if len(settings) == 0 {
-				one.file = t.file
-			}
 			if one.dir = filepath.Join(t.dir, all[i].folder); t.repeat > 1 {
 				one.dir = filepath.Join(one.dir, fmt.Sprintf("trial-%02d", n+1))
 			}
