@@ -168,8 +168,8 @@ func (c *checker) checkAutoscaler() {
 		c.checkHPA(c.Autoscaling(), c.doc, "/spec/autoscaler/spec")
 	case a.Max == nil:
 		c.missing("spec.autoscaler", "max", "")
-	case a.Stabilization != nil && (a.Stabilization.Duration < 0 || a.Stabilization.Duration > time.Hour || a.Stabilization.Duration%time.Second != 0):
-		c.fault("spec.autoscaler.stabilization", "", "spec.autoscaler.stabilization must be whole seconds, from 0s to 1h")
+	case a.Stabilization != nil && a.Stabilization.Duration%time.Second != 0:
+		c.fault("spec.autoscaler.stabilization", "", "spec.autoscaler.stabilization must be whole seconds")
 	default:
 		c.checkHPA(c.Autoscaling(), c.doc, "/spec/autoscaler")
 	}
@@ -210,6 +210,7 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 		eighty := int32(80) // what the API server fills in
 		metrics = cpuUtilization(&eighty)
 	}
+	c.checkWindows(hpa.Behavior, d, base)
 	for i, m := range metrics {
 		c.checkMetric(m, d, fmt.Sprintf("%s/metrics/%d", base, i))
 		c.checkRequests(m)
@@ -242,6 +243,25 @@ func (c *checker) checkMetric(m autoscalingv2.MetricSpec, d *document, pointer s
 	}[target.Type]
 	if !known || !value {
 		c.faultAt(d, pointer, "Utilization with averageUtilization, Value with value, or AverageValue with averageValue", "the metric's target has type %q without its value", target.Type)
+		return
+	}
+	if p := target.AverageUtilization; p != nil && *p < 1 {
+		c.faultAt(d, pointer, "", "the metric's averageUtilization must be more than 0, is %d", *p)
+	}
+}
+
+// checkWindows refuses a stabilization window that the API server would refuse.
+func (c *checker) checkWindows(b *autoscalingv2.HorizontalPodAutoscalerBehavior, d *document, base string) {
+	if b == nil {
+		return
+	}
+	for name, rules := range map[string]*autoscalingv2.HPAScalingRules{"scaleUp": b.ScaleUp, "scaleDown": b.ScaleDown} {
+		if rules == nil || rules.StabilizationWindowSeconds == nil {
+			continue
+		}
+		if s := *rules.StabilizationWindowSeconds; s < 0 || s > 3600 {
+			c.faultAt(d, base+"/behavior/"+name, "", "stabilizationWindowSeconds of %s must be from 0 to 3600, is %d", name, s)
+		}
 	}
 }
 
