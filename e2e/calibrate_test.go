@@ -41,7 +41,7 @@ spec:
 		t.Fatal(err)
 	}
 	t.Logf("%+v", c)
-	if len(c.Points) != 1 || c.CapacityPerReplica < 28 || c.CapacityPerReplica > 55 || c.Points[0].Below <= c.CapacityPerReplica || c.Points[0].Seconds > 0.25 {
+	if len(c.Points) != 1 || c.CapacityPerReplica < 15 || c.CapacityPerReplica > 55 || c.Points[0].Below <= c.CapacityPerReplica || c.Points[0].Seconds > 0.25 {
 		t.Errorf("%+v, want about 40/s", c)
 	}
 
