@@ -164,14 +164,26 @@ func CompareCSV(w io.Writer, c analysis.Comparison) error {
 	return write(w, rows)
 }
 
+// longestName is how long the name of a column may be: letters stand for longer ones.
+const longestName = 16
+
 // compareSections are what differs, and the figures side by side.
 func compareSections(c analysis.Comparison) []section {
 	var list []section
 	if len(c.Differ) > 0 {
 		list = append(list, section{title: "Not the same", text: c.Differ})
 	}
-	g := &grid{columns: []column{{name: "figure", text: true}}}
-	for i, name := range c.Names {
+	g := &grid{columns: []column{{name: "figure", text: true, give: true, tail: true}}}
+	names := slices.Clone(c.Names)
+	if slices.ContainsFunc(names, func(name string) bool { return len(name) > longestName }) {
+		var text []string
+		for i, name := range c.Names {
+			names[i] = string(rune('A' + i%26))
+			text = append(text, names[i]+": "+name)
+		}
+		list = append(list, section{title: "Runs", text: text})
+	}
+	for i, name := range names {
 		g.columns = append(g.columns, column{name: fmt.Sprintf("%s (%d)", name, c.Trials[i])})
 		if i > 0 {
 			g.columns = append(g.columns, column{name: "difference"}, column{name: "p", spare: 1}, column{name: "", text: true})
