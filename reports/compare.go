@@ -173,7 +173,7 @@ func compareSections(c analysis.Comparison) []section {
 	if len(c.Differ) > 0 {
 		list = append(list, section{title: "Not the same", text: c.Differ})
 	}
-	g := &grid{columns: []column{{name: "figure", text: true, give: true, tail: true}}}
+	g := &grid{columns: []column{{name: "figure", text: true}}}
 	names := slices.Clone(c.Names)
 	if slices.ContainsFunc(names, func(name string) bool { return len(name) > longestName }) {
 		var text []string
@@ -186,7 +186,7 @@ func compareSections(c analysis.Comparison) []section {
 	for i, name := range names {
 		g.columns = append(g.columns, column{name: fmt.Sprintf("%s (%d)", name, c.Trials[i])})
 		if i > 0 {
-			g.columns = append(g.columns, column{name: "difference"}, column{name: "p", spare: 1}, column{name: "", text: true})
+			g.columns = append(g.columns, column{name: "Δ", text: true}, column{name: "p", spare: 1})
 		}
 	}
 	var notes reasons
@@ -208,9 +208,9 @@ func compareSections(c analysis.Comparison) []section {
 			case a.Certain:
 				verdict = "differs"
 			}
-			cells = append(cells, differenceOf(a, f.Unit), "", verdict)
+			cells = append(cells, strings.TrimSpace(differenceOf(a, f.Unit)+" "+verdict), "")
 			if a.P != nil {
-				cells[len(cells)-2] = fmt.Sprintf("%.3f", *a.P)
+				cells[len(cells)-1] = fmt.Sprintf("%.3f", *a.P)
 				few = few || a.SmallestP >= analysis.Alpha
 			}
 		}
@@ -226,7 +226,7 @@ func compareSections(c analysis.Comparison) []section {
 			notes.add("Elastic speed-up of %s over %s: %.2f (the geometric mean of how many times smaller the two normalized accuracies and the two timeshares are; above 1 is better).", c.Names[i+1], c.Names[0], *x)
 		}
 	}
-	notes.add("Medians, with their %.0f %% interval where there are 6 trials for it. ~: no certain difference (Mann-Whitney U test, p ≥ %g).", analysis.Confidence*100, analysis.Alpha)
+	notes.add("Δ: the difference from the first. Medians, with their %.0f %% interval where there are 6 trials for it. ~: no certain difference (Mann-Whitney U test, p ≥ %g).", analysis.Confidence*100, analysis.Alpha)
 	return append(list, section{title: "Figures", grid: g, notes: notes})
 }
 
