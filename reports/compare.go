@@ -34,7 +34,7 @@ func trialSections(c analysis.Comparison, verdicts [][]analysis.Verdict) []secti
 		return []section{sweepSection(c, verdicts)}
 	}
 	if len(verdicts[0]) == 0 {
-		return compareSections(c)
+		return []section{spreadSection(c)}
 	}
 	g := &grid{columns: []column{{name: "verdict", text: true}, {name: "expected", text: true, give: true}, {name: "met"}, {name: "p"}, {name: "to settle"}}}
 	for _, v := range verdicts[0] {
@@ -44,7 +44,22 @@ func trialSections(c analysis.Comparison, verdicts [][]analysis.Verdict) []secti
 		}
 		g.add(v.Verdict, v.Expression, fmt.Sprintf("%d of %d", v.Met, v.Trials), fmt.Sprintf("%.3f", v.P), more)
 	}
-	return append([]section{{title: "Expectations", grid: g, notes: reasons{fmt.Sprintf("Of the median run, by the sign test: p is how likely so many trials would agree by chance; below %g the verdict is certain. To settle: so many more trials, if they went as most did.", analysis.Alpha)}}}, compareSections(c)...)
+	return append([]section{{title: "Expectations", grid: g, notes: reasons{fmt.Sprintf("Of the median run, by the sign test: p is how likely so many trials would agree by chance; below %g the verdict is certain. To settle: so many more trials, if they went as most did.", analysis.Alpha)}}}, spreadSection(c))
+}
+
+// spreadSection shows how far each figure is spread over the trials.
+func spreadSection(c analysis.Comparison) section {
+	g := &grid{columns: []column{{name: "figure", text: true}, {name: "median"}, {name: fmt.Sprintf("%.0f %% interval", analysis.Confidence*100), spare: 1}, {name: "least"}, {name: "most"}, {name: "without", spare: 2}}}
+	for _, f := range c.Figures {
+		d := f.Of[0]
+		interval := none
+		if d.Low != nil {
+			interval = fmt.Sprintf("%s to %s", figureOf(*d.Low, ""), figureOf(*d.High, ""))
+		}
+		g.add(f.Name, figureOf(*d.Median, f.Unit), interval, figureOf(slices.Min(d.Values), ""), figureOf(slices.Max(d.Values), ""), number(&d.Missing))
+	}
+	return section{title: fmt.Sprintf("Figures of %d trials", c.Trials[0]), grid: g,
+		notes: reasons{"The interval of the median is that of the order statistics, which assumes no distribution; it takes 6 trials. Without: trials in which it was not measured."}}
 }
 
 // sweepFigures are the columns of a sweep, those that matter least with the highest

@@ -125,7 +125,7 @@ func readTrials(path string) (analysis.Trials, error) {
 		if err != nil {
 			return t, err
 		}
-		r, err := analysis.Analyze(run)
+		r, err := judge(run, "", outputFlag{})
 		if err != nil {
 			return t, err
 		}

@@ -28,7 +28,8 @@ func (a *app) reportCommand() *cobra.Command {
 		Short: "Make the reports of a run again from its record",
 		Long: `Make the reports of a run again from its record: a folder that run made, or the
 record.jsonl in it. The record of a run that was killed will do: what had been
-measured by then is reported.
+measured by then is reported. Of a folder that holds those of several trials it is what
+they say together.
 
 The exit code is 1 when an expectation was missed. Those of a run that did not
 come to its end are not judged.`,
@@ -40,6 +41,9 @@ come to its end are not judged.`,
 			file := args[0]
 			if info, err := os.Stat(file); err == nil && info.IsDir() {
 				file = filepath.Join(file, recordFile)
+			}
+			if several, err := filepath.Glob(filepath.Join(args[0], "*", recordFile)); err == nil && len(several) > 0 {
+				return a.reportTrials(args[0], out, output)
 			}
 			run, err := record.Open(file)
 			if err != nil {
@@ -54,6 +58,21 @@ come to its end are not judged.`,
 	output.add(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "`folder` for the reports (default: none are written)")
 	return cmd
+}
+
+// reportTrials shows what the trials in a folder say together, and writes it to out
+// unless that is empty.
+func (a *app) reportTrials(dir, out string, output outputFlag) error {
+	trials, err := readTrials(dir)
+	if err != nil {
+		return runner.BadInput{Err: err}
+	}
+	for _, source := range trials.Sources {
+		if source != trials.Sources[0] {
+			return runner.BadInput{Err: fmt.Errorf("the runs in %s are not of the same scenario: hpabench compare sets them side by side", dir)}
+		}
+	}
+	return a.showSeveral(trial{runFlags: &runFlags{output: output}, dir: out}, nil, []combination{{Trials: trials}})
 }
 
 // judge works out the result of a run, with its expectations, and writes its reports to

@@ -141,9 +141,13 @@ func (a *app) showSeveral(t trial, settings []scenarios.Setting, done []combinat
 	if len(settings) > 0 {
 		c.Differ = nil // the settings, which the names say
 	}
-	name := t.file.Metadata.Name
-	err := errors.Join(writeFile(filepath.Join(t.dir, "trials.json"), func(w io.Writer) error { return printTrials(w, c, verdicts) }),
-		writeFile(filepath.Join(t.dir, "junit.xml"), func(w io.Writer) error { return reports.TrialsJUnit(w, name, c, verdicts) }))
+	name := done[0].Results[0].Scenario
+	var err error
+	if t.dir != "" {
+		err = errors.Join(os.MkdirAll(t.dir, 0o777), writeFile(filepath.Join(t.dir, "trials.json"), func(w io.Writer) error { return printTrials(w, c, verdicts) }),
+			writeFile(filepath.Join(t.dir, "junit.xml"), func(w io.Writer) error { return reports.TrialsJUnit(w, name, c, verdicts) }))
+		defer fmt.Fprintf(a.stderr, "the trials and their reports are in %s\n", t.dir)
+	}
 	markdown := func(w io.Writer) error { return reports.TrialsMarkdown(w, name, c, verdicts) }
 	switch t.output.format {
 	case "json":
@@ -155,7 +159,6 @@ func (a *app) showSeveral(t trial, settings []scenarios.Setting, done []combinat
 	default:
 		err = errors.Join(err, reports.TrialsTable(a.stdout, c, verdicts, width(a.stdout)))
 	}
-	fmt.Fprintf(a.stderr, "the trials and their reports are in %s\n", t.dir)
 	err = errors.Join(err, summarize(markdown))
 	var failed error
 	for _, d := range done {
