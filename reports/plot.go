@@ -67,6 +67,7 @@ const (
 	legendWidth  = 125
 	labelWidth   = 62  // of the vertical axis, so that those of all figures stand alike
 	columns      = 600 // of data: more cannot be seen
+	waterfalls   = 10  // of the first transitions; stages.csv has them all
 )
 
 // line is a series over the timeline.
@@ -78,7 +79,8 @@ type line struct {
 	steps  bool // a state that holds, and not a figure of each second
 }
 
-// figures are the pictures of r. Those without data are left out.
+// figures are the pictures of r. Those without data are left out, and the stages of the
+// eleventh transition and later ones.
 func figures(r *analysis.Result) []figure {
 	hpa := func(of func(*analysis.Autoscaler) *int32) func(analysis.Second) *float64 {
 		return func(analysis.Second) *float64 {
@@ -115,7 +117,7 @@ func figures(r *analysis.Result) []figure {
 			line{name: "90 %", hue: orange, value: func(s analysis.Second) *float64 { return milliseconds(s.P90) }},
 			line{name: "50 %", hue: blue, value: func(s analysis.Second) *float64 { return milliseconds(s.P50) }}),
 	}
-	for i, t := range r.Transitions {
+	for i, t := range r.Transitions[:min(len(r.Transitions), waterfalls)] {
 		list = append(list, waterfall(i, t))
 	}
 	return slices.DeleteFunc(list, func(f figure) bool { return f.plot == nil })

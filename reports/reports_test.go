@@ -183,3 +183,30 @@ func TestWriteAllNamesTheFile(t *testing.T) {
 		t.Errorf("temporary files are left: %q", left)
 	}
 }
+
+// The page of a day with a thousand pods and forty transitions is no larger than allowed.
+func TestHTMLOfALongRun(t *testing.T) {
+	r := results(t)["testdata/recorded-demo-nginx"]
+	for len(r.Timeline) < 24*60*60 {
+		s := r.Timeline[len(r.Timeline)%600]
+		s.Second = len(r.Timeline)
+		r.Timeline = append(r.Timeline, s)
+	}
+	for len(r.Pods) < 1000 {
+		r.Pods = append(r.Pods, r.Pods[0])
+	}
+	for len(r.Events) < 1000 {
+		r.Events = append(r.Events, r.Events[0])
+	}
+	for len(r.Transitions) < 40 {
+		r.Transitions = append(r.Transitions, r.Transitions[0])
+	}
+	var b bytes.Buffer
+	if err := HTML(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes", b.Len())
+	if b.Len() > 500_000 {
+		t.Errorf("the page has %d bytes", b.Len())
+	}
+}
