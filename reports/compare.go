@@ -225,7 +225,9 @@ func compareSections(c analysis.Comparison) []section {
 			}
 			cells = append(cells, strings.TrimSpace(differenceOf(a, f.Unit)+" "+verdict), "")
 			if a.P != nil {
-				cells[len(cells)-1] = fmt.Sprintf("%.3f", *a.P)
+				if cells[len(cells)-1] = fmt.Sprintf("%.3f", *a.P); *a.P < 0.0005 {
+					cells[len(cells)-1] = "<0.001"
+				}
 				few = few || a.SmallestP >= analysis.Alpha
 			}
 		}
