@@ -63,6 +63,9 @@ come to its end are not judged.`,
 // reportTrials shows what the trials in a folder say together, and writes it to out
 // unless that is empty.
 func (a *app) reportTrials(dir, out string, output outputFlag) error {
+	if err := output.ofSeveral(); err != nil {
+		return err
+	}
 	trials, err := readTrials(dir)
 	if err != nil {
 		return runner.BadInput{Err: err}

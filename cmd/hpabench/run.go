@@ -142,6 +142,13 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 			return err
 		}
 	}
+	if f.repeat == 0 {
+		f.repeat = max(1, file.Spec.Repeat)
+	}
+	several := f.repeat > 1 || len(variants) > 1
+	if err := f.output.ofSeveral(); err != nil && several {
+		return err
+	}
 	id := runner.NewID()
 	show := newDisplay(a.stderr, f.quiet)
 	defer show.close()
@@ -159,11 +166,8 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if dir == "" {
 		dir = fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id)
 	}
-	if f.repeat == 0 {
-		f.repeat = max(1, file.Spec.Repeat)
-	}
 	t := trial{runFlags: f, file: variants[0].File, cluster: cluster, lab: lab, id: id, dir: dir, show: show}
-	if f.repeat == 1 && len(variants) == 1 {
+	if !several {
 		return t.run(ctx, a)
 	}
 	show.close()

@@ -129,6 +129,14 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 // unsafe are the characters that a folder's name should not have.
 var unsafe = regexp.MustCompile(`[^\w=.,%+-]+`)
 
+// ofSeveral refuses what there is of single runs only.
+func (f *outputFlag) ofSeveral() error {
+	if slices.Contains([]string{"html", "openmetrics"}, f.format) {
+		return runner.BadInput{Err: fmt.Errorf("-o %s is of a single run: each of several has it in its folder", f.format)}
+	}
+	return nil
+}
+
 // showSeveral shows what the trials of each combination say.
 func (a *app) showSeveral(t trial, settings []scenarios.Setting, done []combination) error {
 	var trials []analysis.Trials
@@ -154,6 +162,8 @@ func (a *app) showSeveral(t trial, settings []scenarios.Setting, done []combinat
 		err = errors.Join(err, printTrials(a.stdout, c, verdicts))
 	case "csv":
 		err = errors.Join(err, reports.CompareCSV(a.stdout, c))
+	case "junit":
+		err = errors.Join(err, reports.TrialsJUnit(a.stdout, name, c, verdicts))
 	case "markdown":
 		err = errors.Join(err, markdown(a.stdout))
 	default:
