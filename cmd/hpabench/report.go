@@ -38,6 +38,9 @@ come to its end are not judged.`,
   hpabench report record.jsonl --out again --plots`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if output.plots && out == "" {
+				return runner.BadInput{Err: errors.New("--plots needs --out FOLDER, where the pictures go")}
+			}
 			file := args[0]
 			if info, err := os.Stat(file); err == nil && info.IsDir() {
 				file = filepath.Join(file, recordFile)
@@ -48,9 +51,6 @@ come to its end are not judged.`,
 			run, err := record.Open(file)
 			if err != nil {
 				return runner.BadInput{Err: err}
-			}
-			if output.plots && out == "" {
-				return runner.BadInput{Err: errors.New("--plots needs --out FOLDER, where the pictures go")}
 			}
 			return a.report(run, out, output)
 		},
