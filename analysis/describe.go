@@ -67,7 +67,7 @@ var described = []struct{ name, text string }{
 	{"load.*.offeredRate", "Offered requests a second."},
 	{"load.*.achievedRate", "Answers a second that came within the phase."},
 	{"load.*.errorShare", "Errors as a share, from 0 to 1, of what was answered and what failed."},
-	{"load.*.sloViolated", "The share, from 0 to 1, of what was answered and what failed that did not meet the scenario's slo: an error, or slower than its latency. What is both counts twice."},
+	{"load.*.sloViolated", "The share, from 0 to 1, of what was answered and what failed that did not meet the scenario's slo: an error, or slower than its latency. It is missing where there are slow answers and answers that are errors, as which are both is not recorded."},
 	{"load.*.p50", "Half of the answers took no longer; in an open loop from when they were due."},
 	{"load.*.p90", "90 % of the answers took no longer."},
 	{"load.*.p95", "95 % of the answers took no longer."},

@@ -52,4 +52,12 @@ func TestSLOViolated(t *testing.T) {
 	if got := m.analyze(t).Load.Total.SLOViolated; got == nil || math.Abs(*got-0.575) > 1e-9 {
 		t.Errorf("got %v, want 69 of 120", got)
 	}
+	for i := range m.entries {
+		if l := m.entries[i].Load; l != nil { // 10 answers of an error, which may be slow ones
+			l.Codes = map[string]uint64{"200": 90, "500": 10}
+		}
+	}
+	if got := m.analyze(t).Load.Total.SLOViolated; got != nil {
+		t.Errorf("got %g, which nobody can know", *got)
+	}
 }

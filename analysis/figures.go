@@ -244,7 +244,7 @@ func (l *figures) load(name string, p PhaseLoad) {
 	l.add(name+".achievedRate", "1/s", p.AchievedRate, notRun)
 	const none = "nothing was answered"
 	l.add(name+".errorShare", "1", p.ErrorShare, "nothing was answered and nothing failed")
-	l.add(name+".sloViolated", "1", p.SLOViolated, "the scenario has no slo, or nothing was sent")
+	l.add(name+".sloViolated", "1", p.SLOViolated, "the scenario has no slo, or nothing was sent, or which of the slow answers were errors too is not known")
 	l.add(name+".p50", "s", p.Latency.P50, none)
 	l.add(name+".p90", "s", p.Latency.P90, none)
 	l.add(name+".p95", "s", p.Latency.P95, none)

@@ -194,22 +194,22 @@ func (s *sum) result() PhaseLoad {
 }
 
 // violated is the share of what was answered and what failed that was an error or took
-// longer than so many seconds. What was both counts twice, which can be told only of
-// single requests; the share is 1 at most.
+// longer than so many seconds. It is nil where there are both slow answers and answers
+// that are errors: which are both is not recorded.
 func (s *sum) violated(seconds float64) *float64 {
 	done := s.Answered + s.Failed
-	if done == 0 {
-		return nil
-	}
-	bad := s.Errors
+	slow := uint64(0)
 	if s.latency != nil {
 		for _, bar := range s.latency.Distribution() {
 			if bar.From > int64(seconds*1e6) {
-				bad += uint64(bar.Count)
+				slow += uint64(bar.Count)
 			}
 		}
 	}
-	return new(min(1, float64(bad)/float64(done)))
+	if done == 0 || slow > 0 && s.Errors > s.Failed {
+		return nil
+	}
+	return new(float64(slow+s.Errors) / float64(done))
 }
 
 // doubt says in which way the load was not as planned, see PhaseLoad.Doubt. A
