@@ -2,9 +2,11 @@ package reports
 
 import (
 	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -26,6 +28,28 @@ func TrialsTable(w io.Writer, c analysis.Comparison, verdicts [][]analysis.Verdi
 // TrialsMarkdown writes the same as Markdown.
 func TrialsMarkdown(w io.Writer, title string, c analysis.Comparison, verdicts [][]analysis.Verdict) error {
 	return markdownSections(w, title, trialSections(c, verdicts))
+}
+
+// TrialsJSON writes the same as indented JSON: a Comparison with the verdicts of each of
+// its names.
+func TrialsJSON(w io.Writer, c analysis.Comparison, verdicts [][]analysis.Verdict) error {
+	return indented(w, struct {
+		Verdicts [][]analysis.Verdict `json:"verdicts"`
+		analysis.Comparison
+	}{verdicts, c})
+}
+
+// WriteTrials writes trials.json and junit.xml into dir, which it makes if need be.
+func WriteTrials(dir, scenario string, c analysis.Comparison, verdicts [][]analysis.Verdict) error {
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = errors.Join(writeFile(filepath.Join(dir, "trials.json"), func(w io.Writer) error { return TrialsJSON(w, c, verdicts) }),
+			writeFile(filepath.Join(dir, "junit.xml"), func(w io.Writer) error { return TrialsJUnit(w, scenario, c, verdicts) }))
+	}
+	if err != nil {
+		return fmt.Errorf("writing the trials: %w", err)
+	}
+	return nil
 }
 
 // trialSections are the verdicts on the expectations, and the figures.
@@ -151,12 +175,7 @@ func markdownSections(w io.Writer, title string, sections []section) error {
 }
 
 // CompareJSON writes a comparison as indented JSON, see analysis.Comparison.
-func CompareJSON(w io.Writer, c analysis.Comparison) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(c)
-}
+func CompareJSON(w io.Writer, c analysis.Comparison) error { return indented(w, c) }
 
 // CompareCSV writes one row a figure and trials: the median, its interval, and the
 // difference from the first trials.

@@ -20,11 +20,13 @@ import (
 )
 
 // JSON writes r as indented JSON, see analysis.Result.
-func JSON(w io.Writer, r *analysis.Result) error {
+func JSON(w io.Writer, r *analysis.Result) error { return indented(w, r) }
+
+func indented(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(r)
+	return e.Encode(v)
 }
 
 // WriteAll writes report.html, report.md, result.json, summary.csv, timeline.csv, pods.csv,

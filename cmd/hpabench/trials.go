@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -152,14 +150,13 @@ func (a *app) showSeveral(t trial, settings []scenarios.Setting, done []combinat
 	name := done[0].Results[0].Scenario
 	var err error
 	if t.dir != "" {
-		err = errors.Join(os.MkdirAll(t.dir, 0o777), writeFile(filepath.Join(t.dir, "trials.json"), func(w io.Writer) error { return printTrials(w, c, verdicts) }),
-			writeFile(filepath.Join(t.dir, "junit.xml"), func(w io.Writer) error { return reports.TrialsJUnit(w, name, c, verdicts) }))
+		err = reports.WriteTrials(t.dir, name, c, verdicts)
 		defer fmt.Fprintf(a.stderr, "the trials and their reports are in %s\n", t.dir)
 	}
 	markdown := func(w io.Writer) error { return reports.TrialsMarkdown(w, name, c, verdicts) }
 	switch t.output.format {
 	case "json":
-		err = errors.Join(err, printTrials(a.stdout, c, verdicts))
+		err = errors.Join(err, reports.TrialsJSON(a.stdout, c, verdicts))
 	case "csv":
 		err = errors.Join(err, reports.CompareCSV(a.stdout, c))
 	case "junit":
@@ -193,22 +190,4 @@ func (a *app) showSeveral(t trial, settings []scenarios.Setting, done []combinat
 	}
 	annotate(a.stderr, "error", "hpabench: expectation missed", failed.Error())
 	return errors.Join(err, failed)
-}
-
-func writeFile(name string, write func(io.Writer) error) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return fmt.Errorf("writing the trials: %w", err)
-	}
-	return errors.Join(write(f), f.Close())
-}
-
-func printTrials(w io.Writer, c analysis.Comparison, verdicts [][]analysis.Verdict) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(struct {
-		Verdicts [][]analysis.Verdict `json:"verdicts"` // of each of names
-		analysis.Comparison
-	}{verdicts, c})
 }
