@@ -66,11 +66,12 @@ workload or request it is not taken.`,
 }
 
 // growth is by what the rate rises at first, up to highest, and closely how many steps
-// there are then.
+// there are then, and how often it goes on above them.
 const (
 	growth  = 1.5
 	highest = 500_000
 	closely = 8
+	tries   = 3
 )
 
 // errEnough ends a run whose rate has got beyond what the workload serves.
@@ -156,12 +157,24 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		if err != nil {
 			return err
 		}
-		rates = nil
-		for i := range closely + 1 {
-			rates = append(rates, p.Rate+(p.Below-p.Rate)*float64(i)/closely)
+		if p.Below == 0 {
+			return fmt.Errorf("%.4g requests/s still meet the SLO: say a higher --from", p.Rate)
 		}
-		if p, err = look("closely", rates, f.step); err != nil {
-			return err
+		for low, high, try := p.Rate, p.Below, 1; ; low, high, try = p.Rate, p.Rate*growth, try+1 {
+			rates = nil
+			for i := range closely + 1 {
+				rates = append(rates, low+(high-low)*float64(i)/closely)
+			}
+			if p, err = look(fmt.Sprintf("closely-%d", try), rates, f.step); err != nil {
+				return err
+			}
+			if p.Below > 0 {
+				break
+			}
+			// What was missed when the rate rose was met now: something else was in the way.
+			if try == tries {
+				return fmt.Errorf("%.4g requests/s meet the SLO, which less did not before: calibrate again where nothing else goes on", p.Rate)
+			}
 		}
 		c.Points = append(c.Points, p)
 	}
@@ -201,7 +214,8 @@ func fixedAt(file *scenarios.File, replicas int, rates []float64, step time.Dura
 	return variants[0].File, nil
 }
 
-// capacity is the highest rate that met the SLO before the first that did not.
+// capacity is the highest rate that met the SLO before the first that did not; Below is
+// 0 if all did.
 func capacity(r *analysis.Result, replicas int, rates []float64, latency float64, percentile int) (analysis.CalibrationPoint, error) {
 	point := analysis.CalibrationPoint{Replicas: replicas}
 	for i, p := range r.Load.Phases {
@@ -216,11 +230,7 @@ func capacity(r *analysis.Result, replicas int, rates []float64, latency float64
 		point.Below, point.Doubt = rates[i], p.Doubt
 		return point, nil
 	}
-	if len(rates) == closely+1 { // it was missed before, when the workload was not warm
-		point.Below = rates[closely] * growth
-		return point, nil
-	}
-	return point, fmt.Errorf("%.4g requests/s still meet the SLO: say a higher --from", point.Rate)
+	return point, nil
 }
 
 // fingerprint is the same for scenarios whose workload and request are the same.
