@@ -147,7 +147,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 				return point, err
 			}
 			c.Cluster = r.Cluster.Version
-			return capacity(r, n, rates, latency.Seconds(), f.percentile)
+			return capacity(r, n, rates, latency.Seconds(), f.percentile), nil
 		}
 		var rates []float64
 		for rate := f.from * float64(n); rate <= highest; rate *= growth {
@@ -157,10 +157,14 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		if err != nil {
 			return err
 		}
+		if p.Rate == 0 {
+			return fmt.Errorf("%.4g requests/s already miss the SLO with %d replicas: say a lower --from, or a longer --latency", p.Below, n)
+		}
 		if p.Below == 0 {
 			return fmt.Errorf("%.4g requests/s still meet the SLO: say a higher --from", p.Rate)
 		}
-		for low, high, try := p.Rate, p.Below, 1; ; low, high, try = p.Rate, p.Rate*growth, try+1 {
+		low, high := p.Rate, p.Below
+		for try := 1; ; try++ {
 			rates = nil
 			for i := range closely + 1 {
 				rates = append(rates, low+(high-low)*float64(i)/closely)
@@ -168,12 +172,17 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 			if p, err = look(fmt.Sprintf("closely-%d", try), rates, f.step); err != nil {
 				return err
 			}
-			if p.Below > 0 {
+			if p.Rate > 0 && p.Below > 0 {
 				break
 			}
-			// What was missed when the rate rose was met now: something else was in the way.
+			// Looked at for longer, the first rate missed the SLO or the last one met it.
 			if try == tries {
-				return fmt.Errorf("%.4g requests/s meet the SLO, which less did not before: calibrate again where nothing else goes on", p.Rate)
+				return fmt.Errorf("with %d replicas the SLO was met up to another rate each time, around %.4g requests/s: calibrate again where nothing else goes on, or with a longer --step", n, low)
+			}
+			if p.Rate == 0 {
+				low, high = low/growth, low
+			} else {
+				low, high = p.Rate, p.Rate*growth
 			}
 		}
 		c.Points = append(c.Points, p)
@@ -214,23 +223,19 @@ func fixedAt(file *scenarios.File, replicas int, rates []float64, step time.Dura
 	return variants[0].File, nil
 }
 
-// capacity is the highest rate that met the SLO before the first that did not; Below is
-// 0 if all did.
-func capacity(r *analysis.Result, replicas int, rates []float64, latency float64, percentile int) (analysis.CalibrationPoint, error) {
+// capacity is the highest rate that met the SLO before the first that did not: Rate is 0
+// if none did, Below if all did.
+func capacity(r *analysis.Result, replicas int, rates []float64, latency float64, percentile int) analysis.CalibrationPoint {
 	point := analysis.CalibrationPoint{Replicas: replicas}
 	for i, p := range r.Load.Phases {
 		meets, at := p.MeetsSLO(latency, percentile)
-		switch {
-		case meets:
-			point.Rate, point.Seconds = rates[i], *at
-			continue
-		case point.Rate == 0:
-			return point, fmt.Errorf("%.4g requests/s already miss the SLO with %d replicas (p%d %s): say a lower --from, or a longer --latency", rates[i], replicas, percentile, reports.Answer(at))
+		if !meets {
+			point.Below, point.Doubt = rates[i], p.Doubt
+			break
 		}
-		point.Below, point.Doubt = rates[i], p.Doubt
-		return point, nil
+		point.Rate, point.Seconds = rates[i], *at
 	}
-	return point, nil
+	return point
 }
 
 // fingerprint is the same for scenarios whose workload and request are the same.
