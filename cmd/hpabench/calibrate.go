@@ -177,7 +177,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 			}
 			// Looked at for longer, the first rate missed the SLO or the last one met it.
 			if try == tries {
-				return fmt.Errorf("with %d replicas the SLO was met up to another rate each time, around %.4g requests/s: calibrate again where nothing else goes on, or with a longer --step", n, low)
+				return fmt.Errorf("with %d replicas the SLO was met up to another rate each time, around %.4g requests/s: calibrate again where nothing else goes on and with a longer --step, unless the pods themselves are not alike", n, low)
 			}
 			if p.Rate == 0 {
 				low, high = low/growth, low
