@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 	"analysis":     {"record"},
 	"expect":       {"analysis"},
 	"reports":      {"record", "analysis"},
+	"simulate":     nil,
 	"runner":       {"scenarios", "loadgen", "watch", "record", "model"},
 	"embedded":     nil,
 	"cmd/hpabench": {"record", "scenarios", "loadgen", "watch", "analysis", "expect", "reports", "runner", "embedded"},

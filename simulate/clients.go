@@ -1,0 +1,140 @@
+package simulate
+
+import (
+	"context"
+	"time"
+
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	autoscalingclient "k8s.io/client-go/kubernetes/typed/autoscaling/v2"
+	v1core "k8s.io/client-go/kubernetes/typed/core/v1"
+	autoscalinglisters "k8s.io/client-go/listers/autoscaling/v2"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/scale"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
+)
+
+// The controller's clients, of which each has just the calls that it makes: any other
+// would panic. client-go's fake clientset is many times slower.
+
+type cluster struct {
+	Workload
+	hpas   cache.Indexer
+	heard  cache.ResourceEventHandler // of the controller, for HPAs
+	status func(autoscalingv2.HorizontalPodAutoscalerStatus)
+}
+
+type scales struct {
+	scale.ScaleInterface
+	*cluster
+}
+
+func (s scales) Scales(string) scale.ScaleInterface { return s }
+
+func (s scales) Get(_ context.Context, _ schema.GroupResource, name string, _ metav1.GetOptions) (*autoscalingv1.Scale, error) {
+	time.Sleep(latency)
+	spec, status := s.Replicas()
+	return &autoscalingv1.Scale{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       autoscalingv1.ScaleSpec{Replicas: spec},
+		Status:     autoscalingv1.ScaleStatus{Replicas: status, Selector: Selector},
+	}, nil
+}
+
+func (s scales) Update(_ context.Context, _ schema.GroupResource, to *autoscalingv1.Scale, _ metav1.UpdateOptions) (*autoscalingv1.Scale, error) {
+	time.Sleep(latency)
+	s.SetReplicas(to.Spec.Replicas)
+	return to, nil
+}
+
+type autoscalers struct {
+	autoscalingclient.HorizontalPodAutoscalerInterface
+	*cluster
+}
+
+func (a autoscalers) HorizontalPodAutoscalers(string) autoscalingclient.HorizontalPodAutoscalerInterface {
+	return a
+}
+
+func (a autoscalers) UpdateStatus(_ context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler, _ metav1.UpdateOptions) (*autoscalingv2.HorizontalPodAutoscaler, error) {
+	time.Sleep(latency)
+	hpa = hpa.DeepCopy()
+	old, _, err := a.hpas.Get(hpa)
+	if err == nil {
+		err = a.hpas.Update(hpa)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.status(hpa.Status)
+	go func() { // by watch, after the answer
+		time.Sleep(latency)
+		a.heard.OnUpdate(old, hpa)
+	}()
+	return hpa, nil
+}
+
+type meter struct {
+	metrics.MetricsClient
+	*cluster
+}
+
+func (m meter) GetResourceMetric(_ context.Context, resource corev1.ResourceName, _ string, _ labels.Selector, container string) (metrics.PodMetricsInfo, time.Time, error) {
+	time.Sleep(latency)
+	usage := m.Usage(resource, container)
+	if len(usage) == 0 {
+		return nil, time.Time{}, errNoMetrics
+	}
+	return usage, time.Now(), nil
+}
+
+type mapper struct{ meta.RESTMapper }
+
+func (mapper) RESTMappings(kind schema.GroupKind, _ ...string) ([]*meta.RESTMapping, error) {
+	return []*meta.RESTMapping{{Resource: schema.GroupVersionResource{Group: kind.Group, Resource: kind.Kind}, GroupVersionKind: kind.WithVersion("")}}, nil
+}
+
+type events struct{ v1core.EventInterface }
+
+func (e events) Events(string) v1core.EventInterface { return e }
+
+func (events) CreateWithEventNamespace(e *corev1.Event) (*corev1.Event, error) {
+	return e, nil
+}
+
+func (events) PatchWithEventNamespace(e *corev1.Event, _ []byte) (*corev1.Event, error) {
+	return e, nil
+}
+
+type informer struct {
+	cache.SharedIndexInformer
+	store cache.Indexer
+	heard *cache.ResourceEventHandler
+}
+
+func (i informer) HasSynced() bool       { return true }
+func (i informer) GetStore() cache.Store { return i.store }
+
+func (i informer) AddEventHandlerWithResyncPeriod(h cache.ResourceEventHandler, _ time.Duration) (cache.ResourceEventHandlerRegistration, error) {
+	*i.heard = h
+	return nil, nil
+}
+
+type hpaInformer struct{ informer }
+
+func (i hpaInformer) Informer() cache.SharedIndexInformer { return i.informer }
+
+func (i hpaInformer) Lister() autoscalinglisters.HorizontalPodAutoscalerLister {
+	return autoscalinglisters.NewHorizontalPodAutoscalerLister(i.store)
+}
+
+type podInformer struct{ informer }
+
+func (i podInformer) Informer() cache.SharedIndexInformer { return i.informer }
+func (i podInformer) Lister() corelisters.PodLister       { return corelisters.NewPodLister(i.store) }

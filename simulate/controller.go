@@ -1,0 +1,91 @@
+// Package simulate runs the HPA controller of Kubernetes itself, unmodified, in virtual
+// time: in a bubble of testing/synctest, whose clock leaps to the next timer whenever all
+// goroutines wait.
+package simulate
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+	defaults "k8s.io/kubernetes/pkg/apis/autoscaling/v2"
+	"k8s.io/kubernetes/pkg/controller/podautoscaler"
+	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
+)
+
+// Workload is what the controller sees of a Deployment and does to it. Its methods are
+// called from the controller's goroutine, and must lock what others change.
+type Workload interface {
+	// Replicas are those of the scale: asked for, and there.
+	Replicas() (spec, status int32)
+	// SetReplicas is the controller's write of the scale.
+	SetReplicas(n int32)
+	// Pods is a NewStore in which the pods with the label of Selector are, with all that
+	// the controller goes by: phase, startTime, Ready and what they request.
+	Pods() cache.Indexer
+	// Usage is what metrics.k8s.io tells now of the pods, by name: milli-cores, or
+	// thousandths of a byte. container is empty for the sum over a pod's containers.
+	Usage(resource corev1.ResourceName, container string) metrics.PodMetricsInfo
+}
+
+// Selector is that of the scale; Label and Workload's pods must agree with it.
+const (
+	Label    = "app"
+	Selector = Label + "=workload"
+)
+
+// Settings are the flags of the controller manager that the HPA goes by.
+type Settings struct {
+	Sync, DownscaleStabilization        time.Duration
+	Tolerance                           float64
+	CPUInitialization, InitialReadiness time.Duration
+}
+
+// Defaults are those of Kubernetes (pkg/controller/podautoscaler/config/v1alpha1).
+func Defaults() Settings {
+	return Settings{
+		Sync: 15 * time.Second, DownscaleStabilization: 5 * time.Minute, Tolerance: 0.1,
+		CPUInitialization: 5 * time.Minute, InitialReadiness: 30 * time.Second,
+	}
+}
+
+// Prepare makes the process fit for bubbles, once and before the first. An error that a
+// controller meets would otherwise wait by a clock that all of the process shares, and
+// so for years where a bubble's stands in the year 2000.
+func Prepare() { utilruntime.ErrorHandlers = nil }
+
+// NewStore is an empty store of objects, as a lister reads it.
+func NewStore() cache.Indexer {
+	return cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+}
+
+// latency is of every call that would go to the API server. Without one, a sync that
+// falls exactly one window after another would be decided otherwise than in reality,
+// where it is a little later.
+const latency = time.Millisecond
+
+// Autoscale lets the controller act for an HPA until ctx is done; its first sync is now.
+// It is to be called in a bubble. What the HPA's spec leaves out is set as the API server
+// does. status is called with each new status of it.
+func Autoscale(ctx context.Context, s Settings, hpa *autoscalingv2.HorizontalPodAutoscaler, w Workload, status func(autoscalingv2.HorizontalPodAutoscalerStatus)) {
+	hpa = hpa.DeepCopy()
+	defaults.SetDefaults_HorizontalPodAutoscaler(hpa)
+	defaults.SetDefaults_HorizontalPodAutoscalerBehavior(hpa)
+	c := &cluster{Workload: w, hpas: NewStore(), status: status}
+	if err := c.hpas.Add(hpa); err != nil {
+		panic(err) // its key can always be made
+	}
+	ctx = klog.NewContext(ctx, klog.Logger{}) // which discards
+	controller := podautoscaler.NewHorizontalController(ctx, events{}, scales{cluster: c}, autoscalers{cluster: c}, mapper{}, meter{cluster: c},
+		hpaInformer{informer{store: c.hpas, heard: &c.heard}}, podInformer{informer{store: w.Pods(), heard: new(cache.ResourceEventHandler)}},
+		s.Sync, s.DownscaleStabilization, s.Tolerance, s.CPUInitialization, s.InitialReadiness)
+	c.heard.OnAdd(hpa, true)
+	controller.Run(ctx, 1)
+}
+
+var errNoMetrics = errors.New("no metrics returned from resource metrics API") // as the controller's own client says it
