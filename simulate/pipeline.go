@@ -1,0 +1,84 @@
+package simulate
+
+import (
+	"math"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/metrics/pkg/apis/metrics"
+	"sigs.k8s.io/metrics-server/pkg/storage"
+)
+
+// unchanged is how much longer cAdvisor waits, at most, for a container whose figures
+// have not changed: 15 s in place of 10 s (maxHousekeepingInterval in pkg/kubelet/cadvisor
+// of Kubernetes).
+const unchanged = 1.5
+
+// sample is the kubelet's look at a container, which is followed by the next.
+func (w *world) sample(p *pod) {
+	if !p.runs {
+		return
+	}
+	is := w.measure(p)
+	wait := w.Plant.Metrics.Housekeeping.Seconds()
+	if !p.sampled.Timestamp.IsZero() && is.CumulativeCPUUsed == p.sampled.CumulativeCPUUsed && is.MemoryUsage == p.sampled.MemoryUsage {
+		wait *= unchanged
+	}
+	p.sampled = is
+	w.after(time.Duration(wait*(1+p.random.Float64())*float64(time.Second)), func() { w.sample(p) })
+}
+
+// measure is what a pod's first container has used.
+func (w *world) measure(p *pod) storage.MetricsPoint {
+	m := &w.Plant.Workload
+	held := p.backlog + p.rate*w.service().Seconds() // Little's law
+	if h := m.MemoryHeld; h != nil {
+		held = p.rate * h.Seconds()
+	}
+	idle := m.IdleCPU.AsApproximateFloat64() * (w.now - p.startedAt).Seconds()
+	return storage.MetricsPoint{
+		StartTime: w.began.Add(p.startedAt), Timestamp: w.began.Add(w.now),
+		CumulativeCPUUsed: uint64(math.Round((p.cpu + idle) * 1e9)),
+		MemoryUsage:       uint64(m.Memory.AsApproximateFloat64() + held*m.MemoryPerRequest.AsApproximateFloat64()),
+	}
+}
+
+// scrape is metrics-server asking the kubelets for the samples that they have.
+func (w *world) scrape() {
+	batch := &storage.MetricsBatch{Pods: make(map[types.NamespacedName]storage.PodMetricsPoint, len(w.pods))}
+	for _, p := range w.pods {
+		if !p.runs {
+			continue
+		}
+		point := p.sampled
+		if w.Plant.Metrics.Housekeeping.Duration == 0 {
+			point = w.measure(p)
+		}
+		containers := map[string]storage.MetricsPoint{w.first().Name: point}
+		for _, c := range w.Pod.Containers[1:] {
+			containers[c.Name] = storage.MetricsPoint{StartTime: point.StartTime, Timestamp: point.Timestamp}
+		}
+		batch.Pods[types.NamespacedName{Namespace: namespace, Name: p.name}] = storage.PodMetricsPoint{Containers: containers}
+	}
+	w.after(w.Plant.Metrics.Delay.Duration, func() {
+		w.metrics.Store(batch)
+		w.tellMetrics()
+	})
+	w.after(w.Plant.Metrics.Resolution.Duration, w.scrape)
+}
+
+// served is what metrics-server's API tells of the pods that run.
+func (w *world) served() []metrics.PodMetrics {
+	running := make([]*metav1.PartialObjectMetadata, 0, len(w.pods))
+	for _, p := range w.pods {
+		if p.started {
+			running = append(running, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: p.name}})
+		}
+	}
+	r, err := w.metrics.GetPodMetrics(running...)
+	if err != nil {
+		panic(err) // it has none
+	}
+	return r
+}

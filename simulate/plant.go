@@ -1,0 +1,162 @@
+package simulate
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/model"
+	"github.com/hpabench/hpabench/record"
+)
+
+// Plant is all that the controller does not decide and that its decisions act on: the
+// workload, the cluster that its pods start on, and the pipeline of the metrics. Each
+// part can be measured on a real run: see Fit.
+type Plant struct {
+	// Workload is what a request costs, how many are served at a time and how many wait,
+	// of each pod's first container: see package model. Of the others only the requests
+	// count.
+	Workload model.Model `json:"workload,omitzero"`
+	// RoundTrip is what a request takes beside the time in the pod.
+	RoundTrip metav1.Duration `json:"roundTrip"`
+
+	Pods    Stages      `json:"pods,omitzero"`
+	Nodes   []Node      `json:"nodes,omitempty"`
+	Metrics Pipeline    `json:"metrics,omitzero"`
+	Control Controllers `json:"controlPlane,omitzero"`
+}
+
+// Stages are how long a pod takes from one point of its life to the next. Each is a list
+// of cases, of which a pod has one at random; none stands for no time.
+type Stages struct {
+	Create   Cases `json:"create,omitempty"`   // from the scale's write to the pod's object
+	Schedule Cases `json:"schedule,omitempty"` // to its node, where there is room
+	Start    Cases `json:"start,omitempty"`    // to containers that run, with pulls and init containers
+	// Ready is from there to the condition Ready. Without cases it follows from the
+	// workload's start and the readiness probe.
+	Ready        Cases `json:"ready,omitempty"`
+	InService    Cases `json:"inService,omitempty"`    // to requests
+	OutOfService Cases `json:"outOfService,omitempty"` // from the pod's deletion to no new requests
+	Gone         Cases `json:"gone,omitempty"`         // from the end of its processes to that of the object
+}
+
+// Cases are durations that are as likely as each other.
+type Cases []metav1.Duration
+
+// Always is a stage that takes the same time in all cases.
+func Always(d time.Duration) Cases { return Cases{{Duration: d}} }
+
+func (c Cases) draw(r *rand.Rand) time.Duration {
+	n := r.IntN(1 << 30) // in any case, so that what is drawn after it stays the same
+	if len(c) == 0 {
+		return 0
+	}
+	return c[n%len(c)].Duration
+}
+
+// Node is where pods can be: what of it is there for the workload's.
+type Node struct {
+	Name string              `json:"name"`
+	Free corev1.ResourceList `json:"free"` // for what the pods request
+	// CPU are the cores that its pods can use together.
+	CPU float64 `json:"cpu"`
+}
+
+// Pipeline is how usage gets to the controller. metrics-server's part is its own code
+// (sigs.k8s.io/metrics-server/pkg/storage): it needs two samples of a container, or one
+// that is 10 s to a resolution old.
+type Pipeline struct {
+	// Housekeeping is how often the kubelet samples a container: at its start, and then
+	// after one to two of these, half as long again when nothing has changed (cAdvisor).
+	// 0: when it is asked (from the CRI).
+	Housekeeping metav1.Duration `json:"housekeeping"`
+	// Resolution is how often metrics-server asks the kubelets (--metric-resolution).
+	Resolution metav1.Duration `json:"resolution"`
+	// Delay is from there to when its API serves the sample.
+	Delay metav1.Duration `json:"delay"`
+}
+
+// Controllers are Settings for JSON, of the controller manager's flags.
+type Controllers struct {
+	Sync                   metav1.Duration `json:"horizontalPodAutoscalerSyncPeriod"`
+	DownscaleStabilization metav1.Duration `json:"horizontalPodAutoscalerDownscaleStabilization"`
+	Tolerance              float64         `json:"horizontalPodAutoscalerTolerance"`
+	CPUInitialization      metav1.Duration `json:"horizontalPodAutoscalerCPUInitializationPeriod"`
+	InitialReadiness       metav1.Duration `json:"horizontalPodAutoscalerInitialReadinessDelay"`
+}
+
+func (c Controllers) settings() Settings {
+	return Settings{
+		Sync: c.Sync.Duration, DownscaleStabilization: c.DownscaleStabilization.Duration, Tolerance: c.Tolerance,
+		CPUInitialization: c.CPUInitialization.Duration, InitialReadiness: c.InitialReadiness.Duration,
+	}
+}
+
+func controllers(s Settings) Controllers {
+	d := func(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
+	return Controllers{d(s.Sync), d(s.DownscaleStabilization), s.Tolerance, d(s.CPUInitialization), d(s.InitialReadiness)}
+}
+
+// lab says the settings as a record does.
+func (p *Plant) lab() *record.Lab {
+	c := p.Control
+	return &record.Lab{
+		Timing: record.SimulatedTiming, HPASync: c.Sync.Seconds(), MetricsResolution: p.Metrics.Resolution.Seconds(),
+		DownscaleStabilization: c.DownscaleStabilization.Seconds(), Tolerance: c.Tolerance,
+		CPUInitialization: c.CPUInitialization.Seconds(), InitialReadiness: c.InitialReadiness.Seconds(),
+	}
+}
+
+// Guess is a plant of which nothing has been measured: a pod of the template on one
+// node, with the defaults of Kubernetes, cAdvisor and metrics-server, the model of the
+// template's image, and stages as they are on a node that has the image.
+func Guess(pod corev1.PodSpec, m model.Model) Plant {
+	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	first := corev1.Container{}
+	if len(pod.Containers) > 0 {
+		first = pod.Containers[0]
+	}
+	return Plant{
+		Workload:  model.Resolve(first.Image, first.Env, m),
+		RoundTrip: metav1.Duration{Duration: ms(1)},
+		// Of the pods of reports/testdata/recorded-demo-nginx.jsonl (containerd), rounded.
+		Pods: Stages{
+			Create: Always(ms(25)), Schedule: Always(ms(15)), Start: Always(ms(600)),
+			InService: Always(ms(15)), OutOfService: Always(ms(20)), Gone: Always(ms(800)),
+		},
+		Nodes: []Node{{Name: "node-1", CPU: 4, Free: corev1.ResourceList{
+			corev1.ResourceCPU: *resource.NewQuantity(4, resource.DecimalSI), corev1.ResourceMemory: *resource.NewQuantity(16<<30, resource.BinarySI), corev1.ResourcePods: *resource.NewQuantity(110, resource.DecimalSI),
+		}}},
+		Metrics: Pipeline{
+			Housekeeping: metav1.Duration{Duration: 10 * time.Second},
+			Resolution:   metav1.Duration{Duration: 15 * time.Second},
+			Delay:        metav1.Duration{Duration: ms(50)},
+		},
+		Control: controllers(Defaults()),
+	}
+}
+
+// room is the first node, of those with the fewest of the pods, that fits one more.
+func room(nodes []Node, used []int, requests corev1.ResourceList) int {
+	best := -1
+	for i, n := range nodes {
+		if best >= 0 && used[i] >= used[best] {
+			continue
+		}
+		fits := func(name corev1.ResourceName, each float64) bool {
+			free, limited := n.Free[name]
+			return !limited || float64(used[i]+1)*each <= free.AsApproximateFloat64()*(1+1e-9)
+		}
+		if fits(corev1.ResourcePods, 1) && !slices.ContainsFunc(names(requests), func(name corev1.ResourceName) bool {
+			q := requests[name]
+			return !fits(name, q.AsApproximateFloat64())
+		}) {
+			best = i
+		}
+	}
+	return best
+}

@@ -1,0 +1,377 @@
+package simulate
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// The load is a fluid: requests come at a rate, are served at a rate, and wait in line
+// where the first is above the second. Its steps are as long as the rates stay as they
+// are, and a second at most while they change.
+
+// traffic is the load as it is now.
+type traffic struct {
+	phase    int // -1 before and after the load
+	started  time.Duration
+	answered float64               // of a closed loop, in the phase
+	hits     func(float64) float64 // of a curve, by seconds of the phase
+
+	// connections are of kept ones the pods at their other end, nil for one that has to
+	// be opened again. The last ones are used first.
+	connections []*pod
+}
+
+// cohort are requests of a phase that wait, which came evenly from one time to another,
+// in seconds.
+type cohort struct {
+	phase    int
+	from, to float64
+	n        float64
+}
+
+const step = time.Second
+
+// begin lets the first phase start at a time that is still to come.
+func (w *world) begin(at time.Duration) {
+	for i, p := range w.Phases {
+		start := at
+		w.after(start-w.now, func() {
+			w.traffic.phase, w.traffic.started, w.traffic.answered, w.traffic.hits = i, start, 0, nil
+			if p.Shape == record.ShapeCurve {
+				w.traffic.hits = p.CurveHits()
+			}
+			w.traffic.connections = nil
+			w.tell(record.Entry{Phase: &record.PhaseMark{Index: i, Name: p.Name, Edge: "start"}})
+		})
+		at += seconds(p.Seconds)
+		w.after(at-w.now, func() {
+			w.traffic.phase = -1
+			w.tell(record.Entry{Phase: &record.PhaseMark{Index: i, Name: p.Name, Edge: "end"}})
+		})
+	}
+	if w.MaxConnectionAge > 0 {
+		w.renew()
+	}
+	w.score.began = at
+}
+
+// renew closes the kept connections when they have reached their age.
+func (w *world) renew() {
+	w.after(w.MaxConnectionAge, func() {
+		clear(w.traffic.connections)
+		w.renew()
+	})
+}
+
+func seconds(s float64) time.Duration { return time.Duration(math.Round(s * float64(time.Second))) }
+
+// disconnect closes a pod's connections.
+func (t *traffic) disconnect(p *pod) {
+	for i, c := range t.connections {
+		if c == p {
+			t.connections[i] = nil
+		}
+	}
+}
+
+// flow lets the load flow until a time before which nothing else happens.
+func (w *world) flow(to time.Duration) {
+	for w.now < to {
+		next := to
+		if w.changes() {
+			next = min(next, w.now.Truncate(step)+step)
+		}
+		w.step(next)
+		w.now = next
+	}
+}
+
+// changes says whether the rates are to be looked at again each second.
+func (w *world) changes() bool {
+	if w.journal != nil || w.traffic.phase >= 0 && !slices.Contains([]string{record.ShapeIdle, record.ShapeRate}, w.Phases[w.traffic.phase].Shape) {
+		return true
+	}
+	return slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })
+}
+
+// cost is the CPU time of a request, in seconds.
+func (w *world) cost() float64 {
+	m := &w.Plant.Workload
+	c := m.CPU.Mean.Seconds()
+	if w.traffic.phase < 0 || !w.Phases[w.traffic.phase].KeepAlive {
+		c += m.ConnectionCPU.Seconds()
+	}
+	return c
+}
+
+// service is how long a request takes in a pod that has no other.
+func (w *world) service() time.Duration {
+	return onThread(seconds(w.cost()), w.limit()) + w.Plant.Workload.Wait.Mean.Duration
+}
+
+// base is how long a request takes when it waits for none.
+func (w *world) base() float64 { return (w.service() + w.Plant.RoundTrip.Duration).Seconds() }
+
+// step is from now to then, through which the rates are those of its middle.
+func (w *world) step(then time.Duration) {
+	w.score.ReplicaSeconds += float64(len(w.pods)) * w.loaded(then)
+	dt := (then - w.now).Seconds()
+	clients := w.offer(dt)
+	if clients < 0 && !slices.ContainsFunc(w.pods, func(p *pod) bool { return p.rate > 0 || p.backlog > 0 }) {
+		return
+	}
+	w.capacities(dt)
+	for _, p := range w.pods {
+		if p.rate == 0 && p.backlog == 0 {
+			continue
+		}
+		if !p.listens { // refused: by its node, as nothing listens there
+			w.refused(p.rate*dt, "refused")
+			continue
+		}
+		w.serve(p, dt)
+	}
+}
+
+// loaded is how much of the time from now to then is of the load's, in seconds.
+func (w *world) loaded(then time.Duration) float64 {
+	if w.traffic.phase < 0 {
+		return 0
+	}
+	return (then - w.now).Seconds()
+}
+
+// offer sets the rates that the pods get, and says how many workers there are in a
+// closed loop; 0 in an open one, negative when there is no load.
+func (w *world) offer(dt float64) float64 {
+	for _, p := range w.pods {
+		p.rate = 0
+	}
+	if w.traffic.phase < 0 {
+		return -1
+	}
+	p := &w.Phases[w.traffic.phase]
+	at := (w.now - w.traffic.started).Seconds()
+	if p.Shape == record.ShapeWorkers {
+		w.closed(p, dt)
+		return float64(p.Workers)
+	}
+	var rate float64
+	if w.traffic.hits != nil {
+		rate = (w.traffic.hits(at+dt) - w.traffic.hits(at)) / dt
+	} else if r := p.PlannedRate(at + dt/2); r != nil {
+		rate = *r
+	}
+	if rate <= 0 {
+		return -1
+	}
+	w.sent(rate * dt)
+	if len(w.serving) == 0 {
+		w.refused(rate*dt, "refused")
+		return 0
+	}
+	if !p.KeepAlive || w.Even {
+		for _, s := range w.serving {
+			s.rate = rate / float64(len(w.serving))
+		}
+		return 0
+	}
+	// As many connections are busy at a time as there are requests on the way.
+	busy := 0.0
+	for _, s := range w.serving {
+		busy += s.backlog
+	}
+	w.connect(int(math.Ceil(busy + rate*w.base())))
+	share := rate / float64(len(w.traffic.connections))
+	for _, c := range w.traffic.connections {
+		c.rate += share
+	}
+	return 0
+}
+
+// connect sees to n connections at least, each to a pod at random.
+func (w *world) connect(n int) {
+	t := &w.traffic
+	if n > len(t.connections) {
+		t.connections = append(t.connections, make([]*pod, n-len(t.connections))...)
+	}
+	for i, c := range t.connections {
+		if c == nil {
+			t.connections[i] = w.serving[w.random.IntN(len(w.serving))]
+		}
+	}
+}
+
+// closed sets the rates of workers that send when they have their answer: each as often
+// as an answer and its thinking let it.
+func (w *world) closed(p *record.Phase, dt float64) {
+	workers := float64(p.Workers)
+	if limit := workers * float64(p.Requests); p.Requests > 0 && w.traffic.answered >= limit {
+		return
+	}
+	each := 1 / (w.base() + p.Think)
+	if len(w.serving) == 0 {
+		n := workers / (w.Plant.RoundTrip.Seconds() + p.Think + dt) // it tries again, and fails
+		w.sent(n)
+		w.refused(n, "refused")
+		return
+	}
+	if p.KeepAlive && !w.Even {
+		w.connect(p.Workers)
+		for _, c := range w.traffic.connections {
+			c.rate += each
+		}
+	} else {
+		for _, s := range w.serving {
+			s.rate = workers * each / float64(len(w.serving))
+		}
+	}
+	w.capacities(dt)
+	sum := 0.0
+	for _, s := range w.serving {
+		if s.rate > s.highest {
+			s.rate = s.highest // and its workers wait
+		}
+		sum += s.rate
+	}
+	if p.Requests > 0 {
+		if left := workers*float64(p.Requests) - w.traffic.answered; sum*dt > left {
+			for _, s := range w.serving {
+				s.rate *= left / (sum * dt)
+			}
+			sum = left / dt
+		}
+	}
+	w.traffic.answered += sum * dt
+	w.sent(sum * dt)
+}
+
+// capacities sets the highest rate of each pod: that of its CPU limit, of its threads,
+// and of what the other pods leave of the node, of which each gets as much as any other
+// that wants it.
+func (w *world) capacities(dt float64) {
+	m := &w.Plant.Workload
+	cost := w.cost()
+	for i, n := range w.Plant.Nodes {
+		most := min(n.CPU, float64(*m.Workers))
+		if l := w.limit(); l > 0 {
+			most = min(most, l)
+		}
+		var wants []float64
+		for _, p := range w.pods {
+			if p.node == i {
+				p.highest = most
+				if want := min(most, (p.rate+p.backlog/dt)*cost); want > 0 {
+					wants = append(wants, want)
+				}
+			}
+		}
+		if level, short := fill(wants, n.CPU); short {
+			for _, p := range w.pods {
+				if p.node == i {
+					p.highest = min(most, level)
+				}
+			}
+		}
+	}
+	for _, p := range w.pods {
+		slots := math.Inf(1)
+		if s := cost + m.Wait.Mean.Seconds(); s > 0 {
+			slots = float64(*m.Workers) / s
+		}
+		if cost > 0 {
+			slots = min(slots, p.highest/cost)
+		}
+		p.highest = slots
+	}
+}
+
+// fill is the level up to which all of the wants can be met with so much, if not all can
+// be met whole.
+func fill(wants []float64, much float64) (level float64, short bool) {
+	sum := 0.0
+	for _, w := range wants {
+		sum += w
+	}
+	if sum <= much {
+		return 0, false
+	}
+	slices.Sort(wants)
+	for i, w := range wants {
+		if level = much / float64(len(wants)-i); w > level {
+			return level, true
+		}
+		much -= w
+	}
+	return level, true
+}
+
+// serve is a step of one pod.
+func (w *world) serve(p *pod, dt float64) {
+	from := w.now.Seconds()
+	to := from + dt
+	if p.backlog > 0 {
+		end := to
+		if p.rate < p.highest { // the line may end
+			end = min(to, from+p.backlog/(p.highest-p.rate))
+		}
+		w.line(p, from, end)
+		from = end
+	}
+	if from >= to {
+		return
+	}
+	if p.rate > p.highest*(1+1e-9) {
+		w.line(p, from, to)
+		return
+	}
+	if n := p.rate * (to - from); n > 0 {
+		p.queue, p.backlog = p.queue[:0], 0
+		p.cpu += n * w.cost()
+		w.answered(w.traffic.phase, seconds(from), seconds(to), n, 0, 0, min(1, p.rate/p.highest))
+	}
+}
+
+// line is a stretch of a step in which requests wait.
+func (w *world) line(p *pod, from, to float64) {
+	if n := p.rate * (to - from); n > 0 {
+		p.queue = append(p.queue, cohort{w.traffic.phase, from, to, n})
+		p.backlog += n
+	}
+	at, cost := from, w.cost()
+	for served := p.highest * (to - from); served > 0 && len(p.queue) > 0; {
+		c := &p.queue[0]
+		n := min(served, c.n)
+		next := at
+		if p.highest > 0 {
+			next = min(to, at+n/p.highest)
+		}
+		arrived := c.from + (c.to-c.from)*n/c.n
+		w.answered(c.phase, seconds(at), seconds(next), n, max(0, at-c.from), max(0, next-arrived), 0)
+		p.cpu += n * cost
+		p.backlog -= n
+		served -= n
+		at, c.from = next, arrived
+		if c.n -= n; c.n <= 1e-9 {
+			p.queue = p.queue[1:]
+		}
+	}
+	for len(p.queue) > 0 && to-p.queue[0].to > w.Timeout.Seconds() {
+		w.failed(p.queue[0].phase, p.queue[0].n, "timeout")
+		p.backlog -= p.queue[0].n
+		p.queue = p.queue[1:]
+	}
+	if len(p.queue) == 0 || p.backlog < 1e-9 {
+		p.queue, p.backlog = p.queue[:0], 0
+	}
+	if over := p.backlog - float64(*w.Plant.Workload.Workers+*w.Plant.Workload.Queue); over > 0 {
+		last := &p.queue[len(p.queue)-1]
+		over = min(over, last.n)
+		w.failed(last.phase, over, "reset")
+		last.n -= over
+		p.backlog -= over
+	}
+}

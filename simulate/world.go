@@ -1,0 +1,499 @@
+package simulate
+
+import (
+	"container/heap"
+	"fmt"
+	"math"
+	"math/bits"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
+	"sigs.k8s.io/metrics-server/pkg/storage"
+)
+
+// namespace of what is simulated.
+const namespace = "simulated"
+
+// world is a plant under load. It has no goroutine of its own: the controller's calls
+// let it catch up with the clock, so that what happens in it happens in one order.
+type world struct {
+	*Run
+	began  time.Time     // when the clock stood at zero
+	now    time.Duration // up to which all has happened
+	agenda agenda
+	seq    int
+	random *rand.Rand
+	store  cache.Indexer
+
+	spec, status int32 // of the scale
+	generation   int64
+	pods         []*pod // from their creation until they are gone
+	born         int
+	used         []int  // pods by node
+	serving      []*pod // that get requests
+	waiting      []*pod // for room
+
+	traffic traffic
+	metrics storage.Storage
+	score   Score
+	journal *journal // nil if nobody wants a record
+}
+
+type pod struct {
+	name    string
+	born    int
+	node    int // -1 for none yet
+	created time.Time
+	life    life
+	deleted bool
+	refused bool        // by the scheduler: there is no room
+	object  *corev1.Pod // which is not changed, but replaced
+
+	started       bool // its containers
+	runs          bool // they do now
+	listens       bool // the first of them does
+	startedAt     time.Duration
+	readyAt       time.Duration // -1 before
+	cpu           float64       // seconds, of its first container
+	sampled       storage.MetricsPoint
+	random        *rand.Rand
+	queue         []cohort
+	backlog       float64 // requests
+	rate, highest float64 // requests a second: that it gets, and that it can serve
+}
+
+// life is how long its stages take.
+type life struct{ schedule, start, ready, inService, out, gone time.Duration }
+
+type appointment struct {
+	at  time.Duration
+	seq int
+	do  func()
+}
+
+// agenda is a heap of what is to come; of two at the same time, the first that was made.
+type agenda []appointment
+
+func (a agenda) Len() int { return len(a) }
+func (a agenda) Less(i, j int) bool {
+	return a[i].at < a[j].at || a[i].at == a[j].at && a[i].seq < a[j].seq
+}
+func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
+func (a *agenda) Push(x any)   { *a = append(*a, x.(appointment)) }
+func (a *agenda) Pop() any {
+	last := (*a)[len(*a)-1]
+	*a = (*a)[:len(*a)-1]
+	return last
+}
+
+func newWorld(r *Run, j *journal) *world {
+	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), used: make([]int, len(r.Plant.Nodes))}
+	w.metrics = storage.NewStorage(r.Plant.Metrics.Resolution.Duration)
+	w.traffic.phase = -1
+	w.spec = r.Replicas
+	w.reconcile()
+	w.after(time.Duration(w.random.Int64N(int64(r.Plant.Metrics.Resolution.Duration))), w.scrape)
+	return w
+}
+
+// stream is a source of random numbers that depends on the seed and on what it is for,
+// but not on what else happened: so that two settings are compared with the same chance.
+func stream(seed uint64, what int) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(what))) }
+
+func (w *world) after(d time.Duration, do func()) {
+	w.seq++
+	heap.Push(&w.agenda, appointment{w.now + d, w.seq, do})
+}
+
+// catchUp lets happen what is due by now.
+func (w *world) catchUp() { w.advance(time.Since(w.began)) }
+
+func (w *world) advance(to time.Duration) {
+	for len(w.agenda) > 0 && w.agenda[0].at <= to {
+		next := heap.Pop(&w.agenda).(appointment)
+		w.flow(next.at)
+		next.do()
+	}
+	w.flow(to)
+}
+
+// wall is the time of the cluster, in the whole seconds of its API.
+func (w *world) wall() metav1.Time { return metav1.NewTime(w.began.Add(w.now).Truncate(time.Second)) }
+
+// Replicas, SetReplicas, Pods and Usage are the world as a Workload.
+
+func (w *world) Replicas() (spec, status int32) {
+	w.catchUp()
+	return w.spec, w.status
+}
+
+func (w *world) SetReplicas(n int32) {
+	w.catchUp()
+	if n == w.spec {
+		return
+	}
+	w.score.Decisions = append(w.score.Decisions, Decision{At: w.now, From: w.spec, To: n})
+	from := w.spec
+	w.spec = n
+	w.generation++
+	w.tellTarget()
+	w.after(w.Plant.Pods.Create.draw(w.random), func() {
+		w.tellSet("ScalingReplicaSet", from, n)
+		w.reconcile()
+	})
+}
+
+func (w *world) Pods() cache.Indexer { return w.store }
+
+func (w *world) Usage(name corev1.ResourceName, container string) metrics.PodMetricsInfo {
+	w.catchUp()
+	r := metrics.PodMetricsInfo{}
+	for _, m := range w.served() {
+		var sum int64
+		found := container == ""
+		for _, c := range m.Containers {
+			if container != "" && c.Name != container {
+				continue
+			}
+			found = true
+			q := c.Usage[name]
+			sum += q.MilliValue()
+		}
+		if found {
+			// As the API has it, in whole seconds.
+			r[m.Name] = metrics.PodMetric{Timestamp: m.Timestamp.Truncate(time.Second), Window: m.Window.Duration, Value: sum}
+		}
+	}
+	return r
+}
+
+// reconcile is the ReplicaSet's part: as many pods as the scale says.
+func (w *world) reconcile() {
+	var active []*pod
+	for _, p := range w.pods {
+		if !p.deleted {
+			active = append(active, p)
+		}
+	}
+	for i := len(active); i < int(w.spec); i++ {
+		w.create()
+	}
+	if surplus := len(active) - int(w.spec); surplus > 0 {
+		w.rank(active)
+		for _, p := range active[:surplus] {
+			w.delete(p)
+		}
+	}
+	w.status = w.spec
+	w.tellSet("", 0, 0)
+	w.tellTarget()
+}
+
+func (w *world) create() {
+	w.born++
+	p := &pod{born: w.born, node: -1, created: w.wall().Time, readyAt: -1, random: stream(w.Seed, w.born)}
+	p.name = fmt.Sprintf("%s-%s", w.setName(), letters(p.random, 5))
+	s := w.Plant.Pods
+	p.life = life{schedule: s.Schedule.draw(p.random), start: s.Start.draw(p.random), ready: s.Ready.draw(p.random), inService: s.InService.draw(p.random), out: s.OutOfService.draw(p.random), gone: s.Gone.draw(p.random)}
+	w.pods = append(w.pods, p)
+	w.show(p)
+	w.tellPod(p, corev1.EventTypeNormal, "SuccessfulCreate", "")
+	w.after(p.life.schedule, func() { w.schedule(p) })
+}
+
+// letters are n of those that Kubernetes makes names of.
+func letters(r *rand.Rand, n int) string {
+	const safe = "bcdfghjklmnpqrstvwxz2456789"
+	name := make([]byte, n)
+	for i := range name {
+		name[i] = safe[r.IntN(len(safe))]
+	}
+	return string(name)
+}
+
+func (w *world) schedule(p *pod) {
+	if p.deleted {
+		return
+	}
+	p.node = room(w.Plant.Nodes, w.used, w.requests())
+	if p.refused = p.node < 0; p.refused {
+		w.waiting = append(w.waiting, p)
+		w.show(p)
+		w.tellPod(p, corev1.EventTypeWarning, "FailedScheduling", fmt.Sprintf("0/%d nodes are available for what the pod requests.", len(w.Plant.Nodes)))
+		return
+	}
+	w.used[p.node]++
+	w.show(p)
+	w.tellPod(p, corev1.EventTypeNormal, "Scheduled", fmt.Sprintf("Successfully assigned %s/%s to %s", namespace, p.name, w.Plant.Nodes[p.node].Name))
+	w.after(p.life.start, func() { w.start(p) })
+}
+
+func (w *world) start(p *pod) {
+	if p.deleted {
+		return
+	}
+	m := &w.Plant.Workload
+	p.started, p.runs, p.startedAt = true, true, w.now
+	if w.Plant.Metrics.Housekeeping.Duration > 0 {
+		w.sample(p)
+	}
+	listens := m.Start.Duration + onThread(m.StartCPU.Duration, w.limit())
+	ready := p.life.ready
+	if len(w.Plant.Pods.Ready) == 0 {
+		ready = probed(w.first(), listens)
+	}
+	w.show(p)
+	w.after(listens, func() {
+		if p.runs {
+			p.listens = true
+			p.cpu += m.StartCPU.Seconds()
+		}
+	})
+	w.after(ready, func() {
+		if p.deleted {
+			return
+		}
+		p.readyAt = w.now
+		w.show(p)
+		w.tellSet("", 0, 0)
+		w.tellTarget()
+		w.after(p.life.inService, func() {
+			if !p.deleted {
+				w.serving = append(w.serving, p)
+				w.tellEndpoints()
+			}
+		})
+	})
+}
+
+// probed is when a container is ready after its start, if it listens so long after it: a
+// probe runs with its period, the readiness probe also at the start and when the startup
+// probe has succeeded (pkg/kubelet/prober).
+func probed(c *corev1.Container, listens time.Duration) time.Duration {
+	success := func(p *corev1.Probe, from time.Duration, atOnce bool) time.Duration {
+		period := max(time.Duration(p.PeriodSeconds)*time.Second, time.Second)
+		if p.PeriodSeconds == 0 {
+			period = 10 * time.Second // the API's default
+		}
+		at := from
+		if !atOnce {
+			at += period
+		}
+		for ; at < listens || at < time.Duration(p.InitialDelaySeconds)*time.Second; at += period {
+		}
+		return at + time.Duration(max(p.SuccessThreshold, 1)-1)*period
+	}
+	var ready time.Duration
+	if c.StartupProbe != nil {
+		ready = success(c.StartupProbe, 0, false)
+	}
+	if c.ReadinessProbe != nil {
+		ready = success(c.ReadinessProbe, ready, true)
+	}
+	return ready
+}
+
+// rank puts first what a ReplicaSet deletes first (ActivePodsWithRanks in
+// pkg/controller/controller_utils.go of Kubernetes).
+func (w *world) rank(pods []*pod) {
+	count := func(p *pod) int {
+		if p.node < 0 {
+			return 0
+		}
+		return w.used[p.node]
+	}
+	slices.SortStableFunc(pods, func(a, b *pod) int {
+		for _, first := range []func(*pod) bool{
+			func(p *pod) bool { return p.node < 0 },
+			func(p *pod) bool { return !p.started },
+			func(p *pod) bool { return p.readyAt < 0 },
+		} {
+			if first(a) != first(b) {
+				if first(a) {
+					return -1
+				}
+				return 1
+			}
+		}
+		if n := count(b) - count(a); n != 0 {
+			return n
+		}
+		// Of the ready ones those that have been so for less time, of the others the younger
+		// ones, by powers of two, and then at random.
+		since := func(p *pod) time.Duration {
+			if p.readyAt >= 0 {
+				return w.now - p.readyAt
+			}
+			return w.wall().Sub(p.created)
+		}
+		if n := bits.Len64(uint64(since(a))) - bits.Len64(uint64(since(b))); n != 0 {
+			return n
+		}
+		return strings.Compare(a.name[len(a.name)-5:], b.name[len(b.name)-5:])
+	})
+}
+
+// delete ends a pod: it serves on through its preStop hook and Drain.
+func (w *world) delete(p *pod) {
+	p.deleted = true
+	w.show(p)
+	w.tellPod(p, corev1.EventTypeNormal, "SuccessfulDelete", "")
+	w.waiting = slices.DeleteFunc(w.waiting, func(other *pod) bool { return other == p })
+	if p.readyAt >= 0 {
+		w.after(p.life.out, func() { w.leave(p) })
+	}
+	serves := time.Duration(0)
+	if p.runs {
+		serves = w.Plant.Workload.Drain.Duration
+		if l := w.first().Lifecycle; l != nil && l.PreStop != nil && l.PreStop.Sleep != nil {
+			serves += time.Duration(l.PreStop.Sleep.Seconds) * time.Second
+		}
+		if grace := w.Pod.TerminationGracePeriodSeconds; grace != nil {
+			serves = min(serves, time.Duration(*grace)*time.Second)
+		} else {
+			serves = min(serves, corev1.DefaultTerminationGracePeriodSeconds*time.Second)
+		}
+	}
+	w.after(serves, func() {
+		w.leave(p)
+		w.stop(p)
+		w.after(p.life.gone, func() { w.gone(p) })
+	})
+}
+
+func (w *world) leave(p *pod) {
+	if i := slices.Index(w.serving, p); i >= 0 {
+		w.serving = slices.Delete(w.serving, i, i+1)
+		w.traffic.disconnect(p)
+		w.tellEndpoints()
+	}
+}
+
+// stop ends the process; unless it is graceful, what it has is cut off.
+func (w *world) stop(p *pod) {
+	p.runs, p.listens = false, false
+	for _, c := range p.queue {
+		if *w.Plant.Workload.Graceful {
+			w.answered(c.phase, w.now, w.now, c.n, w.now.Seconds()-c.from, w.now.Seconds()-c.to, 0)
+		} else {
+			w.failed(c.phase, c.n, "reset")
+		}
+	}
+	p.queue, p.backlog = nil, 0
+}
+
+func (w *world) gone(p *pod) {
+	w.pods = slices.DeleteFunc(w.pods, func(other *pod) bool { return other == p })
+	if err := w.store.Delete(p.object); err != nil {
+		panic(err) // its key can always be made
+	}
+	w.tellGone(p)
+	if p.node >= 0 {
+		w.used[p.node]--
+		retry := w.waiting
+		w.waiting = nil
+		for _, next := range retry {
+			w.schedule(next)
+		}
+	}
+}
+
+// show makes p's object anew from its state, as the controller's informer has it.
+func (w *world) show(p *pod) {
+	o := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: p.name, Labels: map[string]string{Label: "workload"}, CreationTimestamp: metav1.NewTime(p.created)},
+		Spec:       w.Pod,
+		Status:     corev1.PodStatus{Phase: corev1.PodPending},
+	}
+	before := corev1.PodStatus{}
+	if p.object != nil {
+		before, o.DeletionTimestamp = p.object.Status, p.object.DeletionTimestamp
+	}
+	if p.deleted && o.DeletionTimestamp == nil {
+		o.DeletionTimestamp = new(w.wall())
+	}
+	condition := func(kind corev1.PodConditionType, is bool) {
+		c := corev1.PodCondition{Type: kind, Status: corev1.ConditionFalse, LastTransitionTime: w.wall()}
+		if is {
+			c.Status = corev1.ConditionTrue
+		}
+		for _, old := range before.Conditions {
+			if old.Type == kind && old.Status == c.Status {
+				c.LastTransitionTime = old.LastTransitionTime
+			}
+		}
+		o.Status.Conditions = append(o.Status.Conditions, c)
+	}
+	state := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
+	if p.started {
+		state = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(w.began.Add(p.startedAt).Truncate(time.Second))}}
+		o.Status.Phase = corev1.PodRunning
+	}
+	switch {
+	case p.node >= 0:
+		o.Spec.NodeName = w.Plant.Nodes[p.node].Name
+		if o.Status.StartTime = before.StartTime; o.Status.StartTime == nil {
+			o.Status.StartTime = new(w.wall())
+		}
+		condition(corev1.PodScheduled, true)
+		condition(corev1.PodInitialized, true)
+		condition(corev1.ContainersReady, p.readyAt >= 0)
+		condition(corev1.PodReady, p.readyAt >= 0)
+		for _, c := range w.Pod.Containers {
+			o.Status.ContainerStatuses = append(o.Status.ContainerStatuses, corev1.ContainerStatus{Name: c.Name, Image: c.Image, State: state, Ready: p.readyAt >= 0, Started: new(state.Running != nil)})
+		}
+	case p.refused:
+		condition(corev1.PodScheduled, false)
+		o.Status.Conditions[0].Reason = corev1.PodReasonUnschedulable
+	}
+	p.object = o
+	if err := w.store.Add(o); err != nil {
+		panic(err) // its key can always be made
+	}
+	w.tellShown(p)
+}
+
+// first is the container that the model is of.
+func (r *Run) first() *corev1.Container { return &r.Pod.Containers[0] }
+
+// limit is that of the first container's CPU, in cores; 0 without one.
+func (r *Run) limit() float64 { return r.first().Resources.Limits.Cpu().AsApproximateFloat64() }
+
+// requests are the sum over a pod's containers.
+func (r *Run) requests() corev1.ResourceList {
+	sum := corev1.ResourceList{}
+	for _, c := range r.Pod.Containers {
+		for name, q := range c.Resources.Requests {
+			total := sum[name]
+			total.Add(q)
+			sum[name] = total
+		}
+	}
+	return sum
+}
+
+// names of resources, in order.
+func names(l corev1.ResourceList) (r []corev1.ResourceName) {
+	for name := range l {
+		r = append(r, name)
+	}
+	slices.Sort(r)
+	return r
+}
+
+// onThread is how long so much CPU time takes one thread that a limit, in cores, stops
+// when its share of 100 ms is used (CFS bandwidth control).
+func onThread(cpu time.Duration, limit float64) time.Duration {
+	if limit <= 0 || limit >= 1 {
+		return cpu
+	}
+	const period = 100 * time.Millisecond
+	share := time.Duration(limit * float64(period))
+	return cpu + time.Duration(math.Ceil(float64(cpu)/float64(share))-1)*(period-share)
+}
