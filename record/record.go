@@ -238,6 +238,8 @@ type Cluster struct {
 const (
 	RealTiming = "real" // the defaults of Kubernetes and metrics-server
 	FastTiming = "fast"
+
+	SimulatedTiming = "simulated" // no cluster at all: see package simulate
 )
 
 // Lab says how the embedded cluster, whose pods are modelled, was set: the flags

@@ -100,16 +100,21 @@ func (mapper) RESTMappings(kind schema.GroupKind, _ ...string) ([]*meta.RESTMapp
 	return []*meta.RESTMapping{{Resource: schema.GroupVersionResource{Group: kind.Group, Resource: kind.Kind}, GroupVersionKind: kind.WithVersion("")}}, nil
 }
 
-type events struct{ v1core.EventInterface }
+type events struct {
+	v1core.EventInterface
+	seen func(*corev1.Event)
+}
 
 func (e events) Events(string) v1core.EventInterface { return e }
 
-func (events) CreateWithEventNamespace(e *corev1.Event) (*corev1.Event, error) {
-	return e, nil
+func (e events) CreateWithEventNamespace(is *corev1.Event) (*corev1.Event, error) {
+	e.seen(is)
+	return is, nil
 }
 
-func (events) PatchWithEventNamespace(e *corev1.Event, _ []byte) (*corev1.Event, error) {
-	return e, nil
+func (e events) PatchWithEventNamespace(is *corev1.Event, _ []byte) (*corev1.Event, error) {
+	e.seen(is)
+	return is, nil
 }
 
 type informer struct {

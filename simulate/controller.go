@@ -71,8 +71,8 @@ const latency = time.Millisecond
 
 // Autoscale lets the controller act for an HPA until ctx is done; its first sync is now.
 // It is to be called in a bubble. What the HPA's spec leaves out is set as the API server
-// does. status is called with each new status of it.
-func Autoscale(ctx context.Context, s Settings, hpa *autoscalingv2.HorizontalPodAutoscaler, w Workload, status func(autoscalingv2.HorizontalPodAutoscalerStatus)) {
+// does. status is called with each new status of it, event with its events.
+func Autoscale(ctx context.Context, s Settings, hpa *autoscalingv2.HorizontalPodAutoscaler, w Workload, status func(autoscalingv2.HorizontalPodAutoscalerStatus), event func(*corev1.Event)) {
 	hpa = hpa.DeepCopy()
 	defaults.SetDefaults_HorizontalPodAutoscaler(hpa)
 	defaults.SetDefaults_HorizontalPodAutoscalerBehavior(hpa)
@@ -81,7 +81,7 @@ func Autoscale(ctx context.Context, s Settings, hpa *autoscalingv2.HorizontalPod
 		panic(err) // its key can always be made
 	}
 	ctx = klog.NewContext(ctx, klog.Logger{}) // which discards
-	controller := podautoscaler.NewHorizontalController(ctx, events{}, scales{cluster: c}, autoscalers{cluster: c}, mapper{}, meter{cluster: c},
+	controller := podautoscaler.NewHorizontalController(ctx, events{seen: event}, scales{cluster: c}, autoscalers{cluster: c}, mapper{}, meter{cluster: c},
 		hpaInformer{informer{store: c.hpas, heard: &c.heard}}, podInformer{informer{store: w.Pods(), heard: new(cache.ResourceEventHandler)}},
 		s.Sync, s.DownscaleStabilization, s.Tolerance, s.CPUInitialization, s.InitialReadiness)
 	c.heard.OnAdd(hpa, true)

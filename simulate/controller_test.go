@@ -83,7 +83,7 @@ func decisions(t *testing.T, length time.Duration, behavior *autoscalingv2.Horiz
 					Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(60))},
 				}}},
 			},
-		}, w, func(autoscalingv2.HorizontalPodAutoscalerStatus) { statuses++ })
+		}, w, func(autoscalingv2.HorizontalPodAutoscalerStatus) { statuses++ }, func(*corev1.Event) {})
 		if statuses == 0 {
 			t.Error("the HPA's status was never written")
 		}

@@ -36,6 +36,10 @@ const step = time.Second
 
 // begin lets the first phase start at a time that is still to come.
 func (w *world) begin(at time.Duration) {
+	w.after(at-w.now, func() {
+		of := w.HPA.ScaleTargetRef
+		w.tell(record.Entry{Subject: &record.Subject{Namespace: namespace, APIVersion: of.APIVersion, Kind: of.Kind, Name: of.Name, Autoscaler: of.Name}})
+	})
 	for i, p := range w.Phases {
 		start := at
 		w.after(start-w.now, func() {
@@ -55,7 +59,6 @@ func (w *world) begin(at time.Duration) {
 	if w.MaxConnectionAge > 0 {
 		w.renew()
 	}
-	w.score.began = at
 }
 
 // renew closes the kept connections when they have reached their age.

@@ -1,0 +1,227 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/hpabench/hpabench/model"
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
+)
+
+// Run is one simulated run: a plant, an HPA and a load.
+type Run struct {
+	Plant Plant
+	Pod   corev1.PodSpec // of the target's template
+	HPA   autoscalingv2.HorizontalPodAutoscalerSpec
+	// Replicas are those of the target at its creation, which is that of the HPA too.
+	Replicas int32
+	Phases   []record.Phase
+
+	Timeout          time.Duration // of a request
+	MaxConnectionAge time.Duration // of a kept connection; 0 for none
+	Even             bool          // kept connections have their requests spread over the pods all the same
+	SLO              time.Duration // that an answer may take; 0 for none
+
+	// Wait is how long the load waits after the HPA has its first metric, which is just
+	// after a sync: the load's place in the sync period.
+	Wait time.Duration
+	Seed uint64 // of what is random
+
+	// Header is that of the record, and nil if none is wanted.
+	Header *record.Header
+}
+
+// Score is what a run was like, without a record.
+type Score struct {
+	Requests float64 `json:"requests"` // that were sent
+	// Missed are those of them that failed or took longer than the SLO's latency.
+	Missed         float64    `json:"missed"`
+	ReplicaSeconds float64    `json:"replicaSeconds"` // of pods that there were, while the load ran
+	Decisions      []Decision `json:"decisions"`
+	Onset          float64    `json:"onset"` // of the first phase, in seconds
+}
+
+// Decision is one of the HPA, by the clock of the run.
+type Decision struct {
+	At       time.Duration `json:"at"`
+	From, To int32
+}
+
+// FromScenario is the run that a scenario describes, on a plant of which nothing has
+// been measured. An error names file and line.
+func FromScenario(f *scenarios.File) (*Run, error) {
+	template, spec := f.PodTemplate(), f.Autoscaling()
+	if spec == nil {
+		return nil, f.Fault("spec.workload.existing", "an existing workload is not known without its cluster", "simulate a record of a run of it")
+	}
+	if template == nil {
+		return nil, f.Fault("spec.workload", fmt.Sprintf("the pods of a %s are not known without its cluster", f.TargetRef().Kind), "simulate a record of a run of it")
+	}
+	pod := template.Spec.DeepCopy()
+	var m model.Model
+	if given := f.Spec.Workload.Model; given != nil {
+		m = *given
+	}
+	r := &Run{
+		Plant: Guess(*pod, m), Pod: *pod, HPA: *spec, Replicas: 1, Phases: f.Phases(), Timeout: f.Spec.Load.RequestTimeout(),
+		Even: f.Spec.Load.Via == scenarios.ViaPortForward,
+	}
+	for _, o := range f.Objects() {
+		if o.GetKind() == spec.ScaleTargetRef.Kind && o.GetName() == spec.ScaleTargetRef.Name {
+			if n, ok, err := unstructured.NestedInt64(o.Object, "spec", "replicas"); err == nil && ok {
+				r.Replicas = int32(n)
+			}
+		}
+	}
+	if age := f.Spec.Load.MaxConnectionAge; age != nil {
+		r.MaxConnectionAge = age.Duration
+	}
+	if slo := f.Spec.SLO; slo != nil {
+		r.SLO = slo.Latency.Duration
+	}
+	return r, nil
+}
+
+// firstMetric is how long the HPA may take to its first metric.
+const firstMetric = 5 * time.Minute
+
+// Simulate makes a run. It is to be called in a bubble, whose time it takes. The entries
+// are nil unless the run has a Header. The error says why the load could not begin.
+func Simulate(r *Run) (entries []record.Entry, score Score, err error) {
+	if len(r.Pod.Containers) == 0 {
+		return nil, score, errors.New("the pod has no container")
+	}
+	var j *journal
+	if r.Header != nil {
+		j = newJournal(r)
+	}
+	w := newWorld(r, j)
+	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: r.HPA.ScaleTargetRef.Name, UID: "hpa"}, Spec: r.HPA}
+	begins := make(chan time.Duration, 1)
+	waiting := ""
+	status := func(s autoscalingv2.HorizontalPodAutoscalerStatus) {
+		w.catchUp()
+		w.tellAutoscaler(s)
+		if w.score.Onset > 0 {
+			return
+		}
+		var ready bool
+		if ready, waiting = hasMetrics(r.HPA, s); ready && len(w.serving) == int(w.spec) {
+			onset := w.now + 5*time.Millisecond + r.Wait
+			w.score.Onset = onset.Seconds()
+			w.begin(onset)
+			begins <- onset
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var ended sync.WaitGroup
+	ended.Go(func() { Autoscale(ctx, r.Plant.Control.settings(), hpa, w, status, j.event) })
+	stop := func() {
+		cancel()
+		ended.Wait()
+	}
+	var onset time.Duration
+	select {
+	case onset = <-begins:
+	case <-time.After(firstMetric):
+		stop()
+		return nil, score, fmt.Errorf("after %s the HPA has no metric yet, or not all pods are in service: %s", firstMetric, waiting)
+	}
+	length := 0.0
+	for _, p := range r.Phases {
+		length += p.Seconds
+	}
+	time.Sleep(onset + seconds(length) - time.Since(w.began) + latency/2)
+	stop()
+	w.catchUp()
+	// What is still on its way comes to its end.
+	for t := time.Duration(0); t < r.Timeout && slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 }); t += step {
+		w.advance(w.now + step)
+	}
+	for _, p := range w.pods {
+		for _, c := range p.queue {
+			w.failed(c.phase, c.n, "timeout")
+		}
+	}
+	return j.close(w.now), w.score, nil
+}
+
+// hasMetrics says whether the HPA shows a value of each metric, else what it waits for.
+func hasMetrics(spec autoscalingv2.HorizontalPodAutoscalerSpec, s autoscalingv2.HorizontalPodAutoscalerStatus) (bool, string) {
+	active, why := false, ""
+	for _, c := range s.Conditions {
+		if c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionTrue {
+			active = true
+		}
+		if c.Type != autoscalingv2.ScalingLimited && c.Status == corev1.ConditionFalse {
+			why = c.Message
+		}
+	}
+	return active && len(s.CurrentMetrics) >= max(1, len(spec.Metrics)) &&
+		!slices.ContainsFunc(s.CurrentMetrics, func(m autoscalingv2.MetricStatus) bool { return m.Type == "" }), why
+}
+
+// Of the traffic: what is sent, answered and failed goes into the score and the record.
+
+func (w *world) sent(n float64) {
+	w.score.Requests += n
+	w.journal.sent(w.traffic.phase, w.now, n)
+}
+
+// answered are n requests whose answers came evenly from one time to another, after they
+// had waited for so long, in seconds; load is that of the pod where they had to wait for
+// each other by chance.
+func (w *world) answered(phase int, at, to time.Duration, n, first, last, load float64) {
+	base := w.base()
+	if load > 0 && (w.traffic.phase < 0 || w.Phases[w.traffic.phase].Shape == record.ShapeWorkers || len(w.serving) < 2) {
+		load = 0 // they come one after the other
+	}
+	mean := 0.0
+	if load > 0 {
+		// Pollaczek and Khinchine's for a constant service time; those that wait at all, a
+		// share of load, are taken to do so exponentially.
+		mean = w.service().Seconds() / (2 * max(1-load, 1e-3))
+	}
+	if w.SLO > 0 {
+		w.score.Missed += n * above(w.SLO.Seconds()-base, first, last, load, mean)
+	}
+	w.journal.answered(phase, at, n, base+first, base+last, load, mean)
+}
+
+// above is the share of waits that are longer than limit: they go evenly from first to
+// last, or are exponential with that mean in a share of load.
+func above(limit, first, last, load, mean float64) float64 {
+	low, high := min(first, last), max(first, last)
+	switch {
+	case low > limit:
+		return 1
+	case high > limit:
+		return (high - limit) / (high - low)
+	case load > 0:
+		return load * math.Exp(-limit/mean)
+	}
+	return 0
+}
+
+// refused are requests of now that no pod takes.
+func (w *world) refused(n float64, cause string) {
+	if w.traffic.phase >= 0 {
+		w.failed(w.traffic.phase, n, cause)
+	}
+}
+
+func (w *world) failed(phase int, n float64, cause string) {
+	w.score.Missed += n
+	w.journal.failed(phase, w.now, n, cause)
+}
