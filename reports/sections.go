@@ -126,6 +126,9 @@ func setting(r *analysis.Result) string {
 		return ""
 	}
 	l := r.Cluster.Lab
+	if l.Timing == record.SimulatedTiming {
+		return fmt.Sprintf("Simulated: the HPA controller of Kubernetes in virtual time, on a modelled plant (HPA every %gs, metrics every %gs).", l.HPASync, l.MetricsResolution)
+	}
 	return fmt.Sprintf("Cluster: embedded, Kubernetes %s, modelled pods, %s timing (HPA every %gs, metrics every %gs).", r.Cluster.Version, l.Timing, l.HPASync, l.MetricsResolution)
 }
 
@@ -632,8 +635,12 @@ func environment(r *analysis.Result) section {
 	if c := r.Cluster; c != nil {
 		add("Kubernetes %s", c.Version)
 		if l := c.Lab; l != nil {
-			add("The embedded cluster, %s timing: the HPA looks every %g s, at metrics taken every %g s; where its spec is silent, tolerance %g and scale-down window %g s; CPU initialization %g s, initial readiness delay %g s",
-				l.Timing, l.HPASync, l.MetricsResolution, l.Tolerance, l.DownscaleStabilization, l.CPUInitialization, l.InitialReadiness)
+			what := "The embedded cluster, " + l.Timing + " timing"
+			if l.Timing == record.SimulatedTiming {
+				what = "Simulated, without a cluster"
+			}
+			add("%s: the HPA looks every %g s, at metrics taken every %g s; where its spec is silent, tolerance %g and scale-down window %g s; CPU initialization %g s, initial readiness delay %g s",
+				what, l.HPASync, l.MetricsResolution, l.Tolerance, l.DownscaleStabilization, l.CPUInitialization, l.InitialReadiness)
 		}
 		var kinds []string
 		alike := map[string][]string{} // names by what they are

@@ -179,14 +179,8 @@ func (r *Runner) say(message string) { r.progress(Progress{Message: message}) }
 
 // header is that of a record of file.
 func header(file *scenarios.File, o Options, rec *record.Recorder) *record.Header {
-	h := &record.Header{Format: record.Format, Run: o.ID, Scenario: file.Metadata.Name, Source: string(file.Source), Version: o.Version,
-		Started: rec.Clock.Start(), Phases: file.Phases(), MetricsEvery: o.MetricsEvery.Seconds(), Expect: file.Spec.Expect}
-	if c := file.Spec.CapacityPerReplica; c != nil {
-		h.CapacityPerReplica = *c
-	}
-	if slo := file.Spec.SLO; slo != nil {
-		h.SLOLatency = slo.Latency.Seconds()
-	}
+	h := file.Header()
+	h.Run, h.Version, h.Started, h.MetricsEvery = o.ID, o.Version, rec.Clock.Start(), o.MetricsEvery.Seconds()
 	return h
 }
 

@@ -178,3 +178,15 @@ func decode(value, into any) error {
 func (f *File) Fault(path, message, hint string) Fault {
 	return Fault{f.Path, f.doc.line(pointerTo(path)), message, hint}
 }
+
+// Header is what the header of a record says of the scenario.
+func (f *File) Header() *record.Header {
+	h := &record.Header{Format: record.Format, Scenario: f.Metadata.Name, Source: string(f.Source), Phases: f.Phases(), Expect: f.Spec.Expect}
+	if c := f.Spec.CapacityPerReplica; c != nil {
+		h.CapacityPerReplica = *c
+	}
+	if slo := f.Spec.SLO; slo != nil {
+		h.SLOLatency = slo.Latency.Seconds()
+	}
+	return h
+}

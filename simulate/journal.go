@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -48,12 +49,24 @@ func newJournal(r *Run) *journal {
 	h := *r.Header
 	h.Format, h.Started, h.Phases = record.Format, j.began, r.Phases
 	j.add(0, record.Entry{Header: &h})
-	c := &record.Cluster{Version: "simulated", Lab: r.Plant.lab()}
+	c := &record.Cluster{Version: controllerVersion(), Lab: r.Plant.lab()}
 	for _, n := range r.Plant.Nodes {
 		c.Nodes = append(c.Nodes, record.Node{Name: n.Name, CPU: n.CPU, Memory: n.Free.Memory().Value(), Schedule: true, Free: n.Free})
 	}
 	j.add(0, record.Entry{Cluster: c})
 	return j
+}
+
+// controllerVersion is the version of Kubernetes whose controller this is.
+func controllerVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, d := range info.Deps {
+			if d.Path == "k8s.io/kubernetes" {
+				return d.Version
+			}
+		}
+	}
+	return "unknown"
 }
 
 func (j *journal) add(at time.Duration, e record.Entry) {

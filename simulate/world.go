@@ -246,7 +246,7 @@ func (w *world) start(p *pod) {
 	listens := m.Start.Duration + onThread(m.StartCPU.Duration, w.limit())
 	ready := p.life.ready
 	if len(w.Plant.Pods.Ready) == 0 {
-		ready = probed(w.first(), listens)
+		ready = max(probed(w.first(), listens), listens)
 	}
 	w.show(p)
 	w.after(listens, func() {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
+	"github.com/hpabench/hpabench/simulate"
 )
 
 // Exit codes, as the help text has them.
@@ -46,6 +47,7 @@ const exitCodes = `Exit codes:
 var errMissed = errors.New("expectation missed")
 
 func main() {
+	simulate.Child()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -156,6 +158,6 @@ reports how long scaling took and which part of it was slow.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(a.runCommand(), a.attackCommand(), a.calibrateCommand(), a.elasticityCommand(), a.compareCommand(), a.validateCommand(), a.schemaCommand(), a.explainCommand(), a.scenariosCommand(), a.reportCommand(), a.watchCommand(), a.doctorCommand(), a.cleanCommand(), a.labCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.attackCommand(), a.calibrateCommand(), a.elasticityCommand(), a.compareCommand(), a.validateCommand(), a.schemaCommand(), a.explainCommand(), a.scenariosCommand(), a.reportCommand(), a.simulateCommand(), a.watchCommand(), a.doctorCommand(), a.cleanCommand(), a.labCommand(), a.versionCommand())
 	return root
 }

@@ -123,24 +123,9 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if f.parallel > 1 && file.Spec.Workload.Existing != nil {
 		return runner.BadInput{Err: file.Fault("spec.workload.existing", "--parallel makes several runs at a time, and there is only one such object", "leave --parallel out")}
 	}
-	var others []scenarios.Setting
-	for _, text := range f.set {
-		s, err := scenarios.ParseSetting(text)
-		if err != nil {
-			return runner.BadInput{Err: fmt.Errorf("--set: %w", err)}
-		}
-		others = append(others, s)
-	}
-	settings := file.Settings(others)
-	variants, err := file.Variants(settings)
+	settings, variants, said, err := variantsOf(file, f.set)
 	if err != nil {
 		return err
-	}
-	said := ""
-	for _, v := range variants {
-		if err := calibrated(v.File, func(line string) { said = line }); err != nil {
-			return err
-		}
 	}
 	if f.repeat == 0 {
 		f.repeat = max(1, file.Spec.Repeat)
@@ -172,6 +157,29 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	}
 	show.close()
 	return a.several(ctx, t, settings, variants)
+}
+
+// variantsOf are those of a scenario with what --set says, and what is to be said of
+// their calibration.
+func variantsOf(file *scenarios.File, set []string) (settings []scenarios.Setting, variants []scenarios.Variant, said string, err error) {
+	var others []scenarios.Setting
+	for _, text := range set {
+		s, err := scenarios.ParseSetting(text)
+		if err != nil {
+			return nil, nil, "", runner.BadInput{Err: fmt.Errorf("--set: %w", err)}
+		}
+		others = append(others, s)
+	}
+	settings = file.Settings(others)
+	if variants, err = file.Variants(settings); err != nil {
+		return nil, nil, "", err
+	}
+	for _, v := range variants {
+		if err := calibrated(v.File, func(line string) { said = line }); err != nil {
+			return nil, nil, "", err
+		}
+	}
+	return settings, variants, said, nil
 }
 
 // trial is one run of a scenario.

@@ -32,17 +32,36 @@ type combination struct {
 	verdicts []analysis.Verdict
 }
 
+func combinationOf(v scenarios.Variant, settings []scenarios.Setting) (c combination) {
+	c.name, c.Name = v.Name(settings), v.File.Metadata.Name
+	if c.name != "" {
+		c.Name = c.name
+		c.folder = unsafe.ReplaceAllString(strings.ReplaceAll(c.name, " ", ","), "_")
+	}
+	return c
+}
+
+// offset is where in the HPA's period the load of the nth of several runs begins:
+// multiples of the golden ratio cover it evenly however many there are, and its parts too.
+func offset(n int, period time.Duration) time.Duration {
+	_, part := math.Modf(float64(n) * math.Phi)
+	return time.Duration(part * float64(period))
+}
+
+// folder of the nth of so many runs of c, in dir.
+func (c *combination) folderOf(dir string, n, repeat int) string {
+	if dir = filepath.Join(dir, c.folder); repeat > 1 {
+		dir = filepath.Join(dir, fmt.Sprintf("trial-%02d", n+1))
+	}
+	return dir
+}
+
 // several makes a number of runs of each variant, and shows what all of them say. It
 // begins no more when one could not be made.
 func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting, variants []scenarios.Variant) error {
 	all := make([]combination, len(variants))
 	for i, v := range variants {
-		name := v.Name(settings)
-		all[i].name, all[i].Name = name, t.file.Metadata.Name
-		if name != "" {
-			all[i].Name = name
-			all[i].folder = unsafe.ReplaceAllString(strings.ReplaceAll(name, " ", ","), "_")
-		}
+		all[i] = combinationOf(v, settings)
 	}
 	parallel := int64(min(t.parallel, t.repeat*len(variants)))
 	places := semaphore.NewWeighted(parallel)
@@ -65,13 +84,7 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 			}
 			one := t
 			one.file, one.id = v.File, runner.NewID()
-			if one.dir = filepath.Join(t.dir, all[i].folder); t.repeat > 1 {
-				one.dir = filepath.Join(one.dir, fmt.Sprintf("trial-%02d", n+1))
-			}
-			// Multiples of the golden ratio cover a period evenly however many there are, and
-			// its parts too.
-			_, part := math.Modf(float64(n) * math.Phi)
-			one.wait = time.Duration(part * float64(syncPeriod))
+			one.dir, one.wait = all[i].folderOf(t.dir, n, t.repeat), offset(n, syncPeriod)
 			one.show = newDisplay(a.stderr, t.quiet)
 			what := strings.TrimSpace(fmt.Sprintf("trial %d of %d %s", n+1, t.repeat, all[i].name))
 			if parallel > 1 {
