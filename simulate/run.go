@@ -12,11 +12,8 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
-	"github.com/hpabench/hpabench/scenarios"
 )
 
 // Run is one simulated run: a plant, an HPA and a load.
@@ -56,41 +53,6 @@ type Score struct {
 type Decision struct {
 	At       time.Duration `json:"at"`
 	From, To int32
-}
-
-// FromScenario is the run that a scenario describes, on a plant of which nothing has
-// been measured. An error names file and line.
-func FromScenario(f *scenarios.File) (*Run, error) {
-	template, spec := f.PodTemplate(), f.Autoscaling()
-	if spec == nil {
-		return nil, f.Fault("spec.workload.existing", "an existing workload is not known without its cluster", "simulate a record of a run of it")
-	}
-	if template == nil {
-		return nil, f.Fault("spec.workload", fmt.Sprintf("the pods of a %s are not known without its cluster", f.TargetRef().Kind), "simulate a record of a run of it")
-	}
-	pod := template.Spec.DeepCopy()
-	var m model.Model
-	if given := f.Spec.Workload.Model; given != nil {
-		m = *given
-	}
-	r := &Run{
-		Plant: Guess(*pod, m), Pod: *pod, HPA: *spec, Replicas: 1, Phases: f.Phases(), Timeout: f.Spec.Load.RequestTimeout(),
-		Even: f.Spec.Load.Via == scenarios.ViaPortForward,
-	}
-	for _, o := range f.Objects() {
-		if o.GetKind() == spec.ScaleTargetRef.Kind && o.GetName() == spec.ScaleTargetRef.Name {
-			if n, ok, err := unstructured.NestedInt64(o.Object, "spec", "replicas"); err == nil && ok {
-				r.Replicas = int32(n)
-			}
-		}
-	}
-	if age := f.Spec.Load.MaxConnectionAge; age != nil {
-		r.MaxConnectionAge = age.Duration
-	}
-	if slo := f.Spec.SLO; slo != nil {
-		r.SLO = slo.Latency.Duration
-	}
-	return r, nil
 }
 
 // firstMetric is how long the HPA may take to its first metric.

@@ -100,20 +100,14 @@ func (w *world) changes() bool {
 	return slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })
 }
 
-// cost is the CPU time of a request, in seconds.
-func (w *world) cost() float64 {
-	m := &w.Plant.Workload
-	c := m.CPU.Mean.Seconds()
-	if w.traffic.phase < 0 || !w.Phases[w.traffic.phase].KeepAlive {
-		c += m.ConnectionCPU.Seconds()
-	}
-	return c
+// connects says whether requests open a connection each.
+func (w *world) connects() bool {
+	return w.traffic.phase < 0 || !w.Phases[w.traffic.phase].KeepAlive
 }
 
-// service is how long a request takes in a pod that has no other.
-func (w *world) service() time.Duration {
-	return onThread(seconds(w.cost()), w.limit()) + w.Plant.Workload.Wait.Mean.Duration
-}
+func (w *world) cost() float64 { return w.Cost(w.Plant, w.connects()) }
+
+func (w *world) service() time.Duration { return w.ServiceTime(w.Plant, w.connects()) }
 
 // base is how long a request takes when it waits for none.
 func (w *world) base() float64 { return (w.service() + w.Plant.RoundTrip.Duration).Seconds() }
@@ -259,10 +253,7 @@ func (w *world) capacities(dt float64) {
 	m := &w.Plant.Workload
 	cost := w.cost()
 	for i, n := range w.Plant.Nodes {
-		most := min(n.CPU, float64(*m.Workers))
-		if l := w.limit(); l > 0 {
-			most = min(most, l)
-		}
+		most := min(n.CPU, w.MostCPU(w.Plant))
 		var wants []float64
 		for _, p := range w.pods {
 			if p.node == i {

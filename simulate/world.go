@@ -350,15 +350,7 @@ func (w *world) delete(p *pod) {
 	}
 	serves := time.Duration(0)
 	if p.runs {
-		serves = w.Plant.Workload.Drain.Duration
-		if l := w.first().Lifecycle; l != nil && l.PreStop != nil && l.PreStop.Sleep != nil {
-			serves += time.Duration(l.PreStop.Sleep.Seconds) * time.Second
-		}
-		if grace := w.Pod.TerminationGracePeriodSeconds; grace != nil {
-			serves = min(serves, time.Duration(*grace)*time.Second)
-		} else {
-			serves = min(serves, corev1.DefaultTerminationGracePeriodSeconds*time.Second)
-		}
+		serves = w.ServesOn()
 	}
 	w.after(serves, func() {
 		w.leave(p)

@@ -1,0 +1,526 @@
+// Package fit learns from the record of a real run how its workload, its cluster and its
+// metrics behave: the plant that package simulate needs.
+package fit
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/model"
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/simulate"
+)
+
+// Version of the format of a Fit.
+const Version = "hpabench.dev/plant/v1"
+
+// Fit is a plant and what is known of it.
+type Fit struct {
+	Version  string         `json:"version"`
+	From     string         `json:"from"` // the runs and their scenarios
+	Plant    simulate.Plant `json:"plant"`
+	Measured []Parameter    `json:"measured"`
+}
+
+// Parameter is one figure of the plant: that which was measured, with the bounds between
+// which nine of ten measurements like this one fall, or why it was not. For the stages it
+// is the median pod, and the bounds hold nine of ten pods.
+type Parameter struct {
+	Name    string  `json:"name"`
+	Unit    string  `json:"unit,omitempty"`
+	Value   float64 `json:"value"`
+	Low     float64 `json:"low"`
+	High    float64 `json:"high"`
+	Samples int     `json:"samples,omitempty"`
+	Missing string  `json:"missing,omitempty"` // why the plant has what it would have without a measurement
+}
+
+// Learn fits a plant to a run.
+func Learn(run record.Run) (*Fit, error) {
+	result, err := analysis.Analyze(run)
+	if err != nil {
+		return nil, err
+	}
+	like, err := simulate.FromRecord(run)
+	if err != nil {
+		return nil, err
+	}
+	f := &Fit{Version: Version, From: fmt.Sprintf("run %s of scenario %s", result.Run, result.Scenario), Plant: like.Plant}
+	l := learner{Fit: f, run: run, result: result, like: like}
+	l.cluster()
+	l.stages()
+	l.pipeline()
+	l.workload()
+	l.roundTrip()
+	return f, nil
+}
+
+type learner struct {
+	*Fit
+	run    record.Run
+	result *analysis.Result
+	like   *simulate.Run
+}
+
+func (l *learner) add(p Parameter) { l.Measured = append(l.Measured, p) }
+
+func (l *learner) missing(name, why string) { l.add(Parameter{Name: name, Missing: why}) }
+
+// cluster takes the nodes as they were, and the flags where the record has them.
+func (l *learner) cluster() {
+	c := l.result.Cluster
+	if c == nil {
+		return
+	}
+	if f := c.Lab; f != nil {
+		d := func(s float64) metav1.Duration { return metav1.Duration{Duration: seconds(s)} }
+		l.Plant.Control = simulate.Controllers{
+			Sync: d(f.HPASync), DownscaleStabilization: d(f.DownscaleStabilization), Tolerance: f.Tolerance,
+			CPUInitialization: d(f.CPUInitialization), InitialReadiness: d(f.InitialReadiness),
+		}
+	}
+	var nodes []simulate.Node
+	for _, n := range c.Nodes {
+		if !n.Schedule {
+			continue
+		}
+		free := n.Free
+		if free == nil {
+			free = corev1.ResourceList{corev1.ResourceCPU: *resource.NewMilliQuantity(int64(n.CPU*1000), resource.DecimalSI), corev1.ResourceMemory: *resource.NewQuantity(n.Memory, resource.BinarySI)}
+		}
+		nodes = append(nodes, simulate.Node{Name: n.Name, CPU: n.CPU, Free: free})
+	}
+	if len(nodes) > 0 {
+		l.Plant.Nodes = nodes
+	}
+}
+
+// stages takes each pod's as a case.
+func (l *learner) stages() {
+	var create, schedule, start, ready, inService, out, gone []float64
+	between := func(list *[]float64, from, to *float64) {
+		if from != nil && to != nil {
+			*list = append(*list, max(0, *to-*from))
+		}
+	}
+	written := l.written()
+	for _, p := range l.result.Pods {
+		if p.Restarts > 0 {
+			continue
+		}
+		if p.Created != nil {
+			if i, _ := slices.BinarySearch(written, *p.Created); i > 0 && *p.Created-written[i-1] < 5 {
+				between(&create, &written[i-1], p.Created)
+			}
+		}
+		between(&schedule, p.Created, p.Scheduled)
+		between(&start, p.Scheduled, p.Started)
+		between(&ready, p.Started, p.Ready)
+		between(&inService, p.Ready, p.InService)
+		between(&out, p.Terminating, p.OutOfService)
+		between(&gone, p.Terminating, p.Gone)
+	}
+	s := &l.Plant.Pods
+	for _, stage := range []struct {
+		name string
+		of   *simulate.Cases
+		is   []float64
+	}{
+		{"pods.create", &s.Create, create},
+		{"pods.schedule", &s.Schedule, schedule},
+		{"pods.start", &s.Start, start},
+		{"pods.ready", &s.Ready, ready},
+		{"pods.inService", &s.InService, inService},
+		{"pods.outOfService", &s.OutOfService, out},
+		{"pods.gone", &s.Gone, gone},
+	} {
+		if len(stage.is) == 0 {
+			l.missing(stage.name, "no pod was seen to go through it")
+			continue
+		}
+		slices.Sort(stage.is)
+		l.add(Parameter{Name: stage.name, Unit: "s", Value: quantile(stage.is, 0.5), Low: quantile(stage.is, 0.05), High: quantile(stage.is, 0.95), Samples: len(stage.is)})
+		*stage.of = nil
+		for _, v := range stage.is {
+			*stage.of = append(*stage.of, metav1.Duration{Duration: seconds(v).Round(time.Millisecond)})
+		}
+	}
+	// What the pod serves on for is in the time until it is gone, and the simulation
+	// adds it.
+	s.Gone = slices.Clone(s.Gone)
+	for i := range s.Gone {
+		s.Gone[i].Duration = max(0, s.Gone[i].Duration-l.like.ServesOn())
+	}
+}
+
+// written are the instants at which spec.replicas rose.
+func (l *learner) written() (at []float64) {
+	last := int32(math.MaxInt32)
+	for _, e := range l.run.Entries {
+		if t := e.Target; t != nil {
+			if t.Replicas > last {
+				at = append(at, e.At.Seconds())
+			}
+			last = t.Replicas
+		}
+	}
+	return at
+}
+
+// pipeline finds how often metrics-server asks, and whether what it gets is as old as
+// its question: then the windows are as long as the time between two, else they are those
+// between the kubelet's own looks.
+func (l *learner) pipeline() {
+	var spacing, windows, delays []float64
+	header := l.run.Header()
+	before := 0.0
+	for _, e := range l.run.Entries {
+		m := e.PodMetrics
+		if m == nil {
+			continue
+		}
+		if before > 0 {
+			spacing = append(spacing, e.At.Seconds()-before)
+		}
+		before = e.At.Seconds()
+		for _, s := range m.Samples {
+			if s.New {
+				windows = append(windows, s.Window)
+				// A timestamp has whole seconds, and is read half a poll later on average.
+				delays = append(delays, e.At.Seconds()-(s.Timestamp.Sub(header.Started).Seconds()+0.5)-header.MetricsEvery/2)
+			}
+		}
+	}
+	p := &l.Plant.Metrics
+	if len(spacing) < 3 {
+		l.missing("metrics.resolution", "too few samples")
+		return
+	}
+	slices.Sort(spacing)
+	every := quantile(spacing, 0.5)
+	l.add(Parameter{Name: "metrics.resolution", Unit: "s", Value: every, Low: quantile(spacing, 0.05), High: quantile(spacing, 0.95), Samples: len(spacing)})
+	p.Resolution.Duration = seconds(every).Round(time.Second)
+	slices.Sort(windows)
+	asked := 0 // windows that are as long as the time between two questions
+	for _, w := range windows {
+		if n := math.Round(w / every); n > 0 && math.Abs(w-n*every) < 0.15 {
+			asked++
+		}
+	}
+	if asked*10 > len(windows)*7 {
+		p.Housekeeping.Duration = 0
+		slices.Sort(delays)
+		mean := 0.0
+		for _, d := range delays {
+			mean += d / float64(len(delays))
+		}
+		l.add(Parameter{Name: "metrics.housekeeping", Unit: "s", Samples: len(windows)})
+		if mean < 0 || mean > every {
+			l.missing("metrics.delay", "the clocks of the cluster and of hpabench differ")
+			return
+		}
+		p.Delay.Duration = seconds(mean).Round(time.Millisecond)
+		spread := 1.645 * (1 + header.MetricsEvery) / math.Sqrt(12*float64(len(delays))) // of uniform rounding
+		l.add(Parameter{Name: "metrics.delay", Unit: "s", Value: mean, Low: mean - spread, High: mean + spread, Samples: len(delays)})
+		return
+	}
+	l.add(Parameter{Name: "metrics.housekeeping", Unit: "s", Value: p.Housekeeping.Seconds(), Missing: "the kubelets sample on their own, as cAdvisor does; its periods are taken as they are by default"})
+}
+
+// window is what one sample of a pod says: cpu seconds, and what they may be of.
+type window struct{ cpu, requests, length, starts, memory float64 }
+
+// workload regresses what the pods used on what they were asked: CPU time = cost ×
+// requests + idle × length of the window + what a start takes, by least squares.
+func (l *learner) workload() {
+	rows := l.windows()
+	asked := 0.0
+	for _, r := range rows {
+		asked += r.requests
+	}
+	m := &l.Plant.Workload
+	if asked < 10 {
+		l.missing("workload.cpu", "too few requests while the pods' metrics were read")
+		return
+	}
+	cpu := func(w []window) []float64 {
+		x, y := make([][]float64, len(w)), make([]float64, len(w))
+		for i, r := range w {
+			x[i], y[i] = []float64{r.requests, r.length, r.starts}, r.cpu
+		}
+		return leastSquares(x, y)
+	}
+	is, low, high := bootstrap(rows, cpu)
+	n := len(rows)
+	l.add(Parameter{Name: "workload.cpu", Unit: "s", Value: is[0], Low: low[0], High: high[0], Samples: n})
+	l.add(Parameter{Name: "workload.idleCPU", Unit: "cores", Value: is[1], Low: low[1], High: high[1], Samples: n})
+	l.add(Parameter{Name: "workload.startCPU", Unit: "s", Value: is[2], Low: low[2], High: high[2], Samples: n})
+	// The record cannot part the connection from the request: they keep the model's
+	// proportion.
+	cost, connection := m.CPU.Mean.Seconds(), m.ConnectionCPU.Seconds()
+	if !l.newConnections() {
+		connection = 0
+	}
+	m.CPU = &model.Cost{Mean: duration(is[0] * cost / (cost + connection)), Distribution: m.CPU.Distribution, Deviation: m.CPU.Deviation}
+	if connection > 0 {
+		m.ConnectionCPU = new(duration(is[0] * connection / (cost + connection)))
+	}
+	m.IdleCPU = resource.NewScaledQuantity(int64(is[1]*1e9), resource.Nano)
+	m.StartCPU = new(duration(is[2]))
+
+	// Memory = what there is at all times + so much for each request a second, which is
+	// what each request takes if it is held for a second.
+	held := time.Second
+	if m.MemoryHeld != nil {
+		held = m.MemoryHeld.Duration
+	}
+	is, low, high = bootstrap(rows, func(w []window) []float64 {
+		x, y := make([][]float64, len(w)), make([]float64, len(w))
+		for i, r := range w {
+			x[i], y[i] = []float64{1, r.requests / r.length * held.Seconds()}, r.memory
+		}
+		return leastSquares(x, y)
+	})
+	l.add(Parameter{Name: "workload.memory", Unit: "bytes", Value: is[0], Low: low[0], High: high[0], Samples: n})
+	l.add(Parameter{Name: "workload.memoryPerRequest", Unit: fmt.Sprintf("bytes, held for %s", held), Value: is[1], Low: low[1], High: high[1], Samples: n})
+	m.Memory = resource.NewQuantity(int64(is[0]), resource.BinarySI)
+	m.MemoryPerRequest, m.MemoryHeld = resource.NewQuantity(int64(is[1]), resource.BinarySI), &metav1.Duration{Duration: held}
+}
+
+func (l *learner) newConnections() bool {
+	return slices.ContainsFunc(l.like.Phases, func(p record.Phase) bool { return p.Shape != record.ShapeIdle && !p.KeepAlive })
+}
+
+// windows are the samples of all pods, of the load's time.
+func (l *learner) windows() (rows []window) {
+	answers := map[int]uint64{}       // by second
+	by := map[string]map[int]uint64{} // and pod, where that is known
+	known := false
+	for _, e := range l.run.Entries {
+		if e.Load == nil {
+			continue
+		}
+		answers[e.Load.Second] += e.Load.Answered
+		for name, p := range e.Load.Pods {
+			known = true
+			if by[name] == nil {
+				by[name] = map[int]uint64{}
+			}
+			by[name][e.Load.Second] += p.Answered
+		}
+	}
+	serving := func(p *analysis.Pod, second int) bool {
+		from := p.InService
+		if from == nil && p.Before {
+			from = &p.FirstSeen
+		}
+		middle := float64(second) + 0.5
+		return from != nil && *from <= middle && (p.OutOfService == nil || middle < *p.OutOfService)
+	}
+	requests := func(p *analysis.Pod, second int) float64 {
+		if known {
+			return float64(by[p.Name][second])
+		}
+		if answers[second] == 0 || !serving(p, second) {
+			return 0
+		}
+		n := 0
+		for i := range l.result.Pods {
+			if serving(&l.result.Pods[i], second) {
+				n++
+			}
+		}
+		return float64(answers[second]) / float64(n)
+	}
+	pods := map[string]*analysis.Pod{}
+	for i := range l.result.Pods {
+		pods[l.result.Pods[i].Name] = &l.result.Pods[i]
+	}
+	header := l.run.Header()
+	sampled := map[string]bool{}
+	for _, e := range l.run.Entries {
+		if e.PodMetrics == nil {
+			continue
+		}
+		for _, s := range e.PodMetrics.Samples {
+			p := pods[s.Pod]
+			if !s.New || p == nil || s.Window <= 0 {
+				continue
+			}
+			end := s.Timestamp.Sub(header.Started).Seconds() + 0.5
+			w := window{length: s.Window}
+			for _, c := range s.Containers {
+				w.cpu += c.CPU * s.Window
+				w.memory += float64(c.Memory)
+			}
+			if !sampled[s.Pod] && p.Started != nil && end-s.Window < *p.Started+1 {
+				w.starts = 1
+			}
+			sampled[s.Pod] = true
+			for second := int(math.Floor(end - s.Window)); float64(second) < end; second++ {
+				part := min(end, float64(second+1)) - max(end-s.Window, float64(second))
+				w.requests += part * requests(p, second)
+			}
+			rows = append(rows, w)
+		}
+	}
+	return rows
+}
+
+// roundTrip is what answers took on average beside their time in the pod, in seconds in
+// which the pods had not half of what they can do.
+func (l *learner) roundTrip() {
+	var means []float64
+	service := l.like.ServiceTime(l.Plant, l.newConnections()).Seconds()
+	for _, e := range l.run.Entries {
+		s := e.Load
+		if s == nil || s.Answered < 1 || s.Phase >= len(l.like.Phases) {
+			continue
+		}
+		pods := 0
+		for _, p := range l.result.Pods {
+			if p.Ready != nil && *p.Ready < float64(s.Second) && (p.OutOfService == nil || float64(s.Second) < *p.OutOfService) || p.Before {
+				pods++
+			}
+		}
+		if l.like.Phases[s.Phase].Shape != record.ShapeWorkers && float64(s.Answered)*l.like.Cost(l.Plant, l.newConnections()) > 0.5*float64(pods)*l.like.MostCPU(l.Plant) {
+			continue
+		}
+		h := record.NewHistogram()
+		if s.Latency.AddTo(h) == nil && h.TotalCount() > 0 {
+			means = append(means, h.Mean()/1e6-service)
+		}
+	}
+	if len(means) < 5 {
+		l.missing("roundTrip", "too few seconds with answers and without a queue")
+		return
+	}
+	slices.Sort(means)
+	is := max(0, quantile(means, 0.5))
+	l.add(Parameter{Name: "roundTrip", Unit: "s", Value: is, Low: max(0, quantile(means, 0.05)), High: quantile(means, 0.95), Samples: len(means)})
+	l.Plant.RoundTrip = duration(is)
+}
+
+func seconds(s float64) time.Duration { return time.Duration(math.Round(s * float64(time.Second))) }
+
+func duration(s float64) metav1.Duration {
+	return metav1.Duration{Duration: seconds(s).Round(100 * time.Nanosecond)}
+}
+
+// quantile of sorted values, between neighbours by their distance.
+func quantile(sorted []float64, q float64) float64 {
+	at := q * float64(len(sorted)-1)
+	i := int(at)
+	if i+1 >= len(sorted) {
+		return sorted[len(sorted)-1]
+	}
+	return sorted[i] + (sorted[i+1]-sorted[i])*(at-float64(i))
+}
+
+// bootstrap gives an estimate from all rows, and the bounds of nine of ten that are made
+// from as many rows drawn at random with repetition (Efron 1979).
+func bootstrap(rows []window, estimate func([]window) []float64) (is, low, high []float64) {
+	is = estimate(rows)
+	random := rand.New(rand.NewPCG(1, 2))
+	all := make([][]float64, len(is))
+	drawn := make([]window, len(rows))
+	for range 200 {
+		for i := range drawn {
+			drawn[i] = rows[random.IntN(len(rows))]
+		}
+		for i, v := range estimate(drawn) {
+			all[i] = append(all[i], v)
+		}
+	}
+	for _, a := range all {
+		slices.SortFunc(a, cmp.Compare[float64])
+		low, high = append(low, quantile(a, 0.05)), append(high, quantile(a, 0.95))
+	}
+	return is, low, high
+}
+
+// leastSquares gives the factors of the columns of x that come closest to y, none of them
+// negative: one that would be is left out. A column without values has 0.
+func leastSquares(x [][]float64, y []float64) []float64 {
+	columns := make([]int, len(x[0]))
+	for i := range columns {
+		columns[i] = i
+	}
+	for {
+		r := solve(x, y, columns)
+		worst := slices.MinFunc(columns, func(a, b int) int { return cmp.Compare(r[a], r[b]) })
+		if r[worst] >= 0 {
+			return r
+		}
+		if columns = slices.DeleteFunc(columns, func(c int) bool { return c == worst }); len(columns) == 0 {
+			return make([]float64, len(x[0]))
+		}
+	}
+}
+
+// solve is leastSquares for some of the columns, by the normal equations, which are
+// scaled and solved by Gauss and Jordan.
+func solve(x [][]float64, y []float64, columns []int) []float64 {
+	n := len(columns)
+	scale := make([]float64, n)
+	a := make([][]float64, n)
+	for i, c := range columns {
+		a[i] = make([]float64, n+1)
+		for _, row := range x {
+			scale[i] = max(scale[i], math.Abs(row[c]))
+		}
+	}
+	for k, row := range x {
+		for i, c := range columns {
+			if scale[i] == 0 {
+				continue
+			}
+			for j, d := range columns {
+				if scale[j] > 0 {
+					a[i][j] += row[c] / scale[i] * row[d] / scale[j]
+				}
+			}
+			a[i][n] += row[c] / scale[i] * y[k]
+		}
+	}
+	r := make([]float64, len(x[0]))
+	used := make([]bool, n)
+	where := make([]int, n)
+	for j := range n {
+		where[j] = -1
+		for i := range n {
+			if !used[i] && (where[j] < 0 || math.Abs(a[i][j]) > math.Abs(a[where[j]][j])) {
+				where[j] = i
+			}
+		}
+		p := where[j]
+		if math.Abs(a[p][j]) < 1e-12 {
+			where[j] = -1
+			continue
+		}
+		used[p] = true
+		for i := range n {
+			if i != p {
+				f := a[i][j] / a[p][j]
+				for k := j; k <= n; k++ {
+					a[i][k] -= f * a[p][k]
+				}
+			}
+		}
+	}
+	for j, p := range where {
+		if p >= 0 {
+			r[columns[j]] = a[p][n] / a[p][j] / scale[j]
+		}
+	}
+	return r
+}

@@ -1,0 +1,150 @@
+package simulate
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/hpabench/hpabench/model"
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
+)
+
+// FromScenario is the run that a scenario describes, on a plant of which nothing has
+// been measured. An error names file and line.
+func FromScenario(f *scenarios.File) (*Run, error) {
+	template, spec := f.PodTemplate(), f.Autoscaling()
+	if spec == nil {
+		return nil, f.Fault("spec.workload.existing", "an existing workload is not known without its cluster", "simulate a record of a run of it")
+	}
+	if template == nil {
+		return nil, f.Fault("spec.workload", fmt.Sprintf("the pods of a %s are not known without its cluster", f.TargetRef().Kind), "simulate a record of a run of it")
+	}
+	pod := template.Spec.DeepCopy()
+	var m model.Model
+	if given := f.Spec.Workload.Model; given != nil {
+		m = *given
+	}
+	r := &Run{
+		Plant: Guess(*pod, m), Pod: *pod, HPA: *spec, Replicas: 1, Phases: f.Phases(), Timeout: f.Spec.Load.RequestTimeout(),
+		Even: f.Spec.Load.Via == scenarios.ViaPortForward,
+	}
+	for _, o := range f.Objects() {
+		if o.GetKind() == spec.ScaleTargetRef.Kind && o.GetName() == spec.ScaleTargetRef.Name {
+			if n, ok, err := unstructured.NestedInt64(o.Object, "spec", "replicas"); err == nil && ok {
+				r.Replicas = int32(n)
+			}
+		}
+	}
+	if age := f.Spec.Load.MaxConnectionAge; age != nil {
+		r.MaxConnectionAge = age.Duration
+	}
+	if slo := f.Spec.SLO; slo != nil {
+		r.SLO = slo.Latency.Duration
+	}
+	return r, nil
+}
+
+// FromRecord is the run that a record is of: its HPA, its pods and its load, on a plant
+// of which nothing has been measured (see package fit for that).
+func FromRecord(run record.Run) (*Run, error) {
+	h := run.Header()
+	if h == nil {
+		return nil, errors.New("the record has no header")
+	}
+	r := &Run{Phases: h.Phases, Timeout: 30 * time.Second, SLO: seconds(h.SLOLatency)}
+	var m model.Model
+	// A scenario with files beside it cannot be read again: what it says of the pods is
+	// in the record too, but for their probes.
+	none := func(name string) (string, []byte, error) { return name, nil, errors.New("is not in the record") }
+	if f, err := scenarios.Parse(h.Scenario, []byte(h.Source), none); err == nil && f != nil {
+		if made, err := FromScenario(f); err == nil {
+			r = made
+			r.Phases = h.Phases
+		}
+		if f.Spec.Workload.Model != nil {
+			m = *f.Spec.Workload.Model
+		}
+	}
+	var hpa *record.Autoscaler
+	var pod *record.Pod
+	var target *record.Target
+	for _, e := range run.Entries {
+		switch {
+		case e.Autoscaler != nil && hpa == nil:
+			hpa = e.Autoscaler
+		case e.Pod != nil && pod == nil:
+			pod = e.Pod
+		case e.Target != nil && target == nil:
+			target = e.Target
+		case e.Subject != nil:
+			r.Even = e.Subject.Way == scenarios.ViaPortForward
+		}
+	}
+	if hpa == nil || pod == nil || target == nil {
+		return nil, errors.New("the record shows no HPA, no target or no pod")
+	}
+	for _, p := range h.Phases {
+		if p.Shape == record.ShapeObserved {
+			return nil, fmt.Errorf("the load of %q was others', of which the record has no rate", p.Name)
+		}
+	}
+	r.HPA, r.Replicas = hpa.Spec, target.Replicas
+	if len(r.Pod.Containers) == 0 {
+		for _, c := range pod.Containers {
+			is := corev1.Container{Name: c.Name, Resources: corev1.ResourceRequirements{Requests: c.Requests, Limits: c.Limits}}
+			for _, s := range pod.Status.ContainerStatuses {
+				if s.Name == c.Name {
+					is.Image = s.Image
+				}
+			}
+			r.Pod.Containers = append(r.Pod.Containers, is)
+		}
+		r.Plant = Guess(r.Pod, m)
+	}
+	return r, nil
+}
+
+// Cost is the CPU time of a request on a plant, in seconds, if each has a new connection
+// or none has.
+func (r *Run) Cost(p Plant, connects bool) float64 {
+	c := p.Workload.CPU.Mean.Seconds()
+	if connects {
+		c += p.Workload.ConnectionCPU.Seconds()
+	}
+	return c
+}
+
+// ServiceTime is how long a request takes in a pod that has no other.
+func (r *Run) ServiceTime(p Plant, connects bool) time.Duration {
+	return onThread(seconds(r.Cost(p, connects)), r.limit()) + p.Workload.Wait.Mean.Duration
+}
+
+// MostCPU is what a pod can use of a node of its own, in cores.
+func (r *Run) MostCPU(p Plant) float64 {
+	most := float64(*p.Workload.Workers)
+	if l := r.limit(); l > 0 {
+		most = min(most, l)
+	}
+	if len(p.Nodes) > 0 {
+		most = min(most, p.Nodes[0].CPU)
+	}
+	return most
+}
+
+// ServesOn is how long a pod serves after its deletion: through its preStop hook, and for
+// as long as its process takes then, within its grace period.
+func (r *Run) ServesOn() time.Duration {
+	serves := r.Plant.Workload.Drain.Duration
+	if l := r.first().Lifecycle; l != nil && l.PreStop != nil && l.PreStop.Sleep != nil {
+		serves += time.Duration(l.PreStop.Sleep.Seconds) * time.Second
+	}
+	grace := int64(corev1.DefaultTerminationGracePeriodSeconds)
+	if g := r.Pod.TerminationGracePeriodSeconds; g != nil {
+		grace = *g
+	}
+	return min(serves, time.Duration(grace)*time.Second)
+}
