@@ -111,7 +111,7 @@ func Parse(annotation string) (Model, error) {
 		err = errors.New("there is something after the object")
 	}
 	if err == nil {
-		err = m.check()
+		err = m.Check()
 	}
 	if err != nil {
 		return Model{}, fmt.Errorf("reading the annotation %s: %w", Annotation, err)
@@ -119,7 +119,8 @@ func Parse(annotation string) (Model, error) {
 	return m, nil
 }
 
-func (m *Model) check() error {
+// Check says which values are out of their range.
+func (m *Model) Check() error {
 	var faults []error
 	fault := func(field string, value any, must string) {
 		faults = append(faults, fmt.Errorf("%s is %v and must be %s", field, value, must))

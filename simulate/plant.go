@@ -1,6 +1,8 @@
 package simulate
 
 import (
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -138,6 +140,36 @@ func Guess(pod corev1.PodSpec, m model.Model) Plant {
 		},
 		Control: controllers(Defaults()),
 	}
+}
+
+// Check says what in a plant cannot be, for one that people wrote.
+func (p *Plant) Check() error {
+	var faults []error
+	must := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	p.Workload = model.Resolve("", nil, p.Workload)
+	faults = append(faults, p.Workload.Check())
+	must(p.RoundTrip.Duration >= 0, "plant.roundTrip is %s and must be 0 or more", p.RoundTrip.Duration)
+	must(p.Metrics.Resolution.Duration >= time.Second, "plant.metrics.resolution is %s and must be 1s or more", p.Metrics.Resolution.Duration)
+	must(p.Metrics.Housekeeping.Duration >= 0, "plant.metrics.housekeeping is %s and must be 0 or more", p.Metrics.Housekeeping.Duration)
+	must(p.Metrics.Delay.Duration >= 0, "plant.metrics.delay is %s and must be 0 or more", p.Metrics.Delay.Duration)
+	must(p.Control.Sync.Duration >= time.Second, "plant.controlPlane.horizontalPodAutoscalerSyncPeriod is %s and must be 1s or more", p.Control.Sync.Duration)
+	must(len(p.Nodes) > 0, "plant.nodes must name one at least")
+	for i, n := range p.Nodes {
+		must(n.CPU > 0, "plant.nodes[%d].cpu is %g and must be more than 0", i, n.CPU)
+	}
+	for name, cases := range map[string]Cases{
+		"create": p.Pods.Create, "schedule": p.Pods.Schedule, "start": p.Pods.Start, "ready": p.Pods.Ready,
+		"inService": p.Pods.InService, "outOfService": p.Pods.OutOfService, "gone": p.Pods.Gone,
+	} {
+		for i, c := range cases {
+			must(c.Duration >= 0, "plant.pods.%s[%d] is %s and must be 0 or more", name, i, c.Duration)
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // room is the first node, of those with the fewest of the pods, that fits one more.

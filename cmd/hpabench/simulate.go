@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/fit"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
+	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
 )
 
@@ -18,14 +23,37 @@ type simulateFlags struct {
 	repeat int
 	set    []string
 	seed   uint64
+	like   string
 }
 
 func (a *app) simulateCommand() *cobra.Command {
 	var f simulateFlags
 	cmd := &cobra.Command{
-		Use:   "simulate SCENARIO",
+		Use:   "simulate SCENARIO|RECORD",
 		Short: "Tell in a moment how a scenario would scale, without a cluster",
-		Args:  cobra.ExactArgs(1),
+		Long: `Tell how a scenario would scale, without a cluster: the HPA controller of Kubernetes
+itself runs in virtual time, on a model of the pods, the nodes and the metrics. The
+record that comes of it is as a real run's, marked as simulated, and so are its reports
+and expectations.
+
+SCENARIO is a file, or the name of one of the library (hpabench scenarios). In place of
+it the RECORD of a real run, or its folder, can be given: then the run is made again, on
+a model that is fitted to it.
+
+Without --like nothing is known of the workload and the cluster but what the scenario
+says; docs/simulate.md says what is taken then. With it they are as they were in a real
+run, or as a file says that hpabench fit wrote.
+
+Where the load begins in the HPA's sync period is chance on a cluster, and moves its
+latencies by up to that period. --repeat 15 begins at different points of it and gives
+the range. No file is written without --out.
+
+` + exitCodes,
+		Example: `  hpabench simulate spike
+  hpabench simulate --repeat 15 --set target=40,60,80 spike
+  hpabench simulate scenarios/spike.yaml --like hpabench-spike-x7k2p --out what-if
+  hpabench simulate hpabench-spike-x7k2p`,
+		Args: cobra.ExactArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return libraryNames(), cobra.ShellCompDirectiveDefault
 		},
@@ -35,6 +63,7 @@ func (a *app) simulateCommand() *cobra.Command {
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default: none are written)")
 	cmd.Flags().IntVar(&f.repeat, "repeat", 0, "make so many `runs`, each with other chance and from another point of the HPA's period (default: the scenario's repeat, else 1)")
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "`name=value,...`: make a run of each value, and of each combination with those of other names (see matrix in hpabench schema); can be repeated")
+	cmd.Flags().StringVar(&f.like, "like", "", "`record` of a real run, its folder or a file of hpabench fit: simulate its pods, its cluster and its metrics")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "`number` that all chance comes from: with the same one, the same record to the byte")
 	return cmd
 }
@@ -42,6 +71,17 @@ func (a *app) simulateCommand() *cobra.Command {
 func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error {
 	if f.repeat < 0 {
 		return runner.BadInput{Err: errors.New("--repeat must be 1 at least")}
+	}
+	var plant *simulate.Plant
+	if f.like != "" {
+		like, err := fit.Open(f.like)
+		if err != nil {
+			return runner.BadInput{Err: fmt.Errorf("--like: %w", err)}
+		}
+		plant = &like.Plant
+	}
+	if isRecord(name) {
+		return a.simulateRecord(ctx, name, plant, f)
 	}
 	file, err := readScenario(name)
 	if err != nil {
@@ -60,19 +100,68 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	if err := f.output.ofSeveral(); err != nil && (f.repeat > 1 || len(variants) > 1) {
 		return err
 	}
+	cases := make([]combination, len(variants))
+	runs := make([]*simulate.Run, len(variants))
+	for i, v := range variants {
+		cases[i] = combinationOf(v, settings)
+		if runs[i], err = simulate.FromScenario(v.File); err != nil {
+			return err
+		}
+		runs[i].Header = v.File.Header()
+		if plant != nil {
+			runs[i].Plant = *plant
+		}
+	}
+	return a.simulateAll(ctx, cases, runs, settings, f)
+}
+
+// isRecord says whether a name is that of a record or of a run's folder.
+func isRecord(name string) bool {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return true
+	}
+	return filepath.Ext(name) == filepath.Ext(recordFile)
+}
+
+// simulateRecord makes a run again, on a plant that is fitted to it unless there is
+// another.
+func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.Plant, f *simulateFlags) error {
+	if len(f.set) > 0 {
+		return runner.BadInput{Err: errors.New("--set varies a scenario, and a record is given: name the scenario, and the record by --like")}
+	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		name = filepath.Join(name, recordFile)
+	}
+	run, err := record.Open(name)
+	if err != nil {
+		return runner.BadInput{Err: err}
+	}
+	r, err := simulate.FromRecord(run)
+	if err != nil {
+		return runner.BadInput{Err: fmt.Errorf("%s: %w", name, err)}
+	}
+	if plant == nil {
+		learned, err := fit.Learn(run)
+		if err != nil {
+			return runner.BadInput{Err: fmt.Errorf("%s: %w", name, err)}
+		}
+		plant = &learned.Plant
+	}
+	r.Plant = *plant
+	h := *run.Header()
+	r.Header = &h
+	f.repeat = max(1, f.repeat)
+	return a.simulateAll(ctx, []combination{{Trials: analysis.Trials{Name: h.Scenario}}}, []*simulate.Run{r}, nil, f)
+}
+
+// simulateAll makes the runs of each case, and reports them as real ones are.
+func (a *app) simulateAll(ctx context.Context, cases []combination, runs []*simulate.Run, settings []scenarios.Setting, f *simulateFlags) error {
 	pool, err := simulate.Start(1)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	all := make([]combination, len(variants))
-	for i, v := range variants {
-		all[i] = combinationOf(v, settings)
-		r, err := simulate.FromScenario(v.File)
-		if err != nil {
-			return err
-		}
-		r.Header = v.File.Header()
+	for i, r := range runs {
 		r.Header.Version, r.Header.MetricsEvery = version(), 1
 		for n := range f.repeat {
 			r.Wait, r.Seed = offset(n, r.Plant.Control.Sync.Duration), f.seed+uint64(n)
@@ -83,22 +172,22 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 			}
 			run, dir := record.Run{Entries: entries}, ""
 			if f.out != "" {
-				dir = all[i].folderOf(f.out, n, f.repeat)
+				dir = cases[i].folderOf(f.out, n, f.repeat)
 				if err := writeRecord(dir, entries); err != nil {
 					return err
 				}
 			}
-			if f.repeat == 1 && len(variants) == 1 {
+			if f.repeat == 1 && len(runs) == 1 {
 				return a.report(run, dir, f.output)
 			}
 			result, err := judge(run, dir, f.output)
 			if err != nil {
 				return err
 			}
-			all[i].Results, all[i].Sources = append(all[i].Results, result), append(all[i].Sources, r.Header.Source)
+			cases[i].Results, cases[i].Sources = append(cases[i].Results, result), append(cases[i].Sources, r.Header.Source)
 		}
 	}
-	return a.showSeveral(trial{runFlags: &runFlags{output: f.output}, file: file, dir: f.out}, settings, all)
+	return a.showSeveral(trial{runFlags: &runFlags{output: f.output}, dir: f.out}, settings, cases)
 }
 
 // writeRecord writes a record to a new file in dir.

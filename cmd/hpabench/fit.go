@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hpabench/hpabench/fit"
+	"github.com/hpabench/hpabench/runner"
+)
+
+func (a *app) fitCommand() *cobra.Command {
+	format := "yaml"
+	formats := []string{"yaml", "table"}
+	cmd := &cobra.Command{
+		Use:   "fit RECORD",
+		Short: "Learn from a real run how its workload, cluster and metrics behave",
+		Long: `Learn from a real run how its workload, its cluster and its metrics pipeline behave:
+what a request costs, how long pods take to start, how old the metrics are that the
+HPA sees. RECORD is a folder that run made, or the record.jsonl in it.
+
+The result is a plant, for hpabench simulate --like and hpabench tune --like: a file
+in YAML that can be changed by hand, to ask what if pods started faster. For each
+parameter it has the measured value and the bounds between which nine of ten such
+measurements would fall, or says why it could not be measured; docs/simulate.md
+explains each.
+
+` + exitCodes,
+		Example: `  hpabench fit hpabench-demo-nginx-x7k2p -o table
+  hpabench fit hpabench-demo-nginx-x7k2p > plant.yaml
+  hpabench simulate demo-nginx --like plant.yaml`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			f, err := fit.Open(args[0])
+			if err != nil {
+				return runner.BadInput{Err: err}
+			}
+			switch format {
+			case "yaml":
+				return f.Write(a.stdout)
+			case "table":
+				return f.Table(a.stdout)
+			}
+			return runner.BadInput{Err: fmt.Errorf("-o %s: must be yaml or table", format)}
+		},
+	}
+	cmd.Flags().StringVarP(&format, "output", "o", format, "what to print: yaml (a plant file) or table")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}

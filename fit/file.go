@@ -1,0 +1,94 @@
+package fit
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// recordFile is the name of the record in a run's folder.
+const recordFile = "record.jsonl"
+
+// Open gives the plant of a run, by its record or its folder, or the one in a file that
+// Write made.
+func Open(name string) (*Fit, error) {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		name = filepath.Join(name, recordFile)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(b), []byte(`{"at"`)) {
+		run, err := record.Read(bytes.NewReader(b))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		f, err := Learn(run)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return f, nil
+	}
+	var f Fit
+	if err := yaml.UnmarshalStrict(b, &f); err != nil {
+		return nil, fmt.Errorf("%s is neither a record nor a plant: %w", name, err)
+	}
+	if f.Version != Version {
+		return nil, fmt.Errorf("%s is no plant: its version is %q, not %s", name, f.Version, Version)
+	}
+	if err := f.Plant.Check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &f, nil
+}
+
+// Write writes f as YAML.
+func (f *Fit) Write(w io.Writer) error {
+	b, err := yaml.Marshal(f)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(b)
+	return err
+}
+
+// Table shows what was measured, for people.
+func (f *Fit) Table(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "parameter\tvalue\t9 of 10 within\tof\n")
+	for _, p := range f.Measured {
+		if p.Missing != "" {
+			fmt.Fprintf(t, "%s\t–\t\tnot measured: %s\n", p.Name, p.Missing)
+			continue
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s to %s\t%d\n", p.Name, p.show(p.Value), p.show(p.Low), p.show(p.High), p.Samples)
+	}
+	return t.Flush()
+}
+
+// show is a value with its unit.
+func (p Parameter) show(v float64) string {
+	switch p.Unit {
+	case "s":
+		d := seconds(v)
+		for _, digits := range []time.Duration{time.Second, time.Millisecond, time.Microsecond} {
+			if d >= digits {
+				d = d.Round(digits / 1000)
+				break
+			}
+		}
+		return d.String()
+	case "cores":
+		return fmt.Sprintf("%.2gm", v*1000)
+	}
+	return fmt.Sprintf("%.4g %s", v, p.Unit)
+}
