@@ -61,6 +61,7 @@ func Learn(run record.Run) (*Fit, error) {
 	l.pipeline()
 	l.workload()
 	l.roundTrip()
+	f.Plant.Workload = l.learned
 	return f, nil
 }
 
@@ -69,6 +70,8 @@ type learner struct {
 	run    record.Run
 	result *analysis.Result
 	like   *simulate.Run
+
+	learned model.Model // of the workload, what could be measured
 }
 
 func (l *learner) add(p Parameter) { l.Measured = append(l.Measured, p) }
@@ -154,11 +157,14 @@ func (l *learner) stages() {
 			*stage.of = append(*stage.of, metav1.Duration{Duration: seconds(v).Round(time.Millisecond)})
 		}
 	}
-	// What the pod serves on for is in the time until it is gone, and the simulation
-	// adds it.
-	s.Gone = slices.Clone(s.Gone)
-	for i := range s.Gone {
-		s.Gone[i].Duration = max(0, s.Gone[i].Duration-l.like.ServesOn())
+	// What the model and the probes say is in there, and the simulation adds it.
+	for _, less := range []struct {
+		of   simulate.Cases
+		than time.Duration
+	}{{s.Ready, l.like.ReadyAfter()}, {s.Gone, l.like.ServesOn()}} {
+		for i := range less.of {
+			less.of[i].Duration = max(0, less.of[i].Duration-less.than)
+		}
 	}
 }
 
@@ -224,20 +230,26 @@ func (l *learner) pipeline() {
 			mean += d / float64(len(delays))
 		}
 		l.add(Parameter{Name: "metrics.housekeeping", Unit: "s", Samples: len(windows)})
-		if mean < 0 || mean > every {
+		// What is cut off the timestamps and what the poll adds are the same all through a
+		// run, whose samples are whole periods apart.
+		half := 0.45 * (1 + header.MetricsEvery)
+		if mean < -half || mean > every {
 			l.missing("metrics.delay", "the clocks of the cluster and of hpabench differ")
 			return
 		}
+		mean = max(0, mean)
 		p.Delay.Duration = seconds(mean).Round(time.Millisecond)
-		spread := 1.645 * (1 + header.MetricsEvery) / math.Sqrt(12*float64(len(delays))) // of uniform rounding
-		l.add(Parameter{Name: "metrics.delay", Unit: "s", Value: mean, Low: mean - spread, High: mean + spread, Samples: len(delays)})
+		l.add(Parameter{Name: "metrics.delay", Unit: "s", Value: mean, Low: max(0, mean-half), High: mean + half, Samples: len(delays)})
 		return
 	}
 	l.add(Parameter{Name: "metrics.housekeeping", Unit: "s", Value: p.Housekeeping.Seconds(), Missing: "the kubelets sample on their own, as cAdvisor does; its periods are taken as they are by default"})
 }
 
 // window is what one sample of a pod says: cpu seconds, and what they may be of.
-type window struct{ cpu, requests, length, starts, memory float64 }
+type window struct {
+	pod                                   string
+	cpu, requests, length, starts, memory float64
+}
 
 // workload regresses what the pods used on what they were asked: CPU time = cost ×
 // requests + idle × length of the window + what a start takes, by least squares.
@@ -255,7 +267,9 @@ func (l *learner) workload() {
 	cpu := func(w []window) []float64 {
 		x, y := make([][]float64, len(w)), make([]float64, len(w))
 		for i, r := range w {
-			x[i], y[i] = []float64{r.requests, r.length, r.starts}, r.cpu
+			// Which pod a request goes to is chance, and so the error grows with their number.
+			weight := 1 / math.Sqrt(1+r.requests)
+			x[i], y[i] = []float64{r.requests * weight, r.length * weight, r.starts * weight}, r.cpu*weight
 		}
 		return leastSquares(x, y)
 	}
@@ -264,18 +278,20 @@ func (l *learner) workload() {
 	l.add(Parameter{Name: "workload.cpu", Unit: "s", Value: is[0], Low: low[0], High: high[0], Samples: n})
 	l.add(Parameter{Name: "workload.idleCPU", Unit: "cores", Value: is[1], Low: low[1], High: high[1], Samples: n})
 	l.add(Parameter{Name: "workload.startCPU", Unit: "s", Value: is[2], Low: low[2], High: high[2], Samples: n})
+	l.costs(rows, is)
 	// The record cannot part the connection from the request: they keep the model's
 	// proportion.
 	cost, connection := m.CPU.Mean.Seconds(), m.ConnectionCPU.Seconds()
 	if !l.newConnections() {
 		connection = 0
 	}
-	m.CPU = &model.Cost{Mean: duration(is[0] * cost / (cost + connection)), Distribution: m.CPU.Distribution, Deviation: m.CPU.Deviation}
+	k := &l.learned
+	k.CPU = &model.Cost{Mean: duration(is[0] * cost / (cost + connection)), Distribution: m.CPU.Distribution, Deviation: m.CPU.Deviation}
 	if connection > 0 {
-		m.ConnectionCPU = new(duration(is[0] * connection / (cost + connection)))
+		k.ConnectionCPU = new(duration(is[0] * connection / (cost + connection)))
 	}
-	m.IdleCPU = resource.NewScaledQuantity(int64(is[1]*1e9), resource.Nano)
-	m.StartCPU = new(duration(is[2]))
+	k.IdleCPU = resource.NewScaledQuantity(int64(is[1]*1e9), resource.Nano)
+	k.StartCPU = new(duration(is[2]))
 
 	// Memory = what there is at all times + so much for each request a second, which is
 	// what each request takes if it is held for a second.
@@ -292,8 +308,32 @@ func (l *learner) workload() {
 	})
 	l.add(Parameter{Name: "workload.memory", Unit: "bytes", Value: is[0], Low: low[0], High: high[0], Samples: n})
 	l.add(Parameter{Name: "workload.memoryPerRequest", Unit: fmt.Sprintf("bytes, held for %s", held), Value: is[1], Low: low[1], High: high[1], Samples: n})
-	m.Memory = resource.NewQuantity(int64(is[0]), resource.BinarySI)
-	m.MemoryPerRequest, m.MemoryHeld = resource.NewQuantity(int64(is[1]), resource.BinarySI), &metav1.Duration{Duration: held}
+	k.Memory = resource.NewQuantity(int64(is[0]), resource.BinarySI)
+	k.MemoryPerRequest, k.MemoryHeld = resource.NewQuantity(int64(is[1]), resource.BinarySI), &metav1.Duration{Duration: held}
+}
+
+// costs is how the pods differ from is, what workload found for all.
+func (l *learner) costs(rows []window, is []float64) {
+	cpu, requests := map[string]float64{}, map[string]float64{}
+	for _, r := range rows {
+		cpu[r.pod] += r.cpu - is[1]*r.length - is[2]*r.starts
+		requests[r.pod] += r.requests
+	}
+	var costs []float64
+	for _, p := range l.result.Pods {
+		if n := requests[p.Name]; n >= 200 && cpu[p.Name] > 0 && is[0] > 0 {
+			costs = append(costs, cpu[p.Name]/n/is[0])
+		}
+	}
+	if len(costs) == 0 {
+		l.missing("costs", "no pod had 200 requests")
+		return
+	}
+	slices.Sort(costs)
+	l.add(Parameter{Name: "costs", Value: quantile(costs, 0.5), Low: quantile(costs, 0.05), High: quantile(costs, 0.95), Samples: len(costs)})
+	for _, c := range costs {
+		l.Plant.Costs = append(l.Plant.Costs, math.Round(c*1000)/1000)
+	}
 }
 
 func (l *learner) newConnections() bool {
@@ -357,7 +397,7 @@ func (l *learner) windows() (rows []window) {
 				continue
 			}
 			end := s.Timestamp.Sub(header.Started).Seconds() + 0.5
-			w := window{length: s.Window}
+			w := window{pod: s.Pod, length: s.Window}
 			for _, c := range s.Containers {
 				w.cpu += c.CPU * s.Window
 				w.memory += float64(c.Memory)
@@ -380,7 +420,8 @@ func (l *learner) windows() (rows []window) {
 // which the pods had not half of what they can do.
 func (l *learner) roundTrip() {
 	var means []float64
-	service := l.like.ServiceTime(l.Plant, l.newConnections()).Seconds()
+	l.like.Plant.Workload = l.learned.Over(l.like.Plant.Workload)
+	service := l.like.ServiceTime(l.like.Plant, l.newConnections()).Seconds()
 	for _, e := range l.run.Entries {
 		s := e.Load
 		if s == nil || s.Answered < 1 || s.Phase >= len(l.like.Phases) {
@@ -392,7 +433,7 @@ func (l *learner) roundTrip() {
 				pods++
 			}
 		}
-		if l.like.Phases[s.Phase].Shape != record.ShapeWorkers && float64(s.Answered)*l.like.Cost(l.Plant, l.newConnections()) > 0.5*float64(pods)*l.like.MostCPU(l.Plant) {
+		if l.like.Phases[s.Phase].Shape != record.ShapeWorkers && float64(s.Answered)*l.like.Cost(l.like.Plant, l.newConnections()) > 0.5*float64(pods)*l.like.MostCPU(l.like.Plant) {
 			continue
 		}
 		h := record.NewHistogram()

@@ -32,20 +32,26 @@ func Resolve(image string, env []corev1.EnvVar, m Model) Model {
 	default:
 		p = generic()
 	}
-	fill(&m.Pull, p.Pull)
-	fill(&m.Start, p.Start)
-	fill(&m.StartCPU, p.StartCPU)
-	fill(&m.Drain, p.Drain)
-	fill(&m.Graceful, p.Graceful)
-	fill(&m.CPU, p.CPU)
-	fill(&m.ConnectionCPU, p.ConnectionCPU)
-	fill(&m.Wait, p.Wait)
-	fill(&m.Workers, p.Workers)
-	fill(&m.Queue, p.Queue)
-	fill(&m.IdleCPU, p.IdleCPU)
-	fill(&m.Memory, p.Memory)
-	fill(&m.MemoryPerRequest, p.MemoryPerRequest)
-	fill(&m.Body, p.Body)
+	return m.Over(p)
+}
+
+// Over gives m with the fields that it leaves out taken from base; MemoryHeld and Fault
+// are m's own.
+func (m Model) Over(base Model) Model {
+	fill(&m.Pull, base.Pull)
+	fill(&m.Start, base.Start)
+	fill(&m.StartCPU, base.StartCPU)
+	fill(&m.Drain, base.Drain)
+	fill(&m.Graceful, base.Graceful)
+	fill(&m.CPU, base.CPU)
+	fill(&m.ConnectionCPU, base.ConnectionCPU)
+	fill(&m.Wait, base.Wait)
+	fill(&m.Workers, base.Workers)
+	fill(&m.Queue, base.Queue)
+	fill(&m.IdleCPU, base.IdleCPU)
+	fill(&m.Memory, base.Memory)
+	fill(&m.MemoryPerRequest, base.MemoryPerRequest)
+	fill(&m.Body, base.Body)
 	return m
 }
 

@@ -21,8 +21,12 @@ import (
 type Plant struct {
 	// Workload is what a request costs, how many are served at a time and how many wait,
 	// of each pod's first container: see package model. Of the others only the requests
-	// count.
+	// count. What it leaves out is as the scenario's model and image have it.
 	Workload model.Model `json:"workload,omitzero"`
+	// Costs are what a request costs in a pod, relative to the Workload's: pods are not all
+	// alike, by what they find out at their start or by the processor that they are on. Each
+	// has one of these at random; without any all are alike.
+	Costs []float64 `json:"costs,omitempty"`
 	// RoundTrip is what a request takes beside the time in the pod.
 	RoundTrip metav1.Duration `json:"roundTrip"`
 
@@ -38,8 +42,8 @@ type Stages struct {
 	Create   Cases `json:"create,omitempty"`   // from the scale's write to the pod's object
 	Schedule Cases `json:"schedule,omitempty"` // to its node, where there is room
 	Start    Cases `json:"start,omitempty"`    // to containers that run, with pulls and init containers
-	// Ready is from there to the condition Ready. Without cases it follows from the
-	// workload's start and the readiness probe.
+	// Ready is from there to the condition Ready, less what the workload's start and its
+	// probes take by themselves.
 	Ready        Cases `json:"ready,omitempty"`
 	InService    Cases `json:"inService,omitempty"`    // to requests
 	OutOfService Cases `json:"outOfService,omitempty"` // from the pod's deletion to no new requests
@@ -150,13 +154,15 @@ func (p *Plant) Check() error {
 			faults = append(faults, fmt.Errorf(format, args...))
 		}
 	}
-	p.Workload = model.Resolve("", nil, p.Workload)
 	faults = append(faults, p.Workload.Check())
 	must(p.RoundTrip.Duration >= 0, "plant.roundTrip is %s and must be 0 or more", p.RoundTrip.Duration)
 	must(p.Metrics.Resolution.Duration >= time.Second, "plant.metrics.resolution is %s and must be 1s or more", p.Metrics.Resolution.Duration)
 	must(p.Metrics.Housekeeping.Duration >= 0, "plant.metrics.housekeeping is %s and must be 0 or more", p.Metrics.Housekeeping.Duration)
 	must(p.Metrics.Delay.Duration >= 0, "plant.metrics.delay is %s and must be 0 or more", p.Metrics.Delay.Duration)
 	must(p.Control.Sync.Duration >= time.Second, "plant.controlPlane.horizontalPodAutoscalerSyncPeriod is %s and must be 1s or more", p.Control.Sync.Duration)
+	for i, c := range p.Costs {
+		must(c > 0, "plant.costs[%d] is %g and must be more than 0", i, c)
+	}
 	must(len(p.Nodes) > 0, "plant.nodes must name one at least")
 	for i, n := range p.Nodes {
 		must(n.CPU > 0, "plant.nodes[%d].cpu is %g and must be more than 0", i, n.CPU)

@@ -258,7 +258,7 @@ func (w *world) capacities(dt float64) {
 		for _, p := range w.pods {
 			if p.node == i {
 				p.highest = most
-				if want := min(most, (p.rate+p.backlog/dt)*cost); want > 0 {
+				if want := min(most, (p.rate+p.backlog/dt)*cost*p.costs); want > 0 {
 					wants = append(wants, want)
 				}
 			}
@@ -273,11 +273,11 @@ func (w *world) capacities(dt float64) {
 	}
 	for _, p := range w.pods {
 		slots := math.Inf(1)
-		if s := cost + m.Wait.Mean.Seconds(); s > 0 {
+		if s := cost*p.costs + m.Wait.Mean.Seconds(); s > 0 {
 			slots = float64(*m.Workers) / s
 		}
 		if cost > 0 {
-			slots = min(slots, p.highest/cost)
+			slots = min(slots, p.highest/(cost*p.costs))
 		}
 		p.highest = slots
 	}
@@ -324,7 +324,7 @@ func (w *world) serve(p *pod, dt float64) {
 	}
 	if n := p.rate * (to - from); n > 0 {
 		p.queue, p.backlog = p.queue[:0], 0
-		p.cpu += n * w.cost()
+		p.cpu += n * w.cost() * p.costs
 		w.answered(w.traffic.phase, seconds(from), seconds(to), n, 0, 0, min(1, p.rate/p.highest))
 	}
 }
@@ -335,7 +335,7 @@ func (w *world) line(p *pod, from, to float64) {
 		p.queue = append(p.queue, cohort{w.traffic.phase, from, to, n})
 		p.backlog += n
 	}
-	at, cost := from, w.cost()
+	at, cost := from, w.cost()*p.costs
 	for served := p.highest * (to - from); served > 0 && len(p.queue) > 0; {
 		c := &p.queue[0]
 		n := min(served, c.n)

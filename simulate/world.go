@@ -62,6 +62,7 @@ type pod struct {
 	readyAt       time.Duration // -1 before
 	cpu           float64       // seconds, of its first container
 	sampled       storage.MetricsPoint
+	costs         float64 // relative to other pods, what a request does
 	random        *rand.Rand
 	queue         []cohort
 	backlog       float64 // requests
@@ -201,6 +202,10 @@ func (w *world) create() {
 	p.name = fmt.Sprintf("%s-%s", w.setName(), letters(p.random, 5))
 	s := w.Plant.Pods
 	p.life = life{schedule: s.Schedule.draw(p.random), start: s.Start.draw(p.random), ready: s.Ready.draw(p.random), inService: s.InService.draw(p.random), out: s.OutOfService.draw(p.random), gone: s.Gone.draw(p.random)}
+	p.costs = 1
+	if n := len(w.Plant.Costs); n > 0 {
+		p.costs = w.Plant.Costs[p.random.IntN(n)]
+	}
 	w.pods = append(w.pods, p)
 	w.show(p)
 	w.tellPod(p, corev1.EventTypeNormal, "SuccessfulCreate", "")
@@ -243,11 +248,8 @@ func (w *world) start(p *pod) {
 	if w.Plant.Metrics.Housekeeping.Duration > 0 {
 		w.sample(p)
 	}
-	listens := m.Start.Duration + onThread(m.StartCPU.Duration, w.limit())
-	ready := p.life.ready
-	if len(w.Plant.Pods.Ready) == 0 {
-		ready = max(probed(w.first(), listens), listens)
-	}
+	listens := w.listens()
+	ready := w.ReadyAfter() + p.life.ready
 	w.show(p)
 	w.after(listens, func() {
 		if p.runs {
@@ -270,33 +272,6 @@ func (w *world) start(p *pod) {
 			}
 		})
 	})
-}
-
-// probed is when a container is ready after its start, if it listens so long after it: a
-// probe runs with its period, the readiness probe also at the start and when the startup
-// probe has succeeded (pkg/kubelet/prober).
-func probed(c *corev1.Container, listens time.Duration) time.Duration {
-	success := func(p *corev1.Probe, from time.Duration, atOnce bool) time.Duration {
-		period := max(time.Duration(p.PeriodSeconds)*time.Second, time.Second)
-		if p.PeriodSeconds == 0 {
-			period = 10 * time.Second // the API's default
-		}
-		at := from
-		if !atOnce {
-			at += period
-		}
-		for ; at < listens || at < time.Duration(p.InitialDelaySeconds)*time.Second; at += period {
-		}
-		return at + time.Duration(max(p.SuccessThreshold, 1)-1)*period
-	}
-	var ready time.Duration
-	if c.StartupProbe != nil {
-		ready = success(c.StartupProbe, 0, false)
-	}
-	if c.ReadinessProbe != nil {
-		ready = success(c.ReadinessProbe, ready, true)
-	}
-	return ready
 }
 
 // rank puts first what a ReplicaSet deletes first (ActivePodsWithRanks in

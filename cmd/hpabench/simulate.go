@@ -109,7 +109,7 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 		}
 		runs[i].Header = v.File.Header()
 		if plant != nil {
-			runs[i].Plant = *plant
+			runs[i].Like(*plant)
 		}
 	}
 	return a.simulateAll(ctx, cases, runs, settings, f)
@@ -147,7 +147,7 @@ func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.P
 		}
 		plant = &learned.Plant
 	}
-	r.Plant = *plant
+	r.Like(*plant)
 	h := *run.Header()
 	r.Header = &h
 	f.repeat = max(1, f.repeat)
