@@ -5,7 +5,7 @@ ACTIONLINT_VERSION = v1.7.12
 GOVULNCHECK_VERSION = v1.9.0
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build dist image test e2e e2e-all e2e-library e2e-findings lint bench bench-lab bench-load fuzz cover docs
+.PHONY: help build dist image test e2e e2e-all e2e-library e2e-fidelity e2e-findings lint bench bench-lab bench-load fuzz cover docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ e2e-all: ## The same with those that take long or that make test runs on the emb
 
 e2e-library: ## Run every scenario of the library on the cluster of HPABENCH_E2E_KUBECONFIG, half an hour
 	HPABENCH_E2E_LIBRARY=1 $(GO) test -count=1 -timeout 90m -v -parallel 2 -run TestLibrary ./e2e
+
+e2e-fidelity: ## Run scenarios of the library on the cluster of HPABENCH_E2E_KUBECONFIG, and say how well a simulation foretells them, an hour
+	HPABENCH_E2E_FIDELITY=1 $(GO) test -count=1 -timeout 120m -v -run TestFidelity ./e2e
 
 e2e-findings: ## Provoke every finding on the cluster of HPABENCH_E2E_KUBECONFIG, 15 minutes
 	HPABENCH_E2E_FINDINGS=1 $(GO) test -count=1 -timeout 60m -v -parallel 8 -run 'TestFindings|TestTwentyScaleUps' ./e2e

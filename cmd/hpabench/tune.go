@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"sigs.k8s.io/yaml"
+
+	"github.com/hpabench/hpabench/fit"
+	"github.com/hpabench/hpabench/runner"
+	"github.com/hpabench/hpabench/simulate"
+	"github.com/hpabench/hpabench/tune"
+)
+
+type tuneFlags struct {
+	vary, slo, like, output string
+	settings, phases        int
+	seed                    uint64
+	quiet                   bool
+}
+
+var tuneFormats = []string{"table", "json", "yaml"}
+
+func (a *app) tuneCommand() *cobra.Command {
+	var f tuneFlags
+	cmd := &cobra.Command{
+		Use:   "tune SCENARIO",
+		Short: "Search the settings of the HPA for those that meet an SLO at the least cost",
+		Long: `Search the settings of the HPA for those that serve the scenario's load within an SLO
+with the fewest replica-hours, by simulation (see hpabench simulate). Each setting is
+tried from several points of the HPA's sync period, since where the load begins in it is
+chance on a cluster. A setting is given up when another is better from all points than
+it was from any.
+
+--vary names what may change, and from where to where:
+  target                               utilization in percent of the first metric that has it
+  min, max                             replicas
+  scaleUp.stabilization, scaleDown.…   the windows, 0s..600s
+  scaleUp.tolerance, scaleDown.…       a share, 0.05..0.2
+  scaleUp.percent, scaleDown.percent   one policy: so many percent in 15 s at most
+  scaleUp.pods, scaleDown.pods         one policy: so many pods in 15 s at most
+  sync                                 the controller manager's period, where it is yours
+
+The table is the Pareto front: no other setting that was tried misses less and costs
+less. -o yaml prints the HPA of the recommended one, to be applied. It is as good as the
+model: --like takes one that is fitted to a real run, and a run of the recommended
+setting on the cluster is the proof.
+
+` + exitCodes,
+		Example: `  hpabench tune scenarios/spike.yaml --slo 'p99 < 250ms' --vary target=40..80,scaleDown.stabilization=0s..600s
+  hpabench tune spike --slo 'p99 < 250ms' --vary target=30..90,min=1..4 --like hpabench-spike-x7k2p
+  hpabench tune spike --slo 'p95 < 100ms' --vary target=30..90 -o yaml | kubectl apply -f -`,
+		Args: cobra.ExactArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return libraryNames(), cobra.ShellCompDirectiveDefault
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return a.tune(cmd.Context(), args[0], &f) },
+	}
+	cmd.Flags().StringVar(&f.vary, "vary", "target=30..90,scaleDown.stabilization=0s..600s", "`name=from..to,...`: the settings that may change")
+	cmd.Flags().StringVar(&f.slo, "slo", "", "`p99 < 250ms`: how many answers must come how soon (default: p99 with the scenario's slo.latency)")
+	cmd.Flags().StringVar(&f.like, "like", "", "`record` of a real run, its folder or a file of hpabench fit: simulate its pods, its cluster and its metrics")
+	cmd.Flags().IntVar(&f.settings, "settings", 300, "try so many `settings` at most")
+	cmd.Flags().IntVar(&f.phases, "phases", 15, "try each from so many `points` of the HPA's sync period")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "`number` that all chance comes from: with the same one, the same result")
+	cmd.Flags().StringVarP(&f.output, "output", "o", "table", "what to print: "+strings.Join(tuneFormats, ", ")+" (the HPA)")
+	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(tuneFormats, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (a *app) tune(ctx context.Context, name string, f *tuneFlags) error {
+	bad := func(err error) error { return runner.BadInput{Err: err} }
+	switch {
+	case !slices.Contains(tuneFormats, f.output):
+		return bad(fmt.Errorf("-o %s: must be one of %s", f.output, strings.Join(tuneFormats, ", ")))
+	case f.settings < 1:
+		return bad(errors.New("--settings must be 1 at least"))
+	case f.phases < 1:
+		return bad(errors.New("--phases must be 1 at least"))
+	}
+	file, err := readScenario(name)
+	if err != nil {
+		return err
+	}
+	if f.slo == "" {
+		if file.Spec.SLO == nil {
+			return bad(fmt.Errorf("%s has no slo.latency: say by --slo 'p99 < 250ms' how soon answers must come", file.Metadata.Name))
+		}
+		f.slo = fmt.Sprintf("p99 < %s", file.Spec.SLO.Latency.Duration)
+	}
+	s := tune.Search{Settings: f.settings, Phases: f.phases, Seed: f.seed, Workers: runtime.GOMAXPROCS(0)}
+	if s.SLO, err = tune.ParseSLO(f.slo); err != nil {
+		return bad(fmt.Errorf("--slo: %w", err))
+	}
+	if s.Ranges, err = tune.ParseRanges(f.vary); err != nil {
+		return bad(fmt.Errorf("--vary: %w", err))
+	}
+	if s.Run, err = simulate.FromScenario(file); err != nil {
+		return err
+	}
+	if f.like != "" {
+		like, err := fit.Open(f.like)
+		if err != nil {
+			return bad(fmt.Errorf("--like: %w", err))
+		}
+		s.Run.Like(like.Plant)
+	}
+	pool, err := simulate.Start(s.Workers)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	s.Do = pool.Do
+	if out, ok := a.stderr.(*os.File); ok && !f.quiet && term.IsTerminal(int(out.Fd())) {
+		s.Progress = func(done, of, hopeless int) {
+			fmt.Fprintf(out, "\r%d of %d settings, %d given up ", done, of, hopeless)
+		}
+		defer fmt.Fprintln(out)
+	}
+	result, err := tune.Tune(ctx, s)
+	if err != nil {
+		return err
+	}
+	return a.showTuned(file.AutoscalerName(), s, result, f.output)
+}
+
+// tuned is a result for -o json.
+type tuned struct {
+	Version string   `json:"version"`
+	Ranges  []string `json:"settings"` // the names of the values
+	*tune.Result
+}
+
+func (a *app) showTuned(name string, s tune.Search, r *tune.Result, format string) error {
+	best := r.Front[r.Recommended]
+	hpa, err := tune.Object(name, s.Run, s.Ranges, best.Setting)
+	if err != nil {
+		return err
+	}
+	manifest, err := yaml.Marshal(map[string]any{"apiVersion": hpa.APIVersion, "kind": hpa.Kind, "metadata": map[string]any{"name": hpa.Name}, "spec": hpa.Spec})
+	if err != nil {
+		return err
+	}
+	switch format {
+	case "yaml":
+		_, err := fmt.Fprintf(a.stdout, "# %s\n%s", r.Reason, manifest)
+		return err
+	case "json":
+		t := tuned{Version: "hpabench.dev/tune/v1", Result: r}
+		for _, of := range s.Ranges {
+			t.Ranges = append(t.Ranges, of.Name)
+		}
+		e := json.NewEncoder(a.stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(t)
+	}
+	fmt.Fprintf(a.stdout, "Simulated: %d settings, %d of them given up, %d runs; missed is the share of requests outside %s, and may be %.3g %%.\n\n",
+		r.Tried, r.Hopeless, r.Runs, s.SLO, (1-s.SLO.Share)*100)
+	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "  \tsetting\tmissed\tworst\treplica-hours\tfrom – to")
+	row := func(mark string, o tune.Outcome) {
+		fmt.Fprintf(t, "%s\t%s\t%.2f %%\t%.2f %%\t%.3f\t%.3f – %.3f\n", mark, tune.Show(s.Ranges, o.Setting), o.Missed*100, o.WorstMissed*100, o.Hours, o.LeastHours, o.MostHours)
+	}
+	for i, o := range r.Front {
+		mark := "  "
+		if i == r.Recommended {
+			mark = "→ "
+		}
+		row(mark, o)
+	}
+	row("is", r.Present)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "\n→ is recommended: %s.\nis: the present setting.\n\n%s", r.Reason, manifest)
+	return err
+}

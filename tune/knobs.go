@@ -1,0 +1,303 @@
+package tune
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/simulate"
+)
+
+// Range is a setting of the HPA, by the name of its knob, and the values that it may have:
+// from Low to High, whole ones unless the knob is a share.
+type Range struct {
+	Name      string
+	Low, High float64
+}
+
+// knob says how a setting is read, written and put into effect.
+type knob struct {
+	says  string // what it is, for people
+	unit  time.Duration
+	share bool // a fraction, in hundredths
+	least float64
+	set   func(r *simulate.Run, v float64) error
+	get   func(r *simulate.Run) float64
+}
+
+var knobs = map[string]knob{
+	"target": {says: "target utilization in percent", least: 1,
+		set: func(r *simulate.Run, v float64) error {
+			t := target(r)
+			if t == nil {
+				return fmt.Errorf("the HPA has no metric with a target in percent")
+			}
+			*t = int32(v)
+			return nil
+		},
+		get: func(r *simulate.Run) float64 {
+			if t := target(r); t != nil {
+				return float64(*t)
+			}
+			return math.NaN()
+		}},
+	"min": {says: "minReplicas", least: 1,
+		set: func(r *simulate.Run, v float64) error { r.HPA.MinReplicas = new(int32(v)); return nil },
+		get: func(r *simulate.Run) float64 {
+			if r.HPA.MinReplicas == nil {
+				return 1
+			}
+			return float64(*r.HPA.MinReplicas)
+		}},
+	"max": {says: "maxReplicas", least: 1,
+		set: func(r *simulate.Run, v float64) error { r.HPA.MaxReplicas = int32(v); return nil },
+		get: func(r *simulate.Run) float64 { return float64(r.HPA.MaxReplicas) }},
+	"sync": {says: "sync period of the controller manager", unit: time.Second, least: 1,
+		set: func(r *simulate.Run, v float64) error { r.Plant.Control.Sync.Duration = duration(v); return nil },
+		get: func(r *simulate.Run) float64 { return r.Plant.Control.Sync.Seconds() }},
+}
+
+func init() {
+	for name, rules := range map[string]func(*simulate.Run) *autoscalingv2.HPAScalingRules{"scaleUp": up, "scaleDown": down} {
+		window := func(r *simulate.Run) float64 { return 0 }
+		if name == "scaleDown" {
+			window = func(r *simulate.Run) float64 { return r.Plant.Control.DownscaleStabilization.Seconds() }
+		}
+		knobs[name+".stabilization"] = knob{says: "stabilization window", unit: time.Second,
+			set: func(r *simulate.Run, v float64) error {
+				rules(r).StabilizationWindowSeconds = new(int32(v))
+				return nil
+			},
+			get: func(r *simulate.Run) float64 {
+				if s := rules(r).StabilizationWindowSeconds; s != nil {
+					return float64(*s)
+				}
+				return window(r)
+			}}
+		knobs[name+".tolerance"] = knob{says: "tolerance", share: true,
+			set: func(r *simulate.Run, v float64) error {
+				rules(r).Tolerance = resource.NewMilliQuantity(int64(math.Round(v*1000)), resource.DecimalSI)
+				return nil
+			},
+			get: func(r *simulate.Run) float64 {
+				if t := rules(r).Tolerance; t != nil {
+					return t.AsApproximateFloat64()
+				}
+				return r.Plant.Control.Tolerance
+			}}
+		for kind, policy := range map[string]autoscalingv2.HPAScalingPolicyType{"percent": autoscalingv2.PercentScalingPolicy, "pods": autoscalingv2.PodsScalingPolicy} {
+			knobs[name+"."+kind] = knob{says: "at most so much in 15 s, by one policy alone", least: 1,
+				set: func(r *simulate.Run, v float64) error {
+					rules(r).Policies = []autoscalingv2.HPAScalingPolicy{{Type: policy, Value: int32(v), PeriodSeconds: 15}}
+					return nil
+				},
+				get: func(r *simulate.Run) float64 {
+					if p := rules(r).Policies; len(p) == 1 && p[0].Type == policy && p[0].PeriodSeconds == 15 {
+						return float64(p[0].Value)
+					}
+					return math.NaN()
+				}}
+		}
+	}
+}
+
+// target is the percentage of the first metric that has one.
+func target(r *simulate.Run) *int32 {
+	if len(r.HPA.Metrics) == 0 { // the API server's default
+		r.HPA.Metrics = []autoscalingv2.MetricSpec{{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{
+			Name: corev1.ResourceCPU, Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(80))}}}}
+	}
+	for i := range r.HPA.Metrics {
+		m := &r.HPA.Metrics[i]
+		switch {
+		case m.Resource != nil && m.Resource.Target.AverageUtilization != nil:
+			return m.Resource.Target.AverageUtilization
+		case m.ContainerResource != nil && m.ContainerResource.Target.AverageUtilization != nil:
+			return m.ContainerResource.Target.AverageUtilization
+		}
+	}
+	return nil
+}
+
+func behavior(r *simulate.Run) *autoscalingv2.HorizontalPodAutoscalerBehavior {
+	if r.HPA.Behavior == nil {
+		r.HPA.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{}
+	}
+	return r.HPA.Behavior
+}
+
+func up(r *simulate.Run) *autoscalingv2.HPAScalingRules {
+	b := behavior(r)
+	if b.ScaleUp == nil {
+		b.ScaleUp = &autoscalingv2.HPAScalingRules{}
+	}
+	return b.ScaleUp
+}
+
+func down(r *simulate.Run) *autoscalingv2.HPAScalingRules {
+	b := behavior(r)
+	if b.ScaleDown == nil {
+		b.ScaleDown = &autoscalingv2.HPAScalingRules{}
+	}
+	return b.ScaleDown
+}
+
+// Knobs are the names that a Range may have.
+func Knobs() (names []string) {
+	for name := range knobs {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// ParseRanges reads target=40..80,scaleDown.stabilization=0s..600s.
+func ParseRanges(text string) (ranges []Range, err error) {
+	for part := range strings.SplitSeq(text, ",") {
+		name, values, ok := strings.Cut(strings.TrimSpace(part), "=")
+		low, high, isRange := strings.Cut(values, "..")
+		if !ok || !isRange {
+			return nil, fmt.Errorf("%q is not like target=40..80", part)
+		}
+		k, known := knobs[name]
+		if !known {
+			return nil, fmt.Errorf("there is no setting %q: there are %s", name, strings.Join(Knobs(), ", "))
+		}
+		if slices.ContainsFunc(ranges, func(r Range) bool { return r.Name == name }) {
+			return nil, fmt.Errorf("%s is there twice", name)
+		}
+		r := Range{Name: name}
+		if r.Low, err = k.parse(low); err == nil {
+			r.High, err = k.parse(high)
+		}
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", name, err)
+		case r.Low > r.High:
+			return nil, fmt.Errorf("%s: %s is more than %s", name, low, high)
+		case r.Low < k.least:
+			return nil, fmt.Errorf("%s must be %s at least", name, k.show(k.least))
+		}
+		ranges = append(ranges, r)
+	}
+	return ranges, nil
+}
+
+func (k knob) parse(text string) (float64, error) {
+	if k.unit == 0 {
+		return strconv.ParseFloat(text, 64)
+	}
+	d, err := time.ParseDuration(text)
+	return d.Seconds(), err
+}
+
+func (k knob) show(v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return "–"
+	case k.unit > 0:
+		return fmt.Sprintf("%gs", v)
+	}
+	return fmt.Sprintf("%g", v)
+}
+
+func duration(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// Setting are values, in the order of the ranges.
+type Setting []float64
+
+// Show is a setting as name=value.
+func Show(ranges []Range, s Setting) string {
+	var parts []string
+	for i, r := range ranges {
+		parts = append(parts, r.Name+"="+knobs[r.Name].show(s[i]))
+	}
+	return strings.Join(parts, " ")
+}
+
+// apply gives a run with the setting; what is NaN stays as it is.
+func apply(r *simulate.Run, ranges []Range, s Setting) (*simulate.Run, error) {
+	with := *r
+	with.HPA = *r.HPA.DeepCopy()
+	for i, of := range ranges {
+		if math.IsNaN(s[i]) {
+			continue
+		}
+		if err := knobs[of.Name].set(&with, s[i]); err != nil {
+			return nil, fmt.Errorf("%s: %w", of.Name, err)
+		}
+	}
+	return &with, nil
+}
+
+// present is the setting that r has.
+func present(r *simulate.Run, ranges []Range) (s Setting) {
+	copied := *r
+	copied.HPA = *r.HPA.DeepCopy()
+	for _, of := range ranges {
+		s = append(s, knobs[of.Name].get(&copied))
+	}
+	return s
+}
+
+// Object is the HPA with a setting, to be applied.
+func Object(name string, r *simulate.Run, ranges []Range, s Setting) (*autoscalingv2.HorizontalPodAutoscaler, error) {
+	with, err := apply(r, ranges, s)
+	if err != nil {
+		return nil, err
+	}
+	return &autoscalingv2.HorizontalPodAutoscaler{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler"},
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: with.HPA,
+	}, nil
+}
+
+// sample are n settings spread evenly over the ranges, without those that are twice: the
+// Halton sequence, whose points fill a space of few dimensions without clusters (Halton
+// 1960), and the corners of the ranges first.
+func sample(ranges []Range, n int) (settings []Setting) {
+	seen := map[string]bool{}
+	add := func(at func(i int) float64) {
+		s := make(Setting, len(ranges))
+		for i, r := range ranges {
+			v := r.Low + (r.High-r.Low)*at(i)
+			if knobs[r.Name].share {
+				v = math.Round(v*100) / 100
+			} else {
+				v = math.Round(v)
+			}
+			s[i] = v
+		}
+		if key := fmt.Sprint(s); !seen[key] && len(settings) < n {
+			seen[key] = true
+			settings = append(settings, s)
+		}
+	}
+	if len(ranges) <= 4 {
+		for corner := range 1 << len(ranges) {
+			add(func(i int) float64 { return float64(corner >> i & 1) })
+		}
+	}
+	primes := []int{2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37}
+	for point := 1; point < 20*n && len(settings) < n; point++ {
+		add(func(i int) float64 { return radicalInverse(point, primes[i%len(primes)]) })
+	}
+	return settings
+}
+
+func radicalInverse(n, base int) (v float64) {
+	f := 1.0
+	for ; n > 0; n /= base {
+		f /= float64(base)
+		v += f * float64(n%base)
+	}
+	return v
+}
