@@ -35,6 +35,10 @@ type Run struct {
 	Wait time.Duration
 	Seed uint64 // of what is random
 
+	// Served is how long after one of the HPA's syncs metrics-server has new samples, within
+	// its resolution; nil leaves it to chance.
+	Served *time.Duration
+
 	// Header is that of the record, and nil if none is wanted.
 	Header *record.Header
 }

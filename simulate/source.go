@@ -93,6 +93,7 @@ func FromRecord(run record.Run) (*Run, error) {
 		}
 	}
 	r.HPA, r.Replicas = hpa.Spec, target.Replicas
+	r.Served = served(run)
 	if len(r.Pod.Containers) == 0 {
 		for _, c := range pod.Containers {
 			is := corev1.Container{Name: c.Name, Resources: corev1.ResourceRequirements{Requests: c.Requests, Limits: c.Limits}}
@@ -106,6 +107,25 @@ func FromRecord(run record.Run) (*Run, error) {
 		r.Plant = Guess(r.Pod, m)
 	}
 	return r, nil
+}
+
+// served is Run.Served as it was when the load of a record began; nil if it does not
+// show it.
+func served(run record.Run) *time.Duration {
+	var synced, seen record.Instant
+	for _, e := range run.Entries {
+		switch {
+		case e.Phase != nil && synced > 0 && seen > 0:
+			// A poll sees the samples half its period later on average.
+			after := seen.Sub(synced) - seconds(run.Header().MetricsEvery/2)
+			return &after
+		case e.Autoscaler != nil && len(e.Autoscaler.Status.CurrentMetrics) > 0:
+			synced = e.At
+		case e.PodMetrics != nil:
+			seen = e.At
+		}
+	}
+	return nil
 }
 
 // Like takes the plant of another run, and what that has not of the workload from this

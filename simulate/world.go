@@ -99,7 +99,12 @@ func newWorld(r *Run, j *journal) *world {
 	w.traffic.phase = -1
 	w.spec = r.Replicas
 	w.reconcile()
-	w.after(time.Duration(w.random.Int64N(int64(r.Plant.Metrics.Resolution.Duration))), w.scrape)
+	every := r.Plant.Metrics.Resolution.Duration
+	first := time.Duration(w.random.Int64N(int64(every)))
+	if r.Served != nil {
+		first = ((*r.Served-r.Plant.Metrics.Delay.Duration)%every + every) % every
+	}
+	w.after(first, w.scrape)
 	return w
 }
 
