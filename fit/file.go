@@ -17,12 +17,30 @@ import (
 // recordFile is the name of the record in a run's folder.
 const recordFile = "record.jsonl"
 
-// Open gives the plant of a run, by its record or its folder, or the one in a file that
-// Write made.
-func Open(name string) (*Fit, error) {
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		name = filepath.Join(name, recordFile)
+// Open gives the plant of runs, by their records or their folders, or of a file that Write
+// made. A folder of several trials is all of them.
+func Open(names ...string) (*Fit, error) {
+	var fits []*Fit
+	for _, name := range names {
+		files := []string{name}
+		if info, err := os.Stat(name); err == nil && info.IsDir() {
+			files[0] = filepath.Join(name, recordFile)
+			if trials, err := filepath.Glob(filepath.Join(name, "*", recordFile)); err == nil && len(trials) > 0 {
+				files = trials
+			}
+		}
+		for _, file := range files {
+			f, err := open(file)
+			if err != nil {
+				return nil, err
+			}
+			fits = append(fits, f)
+		}
 	}
+	return merge(fits), nil
+}
+
+func open(name string) (*Fit, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err

@@ -177,3 +177,38 @@ func TestForetells(t *testing.T) {
 		}
 	}
 }
+
+// Of two fits the figures are averages by their samples, and the cases those of both.
+func TestMerge(t *testing.T) {
+	f, err := Open(recorded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := Open(recorded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range other.Measured {
+		if p := &other.Measured[i]; p.Name == "workload.cpu" {
+			p.Value, p.High, p.Samples = p.Value*4, p.High*4, p.Samples/2
+		}
+	}
+	got := merge([]*Fit{f, other})
+	// (2 × 1 + 1 × 4) ÷ 3 = 2, so pods of the first cost half of the average, those of the
+	// second twice as much.
+	if is, was := got.Plant.Workload.CPU.Mean.Seconds(), f.Plant.Workload.CPU.Mean.Seconds(); is < 1.99*was || is > 2.01*was {
+		t.Errorf("a request costs %g s, should be twice %g", is, was)
+	}
+	n := len(f.Plant.Costs)
+	if len(got.Plant.Costs) != 2*n || len(got.Plant.Pods.Start) != 2*len(f.Plant.Pods.Start) {
+		t.Fatalf("cases are %d and %d, should be twice as many as of one", len(got.Plant.Costs), len(got.Plant.Pods.Start))
+	}
+	for i, c := range f.Plant.Costs {
+		if low, high := got.Plant.Costs[i], got.Plant.Costs[n+i]; low < c*0.49 || low > c*0.51 || high < c*1.98 || high > c*2.02 {
+			t.Errorf("costs of %g are %g and %g, should be half and twice", c, low, high)
+		}
+	}
+	if err := got.Plant.Check(); err != nil {
+		t.Error(err)
+	}
+}

@@ -13,11 +13,12 @@ func (a *app) fitCommand() *cobra.Command {
 	format := "yaml"
 	formats := []string{"yaml", "table"}
 	cmd := &cobra.Command{
-		Use:   "fit RECORD",
+		Use:   "fit RECORD…",
 		Short: "Learn from a real run how its workload, cluster and metrics behave",
 		Long: `Learn from a real run how its workload, its cluster and its metrics pipeline behave:
 what a request costs, how long pods take to start, how old the metrics are that the
-HPA sees. RECORD is a folder that run made, or the record.jsonl in it.
+HPA sees. RECORD is a folder that run made, that of several trials, or the record.jsonl in
+it; of several runs it is what they say together.
 
 The result is a plant, for hpabench simulate --like and hpabench tune --like: a file
 in YAML that can be changed by hand, to ask what if pods started faster. For each
@@ -29,9 +30,9 @@ explains each.
 		Example: `  hpabench fit hpabench-demo-nginx-x7k2p -o table
   hpabench fit hpabench-demo-nginx-x7k2p > plant.yaml
   hpabench simulate demo-nginx --like plant.yaml`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			f, err := fit.Open(args[0])
+			f, err := fit.Open(args...)
 			if err != nil {
 				return runner.BadInput{Err: err}
 			}

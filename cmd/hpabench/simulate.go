@@ -23,7 +23,7 @@ type simulateFlags struct {
 	repeat int
 	set    []string
 	seed   uint64
-	like   string
+	like   []string
 }
 
 func (a *app) simulateCommand() *cobra.Command {
@@ -63,7 +63,7 @@ the range. No file is written without --out.
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default: none are written)")
 	cmd.Flags().IntVar(&f.repeat, "repeat", 0, "make so many `runs`, each with other chance and from another point of the HPA's period (default: the scenario's repeat, else 1)")
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "`name=value,...`: make a run of each value, and of each combination with those of other names (see matrix in hpabench schema); can be repeated")
-	cmd.Flags().StringVar(&f.like, "like", "", "`record` of a real run, its folder or a file of hpabench fit: simulate its pods, its cluster and its metrics")
+	cmd.Flags().StringArrayVar(&f.like, "like", nil, "`record` of a real run, its folder, that of several trials, or a file of hpabench fit: simulate its pods, its cluster and its metrics; of several, what they say together")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "`number` that all chance comes from: with the same one, the same record to the byte")
 	return cmd
 }
@@ -73,8 +73,8 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 		return runner.BadInput{Err: errors.New("--repeat must be 1 at least")}
 	}
 	var plant *simulate.Plant
-	if f.like != "" {
-		like, err := fit.Open(f.like)
+	if len(f.like) > 0 {
+		like, err := fit.Open(f.like...)
 		if err != nil {
 			return runner.BadInput{Err: fmt.Errorf("--like: %w", err)}
 		}

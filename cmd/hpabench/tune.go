@@ -22,10 +22,11 @@ import (
 )
 
 type tuneFlags struct {
-	vary, slo, like, output string
-	settings, phases        int
-	seed                    uint64
-	quiet                   bool
+	vary, slo, output string
+	like              []string
+	settings, phases  int
+	seed              uint64
+	quiet             bool
 }
 
 var tuneFormats = []string{"table", "json", "yaml"}
@@ -67,7 +68,7 @@ setting on the cluster is the proof.
 	}
 	cmd.Flags().StringVar(&f.vary, "vary", "target=30..90,scaleDown.stabilization=0s..600s", "`name=from..to,...`: the settings that may change")
 	cmd.Flags().StringVar(&f.slo, "slo", "", "`p99 < 250ms`: how many answers must come how soon (default: p99 with the scenario's slo.latency)")
-	cmd.Flags().StringVar(&f.like, "like", "", "`record` of a real run, its folder or a file of hpabench fit: simulate its pods, its cluster and its metrics")
+	cmd.Flags().StringArrayVar(&f.like, "like", nil, "`record` of a real run, its folder, that of several trials, or a file of hpabench fit: simulate its pods, its cluster and its metrics; of several, what they say together")
 	cmd.Flags().IntVar(&f.settings, "settings", 300, "try so many `settings` at most")
 	cmd.Flags().IntVar(&f.phases, "phases", 15, "try each from so many `points` of the HPA's sync period")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "`number` that all chance comes from: with the same one, the same result")
@@ -107,8 +108,8 @@ func (a *app) tune(ctx context.Context, name string, f *tuneFlags) error {
 	if s.Run, err = simulate.FromScenario(file); err != nil {
 		return err
 	}
-	if f.like != "" {
-		like, err := fit.Open(f.like)
+	if len(f.like) > 0 {
+		like, err := fit.Open(f.like...)
 		if err != nil {
 			return bad(fmt.Errorf("--like: %w", err))
 		}

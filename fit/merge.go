@@ -1,0 +1,99 @@
+package fit
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/hpabench/hpabench/model"
+	"github.com/hpabench/hpabench/simulate"
+)
+
+// merge makes one fit of several: figures are averages, weighted by how many samples they
+// are of, bounds the widest, and cases those of all. The nodes, the flags and whether
+// kubelets sample on their own are the first one's.
+func merge(fits []*Fit) *Fit {
+	if len(fits) == 1 {
+		return fits[0]
+	}
+	m := &Fit{Version: Version, Plant: fits[0].Plant}
+	var from []string
+	for _, f := range fits {
+		from = append(from, f.From)
+	}
+	m.From = strings.Join(from, ", ")
+	for _, p := range fits[0].Measured {
+		m.Measured = append(m.Measured, average(fits, p))
+	}
+	value := func(name string) (float64, bool) {
+		i := slices.IndexFunc(m.Measured, func(p Parameter) bool { return p.Name == name })
+		return m.Measured[max(i, 0)].Value, i >= 0 && m.Measured[i].Missing == ""
+	}
+	p := &m.Plant
+	p.Costs, p.Pods = nil, simulate.Stages{}
+	cost, known := value("workload.cpu")
+	for _, f := range fits {
+		s := f.Plant.Pods
+		for _, stage := range []struct {
+			all *simulate.Cases
+			of  simulate.Cases
+		}{
+			{&p.Pods.Create, s.Create}, {&p.Pods.Schedule, s.Schedule}, {&p.Pods.Start, s.Start}, {&p.Pods.Ready, s.Ready},
+			{&p.Pods.InService, s.InService}, {&p.Pods.OutOfService, s.OutOfService}, {&p.Pods.Gone, s.Gone},
+		} {
+			*stage.all = append(*stage.all, stage.of...)
+		}
+		// What a request costs is relative to the average of all now.
+		for _, q := range f.Measured {
+			for _, c := range f.Plant.Costs {
+				if q.Name == "workload.cpu" && q.Missing == "" && known {
+					p.Costs = append(p.Costs, math.Round(c*q.Value/cost*1000)/1000)
+				}
+			}
+		}
+	}
+	if w := &p.Workload; known && w.CPU != nil {
+		was := w.CPU.Mean.Seconds()
+		if w.ConnectionCPU != nil {
+			was += w.ConnectionCPU.Seconds()
+			w.ConnectionCPU = new(duration(w.ConnectionCPU.Seconds() * cost / was))
+		}
+		w.CPU = &model.Cost{Mean: duration(w.CPU.Mean.Seconds() * cost / was), Distribution: w.CPU.Distribution, Deviation: w.CPU.Deviation}
+		idle, _ := value("workload.idleCPU")
+		start, _ := value("workload.startCPU")
+		memory, _ := value("workload.memory")
+		each, _ := value("workload.memoryPerRequest")
+		w.IdleCPU = resource.NewScaledQuantity(int64(idle*1e9), resource.Nano)
+		w.StartCPU = new(duration(start))
+		w.Memory, w.MemoryPerRequest = resource.NewQuantity(int64(memory), resource.BinarySI), resource.NewQuantity(int64(each), resource.BinarySI)
+	}
+	if v, ok := value("roundTrip"); ok {
+		p.RoundTrip = duration(v)
+	}
+	if v, ok := value("metrics.delay"); ok {
+		p.Metrics.Delay = duration(v)
+	}
+	return m
+}
+
+// average is a parameter over the fits that have measured it.
+func average(fits []*Fit, p Parameter) Parameter {
+	sum, n := 0.0, 0
+	is := Parameter{Name: p.Name, Unit: p.Unit, Low: math.Inf(1), High: math.Inf(-1)}
+	for _, f := range fits {
+		for _, q := range f.Measured {
+			if q.Name == p.Name && q.Missing == "" {
+				sum += q.Value * float64(q.Samples)
+				n += q.Samples
+				is.Low, is.High = min(is.Low, q.Low), max(is.High, q.High)
+			}
+		}
+	}
+	if n == 0 {
+		return p
+	}
+	is.Value, is.Samples = sum/float64(n), n
+	return is
+}
