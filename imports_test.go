@@ -22,7 +22,7 @@ var allowed = map[string][]string{
 	"reports":      {"record", "analysis"},
 	"simulate":     {"record", "model", "scenarios"},
 	"fit":          {"record", "model", "analysis", "simulate"},
-	"tune":         {"record", "simulate"},
+	"tune":         {"record", "simulate", "scenarios"},
 	"runner":       {"scenarios", "loadgen", "watch", "record", "model"},
 	"embedded":     nil,
 	"cmd/hpabench": {"record", "scenarios", "loadgen", "watch", "analysis", "expect", "reports", "runner", "embedded", "simulate", "fit", "tune"},
