@@ -45,7 +45,7 @@ e2e-library: ## Run every scenario of the library on the cluster of HPABENCH_E2E
 	HPABENCH_E2E_LIBRARY=1 $(GO) test -count=1 -timeout 90m -v -parallel 2 -run TestLibrary ./e2e
 
 e2e-fidelity: ## Run scenarios of the library on the cluster of HPABENCH_E2E_KUBECONFIG, and say how well a simulation foretells them, an hour
-	HPABENCH_E2E_FIDELITY=1 $(GO) test -count=1 -timeout 120m -v -run TestFidelity ./e2e
+	HPABENCH_E2E_FIDELITY=1 $(GO) test -count=1 -timeout 120m -v -run 'TestFidelity|TestPlainTime' ./simulate ./e2e
 
 e2e-findings: ## Provoke every finding on the cluster of HPABENCH_E2E_KUBECONFIG, 15 minutes
 	HPABENCH_E2E_FINDINGS=1 $(GO) test -count=1 -timeout 60m -v -parallel 8 -run 'TestFindings|TestTwentyScaleUps' ./e2e

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +66,43 @@ func TestTwice(t *testing.T) {
 				t.Error("two runs with one seed differ")
 			}
 		})
+	}
+}
+
+// TestPlainTime is the second oracle: the same run with the clock of the machine, where
+// nothing leaps, comes to the same decisions. Its periods are short, and it takes two
+// minutes.
+func TestPlainTime(t *testing.T) {
+	if os.Getenv("HPABENCH_E2E_FIDELITY") == "" {
+		t.Skip("make e2e-fidelity runs it")
+	}
+	short := func() *Run {
+		r := library(t, "spike")
+		// So that nothing depends on which of two things is first within half a second.
+		r.Seed, r.Served = 3, new(1500*time.Millisecond)
+		r.Plant.Control.Sync.Duration = 3 * time.Second
+		r.Plant.Control.CPUInitialization.Duration, r.Plant.Control.InitialReadiness.Duration = 10*time.Second, time.Second
+		r.Plant.Metrics.Housekeeping.Duration, r.Plant.Metrics.Resolution.Duration = 0, 5*time.Second
+		r.HPA.Behavior.ScaleDown.StabilizationWindowSeconds = new(int32(10))
+		for i, seconds := range []float64{5, 45, 45} {
+			r.Phases[i].Seconds = seconds
+		}
+		return r
+	}
+	_, virtual := simulate(t, short())
+	_, plain, err := Simulate(short())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("in virtual time from %.3f s %v\nin plain time from %.3f s %v", virtual.Onset, virtual.Decisions, plain.Onset, plain.Decisions)
+	if len(virtual.Decisions) < 3 || len(virtual.Decisions) != len(plain.Decisions) {
+		t.Fatal("there are not as many decisions")
+	}
+	for i, want := range virtual.Decisions {
+		got := plain.Decisions[i]
+		if off := got.At - want.At; got.From != want.From || got.To != want.To || off < -300*time.Millisecond || off > 300*time.Millisecond {
+			t.Errorf("decision %d is %v, was %v in virtual time", i, got, want)
+		}
 	}
 }
 

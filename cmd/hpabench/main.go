@@ -47,10 +47,10 @@ const exitCodes = `Exit codes:
 var errMissed = errors.New("expectation missed")
 
 func main() {
-	simulate.Child()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	simulate.Child()
 	klog.SetLogger(klog.Logger{}) // client-go's own log is not for this terminal
 	ctx, cancel := context.WithCancelCause(context.Background())
 	a := &app{stdout: os.Stdout, stderr: os.Stderr}
