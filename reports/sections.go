@@ -645,7 +645,10 @@ func environment(r *analysis.Result) section {
 		var kinds []string
 		alike := map[string][]string{} // names by what they are
 		for _, n := range c.Nodes {
-			what := fmt.Sprintf("%g CPUs, %.1f GiB, %s, kubelet %s, %s", n.CPU, float64(n.Memory)/(1<<30), n.OS, n.Kubelet, n.Runtime)
+			what := fmt.Sprintf("%g CPUs, %.1f GiB", n.CPU, float64(n.Memory)/(1<<30))
+			if n.Kubelet != "" { // a simulated node has none
+				what += fmt.Sprintf(", %s, kubelet %s, %s", n.OS, n.Kubelet, n.Runtime)
+			}
 			if !n.Schedule {
 				what += ", not schedulable"
 			}

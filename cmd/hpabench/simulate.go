@@ -117,7 +117,7 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 
 // isRecord says whether a name is that of a record or of a run's folder.
 func isRecord(name string) bool {
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
+	if _, err := os.Stat(filepath.Join(name, recordFile)); err == nil {
 		return true
 	}
 	return filepath.Ext(name) == filepath.Ext(recordFile)
