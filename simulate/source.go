@@ -23,6 +23,11 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	if template == nil {
 		return nil, f.Fault("spec.workload", fmt.Sprintf("the pods of a %s are not known without its cluster", f.TargetRef().Kind), "simulate a record of a run of it")
 	}
+	for _, m := range spec.Metrics {
+		if m.Resource == nil && m.ContainerResource == nil {
+			return nil, f.Fault("spec.autoscaler", fmt.Sprintf("a metric of type %s is not simulated", m.Type), "leave it out of a copy of the scenario: Resource and ContainerResource metrics are simulated")
+		}
+	}
 	pod := template.Spec.DeepCopy()
 	var m model.Model
 	if given := f.Spec.Workload.Model; given != nil {
