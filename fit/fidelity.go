@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -100,14 +101,6 @@ func decisions(r *analysis.Result) (steps []analysis.Step) {
 	for _, t := range r.Transitions {
 		steps = append(steps, t.Steps...)
 	}
-	slices.SortFunc(steps, func(a, b analysis.Step) int {
-		switch {
-		case a.AtSeconds < b.AtSeconds:
-			return -1
-		case a.AtSeconds > b.AtSeconds:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(steps, func(a, b analysis.Step) int { return cmp.Compare(a.AtSeconds, b.AtSeconds) })
 	return slices.CompactFunc(steps, func(a, b analysis.Step) bool { return a.AtSeconds == b.AtSeconds })
 }

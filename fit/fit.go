@@ -4,12 +4,14 @@ package fit
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
 
+	"gonum.org/v1/gonum/mat"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -421,7 +423,7 @@ func (l *learner) windows() (rows []window) {
 func (l *learner) roundTrip() {
 	var means []float64
 	l.like.Plant.Workload = l.learned.Over(l.like.Plant.Workload)
-	service := l.like.ServiceTime(l.like.Plant, l.newConnections()).Seconds()
+	service := l.like.ServiceTime(l.newConnections()).Seconds()
 	for _, e := range l.run.Entries {
 		s := e.Load
 		if s == nil || s.Answered < 1 || s.Phase >= len(l.like.Phases) {
@@ -433,7 +435,7 @@ func (l *learner) roundTrip() {
 				pods++
 			}
 		}
-		if l.like.Phases[s.Phase].Shape != record.ShapeWorkers && float64(s.Answered)*l.like.Cost(l.like.Plant, l.newConnections()) > 0.5*float64(pods)*l.like.MostCPU(l.like.Plant) {
+		if l.like.Phases[s.Phase].Shape != record.ShapeWorkers && float64(s.Answered)*l.like.Cost(l.newConnections()) > 0.5*float64(pods)*l.like.MostCPU() {
 			continue
 		}
 		h := record.NewHistogram()
@@ -483,7 +485,7 @@ func bootstrap(rows []window, estimate func([]window) []float64) (is, low, high 
 		}
 	}
 	for _, a := range all {
-		slices.SortFunc(a, cmp.Compare[float64])
+		slices.Sort(a)
 		low, high = append(low, quantile(a, 0.05)), append(high, quantile(a, 0.95))
 	}
 	return is, low, high
@@ -508,60 +510,29 @@ func leastSquares(x [][]float64, y []float64) []float64 {
 	}
 }
 
-// solve is leastSquares for some of the columns, by the normal equations, which are
-// scaled and solved by Gauss and Jordan.
+// solve is leastSquares for some of the columns, negative factors and all.
 func solve(x [][]float64, y []float64, columns []int) []float64 {
-	n := len(columns)
-	scale := make([]float64, n)
-	a := make([][]float64, n)
-	for i, c := range columns {
-		a[i] = make([]float64, n+1)
-		for _, row := range x {
-			scale[i] = max(scale[i], math.Abs(row[c]))
-		}
+	r := make([]float64, len(x[0]))
+	columns = slices.DeleteFunc(slices.Clone(columns), func(c int) bool {
+		return !slices.ContainsFunc(x, func(row []float64) bool { return row[c] != 0 })
+	})
+	if len(columns) == 0 || len(x) < len(columns) {
+		return r
 	}
+	a := mat.NewDense(len(x), len(columns), nil)
 	for k, row := range x {
 		for i, c := range columns {
-			if scale[i] == 0 {
-				continue
-			}
-			for j, d := range columns {
-				if scale[j] > 0 {
-					a[i][j] += row[c] / scale[i] * row[d] / scale[j]
-				}
-			}
-			a[i][n] += row[c] / scale[i] * y[k]
+			a.Set(k, i, row[c])
 		}
 	}
-	r := make([]float64, len(x[0]))
-	used := make([]bool, n)
-	where := make([]int, n)
-	for j := range n {
-		where[j] = -1
-		for i := range n {
-			if !used[i] && (where[j] < 0 || math.Abs(a[i][j]) > math.Abs(a[where[j]][j])) {
-				where[j] = i
-			}
-		}
-		p := where[j]
-		if math.Abs(a[p][j]) < 1e-12 {
-			where[j] = -1
-			continue
-		}
-		used[p] = true
-		for i := range n {
-			if i != p {
-				f := a[i][j] / a[p][j]
-				for k := j; k <= n; k++ {
-					a[i][k] -= f * a[p][k]
-				}
-			}
-		}
+	var qr mat.QR
+	qr.Factorize(a)
+	var factors mat.VecDense
+	if err := qr.SolveVecTo(&factors, false, mat.NewVecDense(len(y), y)); factors.IsEmpty() || errors.As(err, new(mat.Condition)) && math.IsInf(qr.Cond(), 1) {
+		return r
 	}
-	for j, p := range where {
-		if p >= 0 {
-			r[columns[j]] = a[p][n] / a[p][j] / scale[j]
-		}
+	for i, c := range columns {
+		r[c] = factors.AtVec(i)
 	}
 	return r
 }

@@ -21,7 +21,6 @@ import (
 // journal makes the record of a run, as the runner and its watches would have. A nil one
 // takes down nothing.
 type journal struct {
-	run    *Run
 	began  time.Time
 	random *rand.Rand
 	phases []totals
@@ -45,7 +44,7 @@ type second struct {
 }
 
 func newJournal(r *Run) *journal {
-	j := &journal{run: r, began: time.Now(), random: stream(r.Seed, -1), phases: make([]totals, len(r.Phases)), loads: map[[2]int]*second{}, seen: map[string]time.Time{}}
+	j := &journal{began: time.Now(), random: stream(r.Seed, -1), phases: make([]totals, len(r.Phases)), loads: map[[2]int]*second{}, seen: map[string]time.Time{}}
 	h := *r.Header
 	h.Format, h.Started, h.Phases = record.Format, j.began, r.Phases
 	j.add(0, record.Entry{Header: &h})
@@ -209,7 +208,7 @@ func (w *world) tellEvent(kind, name, severity, reason, message string) {
 }
 
 func (w *world) tellAutoscaler(s autoscalingv2.HorizontalPodAutoscalerStatus) {
-	w.tell(record.Entry{Autoscaler: &record.Autoscaler{Name: w.HPA.ScaleTargetRef.Name, Spec: w.HPA, Status: s}})
+	w.tell(record.Entry{Autoscaler: &record.Autoscaler{Name: w.Name, Spec: w.HPA, Status: s}})
 }
 
 func (w *world) tellTarget() {
@@ -226,41 +225,18 @@ func (w *world) readyPods() (n int32) {
 	return n
 }
 
-func (w *world) setName() string {
-	return w.HPA.ScaleTargetRef.Name + "-" + letters(stream(w.Seed, -2), 10)
+func (w *world) tellSet() {
+	w.tell(record.Entry{ReplicaSet: &record.ReplicaSet{Name: w.set, Replicas: w.spec, Status: w.status, Ready: w.readyPods()}})
 }
 
-// tellSet shows the ReplicaSet, and why it changed if it was by the scale.
-func (w *world) tellSet(reason string, from, to int32) {
-	if w.journal == nil {
-		return
+// tellScaled is the Deployment's event.
+func (w *world) tellScaled(from, to int32) {
+	way := "up"
+	if to < from {
+		way = "down"
 	}
-	w.tell(record.Entry{ReplicaSet: &record.ReplicaSet{Name: w.setName(), Replicas: w.spec, Status: w.status, Ready: w.readyPods()}})
-	if reason != "" {
-		way := "up"
-		if to < from {
-			way = "down"
-		}
-		w.tellEvent(w.HPA.ScaleTargetRef.Kind, w.HPA.ScaleTargetRef.Name, corev1.EventTypeNormal, reason, fmt.Sprintf("Scaled %s replica set %s from %d to %d", way, w.setName(), from, to))
-	}
+	w.tellEvent(w.HPA.ScaleTargetRef.Kind, w.HPA.ScaleTargetRef.Name, corev1.EventTypeNormal, "ScalingReplicaSet", fmt.Sprintf("Scaled %s replica set %s from %d to %d", way, w.set, from, to))
 }
-
-func (w *world) tellPod(p *pod, severity, reason, message string) {
-	if w.journal == nil {
-		return
-	}
-	switch reason {
-	case "SuccessfulCreate":
-		w.tellEvent("ReplicaSet", w.setName(), severity, reason, "Created pod: "+p.name)
-	case "SuccessfulDelete":
-		w.tellEvent("ReplicaSet", w.setName(), severity, reason, "Deleted pod: "+p.name)
-	default:
-		w.tellEvent("Pod", p.name, severity, reason, message)
-	}
-}
-
-func (w *world) tellShown(p *pod) { w.tellObject(p, false) }
-func (w *world) tellGone(p *pod)  { w.tellObject(p, true) }
 
 func (w *world) tellObject(p *pod, gone bool) {
 	if w.journal == nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -189,10 +188,11 @@ func room(nodes []Node, used []int, requests corev1.ResourceList) int {
 			free, limited := n.Free[name]
 			return !limited || float64(used[i]+1)*each <= free.AsApproximateFloat64()*(1+1e-9)
 		}
-		if fits(corev1.ResourcePods, 1) && !slices.ContainsFunc(names(requests), func(name corev1.ResourceName) bool {
-			q := requests[name]
-			return !fits(name, q.AsApproximateFloat64())
-		}) {
+		all := fits(corev1.ResourcePods, 1)
+		for name, q := range requests {
+			all = all && fits(name, q.AsApproximateFloat64())
+		}
+		if all {
 			best = i
 		}
 	}

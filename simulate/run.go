@@ -21,6 +21,7 @@ type Run struct {
 	Plant Plant
 	Pod   corev1.PodSpec // of the target's template
 	HPA   autoscalingv2.HorizontalPodAutoscalerSpec
+	Name  string // of the HPA
 	// Replicas are those of the target at its creation, which is that of the HPA too.
 	Replicas int32
 	Phases   []record.Phase
@@ -43,6 +44,15 @@ type Run struct {
 	Header *record.Header
 }
 
+// Nth is the nth of several runs: each has chance of its own, which is the same for all
+// settings, and begins at another point of the HPA's sync period. Multiples of the golden
+// ratio cover the period evenly however many there are.
+func (r Run) Nth(seed uint64, n int) *Run {
+	_, part := math.Modf(float64(n) * math.Phi)
+	r.Wait, r.Seed = time.Duration(part*float64(r.Plant.Control.Sync.Duration)), seed+uint64(n)
+	return &r
+}
+
 // Score is what a run was like, without a record.
 type Score struct {
 	Requests float64 `json:"requests"` // that were sent
@@ -55,8 +65,9 @@ type Score struct {
 
 // Decision is one of the HPA, by the clock of the run.
 type Decision struct {
-	At       time.Duration `json:"at"`
-	From, To int32
+	At   time.Duration `json:"at"`
+	From int32         `json:"from"`
+	To   int32         `json:"to"`
 }
 
 // firstMetric is how long the HPA may take to its first metric.
@@ -73,7 +84,7 @@ func Simulate(r *Run) (entries []record.Entry, score Score, err error) {
 		j = newJournal(r)
 	}
 	w := newWorld(r, j)
-	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: r.HPA.ScaleTargetRef.Name, UID: "hpa"}, Spec: r.HPA}
+	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: r.Name, UID: "hpa"}, Spec: r.HPA}
 	begins := make(chan time.Duration, 1)
 	waiting := ""
 	status := func(s autoscalingv2.HorizontalPodAutoscalerStatus) {
@@ -145,10 +156,10 @@ func (w *world) sent(n float64) {
 	w.journal.sent(w.traffic.phase, w.now, n)
 }
 
-// answered are n requests whose answers came evenly from one time to another, after they
-// had waited for so long, in seconds; load is that of the pod where they had to wait for
+// answered are n requests whose answers came from at on, and which had waited evenly from
+// first to last, in seconds; load is that of the pod where they had to wait for
 // each other by chance.
-func (w *world) answered(phase int, at, to time.Duration, n, first, last, load float64) {
+func (w *world) answered(phase int, at time.Duration, n, first, last, load float64) {
 	base := w.base()
 	if load > 0 && (w.traffic.phase < 0 || w.Phases[w.traffic.phase].Shape == record.ShapeWorkers || len(w.serving) < 2) {
 		load = 0 // they come one after the other

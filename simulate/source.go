@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -23,10 +24,8 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	if template == nil {
 		return nil, f.Fault("spec.workload", fmt.Sprintf("the pods of a %s are not known without its cluster", f.TargetRef().Kind), "simulate a record of a run of it")
 	}
-	for _, m := range spec.Metrics {
-		if m.Resource == nil && m.ContainerResource == nil {
-			return nil, f.Fault("spec.autoscaler", fmt.Sprintf("a metric of type %s is not simulated", m.Type), "leave it out of a copy of the scenario: Resource and ContainerResource metrics are simulated")
-		}
+	if err := simulated(spec.Metrics); err != nil {
+		return nil, f.Fault("spec.autoscaler", err.Error(), "leave it out of a copy of the scenario: Resource and ContainerResource metrics are simulated")
 	}
 	pod := template.Spec.DeepCopy()
 	var m model.Model
@@ -34,7 +33,7 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 		m = *given
 	}
 	r := &Run{
-		Plant: Guess(*pod, m), Pod: *pod, HPA: *spec, Replicas: 1, Phases: f.Phases(), Timeout: f.Spec.Load.RequestTimeout(),
+		Plant: Guess(*pod, m), Pod: *pod, HPA: *spec, Name: f.AutoscalerName(), Replicas: 1, Phases: f.Phases(), Timeout: f.Spec.Load.RequestTimeout(),
 		Even: f.Spec.Load.Via == scenarios.ViaPortForward,
 	}
 	for _, o := range f.Objects() {
@@ -51,6 +50,16 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 		r.SLO = slo.Latency.Duration
 	}
 	return r, nil
+}
+
+// simulated says which of the metrics is not.
+func simulated(metrics []autoscalingv2.MetricSpec) error {
+	for _, m := range metrics {
+		if m.Resource == nil && m.ContainerResource == nil {
+			return fmt.Errorf("a metric of type %s is not simulated", m.Type)
+		}
+	}
+	return nil
 }
 
 // FromRecord is the run that a record is of: its HPA, its pods and its load, on a plant
@@ -97,7 +106,10 @@ func FromRecord(run record.Run) (*Run, error) {
 			return nil, fmt.Errorf("the load of %q was others', of which the record has no rate", p.Name)
 		}
 	}
-	r.HPA, r.Replicas = hpa.Spec, target.Replicas
+	if err := simulated(hpa.Spec.Metrics); err != nil {
+		return nil, err
+	}
+	r.HPA, r.Name, r.Replicas = hpa.Spec, hpa.Name, target.Replicas
 	r.Served = served(run)
 	if len(r.Pod.Containers) == 0 {
 		for _, c := range pod.Containers {
@@ -178,29 +190,26 @@ func (r *Run) ReadyAfter() time.Duration {
 	return ready
 }
 
-// Cost is the CPU time of a request on a plant, in seconds, if each has a new connection
+// Cost is the CPU time of a request, in seconds, if each has a new connection
 // or none has.
-func (r *Run) Cost(p Plant, connects bool) float64 {
-	c := p.Workload.CPU.Mean.Seconds()
+func (r *Run) Cost(connects bool) float64 {
+	c := r.Plant.Workload.CPU.Mean.Seconds()
 	if connects {
-		c += p.Workload.ConnectionCPU.Seconds()
+		c += r.Plant.Workload.ConnectionCPU.Seconds()
 	}
 	return c
 }
 
 // ServiceTime is how long a request takes in a pod that has no other.
-func (r *Run) ServiceTime(p Plant, connects bool) time.Duration {
-	return onThread(seconds(r.Cost(p, connects)), r.limit()) + p.Workload.Wait.Mean.Duration
+func (r *Run) ServiceTime(connects bool) time.Duration {
+	return onThread(seconds(r.Cost(connects)), r.limit()) + r.Plant.Workload.Wait.Mean.Duration
 }
 
-// MostCPU is what a pod can use of a node of its own, in cores.
-func (r *Run) MostCPU(p Plant) float64 {
-	most := float64(*p.Workload.Workers)
+// MostCPU is what a pod can use of a node that is large enough, in cores.
+func (r *Run) MostCPU() float64 {
+	most := float64(*r.Plant.Workload.Workers)
 	if l := r.limit(); l > 0 {
 		most = min(most, l)
-	}
-	if len(p.Nodes) > 0 {
-		most = min(most, p.Nodes[0].CPU)
 	}
 	return most
 }

@@ -20,7 +20,7 @@ type traffic struct {
 	hits     func(float64) float64 // of a curve, by seconds of the phase
 
 	// connections are of kept ones the pods at their other end, nil for one that has to
-	// be opened again. The last ones are used first.
+	// be opened again. The last ones are used first, as the load generator does.
 	connections []*pod
 }
 
@@ -34,11 +34,14 @@ type cohort struct {
 
 const step = time.Second
 
+// least is how long a request takes at least, in seconds, where a plant says nothing.
+const least = 1e-4
+
 // begin lets the first phase start at a time that is still to come.
 func (w *world) begin(at time.Duration) {
 	w.after(at-w.now, func() {
 		of := w.HPA.ScaleTargetRef
-		w.tell(record.Entry{Subject: &record.Subject{Namespace: namespace, APIVersion: of.APIVersion, Kind: of.Kind, Name: of.Name, Autoscaler: of.Name}})
+		w.tell(record.Entry{Subject: &record.Subject{Namespace: namespace, APIVersion: of.APIVersion, Kind: of.Kind, Name: of.Name, Autoscaler: w.Name}})
 	})
 	for i, p := range w.Phases {
 		start := at
@@ -47,7 +50,6 @@ func (w *world) begin(at time.Duration) {
 			if p.Shape == record.ShapeCurve {
 				w.traffic.hits = p.CurveHits()
 			}
-			w.traffic.connections = nil
 			w.tell(record.Entry{Phase: &record.PhaseMark{Index: i, Name: p.Name, Edge: "start"}})
 		})
 		at += seconds(p.Seconds)
@@ -105,9 +107,9 @@ func (w *world) connects() bool {
 	return w.traffic.phase < 0 || !w.Phases[w.traffic.phase].KeepAlive
 }
 
-func (w *world) cost() float64 { return w.Cost(w.Plant, w.connects()) }
+func (w *world) cost() float64 { return w.Cost(w.connects()) }
 
-func (w *world) service() time.Duration { return w.ServiceTime(w.Plant, w.connects()) }
+func (w *world) service() time.Duration { return w.ServiceTime(w.connects()) }
 
 // base is how long a request takes when it waits for none.
 func (w *world) base() float64 { return (w.service() + w.Plant.RoundTrip.Duration).Seconds() }
@@ -116,8 +118,7 @@ func (w *world) base() float64 { return (w.service() + w.Plant.RoundTrip.Duratio
 func (w *world) step(then time.Duration) {
 	w.score.ReplicaSeconds += float64(len(w.pods)) * w.loaded(then)
 	dt := (then - w.now).Seconds()
-	clients := w.offer(dt)
-	if clients < 0 && !slices.ContainsFunc(w.pods, func(p *pod) bool { return p.rate > 0 || p.backlog > 0 }) {
+	if !w.offer(dt) && !slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 }) {
 		return
 	}
 	w.capacities(dt)
@@ -141,20 +142,19 @@ func (w *world) loaded(then time.Duration) float64 {
 	return (then - w.now).Seconds()
 }
 
-// offer sets the rates that the pods get, and says how many workers there are in a
-// closed loop; 0 in an open one, negative when there is no load.
-func (w *world) offer(dt float64) float64 {
+// offer sets the rates that the pods get, and says whether they get any load.
+func (w *world) offer(dt float64) bool {
 	for _, p := range w.pods {
 		p.rate = 0
 	}
 	if w.traffic.phase < 0 {
-		return -1
+		return false
 	}
 	p := &w.Phases[w.traffic.phase]
 	at := (w.now - w.traffic.started).Seconds()
 	if p.Shape == record.ShapeWorkers {
 		w.closed(p, dt)
-		return float64(p.Workers)
+		return len(w.serving) > 0
 	}
 	var rate float64
 	if w.traffic.hits != nil {
@@ -163,43 +163,44 @@ func (w *world) offer(dt float64) float64 {
 		rate = *r
 	}
 	if rate <= 0 {
-		return -1
+		return false
 	}
 	w.sent(rate * dt)
 	if len(w.serving) == 0 {
 		w.refused(rate*dt, "refused")
-		return 0
+		return false
 	}
 	if !p.KeepAlive || w.Even {
 		for _, s := range w.serving {
 			s.rate = rate / float64(len(w.serving))
 		}
-		return 0
+		return true
 	}
 	// As many connections are busy at a time as there are requests on the way.
 	busy := 0.0
 	for _, s := range w.serving {
 		busy += s.backlog
 	}
-	w.connect(int(math.Ceil(busy + rate*w.base())))
-	share := rate / float64(len(w.traffic.connections))
-	for _, c := range w.traffic.connections {
-		c.rate += share
+	used := w.connect(int(math.Ceil(busy + rate*w.base())))
+	for _, c := range used {
+		c.rate += rate / float64(len(used))
 	}
-	return 0
+	return true
 }
 
-// connect sees to n connections at least, each to a pod at random.
-func (w *world) connect(n int) {
+// connect gives the n connections that are used, each to a pod at random.
+func (w *world) connect(n int) []*pod {
 	t := &w.traffic
 	if n > len(t.connections) {
 		t.connections = append(t.connections, make([]*pod, n-len(t.connections))...)
 	}
-	for i, c := range t.connections {
+	used := t.connections[len(t.connections)-n:]
+	for i, c := range used {
 		if c == nil {
-			t.connections[i] = w.serving[w.random.IntN(len(w.serving))]
+			used[i] = w.serving[w.random.IntN(len(w.serving))]
 		}
 	}
+	return used
 }
 
 // closed sets the rates of workers that send when they have their answer: each as often
@@ -209,16 +210,15 @@ func (w *world) closed(p *record.Phase, dt float64) {
 	if limit := workers * float64(p.Requests); p.Requests > 0 && w.traffic.answered >= limit {
 		return
 	}
-	each := 1 / (w.base() + p.Think)
-	if len(w.serving) == 0 {
-		n := workers / (w.Plant.RoundTrip.Seconds() + p.Think + dt) // it tries again, and fails
+	each := 1 / max(w.base()+p.Think, least)
+	if len(w.serving) == 0 { // they try again at once, and fail
+		n := workers * dt / max(w.Plant.RoundTrip.Seconds()+p.Think, least)
 		w.sent(n)
 		w.refused(n, "refused")
 		return
 	}
 	if p.KeepAlive && !w.Even {
-		w.connect(p.Workers)
-		for _, c := range w.traffic.connections {
+		for _, c := range w.connect(p.Workers) {
 			c.rate += each
 		}
 	} else {
@@ -253,7 +253,7 @@ func (w *world) capacities(dt float64) {
 	m := &w.Plant.Workload
 	cost := w.cost()
 	for i, n := range w.Plant.Nodes {
-		most := min(n.CPU, w.MostCPU(w.Plant))
+		most := min(n.CPU, w.MostCPU())
 		var wants []float64
 		for _, p := range w.pods {
 			if p.node == i {
@@ -325,7 +325,7 @@ func (w *world) serve(p *pod, dt float64) {
 	if n := p.rate * (to - from); n > 0 {
 		p.queue, p.backlog = p.queue[:0], 0
 		p.cpu += n * w.cost() * p.costs
-		w.answered(w.traffic.phase, seconds(from), seconds(to), n, 0, 0, min(1, p.rate/p.highest))
+		w.answered(w.traffic.phase, seconds(from), n, 0, 0, min(1, p.rate/p.highest))
 	}
 }
 
@@ -344,7 +344,7 @@ func (w *world) line(p *pod, from, to float64) {
 			next = min(to, at+n/p.highest)
 		}
 		arrived := c.from + (c.to-c.from)*n/c.n
-		w.answered(c.phase, seconds(at), seconds(next), n, max(0, at-c.from), max(0, next-arrived), 0)
+		w.answered(c.phase, seconds(at), n, max(0, at-c.from), max(0, next-arrived), 0)
 		p.cpu += n * cost
 		p.backlog -= n
 		served -= n

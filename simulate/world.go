@@ -4,15 +4,17 @@ import (
 	"container/heap"
 	"fmt"
 	"math"
-	"math/bits"
 	"math/rand/v2"
 	"slices"
-	"strings"
+	"sort"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+	resourcehelper "k8s.io/component-helpers/resource"
+	"k8s.io/kubernetes/pkg/controller"
 	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
 	"sigs.k8s.io/metrics-server/pkg/storage"
 )
@@ -30,6 +32,7 @@ type world struct {
 	seq    int
 	random *rand.Rand
 	store  cache.Indexer
+	set    string // the ReplicaSet's name
 
 	spec, status int32 // of the scale
 	generation   int64
@@ -47,7 +50,6 @@ type world struct {
 
 type pod struct {
 	name    string
-	born    int
 	node    int // -1 for none yet
 	created time.Time
 	life    life
@@ -96,6 +98,7 @@ func (a *agenda) Pop() any {
 func newWorld(r *Run, j *journal) *world {
 	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), used: make([]int, len(r.Plant.Nodes))}
 	w.metrics = storage.NewStorage(r.Plant.Metrics.Resolution.Duration)
+	w.set = r.HPA.ScaleTargetRef.Name + "-" + letters(stream(r.Seed, -2), 10)
 	w.traffic.phase = -1
 	w.spec = r.Replicas
 	w.reconcile()
@@ -150,7 +153,7 @@ func (w *world) SetReplicas(n int32) {
 	w.generation++
 	w.tellTarget()
 	w.after(w.Plant.Pods.Create.draw(w.random), func() {
-		w.tellSet("ScalingReplicaSet", from, n)
+		w.tellScaled(from, n)
 		w.reconcile()
 	})
 }
@@ -190,21 +193,20 @@ func (w *world) reconcile() {
 	for i := len(active); i < int(w.spec); i++ {
 		w.create()
 	}
-	if surplus := len(active) - int(w.spec); surplus > 0 {
-		w.rank(active)
-		for _, p := range active[:surplus] {
+	if n := len(active) - int(w.spec); n > 0 {
+		for _, p := range w.surplus(active)[:n] {
 			w.delete(p)
 		}
 	}
 	w.status = w.spec
-	w.tellSet("", 0, 0)
+	w.tellSet()
 	w.tellTarget()
 }
 
 func (w *world) create() {
 	w.born++
-	p := &pod{born: w.born, node: -1, created: w.wall().Time, readyAt: -1, random: stream(w.Seed, w.born)}
-	p.name = fmt.Sprintf("%s-%s", w.setName(), letters(p.random, 5))
+	p := &pod{node: -1, created: w.wall().Time, readyAt: -1, random: stream(w.Seed, w.born)}
+	p.name = fmt.Sprintf("%s-%s", w.set, letters(p.random, 5))
 	s := w.Plant.Pods
 	p.life = life{schedule: s.Schedule.draw(p.random), start: s.Start.draw(p.random), ready: s.Ready.draw(p.random), inService: s.InService.draw(p.random), out: s.OutOfService.draw(p.random), gone: s.Gone.draw(p.random)}
 	p.costs = 1
@@ -213,7 +215,7 @@ func (w *world) create() {
 	}
 	w.pods = append(w.pods, p)
 	w.show(p)
-	w.tellPod(p, corev1.EventTypeNormal, "SuccessfulCreate", "")
+	w.tellEvent("ReplicaSet", w.set, corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: "+p.name)
 	w.after(p.life.schedule, func() { w.schedule(p) })
 }
 
@@ -231,16 +233,16 @@ func (w *world) schedule(p *pod) {
 	if p.deleted {
 		return
 	}
-	p.node = room(w.Plant.Nodes, w.used, w.requests())
+	p.node = room(w.Plant.Nodes, w.used, resourcehelper.PodRequests(&corev1.Pod{Spec: w.Pod}, resourcehelper.PodResourcesOptions{}))
 	if p.refused = p.node < 0; p.refused {
 		w.waiting = append(w.waiting, p)
 		w.show(p)
-		w.tellPod(p, corev1.EventTypeWarning, "FailedScheduling", fmt.Sprintf("0/%d nodes are available for what the pod requests.", len(w.Plant.Nodes)))
+		w.tellEvent("Pod", p.name, corev1.EventTypeWarning, "FailedScheduling", fmt.Sprintf("0/%d nodes are available for what the pod requests.", len(w.Plant.Nodes)))
 		return
 	}
 	w.used[p.node]++
 	w.show(p)
-	w.tellPod(p, corev1.EventTypeNormal, "Scheduled", fmt.Sprintf("Successfully assigned %s/%s to %s", namespace, p.name, w.Plant.Nodes[p.node].Name))
+	w.tellEvent("Pod", p.name, corev1.EventTypeNormal, "Scheduled", fmt.Sprintf("Successfully assigned %s/%s to %s", namespace, p.name, w.Plant.Nodes[p.node].Name))
 	w.after(p.life.start, func() { w.start(p) })
 }
 
@@ -268,7 +270,7 @@ func (w *world) start(p *pod) {
 		}
 		p.readyAt = w.now
 		w.show(p)
-		w.tellSet("", 0, 0)
+		w.tellSet()
 		w.tellTarget()
 		w.after(p.life.inService, func() {
 			if !p.deleted {
@@ -279,51 +281,30 @@ func (w *world) start(p *pod) {
 	})
 }
 
-// rank puts first what a ReplicaSet deletes first (ActivePodsWithRanks in
-// pkg/controller/controller_utils.go of Kubernetes).
-func (w *world) rank(pods []*pod) {
-	count := func(p *pod) int {
-		if p.node < 0 {
-			return 0
+// surplus puts those of the pods first that a ReplicaSet deletes first.
+func (w *world) surplus(pods []*pod) []*pod {
+	by := controller.ActivePodsWithRanks{Now: metav1.NewTime(w.began.Add(w.now))}
+	named := map[string]*pod{}
+	for _, p := range pods {
+		rank := 0 // more pods of the set on its node come first
+		if p.node >= 0 {
+			rank = w.used[p.node]
 		}
-		return w.used[p.node]
+		by.Pods, by.Rank = append(by.Pods, p.object), append(by.Rank, rank)
+		named[p.name] = p
 	}
-	slices.SortStableFunc(pods, func(a, b *pod) int {
-		for _, first := range []func(*pod) bool{
-			func(p *pod) bool { return p.node < 0 },
-			func(p *pod) bool { return !p.started },
-			func(p *pod) bool { return p.readyAt < 0 },
-		} {
-			if first(a) != first(b) {
-				if first(a) {
-					return -1
-				}
-				return 1
-			}
-		}
-		if n := count(b) - count(a); n != 0 {
-			return n
-		}
-		// Of the ready ones those that have been so for less time, of the others the younger
-		// ones, by powers of two, and then at random.
-		since := func(p *pod) time.Duration {
-			if p.readyAt >= 0 {
-				return w.now - p.readyAt
-			}
-			return w.wall().Sub(p.created)
-		}
-		if n := bits.Len64(uint64(since(a))) - bits.Len64(uint64(since(b))); n != 0 {
-			return n
-		}
-		return strings.Compare(a.name[len(a.name)-5:], b.name[len(b.name)-5:])
-	})
+	sort.Sort(by)
+	for i, o := range by.Pods {
+		pods[i] = named[o.Name]
+	}
+	return pods
 }
 
 // delete ends a pod: it serves on through its preStop hook and Drain.
 func (w *world) delete(p *pod) {
 	p.deleted = true
 	w.show(p)
-	w.tellPod(p, corev1.EventTypeNormal, "SuccessfulDelete", "")
+	w.tellEvent("ReplicaSet", w.set, corev1.EventTypeNormal, "SuccessfulDelete", "Deleted pod: "+p.name)
 	w.waiting = slices.DeleteFunc(w.waiting, func(other *pod) bool { return other == p })
 	if p.readyAt >= 0 {
 		w.after(p.life.out, func() { w.leave(p) })
@@ -352,7 +333,7 @@ func (w *world) stop(p *pod) {
 	p.runs, p.listens = false, false
 	for _, c := range p.queue {
 		if *w.Plant.Workload.Graceful {
-			w.answered(c.phase, w.now, w.now, c.n, w.now.Seconds()-c.from, w.now.Seconds()-c.to, 0)
+			w.answered(c.phase, w.now, c.n, w.now.Seconds()-c.from, w.now.Seconds()-c.to, 0)
 		} else {
 			w.failed(c.phase, c.n, "reset")
 		}
@@ -365,7 +346,7 @@ func (w *world) gone(p *pod) {
 	if err := w.store.Delete(p.object); err != nil {
 		panic(err) // its key can always be made
 	}
-	w.tellGone(p)
+	w.tellObject(p, true)
 	if p.node >= 0 {
 		w.used[p.node]--
 		retry := w.waiting
@@ -379,7 +360,7 @@ func (w *world) gone(p *pod) {
 // show makes p's object anew from its state, as the controller's informer has it.
 func (w *world) show(p *pod) {
 	o := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: p.name, Labels: map[string]string{Label: "workload"}, CreationTimestamp: metav1.NewTime(p.created)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: p.name, UID: types.UID(p.name), Labels: map[string]string{Label: "workload"}, CreationTimestamp: metav1.NewTime(p.created)},
 		Spec:       w.Pod,
 		Status:     corev1.PodStatus{Phase: corev1.PodPending},
 	}
@@ -428,7 +409,7 @@ func (w *world) show(p *pod) {
 	if err := w.store.Add(o); err != nil {
 		panic(err) // its key can always be made
 	}
-	w.tellShown(p)
+	w.tellObject(p, false)
 }
 
 // first is the container that the model is of.
@@ -436,28 +417,6 @@ func (r *Run) first() *corev1.Container { return &r.Pod.Containers[0] }
 
 // limit is that of the first container's CPU, in cores; 0 without one.
 func (r *Run) limit() float64 { return r.first().Resources.Limits.Cpu().AsApproximateFloat64() }
-
-// requests are the sum over a pod's containers.
-func (r *Run) requests() corev1.ResourceList {
-	sum := corev1.ResourceList{}
-	for _, c := range r.Pod.Containers {
-		for name, q := range c.Resources.Requests {
-			total := sum[name]
-			total.Add(q)
-			sum[name] = total
-		}
-	}
-	return sum
-}
-
-// names of resources, in order.
-func names(l corev1.ResourceList) (r []corev1.ResourceName) {
-	for name := range l {
-		r = append(r, name)
-	}
-	slices.Sort(r)
-	return r
-}
 
 // onThread is how long so much CPU time takes one thread that a limit, in cores, stops
 // when its share of 100 ms is used (CFS bandwidth control).

@@ -174,11 +174,7 @@ func (s *Search) phases(ctx context.Context, runs []*simulate.Run, scores [][]si
 		workers.Go(func() {
 			for i := range next {
 				for phase := from; phase < to && ctx.Err() == nil; phase++ {
-					r := *runs[i]
-					// Multiples of the golden ratio cover the period evenly.
-					_, part := math.Modf(float64(phase) * math.Phi)
-					r.Wait, r.Seed = time.Duration(part*float64(r.Plant.Control.Sync.Duration)), s.Seed+uint64(phase)
-					_, score, err := s.Do(ctx, &r)
+					_, score, err := s.Do(ctx, runs[i].Nth(s.Seed, phase))
 					if err != nil {
 						cancel(err)
 						break

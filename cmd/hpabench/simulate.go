@@ -161,10 +161,10 @@ func (a *app) simulateAll(ctx context.Context, cases []combination, runs []*simu
 		return err
 	}
 	defer pool.Close()
-	for i, r := range runs {
-		r.Header.Version, r.Header.MetricsEvery = version(), 1
+	for i, of := range runs {
+		of.Header.Version, of.Header.MetricsEvery = version(), 1
 		for n := range f.repeat {
-			r.Wait, r.Seed = offset(n, r.Plant.Control.Sync.Duration), f.seed+uint64(n)
+			r := of.Nth(f.seed, n)
 			r.Header.Run = fmt.Sprint("seed-", r.Seed)
 			entries, _, err := pool.Do(ctx, r)
 			if err != nil {
