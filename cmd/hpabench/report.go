@@ -41,10 +41,7 @@ come to its end are not judged.`,
 			if output.plots && out == "" {
 				return runner.BadInput{Err: errors.New("--plots needs --out FOLDER, where the pictures go")}
 			}
-			file := args[0]
-			if info, err := os.Stat(file); err == nil && info.IsDir() {
-				file = filepath.Join(file, recordFile)
-			}
+			file := recordIn(args[0])
 			if several, err := filepath.Glob(filepath.Join(args[0], "*", recordFile)); err == nil && len(several) > 0 {
 				return a.reportTrials(args[0], out, output)
 			}
@@ -58,6 +55,14 @@ come to its end are not judged.`,
 	output.add(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "`folder` for the reports (default: none are written)")
 	return cmd
+}
+
+// recordIn is the record of a run's folder, or name itself if it is no folder.
+func recordIn(name string) string {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return filepath.Join(name, recordFile)
+	}
+	return name
 }
 
 // reportTrials shows what the trials in a folder say together, and writes it to out

@@ -129,9 +129,7 @@ func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.P
 	if len(f.set) > 0 {
 		return runner.BadInput{Err: errors.New("--set varies a scenario, and a record is given: name the scenario, and the record by --like")}
 	}
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		name = filepath.Join(name, recordFile)
-	}
+	name = recordIn(name)
 	run, err := record.Open(name)
 	if err != nil {
 		return runner.BadInput{Err: err}
