@@ -58,11 +58,13 @@ func Learn(run record.Run) (*Fit, error) {
 	}
 	f := &Fit{Version: Version, From: fmt.Sprintf("run %s of scenario %s", result.Run, result.Scenario), Plant: like.Plant}
 	l := learner{Fit: f, run: run, result: result, like: like}
+	l.requested = l.requests()
 	l.cluster()
 	l.stages()
 	l.pipeline()
 	l.workload()
 	l.roundTrip()
+	l.custom()
 	f.Plant.Workload = l.learned
 	return f, nil
 }
@@ -73,7 +75,8 @@ type learner struct {
 	result *analysis.Result
 	like   *simulate.Run
 
-	learned model.Model // of the workload, what could be measured
+	learned   model.Model                               // of the workload, what could be measured
+	requested func(p *analysis.Pod, second int) float64 // see requests
 }
 
 func (l *learner) add(p Parameter) { l.Measured = append(l.Measured, p) }
@@ -342,8 +345,9 @@ func (l *learner) newConnections() bool {
 	return slices.ContainsFunc(l.like.Phases, func(p record.Phase) bool { return p.Shape != record.ShapeIdle && !p.KeepAlive })
 }
 
-// windows are the samples of all pods, of the load's time.
-func (l *learner) windows() (rows []window) {
+// requests tells what a pod answered in a second: as the record has it, else its share of
+// all answers, of which each pod in service has as many.
+func (l *learner) requests() func(p *analysis.Pod, second int) float64 {
 	answers := map[int]uint64{}       // by second
 	by := map[string]map[int]uint64{} // and pod, where that is known
 	known := false
@@ -368,7 +372,7 @@ func (l *learner) windows() (rows []window) {
 		middle := float64(second) + 0.5
 		return from != nil && *from <= middle && (p.OutOfService == nil || middle < *p.OutOfService)
 	}
-	requests := func(p *analysis.Pod, second int) float64 {
+	return func(p *analysis.Pod, second int) float64 {
 		if known {
 			return float64(by[p.Name][second])
 		}
@@ -383,6 +387,10 @@ func (l *learner) windows() (rows []window) {
 		}
 		return float64(answers[second]) / float64(n)
 	}
+}
+
+// windows are the samples of all pods, of the load's time.
+func (l *learner) windows() (rows []window) {
 	pods := map[string]*analysis.Pod{}
 	for i := range l.result.Pods {
 		pods[l.result.Pods[i].Name] = &l.result.Pods[i]
@@ -410,7 +418,7 @@ func (l *learner) windows() (rows []window) {
 			sampled[s.Pod] = true
 			for second := int(math.Floor(end - s.Window)); float64(second) < end; second++ {
 				part := min(end, float64(second+1)) - max(end-s.Window, float64(second))
-				w.requests += part * requests(p, second)
+				w.requests += part * l.requested(p, second)
 			}
 			rows = append(rows, w)
 		}
@@ -471,11 +479,11 @@ func quantile(sorted []float64, q float64) float64 {
 
 // bootstrap gives an estimate from all rows, and the bounds of nine of ten that are made
 // from as many rows drawn at random with repetition (Efron 1979).
-func bootstrap(rows []window, estimate func([]window) []float64) (is, low, high []float64) {
+func bootstrap[T any](rows []T, estimate func([]T) []float64) (is, low, high []float64) {
 	is = estimate(rows)
 	random := rand.New(rand.NewPCG(1, 2))
 	all := make([][]float64, len(is))
-	drawn := make([]window, len(rows))
+	drawn := make([]T, len(rows))
 	for range 200 {
 		for i := range drawn {
 			drawn[i] = rows[random.IntN(len(rows))]

@@ -6,8 +6,14 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/simulate"
 )
@@ -111,6 +117,53 @@ func foretell(t *testing.T, run record.Run, plant simulate.Plant, times int) (re
 		})
 	}
 	return results
+}
+
+// What a custom metric tells is found in a run in which that is known.
+func TestLearnsCustomMetrics(t *testing.T) {
+	run, err := record.Open(recorded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "served"
+	for _, truth := range []model.Metric{
+		{Of: model.OfRequests, Scale: 0.01, Every: &metav1.Duration{Duration: 5 * time.Second}, Window: &metav1.Duration{Duration: 30 * time.Second}},
+		{Of: model.OfRequests, Scale: 1, Window: &metav1.Duration{Duration: 2 * time.Minute}},
+		{Of: model.OfInFlight, Scale: 20, Every: &metav1.Duration{Duration: 5 * time.Second}},
+	} {
+		r, err := simulate.FromRecord(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Plant.Workload.CPU.Mean.Duration = 2 * time.Millisecond
+		r.Plant.Workload.Metrics = map[string]model.Metric{name: truth}
+		target := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(30, resource.DecimalSI)}
+		r.HPA.Metrics = []autoscalingv2.MetricSpec{{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}, Target: target}}}
+		r.Phases = []record.Phase{
+			{Name: "surge", Seconds: 200, Shape: record.ShapeSine, From: 500, Amplitude: 400, Period: 100},
+			{Name: "calm", Seconds: 100, Shape: record.ShapeRate, From: 10},
+		}
+		h := *run.Header()
+		r.Header = &h
+		synctest.Test(t, func(t *testing.T) {
+			entries, _, err := simulate.Simulate(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := Learn(record.Run{Entries: entries})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := f.Plant.Workload.Metrics[name]
+			if got.Of != truth.Of || truth.Window != nil && got.Range() != truth.Range() {
+				t.Errorf("%+v is taken for %+v", truth, got)
+			}
+			// A gauge swings between two scrapes, whose instants are not known.
+			if got.Scale < truth.Scale*0.75 || got.Scale > truth.Scale*1.25 {
+				t.Errorf("the scale is %g, should be %g", got.Scale, truth.Scale)
+			}
+		})
+	}
 }
 
 // A run is to be foretold by what was learnt from it: when metrics-server asks is chance,

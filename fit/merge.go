@@ -69,6 +69,16 @@ func merge(fits []*Fit) *Fit {
 		w.StartCPU = new(duration(start))
 		w.Memory, w.MemoryPerRequest = resource.NewQuantity(int64(memory), resource.BinarySI), resource.NewQuantity(int64(each), resource.BinarySI)
 	}
+	metrics := map[string]model.Metric{}
+	for name, metric := range p.Workload.Metrics {
+		if v, ok := value(customPrefix + name); ok {
+			metric.Scale = v
+		}
+		metrics[name] = metric
+	}
+	if len(metrics) > 0 {
+		p.Workload.Metrics = metrics
+	}
 	if v, ok := value("roundTrip"); ok {
 		p.RoundTrip = duration(v)
 	}

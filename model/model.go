@@ -12,6 +12,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -67,11 +68,66 @@ type Model struct {
 	// request is served.
 	MemoryHeld *metav1.Duration `json:"memoryHeld,omitempty"`
 
+	// Metrics are the custom metrics that the pods show, by the names that the HPA gives
+	// them. They are for simulations: no adapter on the embedded cluster serves them.
+	Metrics map[string]Metric `json:"metrics,omitempty"`
+
 	// Body of the answer. Default: "ok\n".
 	Body *string `json:"body,omitempty"`
 
 	// Fault makes the container go wrong.
 	Fault *Fault `json:"fault,omitempty"`
+}
+
+// Metric is a custom metric as Prometheus collects it and its adapter serves it.
+type Metric struct {
+	// Of is what it tells of a pod: requests that were answered a second, over Window, or
+	// those that are inFlight at a scrape.
+	Of string `json:"of" jsonschema:"enum=requests,enum=inFlight"`
+	// Scale is the value for one of them. Default: 1.
+	Scale float64 `json:"scale,omitempty" jsonschema:"exclusiveMinimum=0"`
+	// Every is how often a pod is scraped. Default: 15s.
+	Every *metav1.Duration `json:"every,omitempty"`
+	// Window is what the rate is over, as of rate(requests[1m]): two scrapes at least.
+	// Default: 1m.
+	Window *metav1.Duration `json:"window,omitempty"`
+}
+
+// What a Metric is of.
+const (
+	OfRequests = "requests"
+	OfInFlight = "inFlight"
+)
+
+// Period is Every, or its default.
+func (m Metric) Period() time.Duration {
+	if m.Every == nil {
+		return 15 * time.Second
+	}
+	return m.Every.Duration
+}
+
+// Range is Window, or its default.
+func (m Metric) Range() time.Duration {
+	if m.Window == nil {
+		return time.Minute
+	}
+	return m.Window.Duration
+}
+
+// Check says what is out of its range, first by its field.
+func (m Metric) Check() error {
+	switch {
+	case m.Of != OfRequests && m.Of != OfInFlight:
+		return fmt.Errorf("of is %q and must be %s or %s", m.Of, OfRequests, OfInFlight)
+	case !(m.Scale >= 0):
+		return fmt.Errorf("scale is %g and must be more than 0", m.Scale)
+	case m.Period() < time.Second:
+		return fmt.Errorf("every is %s and must be 1s or more", m.Period())
+	case m.Of == OfRequests && m.Range() < 2*m.Period():
+		return fmt.Errorf("window is %s, and a rate needs two scrapes, which are %s apart", m.Range(), m.Period())
+	}
+	return nil
 }
 
 // Cost is how much of something a request takes.
@@ -133,6 +189,11 @@ func (m *Model) Check() error {
 		durations["fault.crash"], durations["fault.unready"] = f.Crash, f.Unready
 		if !(f.Errors >= 0 && f.Errors <= 1) {
 			fault("fault.errors", f.Errors, "from 0 to 1")
+		}
+	}
+	for name, metric := range m.Metrics {
+		if err := metric.Check(); err != nil {
+			faults = append(faults, fmt.Errorf("metrics.%s.%w", name, err))
 		}
 	}
 	for field, c := range map[string]*Cost{"cpu": m.CPU, "wait": m.Wait} {

@@ -17,8 +17,8 @@ const (
 )
 
 // Resolve returns m with its left-out fields taken from the preset: the one that
-// m names, else the one of the image. Of the result only MemoryHeld and Fault can
-// be nil. What the image itself reads from env counts; m comes before it.
+// m names, else the one of the image. Of the result only MemoryHeld, Metrics and
+// Fault can be nil. What the image itself reads from env counts; m comes before it.
 func Resolve(image string, env []corev1.EnvVar, m Model) Model {
 	if m.Preset == "" {
 		m.Preset = presetOf(image)
@@ -52,6 +52,9 @@ func (m Model) Over(base Model) Model {
 	fill(&m.Memory, base.Memory)
 	fill(&m.MemoryPerRequest, base.MemoryPerRequest)
 	fill(&m.Body, base.Body)
+	if m.Metrics == nil {
+		m.Metrics = base.Metrics
+	}
 	return m
 }
 

@@ -20,6 +20,19 @@ func MetricTarget(m autoscalingv2.MetricSpec) (string, autoscalingv2.MetricTarge
 	return "", autoscalingv2.MetricTarget{}
 }
 
+// CustomMetric is the name of a metric that an adapter serves; empty for one of resources.
+func CustomMetric(m autoscalingv2.MetricSpec) string {
+	switch {
+	case m.Pods != nil:
+		return m.Pods.Metric.Name
+	case m.Object != nil:
+		return m.Object.Metric.Name
+	case m.External != nil:
+		return m.External.Metric.Name
+	}
+	return ""
+}
+
 // MetricCurrent is MetricTarget for the status.
 func MetricCurrent(m autoscalingv2.MetricStatus) (string, autoscalingv2.MetricValueStatus) {
 	switch {

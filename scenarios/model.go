@@ -77,6 +77,11 @@ func (c *checker) checkModel(m *model.Model) {
 			c.fault(at+".deviation", "distribution: lognormal", "%s.deviation is of a lognormal distribution only", at)
 		}
 	}
+	for name, metric := range m.Metrics {
+		if err := metric.Check(); err != nil {
+			c.fault(modelPath+".metrics", "", "%s.metrics.%s.%v", modelPath, name, err)
+		}
+	}
 	if m.Fault != nil {
 		c.notNegative(modelPath+".fault.crash", m.Fault.Crash)
 		c.notNegative(modelPath+".fault.unready", m.Fault.Unready)

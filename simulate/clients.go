@@ -94,6 +94,30 @@ func (m meter) GetResourceMetric(_ context.Context, resource corev1.ResourceName
 	return usage, time.Now(), nil
 }
 
+func (m meter) GetRawMetric(name, _ string, _, _ labels.Selector) (metrics.PodMetricsInfo, time.Time, error) {
+	time.Sleep(latency)
+	values := m.Custom(name)
+	if len(values) == 0 {
+		return nil, time.Time{}, errNoCustom
+	}
+	return values, time.Now(), nil
+}
+
+// GetObjectMetric and GetExternalMetric tell the sum over the pods.
+
+func (m meter) GetObjectMetric(name, namespace string, _ *autoscalingv2.CrossVersionObjectReference, selector labels.Selector) (sum int64, at time.Time, err error) {
+	values, at, err := m.GetRawMetric(name, namespace, nil, selector)
+	for _, v := range values {
+		sum += v.Value
+	}
+	return sum, at, err
+}
+
+func (m meter) GetExternalMetric(name, namespace string, selector labels.Selector) ([]int64, time.Time, error) {
+	sum, at, err := m.GetObjectMetric(name, namespace, nil, selector)
+	return []int64{sum}, at, err
+}
+
 type mapper struct{ meta.RESTMapper }
 
 func (mapper) RESTMappings(kind schema.GroupKind, _ ...string) ([]*meta.RESTMapping, error) {

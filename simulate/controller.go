@@ -31,6 +31,8 @@ type Workload interface {
 	// Usage is what metrics.k8s.io tells now of the pods, by name: milli-cores, or
 	// thousandths of a byte. container is empty for the sum over a pod's containers.
 	Usage(resource corev1.ResourceName, container string) metrics.PodMetricsInfo
+	// Custom is what an adapter tells now of a custom metric of the pods, in thousandths.
+	Custom(name string) metrics.PodMetricsInfo
 }
 
 // Selector is that of the scale; Label and Workload's pods must agree with it.
@@ -88,4 +90,8 @@ func Autoscale(ctx context.Context, s Settings, hpa *autoscalingv2.HorizontalPod
 	controller.Run(ctx, 1)
 }
 
-var errNoMetrics = errors.New("no metrics returned from resource metrics API") // as the controller's own client says it
+// As the controller's own client says it.
+var (
+	errNoMetrics = errors.New("no metrics returned from resource metrics API")
+	errNoCustom  = errors.New("no metrics returned from custom metrics API")
+)

@@ -32,7 +32,7 @@ func (w *world) sample(p *pod) {
 // measure is what a pod's first container has used.
 func (w *world) measure(p *pod) storage.MetricsPoint {
 	m := &w.Plant.Workload
-	held := p.backlog + p.rate*w.service().Seconds() // Little's law
+	held := w.inFlight(p)
 	if h := m.MemoryHeld; h != nil {
 		held = p.rate * h.Seconds()
 	}

@@ -160,20 +160,26 @@ func (w *world) sent(n float64) {
 // first to last, in seconds; load is that of the pod where they had to wait for
 // each other by chance.
 func (w *world) answered(phase int, at time.Duration, n, first, last, load float64) {
-	base := w.base()
-	if load > 0 && (w.traffic.phase < 0 || w.Phases[w.traffic.phase].Shape == record.ShapeWorkers || len(w.serving) < 2) {
-		load = 0 // they come one after the other
-	}
-	mean := 0.0
-	if load > 0 {
-		// Pollaczek and Khinchine's for a constant service time; those that wait at all, a
-		// share of load, are taken to do so exponentially.
-		mean = w.service().Seconds() / (2 * max(1-load, 1e-3))
-	}
+	base, mean := w.base(), wait(load, w.service())
 	if w.SLO > 0 {
 		w.score.Missed += n * above(w.SLO.Seconds()-base, first, last, load, mean)
 	}
 	w.journal.answered(phase, at, n, base+first, base+last, load, mean)
+}
+
+// chance is the load of a pod, as a share of what it can serve, where requests wait for
+// each other by chance: 0 where they come one after the other.
+func (w *world) chance(p *pod) float64 {
+	if w.traffic.phase < 0 || w.Phases[w.traffic.phase].Shape == record.ShapeWorkers || len(w.serving) < 2 || p.highest == 0 {
+		return 0
+	}
+	return min(1, p.rate/p.highest)
+}
+
+// wait is how long those wait on average, in seconds, that do: a share of load. It is
+// Pollaczek and Khinchine's for a constant service time, and taken to be exponential.
+func wait(load float64, service time.Duration) float64 {
+	return service.Seconds() / (2 * max(1-load, 1e-3))
 }
 
 // above is the share of waits that are longer than limit: they go evenly from first to

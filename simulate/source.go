@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -23,9 +22,6 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	}
 	if template == nil {
 		return nil, f.Fault("spec.workload", fmt.Sprintf("the pods of a %s are not known without its cluster", f.TargetRef().Kind), "simulate a record of a run of it")
-	}
-	if err := simulated(spec.Metrics); err != nil {
-		return nil, f.Fault("spec.autoscaler", err.Error(), "leave it out of a copy of the scenario: Resource and ContainerResource metrics are simulated")
 	}
 	pod := template.Spec.DeepCopy()
 	var m model.Model
@@ -50,16 +46,6 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 		r.SLO = slo.Latency.Duration
 	}
 	return r, nil
-}
-
-// simulated says which of the metrics is not.
-func simulated(metrics []autoscalingv2.MetricSpec) error {
-	for _, m := range metrics {
-		if m.Resource == nil && m.ContainerResource == nil {
-			return fmt.Errorf("a metric of type %s is not simulated", m.Type)
-		}
-	}
-	return nil
 }
 
 // FromRecord is the run that a record is of: its HPA, its pods and its load, on a plant
@@ -105,9 +91,6 @@ func FromRecord(run record.Run) (*Run, error) {
 		if p.Shape == record.ShapeObserved {
 			return nil, fmt.Errorf("the load of %q was others', of which the record has no rate", p.Name)
 		}
-	}
-	if err := simulated(hpa.Spec.Metrics); err != nil {
-		return nil, err
 	}
 	r.HPA, r.Name, r.Replicas = hpa.Spec, hpa.Name, target.Replicas
 	r.Served = served(run)

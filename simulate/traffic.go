@@ -325,7 +325,8 @@ func (w *world) serve(p *pod, dt float64) {
 	if n := p.rate * (to - from); n > 0 {
 		p.queue, p.backlog = p.queue[:0], 0
 		p.cpu += n * w.cost() * p.costs
-		w.answered(w.traffic.phase, seconds(from), n, 0, 0, min(1, p.rate/p.highest))
+		p.answered += n
+		w.answered(w.traffic.phase, seconds(from), n, 0, 0, w.chance(p))
 	}
 }
 
@@ -346,6 +347,7 @@ func (w *world) line(p *pod, from, to float64) {
 		arrived := c.from + (c.to-c.from)*n/c.n
 		w.answered(c.phase, seconds(at), n, max(0, at-c.from), max(0, next-arrived), 0)
 		p.cpu += n * cost
+		p.answered += n
 		p.backlog -= n
 		served -= n
 		at, c.from = next, arrived

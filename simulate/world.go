@@ -63,8 +63,10 @@ type pod struct {
 	startedAt     time.Duration
 	readyAt       time.Duration // -1 before
 	cpu           float64       // seconds, of its first container
+	answered      float64       // requests
 	sampled       storage.MetricsPoint
-	costs         float64 // relative to other pods, what a request does
+	costs         float64              // relative to other pods, what a request does
+	readings      map[string][]Reading // of custom metrics
 	random        *rand.Rand
 	queue         []cohort
 	backlog       float64 // requests
@@ -255,6 +257,7 @@ func (w *world) start(p *pod) {
 	if w.Plant.Metrics.Housekeeping.Duration > 0 {
 		w.sample(p)
 	}
+	w.scraped(p)
 	listens := w.listens()
 	ready := w.ReadyAfter() + p.life.ready
 	w.show(p)

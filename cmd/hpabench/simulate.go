@@ -72,13 +72,9 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	if f.repeat < 0 {
 		return runner.BadInput{Err: errors.New("--repeat must be 1 at least")}
 	}
-	var plant *simulate.Plant
-	if len(f.like) > 0 {
-		like, err := fit.Open(f.like...)
-		if err != nil {
-			return runner.BadInput{Err: fmt.Errorf("--like: %w", err)}
-		}
-		plant = &like.Plant
+	plant, err := likeOf(f.like)
+	if err != nil {
+		return err
 	}
 	if isRecord(name) {
 		return a.simulateRecord(ctx, name, plant, f)
@@ -104,15 +100,39 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	runs := make([]*simulate.Run, len(variants))
 	for i, v := range variants {
 		cases[i] = combinationOf(v, settings)
-		if runs[i], err = simulate.FromScenario(v.File); err != nil {
+		if runs[i], err = simulated(v.File, plant); err != nil {
 			return err
 		}
 		runs[i].Header = v.File.Header()
-		if plant != nil {
-			runs[i].Like(*plant)
-		}
 	}
 	return a.simulateAll(ctx, cases, runs, settings, f)
+}
+
+// likeOf is the plant that --like names, nil for none.
+func likeOf(names []string) (*simulate.Plant, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	like, err := fit.Open(names...)
+	if err != nil {
+		return nil, runner.BadInput{Err: fmt.Errorf("--like: %w", err)}
+	}
+	return &like.Plant, nil
+}
+
+// simulated is the run of a scenario, on a plant if one is given.
+func simulated(f *scenarios.File, plant *simulate.Plant) (*simulate.Run, error) {
+	r, err := simulate.FromScenario(f)
+	if err != nil {
+		return nil, err
+	}
+	if plant != nil {
+		r.Like(*plant)
+	}
+	if err := r.Check(); err != nil {
+		return nil, f.Fault("spec.autoscaler", err.Error(), "say what it tells of a pod: workload.model.metrics.NAME: {of: requests} or {of: inFlight}, or --like a record of a run with it")
+	}
+	return r, nil
 }
 
 // isRecord says whether a name is that of a record or of a run's folder.
@@ -146,6 +166,9 @@ func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.P
 		plant = &learned.Plant
 	}
 	r.Like(*plant)
+	if err := r.Check(); err != nil {
+		return runner.BadInput{Err: fmt.Errorf("%s: %w, and the record does not show what it tells: write workload.metrics into a plant (hpabench fit) and take it by --like", name, err)}
+	}
 	h := *run.Header()
 	r.Header = &h
 	f.repeat = max(1, f.repeat)

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/term"
 	"sigs.k8s.io/yaml"
 
-	"github.com/hpabench/hpabench/fit"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/simulate"
 	"github.com/hpabench/hpabench/tune"
@@ -105,15 +104,12 @@ func (a *app) tune(ctx context.Context, name string, f *tuneFlags) error {
 	if s.Ranges, err = tune.ParseRanges(f.vary); err != nil {
 		return bad(fmt.Errorf("--vary: %w", err))
 	}
-	if s.Run, err = simulate.FromScenario(file); err != nil {
+	plant, err := likeOf(f.like)
+	if err != nil {
 		return err
 	}
-	if len(f.like) > 0 {
-		like, err := fit.Open(f.like...)
-		if err != nil {
-			return bad(fmt.Errorf("--like: %w", err))
-		}
-		s.Run.Like(like.Plant)
+	if s.Run, err = simulated(file, plant); err != nil {
+		return err
 	}
 	pool, err := simulate.Start(s.Workers)
 	if err != nil {

@@ -1,0 +1,163 @@
+package fit
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/model"
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/simulate"
+)
+
+const customPrefix = "workload.metrics."
+
+// told is what the HPA says of a metric, per pod or of all, and what it may be of.
+type told struct{ value, of float64 }
+
+// ranges that a rate may be over.
+var ranges = []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute}
+
+// custom finds out what the HPA's other metrics tell: the requests a second over one of
+// the ranges or the requests in flight, whichever the values of the HPA's status follow
+// best. How often they are scraped does not show: a quarter of the range is taken.
+func (l *learner) custom() {
+	for _, m := range l.like.HPA.Metrics {
+		name := record.CustomMetric(m)
+		if name == "" {
+			continue
+		}
+		best, least := model.Metric{}, math.Inf(1)
+		var rows []told
+		try := func(candidate model.Metric) {
+			r := l.told(m, candidate)
+			if off := unexplained(r); off < least {
+				best, least, rows = candidate, off, r
+			}
+		}
+		try(model.Metric{Of: model.OfInFlight})
+		for _, d := range ranges {
+			try(model.Metric{Of: model.OfRequests, Every: &metav1.Duration{Duration: min(d/4, 15*time.Second)}, Window: &metav1.Duration{Duration: d}})
+		}
+		if least > 0.25 {
+			l.missing(customPrefix+name, "it follows neither the requests nor those in flight")
+			continue
+		}
+		is, low, high := bootstrap(rows, func(r []told) []float64 { return []float64{factor(r)} })
+		best.Scale = is[0]
+		unit := "per request in flight"
+		if best.Of == model.OfRequests {
+			unit = fmt.Sprintf("per request a second, over %s", best.Window.Duration)
+		}
+		l.add(Parameter{Name: customPrefix + name, Unit: unit, Value: is[0], Low: low[0], High: high[0], Samples: len(rows)})
+		if l.learned.Metrics == nil {
+			l.learned.Metrics = map[string]model.Metric{}
+		}
+		l.learned.Metrics[name] = best
+	}
+}
+
+// told pairs the values of the HPA's status while the load ran with what a candidate says.
+func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows []told) {
+	open, last := map[int]float64{}, 0 // what was sent and not done in a second
+	for _, e := range l.run.Entries {
+		if s := e.Load; s != nil {
+			last = max(last, s.Second)
+			open[s.Second] += float64(s.Sent) - float64(s.Answered+s.Failed+s.Aborted)
+		}
+	}
+	counts := make([][]float64, len(l.result.Pods)) // of answers, up to each second
+	for i := range counts {
+		counts[i] = make([]float64, last+2)
+	}
+	all := make([]float64, last+1)
+	for second := range all {
+		open[second] += open[second-1]
+		for i := range counts {
+			n := l.requested(&l.result.Pods[i], second)
+			counts[i][second+1] = counts[i][second] + n
+			all[second] += n
+		}
+	}
+	service, highest := l.like.ServiceTime(l.newConnections()), l.like.MostCPU()/l.like.Cost(l.newConnections())
+	// of is what the candidate says of a pod, if it was scraped half a period ago.
+	of := func(i int, now time.Duration) (float64, bool) {
+		p, at := &l.result.Pods[i], now-candidate.Period()/2
+		if p.Started != nil && at.Seconds() < *p.Started || p.Gone != nil && now.Seconds() > *p.Gone {
+			return 0, false
+		}
+		if second := min(max(0, int(at.Seconds())), last); candidate.Of == model.OfInFlight {
+			rate := counts[i][second+1] - counts[i][second]
+			// In line, or without one.
+			return max(open[second]*rate/max(all[second], 1), simulate.InFlight(rate, min(1, rate/highest), service)), true
+		}
+		var readings []simulate.Reading
+		for ; at > now-candidate.Range() && (p.Started == nil || at.Seconds() > *p.Started); at -= candidate.Period() {
+			readings = append(readings, simulate.Reading{At: at, Value: counts[i][min(max(0, int(at.Seconds())), last+1)]})
+		}
+		slices.Reverse(readings)
+		return simulate.Rate(readings, now, candidate.Range())
+	}
+	name, _ := record.MetricTarget(m)
+	loaded := false
+	for _, e := range l.run.Entries {
+		loaded = loaded || e.Phase != nil
+		if e.Autoscaler == nil || !loaded {
+			continue
+		}
+		now := record.MetricsCurrent(e.Autoscaler.Status)[name]
+		sum, pods := 0.0, 0.0
+		for i := range l.result.Pods {
+			if v, known := of(i, time.Duration(e.At)); known {
+				sum += v
+				pods++
+			}
+		}
+		if m.Pods == nil {
+			pods = float64(e.Autoscaler.Status.CurrentReplicas)
+		}
+		switch {
+		case now.Value != nil && now.AverageValue == nil:
+			rows = append(rows, told{now.Value.AsApproximateFloat64(), sum})
+		case now.AverageValue != nil && pods > 0:
+			rows = append(rows, told{now.AverageValue.AsApproximateFloat64(), sum / pods})
+		}
+	}
+	return rows
+}
+
+// factor is what of has to be multiplied by: least squares, with errors that grow as the
+// values do.
+func factor(rows []told) float64 {
+	var values, of float64
+	for _, r := range rows {
+		values, of = values+r.value, of+r.of
+	}
+	if of == 0 {
+		return 0
+	}
+	return values / of
+}
+
+// unexplained is the share of the values' variance that is left.
+func unexplained(rows []told) float64 {
+	if len(rows) < 4 {
+		return math.Inf(1)
+	}
+	k, mean := factor(rows), 0.0
+	for _, r := range rows {
+		mean += r.value / float64(len(rows))
+	}
+	var left, all float64
+	for _, r := range rows {
+		left, all = left+(r.value-k*r.of)*(r.value-k*r.of), all+(r.value-mean)*(r.value-mean)
+	}
+	if all == 0 {
+		return math.Inf(1)
+	}
+	return left / all
+}
