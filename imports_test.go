@@ -26,7 +26,7 @@ var allowed = map[string][]string{
 	"runner":       {"scenarios", "loadgen", "watch", "record", "model"},
 	"embedded":     nil,
 	"cmd/hpabench": {"record", "scenarios", "loadgen", "watch", "analysis", "expect", "reports", "runner", "embedded", "simulate", "fit", "tune"},
-	"e2e":          {"record", "analysis", "scenarios", "fit"},
+	"e2e":          {"record", "analysis", "scenarios", "model", "simulate", "fit"},
 	"bench":        nil,
 	"bench/load":   nil,
 	"image":        nil,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hpabench/hpabench/analysis"
 	"github.com/hpabench/hpabench/fit"
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -38,36 +39,10 @@ func TestFidelity(t *testing.T) {
 	var curves []float64
 	decisions, near := 0, 0
 	for _, name := range names[1:] {
-		is := resultOf(t, runs[name])
-		var foretold []*analysis.Result
-		for seed := range 15 {
-			out := filepath.Join(t.TempDir(), fmt.Sprint(seed))
-			simulation := hpabench(t, "simulate", runs[name], "--like", runs[names[0]], "--seed", fmt.Sprint(seed+1), "--out", out, "-o", "json")
-			select {
-			case <-simulation.exited: // with 1 if an expectation was missed
-			case <-time.After(time.Minute):
-				t.Fatal("a simulation takes longer than a minute")
-			}
-			foretold = append(foretold, resultOf(t, out))
-		}
-		f := fit.Compare(is, foretold)
+		f := foretell(t, name, runs[name], runs[names[0]])
 		curves = append(curves, f.Curve)
-		line := ""
-		for _, d := range f.Decisions {
-			decisions++
-			off := "not foretold"
-			if d.Off != nil {
-				off = fmt.Sprintf("%+.1f s", *d.Off)
-				// An hpabench that watches sees a decision to a tenth of a second, and syncs come
-				// later by some milliseconds each.
-				if math.Abs(*d.Off) <= 15.5 {
-					near++
-				}
-			}
-			line += fmt.Sprintf("\n  %5.1f s %d → %d: %s", d.At, d.From, d.To, off)
-		}
-		t.Logf("%s: the replica curves are %.1f %% apart in the median simulation (%.1f to %.1f); the real one is inside all of theirs for %.0f %% of the time%s",
-			name, f.Curve*100, f.Best*100, f.Worst*100, f.Inside*100, line)
+		all, of := decisionsOf(f)
+		decisions, near = decisions+all, near+of
 	}
 	slices.Sort(curves)
 	median := (curves[2] + curves[3]) / 2
@@ -77,6 +52,106 @@ func TestFidelity(t *testing.T) {
 	}
 	if float64(near) < 0.9*float64(decisions) {
 		t.Errorf("%d of %d decisions are within a sync period, should be nine of ten", near, decisions)
+	}
+}
+
+// foretell simulates a run from 15 seeds, on a plant fitted to another.
+func foretell(t *testing.T, name, run, like string) fit.Fidelity {
+	t.Helper()
+	var foretold []*analysis.Result
+	for seed := range 15 {
+		out := filepath.Join(t.TempDir(), fmt.Sprint(seed))
+		simulation := hpabench(t, "simulate", run, "--like", like, "--seed", fmt.Sprint(seed+1), "--out", out, "-o", "json")
+		select {
+		case <-simulation.exited: // with 1 if an expectation was missed
+		case <-time.After(time.Minute):
+			t.Fatal("a simulation takes longer than a minute")
+		}
+		foretold = append(foretold, resultOf(t, out))
+	}
+	f := fit.Compare(resultOf(t, run), foretold)
+	line := ""
+	for _, d := range f.Decisions {
+		off := "not foretold"
+		if d.Off != nil {
+			off = fmt.Sprintf("%+.1f s", *d.Off)
+		}
+		line += fmt.Sprintf("\n  %5.1f s %d → %d: %s", d.At, d.From, d.To, off)
+	}
+	t.Logf("%s: the replica curves are %.1f %% apart in the median simulation (%.1f to %.1f); the real one is inside all of theirs for %.0f %% of the time%s",
+		name, f.Curve*100, f.Best*100, f.Worst*100, f.Inside*100, line)
+	return f
+}
+
+// decisionsOf counts the decisions of a run, and those that were foretold to a sync period.
+func decisionsOf(f fit.Fidelity) (all, near int) {
+	for _, d := range f.Decisions {
+		// An hpabench that watches sees a decision to a tenth of a second, and syncs come
+		// later by some milliseconds each.
+		if d.Off != nil && math.Abs(*d.Off) <= 15.5 {
+			near++
+		}
+	}
+	return len(f.Decisions), near
+}
+
+// customScenario is spike by another metric, with another load.
+const customScenario = `
+apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: custom}
+spec:
+  workload:
+    deployment:
+      image: registry.k8s.io/hpa-example
+      imagePullPolicy: IfNotPresent
+      port: 80
+      resources: {requests: {cpu: 100m}}
+      env: [{name: BURN, value: 5ms}]
+      readinessProbe: {httpGet: {path: /healthz, port: 80}, periodSeconds: 1}
+  autoscaler:
+    spec:
+      minReplicas: 1
+      maxReplicas: 5
+      metrics:
+      - {type: Pods, pods: {metric: {name: served_per_second}, target: {type: AverageValue, averageValue: "10"}}}
+      behavior: {scaleDown: {stabilizationWindowSeconds: 30}}
+  load:
+    phases: %s
+`
+
+// TestFidelityOfCustomMetrics is TestFidelity for an HPA that goes by a metric of the pods,
+// as an adapter serves it: what the metric tells is learnt from one run, and foretells
+// another.
+func TestFidelityOfCustomMetrics(t *testing.T) {
+	if os.Getenv("HPABENCH_E2E_FIDELITY") == "" {
+		t.Skip("make e2e-fidelity runs it")
+	}
+	needsKubelet(t)
+	startAdapter(t)
+	var runs []string
+	for _, phases := range []string{
+		"[{name: idle, duration: 45s, rate: 2, keepAlive: false}, {name: spike, duration: 2m, rate: 45, keepAlive: false}, {name: calm, duration: 2m, rate: 2, keepAlive: false}]",
+		"[{name: low, duration: 1m, rate: 4, keepAlive: false}, {name: up, duration: 3m, ramp: {from: 4, to: 44}, keepAlive: false}, {name: down, duration: 2m, rate: 14, keepAlive: false}]",
+	} {
+		run := startRun(t, scenario(t, fmt.Sprintf(customScenario, phases)))
+		run.wait(0, 15*time.Minute)
+		runs = append(runs, run.dir)
+	}
+	learnt, err := fit.Open(runs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := learnt.Plant.Workload.Metrics["served_per_second"]
+	if t.Logf("served_per_second is %+v", m); m.Of != model.OfRequests || m.Range() != servedOver || m.Scale < 0.9 || m.Scale > 1.1 {
+		t.Errorf("the metric is taken for %+v, should be the requests a second over %s", m, servedOver)
+	}
+	f := foretell(t, "a ramp", runs[1], runs[0])
+	if all, near := decisionsOf(f); float64(near) < 0.9*float64(all) {
+		t.Errorf("%d of %d decisions are within a sync period, should be nine of ten", near, all)
+	}
+	if f.Curve > 0.1 {
+		t.Errorf("the replica curves are %.1f %% apart, should be 10 %% at most", f.Curve*100)
 	}
 }
 

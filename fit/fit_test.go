@@ -195,6 +195,51 @@ func TestFitsItself(t *testing.T) {
 	}
 }
 
+// A load that was only watched is what the pods used: the replicas go as they did.
+func TestForetellsAnObservedLoad(t *testing.T) {
+	run, err := record.Open(recorded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, err := analysis.Analyze(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plant, err := Learn(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watched := record.Run{}
+	phases := len(run.Header().Phases)
+	for _, e := range run.Entries {
+		switch {
+		case e.Header != nil:
+			h := *e.Header
+			h.Source, h.Phases = "", []record.Phase{{Name: "observed", Shape: record.ShapeObserved}}
+			e.Header = &h
+		case e.Load != nil, e.Phase != nil && e.Phase.Edge == "start" && e.Phase.Index > 0, e.Phase != nil && e.Phase.Edge == "end" && e.Phase.Index < phases-1:
+			continue
+		}
+		watched.Entries = append(watched.Entries, e)
+	}
+	for name, of := range map[string]simulate.Plant{"of its own": learn(t, watched).Plant, "of the whole record": plant.Plant} {
+		got := Compare(is, foretell(t, watched, of, 7))
+		t.Logf("%s: %+v", name, got)
+		if got.Curve > 0.15 {
+			t.Errorf("with a plant %s the curves are %.1f %% apart", name, got.Curve*100)
+		}
+	}
+}
+
+func learn(t *testing.T, run record.Run) *Fit {
+	t.Helper()
+	f, err := Learn(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 // TestForetells sets real runs against what a plant fitted to one of them foretells: the
 // folders of HPABENCH_FIDELITY, like that of HPABENCH_FIDELITY_LIKE.
 func TestForetells(t *testing.T) {

@@ -26,6 +26,11 @@ type Run struct {
 	Replicas int32
 	Phases   []record.Phase
 
+	// Lead is the rate up to the first phase, in requests a second, of which no account is
+	// kept: for a load that was there before.
+	Lead     float64
+	observed []usage // that the Phases are made of
+
 	Timeout          time.Duration // of a request
 	MaxConnectionAge time.Duration // of a kept connection; 0 for none
 	Even             bool          // kept connections have their requests spread over the pods all the same
@@ -152,6 +157,9 @@ func hasMetrics(spec autoscalingv2.HorizontalPodAutoscalerSpec, s autoscalingv2.
 // Of the traffic: what is sent, answered and failed goes into the score and the record.
 
 func (w *world) sent(n float64) {
+	if w.traffic.phase < 0 {
+		return
+	}
 	w.score.Requests += n
 	w.journal.sent(w.traffic.phase, w.now, n)
 }
@@ -160,6 +168,9 @@ func (w *world) sent(n float64) {
 // first to last, in seconds; load is that of the pod where they had to wait for
 // each other by chance.
 func (w *world) answered(phase int, at time.Duration, n, first, last, load float64) {
+	if phase < 0 {
+		return
+	}
 	base, mean := w.base(), wait(load, w.service())
 	if w.SLO > 0 {
 		w.score.Missed += n * above(w.SLO.Seconds()-base, first, last, load, mean)
@@ -170,7 +181,7 @@ func (w *world) answered(phase int, at time.Duration, n, first, last, load float
 // chance is the load of a pod, as a share of what it can serve, where requests wait for
 // each other by chance: 0 where they come one after the other.
 func (w *world) chance(p *pod) float64 {
-	if w.traffic.phase < 0 || w.Phases[w.traffic.phase].Shape == record.ShapeWorkers || len(w.serving) < 2 || p.highest == 0 {
+	if w.traffic.phase >= 0 && w.Phases[w.traffic.phase].Shape == record.ShapeWorkers || len(w.serving) < 2 || p.highest == 0 {
 		return 0
 	}
 	return min(1, p.rate/p.highest)
@@ -197,14 +208,10 @@ func above(limit, first, last, load, mean float64) float64 {
 	return 0
 }
 
-// refused are requests of now that no pod takes.
-func (w *world) refused(n float64, cause string) {
-	if w.traffic.phase >= 0 {
-		w.failed(w.traffic.phase, n, cause)
-	}
-}
-
 func (w *world) failed(phase int, n float64, cause string) {
+	if phase < 0 {
+		return
+	}
 	w.score.Missed += n
 	w.journal.failed(phase, w.now, n, cause)
 }

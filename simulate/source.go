@@ -87,11 +87,6 @@ func FromRecord(run record.Run) (*Run, error) {
 	if hpa == nil || pod == nil || target == nil {
 		return nil, errors.New("the record shows no HPA, no target or no pod")
 	}
-	for _, p := range h.Phases {
-		if p.Shape == record.ShapeObserved {
-			return nil, fmt.Errorf("the load of %q was others', of which the record has no rate", p.Name)
-		}
-	}
 	r.HPA, r.Name, r.Replicas = hpa.Spec, hpa.Name, target.Replicas
 	r.Served = served(run)
 	if len(r.Pod.Containers) == 0 {
@@ -105,6 +100,12 @@ func FromRecord(run record.Run) (*Run, error) {
 			r.Pod.Containers = append(r.Pod.Containers, is)
 		}
 		r.Plant = Guess(r.Pod, m)
+	}
+	if len(h.Phases) > 0 && h.Phases[0].Shape == record.ShapeObserved {
+		if r.observed = observed(run); len(r.observed) == 0 {
+			return nil, errors.New("the record is of less than a second")
+		}
+		r.demand()
 	}
 	return r, nil
 }
@@ -133,6 +134,7 @@ func served(run record.Run) *time.Duration {
 func (r *Run) Like(p Plant) {
 	p.Workload = p.Workload.Over(r.Plant.Workload)
 	r.Plant = p
+	r.demand()
 }
 
 // listens is how long after its start the first container does.

@@ -14,7 +14,8 @@ import (
 
 // traffic is the load as it is now.
 type traffic struct {
-	phase    int // -1 before and after the load
+	phase    int  // -1 before and after the load
+	ended    bool // one phase at least
 	started  time.Duration
 	answered float64               // of a closed loop, in the phase
 	hits     func(float64) float64 // of a curve, by seconds of the phase
@@ -54,7 +55,7 @@ func (w *world) begin(at time.Duration) {
 		})
 		at += seconds(p.Seconds)
 		w.after(at-w.now, func() {
-			w.traffic.phase = -1
+			w.traffic.phase, w.traffic.ended = -1, true
 			w.tell(record.Entry{Phase: &record.PhaseMark{Index: i, Name: p.Name, Edge: "end"}})
 		})
 	}
@@ -127,7 +128,7 @@ func (w *world) step(then time.Duration) {
 			continue
 		}
 		if !p.listens { // refused: by its node, as nothing listens there
-			w.refused(p.rate*dt, "refused")
+			w.failed(w.traffic.phase, p.rate*dt, "refused")
 			continue
 		}
 		w.serve(p, dt)
@@ -147,10 +148,13 @@ func (w *world) offer(dt float64) bool {
 	for _, p := range w.pods {
 		p.rate = 0
 	}
-	if w.traffic.phase < 0 {
+	p := &record.Phase{Shape: record.ShapeRate, From: w.Lead}
+	switch {
+	case w.traffic.phase >= 0:
+		p = &w.Phases[w.traffic.phase]
+	case w.traffic.ended || w.Lead == 0:
 		return false
 	}
-	p := &w.Phases[w.traffic.phase]
 	at := (w.now - w.traffic.started).Seconds()
 	if p.Shape == record.ShapeWorkers {
 		w.closed(p, dt)
@@ -167,7 +171,7 @@ func (w *world) offer(dt float64) bool {
 	}
 	w.sent(rate * dt)
 	if len(w.serving) == 0 {
-		w.refused(rate*dt, "refused")
+		w.failed(w.traffic.phase, rate*dt, "refused")
 		return false
 	}
 	if !p.KeepAlive || w.Even {
@@ -214,7 +218,7 @@ func (w *world) closed(p *record.Phase, dt float64) {
 	if len(w.serving) == 0 { // they try again at once, and fail
 		n := workers * dt / max(w.Plant.RoundTrip.Seconds()+p.Think, least)
 		w.sent(n)
-		w.refused(n, "refused")
+		w.failed(w.traffic.phase, n, "refused")
 		return
 	}
 	if p.KeepAlive && !w.Even {

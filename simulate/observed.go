@@ -1,0 +1,111 @@
+package simulate
+
+import (
+	"math"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// A record of hpabench watch has no load in it, but what the pods used: the load is taken
+// to be as many requests, by what one costs, as use that much CPU.
+
+// usage is what the pods used in a second of the record, in cores, and how many there were.
+type usage struct{ cpu, pods float64 }
+
+// stay is when a pod could use something and what of that its samples tell.
+type stay struct {
+	from, to float64 // ready, and deleted or gone
+	samples  []use
+}
+
+// use is one sample: cores, from one time to another.
+type use struct{ from, to, cpu float64 }
+
+// observed is what the pods used in each second of a phase that was only watched.
+func observed(run record.Run) []usage {
+	h := run.Header()
+	pods := map[string]*stay{}
+	var onset, end float64
+	for _, e := range run.Entries {
+		at := e.At.Seconds()
+		switch {
+		case e.Phase != nil && e.Phase.Edge == "start":
+			onset = at
+		case e.Phase != nil:
+			end = at
+		case e.Pod != nil:
+			p := pods[e.Pod.Name]
+			if p == nil {
+				p = &stay{from: math.Inf(1), to: math.Inf(1)}
+				pods[e.Pod.Name] = p
+			}
+			for _, c := range e.Pod.Status.Conditions {
+				if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+					p.from = min(p.from, at)
+				}
+			}
+			if e.Pod.Gone || e.Pod.Deleting != nil {
+				p.to = min(p.to, at)
+			}
+		case e.PodMetrics != nil:
+			for _, s := range e.PodMetrics.Samples {
+				if p := pods[s.Pod]; p != nil && s.New {
+					// A timestamp has whole seconds.
+					to := s.Timestamp.Sub(h.Started).Seconds() + 0.5
+					u := use{from: to - s.Window, to: to}
+					for _, c := range s.Containers {
+						u.cpu += c.CPU
+					}
+					p.samples = append(p.samples, u)
+				}
+			}
+		}
+	}
+	seconds := make([]usage, max(0, int(end-onset)))
+	for i := range seconds {
+		at := onset + float64(i) + 0.5
+		for _, p := range pods {
+			if at >= p.from && at < p.to {
+				seconds[i].pods++
+				seconds[i].cpu += p.at(at)
+			}
+		}
+	}
+	return seconds
+}
+
+// at is what a pod used at a time: as its sample tells, and where there is none as the next
+// one does, or the last.
+func (s *stay) at(t float64) float64 {
+	for _, u := range s.samples {
+		if t < u.to {
+			return u.cpu
+		}
+	}
+	if n := len(s.samples); n > 0 {
+		return s.samples[n-1].cpu
+	}
+	return 0
+}
+
+// demand makes the load of what was observed, by what a request costs on the plant.
+func (r *Run) demand() {
+	if len(r.observed) == 0 {
+		return
+	}
+	p := record.Phase{Name: "observed", Seconds: float64(len(r.observed)), Shape: record.ShapeCurve, Made: "as many requests as use the CPU that was observed"}
+	idle := r.Plant.Workload.IdleCPU.AsApproximateFloat64()
+	for i, u := range r.observed {
+		rate := math.Round(max(0, u.cpu-idle*u.pods)/max(r.Cost(true), least)*1000) / 1000
+		n := len(p.Curve)
+		switch {
+		case n == 0:
+			p.Curve = append(p.Curve, record.RatePoint{Rate: rate})
+		case p.Curve[n-1].Rate != rate:
+			p.Curve = append(p.Curve, record.RatePoint{At: float64(i), Rate: p.Curve[n-1].Rate}, record.RatePoint{At: float64(i), Rate: rate})
+		}
+	}
+	r.Phases, r.Lead = []record.Phase{p}, p.Curve[0].Rate
+}
