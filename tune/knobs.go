@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -34,20 +33,31 @@ type knob struct {
 }
 
 var knobs = map[string]knob{
-	"target": {says: "target utilization in percent", least: 1,
+	"target": {says: "target of a metric", least: 1,
 		set: func(r *simulate.Run, v float64) error {
-			t := target(r)
-			if t == nil {
-				return fmt.Errorf("the HPA has no metric with a target in percent")
+			switch t := target(r); {
+			case t == nil:
+				return fmt.Errorf("the HPA has no metric with a target")
+			case t.AverageUtilization != nil:
+				t.AverageUtilization = new(int32(v))
+			case t.AverageValue != nil:
+				t.AverageValue = resource.NewQuantity(int64(v), t.AverageValue.Format)
+			default:
+				t.Value = resource.NewQuantity(int64(v), t.Value.Format)
 			}
-			*t = int32(v)
 			return nil
 		},
 		get: func(r *simulate.Run) float64 {
-			if t := target(r); t != nil {
-				return float64(*t)
+			switch t := target(r); {
+			case t == nil:
+				return math.NaN()
+			case t.AverageUtilization != nil:
+				return float64(*t.AverageUtilization)
+			case t.AverageValue != nil:
+				return t.AverageValue.AsApproximateFloat64()
+			default:
+				return t.Value.AsApproximateFloat64()
 			}
-			return math.NaN()
 		}},
 	"min": {says: "minReplicas", least: 1,
 		set: func(r *simulate.Run, v float64) error { r.HPA.MinReplicas = new(int32(v)); return nil },
@@ -109,20 +119,37 @@ func init() {
 	}
 }
 
-// target is the percentage of the first metric that has one.
-func target(r *simulate.Run) *int32 {
+// target is that of the first metric with one in percent, else of the first.
+func target(r *simulate.Run) *autoscalingv2.MetricTarget {
 	if len(r.HPA.Metrics) == 0 { // the API server's default
 		r.HPA.Metrics = []autoscalingv2.MetricSpec{{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{
 			Name: corev1.ResourceCPU, Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(80))}}}}
 	}
+	var first *autoscalingv2.MetricTarget
 	for i := range r.HPA.Metrics {
-		m := &r.HPA.Metrics[i]
-		switch {
-		case m.Resource != nil && m.Resource.Target.AverageUtilization != nil:
-			return m.Resource.Target.AverageUtilization
-		case m.ContainerResource != nil && m.ContainerResource.Target.AverageUtilization != nil:
-			return m.ContainerResource.Target.AverageUtilization
+		t := targetOf(&r.HPA.Metrics[i])
+		if t != nil && t.AverageUtilization != nil {
+			return t
 		}
+		if first == nil {
+			first = t
+		}
+	}
+	return first
+}
+
+func targetOf(m *autoscalingv2.MetricSpec) *autoscalingv2.MetricTarget {
+	switch {
+	case m.Resource != nil:
+		return &m.Resource.Target
+	case m.ContainerResource != nil:
+		return &m.ContainerResource.Target
+	case m.Pods != nil:
+		return &m.Pods.Target
+	case m.Object != nil:
+		return &m.Object.Target
+	case m.External != nil:
+		return &m.External.Target
 	}
 	return nil
 }
@@ -167,12 +194,9 @@ func ParseRanges(text string) (ranges []Range, err error) {
 		if !ok || !isRange {
 			return nil, fmt.Errorf("%q is not like target=40..80", part)
 		}
-		k, known := knobs[name]
-		if !known {
-			return nil, fmt.Errorf("there is no setting %q: there are %s", name, strings.Join(Knobs(), ", "))
-		}
-		if slices.ContainsFunc(ranges, func(r Range) bool { return r.Name == name }) {
-			return nil, fmt.Errorf("%s is there twice", name)
+		k, err := knobOf(name, ranges)
+		if err != nil {
+			return nil, err
 		}
 		r := Range{Name: name}
 		if r.Low, err = k.parse(low); err == nil {
@@ -193,7 +217,8 @@ func ParseRanges(text string) (ranges []Range, err error) {
 
 func (k knob) parse(text string) (float64, error) {
 	if k.unit == 0 {
-		return strconv.ParseFloat(text, 64)
+		q, err := resource.ParseQuantity(text) // 24Mi too
+		return q.AsApproximateFloat64(), err
 	}
 	d, err := time.ParseDuration(text)
 	return d.Seconds(), err
@@ -205,9 +230,14 @@ func (k knob) show(v float64) string {
 		return "–"
 	case k.unit > 0:
 		return fmt.Sprintf("%gs", v)
+	case v >= mebi:
+		return resource.NewQuantity(int64(v), resource.BinarySI).String()
 	}
 	return fmt.Sprintf("%g", v)
 }
+
+// mebi is what targets in bytes are whole numbers of.
+const mebi = 1 << 20
 
 func duration(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
@@ -236,6 +266,72 @@ func apply(r *simulate.Run, ranges []Range, s Setting) (*simulate.Run, error) {
 		}
 	}
 	return &with, nil
+}
+
+// Variant is a run with some settings, which are its name.
+type Variant struct {
+	Name string
+	Run  *simulate.Run
+}
+
+// Variants are the runs with each combination of the values that the texts give, such as
+// target=40,60; without any, r alone.
+func Variants(r *simulate.Run, texts []string) (all []Variant, err error) {
+	var ranges []Range
+	settings := []Setting{nil}
+	for _, text := range texts {
+		name, values, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, fmt.Errorf("%q is not like target=40,60", text)
+		}
+		k, err := knobOf(name, ranges)
+		if err != nil {
+			return nil, err
+		}
+		ranges = append(ranges, Range{Name: name})
+		var longer []Setting
+		for _, s := range settings {
+			for value := range strings.SplitSeq(values, ",") {
+				v, err := k.parse(value)
+				if err == nil && v < k.least {
+					err = fmt.Errorf("%s must be %s at least", value, k.show(k.least))
+				}
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", name, err)
+				}
+				longer = append(longer, append(slices.Clone(s), v))
+			}
+		}
+		settings = longer
+	}
+	for _, s := range settings {
+		with, err := apply(r, ranges, s)
+		if err == nil && tooMany(with) {
+			err = fmt.Errorf("%s: min is more than max", Show(ranges, s))
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Variant{Show(ranges, s), with})
+	}
+	return all, nil
+}
+
+// tooMany says whether min is more than max: there is no such HPA.
+func tooMany(r *simulate.Run) bool {
+	return r.HPA.MinReplicas != nil && *r.HPA.MinReplicas > r.HPA.MaxReplicas
+}
+
+// knobOf is the one of a name, which the ranges must not have yet.
+func knobOf(name string, ranges []Range) (knob, error) {
+	k, known := knobs[name]
+	if !known {
+		return k, fmt.Errorf("there is no setting %q: there are %s", name, strings.Join(Knobs(), ", "))
+	}
+	if slices.ContainsFunc(ranges, func(r Range) bool { return r.Name == name }) {
+		return k, fmt.Errorf("%s is there twice", name)
+	}
+	return k, nil
 }
 
 // present is the setting that r has.
@@ -269,9 +365,12 @@ func sample(ranges []Range, n int) (settings []Setting) {
 		s := make(Setting, len(ranges))
 		for i, r := range ranges {
 			v := r.Low + (r.High-r.Low)*at(i)
-			if knobs[r.Name].share {
+			switch {
+			case knobs[r.Name].share:
 				v = math.Round(v*100) / 100
-			} else {
+			case v >= mebi:
+				v = math.Round(v/mebi) * mebi
+			default:
 				v = math.Round(v)
 			}
 			s[i] = v

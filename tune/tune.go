@@ -111,8 +111,8 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 		if runs[i], err = apply(&run, s.Ranges, setting); err != nil {
 			return nil, err
 		}
-		if m := runs[i].HPA.MinReplicas; m != nil && *m > runs[i].HPA.MaxReplicas {
-			runs[i] = nil // there is no such HPA
+		if tooMany(runs[i]) {
+			runs[i] = nil
 		}
 	}
 	outcomes := make([]Outcome, len(all))

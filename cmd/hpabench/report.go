@@ -80,7 +80,7 @@ func (a *app) reportTrials(dir, out string, output outputFlag) error {
 			return runner.BadInput{Err: fmt.Errorf("the runs in %s are not of the same scenario: hpabench compare sets them side by side", dir)}
 		}
 	}
-	return a.showSeveral(trial{runFlags: &runFlags{output: output}, dir: out}, nil, []combination{{Trials: trials}})
+	return a.showSeveral(trial{runFlags: &runFlags{output: output}, dir: out}, false, []combination{{Trials: trials}})
 }
 
 // judge works out the result of a run, with its expectations, and writes its reports to

@@ -9,12 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/hpabench/hpabench/analysis"
 	"github.com/hpabench/hpabench/fit"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
+	"github.com/hpabench/hpabench/tune"
 )
 
 type simulateFlags struct {
@@ -38,7 +38,9 @@ and expectations.
 
 SCENARIO is a file, or the name of one of the library (hpabench scenarios). In place of
 it the RECORD of a real run, or its folder, can be given: then the run is made again, on
-a model that is fitted to it.
+a model that is fitted to it, and with other settings of the HPA by --set, whose names
+are those of hpabench tune. Of a load that hpabench watch only saw it takes as many
+requests as use the CPU that was used.
 
 Without --like nothing is known of the workload and the cluster but what the scenario
 says; docs/simulate.md says what is taken then. With it they are as they were in a real
@@ -52,7 +54,8 @@ the range. No file is written without --out.
 		Example: `  hpabench simulate spike
   hpabench simulate --repeat 15 --set target=40,60,80 spike
   hpabench simulate scenarios/spike.yaml --like hpabench-spike-x7k2p --out what-if
-  hpabench simulate hpabench-spike-x7k2p`,
+  hpabench simulate hpabench-spike-x7k2p
+  hpabench simulate hpabench-shop-x7k2p --set target=50,70 --set scaleDown.stabilization=60s`,
 		Args: cobra.ExactArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return libraryNames(), cobra.ShellCompDirectiveDefault
@@ -99,13 +102,13 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	cases := make([]combination, len(variants))
 	runs := make([]*simulate.Run, len(variants))
 	for i, v := range variants {
-		cases[i] = combinationOf(v, settings)
+		cases[i] = newCombination(v.Name(settings), v.Metadata.Name)
 		if runs[i], err = simulated(v.File, plant); err != nil {
 			return err
 		}
 		runs[i].Header = v.File.Header()
 	}
-	return a.simulateAll(ctx, cases, runs, settings, f)
+	return a.simulateAll(ctx, cases, runs, len(settings) > 0, f)
 }
 
 // likeOf is the plant that --like names, nil for none.
@@ -143,40 +146,58 @@ func isRecord(name string) bool {
 	return filepath.Ext(name) == filepath.Ext(recordFile)
 }
 
-// simulateRecord makes a run again, on a plant that is fitted to it unless there is
-// another.
+// simulateRecord makes a run again, or with other settings of its HPA.
 func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.Plant, f *simulateFlags) error {
-	if len(f.set) > 0 {
-		return runner.BadInput{Err: errors.New("--set varies a scenario, and a record is given: name the scenario, and the record by --like")}
+	r, err := recorded(name, plant)
+	if err != nil {
+		return err
 	}
+	variants, err := tune.Variants(r, f.set)
+	if err != nil {
+		return runner.BadInput{Err: fmt.Errorf("--set: %w", err)}
+	}
+	f.repeat = max(1, f.repeat)
+	if err := f.output.ofSeveral(); err != nil && (f.repeat > 1 || len(variants) > 1) {
+		return err
+	}
+	cases, runs := make([]combination, len(variants)), make([]*simulate.Run, len(variants))
+	for i, v := range variants {
+		cases[i], runs[i] = newCombination(v.Name, r.Header.Scenario), v.Run
+	}
+	return a.simulateAll(ctx, cases, runs, len(f.set) > 0, f)
+}
+
+// recorded is the run that a record is of, on a plant that is fitted to it unless there is
+// another.
+func recorded(name string, plant *simulate.Plant) (*simulate.Run, error) {
 	name = recordIn(name)
+	bad := func(err error) error { return runner.BadInput{Err: fmt.Errorf("%s: %w", name, err)} }
 	run, err := record.Open(name)
 	if err != nil {
-		return runner.BadInput{Err: err}
+		return nil, runner.BadInput{Err: err}
 	}
 	r, err := simulate.FromRecord(run)
 	if err != nil {
-		return runner.BadInput{Err: fmt.Errorf("%s: %w", name, err)}
+		return nil, bad(err)
 	}
 	if plant == nil {
 		learned, err := fit.Learn(run)
 		if err != nil {
-			return runner.BadInput{Err: fmt.Errorf("%s: %w", name, err)}
+			return nil, bad(err)
 		}
 		plant = &learned.Plant
 	}
 	r.Like(*plant)
 	if err := r.Check(); err != nil {
-		return runner.BadInput{Err: fmt.Errorf("%s: %w, and the record does not show what it tells: write workload.metrics into a plant (hpabench fit) and take it by --like", name, err)}
+		return nil, bad(fmt.Errorf("%w, and the record does not show what it tells: write workload.metrics into a plant (hpabench fit) and take it by --like", err))
 	}
 	h := *run.Header()
 	r.Header = &h
-	f.repeat = max(1, f.repeat)
-	return a.simulateAll(ctx, []combination{{Trials: analysis.Trials{Name: h.Scenario}}}, []*simulate.Run{r}, nil, f)
+	return r, nil
 }
 
 // simulateAll makes the runs of each case, and reports them as real ones are.
-func (a *app) simulateAll(ctx context.Context, cases []combination, runs []*simulate.Run, settings []scenarios.Setting, f *simulateFlags) error {
+func (a *app) simulateAll(ctx context.Context, cases []combination, runs []*simulate.Run, set bool, f *simulateFlags) error {
 	pool, err := simulate.Start(1)
 	if err != nil {
 		return err
@@ -208,7 +229,7 @@ func (a *app) simulateAll(ctx context.Context, cases []combination, runs []*simu
 			cases[i].Results, cases[i].Sources = append(cases[i].Results, result), append(cases[i].Sources, r.Header.Source)
 		}
 	}
-	return a.showSeveral(trial{runFlags: &runFlags{output: f.output}, dir: f.out}, settings, cases)
+	return a.showSeveral(trial{runFlags: &runFlags{output: f.output}, dir: f.out}, set, cases)
 }
 
 // writeRecord writes a record to a new file in dir.

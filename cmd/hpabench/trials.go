@@ -32,11 +32,12 @@ type combination struct {
 	verdicts []analysis.Verdict
 }
 
-func combinationOf(v scenarios.Variant, settings []scenarios.Setting) (c combination) {
-	c.name, c.Name = v.Name(settings), v.File.Metadata.Name
-	if c.name != "" {
-		c.Name = c.name
-		c.folder = unsafe.ReplaceAllString(strings.ReplaceAll(c.name, " ", ","), "_")
+// newCombination is one by its values, and by the scenario's name where there are none.
+func newCombination(values, scenario string) (c combination) {
+	c.name, c.Name = values, scenario
+	if values != "" {
+		c.Name = values
+		c.folder = unsafe.ReplaceAllString(strings.ReplaceAll(values, " ", ","), "_")
 	}
 	return c
 }
@@ -61,7 +62,7 @@ func (c *combination) folderOf(dir string, n, repeat int) string {
 func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting, variants []scenarios.Variant) error {
 	all := make([]combination, len(variants))
 	for i, v := range variants {
-		all[i] = combinationOf(v, settings)
+		all[i] = newCombination(v.Name(settings), v.Metadata.Name)
 	}
 	parallel := int64(min(t.parallel, t.repeat*len(variants)))
 	places := semaphore.NewWeighted(parallel)
@@ -134,7 +135,7 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 	if len(done) == 0 {
 		return ended
 	}
-	return errors.Join(ended, a.showSeveral(t, settings, done))
+	return errors.Join(ended, a.showSeveral(t, len(settings) > 0, done))
 }
 
 // unsafe are the characters that a folder's name should not have.
@@ -149,7 +150,7 @@ func (f *outputFlag) ofSeveral() error {
 }
 
 // showSeveral shows what the trials of each combination say.
-func (a *app) showSeveral(t trial, settings []scenarios.Setting, done []combination) error {
+func (a *app) showSeveral(t trial, set bool, done []combination) error {
 	var trials []analysis.Trials
 	var verdicts [][]analysis.Verdict
 	for i := range done {
@@ -157,7 +158,7 @@ func (a *app) showSeveral(t trial, settings []scenarios.Setting, done []combinat
 		trials, verdicts = append(trials, done[i].Trials), append(verdicts, done[i].verdicts)
 	}
 	c := analysis.Compare(trials, regexp.MustCompile(mainFigures))
-	if len(settings) > 0 {
+	if set {
 		c.Differ = nil // the settings, which the names say
 	}
 	name := done[0].Results[0].Scenario

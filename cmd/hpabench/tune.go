@@ -33,16 +33,18 @@ var tuneFormats = []string{"table", "json", "yaml"}
 func (a *app) tuneCommand() *cobra.Command {
 	var f tuneFlags
 	cmd := &cobra.Command{
-		Use:   "tune SCENARIO",
+		Use:   "tune SCENARIO|RECORD",
 		Short: "Search the settings of the HPA for those that meet an SLO at the least cost",
-		Long: `Search the settings of the HPA for those that serve the scenario's load within an SLO
-with the fewest replica-hours, by simulation (see hpabench simulate). Each setting is
+		Long: `Search the settings of the HPA for those that serve the load of a scenario, or of the
+record of a real run, within an SLO with the fewest replica-hours, by simulation (see
+hpabench simulate). Each setting is
 tried from several points of the HPA's sync period, since where the load begins in it is
 chance on a cluster. A setting is given up when another is better from all points than
 it was from any.
 
 --vary names what may change, and from where to where:
-  target                               utilization in percent of the first metric that has it
+  target                               utilization in percent of the first metric that has it,
+                                       else the averageValue or value of the first metric
   min, max                             replicas
   scaleUp.stabilization, scaleDown.…   the windows, 0s..600s
   scaleUp.tolerance, scaleDown.…       a share, 0.05..0.2
@@ -87,29 +89,26 @@ func (a *app) tune(ctx context.Context, name string, f *tuneFlags) error {
 	case f.phases < 1:
 		return bad(errors.New("--phases must be 1 at least"))
 	}
-	file, err := readScenario(name)
+	plant, err := likeOf(f.like)
+	if err != nil {
+		return err
+	}
+	run, err := toTune(name, plant)
 	if err != nil {
 		return err
 	}
 	if f.slo == "" {
-		if file.Spec.SLO == nil {
-			return bad(fmt.Errorf("%s has no slo.latency: say by --slo 'p99 < 250ms' how soon answers must come", file.Metadata.Name))
+		if run.SLO == 0 {
+			return bad(fmt.Errorf("%s has no slo.latency: say by --slo 'p99 < 250ms' how soon answers must come", name))
 		}
-		f.slo = fmt.Sprintf("p99 < %s", file.Spec.SLO.Latency.Duration)
+		f.slo = fmt.Sprintf("p99 < %s", run.SLO)
 	}
-	s := tune.Search{Settings: f.settings, Phases: f.phases, Seed: f.seed, Workers: runtime.GOMAXPROCS(0)}
+	s := tune.Search{Run: run, Settings: f.settings, Phases: f.phases, Seed: f.seed, Workers: runtime.GOMAXPROCS(0)}
 	if s.SLO, err = tune.ParseSLO(f.slo); err != nil {
 		return bad(fmt.Errorf("--slo: %w", err))
 	}
 	if s.Ranges, err = tune.ParseRanges(f.vary); err != nil {
 		return bad(fmt.Errorf("--vary: %w", err))
-	}
-	plant, err := likeOf(f.like)
-	if err != nil {
-		return err
-	}
-	if s.Run, err = simulated(file, plant); err != nil {
-		return err
 	}
 	pool, err := simulate.Start(s.Workers)
 	if err != nil {
@@ -127,7 +126,19 @@ func (a *app) tune(ctx context.Context, name string, f *tuneFlags) error {
 	if err != nil {
 		return err
 	}
-	return a.showTuned(file.AutoscalerName(), s, result, f.output)
+	return a.showTuned(s, result, f.output)
+}
+
+// toTune is the run of a scenario, or of a record.
+func toTune(name string, plant *simulate.Plant) (*simulate.Run, error) {
+	if isRecord(name) {
+		return recorded(name, plant)
+	}
+	file, err := readScenario(name)
+	if err != nil {
+		return nil, err
+	}
+	return simulated(file, plant)
 }
 
 // tuned is a result for -o json.
@@ -137,9 +148,9 @@ type tuned struct {
 	*tune.Result
 }
 
-func (a *app) showTuned(name string, s tune.Search, r *tune.Result, format string) error {
+func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	best := r.Front[r.Recommended]
-	hpa, err := tune.Object(name, s.Run, s.Ranges, best.Setting)
+	hpa, err := tune.Object(s.Run.Name, s.Run, s.Ranges, best.Setting)
 	if err != nil {
 		return err
 	}
