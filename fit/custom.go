@@ -63,25 +63,21 @@ func (l *learner) custom() {
 
 // told pairs the values of the HPA's status while the load ran with what a candidate says.
 func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows []told) {
-	open, last := map[int]float64{}, 0 // what was sent and not done in a second
+	open, last := map[int]float64{}, 0 // what was sent and not done by the end of a second
 	for _, e := range l.run.Entries {
 		if s := e.Load; s != nil {
 			last = max(last, s.Second)
 			open[s.Second] += float64(s.Sent) - float64(s.Answered+s.Failed+s.Aborted)
 		}
 	}
-	counts := make([][]float64, len(l.result.Pods)) // of answers, up to each second
-	for i := range counts {
-		counts[i] = make([]float64, last+2)
+	for second := range last {
+		open[second+1] += open[second]
 	}
-	all := make([]float64, last+1)
-	for second := range all {
-		open[second] += open[second-1]
-		for i := range counts {
-			n := l.requested(&l.result.Pods[i], second)
-			counts[i][second+1] = counts[i][second] + n
-			all[second] += n
+	ofAll := func(second float64) (sum float64) {
+		for pod := range l.counts {
+			sum += l.answered(pod, second+1) - l.answered(pod, second)
 		}
+		return sum
 	}
 	service, highest := l.like.ServiceTime(l.newConnections()), l.like.MostCPU()/l.like.Cost(l.newConnections())
 	// of is what the candidate says of a pod, if it was scraped half a period ago.
@@ -90,14 +86,14 @@ func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows
 		if p.Started != nil && at.Seconds() < *p.Started || p.Gone != nil && now.Seconds() > *p.Gone {
 			return 0, false
 		}
-		if second := min(max(0, int(at.Seconds())), last); candidate.Of == model.OfInFlight {
-			rate := counts[i][second+1] - counts[i][second]
+		if second := math.Floor(at.Seconds()); candidate.Of == model.OfInFlight {
+			rate := l.answered(p.Name, second+1) - l.answered(p.Name, second)
 			// In line, or without one.
-			return max(open[second]*rate/max(all[second], 1), simulate.InFlight(rate, min(1, rate/highest), service)), true
+			return max(open[int(second)]*rate/max(ofAll(second), 1), simulate.InFlight(rate, min(1, rate/highest), service)), true
 		}
 		var readings []simulate.Reading
 		for ; at > now-candidate.Range() && (p.Started == nil || at.Seconds() > *p.Started); at -= candidate.Period() {
-			readings = append(readings, simulate.Reading{At: at, Value: counts[i][min(max(0, int(at.Seconds())), last+1)]})
+			readings = append(readings, simulate.Reading{At: at, Value: l.answered(p.Name, at.Seconds())})
 		}
 		slices.Reverse(readings)
 		return simulate.Rate(readings, now, candidate.Range())

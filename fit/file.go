@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -108,5 +109,5 @@ func (p Parameter) show(v float64) string {
 	case "cores":
 		return fmt.Sprintf("%.2gm", v*1000)
 	}
-	return fmt.Sprintf("%.4g %s", v, p.Unit)
+	return strings.TrimSpace(fmt.Sprintf("%.4g %s", v, p.Unit))
 }

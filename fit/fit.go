@@ -58,7 +58,7 @@ func Learn(run record.Run) (*Fit, error) {
 	}
 	f := &Fit{Version: Version, From: fmt.Sprintf("run %s of scenario %s", result.Run, result.Scenario), Plant: like.Plant}
 	l := learner{Fit: f, run: run, result: result, like: like}
-	l.requested = l.requests()
+	l.count()
 	l.cluster()
 	l.stages()
 	l.pipeline()
@@ -75,8 +75,8 @@ type learner struct {
 	result *analysis.Result
 	like   *simulate.Run
 
-	learned   model.Model                               // of the workload, what could be measured
-	requested func(p *analysis.Pod, second int) float64 // see requests
+	learned model.Model          // of the workload, what could be measured
+	counts  map[string][]float64 // of answers, by pod, up to each second
 }
 
 func (l *learner) add(p Parameter) { l.Measured = append(l.Measured, p) }
@@ -250,10 +250,11 @@ func (l *learner) pipeline() {
 	l.add(Parameter{Name: "metrics.housekeeping", Unit: "s", Value: p.Housekeeping.Seconds(), Missing: "the kubelets sample on their own, as cAdvisor does; its periods are taken as they are by default"})
 }
 
-// window is what one sample of a pod says: cpu seconds, and what they may be of.
+// window is what one sample of a pod says: cpu seconds, what they may be of, and the bytes
+// at its end.
 type window struct {
-	pod                                   string
-	cpu, requests, length, starts, memory float64
+	pod                                        string
+	cpu, requests, length, starts, memory, end float64
 }
 
 // workload regresses what the pods used on what they were asked: CPU time = cost ×
@@ -298,21 +299,52 @@ func (l *learner) workload() {
 	k.IdleCPU = resource.NewScaledQuantity(int64(is[1]*1e9), resource.Nano)
 	k.StartCPU = new(duration(is[2]))
 
-	// Memory = what there is at all times + so much for each request a second, which is
-	// what each request takes if it is held for a second.
-	held := time.Second
-	if m.MemoryHeld != nil {
-		held = m.MemoryHeld.Duration
-	}
-	is, low, high = bootstrap(rows, func(w []window) []float64 {
-		x, y := make([][]float64, len(w)), make([]float64, len(w))
-		for i, r := range w {
-			x[i], y[i] = []float64{1, r.requests / r.length * held.Seconds()}, r.memory
+	l.memory(rows)
+}
+
+// memory is what there is at all times, and so much for each request that was answered
+// within the last while, for which it is held. That is the one of some under which most of
+// the memory is explained; where hardly any is, it is the model's, or a second.
+func (l *learner) memory(rows []window) {
+	estimate := func(held time.Duration) func(w []window) []float64 {
+		return func(w []window) []float64 {
+			x, y := make([][]float64, len(w)), make([]float64, len(w))
+			for i, r := range w {
+				x[i], y[i] = []float64{1, l.answered(r.pod, r.end) - l.answered(r.pod, r.end-held.Seconds())}, r.memory
+			}
+			return leastSquares(x, y)
 		}
-		return leastSquares(x, y)
-	})
+	}
+	left := func(held time.Duration, is []float64) (sum float64) {
+		for _, r := range rows {
+			d := r.memory - is[0] - is[1]*(l.answered(r.pod, r.end)-l.answered(r.pod, r.end-held.Seconds()))
+			sum += d * d
+		}
+		return sum
+	}
+	held := time.Second
+	if m := l.Plant.Workload.MemoryHeld; m != nil {
+		held = m.Duration
+	}
+	mean := 0.0
+	for _, r := range rows {
+		mean += r.memory / float64(len(rows))
+	}
+	least, found := left(0, []float64{mean, 0})/2, false
+	for _, s := range []int{1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 120, 180, 240, 300} {
+		d := time.Duration(s) * time.Second
+		if e := left(d, estimate(d)(rows)); e < least {
+			held, least, found = d, e, true
+		}
+	}
+	is, low, high := bootstrap(rows, estimate(held))
+	n := len(rows)
 	l.add(Parameter{Name: "workload.memory", Unit: "bytes", Value: is[0], Low: low[0], High: high[0], Samples: n})
 	l.add(Parameter{Name: "workload.memoryPerRequest", Unit: fmt.Sprintf("bytes, held for %s", held), Value: is[1], Low: low[1], High: high[1], Samples: n})
+	if !found {
+		l.missing("workload.memoryHeld", "the memory does not follow the requests")
+	}
+	k := &l.learned
 	k.Memory = resource.NewQuantity(int64(is[0]), resource.BinarySI)
 	k.MemoryPerRequest, k.MemoryHeld = resource.NewQuantity(int64(is[1]), resource.BinarySI), &metav1.Duration{Duration: held}
 }
@@ -345,19 +377,19 @@ func (l *learner) newConnections() bool {
 	return slices.ContainsFunc(l.like.Phases, func(p record.Phase) bool { return p.Shape != record.ShapeIdle && !p.KeepAlive })
 }
 
-// requests tells what a pod answered in a second: as the record has it, else its share of
-// all answers, of which each pod in service has as many.
-func (l *learner) requests() func(p *analysis.Pod, second int) float64 {
+// count counts what each pod answered: as the record has it, else its share of all
+// answers, of which each pod in service has as many.
+func (l *learner) count() {
 	answers := map[int]uint64{}       // by second
 	by := map[string]map[int]uint64{} // and pod, where that is known
-	known := false
+	last := -1
 	for _, e := range l.run.Entries {
 		if e.Load == nil {
 			continue
 		}
+		last = max(last, e.Load.Second)
 		answers[e.Load.Second] += e.Load.Answered
 		for name, p := range e.Load.Pods {
-			known = true
 			if by[name] == nil {
 				by[name] = map[int]uint64{}
 			}
@@ -372,28 +404,47 @@ func (l *learner) requests() func(p *analysis.Pod, second int) float64 {
 		middle := float64(second) + 0.5
 		return from != nil && *from <= middle && (p.OutOfService == nil || middle < *p.OutOfService)
 	}
-	return func(p *analysis.Pod, second int) float64 {
-		if known {
-			return float64(by[p.Name][second])
-		}
-		if answers[second] == 0 || !serving(p, second) {
-			return 0
-		}
-		n := 0
+	l.counts = map[string][]float64{}
+	for _, p := range l.result.Pods {
+		l.counts[p.Name] = make([]float64, last+2)
+	}
+	for second := range last + 1 {
+		var have []string
 		for i := range l.result.Pods {
-			if serving(&l.result.Pods[i], second) {
-				n++
+			if p := &l.result.Pods[i]; serving(p, second) {
+				have = append(have, p.Name)
 			}
 		}
-		return float64(answers[second]) / float64(n)
+		for name, c := range l.counts {
+			n := float64(by[name][second])
+			if len(by) == 0 && slices.Contains(have, name) {
+				n = float64(answers[second]) / float64(len(have))
+			}
+			c[second+1] = c[second] + n
+		}
 	}
+}
+
+// answered is how many answers a pod had given by a time, evenly within a second.
+func (l *learner) answered(pod string, until float64) float64 {
+	c := l.counts[pod]
+	last := float64(len(c) - 1)
+	if last < 0 {
+		return 0
+	}
+	until = min(max(0, until), last)
+	i := int(until)
+	if i+1 >= len(c) {
+		return c[i]
+	}
+	return c[i] + (c[i+1]-c[i])*(until-float64(i))
 }
 
 // windows are the samples of all pods, of the load's time.
 func (l *learner) windows() (rows []window) {
-	pods := map[string]*analysis.Pod{}
-	for i := range l.result.Pods {
-		pods[l.result.Pods[i].Name] = &l.result.Pods[i]
+	started := map[string]*float64{}
+	for _, p := range l.result.Pods {
+		started[p.Name] = p.Started
 	}
 	header := l.run.Header()
 	sampled := map[string]bool{}
@@ -402,24 +453,20 @@ func (l *learner) windows() (rows []window) {
 			continue
 		}
 		for _, s := range e.PodMetrics.Samples {
-			p := pods[s.Pod]
-			if !s.New || p == nil || s.Window <= 0 {
+			from, known := started[s.Pod]
+			if !s.New || !known || s.Window <= 0 {
 				continue
 			}
 			end := s.Timestamp.Sub(header.Started).Seconds() + 0.5
-			w := window{pod: s.Pod, length: s.Window}
+			w := window{pod: s.Pod, end: end, length: s.Window, requests: l.answered(s.Pod, end) - l.answered(s.Pod, end-s.Window)}
 			for _, c := range s.Containers {
 				w.cpu += c.CPU * s.Window
 				w.memory += float64(c.Memory)
 			}
-			if !sampled[s.Pod] && p.Started != nil && end-s.Window < *p.Started+1 {
+			if !sampled[s.Pod] && from != nil && end-s.Window < *from+1 {
 				w.starts = 1
 			}
 			sampled[s.Pod] = true
-			for second := int(math.Floor(end - s.Window)); float64(second) < end; second++ {
-				part := min(end, float64(second+1)) - max(end-s.Window, float64(second))
-				w.requests += part * l.requested(p, second)
-			}
 			rows = append(rows, w)
 		}
 	}

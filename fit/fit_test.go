@@ -119,6 +119,36 @@ func foretell(t *testing.T, run record.Run, plant simulate.Plant, times int) (re
 	return results
 }
 
+// How much memory a request takes and how long it is held is found in a run in which that
+// is known.
+func TestLearnsMemory(t *testing.T) {
+	run, err := record.Open(recorded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, held := range []time.Duration{5 * time.Second, 20 * time.Second, 2 * time.Minute} {
+		r, err := simulate.FromRecord(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const each = 10 << 10
+		r.Plant.Workload.MemoryPerRequest, r.Plant.Workload.MemoryHeld = resource.NewQuantity(each, resource.BinarySI), &metav1.Duration{Duration: held}
+		r.Plant.Metrics.Housekeeping.Duration = 0
+		h := *run.Header()
+		r.Header = &h
+		synctest.Test(t, func(t *testing.T) {
+			entries, _, err := simulate.Simulate(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := learn(t, record.Run{Entries: entries}).Plant.Workload
+			if got.MemoryHeld.Duration != held || got.MemoryPerRequest.Value() < each*0.9 || got.MemoryPerRequest.Value() > each*1.1 {
+				t.Errorf("%s held for %s, should be %d bytes for %s", got.MemoryPerRequest, got.MemoryHeld.Duration, each, held)
+			}
+		})
+	}
+}
+
 // What a custom metric tells is found in a run in which that is known.
 func TestLearnsCustomMetrics(t *testing.T) {
 	run, err := record.Open(recorded)

@@ -12,8 +12,9 @@ import (
 )
 
 // merge makes one fit of several: figures are averages, weighted by how many samples they
-// are of, bounds the widest, and cases those of all. The nodes, the flags and whether
-// kubelets sample on their own are the first one's.
+// are of, bounds the widest, and cases those of all. The nodes, the flags, whether
+// kubelets sample on their own, how long memory is held and what custom metrics are of are
+// the first one's.
 func merge(fits []*Fit) *Fit {
 	if len(fits) == 1 {
 		return fits[0]
@@ -94,7 +95,7 @@ func average(fits []*Fit, p Parameter) Parameter {
 	is := Parameter{Name: p.Name, Unit: p.Unit, Low: math.Inf(1), High: math.Inf(-1)}
 	for _, f := range fits {
 		for _, q := range f.Measured {
-			if q.Name == p.Name && q.Missing == "" {
+			if q.Name == p.Name && q.Unit == p.Unit && q.Missing == "" { // a unit tells how long something is held too
 				sum += q.Value * float64(q.Samples)
 				n += q.Samples
 				is.Low, is.High = min(is.Low, q.Low), max(is.High, q.High)

@@ -34,7 +34,10 @@ func (w *world) measure(p *pod) storage.MetricsPoint {
 	m := &w.Plant.Workload
 	held := w.inFlight(p)
 	if h := m.MemoryHeld; h != nil {
-		held = p.rate * h.Seconds()
+		held = 0
+		for _, a := range p.recent {
+			held += a.since(w.now - h.Duration)
+		}
 	}
 	idle := m.IdleCPU.AsApproximateFloat64() * (w.now - p.startedAt).Seconds()
 	return storage.MetricsPoint{

@@ -131,8 +131,23 @@ func (w *world) step(then time.Duration) {
 			w.failed(w.traffic.phase, p.rate*dt, "refused")
 			continue
 		}
+		before := p.answered
 		w.serve(p, dt)
+		if h := w.Plant.Workload.MemoryHeld; h != nil {
+			p.recent = append(slices.DeleteFunc(p.recent, func(a answers) bool { return a.to < w.now-h.Duration }), answers{w.now, then, p.answered - before})
+		}
 	}
+}
+
+// answers are those that were given evenly from one time to another.
+type answers struct {
+	from, to time.Duration
+	n        float64
+}
+
+// since is how many of them were given after a time.
+func (a answers) since(t time.Duration) float64 {
+	return a.n * min(1, max(0, (a.to-t).Seconds()/(a.to-a.from).Seconds()))
 }
 
 // loaded is how much of the time from now to then is of the load's, in seconds.

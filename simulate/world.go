@@ -64,6 +64,7 @@ type pod struct {
 	readyAt       time.Duration // -1 before
 	cpu           float64       // seconds, of its first container
 	answered      float64       // requests
+	recent        []answers     // of them those whose memory may be held yet
 	sampled       storage.MetricsPoint
 	costs         float64              // relative to other pods, what a request does
 	readings      map[string][]Reading // of custom metrics
