@@ -244,13 +244,21 @@ func duration(s float64) time.Duration { return time.Duration(s * float64(time.S
 // Setting are values, in the order of the ranges.
 type Setting []float64
 
+// Values are those of a setting, for people.
+func Values(ranges []Range, s Setting) (values []string) {
+	for i, r := range ranges {
+		values = append(values, knobs[r.Name].show(s[i]))
+	}
+	return values
+}
+
 // Show is a setting as name=value.
 func Show(ranges []Range, s Setting) string {
-	var parts []string
+	values := Values(ranges, s)
 	for i, r := range ranges {
-		parts = append(parts, r.Name+"="+knobs[r.Name].show(s[i]))
+		values[i] = r.Name + "=" + values[i]
 	}
-	return strings.Join(parts, " ")
+	return strings.Join(values, " ")
 }
 
 // apply gives a run with the setting; what is NaN stays as it is.

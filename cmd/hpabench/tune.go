@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 	"sigs.k8s.io/yaml"
 
+	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/simulate"
 	"github.com/hpabench/hpabench/tune"
@@ -171,12 +172,16 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 		e.SetIndent("", "  ")
 		return e.Encode(t)
 	}
-	fmt.Fprintf(a.stdout, "Simulated: %d settings, %d of them given up, %d runs; missed is the share of requests outside %s, and may be %.3g %%.\n\n",
+	text := func(format string, args ...any) {
+		fmt.Fprintln(a.stdout, strings.Join(reports.Wrap(fmt.Sprintf(format, args...), width(a.stdout)), "\n"))
+	}
+	text("Simulated: %d settings, %d of them given up, %d runs; missed is the share of requests outside %s, and may be %.3g %%.",
 		r.Tried, r.Hopeless, r.Runs, s.SLO, (1-s.SLO.Share)*100)
+	fmt.Fprintln(a.stdout)
 	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "  \tsetting\tmissed\tworst\treplica-hours\tfrom – to")
+	fmt.Fprintf(t, "  \t%s\tmissed\tworst\treplica-hours\n", strings.Join(columns(s.Ranges), "\t"))
 	row := func(mark string, o tune.Outcome) {
-		fmt.Fprintf(t, "%s\t%s\t%.2f %%\t%.2f %%\t%.3f\t%.3f – %.3f\n", mark, tune.Show(s.Ranges, o.Setting), o.Missed*100, o.WorstMissed*100, o.Hours, o.LeastHours, o.MostHours)
+		fmt.Fprintf(t, "%s\t%s\t%.2f %%\t%.2f %%\t%.3f (%.3f – %.3f)\n", mark, strings.Join(tune.Values(s.Ranges, o.Setting), "\t"), o.Missed*100, o.WorstMissed*100, o.Hours, o.LeastHours, o.MostHours)
 	}
 	for i, o := range r.Front {
 		mark := "  "
@@ -189,6 +194,20 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdout, "\n→ is recommended: %s.\nis: the present setting.\n\n%s", r.Reason, manifest)
+	fmt.Fprintln(a.stdout)
+	text("→ is recommended: %s.", r.Reason)
+	_, err = fmt.Fprintf(a.stdout, "is: the present setting.\n\n%s", manifest)
 	return err
+}
+
+// columns are the names of the settings, without the direction where only one has it.
+func columns(ranges []tune.Range) (names []string) {
+	for _, r := range ranges {
+		_, name, found := strings.Cut(r.Name, ".")
+		if !found || slices.ContainsFunc(ranges, func(other tune.Range) bool { return other != r && strings.HasSuffix(other.Name, "."+name) }) {
+			name = strings.ToLower(strings.TrimPrefix(r.Name, "scale"))
+		}
+		names = append(names, name)
+	}
+	return names
 }
