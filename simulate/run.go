@@ -50,12 +50,17 @@ type Run struct {
 }
 
 // Nth is the nth of several runs: each has chance of its own, which is the same for all
-// settings, and begins at another point of the HPA's sync period. Multiples of the golden
-// ratio cover the period evenly however many there are.
+// settings, and begins at another point of the HPA's sync period.
 func (r Run) Nth(seed uint64, n int) *Run {
-	_, part := math.Modf(float64(n) * math.Phi)
-	r.Wait, r.Seed = time.Duration(part*float64(r.Plant.Control.Sync.Duration)), seed+uint64(n)
+	r.Wait, r.Seed = Offset(n, r.Plant.Control.Sync.Duration), seed+uint64(n)
 	return &r
+}
+
+// Offset is where in the HPA's period the load of the nth of several runs begins:
+// multiples of the golden ratio cover it evenly however many there are, and its parts too.
+func Offset(n int, period time.Duration) time.Duration {
+	_, part := math.Modf(float64(n) * math.Phi)
+	return time.Duration(part * float64(period))
 }
 
 // Score is what a run was like, without a record.

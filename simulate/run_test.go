@@ -116,3 +116,22 @@ func BenchmarkSpike(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDayOnThePlant is 24 hours of the spike every 16 minutes: 2 to 45 requests a second.
+func BenchmarkDayOnThePlant(b *testing.B) {
+	r := library(b, "spike")
+	r.Phases = nil
+	for range 24 * 60 / 16 {
+		r.Phases = append(r.Phases,
+			record.Phase{Name: "low", Seconds: 50, Shape: record.ShapeRate, From: 2},
+			record.Phase{Name: "spike", Seconds: 180, Shape: record.ShapeRate, From: 45},
+			record.Phase{Name: "calm", Seconds: 730, Shape: record.ShapeRate, From: 2})
+	}
+	for b.Loop() {
+		synctest.Test(&testing.T{}, func(t *testing.T) {
+			if _, _, err := Simulate(r); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+}

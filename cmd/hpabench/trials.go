@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -20,6 +19,7 @@ import (
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
+	"github.com/hpabench/hpabench/simulate"
 )
 
 // syncPeriod is that of the HPA controller by default.
@@ -40,13 +40,6 @@ func newCombination(values, scenario string) (c combination) {
 		c.folder = unsafe.ReplaceAllString(strings.ReplaceAll(values, " ", ","), "_")
 	}
 	return c
-}
-
-// offset is where in the HPA's period the load of the nth of several runs begins:
-// multiples of the golden ratio cover it evenly however many there are, and its parts too.
-func offset(n int, period time.Duration) time.Duration {
-	_, part := math.Modf(float64(n) * math.Phi)
-	return time.Duration(part * float64(period))
 }
 
 // folder of the nth of so many runs of c, in dir.
@@ -85,7 +78,7 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 			}
 			one := t
 			one.file, one.id = v.File, runner.NewID()
-			one.dir, one.wait = all[i].folderOf(t.dir, n, t.repeat), offset(n, syncPeriod)
+			one.dir, one.wait = all[i].folderOf(t.dir, n, t.repeat), simulate.Offset(n, syncPeriod)
 			one.show = newDisplay(a.stderr, t.quiet)
 			what := strings.TrimSpace(fmt.Sprintf("trial %d of %d %s", n+1, t.repeat, all[i].name))
 			if parallel > 1 {
