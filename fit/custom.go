@@ -74,8 +74,8 @@ func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows
 		open[second+1] += open[second]
 	}
 	ofAll := func(second float64) (sum float64) {
-		for pod := range l.counts {
-			sum += l.answered(pod, second+1) - l.answered(pod, second)
+		for _, p := range l.result.Pods {
+			sum += l.answered(p.Name, second+1) - l.answered(p.Name, second)
 		}
 		return sum
 	}

@@ -27,6 +27,7 @@ type use struct{ from, to, cpu float64 }
 func observed(run record.Run) []usage {
 	h := run.Header()
 	pods := map[string]*stay{}
+	var stays []*stay // in one order, by which sums of them come out the same
 	var onset, end float64
 	for _, e := range run.Entries {
 		at := e.At.Seconds()
@@ -39,7 +40,7 @@ func observed(run record.Run) []usage {
 			p := pods[e.Pod.Name]
 			if p == nil {
 				p = &stay{from: math.Inf(1), to: math.Inf(1)}
-				pods[e.Pod.Name] = p
+				pods[e.Pod.Name], stays = p, append(stays, p)
 			}
 			for _, c := range e.Pod.Status.Conditions {
 				if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
@@ -66,7 +67,7 @@ func observed(run record.Run) []usage {
 	seconds := make([]usage, max(0, int(end-onset)))
 	for i := range seconds {
 		at := onset + float64(i) + 0.5
-		for _, p := range pods {
+		for _, p := range stays {
 			if at >= p.from && at < p.to {
 				seconds[i].pods++
 				seconds[i].cpu += p.at(at)
