@@ -91,8 +91,11 @@ func (j *journal) close(at time.Duration) []record.Entry {
 			l.Offered = l.Sent
 		}
 	}
-	for _, k := range keys {
+	for i, k := range keys {
 		l := j.loads[k]
+		if i == len(keys)-1 && l.Sent+l.Answered+l.Failed == 0 {
+			break // the load ended within it
+		}
 		var err error
 		if l.Latency, err = record.EncodeHistogram(l.latency); err != nil {
 			panic(err) // it is written to memory
