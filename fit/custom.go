@@ -49,9 +49,9 @@ func (l *learner) custom() {
 		}
 		is, low, high := bootstrap(rows, func(r []told) []float64 { return []float64{factor(r)} })
 		best.Scale = is[0]
-		unit := "per request in flight"
+		unit := "of one in flight"
 		if best.Of == model.OfRequests {
-			unit = fmt.Sprintf("per request a second, over %s", best.Window.Duration)
+			unit = fmt.Sprintf("of one a second, over %s", best.Window.Duration)
 		}
 		l.add(Parameter{Name: customPrefix + name, Unit: unit, Value: is[0], Low: low[0], High: high[0], Samples: len(rows)})
 		if l.learned.Metrics == nil {

@@ -84,12 +84,20 @@ func (f *Fit) Write(w io.Writer) error {
 func (f *Fit) Table(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "parameter\tvalue\t9 of 10 within\tof\n")
+	missing := ""
 	for _, p := range f.Measured {
 		if p.Missing != "" {
-			fmt.Fprintf(t, "%s\t–\t\tnot measured: %s\n", p.Name, p.Missing)
+			missing += fmt.Sprintf("  %s: %s\n", p.Name, p.Missing)
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s to %s\t%d\n", p.Name, p.show(p.Value), p.show(p.Low), p.show(p.High), p.Samples)
+		value := p.show(p.Value)
+		if strings.HasPrefix(p.Name, customPrefix) {
+			value += " " + p.Unit
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s to %s\t%d\n", p.Name, value, p.show(p.Low), p.show(p.High), p.Samples)
+	}
+	if missing != "" {
+		fmt.Fprintf(t, "\nNot measured:\n%s", missing)
 	}
 	return t.Flush()
 }
@@ -108,6 +116,14 @@ func (p Parameter) show(v float64) string {
 		return d.String()
 	case "cores":
 		return fmt.Sprintf("%.2gm", v*1000)
+	case "bytes":
+		for _, unit := range []string{"B", "KiB", "MiB"} {
+			if v < 1024 {
+				return fmt.Sprintf("%.4g %s", v, unit)
+			}
+			v /= 1024
+		}
+		return fmt.Sprintf("%.4g GiB", v)
 	}
-	return strings.TrimSpace(fmt.Sprintf("%.4g %s", v, p.Unit))
+	return fmt.Sprintf("%.4g", v)
 }

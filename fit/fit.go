@@ -302,51 +302,52 @@ func (l *learner) workload() {
 	l.memory(rows)
 }
 
+// holds are the times for which a request's memory may be held.
+var holds = []float64{1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 120, 180, 240, 300}
+
 // memory is what there is at all times, and so much for each request that was answered
-// within the last while, for which it is held. That is the one of some under which most of
-// the memory is explained; where hardly any is, it is the model's, or a second.
+// within the last while, for which it is held: the one of holds that explains most of it.
+// Where none explains half, requests take none.
 func (l *learner) memory(rows []window) {
-	estimate := func(held time.Duration) func(w []window) []float64 {
+	within := func(r window, held float64) float64 { return l.answered(r.pod, r.end) - l.answered(r.pod, r.end-held) }
+	estimate := func(held float64) func(w []window) []float64 {
 		return func(w []window) []float64 {
 			x, y := make([][]float64, len(w)), make([]float64, len(w))
 			for i, r := range w {
-				x[i], y[i] = []float64{1, l.answered(r.pod, r.end) - l.answered(r.pod, r.end-held.Seconds())}, r.memory
+				x[i], y[i] = []float64{1, within(r, held)}, r.memory
 			}
 			return leastSquares(x, y)
 		}
 	}
-	left := func(held time.Duration, is []float64) (sum float64) {
+	left := func(held float64) (sum float64) {
+		is := estimate(held)(rows)
 		for _, r := range rows {
-			d := r.memory - is[0] - is[1]*(l.answered(r.pod, r.end)-l.answered(r.pod, r.end-held.Seconds()))
+			d := r.memory - is[0] - is[1]*within(r, held)
 			sum += d * d
 		}
 		return sum
 	}
-	held := time.Second
-	if m := l.Plant.Workload.MemoryHeld; m != nil {
-		held = m.Duration
-	}
-	mean := 0.0
-	for _, r := range rows {
-		mean += r.memory / float64(len(rows))
-	}
-	least, found := left(0, []float64{mean, 0})/2, false
-	for _, s := range []int{1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 120, 180, 240, 300} {
-		d := time.Duration(s) * time.Second
-		if e := left(d, estimate(d)(rows)); e < least {
-			held, least, found = d, e, true
+	best, least := -1, left(0)/2 // within no time there is none
+	for i, held := range holds {
+		if e := left(held); e < least {
+			best, least = i, e
 		}
 	}
-	is, low, high := bootstrap(rows, estimate(held))
-	n := len(rows)
-	l.add(Parameter{Name: "workload.memory", Unit: "bytes", Value: is[0], Low: low[0], High: high[0], Samples: n})
-	l.add(Parameter{Name: "workload.memoryPerRequest", Unit: fmt.Sprintf("bytes, held for %s", held), Value: is[1], Low: low[1], High: high[1], Samples: n})
-	if !found {
-		l.missing("workload.memoryHeld", "the memory does not follow the requests")
+	held := 0.0
+	if best >= 0 {
+		held = holds[best]
 	}
-	k := &l.learned
-	k.Memory = resource.NewQuantity(int64(is[0]), resource.BinarySI)
-	k.MemoryPerRequest, k.MemoryHeld = resource.NewQuantity(int64(is[1]), resource.BinarySI), &metav1.Duration{Duration: held}
+	is, low, high := bootstrap(rows, estimate(held))
+	n, k := len(rows), &l.learned
+	l.add(Parameter{Name: "workload.memory", Unit: "bytes", Value: is[0], Low: low[0], High: high[0], Samples: n})
+	k.Memory, k.MemoryPerRequest = resource.NewQuantity(int64(is[0]), resource.BinarySI), resource.NewQuantity(int64(is[1]), resource.BinarySI)
+	if best < 0 {
+		l.missing("workload.memoryPerRequest", "the memory does not follow the requests")
+		return
+	}
+	l.add(Parameter{Name: "workload.memoryPerRequest", Unit: "bytes", Value: is[1], Low: low[1], High: high[1], Samples: n})
+	l.add(Parameter{Name: "workload.memoryHeld", Unit: "s", Value: held, Low: holds[max(0, best-1)], High: holds[min(len(holds)-1, best+1)], Samples: n})
+	k.MemoryHeld = &metav1.Duration{Duration: seconds(held)}
 }
 
 // costs is how the pods differ from is, what workload found for all.

@@ -4,8 +4,10 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/simulate"
@@ -13,8 +15,7 @@ import (
 
 // merge makes one fit of several: figures are averages, weighted by how many samples they
 // are of, bounds the widest, and cases those of all. The nodes, the flags, whether
-// kubelets sample on their own, how long memory is held and what custom metrics are of are
-// the first one's.
+// kubelets sample on their own and what custom metrics are of are the first one's.
 func merge(fits []*Fit) *Fit {
 	if len(fits) == 1 {
 		return fits[0]
@@ -68,6 +69,9 @@ func merge(fits []*Fit) *Fit {
 		each, _ := value("workload.memoryPerRequest")
 		w.IdleCPU = resource.NewScaledQuantity(int64(idle*1e9), resource.Nano)
 		w.StartCPU = new(duration(start))
+		if held, ok := value("workload.memoryHeld"); ok {
+			w.MemoryHeld = &metav1.Duration{Duration: seconds(held).Round(time.Second)}
+		}
 		w.Memory, w.MemoryPerRequest = resource.NewQuantity(int64(memory), resource.BinarySI), resource.NewQuantity(int64(each), resource.BinarySI)
 	}
 	metrics := map[string]model.Metric{}
@@ -95,7 +99,7 @@ func average(fits []*Fit, p Parameter) Parameter {
 	is := Parameter{Name: p.Name, Unit: p.Unit, Low: math.Inf(1), High: math.Inf(-1)}
 	for _, f := range fits {
 		for _, q := range f.Measured {
-			if q.Name == p.Name && q.Unit == p.Unit && q.Missing == "" { // a unit tells how long something is held too
+			if q.Name == p.Name && q.Unit == p.Unit && q.Missing == "" { // a unit tells over how long a rate is
 				sum += q.Value * float64(q.Samples)
 				n += q.Samples
 				is.Low, is.High = min(is.Low, q.Low), max(is.High, q.High)

@@ -121,9 +121,11 @@ func (a *app) tune(ctx context.Context, name string, f *tuneFlags) error {
 		s.Progress = func(done, of, hopeless int) {
 			fmt.Fprintf(out, "\r%d of %d settings, %d given up ", done, of, hopeless)
 		}
-		defer fmt.Fprintln(out)
 	}
 	result, err := tune.Tune(ctx, s)
+	if s.Progress != nil {
+		fmt.Fprintln(a.stderr)
+	}
 	if err != nil {
 		return err
 	}
