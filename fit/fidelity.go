@@ -10,10 +10,13 @@ import (
 
 // Fidelity is how well simulated runs foretold a real one.
 type Fidelity struct {
-	// Curve is the area between the real and a simulated run's curve of pods in service,
-	// from the onset of the load to its end, as a share of the area under the real one:
-	// of the median simulated run, and of the best and the worst.
-	Curve, Best, Worst float64
+	// Curve is the area between the real run's curve of pods in service and the foretold
+	// one, from the onset of the load to its end, as a share of the area under the real one.
+	// The foretold one is in each second the median of the simulated runs: of all curves the
+	// one that is least far from them by that area.
+	Curve float64
+	// Median is the same of the median simulated run for itself, Best and Worst of those.
+	Median, Best, Worst float64
 	// Inside is the share of the load's seconds in which the real supply is between the
 	// least and the most of the simulated ones.
 	Inside    float64
@@ -46,20 +49,26 @@ func Compare(is *analysis.Result, foretold []*analysis.Result) (f Fidelity) {
 		curves, errors = append(curves, c), append(errors, between/area)
 	}
 	slices.Sort(errors)
-	f.Curve, f.Best, f.Worst = quantile(errors, 0.5), errors[0], errors[len(errors)-1]
-	inside := 0
+	f.Median, f.Best, f.Worst = quantile(errors, 0.5), errors[0], errors[len(errors)-1]
+	inside, area, between := 0, 0.0, 0.0
 	for i, n := range reality {
-		least, most := math.Inf(1), math.Inf(-1)
+		var at []float64
 		for _, c := range curves {
 			if i < len(c) {
-				least, most = min(least, c[i]), max(most, c[i])
+				at = append(at, c[i])
 			}
 		}
-		if n >= least && n <= most {
+		if area += n; len(at) == 0 {
+			between += n
+			continue
+		}
+		slices.Sort(at)
+		between += math.Abs(n - quantile(at, 0.5))
+		if n >= at[0] && n <= at[len(at)-1] {
 			inside++
 		}
 	}
-	f.Inside = float64(inside) / float64(len(reality))
+	f.Curve, f.Inside = between/area, float64(inside)/float64(len(reality))
 	for _, d := range decisions(is) {
 		d := Foretold{At: d.AtSeconds - is.StartSeconds, From: d.From, To: d.To}
 		var offs []float64

@@ -60,6 +60,7 @@ func Learn(run record.Run) (*Fit, error) {
 	l := learner{Fit: f, run: run, result: result, like: like}
 	l.count()
 	l.cluster()
+	l.control()
 	l.stages()
 	l.pipeline()
 	l.workload()
@@ -93,7 +94,7 @@ func (l *learner) cluster() {
 		d := func(s float64) metav1.Duration { return metav1.Duration{Duration: seconds(s)} }
 		l.Plant.Control = simulate.Controllers{
 			Sync: d(f.HPASync), DownscaleStabilization: d(f.DownscaleStabilization), Tolerance: f.Tolerance,
-			CPUInitialization: d(f.CPUInitialization), InitialReadiness: d(f.InitialReadiness),
+			CPUInitialization: d(f.CPUInitialization), InitialReadiness: d(f.InitialReadiness), Latency: l.Plant.Control.Latency,
 		}
 	}
 	var nodes []simulate.Node
@@ -110,6 +111,65 @@ func (l *learner) cluster() {
 	if len(nodes) > 0 {
 		l.Plant.Nodes = nodes
 	}
+}
+
+// periods that the HPA may sync with: the default, and others from the longest on.
+var periods = []float64{15, 60, 30, 20, 10, 5, 3, 2, 1}
+
+// control finds the sync period of which all times between two changes of the HPA's status
+// are multiples, and by how much more each is: a sync begins a period after the end of the
+// one before, which reads the scale and the metrics, and writes the status if it changes
+// and the scale if it decides.
+func (l *learner) control() {
+	type change struct{ after, calls float64 }
+	var changes []change
+	last, replicas := 0.0, int32(0)
+	for _, e := range l.run.Entries {
+		a := e.Autoscaler
+		if a == nil || len(a.Status.CurrentMetrics) == 0 {
+			continue
+		}
+		c := change{e.At.Seconds() - last, 1}
+		if a.Status.DesiredReplicas != replicas {
+			c.calls++
+		}
+		if last > 0 && c.after > 0.5 {
+			changes = append(changes, c)
+		}
+		last, replicas = e.At.Seconds(), a.Status.DesiredReplicas
+	}
+	if len(changes) < 4 {
+		l.missing("controlPlane.latency", "the HPA's status changed too seldom")
+		return
+	}
+	if l.result.Cluster == nil || l.result.Cluster.Lab == nil {
+		for _, period := range periods {
+			// Of each period the sync may take 50 ms.
+			if !slices.ContainsFunc(changes, func(c change) bool {
+				n := math.Round(c.after / (period + 0.025))
+				return n < 1 || math.Abs(c.after-n*(period+0.025)) > 0.1+n*0.025
+			}) {
+				l.Plant.Control.Sync.Duration = seconds(period)
+				l.add(Parameter{Name: "controlPlane.sync", Unit: "s", Value: period, Low: period, High: period, Samples: len(changes)})
+				break
+			}
+		}
+	}
+	period := l.Plant.Control.Sync.Seconds()
+	is, low, high := bootstrap(changes, func(c []change) []float64 {
+		over, calls := 0.0, 0.0
+		for _, c := range c {
+			n := math.Round(c.after / period)
+			over, calls = over+c.after-n*period, calls+c.calls+2*n
+		}
+		return []float64{over / calls}
+	})
+	if is[0] < 0.001 || is[0] > 0.1 {
+		l.missing("controlPlane.latency", "the changes of the HPA's status are no whole periods apart")
+		return
+	}
+	l.add(Parameter{Name: "controlPlane.latency", Unit: "s", Value: is[0], Low: low[0], High: high[0], Samples: len(changes)})
+	l.Plant.Control.Latency = duration(is[0])
 }
 
 // stages takes each pod's as a case.
@@ -327,26 +387,31 @@ func (l *learner) memory(rows []window) {
 		}
 		return sum
 	}
-	best, least := -1, left(0)/2 // within no time there is none
-	for i, held := range holds {
-		if e := left(held); e < least {
-			best, least = i, e
+	all := left(0) // within no time there is none
+	held, least := 0.0, all/2
+	errors := make([]float64, len(holds))
+	for i, h := range holds {
+		if errors[i] = left(h); errors[i] < least {
+			held, least = h, errors[i]
 		}
-	}
-	held := 0.0
-	if best >= 0 {
-		held = holds[best]
 	}
 	is, low, high := bootstrap(rows, estimate(held))
 	n, k := len(rows), &l.learned
 	l.add(Parameter{Name: "workload.memory", Unit: "bytes", Value: is[0], Low: low[0], High: high[0], Samples: n})
 	k.Memory, k.MemoryPerRequest = resource.NewQuantity(int64(is[0]), resource.BinarySI), resource.NewQuantity(int64(is[1]), resource.BinarySI)
-	if best < 0 {
+	if held == 0 {
 		l.missing("workload.memoryPerRequest", "the memory does not follow the requests")
 		return
 	}
 	l.add(Parameter{Name: "workload.memoryPerRequest", Unit: "bytes", Value: is[1], Low: low[1], High: high[1], Samples: n})
-	l.add(Parameter{Name: "workload.memoryHeld", Unit: "s", Value: held, Low: holds[max(0, best-1)], High: holds[min(len(holds)-1, best+1)], Samples: n})
+	// The bounds are those that explain it nearly as well.
+	bounds := Parameter{Name: "workload.memoryHeld", Unit: "s", Value: held, Low: held, High: held, Samples: n}
+	for i, h := range holds {
+		if errors[i] <= least+all/50 {
+			bounds.Low, bounds.High = min(bounds.Low, h), max(bounds.High, h)
+		}
+	}
+	l.add(bounds)
 	k.MemoryHeld = &metav1.Duration{Duration: seconds(held)}
 }
 

@@ -25,6 +25,7 @@ import (
 
 type cluster struct {
 	Workload
+	call   time.Duration // takes this long
 	hpas   cache.Indexer
 	heard  cache.ResourceEventHandler // of the controller, for HPAs
 	status func(autoscalingv2.HorizontalPodAutoscalerStatus)
@@ -38,7 +39,7 @@ type scales struct {
 func (s scales) Scales(string) scale.ScaleInterface { return s }
 
 func (s scales) Get(_ context.Context, _ schema.GroupResource, name string, _ metav1.GetOptions) (*autoscalingv1.Scale, error) {
-	time.Sleep(latency)
+	time.Sleep(s.call)
 	spec, status := s.Replicas()
 	return &autoscalingv1.Scale{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -48,7 +49,7 @@ func (s scales) Get(_ context.Context, _ schema.GroupResource, name string, _ me
 }
 
 func (s scales) Update(_ context.Context, _ schema.GroupResource, to *autoscalingv1.Scale, _ metav1.UpdateOptions) (*autoscalingv1.Scale, error) {
-	time.Sleep(latency)
+	time.Sleep(s.call)
 	s.SetReplicas(to.Spec.Replicas)
 	return to, nil
 }
@@ -63,7 +64,7 @@ func (a autoscalers) HorizontalPodAutoscalers(string) autoscalingclient.Horizont
 }
 
 func (a autoscalers) UpdateStatus(_ context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler, _ metav1.UpdateOptions) (*autoscalingv2.HorizontalPodAutoscaler, error) {
-	time.Sleep(latency)
+	time.Sleep(a.call)
 	hpa = hpa.DeepCopy()
 	old, _, err := a.hpas.Get(hpa)
 	if err == nil {
@@ -86,7 +87,7 @@ type meter struct {
 }
 
 func (m meter) GetResourceMetric(_ context.Context, resource corev1.ResourceName, _ string, _ labels.Selector, container string) (metrics.PodMetricsInfo, time.Time, error) {
-	time.Sleep(latency)
+	time.Sleep(m.call)
 	usage := m.Usage(resource, container)
 	if len(usage) == 0 {
 		return nil, time.Time{}, errNoMetrics
@@ -95,7 +96,7 @@ func (m meter) GetResourceMetric(_ context.Context, resource corev1.ResourceName
 }
 
 func (m meter) GetRawMetric(name, _ string, _, _ labels.Selector) (metrics.PodMetricsInfo, time.Time, error) {
-	time.Sleep(latency)
+	time.Sleep(m.call)
 	values := m.Custom(name)
 	if len(values) == 0 {
 		return nil, time.Time{}, errNoCustom

@@ -41,18 +41,25 @@ const (
 	Selector = Label + "=workload"
 )
 
-// Settings are the flags of the controller manager that the HPA goes by.
+// Settings are the flags of the controller manager that the HPA goes by, and how long a
+// call of it takes.
 type Settings struct {
 	Sync, DownscaleStabilization        time.Duration
 	Tolerance                           float64
 	CPUInitialization, InitialReadiness time.Duration
+	// Latency is that of a call to the API server. Each sync is later by the calls of the
+	// one before; without any, a sync that falls exactly one window after another would be
+	// decided otherwise than in reality.
+	Latency time.Duration
 }
 
-// Defaults are those of Kubernetes (pkg/controller/podautoscaler/config/v1alpha1).
+// Defaults are those of Kubernetes (pkg/controller/podautoscaler/config/v1alpha1), and the
+// latency of a cluster whose control plane is on one machine.
 func Defaults() Settings {
 	return Settings{
 		Sync: 15 * time.Second, DownscaleStabilization: 5 * time.Minute, Tolerance: 0.1,
 		CPUInitialization: 5 * time.Minute, InitialReadiness: 30 * time.Second,
+		Latency: 3 * time.Millisecond,
 	}
 }
 
@@ -66,9 +73,7 @@ func NewStore() cache.Indexer {
 	return cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 }
 
-// latency is of every call that would go to the API server. Without one, a sync that
-// falls exactly one window after another would be decided otherwise than in reality,
-// where it is a little later.
+// latency is how long a watch takes to tell.
 const latency = time.Millisecond
 
 // Autoscale lets the controller act for an HPA until ctx is done; its first sync is now.
@@ -78,7 +83,7 @@ func Autoscale(ctx context.Context, s Settings, hpa *autoscalingv2.HorizontalPod
 	hpa = hpa.DeepCopy()
 	defaults.SetDefaults_HorizontalPodAutoscaler(hpa)
 	defaults.SetDefaults_HorizontalPodAutoscalerBehavior(hpa)
-	c := &cluster{Workload: w, hpas: NewStore(), status: status}
+	c := &cluster{Workload: w, call: s.Latency, hpas: NewStore(), status: status}
 	if err := c.hpas.Add(hpa); err != nil {
 		panic(err) // its key can always be made
 	}

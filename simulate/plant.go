@@ -85,25 +85,26 @@ type Pipeline struct {
 	Delay metav1.Duration `json:"delay"`
 }
 
-// Controllers are Settings for JSON, of the controller manager's flags.
+// Controllers are Settings for JSON: the controller manager's flags, and its calls.
 type Controllers struct {
 	Sync                   metav1.Duration `json:"horizontalPodAutoscalerSyncPeriod"`
 	DownscaleStabilization metav1.Duration `json:"horizontalPodAutoscalerDownscaleStabilization"`
 	Tolerance              float64         `json:"horizontalPodAutoscalerTolerance"`
 	CPUInitialization      metav1.Duration `json:"horizontalPodAutoscalerCPUInitializationPeriod"`
 	InitialReadiness       metav1.Duration `json:"horizontalPodAutoscalerInitialReadinessDelay"`
+	Latency                metav1.Duration `json:"latency"`
 }
 
 func (c Controllers) settings() Settings {
 	return Settings{
 		Sync: c.Sync.Duration, DownscaleStabilization: c.DownscaleStabilization.Duration, Tolerance: c.Tolerance,
-		CPUInitialization: c.CPUInitialization.Duration, InitialReadiness: c.InitialReadiness.Duration,
+		CPUInitialization: c.CPUInitialization.Duration, InitialReadiness: c.InitialReadiness.Duration, Latency: c.Latency.Duration,
 	}
 }
 
 func controllers(s Settings) Controllers {
 	d := func(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
-	return Controllers{d(s.Sync), d(s.DownscaleStabilization), s.Tolerance, d(s.CPUInitialization), d(s.InitialReadiness)}
+	return Controllers{d(s.Sync), d(s.DownscaleStabilization), s.Tolerance, d(s.CPUInitialization), d(s.InitialReadiness), d(s.Latency)}
 }
 
 // lab says the settings as a record does.
@@ -159,6 +160,7 @@ func (p *Plant) Check() error {
 	must(p.Metrics.Housekeeping.Duration >= 0, "plant.metrics.housekeeping is %s and must be 0 or more", p.Metrics.Housekeeping.Duration)
 	must(p.Metrics.Delay.Duration >= 0, "plant.metrics.delay is %s and must be 0 or more", p.Metrics.Delay.Duration)
 	must(p.Control.Sync.Duration >= time.Second, "plant.controlPlane.horizontalPodAutoscalerSyncPeriod is %s and must be 1s or more", p.Control.Sync.Duration)
+	must(p.Control.Latency.Duration >= time.Millisecond, "plant.controlPlane.latency is %s and must be 1ms or more", p.Control.Latency.Duration)
 	for i, c := range p.Costs {
 		must(c > 0, "plant.costs[%d] is %g and must be more than 0", i, c)
 	}

@@ -42,8 +42,8 @@ type Run struct {
 	Seed uint64 // of what is random
 
 	// Served is how long after one of the HPA's syncs metrics-server has new samples, within
-	// its resolution; nil leaves it to chance.
-	Served *time.Duration
+	// its resolution: any time between the two. nil leaves it to chance.
+	Served *[2]time.Duration
 
 	// Header is that of the record, and nil if none is wanted.
 	Header *record.Header

@@ -79,7 +79,7 @@ func TestPlainTime(t *testing.T) {
 	short := func() *Run {
 		r := library(t, "spike")
 		// So that nothing depends on which of two things is first within half a second.
-		r.Seed, r.Served = 3, new(1500*time.Millisecond)
+		r.Seed, r.Served = 3, &[2]time.Duration{1500 * time.Millisecond, 1500 * time.Millisecond}
 		r.Plant.Control.Sync.Duration = 3 * time.Second
 		r.Plant.Control.CPUInitialization.Duration, r.Plant.Control.InitialReadiness.Duration = 10*time.Second, time.Second
 		r.Plant.Metrics.Housekeeping.Duration, r.Plant.Metrics.Resolution.Duration = 0, 5*time.Second

@@ -112,14 +112,14 @@ func FromRecord(run record.Run) (*Run, error) {
 
 // served is Run.Served as it was when the load of a record began; nil if it does not
 // show it.
-func served(run record.Run) *time.Duration {
+func served(run record.Run) *[2]time.Duration {
 	var synced, seen record.Instant
 	for _, e := range run.Entries {
 		switch {
 		case e.Phase != nil && synced > 0 && seen > 0:
-			// A poll sees the samples half its period later on average.
-			after := seen.Sub(synced) - seconds(run.Header().MetricsEvery/2)
-			return &after
+			// They were there between the poll before and the one that saw them.
+			after := seen.Sub(synced)
+			return &[2]time.Duration{after - seconds(run.Header().MetricsEvery), after}
 		case e.Autoscaler != nil && len(e.Autoscaler.Status.CurrentMetrics) > 0:
 			synced = e.At
 		case e.PodMetrics != nil:

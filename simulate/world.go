@@ -106,9 +106,11 @@ func newWorld(r *Run, j *journal) *world {
 	w.spec = r.Replicas
 	w.reconcile()
 	every := r.Plant.Metrics.Resolution.Duration
-	first := time.Duration(w.random.Int64N(int64(every)))
-	if r.Served != nil {
-		first = ((*r.Served-r.Plant.Metrics.Delay.Duration)%every + every) % every
+	chance := w.random.Float64()
+	first := time.Duration(chance * float64(every))
+	if s := r.Served; s != nil {
+		first = s[0] + time.Duration(chance*float64(s[1]-s[0])) - r.Plant.Metrics.Delay.Duration
+		first = (first%every + every) % every
 	}
 	w.after(first, w.scrape)
 	return w
