@@ -15,6 +15,10 @@ import (
 	"github.com/hpabench/hpabench/record"
 )
 
+// precise lets a record show where metrics-server's period is in the HPA's, which is
+// chance that moves decisions by a sync period.
+const precise = "--metrics-every=250ms"
+
 // TestFidelity runs scenarios on the real cluster, fits a plant to two runs of the first of them, and
 // says how well it foretells the others. HPABENCH_E2E_FIDELITY is 1, or a folder with runs
 // that were made earlier.
@@ -27,11 +31,11 @@ func TestFidelity(t *testing.T) {
 	names := []string{"spike", "flapping", "ramp", "sine", "slow-start", "slow-stop", "steps"}
 	for _, name := range names {
 		if runs[name] = filepath.Join(earlier, name); earlier == "1" {
-			var twice []string
+			args := []string{precise}
 			if name == names[0] {
-				twice = []string{"--repeat", "2"}
+				args = append(args, "--repeat=2")
 			}
-			run := startRun(t, name, twice...)
+			run := startRun(t, name, args...)
 			run.wait(0, 20*time.Minute)
 			runs[name] = run.dir
 		}
@@ -134,7 +138,7 @@ func TestFidelityOfCustomMetrics(t *testing.T) {
 		"[{name: idle, duration: 45s, rate: 2, keepAlive: false}, {name: spike, duration: 2m, rate: 45, keepAlive: false}, {name: calm, duration: 2m, rate: 2, keepAlive: false}]",
 		"[{name: low, duration: 1m, rate: 4, keepAlive: false}, {name: up, duration: 3m, ramp: {from: 4, to: 44}, keepAlive: false}, {name: down, duration: 2m, rate: 14, keepAlive: false}]",
 	} {
-		run := startRun(t, scenario(t, fmt.Sprintf(customScenario, phases)))
+		run := startRun(t, scenario(t, fmt.Sprintf(customScenario, phases)), precise)
 		run.wait(0, 15*time.Minute)
 		runs = append(runs, run.dir)
 	}
