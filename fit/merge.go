@@ -87,6 +87,9 @@ func merge(fits []*Fit) *Fit {
 	if v, ok := value("roundTrip"); ok {
 		p.RoundTrip = duration(v)
 	}
+	if v, ok := value("controlPlane.latency"); ok {
+		p.Control.Latency = duration(v)
+	}
 	if v, ok := value("metrics.delay"); ok {
 		p.Metrics.Delay = duration(v)
 	}
