@@ -76,6 +76,13 @@ setting on the cluster is the proof.
 	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "`number` that all chance comes from: with the same one, the same result")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "table", "what to print: "+strings.Join(tuneFormats, ", ")+" (the HPA)")
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+	_ = cmd.RegisterFlagCompletionFunc("vary", func(_ *cobra.Command, _ []string, typed string) (names []string, _ cobra.ShellCompDirective) {
+		before := typed[:strings.LastIndex(typed, ",")+1]
+		for _, name := range tune.Knobs() {
+			names = append(names, before+name+"=")
+		}
+		return names, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+	})
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(tuneFormats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
