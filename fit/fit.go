@@ -226,7 +226,7 @@ func (l *learner) stages() {
 	for _, less := range []struct {
 		of   simulate.Cases
 		than time.Duration
-	}{{s.Ready, l.like.ReadyAfter()}, {s.Gone, l.like.ServesOn()}} {
+	}{{s.Start, l.like.Prepares()}, {s.Ready, l.like.ReadyAfter()}, {s.Gone, l.like.ServesOn()}} {
 		for i := range less.of {
 			less.of[i].Duration = max(0, less.of[i].Duration-less.than)
 		}

@@ -40,7 +40,7 @@ type Plant struct {
 type Stages struct {
 	Create   Cases `json:"create,omitempty"`   // from the scale's write to the pod's object
 	Schedule Cases `json:"schedule,omitempty"` // to its node, where there is room
-	Start    Cases `json:"start,omitempty"`    // to containers that run, with pulls and init containers
+	Start    Cases `json:"start,omitempty"`    // to containers that run, with pulls, less what init containers wait
 	// Ready is from there to the condition Ready, less what the workload's start and its
 	// probes take by themselves.
 	Ready        Cases `json:"ready,omitempty"`

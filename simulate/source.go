@@ -3,6 +3,7 @@ package simulate
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -143,6 +144,18 @@ func (r *Run) listens() time.Duration {
 	return m.Start.Duration + onThread(m.StartCPU.Duration, r.limit())
 }
 
+// Prepares is how long the pod's init containers take, of those that only wait: what
+// others do is not known.
+func (r *Run) Prepares() (all time.Duration) {
+	for _, c := range r.Pod.InitContainers {
+		takes, _, known := model.Script(slices.Concat(c.Command, c.Args))
+		if always := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways; known && !always && takes > 0 {
+			all += takes
+		}
+	}
+	return all
+}
+
 // ReadyAfter is how long after its start the first container is ready, by its model and
 // its probes: a probe runs with its period, the readiness probe also at the start and
 // when the startup probe has succeeded (pkg/kubelet/prober of Kubernetes).
@@ -203,8 +216,14 @@ func (r *Run) MostCPU() float64 {
 // as long as its process takes then, within its grace period.
 func (r *Run) ServesOn() time.Duration {
 	serves := r.Plant.Workload.Drain.Duration
-	if l := r.first().Lifecycle; l != nil && l.PreStop != nil && l.PreStop.Sleep != nil {
-		serves += time.Duration(l.PreStop.Sleep.Seconds) * time.Second
+	if l := r.first().Lifecycle; l != nil && l.PreStop != nil {
+		switch stop := l.PreStop; {
+		case stop.Sleep != nil:
+			serves += time.Duration(stop.Sleep.Seconds) * time.Second
+		case stop.Exec != nil:
+			takes, _, _ := model.Script(stop.Exec.Command)
+			serves += max(0, takes)
+		}
 	}
 	grace := int64(corev1.DefaultTerminationGracePeriodSeconds)
 	if g := r.Pod.TerminationGracePeriodSeconds; g != nil {

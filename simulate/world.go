@@ -248,7 +248,7 @@ func (w *world) schedule(p *pod) {
 	w.used[p.node]++
 	w.show(p)
 	w.tellEvent("Pod", p.name, corev1.EventTypeNormal, "Scheduled", fmt.Sprintf("Successfully assigned %s/%s to %s", namespace, p.name, w.Plant.Nodes[p.node].Name))
-	w.after(p.life.start, func() { w.start(p) })
+	w.after(w.Prepares()+p.life.start, func() { w.start(p) })
 }
 
 func (w *world) start(p *pod) {

@@ -11,6 +11,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	httpprobe "k8s.io/kubernetes/pkg/probe/http"
+
+	"github.com/hpabench/hpabench/model"
 )
 
 // minGrace is how many seconds a process always has after SIGTERM.
@@ -101,7 +103,7 @@ func (p *pod) hook(ctx context.Context, c *container, h *corev1.LifecycleHandler
 	case h.Sleep != nil:
 		sleep(ctx, time.Duration(h.Sleep.Seconds)*time.Second)
 	case h.Exec != nil:
-		takes, code, ok := parseScript(h.Exec.Command)
+		takes, code, ok := model.Script(h.Exec.Command)
 		if ok && takes < 0 {
 			takes = never
 		}

@@ -2,15 +2,13 @@ package nodes
 
 import (
 	"net"
-	"regexp"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/hpabench/hpabench/lab/containers"
+	"github.com/hpabench/hpabench/model"
 )
 
 // process is what runs in a container: a modelled server
@@ -23,35 +21,6 @@ type process interface {
 	Kill()
 	Done() <-chan struct{}
 	Exit() containers.Exit
-}
-
-// scripts that only take their time: `sleep 8`, `sleep 8; exit 1`, `exit 1`.
-var scripts = regexp.MustCompile(`^\s*(?:(?:exec\s+)?(?:/bin/)?sleep\s+([0-9.]+[smhd]?|infinity)\s*)?(?:(?:^|;|&&)\s*exit\s+(\d+)\s*)?;?\s*$`)
-
-// parseScript reads how long a command takes and with which code it exits, if
-// it does nothing else than that. What never ends takes a negative time.
-func parseScript(command []string) (takes time.Duration, code int, ok bool) {
-	line := strings.Join(command, " ")
-	if len(command) == 3 && strings.HasSuffix(command[0], "sh") && strings.HasSuffix(command[1], "c") {
-		line = command[2]
-	}
-	m := scripts.FindStringSubmatch(line)
-	if m == nil || m[1] == "" && m[2] == "" {
-		return 0, 0, false
-	}
-	code, _ = strconv.Atoi(m[2])
-	switch n := strings.TrimRight(m[1], "smhd"); {
-	case m[1] == "infinity":
-		return -1, code, true
-	case m[1] != "":
-		unit := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}[m[1][len(m[1])-1]]
-		if unit == 0 {
-			unit = time.Second
-		}
-		seconds, err := strconv.ParseFloat(n, 64)
-		return time.Duration(seconds * float64(unit)), code, err == nil
-	}
-	return 0, code, true
 }
 
 // script is a process that waits and exits. As the first process of its
@@ -94,7 +63,7 @@ func (s *script) Exit() containers.Exit                  { return s.exit }
 // pod's own, or of a Job), does so with success once its model has started.
 func runsToEnd(pod *corev1.Pod, c *container, start time.Duration) (takes time.Duration, code int, ok bool) {
 	command := append(append([]string{}, c.spec.Command...), c.spec.Args...)
-	if takes, code, ok = parseScript(command); ok {
+	if takes, code, ok = model.Script(command); ok {
 		return takes, code, true
 	}
 	once := c.init && !c.sidecar() || pod.Spec.RestartPolicy != corev1.RestartPolicyAlways && len(command) > 0

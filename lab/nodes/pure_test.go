@@ -6,41 +6,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
-
-func TestParseScript(t *testing.T) {
-	type script struct {
-		Takes time.Duration
-		Code  int
-		OK    bool
-	}
-	for command, want := range map[string]script{
-		"sleep 8":                      {8 * time.Second, 0, true},
-		"/bin/sleep 1.5":               {1500 * time.Millisecond, 0, true},
-		"sh|-c|sleep 8":                {8 * time.Second, 0, true},
-		"/bin/sh|-ec|sleep 2m; exit 3": {2 * time.Minute, 3, true},
-		"sh|-c|exec sleep infinity":    {-1, 0, true},
-		"sh|-c|exit 1":                 {0, 1, true},
-		"sh|-c|sleep 1 && exit 2":      {time.Second, 2, true},
-		"":                             {},
-		"sleep":                        {},
-		"sleep x":                      {},
-		"sh|-c|sleep 1; wget x":        {},
-		"nginx":                        {},
-	} {
-		var got script
-		got.Takes, got.Code, got.OK = parseScript(strings.Split(command, "|"))
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: %s", command, diff)
-		}
-	}
-	if takes, _, ok := parseScript([]string{"sleep", "8"}); !ok || takes != 8*time.Second {
-		t.Errorf("a command of two words: %s %v", takes, ok)
-	}
-}
 
 func TestAddressesAreNotTakenAgainAtOnce(t *testing.T) {
 	networks, err := podNetworks(2, 150)
