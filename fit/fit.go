@@ -114,14 +114,13 @@ func (l *learner) cluster() {
 }
 
 // periods that the HPA may sync with: the default, and others from the longest on.
-var periods = []float64{15, 60, 30, 20, 10, 5, 3, 2, 1}
+var periods = []float64{15, 60, 30, 20, 10, 5}
 
 // control finds the sync period of which all times between two changes of the HPA's status
 // are multiples, and by how much more each is: a sync begins a period after the end of the
 // one before, which reads the scale and the metrics, and writes the status if it changes
 // and the scale if it decides.
 func (l *learner) control() {
-	type change struct{ after, calls float64 }
 	var changes []change
 	last, replicas := 0.0, int32(0)
 	for _, e := range l.run.Entries {
@@ -144,32 +143,51 @@ func (l *learner) control() {
 	}
 	if l.result.Cluster == nil || l.result.Cluster.Lab == nil {
 		for _, period := range periods {
-			// Of each period the sync may take 50 ms.
-			if !slices.ContainsFunc(changes, func(c change) bool {
-				n := math.Round(c.after / (period + 0.025))
-				return n < 1 || math.Abs(c.after-n*(period+0.025)) > 0.1+n*0.025
-			}) {
+			fits, tell := whole(changes, period)
+			if tell >= 4 && len(fits)*10 >= tell*9 {
 				l.Plant.Control.Sync.Duration = seconds(period)
-				l.add(Parameter{Name: "controlPlane.sync", Unit: "s", Value: period, Low: period, High: period, Samples: len(changes)})
+				l.add(Parameter{Name: "controlPlane.sync", Unit: "s", Value: period, Low: period, High: period, Samples: tell})
 				break
 			}
 		}
 	}
 	period := l.Plant.Control.Sync.Seconds()
-	is, low, high := bootstrap(changes, func(c []change) []float64 {
+	fits, _ := whole(changes, period)
+	if len(fits) < 4 {
+		l.missing("controlPlane.latency", "the changes of the HPA's status are no whole periods apart")
+		return
+	}
+	is, low, high := bootstrap(fits, func(c []change) []float64 {
 		over, calls := 0.0, 0.0
 		for _, c := range c {
 			n := math.Round(c.after / period)
 			over, calls = over+c.after-n*period, calls+c.calls+2*n
 		}
-		return []float64{over / calls}
+		return []float64{max(0.001, over/calls)}
 	})
-	if is[0] < 0.001 || is[0] > 0.1 {
-		l.missing("controlPlane.latency", "the changes of the HPA's status are no whole periods apart")
-		return
-	}
 	l.add(Parameter{Name: "controlPlane.latency", Unit: "s", Value: is[0], Low: low[0], High: high[0], Samples: len(changes)})
 	l.Plant.Control.Latency = duration(is[0])
+}
+
+// change is one of the HPA's status: how long after the last, and the calls that wrote it.
+type change struct{ after, calls float64 }
+
+// whole are the changes that come whole periods after the one before, and how many could
+// tell: a sync takes some milliseconds, 50 at most, and where they may come to a quarter
+// of a period it is anyone's guess.
+func whole(changes []change, period float64) (fits []change, tell int) {
+	for _, c := range changes {
+		n := math.Round(c.after / (period + 0.025))
+		late := n*0.05 + 0.1
+		if late+0.1 >= period/4 {
+			continue
+		}
+		tell++
+		if over := c.after - n*period; n > 0 && over > -0.1 && over < late {
+			fits = append(fits, c)
+		}
+	}
+	return fits, tell
 }
 
 // stages takes each pod's as a case.

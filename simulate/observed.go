@@ -23,9 +23,12 @@ type stay struct {
 // use is one sample: cores, from one time to another.
 type use struct{ from, to, cpu float64 }
 
-// observed is what the pods used in each second of a phase that was only watched.
-func observed(run record.Run) []usage {
+// observe takes what the pods used in each second of a phase that was only watched, and
+// where in it the HPA synced and metrics-server asked: a sample is of all of its window, so
+// that others, at other times, would not show what these do.
+func (r *Run) observe(run record.Run) {
 	h := run.Header()
+	resolution, sync := r.Plant.Metrics.Resolution.Seconds(), r.Plant.Control.Sync.Seconds()
 	pods := map[string]*stay{}
 	var stays []*stay // in one order, by which sums of them come out the same
 	var onset, end float64
@@ -50,6 +53,8 @@ func observed(run record.Run) []usage {
 			if e.Pod.Gone || e.Pod.Deleting != nil {
 				p.to = min(p.to, at)
 			}
+		case e.Autoscaler != nil && onset > 0 && end == 0 && r.Wait == 0 && len(e.Autoscaler.Status.CurrentMetrics) > 0:
+			r.Wait = seconds(sync - math.Mod(at-onset, sync))
 		case e.PodMetrics != nil:
 			for _, s := range e.PodMetrics.Samples {
 				if p := pods[s.Pod]; p != nil && s.New {
@@ -60,21 +65,23 @@ func observed(run record.Run) []usage {
 						u.cpu += c.CPU
 					}
 					p.samples = append(p.samples, u)
+					if r.Scraped == nil && onset > 0 && to > onset {
+						r.Scraped = new(seconds(math.Mod(to-onset, resolution)))
+					}
 				}
 			}
 		}
 	}
-	seconds := make([]usage, max(0, int(end-onset)))
-	for i := range seconds {
+	r.observed = make([]usage, max(0, int(end-onset)))
+	for i := range r.observed {
 		at := onset + float64(i) + 0.5
 		for _, p := range stays {
 			if at >= p.from && at < p.to {
-				seconds[i].pods++
-				seconds[i].cpu += p.at(at)
+				r.observed[i].pods++
+				r.observed[i].cpu += p.at(at)
 			}
 		}
 	}
-	return seconds
 }
 
 // at is what a pod used at a time: as its sample tells, and where there is none as the next

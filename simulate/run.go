@@ -44,6 +44,9 @@ type Run struct {
 	// Served is how long after one of the HPA's syncs metrics-server has new samples, within
 	// its resolution: any time between the two. nil leaves it to chance.
 	Served *[2]time.Duration
+	// Scraped is how long after the first phase's begin metrics-server asks the kubelets,
+	// within its resolution; nil for whenever Served says.
+	Scraped *time.Duration
 
 	// Header is that of the record, and nil if none is wanted.
 	Header *record.Header
@@ -52,7 +55,8 @@ type Run struct {
 // Nth is the nth of several runs: each has chance of its own, which is the same for all
 // settings, and begins at another point of the HPA's sync period.
 func (r Run) Nth(seed uint64, n int) *Run {
-	r.Wait, r.Seed = Offset(n, r.Plant.Control.Sync.Duration), seed+uint64(n)
+	sync := r.Plant.Control.Sync.Duration
+	r.Wait, r.Seed = (r.Wait+Offset(n, sync))%sync, seed+uint64(n)
 	return &r
 }
 

@@ -103,7 +103,7 @@ func FromRecord(run record.Run) (*Run, error) {
 		r.Plant = Guess(r.Pod, m)
 	}
 	if len(h.Phases) > 0 && h.Phases[0].Shape == record.ShapeObserved {
-		if r.observed = observed(run); len(r.observed) == 0 {
+		if r.observe(run); len(r.observed) == 0 {
 			return nil, errors.New("the record is of less than a second")
 		}
 		r.demand()

@@ -108,10 +108,13 @@ func newWorld(r *Run, j *journal) *world {
 	every := r.Plant.Metrics.Resolution.Duration
 	chance := w.random.Float64()
 	first := time.Duration(chance * float64(every))
-	if s := r.Served; s != nil {
+	switch s := r.Served; {
+	case r.Scraped != nil:
+		first = *r.Scraped + r.Wait
+	case s != nil:
 		first = s[0] + time.Duration(chance*float64(s[1]-s[0])) - r.Plant.Metrics.Delay.Duration
-		first = (first%every + every) % every
 	}
+	first = (first%every + every) % every
 	w.after(first, w.scrape)
 	return w
 }
