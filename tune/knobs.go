@@ -24,7 +24,6 @@ type Range struct {
 
 // knob says how a setting is read, written and put into effect.
 type knob struct {
-	says  string // what it is, for people
 	unit  time.Duration
 	share bool // a fraction, in hundredths
 	least float64
@@ -33,17 +32,20 @@ type knob struct {
 }
 
 var knobs = map[string]knob{
-	"target": {says: "target of a metric", least: 1,
+	"target": {least: 0.001,
 		set: func(r *simulate.Run, v float64) error {
-			switch t := target(r); {
+			t, milli := target(r), int64(math.Round(v*1000))
+			switch {
 			case t == nil:
 				return fmt.Errorf("the HPA has no metric with a target")
+			case t.AverageUtilization != nil && v < 1:
+				return fmt.Errorf("%g %% is less than 1", v)
 			case t.AverageUtilization != nil:
 				t.AverageUtilization = new(int32(v))
 			case t.AverageValue != nil:
-				t.AverageValue = resource.NewQuantity(int64(v), t.AverageValue.Format)
+				t.AverageValue = resource.NewMilliQuantity(milli, t.AverageValue.Format)
 			default:
-				t.Value = resource.NewQuantity(int64(v), t.Value.Format)
+				t.Value = resource.NewMilliQuantity(milli, t.Value.Format)
 			}
 			return nil
 		},
@@ -59,7 +61,7 @@ var knobs = map[string]knob{
 				return t.Value.AsApproximateFloat64()
 			}
 		}},
-	"min": {says: "minReplicas", least: 1,
+	"min": {least: 1,
 		set: func(r *simulate.Run, v float64) error { r.HPA.MinReplicas = new(int32(v)); return nil },
 		get: func(r *simulate.Run) float64 {
 			if r.HPA.MinReplicas == nil {
@@ -67,10 +69,10 @@ var knobs = map[string]knob{
 			}
 			return float64(*r.HPA.MinReplicas)
 		}},
-	"max": {says: "maxReplicas", least: 1,
+	"max": {least: 1,
 		set: func(r *simulate.Run, v float64) error { r.HPA.MaxReplicas = int32(v); return nil },
 		get: func(r *simulate.Run) float64 { return float64(r.HPA.MaxReplicas) }},
-	"sync": {says: "sync period of the controller manager", unit: time.Second, least: 1,
+	"sync": {unit: time.Second, least: 1,
 		set: func(r *simulate.Run, v float64) error { r.Plant.Control.Sync.Duration = duration(v); return nil },
 		get: func(r *simulate.Run) float64 { return r.Plant.Control.Sync.Seconds() }},
 }
@@ -81,7 +83,7 @@ func init() {
 		if name == "scaleDown" {
 			window = func(r *simulate.Run) float64 { return r.Plant.Control.DownscaleStabilization.Seconds() }
 		}
-		knobs[name+".stabilization"] = knob{says: "stabilization window", unit: time.Second,
+		knobs[name+".stabilization"] = knob{unit: time.Second,
 			set: func(r *simulate.Run, v float64) error {
 				rules(r).StabilizationWindowSeconds = new(int32(v))
 				return nil
@@ -92,7 +94,7 @@ func init() {
 				}
 				return window(r)
 			}}
-		knobs[name+".tolerance"] = knob{says: "tolerance", share: true,
+		knobs[name+".tolerance"] = knob{share: true,
 			set: func(r *simulate.Run, v float64) error {
 				rules(r).Tolerance = resource.NewMilliQuantity(int64(math.Round(v*1000)), resource.DecimalSI)
 				return nil
@@ -104,7 +106,7 @@ func init() {
 				return r.Plant.Control.Tolerance
 			}}
 		for kind, policy := range map[string]autoscalingv2.HPAScalingPolicyType{"percent": autoscalingv2.PercentScalingPolicy, "pods": autoscalingv2.PodsScalingPolicy} {
-			knobs[name+"."+kind] = knob{says: "at most so much in 15 s, by one policy alone", least: 1,
+			knobs[name+"."+kind] = knob{least: 1,
 				set: func(r *simulate.Run, v float64) error {
 					rules(r).Policies = []autoscalingv2.HPAScalingPolicy{{Type: policy, Value: int32(v), PeriodSeconds: 15}}
 					return nil
@@ -374,7 +376,7 @@ func sample(ranges []Range, n int) (settings []Setting) {
 		for i, r := range ranges {
 			v := r.Low + (r.High-r.Low)*at(i)
 			switch {
-			case knobs[r.Name].share:
+			case knobs[r.Name].share, r.Name == "target" && r.High < 10: // 500m a pod, say
 				v = math.Round(v*100) / 100
 			case v >= mebi:
 				v = math.Round(v/mebi) * mebi

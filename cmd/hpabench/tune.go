@@ -38,10 +38,9 @@ func (a *app) tuneCommand() *cobra.Command {
 		Short: "Search the settings of the HPA for those that meet an SLO at the least cost",
 		Long: `Search the settings of the HPA for those that serve the load of a scenario, or of the
 record of a real run, within an SLO with the fewest replica-hours, by simulation (see
-hpabench simulate). Each setting is
-tried from several points of the HPA's sync period, since where the load begins in it is
-chance on a cluster. A setting is given up when another is better from all points than
-it was from any.
+hpabench simulate). Each setting is tried from several points of the HPA's sync period,
+since where the load begins in it is chance on a cluster. A setting is given up when
+another is better from all points than it was from any.
 
 --vary names what may change, and from where to where:
   target                               utilization in percent of the first metric that has it,
