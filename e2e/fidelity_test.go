@@ -36,6 +36,9 @@ func TestFidelity(t *testing.T) {
 				args = append(args, "--repeat=2")
 			}
 			run := startRun(t, name, args...)
+			if name == "steps" {
+				runs["watched"] = watchBeside(t, run, name)
+			}
 			run.wait(0, 20*time.Minute)
 			runs[name] = run.dir
 		}
@@ -48,6 +51,12 @@ func TestFidelity(t *testing.T) {
 		all, of := decisionsOf(f)
 		decisions, near = decisions+all, near+of
 	}
+	// What was only watched is not foretold, but must come out of what the pods used.
+	if watched := runs["watched"]; watched != "" {
+		if f := foretell(t, "steps, watched", watched, watched); f.Curve > 0.1 {
+			t.Errorf("the replica curve of a run that was watched is %.1f %% off, should be 10 %% at most", f.Curve*100)
+		}
+	}
 	slices.Sort(curves)
 	median := (curves[2] + curves[3]) / 2
 	t.Logf("in the median of %d scenarios the curves are %.1f %% apart; %d of %d decisions are within a sync period", len(curves), median*100, near, decisions)
@@ -59,6 +68,19 @@ func TestFidelity(t *testing.T) {
 	if float64(near) < 0.9*float64(decisions) {
 		t.Errorf("%d of %d decisions are within a sync period, should be nine of ten", near, decisions)
 	}
+}
+
+// watchBeside watches a run of steps as somebody else's, and gives the folder of the record.
+func watchBeside(t *testing.T, run *invocation, name string) string {
+	t.Helper()
+	run.waitFor(`^one `, 3*time.Minute)
+	for _, e := range run.record().Entries {
+		if e.Subject != nil {
+			return watch(t, "-n", e.Subject.Namespace, "hpa/"+name, precise, "--for=7m20s").dir
+		}
+	}
+	t.Fatal("the record does not say where the run is")
+	return ""
 }
 
 // foretell simulates a run from 15 seeds, on a plant fitted to another.
