@@ -165,7 +165,7 @@ func (l *learner) control() {
 		}
 		return []float64{max(0.001, over/calls)}
 	})
-	l.add(Parameter{Name: "controlPlane.latency", Unit: "s", Value: is[0], Low: low[0], High: high[0], Samples: len(changes)})
+	l.add(Parameter{Name: "controlPlane.latency", Unit: "s", Value: is[0], Low: low[0], High: high[0], Samples: len(fits)})
 	l.Plant.Control.Latency = duration(is[0])
 }
 

@@ -109,11 +109,7 @@ func foretell(t *testing.T, run record.Run, plant simulate.Plant, times int) (re
 			if err != nil {
 				t.Fatal(err)
 			}
-			result, err := analysis.Analyze(record.Run{Entries: entries})
-			if err != nil {
-				t.Fatal(err)
-			}
-			results = append(results, result)
+			results = append(results, analyze(t, record.Run{Entries: entries}))
 		})
 	}
 	return results
@@ -122,10 +118,7 @@ func foretell(t *testing.T, run record.Run, plant simulate.Plant, times int) (re
 // How much memory a request takes and how long it is held is found in a run in which that
 // is known.
 func TestLearnsMemory(t *testing.T) {
-	run, err := record.Open(recorded)
-	if err != nil {
-		t.Fatal(err)
-	}
+	run := realRun(t)
 	for _, held := range []time.Duration{5 * time.Second, 20 * time.Second, 2 * time.Minute} {
 		r, err := simulate.FromRecord(run)
 		if err != nil {
@@ -157,10 +150,7 @@ func TestLearnsMemory(t *testing.T) {
 
 // What a custom metric tells is found in a run in which that is known.
 func TestLearnsCustomMetrics(t *testing.T) {
-	run, err := record.Open(recorded)
-	if err != nil {
-		t.Fatal(err)
-	}
+	run := realRun(t)
 	const name = "served"
 	for _, truth := range []model.Metric{
 		{Of: model.OfRequests, Scale: 0.01, Every: &metav1.Duration{Duration: 5 * time.Second}, Window: &metav1.Duration{Duration: 30 * time.Second}},
@@ -186,10 +176,7 @@ func TestLearnsCustomMetrics(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f, err := Learn(record.Run{Entries: entries})
-			if err != nil {
-				t.Fatal(err)
-			}
+			f := learn(t, record.Run{Entries: entries})
 			got := f.Plant.Workload.Metrics[name]
 			if got.Of != truth.Of || truth.Window != nil && got.Range() != truth.Range() {
 				t.Errorf("%+v is taken for %+v", truth, got)
@@ -205,18 +192,9 @@ func TestLearnsCustomMetrics(t *testing.T) {
 // A run is to be foretold by what was learnt from it: when metrics-server asks is chance,
 // which moves its decisions by a sync period.
 func TestFitsItself(t *testing.T) {
-	run, err := record.Open(recorded)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := Learn(run)
-	if err != nil {
-		t.Fatal(err)
-	}
-	is, err := analysis.Analyze(run)
-	if err != nil {
-		t.Fatal(err)
-	}
+	run := realRun(t)
+	f := learn(t, run)
+	is := analyze(t, run)
 	got := Compare(is, foretell(t, run, f.Plant, 7))
 	if got.Curve > 0.1 {
 		t.Errorf("the curves are %.1f %% apart", got.Curve*100)
@@ -233,18 +211,9 @@ func TestFitsItself(t *testing.T) {
 
 // A load that was only watched is what the pods used: the replicas go as they did.
 func TestForetellsAnObservedLoad(t *testing.T) {
-	run, err := record.Open(recorded)
-	if err != nil {
-		t.Fatal(err)
-	}
-	is, err := analysis.Analyze(run)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plant, err := Learn(run)
-	if err != nil {
-		t.Fatal(err)
-	}
+	run := realRun(t)
+	is := analyze(t, run)
+	plant := learn(t, run)
 	watched := record.Run{}
 	phases := len(run.Header().Phases)
 	for _, e := range run.Entries {
@@ -265,6 +234,25 @@ func TestForetellsAnObservedLoad(t *testing.T) {
 			t.Errorf("with a plant %s the curves are %.1f %% apart", name, got.Curve*100)
 		}
 	}
+}
+
+// realRun is the recorded run.
+func realRun(t *testing.T) record.Run {
+	t.Helper()
+	run, err := record.Open(recorded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+func analyze(t *testing.T, run record.Run) *analysis.Result {
+	t.Helper()
+	r, err := analysis.Analyze(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 func learn(t *testing.T, run record.Run) *Fit {
@@ -296,10 +284,7 @@ func TestForetells(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		is, err := analysis.Analyze(run)
-		if err != nil {
-			t.Fatal(err)
-		}
+		is := analyze(t, run)
 		got := Compare(is, foretell(t, run, f.Plant, 15))
 		t.Logf("%s: curves %.1f %% apart (each %.1f, %.1f to %.1f), %.0f %% inside", filepath.Base(filepath.Dir(name)), got.Curve*100, got.Median*100, got.Best*100, got.Worst*100, got.Inside*100)
 		for _, d := range got.Decisions {

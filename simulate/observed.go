@@ -28,10 +28,10 @@ type use struct{ from, to, cpu float64 }
 // that others, at other times, would not show what these do.
 func (r *Run) observe(run record.Run) {
 	h := run.Header()
-	resolution, sync := r.Plant.Metrics.Resolution.Seconds(), r.Plant.Control.Sync.Seconds()
 	pods := map[string]*stay{}
 	var stays []*stay // in one order, by which sums of them come out the same
 	var onset, end float64
+	synced := false
 	for _, e := range run.Entries {
 		at := e.At.Seconds()
 		switch {
@@ -53,8 +53,8 @@ func (r *Run) observe(run record.Run) {
 			if e.Pod.Gone || e.Pod.Deleting != nil {
 				p.to = min(p.to, at)
 			}
-		case e.Autoscaler != nil && onset > 0 && end == 0 && r.Wait == 0 && len(e.Autoscaler.Status.CurrentMetrics) > 0:
-			r.Wait = seconds(sync - math.Mod(at-onset, sync))
+		case e.Autoscaler != nil && onset > 0 && !synced && len(e.Autoscaler.Status.CurrentMetrics) > 0:
+			r.Wait, synced = seconds(onset-at), true
 		case e.PodMetrics != nil:
 			for _, s := range e.PodMetrics.Samples {
 				if p := pods[s.Pod]; p != nil && s.New {
@@ -66,7 +66,7 @@ func (r *Run) observe(run record.Run) {
 					}
 					p.samples = append(p.samples, u)
 					if r.Scraped == nil && onset > 0 && to > onset {
-						r.Scraped = new(seconds(math.Mod(to-onset, resolution)))
+						r.Scraped = new(seconds(to - onset))
 					}
 				}
 			}

@@ -37,7 +37,7 @@ type Run struct {
 	SLO              time.Duration // that an answer may take; 0 for none
 
 	// Wait is how long the load waits after the HPA has its first metric, which is just
-	// after a sync: the load's place in the sync period.
+	// after a sync: the load's place in the sync period. Whole periods of it do not count.
 	Wait time.Duration
 	Seed uint64 // of what is random
 
@@ -55,10 +55,15 @@ type Run struct {
 // Nth is the nth of several runs: each has chance of its own, which is the same for all
 // settings, and begins at another point of the HPA's sync period.
 func (r Run) Nth(seed uint64, n int) *Run {
-	sync := r.Plant.Control.Sync.Duration
-	r.Wait, r.Seed = (r.Wait+Offset(n, sync))%sync, seed+uint64(n)
+	r.Wait, r.Seed = r.Wait+Offset(n, r.Plant.Control.Sync.Duration), seed+uint64(n)
 	return &r
 }
+
+// waits is Wait within the sync period.
+func (r *Run) waits() time.Duration { return within(r.Wait, r.Plant.Control.Sync.Duration) }
+
+// within is d less whole periods.
+func within(d, period time.Duration) time.Duration { return (d%period + period) % period }
 
 // Offset is where in the HPA's period the load of the nth of several runs begins:
 // multiples of the golden ratio cover it evenly however many there are, and its parts too.
@@ -109,7 +114,7 @@ func Simulate(r *Run) (entries []record.Entry, score Score, err error) {
 		}
 		var ready bool
 		if ready, waiting = hasMetrics(r.HPA, s); ready && len(w.serving) == int(w.spec) {
-			onset := w.now + 5*time.Millisecond + r.Wait
+			onset := w.now + 5*time.Millisecond + r.waits()
 			w.score.Onset = onset.Seconds()
 			w.begin(onset)
 			begins <- onset

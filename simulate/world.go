@@ -110,12 +110,11 @@ func newWorld(r *Run, j *journal) *world {
 	first := time.Duration(chance * float64(every))
 	switch s := r.Served; {
 	case r.Scraped != nil:
-		first = *r.Scraped + r.Wait
+		first = *r.Scraped + r.waits()
 	case s != nil:
 		first = s[0] + time.Duration(chance*float64(s[1]-s[0])) - r.Plant.Metrics.Delay.Duration
 	}
-	first = (first%every + every) % every
-	w.after(first, w.scrape)
+	w.after(within(first, every), w.scrape)
 	return w
 }
 
