@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/perf/benchmath"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // Trials are the results of one or more runs of the same thing.
@@ -235,7 +237,11 @@ func clusterOf(r *Result) string {
 	}
 	s := fmt.Sprintf("Kubernetes %s, %d nodes", r.Cluster.Version, len(r.Cluster.Nodes))
 	if l := r.Cluster.Lab; l != nil {
-		s += fmt.Sprintf(", embedded, metrics every %g s, HPA every %g s", l.MetricsResolution, l.HPASync)
+		kind := "embedded"
+		if l.Timing == record.SimulatedTiming {
+			kind = l.Timing
+		}
+		s += fmt.Sprintf(", %s, metrics every %g s, HPA every %g s", kind, l.MetricsResolution, l.HPASync)
 	}
 	return s
 }

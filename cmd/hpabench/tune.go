@@ -167,6 +167,10 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	if err != nil {
 		return err
 	}
+	if i := slices.IndexFunc(s.Ranges, func(r tune.Range) bool { return r.Name == "sync" }); i >= 0 {
+		flag := "# with kube-controller-manager --horizontal-pod-autoscaler-sync-period=" + tune.Values(s.Ranges, best.Setting)[i]
+		manifest = append([]byte(flag+"\n"), manifest...)
+	}
 	switch format {
 	case "yaml":
 		_, err := fmt.Fprintf(a.stdout, "# %s\n%s", r.Reason, manifest)
