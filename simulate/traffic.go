@@ -358,6 +358,17 @@ func (w *world) line(p *pod, from, to float64) {
 	at, cost := from, w.cost()*p.costs
 	for served := p.highest * (to - from); served > 0 && len(p.queue) > 0; {
 		c := &p.queue[0]
+		// Those that came so long ago have given up.
+		if late := min(at-(w.Timeout.Seconds()-w.base()), c.to) - c.from; late > 0 {
+			gone := c.n * late / (c.to - c.from)
+			w.failed(c.phase, gone, "timeout")
+			p.backlog -= gone
+			c.from += late
+			if c.n -= gone; c.n <= 1e-9 {
+				p.queue = p.queue[1:]
+				continue
+			}
+		}
 		n := min(served, c.n)
 		next := at
 		if p.highest > 0 {
