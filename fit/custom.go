@@ -79,7 +79,6 @@ func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows
 		}
 		return sum
 	}
-	service, highest := l.like.ServiceTime(l.newConnections()), l.like.MostCPU()/l.like.Cost(l.newConnections())
 	// of is what the candidate says of a pod, if it was scraped half a period ago.
 	of := func(i int, now time.Duration) (float64, bool) {
 		p, at := &l.result.Pods[i], now-candidate.Period()/2
@@ -88,8 +87,10 @@ func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows
 		}
 		if second := math.Floor(at.Seconds()); candidate.Of == model.OfInFlight {
 			rate := l.answered(p.Name, second+1) - l.answered(p.Name, second)
+			all := max(ofAll(second), rate, 1e-9)
+			pods := int(math.Round(all / max(rate, 1e-9)))
 			// In line, or without one.
-			return max(open[int(second)]*rate/max(ofAll(second), 1), simulate.InFlight(rate, min(1, rate/highest), service)), true
+			return max(open[int(second)]*rate/all, rate*l.like.InPod(rate, pods, l.newConnections()).Seconds()), true
 		}
 		var readings []simulate.Reading
 		for ; at > now-candidate.Range() && (p.Started == nil || at.Seconds() > *p.Started); at -= candidate.Period() {

@@ -461,11 +461,12 @@ func (l *learner) newConnections() bool {
 	return slices.ContainsFunc(l.like.Phases, func(p record.Phase) bool { return p.Shape != record.ShapeIdle && !p.KeepAlive })
 }
 
-// count counts what each pod answered: as the record has it, else its share of all
-// answers, of which each pod in service has as many.
+// count counts what each pod worked on: what it answered as the record has it, else its
+// share of all answers, of which each pod in service has as many; and as large a share of
+// what was given up, which a server does not see, and works on.
 func (l *learner) count() {
-	answers := map[int]uint64{}       // by second
-	by := map[string]map[int]uint64{} // and pod, where that is known
+	answers, late := map[int]uint64{}, map[int]uint64{} // by second
+	by := map[string]map[int]uint64{}                   // and pod, where that is known
 	last := -1
 	for _, e := range l.run.Entries {
 		if e.Load == nil {
@@ -473,6 +474,7 @@ func (l *learner) count() {
 		}
 		last = max(last, e.Load.Second)
 		answers[e.Load.Second] += e.Load.Answered
+		late[e.Load.Second] += e.Load.Errors["timeout"]
 		for name, p := range e.Load.Pods {
 			if by[name] == nil {
 				by[name] = map[int]uint64{}
@@ -501,15 +503,19 @@ func (l *learner) count() {
 		}
 		for name, c := range l.counts {
 			n := float64(by[name][second])
-			if len(by) == 0 && slices.Contains(have, name) {
-				n = float64(answers[second]) / float64(len(have))
+			if slices.Contains(have, name) {
+				shared := late[second]
+				if len(by) == 0 {
+					shared += answers[second]
+				}
+				n += float64(shared) / float64(len(have))
 			}
 			c[second+1] = c[second] + n
 		}
 	}
 }
 
-// answered is how many answers a pod had given by a time, evenly within a second.
+// answered is how many requests a pod had worked on by a time, evenly within a second.
 func (l *learner) answered(pod string, until float64) float64 {
 	c := l.counts[pod]
 	last := float64(len(c) - 1)
@@ -562,7 +568,6 @@ func (l *learner) windows() (rows []window) {
 func (l *learner) roundTrip() {
 	var means []float64
 	l.like.Plant.Workload = l.learned.Over(l.like.Plant.Workload)
-	service := l.like.ServiceTime(l.newConnections()).Seconds()
 	for _, e := range l.run.Entries {
 		s := e.Load
 		if s == nil || s.Answered < 1 || s.Phase >= len(l.like.Phases) {
@@ -574,12 +579,18 @@ func (l *learner) roundTrip() {
 				pods++
 			}
 		}
-		if l.like.Phases[s.Phase].Shape != record.ShapeWorkers && float64(s.Answered)*l.like.Cost(l.newConnections()) > 0.5*float64(pods)*l.like.MostCPU() {
-			continue
+		phase := &l.like.Phases[s.Phase]
+		rate := float64(s.Answered) / float64(max(pods, 1))
+		service := l.like.ServiceTime(!phase.KeepAlive)
+		if phase.Shape != record.ShapeWorkers {
+			if rate*l.like.Cost(!phase.KeepAlive) > 0.5*l.like.MostCPU() {
+				continue
+			}
+			service = l.like.InPod(rate, pods, !phase.KeepAlive)
 		}
 		h := record.NewHistogram()
 		if s.Latency.AddTo(h) == nil && h.TotalCount() > 0 {
-			means = append(means, h.Mean()/1e6-service)
+			means = append(means, h.Mean()/1e6-service.Seconds())
 		}
 	}
 	if len(means) < 5 {

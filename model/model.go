@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -229,4 +231,28 @@ func (m *Model) Check() error {
 	}
 	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(faults...)
+}
+
+// longest is an upper bound of what is drawn: sums of a few stay far from overflow.
+const longest = 24 * time.Hour
+
+// Draw is what one request takes. A lognormal variable with mean m and standard deviation
+// d × m is exp(μ + σZ) with σ² = ln(1 + d²) and μ = ln m − σ²/2 (Johnson, Kotz,
+// Balakrishnan: Continuous Univariate Distributions, vol. 1, ch. 14).
+func (c *Cost) Draw(r *rand.Rand) time.Duration {
+	mean := float64(c.Mean.Duration)
+	switch {
+	case mean <= 0:
+		return 0
+	case c.Distribution == "exponential":
+		mean *= r.ExpFloat64()
+	case c.Distribution == "lognormal":
+		deviation := c.Deviation
+		if deviation == 0 {
+			deviation = 1
+		}
+		variance := math.Log1p(deviation * deviation)
+		mean *= math.Exp(math.Sqrt(variance)*r.NormFloat64() - variance/2)
+	}
+	return time.Duration(min(mean, float64(longest)))
 }

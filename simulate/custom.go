@@ -54,20 +54,6 @@ func (w *world) read(p *pod, name string) {
 	p.readings[name] = append(kept, Reading{w.now, value})
 }
 
-// inFlight is how many requests a pod has.
-func (w *world) inFlight(p *pod) float64 {
-	if p.backlog > 0 {
-		return p.backlog + p.highest*w.service().Seconds()
-	}
-	return InFlight(p.rate, w.chance(p), w.service())
-}
-
-// InFlight is how many requests a pod has that gets so many a second, which is a share of
-// what it can serve: by Little's law, with those that wait for each other by chance.
-func InFlight(rate, share float64, service time.Duration) float64 {
-	return rate * (service.Seconds() + share*wait(share, service))
-}
-
 // Custom is the world as a Workload: what an adapter that asks Prometheus tells now.
 func (w *world) Custom(name string) metrics.PodMetricsInfo {
 	w.catchUp()

@@ -158,7 +158,9 @@ func (j *journal) failed(phase int, at time.Duration, n float64, cause string) {
 // points are how many latencies stand for those of one pod in one second.
 const points = 32
 
-func (j *journal) answered(phase int, at time.Duration, n, first, last, load, mean float64) {
+// answered takes down n answers, that took as long as the first share of the sorted values
+// says and a round trip on top.
+func (j *journal) answered(phase int, at time.Duration, n float64, took []float64, share, trip float64) {
 	if j == nil {
 		return
 	}
@@ -174,10 +176,7 @@ func (j *journal) answered(phase int, at time.Duration, n, first, last, load, me
 	l.Codes["200"] += whole
 	parts := min(whole, points)
 	for i := range parts {
-		seconds := first + (last-first)*(float64(i)+0.5)/float64(parts)
-		if u := j.random.Float64(); u < load {
-			seconds -= mean * math.Log(u/load)
-		}
+		seconds := trip + quantile(took, share*(float64(i)+j.random.Float64())/float64(parts))
 		micro := min(max(int64(math.Round(seconds*1e6)), 1), record.MaxLatency.Microseconds())
 		if err := l.latency.RecordValues(micro, int64((i+1)*whole/parts-i*whole/parts)); err != nil {
 			panic(err) // it is within the histogram's bounds

@@ -145,11 +145,7 @@ func Simulate(r *Run) (entries []record.Entry, score Score, err error) {
 	for t := time.Duration(0); t < r.Timeout && slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 }); t += step {
 		w.advance(w.now + step)
 	}
-	for _, p := range w.pods {
-		for _, c := range p.queue {
-			w.failed(c.phase, c.n, "timeout")
-		}
-	}
+	w.lost()
 	return j.close(w.now), w.score, nil
 }
 
@@ -178,54 +174,26 @@ func (w *world) sent(n float64) {
 	w.journal.sent(w.traffic.phase, w.now, n)
 }
 
-// answered are n requests whose answers came from at on, and which had waited evenly from
-// first to last, in seconds; load is that of the pod where they had to wait for
-// each other by chance.
-func (w *world) answered(phase int, at time.Duration, n, first, last, load float64) {
+// answered are n requests of which the first was answered at from, in seconds, and which
+// were in a pod for as long as the sorted values say. Whoever had to wait for longer than
+// the time-out has none.
+func (w *world) answered(phase int, from, n float64, took []float64) {
 	if phase < 0 {
 		return
 	}
-	base, mean := w.base(), wait(load, w.service())
+	trip := w.Plant.RoundTrip.Seconds()
+	late := above(took, w.Timeout.Seconds()-trip)
+	w.failed(phase, seconds(max(0, from-took[len(took)-1])+w.Timeout.Seconds()), n*late, "timeout")
 	if w.SLO > 0 {
-		w.score.Missed += n * above(w.SLO.Seconds()-base, first, last, load, mean)
+		w.score.Missed += n * max(0, above(took, w.SLO.Seconds()-trip)-late)
 	}
-	w.journal.answered(phase, at, n, base+first, base+last, load, mean)
+	w.journal.answered(phase, seconds(from), n*(1-late), took, 1-late, trip)
 }
 
-// chance is the load of a pod, as a share of what it can serve, where requests wait for
-// each other by chance: 0 where they come one after the other.
-func (w *world) chance(p *pod) float64 {
-	if w.traffic.phase >= 0 && w.Phases[w.traffic.phase].Shape == record.ShapeWorkers || len(w.serving) < 2 || p.highest == 0 {
-		return 0
-	}
-	return min(1, p.rate/p.highest)
-}
-
-// wait is how long those wait on average, in seconds, that do: a share of load. It is
-// Pollaczek and Khinchine's for a constant service time, and taken to be exponential.
-func wait(load float64, service time.Duration) float64 {
-	return service.Seconds() / (2 * max(1-load, 1e-3))
-}
-
-// above is the share of waits that are longer than limit: they go evenly from first to
-// last, or are exponential with that mean in a share of load.
-func above(limit, first, last, load, mean float64) float64 {
-	low, high := min(first, last), max(first, last)
-	switch {
-	case low > limit:
-		return 1
-	case high > limit:
-		return (high - limit) / (high - low)
-	case load > 0:
-		return load * math.Exp(-limit/mean)
-	}
-	return 0
-}
-
-func (w *world) failed(phase int, n float64, cause string) {
-	if phase < 0 {
+func (w *world) failed(phase int, at time.Duration, n float64, cause string) {
+	if phase < 0 || n <= 0 {
 		return
 	}
 	w.score.Missed += n
-	w.journal.failed(phase, w.now, n, cause)
+	w.journal.failed(phase, at, n, cause)
 }

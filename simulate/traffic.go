@@ -25,14 +25,6 @@ type traffic struct {
 	connections []*pod
 }
 
-// cohort are requests of a phase that wait, which came evenly from one time to another,
-// in seconds.
-type cohort struct {
-	phase    int
-	from, to float64
-	n        float64
-}
-
 const step = time.Second
 
 // least is how long a request takes at least, in seconds, where a plant says nothing.
@@ -128,7 +120,7 @@ func (w *world) step(then time.Duration) {
 			continue
 		}
 		if !p.listens { // refused: by its node, as nothing listens there
-			w.failed(w.traffic.phase, p.rate*dt, "refused")
+			w.failed(w.traffic.phase, w.now, p.rate*dt, "refused")
 			continue
 		}
 		before := p.answered
@@ -161,7 +153,7 @@ func (w *world) loaded(then time.Duration) float64 {
 // offer sets the rates that the pods get, and says whether they get any load.
 func (w *world) offer(dt float64) bool {
 	for _, p := range w.pods {
-		p.rate = 0
+		p.rate, p.workers = 0, 0
 	}
 	p := &record.Phase{Shape: record.ShapeRate, From: w.Lead}
 	switch {
@@ -186,7 +178,7 @@ func (w *world) offer(dt float64) bool {
 	}
 	w.sent(rate * dt)
 	if len(w.serving) == 0 {
-		w.failed(w.traffic.phase, rate*dt, "refused")
+		w.failed(w.traffic.phase, w.now, rate*dt, "refused")
 		return false
 	}
 	if !p.KeepAlive || w.Even {
@@ -223,38 +215,46 @@ func (w *world) connect(n int) []*pod {
 }
 
 // closed sets the rates of workers that send when they have their answer: each as often
-// as an answer and its thinking let it.
+// as an answer, or its time-out, and its thinking let it.
 func (w *world) closed(p *record.Phase, dt float64) {
-	workers := float64(p.Workers)
-	if limit := workers * float64(p.Requests); p.Requests > 0 && w.traffic.answered >= limit {
+	limit := float64(p.Workers) * float64(p.Requests)
+	if p.Requests > 0 && w.traffic.answered >= limit {
 		return
 	}
-	each := 1 / max(w.base()+p.Think, least)
+	trip := w.Plant.RoundTrip.Seconds()
 	if len(w.serving) == 0 { // they try again at once, and fail
-		n := workers * dt / max(w.Plant.RoundTrip.Seconds()+p.Think, least)
+		n := float64(p.Workers) * dt / max(trip+p.Think, least)
 		w.sent(n)
-		w.failed(w.traffic.phase, n, "refused")
+		w.failed(w.traffic.phase, w.now, n, "refused")
 		return
 	}
 	if p.KeepAlive && !w.Even {
 		for _, c := range w.connect(p.Workers) {
-			c.rate += each
+			c.workers++
 		}
 	} else {
 		for _, s := range w.serving {
-			s.rate = workers * each / float64(len(w.serving))
+			s.workers = float64(p.Workers) / float64(len(w.serving))
 		}
+	}
+	for _, s := range w.serving {
+		s.rate = s.workers / max(w.base()+p.Think, least)
 	}
 	w.capacities(dt)
 	sum := 0.0
 	for _, s := range w.serving {
-		if s.rate > s.highest {
-			s.rate = s.highest // and its workers wait
+		if s.workers == 0 {
+			continue
+		}
+		took := mean(w.sojourns(s)) + s.backlog/s.highest
+		s.rate = s.workers / max(min(took+trip, w.Timeout.Seconds())+p.Think, least)
+		if took+trip < w.Timeout.Seconds() {
+			s.rate = min(s.rate, s.highest)
 		}
 		sum += s.rate
 	}
 	if p.Requests > 0 {
-		if left := workers*float64(p.Requests) - w.traffic.answered; sum*dt > left {
+		if left := limit - w.traffic.answered; sum*dt > left {
 			for _, s := range w.serving {
 				s.rate *= left / (sum * dt)
 			}
@@ -265,9 +265,9 @@ func (w *world) closed(p *record.Phase, dt float64) {
 	w.sent(sum * dt)
 }
 
-// capacities sets the highest rate of each pod: that of its CPU limit, of its threads,
-// and of what the other pods leave of the node, of which each gets as much as any other
-// that wants it.
+// capacities sets the cores and the highest rate of each pod: those of its CPU limit, of its
+// threads, and of what the other pods leave of the node, of which each gets as much as any
+// other that wants it.
 func (w *world) capacities(dt float64) {
 	m := &w.Plant.Workload
 	cost := w.cost()
@@ -276,7 +276,7 @@ func (w *world) capacities(dt float64) {
 		var wants []float64
 		for _, p := range w.pods {
 			if p.node == i {
-				p.highest = most
+				p.cores = most
 				if want := min(most, (p.rate+p.backlog/dt)*cost*p.costs); want > 0 {
 					wants = append(wants, want)
 				}
@@ -285,20 +285,19 @@ func (w *world) capacities(dt float64) {
 		if level, short := fill(wants, n.CPU); short {
 			for _, p := range w.pods {
 				if p.node == i {
-					p.highest = min(most, level)
+					p.cores = min(most, level)
 				}
 			}
 		}
 	}
 	for _, p := range w.pods {
-		slots := math.Inf(1)
+		p.highest = math.Inf(1)
 		if s := cost*p.costs + m.Wait.Mean.Seconds(); s > 0 {
-			slots = float64(*m.Workers) / s
+			p.highest = float64(*m.Workers) / s
 		}
 		if cost > 0 {
-			slots = min(slots, p.highest/(cost*p.costs))
+			p.highest = min(p.highest, p.cores/(cost*p.costs))
 		}
-		p.highest = slots
 	}
 }
 
@@ -320,84 +319,4 @@ func fill(wants []float64, much float64) (level float64, short bool) {
 		much -= w
 	}
 	return level, true
-}
-
-// serve is a step of one pod.
-func (w *world) serve(p *pod, dt float64) {
-	from := w.now.Seconds()
-	to := from + dt
-	if p.backlog > 0 {
-		end := to
-		if p.rate < p.highest { // the line may end
-			end = min(to, from+p.backlog/(p.highest-p.rate))
-		}
-		w.line(p, from, end)
-		from = end
-	}
-	if from >= to {
-		return
-	}
-	if p.rate > p.highest*(1+1e-9) {
-		w.line(p, from, to)
-		return
-	}
-	if n := p.rate * (to - from); n > 0 {
-		p.queue, p.backlog = p.queue[:0], 0
-		p.cpu += n * w.cost() * p.costs
-		p.answered += n
-		w.answered(w.traffic.phase, seconds(from), n, 0, 0, w.chance(p))
-	}
-}
-
-// line is a stretch of a step in which requests wait.
-func (w *world) line(p *pod, from, to float64) {
-	if n := p.rate * (to - from); n > 0 {
-		p.queue = append(p.queue, cohort{w.traffic.phase, from, to, n})
-		p.backlog += n
-	}
-	at, cost := from, w.cost()*p.costs
-	for served := p.highest * (to - from); served > 0 && len(p.queue) > 0; {
-		c := &p.queue[0]
-		// Those that came so long ago have given up.
-		if late := min(at-(w.Timeout.Seconds()-w.base()), c.to) - c.from; late > 0 {
-			gone := c.n * late / (c.to - c.from)
-			w.failed(c.phase, gone, "timeout")
-			p.backlog -= gone
-			c.from += late
-			if c.n -= gone; c.n <= 1e-9 {
-				p.queue = p.queue[1:]
-				continue
-			}
-		}
-		n := min(served, c.n)
-		next := at
-		if p.highest > 0 {
-			next = min(to, at+n/p.highest)
-		}
-		arrived := c.from + (c.to-c.from)*n/c.n
-		w.answered(c.phase, seconds(at), n, max(0, at-c.from), max(0, next-arrived), 0)
-		p.cpu += n * cost
-		p.answered += n
-		p.backlog -= n
-		served -= n
-		at, c.from = next, arrived
-		if c.n -= n; c.n <= 1e-9 {
-			p.queue = p.queue[1:]
-		}
-	}
-	for len(p.queue) > 0 && to-p.queue[0].to > w.Timeout.Seconds() {
-		w.failed(p.queue[0].phase, p.queue[0].n, "timeout")
-		p.backlog -= p.queue[0].n
-		p.queue = p.queue[1:]
-	}
-	if len(p.queue) == 0 || p.backlog < 1e-9 {
-		p.queue, p.backlog = p.queue[:0], 0
-	}
-	if over := p.backlog - float64(*w.Plant.Workload.Workers+*w.Plant.Workload.Queue); over > 0 {
-		last := &p.queue[len(p.queue)-1]
-		over = min(over, last.n)
-		w.failed(last.phase, over, "reset")
-		last.n -= over
-		p.backlog -= over
-	}
 }

@@ -71,7 +71,10 @@ type pod struct {
 	random        *rand.Rand
 	queue         []cohort
 	backlog       float64 // requests
+	given         float64 // CPU seconds, to each that had a worker since there is a line
 	rate, highest float64 // requests a second: that it gets, and that it can serve
+	cores         float64 // that it can use
+	workers       float64 // of a closed loop, that send to it
 }
 
 // life is how long its stages take.
@@ -339,14 +342,7 @@ func (w *world) leave(p *pod) {
 // stop ends the process; unless it is graceful, what it has is cut off.
 func (w *world) stop(p *pod) {
 	p.runs, p.listens = false, false
-	for _, c := range p.queue {
-		if *w.Plant.Workload.Graceful {
-			w.answered(c.phase, w.now, c.n, w.now.Seconds()-c.from, w.now.Seconds()-c.to, 0)
-		} else {
-			w.failed(c.phase, c.n, "reset")
-		}
-	}
-	p.queue, p.backlog = nil, 0
+	w.cut(p)
 }
 
 func (w *world) gone(p *pod) {

@@ -71,7 +71,7 @@ func TestQueueWaitIsThatOfTheory(t *testing.T) {
 		var waited float64
 		for range n {
 			now += time.Duration(r.ExpFloat64() * float64(mean) / load)
-			cpu := sample(cost, r)
+			cpu := cost.Draw(r)
 			waited += float64(must(t, s, now, cpu, 0) - now - cpu)
 		}
 		if got := waited / n; math.Abs(got-want) > 0.05*want {
@@ -95,7 +95,7 @@ func TestSampleHasMeanAndDeviation(t *testing.T) {
 		const n = 200_000
 		var sum, squares float64
 		for range n {
-			x := float64(sample(&c.cost, r)) / float64(ms)
+			x := float64(c.cost.Draw(r)) / float64(ms)
 			sum += x
 			squares += x * x
 		}

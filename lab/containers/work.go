@@ -2,7 +2,6 @@ package containers
 
 import (
 	"hash/fnv"
-	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -79,7 +78,7 @@ func (w *work) request(firstOfConnection bool) (time.Duration, outcome) {
 		return 0, refused
 	}
 	now := w.now()
-	cpu, wait := sample(w.model.CPU, w.random), sample(w.model.Wait, w.random)
+	cpu, wait := w.model.CPU.Draw(w.random), w.model.Wait.Draw(w.random)
 	if firstOfConnection {
 		cpu += w.model.ConnectionCPU.Duration
 	}
@@ -179,27 +178,3 @@ func (m *memory) at(now time.Duration, requests int) int64 {
 	}
 	return m.idle + int64(requests)*m.request
 }
-
-// sample draws from the distribution of c. A lognormal variable with mean m and
-// standard deviation d × m is exp(μ + σZ) with σ² = ln(1 + d²) and μ = ln m − σ²/2
-// (Johnson, Kotz, Balakrishnan: Continuous Univariate Distributions, vol. 1, ch. 14).
-func sample(c *model.Cost, r *rand.Rand) time.Duration {
-	mean := float64(c.Mean.Duration)
-	switch {
-	case mean <= 0:
-		return 0
-	case c.Distribution == "exponential":
-		mean *= r.ExpFloat64()
-	case c.Distribution == "lognormal":
-		deviation := c.Deviation
-		if deviation == 0 {
-			deviation = 1
-		}
-		variance := math.Log1p(deviation * deviation)
-		mean *= math.Exp(math.Sqrt(variance)*r.NormFloat64() - variance/2)
-	}
-	return time.Duration(min(mean, float64(longest)))
-}
-
-// longest is an upper bound of a sample: sums of a few stay far from overflow.
-const longest = 24 * time.Hour

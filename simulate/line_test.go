@@ -1,0 +1,93 @@
+package simulate
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// limited is a run of one pod, whose requests take 20 ms of CPU.
+func limited(t *testing.T, limit string, workers int, phases ...record.Phase) *Run {
+	t.Helper()
+	r := library(t, "spike")
+	r.HPA.MaxReplicas = 1
+	r.Pod.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(limit)}
+	r.Plant.Workload.CPU.Mean.Duration = 20 * time.Millisecond
+	r.Plant.Workload.Workers, r.Plant.Workload.Queue = &workers, new(10000)
+	r.Plant.RoundTrip.Duration = time.Millisecond
+	r.Phases, r.Timeout = phases, 5*time.Minute
+	r.Header = &record.Header{MetricsEvery: 1}
+	return r
+}
+
+// latencies are the answers of each second of the load, and what half of them took, in seconds.
+func latencies(t *testing.T, entries []record.Entry) (answers, median []float64) {
+	t.Helper()
+	var onset int
+	for _, e := range entries {
+		if e.Phase != nil && onset == 0 {
+			onset = int(e.At.Seconds())
+		}
+	}
+	for _, e := range entries {
+		if e.Load == nil {
+			continue
+		}
+		i := e.Load.Second - onset
+		for len(answers) <= i {
+			answers, median = append(answers, 0), append(median, math.NaN())
+		}
+		h := record.NewHistogram()
+		if err := e.Load.Latency.AddTo(h); err != nil {
+			t.Fatal(err)
+		}
+		answers[i] = float64(e.Load.Answered)
+		median[i] = float64(h.ValueAtQuantile(50)) / 1e6
+	}
+	return answers, median
+}
+
+// A pod that gets more than its limit lets it serve is to answer as one that is simulated
+// request by request.
+func TestOverloadIsThatOfSingleRequests(t *testing.T) {
+	for _, workers := range []int{1, 20, 1000} {
+		t.Run(fmt.Sprint(workers), func(t *testing.T) {
+			r := limited(t, "200m", workers, record.Phase{Seconds: 60, Shape: record.ShapeRate, From: 12}, record.Phase{Seconds: 60, Shape: record.ShapeRate, From: 1})
+			entries, _ := simulate(t, r)
+			answers, median := latencies(t, entries)
+			s := server{cpu: *r.Plant.Workload.CPU, wait: *r.Plant.Workload.Wait, limit: 0.2, cores: 1, workers: workers}
+			took := s.serve(arrivals{every: time.Second / 12, pods: 1}, rand.New(rand.NewPCG(1, 1)), 12*60)
+			// The nth ends when it came and what it took after.
+			ended := make([]float64, 200)
+			var at [200][]float64
+			for n, d := range took {
+				end := int(float64(n)/12 + d)
+				if end < len(ended) {
+					ended[end]++
+					at[end] = append(at[end], d)
+				}
+			}
+			is, want := 0.0, 0.0
+			for i := range 60 {
+				is, want = is+answers[i], want+ended[i]
+				if i%10 == 9 {
+					wanted := at[i][len(at[i])/2]
+					t.Logf("after %d s: %.0f answers, should be %.0f; the median takes %.2f s, should be %.2f", i+1, is, want, median[i], wanted)
+					if math.Abs(is-want) > 3+0.03*want {
+						t.Errorf("after %d s there are %.0f answers, should be %.0f", i+1, is, want)
+					}
+					if math.Abs(median[i]-wanted) > 0.2+0.05*wanted {
+						t.Errorf("after %d s the median takes %.2f s, should be %.2f", i+1, median[i], wanted)
+					}
+				}
+			}
+		})
+	}
+}
