@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"gonum.org/v1/gonum/stat"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -90,7 +91,7 @@ func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows
 			all := max(ofAll(second), rate, 1e-9)
 			pods := int(math.Round(all / max(rate, 1e-9)))
 			// In line, or without one.
-			return max(open[int(second)]*rate/all, rate*l.like.InPod(rate, pods, l.newConnections()).Seconds()), true
+			return max(open[int(second)]*rate/all, rate*stat.Mean(l.like.InPod(rate, pods, l.newConnections(), 1), nil)), true
 		}
 		var readings []simulate.Reading
 		for ; at > now-candidate.Range() && (p.Started == nil || at.Seconds() > *p.Started); at -= candidate.Period() {

@@ -35,7 +35,7 @@ type Fit struct {
 
 // Parameter is one figure of the plant: that which was measured, with the bounds between
 // which nine of ten measurements like this one fall, or why it was not. For the stages it
-// is the median pod, and the bounds hold nine of ten pods.
+// is the median pod, and the bounds hold nine of ten pods; for the round trip, the answers.
 type Parameter struct {
 	Name    string  `json:"name"`
 	Unit    string  `json:"unit,omitempty"`
@@ -78,6 +78,7 @@ type learner struct {
 
 	learned model.Model          // of the workload, what could be measured
 	counts  map[string][]float64 // of answers, by pod, up to each second
+	costOf  map[string]float64   // of a request relative to all, by pod
 }
 
 func (l *learner) add(p Parameter) { l.Measured = append(l.Measured, p) }
@@ -441,9 +442,11 @@ func (l *learner) costs(rows []window, is []float64) {
 		requests[r.pod] += r.requests
 	}
 	var costs []float64
+	l.costOf = map[string]float64{}
 	for _, p := range l.result.Pods {
 		if n := requests[p.Name]; n >= 200 && cpu[p.Name] > 0 && is[0] > 0 {
-			costs = append(costs, cpu[p.Name]/n/is[0])
+			l.costOf[p.Name] = cpu[p.Name] / n / is[0]
+			costs = append(costs, l.costOf[p.Name])
 		}
 	}
 	if len(costs) == 0 {
@@ -563,44 +566,88 @@ func (l *learner) windows() (rows []window) {
 	return rows
 }
 
-// roundTrip is what answers took on average beside their time in the pod, in seconds in
-// which the pods had not half of what they can do.
+// roundTrip is what answers took beside their time in the pod, in seconds in which the pods
+// had not half of what they can do, and some time after others: by how much each hundredth of
+// them, from the fastest to the slowest, is above that of the time in the pod.
 func (l *learner) roundTrip() {
-	var means []float64
+	const (
+		cases = 100
+		calm  = 15 // seconds after which no line is left
+	)
 	l.like.Plant.Workload = l.learned.Over(l.like.Plant.Workload)
+	all := record.NewHistogram()
+	var inPod []weighted
+	busy := -calm
 	for _, e := range l.run.Entries {
 		s := e.Load
 		if s == nil || s.Answered < 1 || s.Phase >= len(l.like.Phases) {
 			continue
 		}
-		pods := 0
+		pods, costs := 0, 0.0
 		for _, p := range l.result.Pods {
 			if p.Ready != nil && *p.Ready < float64(s.Second) && (p.OutOfService == nil || float64(s.Second) < *p.OutOfService) || p.Before {
 				pods++
+				costs += cmp.Or(l.costOf[p.Name], 1)
 			}
 		}
-		phase := &l.like.Phases[s.Phase]
+		costs /= float64(max(pods, 1))
+		connects := !l.like.Phases[s.Phase].KeepAlive
 		rate := float64(s.Answered) / float64(max(pods, 1))
-		service := l.like.ServiceTime(!phase.KeepAlive)
-		if phase.Shape != record.ShapeWorkers {
-			if rate*l.like.Cost(!phase.KeepAlive) > 0.5*l.like.MostCPU() {
-				continue
-			}
-			service = l.like.InPod(rate, pods, !phase.KeepAlive)
+		if pods == 0 || rate*l.like.Cost(connects)*costs > 0.5*l.like.MostCPU() {
+			busy = s.Second
 		}
-		h := record.NewHistogram()
-		if s.Latency.AddTo(h) == nil && h.TotalCount() > 0 {
-			means = append(means, h.Mean()/1e6-service.Seconds())
+		if s.Second < busy+calm || s.Latency.AddTo(all) != nil {
+			continue
+		}
+		took := l.like.InPod(rate, pods, connects, costs)
+		for _, t := range took {
+			inPod = append(inPod, weighted{t, float64(s.Answered) / float64(len(took))})
 		}
 	}
-	if len(means) < 5 {
-		l.missing("roundTrip", "too few seconds with answers and without a queue")
+	if all.TotalCount() < cases {
+		l.missing("roundTrip", "too few answers in seconds without a queue")
 		return
 	}
-	slices.Sort(means)
-	is := max(0, quantile(means, 0.5))
-	l.add(Parameter{Name: "roundTrip", Unit: "s", Value: is, Low: max(0, quantile(means, 0.05)), High: quantile(means, 0.95), Samples: len(means)})
-	l.Plant.RoundTrip = duration(is)
+	var took []weighted
+	for _, bar := range all.Distribution() {
+		if bar.Count > 0 {
+			took = append(took, weighted{float64(bar.From+bar.To) / 2e6, float64(bar.Count)})
+		}
+	}
+	slices.SortFunc(inPod, func(a, b weighted) int { return cmp.Compare(a.value, b.value) })
+	trips, pod := parts(took, cases), parts(inPod, cases)
+	for i := range trips {
+		trips[i] = max(0, trips[i]-pod[i])
+	}
+	slices.Sort(trips)
+	l.add(Parameter{Name: "roundTrip", Unit: "s", Value: quantile(trips, 0.5), Low: quantile(trips, 0.05), High: quantile(trips, 0.95), Samples: int(all.TotalCount())})
+	l.Plant.RoundTrip = nil
+	for _, t := range trips {
+		l.Plant.RoundTrip = append(l.Plant.RoundTrip, duration(t))
+	}
+}
+
+// weighted is a value that counts so much.
+type weighted struct{ value, weight float64 }
+
+// parts shares sorted values out among n parts of the same weight, and gives the mean of each.
+func parts(sorted []weighted, n int) []float64 {
+	all := 0.0
+	for _, w := range sorted {
+		all += w.weight
+	}
+	means, i, left := make([]float64, n), 0, all/float64(n)
+	for _, w := range sorted {
+		for w.weight > 0 && i < n {
+			take := min(w.weight, left)
+			means[i] += w.value * take / (all / float64(n))
+			w.weight -= take
+			if left -= take; left <= 1e-9*all/float64(n) {
+				i, left = i+1, all/float64(n)
+			}
+		}
+	}
+	return means
 }
 
 func seconds(s float64) time.Duration { return time.Duration(math.Round(s * float64(time.Second))) }

@@ -34,10 +34,11 @@ func merge(fits []*Fit) *Fit {
 		return m.Measured[max(i, 0)].Value, i >= 0 && m.Measured[i].Missing == ""
 	}
 	p := &m.Plant
-	p.Costs, p.Pods = nil, simulate.Stages{}
+	p.Costs, p.Pods, p.RoundTrip = nil, simulate.Stages{}, nil
 	cost, known := value("workload.cpu")
 	for _, f := range fits {
 		s := f.Plant.Pods
+		p.RoundTrip = append(p.RoundTrip, f.Plant.RoundTrip...)
 		for _, stage := range []struct {
 			all *simulate.Cases
 			of  simulate.Cases
@@ -83,9 +84,6 @@ func merge(fits []*Fit) *Fit {
 	}
 	if len(metrics) > 0 {
 		p.Workload.Metrics = metrics
-	}
-	if v, ok := value("roundTrip"); ok {
-		p.RoundTrip = duration(v)
 	}
 	if v, ok := value("controlPlane.latency"); ok {
 		p.Control.Latency = duration(v)

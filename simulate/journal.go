@@ -159,8 +159,8 @@ func (j *journal) failed(phase int, at time.Duration, n float64, cause string) {
 const points = 32
 
 // answered takes down n answers, that took as long as the first share of the sorted values
-// says and a round trip on top.
-func (j *journal) answered(phase int, at time.Duration, n float64, took []float64, share, trip float64) {
+// says, and one of the trips on top.
+func (j *journal) answered(phase int, at time.Duration, n float64, took []float64, share float64, trips []float64) {
 	if j == nil {
 		return
 	}
@@ -176,7 +176,7 @@ func (j *journal) answered(phase int, at time.Duration, n float64, took []float6
 	l.Codes["200"] += whole
 	parts := min(whole, points)
 	for i := range parts {
-		seconds := trip + quantile(took, share*(float64(i)+j.random.Float64())/float64(parts))
+		seconds := trips[j.random.IntN(len(trips))] + quantile(took, share*(float64(i)+j.random.Float64())/float64(parts))
 		micro := min(max(int64(math.Round(seconds*1e6)), 1), record.MaxLatency.Microseconds())
 		if err := l.latency.RecordValues(micro, int64((i+1)*whole/parts-i*whole/parts)); err != nil {
 			panic(err) // it is within the histogram's bounds

@@ -2,7 +2,8 @@ package simulate
 
 import (
 	"math"
-	"time"
+
+	"gonum.org/v1/gonum/stat"
 )
 
 // Where a pod gets more than it can serve, its requests wait. Those that have a worker share
@@ -71,7 +72,7 @@ func (w *world) flows(p *pod, from, to float64) {
 func (w *world) sojourns(p *pod) []float64 {
 	s := w.server(w.connects(), p.costs, p.cores)
 	if p.workers > 0 {
-		return s.sojourns(arrivals{workers: max(1, int(math.Round(p.workers))), pause: w.Plant.RoundTrip.Duration + seconds(w.Phases[w.traffic.phase].Think)})
+		return s.sojourns(arrivals{workers: max(1, int(math.Round(p.workers))), pause: seconds(w.trip + w.Phases[w.traffic.phase].Think)})
 	}
 	pods := len(w.serving)
 	if w.Even {
@@ -252,7 +253,7 @@ func (w *world) inFlight(p *pod) float64 {
 	case p.rate == 0:
 		return 0
 	}
-	return p.rate * mean(w.sojourns(p))
+	return p.rate * stat.Mean(w.sojourns(p), nil)
 }
 
 // server is a pod with so many cores, in which requests cost so much of the mean.
@@ -266,9 +267,9 @@ func (r *Run) server(connects bool, costs, cores float64) server {
 	return s
 }
 
-// InPod is how long requests are in a pod on average, where they come at a rate, in
-// requests a second, to each of so many.
-func (r *Run) InPod(rate float64, pods int, connects bool) time.Duration {
-	highest := r.MostCPU() / r.Cost(connects)
-	return seconds(mean(r.server(connects, 1, r.MostCPU()).sojourns(open(rate, highest, pods))))
+// InPod is how long requests are in a pod, in seconds and sorted, where they come at a rate,
+// in requests a second, to each of so many pods, and cost so much of the mean.
+func (r *Run) InPod(rate float64, pods int, connects bool, costs float64) []float64 {
+	highest := r.MostCPU() / (r.Cost(connects) * costs)
+	return r.server(connects, costs, r.MostCPU()).sojourns(open(rate, highest, pods))
 }

@@ -21,7 +21,7 @@ func limited(t *testing.T, limit string, workers int, phases ...record.Phase) *R
 	r.Pod.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(limit)}
 	r.Plant.Workload.CPU.Mean.Duration = 20 * time.Millisecond
 	r.Plant.Workload.Workers, r.Plant.Workload.Queue = &workers, new(10000)
-	r.Plant.RoundTrip.Duration = time.Millisecond
+	r.Plant.RoundTrip = Always(time.Millisecond)
 	r.Phases, r.Timeout = phases, 5*time.Minute
 	r.Header = &record.Header{MetricsEvery: 1}
 	return r

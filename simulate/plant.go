@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -26,8 +27,9 @@ type Plant struct {
 	// alike, by what they find out at their start or by the processor that they are on. Each
 	// has one of these at random; without any all are alike.
 	Costs []float64 `json:"costs,omitempty"`
-	// RoundTrip is what a request takes beside the time in the pod.
-	RoundTrip metav1.Duration `json:"roundTrip"`
+	// RoundTrip is what a request takes beside the time in the pod: each has one of these at
+	// random.
+	RoundTrip Cases `json:"roundTrip,omitempty"`
 
 	Pods    Stages      `json:"pods,omitzero"`
 	Nodes   []Node      `json:"nodes,omitempty"`
@@ -49,8 +51,29 @@ type Stages struct {
 	Gone         Cases `json:"gone,omitempty"`         // from the end of its processes to that of the object
 }
 
-// Cases are durations that are as likely as each other.
+// Cases are durations that are as likely as each other. In a file it may be one without a
+// list.
 type Cases []metav1.Duration
+
+// UnmarshalJSON reads a duration or a list of them.
+func (c *Cases) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '"' {
+		*c = make(Cases, 1)
+		return json.Unmarshal(b, &(*c)[0])
+	}
+	return json.Unmarshal(b, (*[]metav1.Duration)(c))
+}
+
+// seconds are the cases in seconds, one at least.
+func (c Cases) seconds() (all []float64) {
+	for _, d := range c {
+		all = append(all, d.Seconds())
+	}
+	if len(all) == 0 {
+		all = []float64{0}
+	}
+	return all
+}
 
 // Always is a stage that takes the same time in all cases.
 func Always(d time.Duration) Cases { return Cases{{Duration: d}} }
@@ -128,7 +151,7 @@ func Guess(pod corev1.PodSpec, m model.Model) Plant {
 	}
 	return Plant{
 		Workload:  model.Resolve(first.Image, first.Env, m),
-		RoundTrip: metav1.Duration{Duration: ms(1)},
+		RoundTrip: Always(ms(1)),
 		// Of the pods of reports/testdata/recorded-demo-nginx.jsonl (containerd), rounded.
 		Pods: Stages{
 			Create: Always(ms(25)), Schedule: Always(ms(15)), Start: Always(ms(600)),
@@ -155,7 +178,6 @@ func (p *Plant) Check() error {
 		}
 	}
 	faults = append(faults, p.Workload.Check())
-	must(p.RoundTrip.Duration >= 0, "plant.roundTrip is %s and must be 0 or more", p.RoundTrip.Duration)
 	must(p.Metrics.Resolution.Duration >= time.Second, "plant.metrics.resolution is %s and must be 1s or more", p.Metrics.Resolution.Duration)
 	must(p.Metrics.Housekeeping.Duration >= 0, "plant.metrics.housekeeping is %s and must be 0 or more", p.Metrics.Housekeeping.Duration)
 	must(p.Metrics.Delay.Duration >= 0, "plant.metrics.delay is %s and must be 0 or more", p.Metrics.Delay.Duration)
@@ -169,11 +191,11 @@ func (p *Plant) Check() error {
 		must(n.CPU > 0, "plant.nodes[%d].cpu is %g and must be more than 0", i, n.CPU)
 	}
 	for name, cases := range map[string]Cases{
-		"create": p.Pods.Create, "schedule": p.Pods.Schedule, "start": p.Pods.Start, "ready": p.Pods.Ready,
-		"inService": p.Pods.InService, "outOfService": p.Pods.OutOfService, "gone": p.Pods.Gone,
+		"roundTrip": p.RoundTrip, "pods.create": p.Pods.Create, "pods.schedule": p.Pods.Schedule, "pods.start": p.Pods.Start, "pods.ready": p.Pods.Ready,
+		"pods.inService": p.Pods.InService, "pods.outOfService": p.Pods.OutOfService, "pods.gone": p.Pods.Gone,
 	} {
 		for i, c := range cases {
-			must(c.Duration >= 0, "plant.pods.%s[%d] is %s and must be 0 or more", name, i, c.Duration)
+			must(c.Duration >= 0, "plant.%s[%d] is %s and must be 0 or more", name, i, c.Duration)
 		}
 	}
 	return errors.Join(faults...)

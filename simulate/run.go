@@ -181,13 +181,16 @@ func (w *world) answered(phase int, from, n float64, took []float64) {
 	if phase < 0 {
 		return
 	}
-	trip := w.Plant.RoundTrip.Seconds()
-	late := above(took, w.Timeout.Seconds()-trip)
+	late := above(took, w.Timeout.Seconds()-w.trip)
 	w.failed(phase, seconds(max(0, from-took[len(took)-1])+w.Timeout.Seconds()), n*late, "timeout")
 	if w.SLO > 0 {
-		w.score.Missed += n * max(0, above(took, w.SLO.Seconds()-trip)-late)
+		over := 0.0
+		for _, trip := range w.trips {
+			over += above(took, w.SLO.Seconds()-trip) / float64(len(w.trips))
+		}
+		w.score.Missed += n * max(0, over-late)
 	}
-	w.journal.answered(phase, seconds(from), n*(1-late), took, 1-late, trip)
+	w.journal.answered(phase, seconds(from), n*(1-late), took, 1-late, w.trips)
 }
 
 func (w *world) failed(phase int, at time.Duration, n float64, cause string) {

@@ -174,14 +174,6 @@ func (s server) serve(a arrivals, random *rand.Rand, n int) (took []float64) {
 	return took[:n]
 }
 
-// mean of sojourns.
-func mean(sorted []float64) (m float64) {
-	for _, s := range sorted {
-		m += s / float64(len(sorted))
-	}
-	return m
-}
-
 // quantile of values that are sorted and lie evenly between each other, as of a share of
 // them.
 func quantile(sorted []float64, share float64) float64 {

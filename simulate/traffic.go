@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"gonum.org/v1/gonum/stat"
+
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -105,7 +107,7 @@ func (w *world) cost() float64 { return w.Cost(w.connects()) }
 func (w *world) service() time.Duration { return w.ServiceTime(w.connects()) }
 
 // base is how long a request takes when it waits for none.
-func (w *world) base() float64 { return (w.service() + w.Plant.RoundTrip.Duration).Seconds() }
+func (w *world) base() float64 { return w.service().Seconds() + w.trip }
 
 // step is from now to then, through which the rates are those of its middle.
 func (w *world) step(then time.Duration) {
@@ -221,9 +223,8 @@ func (w *world) closed(p *record.Phase, dt float64) {
 	if p.Requests > 0 && w.traffic.answered >= limit {
 		return
 	}
-	trip := w.Plant.RoundTrip.Seconds()
 	if len(w.serving) == 0 { // they try again at once, and fail
-		n := float64(p.Workers) * dt / max(trip+p.Think, least)
+		n := float64(p.Workers) * dt / max(w.trip+p.Think, least)
 		w.sent(n)
 		w.failed(w.traffic.phase, w.now, n, "refused")
 		return
@@ -246,9 +247,9 @@ func (w *world) closed(p *record.Phase, dt float64) {
 		if s.workers == 0 {
 			continue
 		}
-		took := mean(w.sojourns(s)) + s.backlog/s.highest
-		s.rate = s.workers / max(min(took+trip, w.Timeout.Seconds())+p.Think, least)
-		if took+trip < w.Timeout.Seconds() {
+		took := stat.Mean(w.sojourns(s), nil) + s.backlog/s.highest
+		s.rate = s.workers / max(min(took+w.trip, w.Timeout.Seconds())+p.Think, least)
+		if took+w.trip < w.Timeout.Seconds() {
 			s.rate = min(s.rate, s.highest)
 		}
 		sum += s.rate

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"time"
 
+	"gonum.org/v1/gonum/stat"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -43,6 +44,8 @@ type world struct {
 	waiting      []*pod // for room
 
 	traffic traffic
+	trips   []float64 // in seconds, that requests take beside the time in a pod
+	trip    float64   // the mean of them
 	metrics storage.Storage
 	score   Score
 	journal *journal // nil if nobody wants a record
@@ -106,6 +109,8 @@ func newWorld(r *Run, j *journal) *world {
 	w.metrics = storage.NewStorage(r.Plant.Metrics.Resolution.Duration)
 	w.set = r.HPA.ScaleTargetRef.Name + "-" + letters(stream(r.Seed, -2), 10)
 	w.traffic.phase = -1
+	w.trips = r.Plant.RoundTrip.seconds()
+	w.trip = stat.Mean(w.trips, nil)
 	w.spec = r.Replicas
 	w.reconcile()
 	every := r.Plant.Metrics.Resolution.Duration
