@@ -193,7 +193,7 @@ func whole(changes []change, period float64) (fits []change, tell int) {
 
 // stages takes each pod's as a case.
 func (l *learner) stages() {
-	var create, schedule, start, ready, inService, out, gone []float64
+	var create, schedule, start, ready, beyond, inService, out, gone []float64
 	between := func(list *[]float64, from, to *float64) {
 		if from != nil && to != nil {
 			*list = append(*list, max(0, *to-*from))
@@ -211,7 +211,13 @@ func (l *learner) stages() {
 		}
 		between(&schedule, p.Created, p.Scheduled)
 		between(&start, p.Scheduled, p.Started)
-		between(&ready, p.Started, p.Ready)
+		if between(&ready, p.Started, p.Ready); p.Started != nil && p.Ready != nil {
+			before := l.like.Prepares()
+			if p.Scheduled != nil {
+				before = seconds(*p.Started - *p.Scheduled)
+			}
+			beyond = append(beyond, *p.Ready-*p.Started-l.like.ReadyAfter(before, simulate.Relist).Seconds())
+		}
 		between(&inService, p.Ready, p.InService)
 		between(&out, p.Terminating, p.OutOfService)
 		between(&gone, p.Terminating, p.Gone)
@@ -236,16 +242,19 @@ func (l *learner) stages() {
 		}
 		slices.Sort(stage.is)
 		l.add(Parameter{Name: stage.name, Unit: "s", Value: quantile(stage.is, 0.5), Low: quantile(stage.is, 0.05), High: quantile(stage.is, 0.95), Samples: len(stage.is)})
+		if stage.of == &s.Ready {
+			stage.is = beyond
+		}
 		*stage.of = nil
 		for _, v := range stage.is {
-			*stage.of = append(*stage.of, metav1.Duration{Duration: seconds(v).Round(time.Millisecond)})
+			*stage.of = append(*stage.of, metav1.Duration{Duration: max(0, seconds(v).Round(time.Millisecond))})
 		}
 	}
-	// What the model and the probes say is in there, and the simulation adds it.
+	// What the model says is in there, and the simulation adds it.
 	for _, less := range []struct {
 		of   simulate.Cases
 		than time.Duration
-	}{{s.Start, l.like.Prepares()}, {s.Ready, l.like.ReadyAfter()}, {s.Gone, l.like.ServesOn()}} {
+	}{{s.Start, l.like.Prepares()}, {s.Gone, l.like.ServesOn()}} {
 		for i := range less.of {
 			less.of[i].Duration = max(0, less.of[i].Duration-less.than)
 		}
@@ -453,8 +462,8 @@ func (l *learner) costs(rows []window, is []float64) {
 		l.missing("costs", "no pod had 200 requests")
 		return
 	}
-	slices.Sort(costs)
-	l.add(Parameter{Name: "costs", Value: quantile(costs, 0.5), Low: quantile(costs, 0.05), High: quantile(costs, 0.95), Samples: len(costs)})
+	sorted := slices.Sorted(slices.Values(costs))
+	l.add(Parameter{Name: "costs", Value: quantile(sorted, 0.5), Low: quantile(sorted, 0.05), High: quantile(sorted, 0.95), Samples: len(costs)})
 	for _, c := range costs {
 		l.Plant.Costs = append(l.Plant.Costs, math.Round(c*1000)/1000)
 	}

@@ -2,25 +2,45 @@ package simulate
 
 import (
 	"math"
+	"slices"
+	"time"
 
 	"gonum.org/v1/gonum/stat"
 )
 
-// Where a pod gets more than it can serve, its requests wait. Those that have a worker share
-// its CPU, so that with many workers all of them take longer the more there are (processor
-// sharing), and with few the others wait in line. A server does not see that a client has
-// given up: it works on, and nobody gets the answer.
+// Where a pod gets more than it can serve, its requests wait. Those that have a worker are
+// served by turns, each for a slice at a time, so that with many workers all of them take
+// longer the more there are, and the others wait in line. A server does not see that a client
+// has given up: it works on, and nobody gets the answer.
+
+// slice is the CPU time after which another request has its turn, about. It is that of Go,
+// which looks each 10 ms for what has run since the look before, and stops it at the next
+// (sysmon in runtime/proc.go).
+const slice = 20 * time.Millisecond
 
 // cohort are requests of a phase that came evenly from one time to another, in seconds.
 type cohort struct {
 	phase    int
 	from, to float64
 	n        float64
-	// start and end are what each request of the pod that had a worker all along had got, in
-	// seconds of CPU, when the first and the last of these were given theirs. begun says that
-	// they were.
-	begun      bool
-	start, end float64
+	left     float64 // CPU seconds of each
+}
+
+// take makes the first n of c a cohort of their own.
+func (c *cohort) take(n float64) cohort {
+	taken := *c
+	taken.n, taken.to = n, c.from+(c.to-c.from)*n/c.n
+	c.from = taken.to
+	c.n -= n
+	return taken
+}
+
+// pop drops the first cohort once there is nothing left of it.
+func pop(queue []cohort) []cohort {
+	if len(queue) > 0 && queue[0].n <= 1e-9 {
+		return queue[1:]
+	}
+	return queue
 }
 
 // serve is a step of one pod.
@@ -28,17 +48,18 @@ func (w *world) serve(p *pod, dt float64) {
 	at := w.now.Seconds()
 	for to := at + dt; at < to; {
 		next := to
+		turns := w.turns(p)
 		if p.rate <= p.highest*(1+1e-9) {
 			if p.backlog == 0 {
 				w.flows(p, at, to)
 				return
 			}
-			if !w.shares(p) && p.rate < p.highest { // the line may end
+			if !turns && p.rate < p.highest { // the line may end
 				next = min(to, at+p.backlog/(p.highest-p.rate))
 			}
 		}
-		if w.shares(p) {
-			next = min(next, at+max(shortest, min(max(p.backlog, 1), float64(*w.Plant.Workload.Workers))*w.cost()*p.costs/p.cores/4))
+		if turns { // a part of what it takes until all have had theirs
+			next = min(next, at+max(shortest, min(p.backlog, float64(*w.Plant.Workload.Workers))*slice.Seconds()/p.cores/4))
 		}
 		w.line(p, at, next)
 		at = next
@@ -49,10 +70,11 @@ func (w *world) serve(p *pod, dt float64) {
 // taken to be the same.
 const shortest = 0.005
 
-// shares says whether so many requests share the CPU of a pod that their number makes a
-// difference to how long they take. Else they come one after the other.
-func (w *world) shares(p *pod) bool {
-	return float64(*w.Plant.Workload.Workers)*w.cost()*p.costs/p.cores > step.Seconds()/4
+// turns says whether requests of a pod have more than one turn, and so many of them that
+// these make a difference to how long they take. Else they are served one after the other.
+func (w *world) turns(p *pod) bool {
+	cost := w.cost() * p.costs
+	return cost > slice.Seconds() && float64(*w.Plant.Workload.Workers)*cost/p.cores > step.Seconds()/4
 }
 
 // flows is a stretch in which the pod can serve all that it gets.
@@ -94,150 +116,109 @@ func open(rate, highest float64, pods int) arrivals {
 
 // line is a stretch of a step in which requests wait.
 func (w *world) line(p *pod, from, to float64) {
-	before := p.backlog
+	m, cost := &w.Plant.Workload, w.cost()*p.costs
 	if n := p.rate * (to - from); n > 0 {
-		p.queue = append(p.queue, cohort{phase: w.traffic.phase, from: from, to: to, n: n})
+		p.waiting = append(p.waiting, cohort{w.traffic.phase, from, to, n, cost})
 		p.backlog += n
 	}
-	if w.shares(p) {
-		w.share(p, before, from, to)
-	} else {
-		w.oneByOne(p, from, to)
+	turns, beside := w.turns(p), m.Wait.Mean.Seconds()
+	if !turns {
+		beside += cost
 	}
-	if len(p.queue) == 0 || p.backlog < 1e-9 {
-		p.queue, p.backlog = p.queue[:0], 0
-	}
-	if over := p.backlog - float64(*w.Plant.Workload.Workers+*w.Plant.Workload.Queue); over > 0 {
-		last := &p.queue[len(p.queue)-1]
-		over = min(over, last.n)
-		w.failed(last.phase, seconds(from), over, "reset")
-		last.n -= over
-		p.backlog -= over
-	}
-}
-
-func (w *world) oneByOne(p *pod, from, to float64) {
-	at := from
-	for served := p.highest * (to - from); served > 0 && len(p.queue) > 0; {
-		n := min(served, p.queue[0].n)
-		next := min(to, at+n/p.highest)
-		p.cpu += n * w.cost() * p.costs
-		w.done(p, n, at, next, w.service().Seconds())
-		served -= n
-		at = next
-	}
-}
-
-// share lets the requests that have a worker share what the pod has: each gets dv of CPU,
-// and those are done that have got what they cost, which is in the order in which they came.
-func (w *world) share(p *pod, before, from, to float64) {
-	workers, cost := float64(*w.Plant.Workload.Workers), w.cost()*p.costs
-	come := p.backlog - before
-	each := func(gone float64) float64 { // if so many are done by the end
-		in := min(workers, before+(come-gone)/2)
-		return (to - from) * min(1, p.cores/in)
-	}
-	p.begin(min(workers, p.backlog), p.given, p.given+each(0))
-	dv := each(p.finished(p.given + each(0) - cost))
-	had := p.given
-	p.given += dv
-	gone := 0.0
-	for len(p.queue) > 0 && p.queue[0].begun && p.queue[0].start < p.given-cost {
-		c := &p.queue[0]
-		share := c.until(p.given - cost)
-		last := c.start + share*(c.end-c.start)
-		at, next := from+(c.start+cost-had)/dv*(to-from), from+(last+cost-had)/dv*(to-from)
-		c.start = last
-		gone += c.n * share
-		w.done(p, c.n*share, at, next, w.Plant.Workload.Wait.Mean.Seconds())
-	}
-	p.begin(min(workers, p.backlog), had, p.given) // as those that are done let them
-	p.cpu += dv * min(workers, before+(come-gone)/2)
-	if p.rate <= p.highest && p.backlog < 1 { // the others find no line any more
-		for len(p.queue) > 0 {
-			c := &p.queue[0]
-			p.cpu += c.n * max(0, cost-(p.given-(c.start+c.end)/2))
-			w.done(p, c.n, to, to, w.Plant.Workload.Wait.Mean.Seconds())
-		}
-		p.given = 0
-	}
-}
-
-// begin gives workers to as many of the requests as there are for, from the oldest on.
-func (p *pod) begin(workers, from, to float64) {
-	for i := 0; i < len(p.queue) && workers > 1e-9; i++ {
-		c := &p.queue[i]
-		if !c.begun {
-			if c.n > workers {
-				rest := *c
-				rest.n, rest.from = c.n-workers, c.from+(c.to-c.from)*workers/c.n
-				c.n, c.to = workers, rest.from
-				p.queue = append(p.queue[:i+1], append([]cohort{rest}, p.queue[i+1:]...)...)
-				c = &p.queue[i]
-			}
-			c.begun, c.start, c.end = true, from, to
-		}
-		workers -= c.n
-	}
-}
-
-// finished are the requests that were given their worker before.
-func (p *pod) finished(before float64) (n float64) {
-	for i := range p.queue {
-		c := &p.queue[i]
-		if !c.begun || c.start >= before {
+	for at := from; at < to-1e-9; {
+		p.admit(float64(*m.Workers))
+		if len(p.served) == 0 {
 			break
 		}
-		n += c.n * c.until(before)
+		c := &p.served[0]
+		gets, each := c.left, 1/p.highest // CPU seconds, and how long it takes
+		if turns {
+			gets = min(gets, slice.Seconds())
+			each *= gets / cost
+		}
+		n := min(c.n, (to-at)/each)
+		next := min(to, at+n*each)
+		had := c.take(n)
+		p.served = pop(p.served)
+		had.left -= gets
+		p.cpu += n * gets
+		if had.left > 1e-9 {
+			p.served = append(p.served, had)
+		} else {
+			p.busy -= n
+			w.done(p, had, at, next, beside)
+		}
+		at = next
 	}
-	return n
+	if p.backlog < 1 && turns && p.rate <= p.highest { // they find no line any more
+		w.finish(p, to)
+	}
+	if p.backlog < 1e-9 {
+		p.served, p.waiting, p.backlog, p.busy = p.served[:0], p.waiting[:0], 0, 0
+	}
+	for over := p.backlog - float64(*m.Workers+*m.Queue); over > 1e-9 && len(p.waiting) > 0; {
+		last := &p.waiting[len(p.waiting)-1]
+		n := min(over, last.n)
+		w.failed(last.phase, seconds(from), n, "reset")
+		last.n -= n
+		p.backlog -= n
+		if over -= n; last.n <= 1e-9 {
+			p.waiting = p.waiting[:len(p.waiting)-1]
+		}
+	}
 }
 
-// until is the share of c that was given its worker before.
-func (c *cohort) until(before float64) float64 {
-	if c.end <= before {
-		return 1
+// admit gives a worker to those that wait first, as long as there is one.
+func (p *pod) admit(workers float64) {
+	for len(p.waiting) > 0 && p.busy < workers-1e-9 {
+		c := p.waiting[0].take(min(p.waiting[0].n, workers-p.busy))
+		p.waiting = pop(p.waiting)
+		p.busy += c.n
+		p.served = append(p.served, c)
 	}
-	return (before - c.start) / (c.end - c.start)
 }
 
-// done takes the first n requests, of the first cohort, from a pod: they are answered from
-// one time to another, and took so long beside what they were in line for.
-func (w *world) done(p *pod, n, from, to, beside float64) {
-	c := &p.queue[0]
-	came := c.from + (c.to-c.from)*n/c.n
-	took := [2]float64{max(0, from-c.from) + beside, max(0, to-came) + beside}
+// done are requests of a pod that are answered from one time to another, after so long beside
+// what they waited.
+func (w *world) done(p *pod, c cohort, from, to, beside float64) {
+	took := [2]float64{max(0, from-c.from) + beside, max(0, to-c.to) + beside}
 	if took[0] > took[1] {
 		took[0], took[1] = took[1], took[0]
 	}
-	w.answered(c.phase, from, n, took[:])
-	p.answered += n
-	p.backlog -= n
-	c.from = came
-	if c.n -= n; c.n <= 1e-9 {
-		p.queue = p.queue[1:]
-	}
+	w.answered(c.phase, from, c.n, took[:])
+	p.answered += c.n
+	p.backlog -= c.n
 }
 
-// cut ends all requests of a pod whose process ends.
-func (w *world) cut(p *pod) {
-	for len(p.queue) > 0 {
-		c := &p.queue[0]
-		now := w.now.Seconds()
-		if *w.Plant.Workload.Graceful || now-c.from > w.Timeout.Seconds() {
-			w.done(p, c.n, now, now, 0)
-			continue
-		}
-		w.failed(c.phase, w.now, c.n, "reset")
-		p.queue = p.queue[1:]
+// finish serves all requests of a pod at once.
+func (w *world) finish(p *pod, at float64) {
+	for _, c := range slices.Concat(p.served, p.waiting) {
+		p.cpu += c.n * c.left
+		w.done(p, c, at, at, w.Plant.Workload.Wait.Mean.Seconds())
 	}
-	p.queue, p.backlog, p.given = nil, 0, 0
+	p.served, p.waiting, p.backlog, p.busy = nil, nil, 0, 0
+}
+
+// cut ends all requests of a pod whose process ends. Unless it is graceful they get no answer.
+func (w *world) cut(p *pod) {
+	if *w.Plant.Workload.Graceful {
+		w.finish(p, w.now.Seconds())
+		return
+	}
+	for _, c := range slices.Concat(p.served, p.waiting) {
+		if late := seconds(c.from) + w.Timeout; late < w.now {
+			w.failed(c.phase, late, c.n, "timeout")
+		} else {
+			w.failed(c.phase, w.now, c.n, "reset")
+		}
+	}
+	p.served, p.waiting, p.backlog, p.busy = nil, nil, 0, 0
 }
 
 // lost are the requests that no pod has answered when all comes to its end.
 func (w *world) lost() {
 	for _, p := range w.pods {
-		for _, c := range p.queue {
+		for _, c := range slices.Concat(p.served, p.waiting) {
 			w.failed(c.phase, seconds(c.from)+w.Timeout, c.n, "timeout")
 		}
 	}
@@ -246,7 +227,7 @@ func (w *world) lost() {
 // inFlight is how many requests a pod has; without a line by Little's law.
 func (w *world) inFlight(p *pod) float64 {
 	switch {
-	case p.backlog > 0 && w.shares(p):
+	case p.backlog > 0 && w.turns(p):
 		return p.backlog
 	case p.backlog > 0:
 		return p.backlog + p.highest*w.service().Seconds()

@@ -13,13 +13,14 @@ import (
 	"github.com/hpabench/hpabench/record"
 )
 
-// limited is a run of one pod, whose requests take 20 ms of CPU.
-func limited(t *testing.T, limit string, workers int, phases ...record.Phase) *Run {
+// limited is a run of one pod, whose requests take so much CPU.
+func limited(t *testing.T, limit string, cost time.Duration, workers int, phases ...record.Phase) *Run {
 	t.Helper()
 	r := library(t, "spike")
 	r.HPA.MaxReplicas = 1
+	r.Pod.Containers[0].ReadinessProbe = nil
 	r.Pod.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(limit)}
-	r.Plant.Workload.CPU.Mean.Duration = 20 * time.Millisecond
+	r.Plant.Workload.CPU.Mean.Duration = cost
 	r.Plant.Workload.Workers, r.Plant.Workload.Queue = &workers, new(10000)
 	r.Plant.RoundTrip = Always(time.Millisecond)
 	r.Phases, r.Timeout = phases, 5*time.Minute
@@ -59,10 +60,10 @@ func latencies(t *testing.T, entries []record.Entry) (answers, median []float64)
 func TestOverloadIsThatOfSingleRequests(t *testing.T) {
 	for _, workers := range []int{1, 20, 1000} {
 		t.Run(fmt.Sprint(workers), func(t *testing.T) {
-			r := limited(t, "200m", workers, record.Phase{Seconds: 60, Shape: record.ShapeRate, From: 12}, record.Phase{Seconds: 60, Shape: record.ShapeRate, From: 1})
+			r := limited(t, "800m", 80*time.Millisecond, workers, record.Phase{Seconds: 60, Shape: record.ShapeRate, From: 12}, record.Phase{Seconds: 60, Shape: record.ShapeRate, From: 1})
 			entries, _ := simulate(t, r)
 			answers, median := latencies(t, entries)
-			s := server{cpu: *r.Plant.Workload.CPU, wait: *r.Plant.Workload.Wait, limit: 0.2, cores: 1, workers: workers}
+			s := server{cpu: *r.Plant.Workload.CPU, wait: *r.Plant.Workload.Wait, limit: 0.8, cores: 1, workers: workers}
 			took := s.serve(arrivals{every: time.Second / 12, pods: 1}, rand.New(rand.NewPCG(1, 1)), 12*60)
 			// The nth ends when it came and what it took after.
 			ended := make([]float64, 200)
@@ -73,6 +74,15 @@ func TestOverloadIsThatOfSingleRequests(t *testing.T) {
 					ended[end]++
 					at[end] = append(at[end], d)
 				}
+			}
+			used := 0.0
+			for _, e := range entries {
+				if e.PodMetrics != nil {
+					used = max(used, e.PodMetrics.Samples[0].Containers[0].CPU)
+				}
+			}
+			if used < 0.78 || used > 0.81 {
+				t.Errorf("the pod used %.3f cores at most, should be its limit of 0.8", used)
 			}
 			is, want := 0.0, 0.0
 			for i := range 60 {
@@ -89,5 +99,46 @@ func TestOverloadIsThatOfSingleRequests(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Workers of a closed loop get as many answers as the limit lets them have, and wait for
+// them as long as Little's law says.
+func TestClosedLoopAtALimit(t *testing.T) {
+	for _, workers := range []int{1, 6, 40} {
+		r := limited(t, "200m", 20*time.Millisecond, 1000, record.Phase{Seconds: 60, Shape: record.ShapeWorkers, Workers: workers, KeepAlive: true})
+		entries, _ := simulate(t, r)
+		answers, median := latencies(t, entries)
+		for i, n := range answers[:60] {
+			// 20 ms each, of 20 ms in 100 ms.
+			if math.Abs(n-10) > 1 || math.Abs(median[i]-float64(workers)/10) > 0.05*float64(workers) {
+				t.Fatalf("%d workers have %.0f answers, of which half take %.2f s; should be 10 of %.2f s", workers, n, median[i], float64(workers)/10)
+			}
+		}
+	}
+}
+
+// Requests that are given up are worked on all the same: nobody gets an answer any more when
+// all of them take longer than the time-out.
+func TestGivenUpRequestsCostAsMuch(t *testing.T) {
+	r := limited(t, "200m", 20*time.Millisecond, 1000, record.Phase{Seconds: 90, Shape: record.ShapeRate, From: 20})
+	r.Timeout = 5 * time.Second
+	entries, score := simulate(t, r)
+	answers, _ := latencies(t, entries)
+	if n := answers[80]; n != 0 {
+		t.Errorf("there are %.0f answers a second after 80 s, should be none", n)
+	}
+	failed := 0.0
+	for _, e := range entries {
+		if e.Load != nil {
+			failed += float64(e.Load.Errors["timeout"])
+		}
+	}
+	sum := 0.0
+	for _, n := range answers {
+		sum += n
+	}
+	if math.Abs(sum+failed-1800) > 1 || math.Abs(score.Missed-failed) > 2 {
+		t.Errorf("%.0f answers and %.0f time-outs (%.0f missed), should be 1800 requests", sum, failed, score.Missed)
 	}
 }

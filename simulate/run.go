@@ -33,6 +33,7 @@ type Run struct {
 
 	Timeout          time.Duration // of a request
 	MaxConnectionAge time.Duration // of a kept connection; 0 for none
+	Costs            []float64     // as of the Plant, of the first pods that are created, where that is known
 	Even             bool          // kept connections have their requests spread over the pods all the same
 	SLO              time.Duration // that an answer may take; 0 for none
 

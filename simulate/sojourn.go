@@ -72,14 +72,15 @@ func (s server) sojourns(a arrivals) []float64 {
 // request is one that a server has.
 type request struct {
 	came, left float64 // when, and the CPU time that it needs yet
+	turn       float64 // what it has left of its slice
 	wait       float64 // how long it waits then
 	waits      float64 // until when it does; 0 before
 }
 
 // serve is how long each of n requests takes, in the order of their ends. Those that
-// have a worker share the processors, evenly and one for each at most.
+// have a worker have their turns on the processors, for a slice each.
 func (s server) serve(a arrivals, random *rand.Rand, n int) (took []float64) {
-	var jobs []request // in the order in which they came
+	var jobs []request // in the order of their turns, and those without a worker behind them
 	now, next := random.Float64()*period.Seconds(), math.Inf(1)
 	quota := s.limit * period.Seconds()
 	ends := period.Seconds() // of the period
@@ -104,9 +105,13 @@ func (s server) serve(a arrivals, random *rand.Rand, n int) (took []float64) {
 		}
 		// What happens next: one comes, ends its work or its wait, the limit is reached,
 		// or a period begins.
-		running := 0
-		for _, r := range jobs[:min(len(jobs), s.workers)] {
-			if r.waits == 0 {
+		working := jobs[:min(len(jobs), s.workers)]
+		running, processors := 0, int(math.Ceil(s.cores))
+		at := next
+		for _, r := range working {
+			if r.waits > 0 {
+				at = min(at, r.waits)
+			} else if running < processors {
 				running++
 			}
 		}
@@ -114,19 +119,17 @@ func (s server) serve(a arrivals, random *rand.Rand, n int) (took []float64) {
 		if s.limit > 0 && left <= 0 {
 			speed = 0
 		}
-		at := next
 		if s.limit > 0 && running > 0 {
 			at = min(at, ends)
 			if speed > 0 {
 				at = min(at, now+left/(speed*float64(running)))
 			}
 		}
-		for _, r := range jobs[:min(len(jobs), s.workers)] {
-			switch {
-			case r.waits > 0:
-				at = min(at, r.waits)
-			case speed > 0:
-				at = min(at, now+r.left/speed)
+		onProcessor := 0
+		for _, r := range working {
+			if r.waits == 0 && onProcessor < running && speed > 0 {
+				at = min(at, now+min(r.left, r.turn)/speed)
+				onProcessor++
 			}
 		}
 		work := speed * (at - now)
@@ -142,27 +145,36 @@ func (s server) serve(a arrivals, random *rand.Rand, n int) (took []float64) {
 				left = quota
 			}
 		}
-		kept := jobs[:0]
+		var kept, again []request
+		onProcessor = 0
 		for i, r := range jobs {
-			if i < s.workers {
-				if r.waits == 0 {
-					if r.left -= work; r.left < nothing {
-						r.waits = now + r.wait
-					}
-				}
-				if r.waits > 0 && r.waits <= now+nothing {
-					took = append(took, now-r.came)
-					if a.workers > 0 {
-						due = append(due, now+a.pause.Seconds())
-					}
-					continue
+			if i == len(working) {
+				kept = append(kept, again...)
+				again = nil
+			}
+			if i < len(working) && r.waits == 0 && onProcessor < running {
+				onProcessor++
+				r.left -= work
+				if r.turn -= work; r.left < nothing {
+					r.waits = now + r.wait
 				}
 			}
-			kept = append(kept, r)
+			switch {
+			case r.waits > 0 && r.waits <= now+nothing:
+				took = append(took, now-r.came)
+				if a.workers > 0 {
+					due = append(due, now+a.pause.Seconds())
+				}
+			case r.turn < nothing:
+				r.turn = slice.Seconds()
+				again = append(again, r)
+			default:
+				kept = append(kept, r)
+			}
 		}
-		jobs = kept
+		jobs = append(kept, again...)
 		if now >= next {
-			jobs = append(jobs, request{came: now, left: max(nothing, s.cpu.Draw(random).Seconds()), wait: s.wait.Draw(random).Seconds()})
+			jobs = append(jobs, request{came: now, left: max(nothing, s.cpu.Draw(random).Seconds()), turn: slice.Seconds(), wait: s.wait.Draw(random).Seconds()})
 			if i := slices.Index(due, next); i >= 0 {
 				due = slices.Delete(due, i, i+1)
 				next = math.Inf(1)

@@ -156,38 +156,6 @@ func (r *Run) Prepares() (all time.Duration) {
 	return all
 }
 
-// ReadyAfter is how long after its start the first container is ready, by its model and
-// its probes: a probe runs with its period, the readiness probe also at the start and
-// when the startup probe has succeeded (pkg/kubelet/prober of Kubernetes).
-func (r *Run) ReadyAfter() time.Duration {
-	c, listens := r.first(), r.listens()
-	success := func(p *corev1.Probe, from time.Duration, atOnce bool) time.Duration {
-		period := time.Duration(p.PeriodSeconds) * time.Second
-		if period == 0 {
-			period = 10 * time.Second // the API's default
-		}
-		at := from
-		if !atOnce {
-			at += period
-		}
-		for ; at < listens || at < time.Duration(p.InitialDelaySeconds)*time.Second; at += period {
-		}
-		return at + time.Duration(max(p.SuccessThreshold, 1)-1)*period
-	}
-	ready := listens
-	if c.StartupProbe != nil {
-		ready = success(c.StartupProbe, 0, false)
-	}
-	if c.ReadinessProbe != nil {
-		from := time.Duration(0)
-		if c.StartupProbe != nil {
-			from = ready
-		}
-		ready = success(c.ReadinessProbe, from, true)
-	}
-	return ready
-}
-
 // Cost is the CPU time of a request, in seconds, if each has a new connection
 // or none has.
 func (r *Run) Cost(connects bool) float64 {

@@ -72,12 +72,13 @@ type pod struct {
 	costs         float64              // relative to other pods, what a request does
 	readings      map[string][]Reading // of custom metrics
 	random        *rand.Rand
-	queue         []cohort
-	backlog       float64 // requests
-	given         float64 // CPU seconds, to each that had a worker since there is a line
-	rate, highest float64 // requests a second: that it gets, and that it can serve
-	cores         float64 // that it can use
-	workers       float64 // of a closed loop, that send to it
+	served        []cohort // by turns
+	waiting       []cohort // for a worker
+	busy          float64  // requests that are served
+	backlog       float64  // requests
+	rate, highest float64  // requests a second: that it gets, and that it can serve
+	cores         float64  // that it can use
+	workers       float64  // of a closed loop, that send to it
 }
 
 // life is how long its stages take.
@@ -228,6 +229,9 @@ func (w *world) create() {
 	if n := len(w.Plant.Costs); n > 0 {
 		p.costs = w.Plant.Costs[p.random.IntN(n)]
 	}
+	if w.born <= len(w.Costs) {
+		p.costs = w.Costs[w.born-1]
+	}
 	w.pods = append(w.pods, p)
 	w.show(p)
 	w.tellEvent("ReplicaSet", w.set, corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: "+p.name)
@@ -272,7 +276,7 @@ func (w *world) start(p *pod) {
 	}
 	w.scraped(p)
 	listens := w.listens()
-	ready := w.ReadyAfter() + p.life.ready
+	ready := w.ReadyAfter(w.Prepares()+p.life.start, time.Duration(p.random.Int64N(int64(Relist)))) + p.life.ready
 	w.show(p)
 	w.after(listens, func() {
 		if p.runs {
@@ -284,16 +288,10 @@ func (w *world) start(p *pod) {
 		if p.deleted {
 			return
 		}
-		p.readyAt = w.now
-		w.show(p)
-		w.tellSet()
-		w.tellTarget()
-		w.after(p.life.inService, func() {
-			if !p.deleted {
-				w.serving = append(w.serving, p)
-				w.tellEndpoints()
-			}
-		})
+		w.ready(p)
+		if probe := w.first().ReadinessProbe; probe != nil {
+			w.after(every(probe), func() { w.probe(p, 0, 0) })
+		}
 	})
 }
 

@@ -1,0 +1,134 @@
+package simulate
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Probes are those of the kubelet (pkg/kubelet/prober of Kubernetes). A worker of each runs
+// it with its period, from when the node took up the pod. A readiness probe also runs at
+// once when the container is seen to have started, and when the kubelet looks at all
+// containers next, which is within Relist; its period begins anew then.
+
+// Relist is how often a kubelet looks at all containers (genericPlegRelistPeriod in
+// pkg/kubelet).
+const Relist = time.Second
+
+// ReadyAfter is how long after its start the first container is ready, by its model and
+// its probes, where the node took up the pod so long before and looks at all containers so
+// long after it.
+func (r *Run) ReadyAfter(before, relist time.Duration) time.Duration {
+	c, listens := r.first(), r.listens()
+	started := time.Duration(0)
+	if p := c.StartupProbe; p != nil {
+		started = success(p, listens, every(p)-before%every(p))
+	}
+	switch p := c.ReadinessProbe; {
+	case p != nil && c.StartupProbe != nil:
+		return success(p, listens, started)
+	case p != nil:
+		return success(p, listens, 0, relist)
+	case c.StartupProbe != nil:
+		return started
+	}
+	return listens
+}
+
+// success is when a probe has succeeded, that runs at some times and with its period from
+// the last of them on.
+func success(p *corev1.Probe, listens time.Duration, runs ...time.Duration) time.Duration {
+	at := runs[0]
+	for i := 1; at < listens || at < time.Duration(p.InitialDelaySeconds)*time.Second; i++ {
+		if i < len(runs) {
+			at = runs[i]
+		} else {
+			at += every(p)
+		}
+	}
+	return at + time.Duration(max(p.SuccessThreshold, 1)-1)*every(p)
+}
+
+// or is a field of a probe, or the API's default of it.
+func or(n, otherwise int32) int32 {
+	if n == 0 {
+		return otherwise
+	}
+	return n
+}
+
+func every(p *corev1.Probe) time.Duration {
+	return time.Duration(or(p.PeriodSeconds, 10)) * time.Second
+}
+
+// probe runs the readiness probe of a pod that has been ready, as one request of many: it has
+// an answer when the others before it had theirs, or one turn. The next run follows at once
+// where one takes longer than the period.
+func (w *world) probe(p *pod, failed, succeeded int32) {
+	probe := w.first().ReadinessProbe
+	if p.deleted || !p.runs || probe == nil || probe.HTTPGet == nil && probe.GRPC == nil {
+		return
+	}
+	timeout := time.Duration(or(probe.TimeoutSeconds, 1)) * time.Second
+	takes, ready := min(w.responds(p), timeout), p.readyAt >= 0
+	if takes < timeout {
+		failed, succeeded = 0, succeeded+1
+	} else {
+		failed, succeeded = failed+1, 0
+	}
+	w.after(takes, func() {
+		switch {
+		case p.deleted:
+		case !ready && succeeded >= or(probe.SuccessThreshold, 1):
+			w.ready(p)
+		case ready && failed >= or(probe.FailureThreshold, 3):
+			w.unready(p)
+		}
+	})
+	w.after(max(takes, every(probe)), func() { w.probe(p, failed, succeeded) })
+}
+
+// responds is how long a pod takes for a request that costs it nothing: until it has its
+// turn.
+func (w *world) responds(p *pod) time.Duration {
+	if p.backlog == 0 || p.highest == 0 {
+		return 0
+	}
+	before := p.backlog / p.highest
+	if w.turns(p) {
+		before = 0
+		for _, c := range slices.Concat(p.served, p.waiting) {
+			before += c.n * min(c.left, slice.Seconds()) / p.cores
+		}
+	}
+	return seconds(min(before, 3600))
+}
+
+// ready lets a pod be ready, and in service a moment later.
+func (w *world) ready(p *pod) {
+	p.readyAt = w.now
+	w.show(p)
+	w.tellSet()
+	w.tellTarget()
+	w.after(p.life.inService, func() {
+		if !p.deleted && p.readyAt >= 0 && !slices.Contains(w.serving, p) {
+			w.serving = append(w.serving, p)
+			w.tellEndpoints()
+		}
+	})
+}
+
+// unready takes a pod out of service; it keeps its connections.
+func (w *world) unready(p *pod) {
+	p.readyAt = -1
+	w.show(p)
+	w.tellSet()
+	w.tellTarget()
+	w.after(p.life.out, func() {
+		if i := slices.Index(w.serving, p); i >= 0 && p.readyAt < 0 {
+			w.serving = slices.Delete(w.serving, i, i+1)
+			w.tellEndpoints()
+		}
+	})
+}
