@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"gonum.org/v1/gonum/mat"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -475,10 +476,11 @@ func (l *learner) newConnections() bool {
 
 // count counts what each pod worked on: what it answered as the record has it, else its
 // share of all answers, of which each pod in service has as many; and as large a share of
-// what was given up, which a server does not see, and works on.
+// what was given up, which a server does not see, and works on: of that the pods have more
+// that got more than they answered.
 func (l *learner) count() {
-	answers, late := map[int]uint64{}, map[int]uint64{} // by second
-	by := map[string]map[int]uint64{}                   // and pod, where that is known
+	answers, late, sent := map[int]uint64{}, map[int]uint64{}, map[int]uint64{} // by second
+	by := map[string]map[int]uint64{}                                           // and pod, where that is known
 	last := -1
 	for _, e := range l.run.Entries {
 		if e.Load == nil {
@@ -487,6 +489,7 @@ func (l *learner) count() {
 		last = max(last, e.Load.Second)
 		answers[e.Load.Second] += e.Load.Answered
 		late[e.Load.Second] += e.Load.Errors["timeout"]
+		sent[e.Load.Second] += e.Load.Sent
 		for name, p := range e.Load.Pods {
 			if by[name] == nil {
 				by[name] = map[int]uint64{}
@@ -494,35 +497,44 @@ func (l *learner) count() {
 			by[name][e.Load.Second] += p.Answered
 		}
 	}
-	serving := func(p *analysis.Pod, second int) bool {
-		from := p.InService
-		if from == nil && p.Before {
-			from = &p.FirstSeen
-		}
+	in := func(second int) (names []string) {
 		middle := float64(second) + 0.5
-		return from != nil && *from <= middle && (p.OutOfService == nil || middle < *p.OutOfService)
+		for i := range l.result.Pods {
+			p := &l.result.Pods[i]
+			from := p.InService
+			if from == nil && p.Before {
+				from = &p.FirstSeen
+			}
+			if from != nil && *from <= middle && (p.OutOfService == nil || middle < *p.OutOfService) {
+				names = append(names, p.Name)
+			}
+		}
+		return names
 	}
 	l.counts = map[string][]float64{}
 	for _, p := range l.result.Pods {
 		l.counts[p.Name] = make([]float64, last+2)
 	}
+	got := map[string]float64{} // by pod, what was sent long enough ago to be given up
 	for second := range last + 1 {
-		var have []string
-		for i := range l.result.Pods {
-			if p := &l.result.Pods[i]; serving(p, second) {
-				have = append(have, p.Name)
-			}
+		have, before := in(second), second-int(l.like.Timeout.Seconds())
+		for _, name := range in(before) {
+			got[name] += float64(sent[before]) / float64(len(in(before)))
 		}
+		owe, all := map[string]float64{}, 0.0
 		for name, c := range l.counts {
 			n := float64(by[name][second])
-			if slices.Contains(have, name) {
-				shared := late[second]
-				if len(by) == 0 {
-					shared += answers[second]
-				}
-				n += float64(shared) / float64(len(have))
+			if len(by) == 0 && slices.Contains(have, name) {
+				n = float64(answers[second]) / float64(len(have))
 			}
 			c[second+1] = c[second] + n
+			owe[name] = max(0, got[name]-c[second+1])
+			all += owe[name]
+		}
+		for name, c := range l.counts {
+			if all > 0 {
+				c[second+1] += float64(late[second]) * owe[name] / all
+			}
 		}
 	}
 }
@@ -575,42 +587,17 @@ func (l *learner) windows() (rows []window) {
 	return rows
 }
 
-// roundTrip is what answers took beside their time in the pod, in seconds in which the pods
-// had not half of what they can do, and some time after others: by how much each hundredth of
-// them, from the fastest to the slowest, is above that of the time in the pod.
+// roundTrip is what answers took beside their time in the pod, in quiet seconds: by how much
+// each hundredth of them, from the fastest to the slowest, is above that of the time in the pod.
 func (l *learner) roundTrip() {
-	const (
-		cases = 100
-		calm  = 15 // seconds after which no line is left
-	)
+	const cases = 100
 	l.like.Plant.Workload = l.learned.Over(l.like.Plant.Workload)
-	all := record.NewHistogram()
+	var all *hdrhistogram.Histogram
 	var inPod []weighted
-	busy := -calm
-	for _, e := range l.run.Entries {
-		s := e.Load
-		if s == nil || s.Answered < 1 || s.Phase >= len(l.like.Phases) {
-			continue
-		}
-		pods, costs := 0, 0.0
-		for _, p := range l.result.Pods {
-			if p.Ready != nil && *p.Ready < float64(s.Second) && (p.OutOfService == nil || float64(s.Second) < *p.OutOfService) || p.Before {
-				pods++
-				costs += cmp.Or(l.costOf[p.Name], 1)
-			}
-		}
-		costs /= float64(max(pods, 1))
-		connects := !l.like.Phases[s.Phase].KeepAlive
-		rate := float64(s.Answered) / float64(max(pods, 1))
-		if pods == 0 || rate*l.like.Cost(connects)*costs > 0.5*l.like.MostCPU() {
-			busy = s.Second
-		}
-		if s.Second < busy+calm || s.Latency.AddTo(all) != nil {
-			continue
-		}
-		took := l.like.InPod(rate, pods, connects, costs)
-		for _, t := range took {
-			inPod = append(inPod, weighted{t, float64(s.Answered) / float64(len(took))})
+	// Best are seconds in which requests hardly met each other.
+	for _, load := range []float64{0.2, 0.5} {
+		if all, inPod = l.quiet(load); all.TotalCount() >= cases {
+			break
 		}
 	}
 	if all.TotalCount() < cases {
@@ -634,6 +621,41 @@ func (l *learner) roundTrip() {
 	for _, t := range trips {
 		l.Plant.RoundTrip = append(l.Plant.RoundTrip, duration(t))
 	}
+}
+
+// quiet are the answers of seconds in which the pods had no more than a load, as a share of
+// what they can do, and some time after others; and their times in the pod.
+func (l *learner) quiet(load float64) (all *hdrhistogram.Histogram, inPod []weighted) {
+	const calm = 15 // seconds after which no line is left
+	all = record.NewHistogram()
+	busy := -calm
+	for _, e := range l.run.Entries {
+		s := e.Load
+		if s == nil || s.Answered < 1 || s.Phase >= len(l.like.Phases) {
+			continue
+		}
+		pods, costs := 0, 0.0
+		for _, p := range l.result.Pods {
+			if p.Ready != nil && *p.Ready < float64(s.Second) && (p.OutOfService == nil || float64(s.Second) < *p.OutOfService) || p.Before {
+				pods++
+				costs += cmp.Or(l.costOf[p.Name], 1)
+			}
+		}
+		costs /= float64(max(pods, 1))
+		connects := !l.like.Phases[s.Phase].KeepAlive
+		rate := float64(max(s.Answered, s.Sent)) / float64(max(pods, 1))
+		if pods == 0 || rate*l.like.Cost(connects)*costs > load*l.like.MostCPU() {
+			busy = s.Second
+		}
+		if s.Second < busy+calm || s.Latency.AddTo(all) != nil {
+			continue
+		}
+		took := l.like.InPod(rate, pods, connects, costs)
+		for _, t := range took {
+			inPod = append(inPod, weighted{t, float64(s.Answered) / float64(len(took))})
+		}
+	}
+	return all, inPod
 }
 
 // weighted is a value that counts so much.

@@ -96,7 +96,12 @@ func (w *world) sojourns(p *pod) []float64 {
 	if p.workers > 0 {
 		return s.sojourns(arrivals{workers: max(1, int(math.Round(p.workers))), pause: seconds(w.trip + w.Phases[w.traffic.phase].Think)})
 	}
-	pods := len(w.serving)
+	pods := 0 // to one of which each request goes
+	for _, other := range w.serving {
+		if other.rate > 0 {
+			pods++
+		}
+	}
 	if w.Even {
 		pods = 1
 	}
