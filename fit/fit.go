@@ -65,6 +65,7 @@ func Learn(run record.Run) (*Fit, error) {
 	l.stages()
 	l.pipeline()
 	l.workload()
+	l.workers()
 	l.roundTrip()
 	l.custom()
 	f.Plant.Workload = l.learned
@@ -497,29 +498,15 @@ func (l *learner) count() {
 			by[name][e.Load.Second] += p.Answered
 		}
 	}
-	in := func(second int) (names []string) {
-		middle := float64(second) + 0.5
-		for i := range l.result.Pods {
-			p := &l.result.Pods[i]
-			from := p.InService
-			if from == nil && p.Before {
-				from = &p.FirstSeen
-			}
-			if from != nil && *from <= middle && (p.OutOfService == nil || middle < *p.OutOfService) {
-				names = append(names, p.Name)
-			}
-		}
-		return names
-	}
 	l.counts = map[string][]float64{}
 	for _, p := range l.result.Pods {
 		l.counts[p.Name] = make([]float64, last+2)
 	}
 	got := map[string]float64{} // by pod, what was sent long enough ago to be given up
 	for second := range last + 1 {
-		have, before := in(second), second-int(l.like.Timeout.Seconds())
-		for _, name := range in(before) {
-			got[name] += float64(sent[before]) / float64(len(in(before)))
+		have, before := l.in(second), second-int(l.like.Timeout.Seconds())
+		for _, name := range l.in(before) {
+			got[name] += float64(sent[before]) / float64(len(l.in(before)))
 		}
 		owe, all := map[string]float64{}, 0.0
 		for name, c := range l.counts {
@@ -537,6 +524,22 @@ func (l *learner) count() {
 			}
 		}
 	}
+}
+
+// in are the pods in service in the middle of a second.
+func (l *learner) in(second int) (names []string) {
+	middle := float64(second) + 0.5
+	for i := range l.result.Pods {
+		p := &l.result.Pods[i]
+		from := p.InService
+		if from == nil && p.Before {
+			from = &p.FirstSeen
+		}
+		if from != nil && *from <= middle && (p.OutOfService == nil || middle < *p.OutOfService) {
+			names = append(names, p.Name)
+		}
+	}
+	return names
 }
 
 // answered is how many requests a pod had worked on by a time, evenly within a second.
@@ -644,7 +647,7 @@ func (l *learner) quiet(load float64) (all *hdrhistogram.Histogram, inPod []weig
 		costs /= float64(max(pods, 1))
 		connects := !l.like.Phases[s.Phase].KeepAlive
 		rate := float64(max(s.Answered, s.Sent)) / float64(max(pods, 1))
-		if pods == 0 || rate*l.like.Cost(connects)*costs > load*l.like.MostCPU() {
+		if pods == 0 || rate > load*l.like.Highest(connects, costs) {
 			busy = s.Second
 		}
 		if s.Second < busy+calm || s.Latency.AddTo(all) != nil {

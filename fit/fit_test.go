@@ -9,6 +9,7 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -56,8 +57,8 @@ func TestLearnsWhatTheRunWasLike(t *testing.T) {
 		}
 	}
 	// One worker had 596 answers a second, which is 1.68 ms for each: some waited for long.
-	if mean := meanOf(f.Plant.RoundTrip); mean < 1500*time.Microsecond || mean > 1700*time.Microsecond {
-		t.Errorf("the mean round trip is %s, should be 1.58 ms", mean)
+	if mean := meanOf(f.Plant.RoundTrip); mean < 0.0015 || mean > 0.0017 {
+		t.Errorf("the mean round trip is %g s, should be 0.00158", mean)
 	}
 	if p := f.Plant.Metrics.Housekeeping.Duration; p != 0 {
 		t.Errorf("the kubelets are taken to sample every %s, but did when they were asked", p)
@@ -78,13 +79,6 @@ func TestLearnsWhatTheRunWasLike(t *testing.T) {
 	if err := again.Write(&second); err != nil || !bytes.Equal(file.Bytes(), second.Bytes()) {
 		t.Errorf("the file changes when it is read and written (%v)", err)
 	}
-}
-
-func meanOf(cases simulate.Cases) (mean time.Duration) {
-	for _, c := range cases {
-		mean += c.Duration / time.Duration(len(cases))
-	}
-	return mean
 }
 
 func TestBadPlants(t *testing.T) {
@@ -154,6 +148,49 @@ func TestLearnsMemory(t *testing.T) {
 			took, is := got["workload.memoryPerRequest"].Value, got["workload.memoryHeld"]
 			if s := held.Seconds(); s < is.Low || s > is.High || took*is.Value < each*s*0.9 || took*is.Value > each*s*1.1 {
 				t.Errorf("%.0f bytes are held for %+v, should be %d for %s", took, is, each, held)
+			}
+		})
+	}
+}
+
+// How many requests are worked on at a time, how long they wait then and how many wait for
+// that, is found in a run in which it is known, and not where the CPU is what they wait for.
+func TestLearnsWorkers(t *testing.T) {
+	run := realRun(t)
+	for _, limit := range []string{"2", "100m"} {
+		r, err := simulate.FromRecord(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.HPA.MaxReplicas, r.HPA.MinReplicas, r.Replicas = 1, new(int32(1)), 1
+		r.Pod.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(limit)}
+		w := &r.Plant.Workload
+		w.CPU.Mean.Duration, w.Wait.Mean.Duration = 4*time.Millisecond, 80*time.Millisecond
+		w.Workers, w.Queue = new(3), new(50)
+		r.Phases = []record.Phase{
+			{Name: "low", Seconds: 60, Shape: record.ShapeRate, From: 5},
+			{Name: "surge", Seconds: 60, Shape: record.ShapeRate, From: 50},
+			{Name: "calm", Seconds: 60, Shape: record.ShapeRate, From: 5},
+		}
+		h := *run.Header()
+		r.Header = &h
+		synctest.Test(t, func(t *testing.T) {
+			entries, _, err := simulate.Simulate(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := learn(t, record.Run{Entries: entries}).Plant.Workload
+			if limit == "100m" {
+				if got.Workers != nil || got.Wait != nil || got.Queue != nil {
+					t.Errorf("with a limit of %s it is taken to have %d workers", limit, *got.Workers)
+				}
+				return
+			}
+			if got.Workers == nil || *got.Workers != 3 || got.Queue == nil || *got.Queue < 48 || *got.Queue > 52 {
+				t.Fatalf("there are %v workers and a queue of %v, should be 3 and 50", got.Workers, got.Queue)
+			}
+			if wait := got.Wait.Mean.Duration; wait < 78*time.Millisecond || wait > 82*time.Millisecond {
+				t.Errorf("requests wait for %s, should for 80ms", wait)
 			}
 		})
 	}

@@ -48,6 +48,9 @@ func merge(fits []*Fit) *Fit {
 		} {
 			*stage.all = append(*stage.all, stage.of...)
 		}
+		if w := f.Plant.Workload; p.Workload.Workers == nil && w.Workers != nil {
+			p.Workload.Workers, p.Workload.Queue, p.Workload.Wait = w.Workers, w.Queue, w.Wait
+		}
 		// What a request costs is relative to the average of all now.
 		for _, q := range f.Measured {
 			for _, c := range f.Plant.Costs {

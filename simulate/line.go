@@ -126,6 +126,7 @@ func (w *world) line(p *pod, from, to float64) {
 		p.waiting = append(p.waiting, cohort{w.traffic.phase, from, to, n, cost})
 		p.backlog += n
 	}
+	w.watch(p)
 	turns, beside := w.turns(p), m.Wait.Mean.Seconds()
 	if !turns {
 		beside += cost
@@ -164,7 +165,7 @@ func (w *world) line(p *pod, from, to float64) {
 	for over := p.backlog - float64(*m.Workers+*m.Queue); over > 1e-9 && len(p.waiting) > 0; {
 		last := &p.waiting[len(p.waiting)-1]
 		n := min(over, last.n)
-		w.failed(last.phase, seconds(from), n, "reset")
+		w.failed(last.phase, seconds(from), n, "connection reset")
 		last.n -= n
 		p.backlog -= n
 		if over -= n; last.n <= 1e-9 {
@@ -214,7 +215,7 @@ func (w *world) cut(p *pod) {
 		if late := seconds(c.from) + w.Timeout; late < w.now {
 			w.failed(c.phase, late, c.n, "timeout")
 		} else {
-			w.failed(c.phase, w.now, c.n, "reset")
+			w.failed(c.phase, w.now, c.n, "connection reset")
 		}
 	}
 	p.served, p.waiting, p.backlog, p.busy = nil, nil, 0, 0
@@ -253,9 +254,15 @@ func (r *Run) server(connects bool, costs, cores float64) server {
 	return s
 }
 
+// Highest is how many requests a second a pod can serve at most, if they cost so much of the
+// mean.
+func (r *Run) Highest(connects bool, costs float64) float64 {
+	m, cost := &r.Plant.Workload, r.Cost(connects)*costs
+	return min(r.MostCPU()/cost, float64(*m.Workers)/(cost+m.Wait.Mean.Seconds()))
+}
+
 // InPod is how long requests are in a pod, in seconds and sorted, where they come at a rate,
 // in requests a second, to each of so many pods, and cost so much of the mean.
 func (r *Run) InPod(rate float64, pods int, connects bool, costs float64) []float64 {
-	highest := r.MostCPU() / (r.Cost(connects) * costs)
-	return r.server(connects, costs, r.MostCPU()).sojourns(open(rate, highest, pods))
+	return r.server(connects, costs, r.MostCPU()).sojourns(open(rate, r.Highest(connects, costs), pods))
 }

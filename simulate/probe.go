@@ -62,16 +62,28 @@ func every(p *corev1.Probe) time.Duration {
 	return time.Duration(or(p.PeriodSeconds, 10)) * time.Second
 }
 
-// probe runs the readiness probe of a pod that has been ready, as one request of many: it has
-// an answer when the others before it had theirs, or one turn. The next run follows at once
-// where one takes longer than the period.
+// watch lets the readiness probe of a pod with a line run, until there is none: without one it
+// succeeds, and need not be looked at.
+func (w *world) watch(p *pod) {
+	probe := w.first().ReadinessProbe
+	if p.watched || p.readyAt < 0 || probe == nil || probe.HTTPGet == nil && probe.GRPC == nil {
+		return
+	}
+	p.watched = true
+	w.after(every(probe)-(w.now-p.readyAt)%every(probe), func() { w.probe(p, 0, 0) })
+}
+
+// probe runs the readiness probe of a pod, as one request of many: it has an answer when the
+// others before it had their turn. The next run follows at once where one takes longer than
+// the period.
 func (w *world) probe(p *pod, failed, succeeded int32) {
 	probe := w.first().ReadinessProbe
-	if p.deleted || !p.runs || probe == nil || probe.HTTPGet == nil && probe.GRPC == nil {
+	ready := p.readyAt >= 0
+	if p.watched = !p.deleted && (p.backlog > 0 || !ready); !p.watched {
 		return
 	}
 	timeout := time.Duration(or(probe.TimeoutSeconds, 1)) * time.Second
-	takes, ready := min(w.responds(p), timeout), p.readyAt >= 0
+	takes := min(w.responds(p), timeout)
 	if takes < timeout {
 		failed, succeeded = 0, succeeded+1
 	} else {
@@ -90,9 +102,9 @@ func (w *world) probe(p *pod, failed, succeeded int32) {
 }
 
 // responds is how long a pod takes for a request that costs it nothing: until it has its
-// turn.
+// turn, where all wait for CPU. It is taken to need no worker.
 func (w *world) responds(p *pod) time.Duration {
-	if p.backlog == 0 || p.highest == 0 {
+	if cost := w.cost() * p.costs; p.backlog == 0 || p.highest < p.cores/cost*(1-1e-9) {
 		return 0
 	}
 	before := p.backlog / p.highest

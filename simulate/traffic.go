@@ -122,7 +122,7 @@ func (w *world) step(then time.Duration) {
 			continue
 		}
 		if !p.listens { // refused: by its node, as nothing listens there
-			w.failed(w.traffic.phase, w.now, p.rate*dt, "refused")
+			w.failed(w.traffic.phase, w.now, p.rate*dt, "connection refused")
 			continue
 		}
 		before := p.answered
@@ -180,7 +180,7 @@ func (w *world) offer(dt float64) bool {
 	}
 	w.sent(rate * dt)
 	if len(w.serving) == 0 {
-		w.failed(w.traffic.phase, w.now, rate*dt, "refused")
+		w.failed(w.traffic.phase, w.now, rate*dt, "connection refused")
 		return false
 	}
 	if !p.KeepAlive || w.Even {
@@ -226,7 +226,7 @@ func (w *world) closed(p *record.Phase, dt float64) {
 	if len(w.serving) == 0 { // they try again at once, and fail
 		n := float64(p.Workers) * dt / max(w.trip+p.Think, least)
 		w.sent(n)
-		w.failed(w.traffic.phase, w.now, n, "refused")
+		w.failed(w.traffic.phase, w.now, n, "connection refused")
 		return
 	}
 	if p.KeepAlive && !w.Even {

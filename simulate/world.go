@@ -64,7 +64,8 @@ type pod struct {
 	runs          bool // they do now
 	listens       bool // the first of them does
 	startedAt     time.Duration
-	readyAt       time.Duration // -1 before
+	readyAt       time.Duration // -1 before, and while it is not any more
+	watched       bool          // by a probe that may fail
 	cpu           float64       // seconds, of its first container
 	answered      float64       // requests
 	recent        []answers     // of them those whose memory may be held yet
@@ -289,9 +290,6 @@ func (w *world) start(p *pod) {
 			return
 		}
 		w.ready(p)
-		if probe := w.first().ReadinessProbe; probe != nil {
-			w.after(every(probe), func() { w.probe(p, 0, 0) })
-		}
 	})
 }
 

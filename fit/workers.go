@@ -1,0 +1,105 @@
+package fit
+
+import (
+	"math"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/model"
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/simulate"
+)
+
+// saturated is a second in which requests waited for a worker: what a pod answered, and how
+// many requests it had at the end.
+type saturated struct{ answered, had float64 }
+
+// workers finds how many requests a pod works on at a time, where it had more and the CPU was
+// not what they waited for: by Little's law, as many as it answered in a second times what one
+// takes when there are few. That is also how long a request waits, but for its CPU time; and
+// where some were refused, the queue was as long as those that there were.
+func (l *learner) workers() {
+	const names = "workload.workers"
+	l.like.Plant.Workload = l.learned.Over(l.like.Plant.Workload)
+	var quick []float64 // what half of the answers of a second took at most
+	for _, e := range l.run.Entries {
+		if h := record.NewHistogram(); e.Load != nil && e.Load.Answered > 0 && e.Load.Latency.AddTo(h) == nil {
+			quick = append(quick, float64(h.ValueAtQuantile(50))/1e6)
+		}
+	}
+	if len(quick) < 10 {
+		l.missing(names, "too few answers")
+		return
+	}
+	slices.Sort(quick)
+	alone := quantile(quick, 0.1)
+	busy, queue := l.saturated(alone)
+	var at []float64
+	for _, s := range busy {
+		at = append(at, s.answered*alone)
+	}
+	slices.Sort(at)
+	// Workers that have something to do all the time have it in each second.
+	if len(at) < 5 || quantile(at, 0.5) < 0.8 || quantile(at, 0.25) < 0.7*quantile(at, 0.5) {
+		l.missing(names, "requests did not wait for one, or for CPU too")
+		return
+	}
+	is := max(1, int(math.Round(quantile(at, 0.5))))
+	l.add(Parameter{Name: names, Value: float64(is), Low: quantile(at, 0.05), High: quantile(at, 0.95), Samples: len(at)})
+	l.learned.Workers = &is
+	waits := max(0, alone-l.like.Cost(l.newConnections())-meanOf(simulate.Guess(l.like.Pod, model.Model{}).RoundTrip))
+	l.learned.Wait = &model.Cost{Mean: metav1.Duration{Duration: seconds(waits)}}
+	l.add(Parameter{Name: "workload.wait", Unit: "s", Value: waits, Low: max(0, waits-alone+quick[0]), High: waits + quantile(quick, 0.2) - alone, Samples: len(quick)})
+	if len(queue) == 0 {
+		l.missing("workload.queue", "no request was refused")
+		return
+	}
+	slices.Sort(queue)
+	n := max(0, int(math.Round(quantile(queue, 0.5)))-is)
+	l.add(Parameter{Name: "workload.queue", Value: float64(n), Low: max(0, quantile(queue, 0.05)-float64(is)), High: quantile(queue, 0.95) - float64(is), Samples: len(queue)})
+	l.learned.Queue = &n
+}
+
+// saturated are the seconds in which a pod had far more requests than it would have if each
+// took as long as it does alone, and CPU to spare; and how many it had when it reset others.
+// Of several pods they are those of which each had the same, or the one that answered most.
+func (l *learner) saturated(alone float64) (busy []saturated, queue []float64) {
+	cpu := map[int]float64{} // that the busiest pod used, by second
+	for _, w := range l.windows() {
+		for second := int(w.end - w.length); second <= int(w.end); second++ {
+			cpu[second] = max(cpu[second], w.cpu/w.length)
+		}
+	}
+	open := 0.0
+	for _, e := range l.run.Entries {
+		s := e.Load
+		if s == nil {
+			continue
+		}
+		open += float64(s.Sent) - float64(s.Answered+s.Failed+s.Aborted)
+		pods := float64(len(l.in(s.Second)))
+		if pods == 0 {
+			continue
+		}
+		is := saturated{float64(s.Answered) / pods, open / pods}
+		for _, p := range s.Pods {
+			is.answered = max(is.answered, float64(p.Answered))
+		}
+		if is.had < 3*is.answered*alone+3 || cpu[s.Second] > 0.5*l.like.MostCPU() {
+			continue
+		}
+		busy = append(busy, is)
+		if pods == 1 && s.Errors["connection reset"] > 0 {
+			queue = append(queue, open)
+		}
+	}
+	return busy, queue
+}
+
+func meanOf(cases simulate.Cases) (mean float64) {
+	for _, c := range cases {
+		mean += c.Seconds() / float64(len(cases))
+	}
+	return mean
+}
