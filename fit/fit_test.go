@@ -173,6 +173,7 @@ func TestLearnsWorkers(t *testing.T) {
 			{Name: "calm", Seconds: 60, Shape: record.ShapeRate, From: 5},
 		}
 		h := *run.Header()
+		h.Source = "" // whose pods have no limit
 		r.Header = &h
 		synctest.Test(t, func(t *testing.T) {
 			entries, _, err := simulate.Simulate(r)

@@ -65,9 +65,11 @@ func (l *learner) workers() {
 // took as long as it does alone, and CPU to spare; and how many it had when it reset others.
 // Of several pods they are those of which each had the same, or the one that answered most.
 func (l *learner) saturated(alone float64) (busy []saturated, queue []float64) {
-	cpu := map[int]float64{} // that the busiest pod used, by second
+	// What the busiest pod used, by second: in the window that it is in, which may have begun
+	// before there was a load, or the next.
+	cpu := map[int]float64{}
 	for _, w := range l.windows() {
-		for second := int(w.end - w.length); second <= int(w.end); second++ {
+		for second := int(w.end - 2*w.length); second <= int(w.end); second++ {
 			cpu[second] = max(cpu[second], w.cpu/w.length)
 		}
 	}
