@@ -591,9 +591,9 @@ func (l *learner) windows() (rows []window) {
 }
 
 // roundTrip is what answers took beside their time in the pod, in quiet seconds: by how much
-// each hundredth of them, from the fastest to the slowest, is above that of the time in the pod.
+// each part of them, from the fastest to the slowest, is above that of the time in the pod.
 func (l *learner) roundTrip() {
-	const cases = 100
+	const cases = 200 // so that a slow hundredth is more than one of them
 	l.like.Plant.Workload = l.learned.Over(l.like.Plant.Workload)
 	var all *hdrhistogram.Histogram
 	var inPod []weighted

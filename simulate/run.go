@@ -185,13 +185,26 @@ func (w *world) answered(phase int, from, n float64, took []float64) {
 	late := above(took, w.Timeout.Seconds()-w.trip)
 	w.failed(phase, seconds(max(0, from-took[len(took)-1])+w.Timeout.Seconds()), n*late, "timeout")
 	if w.SLO > 0 {
-		over := 0.0
-		for _, trip := range w.trips {
-			over += above(took, w.SLO.Seconds()-trip) / float64(len(w.trips))
-		}
+		over := w.over(took)
 		w.score.Missed += n * max(0, over-late)
 	}
 	w.journal.answered(phase, seconds(from), n*(1-late), took, 1-late, w.trips)
+}
+
+// over is the share of requests with such times in a pod that take longer than the SLO has it.
+func (w *world) over(took []float64) float64 {
+	if len(took) == 2 { // in a line, beside which the spread of round trips makes no difference
+		return above(took, w.SLO.Seconds()-w.trip)
+	}
+	if over, known := w.overs[&took[0]]; known {
+		return over
+	}
+	over := 0.0
+	for _, trip := range w.trips {
+		over += above(took, w.SLO.Seconds()-trip) / float64(len(w.trips))
+	}
+	w.overs[&took[0]] = over
+	return over
 }
 
 func (w *world) failed(phase int, at time.Duration, n float64, cause string) {

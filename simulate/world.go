@@ -44,8 +44,9 @@ type world struct {
 	waiting      []*pod // for room
 
 	traffic traffic
-	trips   []float64 // in seconds, that requests take beside the time in a pod
-	trip    float64   // the mean of them
+	trips   []float64            // in seconds, that requests take beside the time in a pod
+	trip    float64              // the mean of them
+	overs   map[*float64]float64 // of sojourns, by their first: the share beyond the SLO
 	metrics storage.Storage
 	score   Score
 	journal *journal // nil if nobody wants a record
@@ -107,7 +108,7 @@ func (a *agenda) Pop() any {
 }
 
 func newWorld(r *Run, j *journal) *world {
-	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), used: make([]int, len(r.Plant.Nodes))}
+	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*float64]float64{}, used: make([]int, len(r.Plant.Nodes))}
 	w.metrics = storage.NewStorage(r.Plant.Metrics.Resolution.Duration)
 	w.set = r.HPA.ScaleTargetRef.Name + "-" + letters(stream(r.Seed, -2), 10)
 	w.traffic.phase = -1
