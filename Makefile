@@ -44,7 +44,7 @@ e2e-all: ## The same with those that take long or that make test runs on the emb
 e2e-library: ## Run every scenario of the library on the cluster of HPABENCH_E2E_KUBECONFIG, half an hour
 	HPABENCH_E2E_LIBRARY=1 $(GO) test -count=1 -timeout 90m -v -parallel 2 -run TestLibrary ./e2e
 
-e2e-fidelity: ## Run scenarios of the library on the cluster of HPABENCH_E2E_KUBECONFIG, and say how well a simulation foretells them, an hour and a quarter
+e2e-fidelity: ## Run scenarios of the library on the cluster of HPABENCH_E2E_KUBECONFIG, and say how well a simulation foretells them, an hour and a half
 	HPABENCH_E2E_FIDELITY=1 $(GO) test -count=1 -timeout 120m -v -run 'TestFidelity|TestPlainTime' ./simulate ./e2e
 
 e2e-findings: ## Provoke every finding on the cluster of HPABENCH_E2E_KUBECONFIG, 15 minutes

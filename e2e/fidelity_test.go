@@ -83,20 +83,26 @@ func watchBeside(t *testing.T, run *invocation, name string) string {
 	return ""
 }
 
-// foretell simulates a run from 15 seeds, on a plant fitted to another.
-func foretell(t *testing.T, name, run, like string) fit.Fidelity {
+// simulations are of a run, with other seeds.
+func simulations(t *testing.T, run string, seeds int, args ...string) (results []*analysis.Result) {
 	t.Helper()
-	var foretold []*analysis.Result
-	for seed := range 15 {
+	for seed := range seeds {
 		out := filepath.Join(t.TempDir(), fmt.Sprint(seed))
-		simulation := hpabench(t, "simulate", run, "--like", like, "--seed", fmt.Sprint(seed+1), "--out", out, "-o", "json")
+		simulation := hpabench(t, append([]string{"simulate", run, "--seed", fmt.Sprint(seed + 1), "--out", out, "-o", "json"}, args...)...)
 		select {
 		case <-simulation.exited: // with 1 if an expectation was missed
 		case <-time.After(time.Minute):
 			t.Fatal("a simulation takes longer than a minute")
 		}
-		foretold = append(foretold, resultOf(t, out))
+		results = append(results, resultOf(t, out))
 	}
+	return results
+}
+
+// foretell simulates a run from 15 seeds, on a plant fitted to another.
+func foretell(t *testing.T, name, run, like string) fit.Fidelity {
+	t.Helper()
+	foretold := simulations(t, run, 15, "--like", like)
 	f := fit.Compare(resultOf(t, run), foretold)
 	line := ""
 	for _, d := range f.Decisions {
@@ -180,6 +186,73 @@ func TestFidelityOfCustomMetrics(t *testing.T) {
 	}
 	if f.Curve > 0.1 {
 		t.Errorf("the replica curves are %.1f %% apart, should be 10 %% at most", f.Curve*100)
+	}
+}
+
+// limitedScenario is one pod at its CPU limit: a request takes 50 ms, and the pod has 50 in
+// each 100 ms.
+const limitedScenario = `
+apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: limited}
+spec:
+  workload:
+    deployment:
+      image: registry.k8s.io/hpa-example
+      imagePullPolicy: IfNotPresent
+      port: 80
+      resources: {requests: {cpu: 500m}, limits: {cpu: 500m}}
+      env: [{name: BURN, value: 50ms}]
+      readinessProbe: {httpGet: {path: /healthz, port: 80}, periodSeconds: 1, timeoutSeconds: 10}
+  autoscaler: {cpuPercent: 80, min: 1, max: 1}
+  load:
+    timeout: 10s
+    phases:
+    - {name: third, duration: 45s, rate: 3, keepAlive: false}
+    - {name: two thirds, duration: 45s, rate: 6, keepAlive: false}
+    - {name: all, duration: 45s, rate: 9, keepAlive: false}
+    - {name: more, duration: 30s, rate: 12, keepAlive: false}
+    - {name: rest, duration: 1m, rate: 1, keepAlive: false}
+    - {name: closed, duration: 45s, workers: 3}
+`
+
+// TestFidelityOfLatency sets the latency of a real pod at its CPU limit against that of its
+// simulation: as throughput, errors and quantiles, by phase.
+func TestFidelityOfLatency(t *testing.T) {
+	earlier := os.Getenv("HPABENCH_E2E_FIDELITY")
+	if earlier == "" {
+		t.Skip("make e2e-fidelity runs it")
+	}
+	needsKubelet(t)
+	dir := filepath.Join(earlier, "limited")
+	if earlier == "1" {
+		run := startRun(t, scenario(t, limitedScenario), precise)
+		run.wait(0, 15*time.Minute)
+		dir = run.dir
+	}
+	foretold := simulations(t, dir, 5)
+	for i, is := range resultOf(t, dir).Load.Phases {
+		of := func(figure func(*analysis.PhaseLoad) *float64) (real, simulated float64) {
+			var all []float64
+			for _, r := range foretold {
+				all = append(all, *figure(&r.Load.Phases[i]))
+			}
+			slices.Sort(all)
+			return *figure(&is), all[len(all)/2]
+		}
+		check := func(name string, off func(real float64) float64, figure func(*analysis.PhaseLoad) *float64) {
+			real, simulated := of(figure)
+			t.Logf("%-10s %-9s real %7.3f, simulated %7.3f", is.Name, name, real, simulated)
+			// The line that the phase before has left is all that counts in a rest.
+			if is.Name != "rest" && math.Abs(real-simulated) > off(real) {
+				t.Errorf("%s: %s is %.3f, but %.3f when simulated", is.Name, name, real, simulated)
+			}
+		}
+		check("answers/s", func(n float64) float64 { return 0.15 * n }, func(p *analysis.PhaseLoad) *float64 { return p.AchievedRate })
+		check("errors", func(float64) float64 { return 0.1 }, func(p *analysis.PhaseLoad) *float64 { return p.ErrorShare })
+		seconds := func(s float64) float64 { return 0.02 + 0.3*s }
+		check("p50", seconds, func(p *analysis.PhaseLoad) *float64 { return p.Latency.P50 })
+		check("p90", seconds, func(p *analysis.PhaseLoad) *float64 { return p.Latency.P90 })
 	}
 }
 
