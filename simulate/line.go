@@ -94,7 +94,7 @@ func (w *world) flows(p *pod, from, to float64) {
 func (w *world) sojourns(p *pod) []float64 {
 	s := w.server(w.connects(), p.costs, p.cores)
 	if p.workers > 0 {
-		return s.sojourns(arrivals{workers: max(1, int(math.Round(p.workers))), pause: seconds(w.trip + w.Phases[w.traffic.phase].Think)})
+		return s.sojourns(arrivals{closed: max(1, int(math.Round(p.workers))), pause: seconds(w.trip + w.Phases[w.traffic.phase].Think)})
 	}
 	pods := 0 // to one of which each request goes
 	for _, other := range w.serving {

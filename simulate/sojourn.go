@@ -29,9 +29,10 @@ type arrivals struct {
 	every time.Duration
 	pods  int
 
-	// workers of a closed loop come in place of those, again after a pause from their answer.
-	workers int
-	pause   time.Duration
+	// closed are the workers of a closed loop, which send in place of those, again after a
+	// pause from their answer.
+	closed int
+	pause  time.Duration
 }
 
 // period of CPU limits, in which a container has limit × period of CPU time (CFS
@@ -77,113 +78,123 @@ type request struct {
 	waits      float64 // until when it does; 0 before
 }
 
+// single is a server that is followed request by request. Times are in seconds.
+type single struct {
+	server
+	arrivals
+	random *rand.Rand
+	jobs   []request // in the order of their turns, and behind them those without a worker
+	now    float64
+	next   float64   // when a request comes
+	due    []float64 // when the workers of a closed loop send one
+	ends   float64   // the period of the limit
+	left   float64   // of the CPU time in it
+	took   []float64
+}
+
+// nothing is what is left of CPU time and of a wait when rounding is all there is.
+const nothing = 1e-12
+
 // serve is how long each of n requests takes, in the order of their ends. Those that
 // have a worker have their turns on the processors, for a slice each.
-func (s server) serve(a arrivals, random *rand.Rand, n int) (took []float64) {
-	var jobs []request // in the order of their turns, and those without a worker behind them
-	now, next := random.Float64()*period.Seconds(), math.Inf(1)
-	quota := s.limit * period.Seconds()
-	ends := period.Seconds() // of the period
-	left := quota            // in it
-	var due []float64        // of a closed loop
-	gap := func() float64 {  // as many requests go to other pods as chance has it
-		n := 1.0
-		if a.pods > 1 {
-			n += math.Floor(math.Log(1-random.Float64()) / math.Log(1-1/float64(a.pods)))
-		}
-		return n * a.every.Seconds()
+func (s server) serve(a arrivals, random *rand.Rand, n int) []float64 {
+	q := &single{server: s, arrivals: a, random: random, now: random.Float64() * period.Seconds(), ends: period.Seconds(), left: s.limit * period.Seconds()}
+	for range a.closed {
+		q.due = append(q.due, q.now+random.Float64()*(a.pause+s.cpu.Mean.Duration).Seconds())
 	}
-	if a.workers == 0 {
-		next = now + gap()
-	}
-	for range a.workers {
-		due = append(due, now+random.Float64()*(a.pause.Seconds()+s.cpu.Mean.Seconds()))
-	}
-	for len(took) < n {
-		if len(due) > 0 {
-			next = slices.Min(due)
-		}
-		// What happens next: one comes, ends its work or its wait, the limit is reached,
-		// or a period begins.
-		working := jobs[:min(len(jobs), s.workers)]
-		running, processors := 0, int(math.Ceil(s.cores))
-		at := next
-		for _, r := range working {
-			if r.waits > 0 {
-				at = min(at, r.waits)
-			} else if running < processors {
-				running++
-			}
-		}
-		speed := min(1, s.cores/float64(running))
-		if s.limit > 0 && left <= 0 {
-			speed = 0
-		}
-		if s.limit > 0 && running > 0 {
-			at = min(at, ends)
-			if speed > 0 {
-				at = min(at, now+left/(speed*float64(running)))
-			}
-		}
-		onProcessor := 0
-		for _, r := range working {
-			if r.waits == 0 && onProcessor < running && speed > 0 {
-				at = min(at, now+min(r.left, r.turn)/speed)
-				onProcessor++
-			}
-		}
-		work := speed * (at - now)
-		left -= work * float64(running)
-		now = at
-		const nothing = 1e-12
+	for q.comes(); len(q.took) < n; {
+		working := min(len(q.jobs), s.workers)
+		running, speed, at := q.upcoming(q.jobs[:working])
+		work := speed * (at - q.now)
+		q.now = at
 		if s.limit > 0 {
-			if left < nothing {
-				left = 0
-			}
-			if now >= ends-nothing {
-				ends += math.Floor((now-ends+nothing)/period.Seconds()+1) * period.Seconds()
-				left = quota
+			q.left -= work * float64(running)
+			if q.now >= q.ends-nothing {
+				q.ends += math.Floor((q.now-q.ends+nothing)/period.Seconds()+1) * period.Seconds()
+				q.left = s.limit * period.Seconds()
 			}
 		}
-		var kept, again []request
-		onProcessor = 0
-		for i, r := range jobs {
-			if i == len(working) {
-				kept = append(kept, again...)
-				again = nil
+		q.pass(working, running, work)
+		if q.now >= q.next {
+			q.jobs = append(q.jobs, request{came: q.now, left: max(nothing, s.cpu.Draw(random).Seconds()), turn: slice.Seconds(), wait: s.wait.Draw(random).Seconds()})
+			if i := slices.Index(q.due, q.next); i >= 0 {
+				q.due = slices.Delete(q.due, i, i+1)
 			}
-			if i < len(working) && r.waits == 0 && onProcessor < running {
-				onProcessor++
-				r.left -= work
-				if r.turn -= work; r.left < nothing {
-					r.waits = now + r.wait
-				}
-			}
-			switch {
-			case r.waits > 0 && r.waits <= now+nothing:
-				took = append(took, now-r.came)
-				if a.workers > 0 {
-					due = append(due, now+a.pause.Seconds())
-				}
-			case r.turn < nothing:
-				r.turn = slice.Seconds()
-				again = append(again, r)
-			default:
-				kept = append(kept, r)
-			}
-		}
-		jobs = append(kept, again...)
-		if now >= next {
-			jobs = append(jobs, request{came: now, left: max(nothing, s.cpu.Draw(random).Seconds()), turn: slice.Seconds(), wait: s.wait.Draw(random).Seconds()})
-			if i := slices.Index(due, next); i >= 0 {
-				due = slices.Delete(due, i, i+1)
-				next = math.Inf(1)
-			} else {
-				next = now + gap()
-			}
+			q.comes()
 		}
 	}
-	return took[:n]
+	return q.took[:n]
+}
+
+// comes sets when the next request does: as many go to other pods as chance has it.
+func (q *single) comes() {
+	switch others := 0.0; {
+	case len(q.due) > 0:
+		q.next = slices.Min(q.due)
+	case q.closed > 0:
+		q.next = math.Inf(1)
+	default:
+		if q.pods > 1 {
+			others = math.Floor(math.Log(1-q.random.Float64()) / math.Log(1-1/float64(q.pods)))
+		}
+		q.next = q.now + (1+others)*q.every.Seconds()
+	}
+}
+
+// upcoming is how many of the requests with a worker are on a processor, how fast they are
+// there, and when something happens next: one comes, has had its turn, ends its work or its
+// wait, the limit is reached, or its period ends.
+func (q *single) upcoming(working []request) (running int, speed, at float64) {
+	at = q.next
+	processors, first := int(math.Ceil(q.cores)), math.Inf(1)
+	for _, r := range working {
+		if r.waits > 0 {
+			at = min(at, r.waits)
+		} else if running < processors {
+			running++
+			first = min(first, r.left, r.turn)
+		}
+	}
+	speed = min(1, q.cores/float64(running))
+	if q.limit > 0 && running > 0 {
+		at = min(at, q.ends)
+		if q.left <= nothing {
+			return running, 0, at
+		}
+		at = min(at, q.now+q.left/(speed*float64(running)))
+	}
+	return running, speed, min(at, q.now+first/speed)
+}
+
+// pass gives so much CPU time to those that are on a processor, and lets go whoever is done.
+func (q *single) pass(working, running int, work float64) {
+	kept, again := q.jobs[:0:0], []request(nil)
+	for i, r := range q.jobs {
+		if i == working {
+			kept, again = append(kept, again...), nil
+		}
+		if i < working && r.waits == 0 && running > 0 {
+			running--
+			r.left -= work
+			if r.turn -= work; r.left < nothing {
+				r.waits = q.now + r.wait
+			}
+		}
+		switch {
+		case r.waits > 0 && r.waits <= q.now+nothing:
+			q.took = append(q.took, q.now-r.came)
+			if q.closed > 0 {
+				q.due = append(q.due, q.now+q.pause.Seconds())
+				q.comes()
+			}
+		case r.turn < nothing:
+			r.turn = slice.Seconds()
+			again = append(again, r)
+		default:
+			kept = append(kept, r)
+		}
+	}
+	q.jobs = append(kept, again...)
 }
 
 // quantile of values that are sorted and lie evenly between each other, as of a share of
