@@ -248,8 +248,8 @@ func (r *Run) server(connects bool, costs, cores float64) server {
 	m := &r.Plant.Workload
 	s := server{cpu: *m.CPU, wait: *m.Wait, limit: r.limit(), cores: cores, workers: *m.Workers}
 	s.cpu.Mean.Duration = seconds(r.Cost(connects) * costs)
-	if s.limit >= s.cores*(1-1e-9) && s.limit > 0 {
-		s.cores = math.Ceil(s.limit) // which the limit itself makes less
+	if s.limit > 0 && s.cores >= s.limit*(1-1e-9) {
+		s.cores = math.Ceil(s.limit) // of which the limit leaves a part of the time
 	}
 	return s
 }
