@@ -508,19 +508,19 @@ func (l *learner) count() {
 		for _, name := range l.in(before) {
 			got[name] += float64(sent[before]) / float64(len(l.in(before)))
 		}
-		owe, all := map[string]float64{}, 0.0
-		for name, c := range l.counts {
-			n := float64(by[name][second])
-			if len(by) == 0 && slices.Contains(have, name) {
+		owe, all := make([]float64, len(l.result.Pods)), 0.0
+		for i, p := range l.result.Pods {
+			c, n := l.counts[p.Name], float64(by[p.Name][second])
+			if len(by) == 0 && slices.Contains(have, p.Name) {
 				n = float64(answers[second]) / float64(len(have))
 			}
 			c[second+1] = c[second] + n
-			owe[name] = max(0, got[name]-c[second+1])
-			all += owe[name]
+			owe[i] = max(0, got[p.Name]-c[second+1])
+			all += owe[i]
 		}
-		for name, c := range l.counts {
+		for i, p := range l.result.Pods {
 			if all > 0 {
-				c[second+1] += float64(late[second]) * owe[name] / all
+				l.counts[p.Name][second+1] += float64(late[second]) * owe[i] / all
 			}
 		}
 	}
