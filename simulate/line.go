@@ -92,7 +92,9 @@ func (w *world) flows(p *pod, from, to float64) {
 
 // sojourns are how long the requests of a pod without a line take in it, in seconds, sorted.
 func (w *world) sojourns(p *pod) []float64 {
-	s := w.server(w.connects(), p.costs, p.cores)
+	connects, most := w.connects(), w.MostCPU()
+	cores := most * level(p.cores/most)
+	s := w.server(connects, p.costs, cores)
 	if p.workers > 0 {
 		return s.sojourns(arrivals{closed: max(1, int(math.Round(p.workers))), pause: seconds(w.trip + w.Phases[w.traffic.phase].Think)})
 	}
@@ -105,18 +107,21 @@ func (w *world) sojourns(p *pod) []float64 {
 	if w.Even {
 		pods = 1
 	}
-	return s.sojourns(open(p.rate, p.highest, pods))
+	return s.sojourns(open(p.rate/p.highest, w.highest(connects, p.costs, cores), pods))
 }
 
-// open are arrivals at a rate, of which there are some between none and the highest to
-// choose from, so that the same ones come again.
-func open(rate, highest float64, pods int) arrivals {
-	const levels = 32
-	level := min(max(1, math.Round(rate/highest*levels)), levels-1) / levels
+// levels are how many shares there are of what a pod can do, so that the same ones come again.
+const levels = 32
+
+func level(share float64) float64 { return min(max(1, math.Round(share*levels)), levels) / levels }
+
+// open are arrivals at a share of the highest rate, but not at that.
+func open(share, highest float64, pods int) arrivals {
 	if math.IsInf(highest, 1) { // they cost nothing
 		highest = 1
 	}
-	return arrivals{every: seconds(1 / (highest * level * float64(max(pods, 1)))), pods: pods}
+	rate := highest * min(level(share), 1-1./levels) * float64(max(pods, 1))
+	return arrivals{every: seconds(1 / rate), pods: pods}
 }
 
 // line is a stretch of a step in which requests wait.
@@ -156,11 +161,12 @@ func (w *world) line(p *pod, from, to float64) {
 		}
 		at = next
 	}
-	if p.backlog < 1 && turns && p.rate <= p.highest { // they find no line any more
-		w.finish(p, to)
+	rest := 1e-6 // that finds no line any more
+	if turns {
+		rest = 1
 	}
-	if p.backlog < 1e-9 {
-		p.served, p.waiting, p.backlog, p.busy = p.served[:0], p.waiting[:0], 0, 0
+	if p.backlog < rest && p.rate <= p.highest {
+		w.finish(p, to)
 	}
 	for over := p.backlog - float64(*m.Workers+*m.Queue); over > 1e-9 && len(p.waiting) > 0; {
 		last := &p.waiting[len(p.waiting)-1]
@@ -257,12 +263,17 @@ func (r *Run) server(connects bool, costs, cores float64) server {
 // Highest is how many requests a second a pod can serve at most, if they cost so much of the
 // mean.
 func (r *Run) Highest(connects bool, costs float64) float64 {
+	return r.highest(connects, costs, r.MostCPU())
+}
+
+func (r *Run) highest(connects bool, costs, cores float64) float64 {
 	m, cost := &r.Plant.Workload, r.Cost(connects)*costs
-	return min(r.MostCPU()/cost, float64(*m.Workers)/(cost+m.Wait.Mean.Seconds()))
+	return min(cores/cost, float64(*m.Workers)/(cost+m.Wait.Mean.Seconds()))
 }
 
 // InPod is how long requests are in a pod, in seconds and sorted, where they come at a rate,
 // in requests a second, to each of so many pods, and cost so much of the mean.
 func (r *Run) InPod(rate float64, pods int, connects bool, costs float64) []float64 {
-	return r.server(connects, costs, r.MostCPU()).sojourns(open(rate, r.Highest(connects, costs), pods))
+	highest := r.Highest(connects, costs)
+	return r.server(connects, costs, r.MostCPU()).sojourns(open(rate/highest, highest, pods))
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,7 +15,7 @@ import (
 )
 
 // limited is a run of one pod, whose requests take so much CPU.
-func limited(t *testing.T, limit string, cost time.Duration, workers int, phases ...record.Phase) *Run {
+func limited(t testing.TB, limit string, cost time.Duration, workers int, phases ...record.Phase) *Run {
 	t.Helper()
 	r := library(t, "spike")
 	r.HPA.MaxReplicas = 1
@@ -140,5 +141,19 @@ func TestGivenUpRequestsCostAsMuch(t *testing.T) {
 	}
 	if math.Abs(sum+failed-1800) > 1 || math.Abs(score.Missed-failed) > 2 {
 		t.Errorf("%.0f answers and %.0f time-outs (%.0f missed), should be 1800 requests", sum, failed, score.Missed)
+	}
+}
+
+// BenchmarkOverload is a pod that gets half as much again as its limit lets it serve, for a
+// minute, and what is left of that for another.
+func BenchmarkOverload(b *testing.B) {
+	r := limited(b, "500m", 22*time.Millisecond, 1<<16, record.Phase{Seconds: 60, Shape: record.ShapeRate, From: 35}, record.Phase{Seconds: 60, Shape: record.ShapeRate, From: 8})
+	r.Header, r.SLO, r.Timeout = nil, 250*time.Millisecond, 10*time.Second
+	for b.Loop() {
+		synctest.Test(&testing.T{}, func(t *testing.T) {
+			if _, _, err := Simulate(r); err != nil {
+				b.Error(err)
+			}
+		})
 	}
 }

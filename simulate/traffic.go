@@ -270,7 +270,6 @@ func (w *world) closed(p *record.Phase, dt float64) {
 // threads, and of what the other pods leave of the node, of which each gets as much as any
 // other that wants it.
 func (w *world) capacities(dt float64) {
-	m := &w.Plant.Workload
 	cost := w.cost()
 	for i, n := range w.Plant.Nodes {
 		most := min(n.CPU, w.MostCPU())
@@ -292,13 +291,7 @@ func (w *world) capacities(dt float64) {
 		}
 	}
 	for _, p := range w.pods {
-		p.highest = math.Inf(1)
-		if s := cost*p.costs + m.Wait.Mean.Seconds(); s > 0 {
-			p.highest = float64(*m.Workers) / s
-		}
-		if cost > 0 {
-			p.highest = min(p.highest, p.cores/(cost*p.costs))
-		}
+		p.highest = w.highest(w.connects(), p.costs, p.cores)
 	}
 }
 
