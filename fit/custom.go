@@ -88,8 +88,11 @@ func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows
 		}
 		if second := math.Floor(at.Seconds()); candidate.Of == model.OfInFlight {
 			rate := l.answered(p.Name, second+1) - l.answered(p.Name, second)
-			all := max(ofAll(second), rate, 1e-9)
-			pods := int(math.Round(all / max(rate, 1e-9)))
+			all := ofAll(second)
+			if rate <= 0 || all <= 0 {
+				return 0, true
+			}
+			pods := int(math.Round(all / rate))
 			// In line, or without one.
 			return max(open[int(second)]*rate/all, rate*stat.Mean(l.like.InPod(rate, pods, l.newConnections(), 1), nil)), true
 		}

@@ -32,6 +32,9 @@ type Fit struct {
 	From     string         `json:"from"` // the runs and their scenarios
 	Plant    simulate.Plant `json:"plant"`
 	Measured []Parameter    `json:"measured"`
+	// Costs are what a request costs in each pod of a run, relative to the Plant's, in the order
+	// in which the pods came; 0 where that is not known.
+	Costs []float64 `json:"-"`
 }
 
 // Parameter is one figure of the plant: that which was measured, with the bounds between
@@ -80,7 +83,6 @@ type learner struct {
 
 	learned model.Model          // of the workload, what could be measured
 	counts  map[string][]float64 // of answers, by pod, up to each second
-	costOf  map[string]float64   // of a request relative to all, by pod
 }
 
 func (l *learner) add(p Parameter) { l.Measured = append(l.Measured, p) }
@@ -112,7 +114,7 @@ func (l *learner) cluster() {
 		nodes = append(nodes, simulate.Node{Name: n.Name, CPU: n.CPU, Free: free})
 	}
 	if len(nodes) > 0 {
-		l.Plant.Nodes = nodes
+		l.Plant.Nodes, l.like.Plant.Nodes = nodes, nodes
 	}
 }
 
@@ -218,6 +220,8 @@ func (l *learner) stages() {
 			if p.Scheduled != nil {
 				before = seconds(*p.Started - *p.Scheduled)
 			}
+			// Less the latest of the times at which it may have been probed: the simulation
+			// draws one.
 			beyond = append(beyond, *p.Ready-*p.Started-l.like.ReadyAfter(before, simulate.Relist).Seconds())
 		}
 		between(&inService, p.Ready, p.InService)
@@ -381,6 +385,9 @@ func (l *learner) workload() {
 	if !l.newConnections() {
 		connection = 0
 	}
+	if cost+connection == 0 { // the model has no proportion
+		cost = 1
+	}
 	k := &l.learned
 	k.CPU = &model.Cost{Mean: duration(is[0] * cost / (cost + connection)), Distribution: m.CPU.Distribution, Deviation: m.CPU.Deviation}
 	if connection > 0 {
@@ -453,12 +460,13 @@ func (l *learner) costs(rows []window, is []float64) {
 		requests[r.pod] += r.requests
 	}
 	var costs []float64
-	l.costOf = map[string]float64{}
 	for _, p := range l.result.Pods {
+		cost := 0.0
 		if n := requests[p.Name]; n >= 200 && cpu[p.Name] > 0 && is[0] > 0 {
-			l.costOf[p.Name] = cpu[p.Name] / n / is[0]
-			costs = append(costs, l.costOf[p.Name])
+			cost = cpu[p.Name] / n / is[0]
+			costs = append(costs, cost)
 		}
+		l.Costs = append(l.Costs, cost)
 	}
 	if len(costs) == 0 {
 		l.missing("costs", "no pod had 200 requests")
@@ -505,8 +513,9 @@ func (l *learner) count() {
 	got := map[string]float64{} // by pod, what was sent long enough ago to be given up
 	for second := range last + 1 {
 		have, before := l.in(second), second-int(l.like.Timeout.Seconds())
-		for _, name := range l.in(before) {
-			got[name] += float64(sent[before]) / float64(len(l.in(before)))
+		had := l.in(before)
+		for _, name := range had {
+			got[name] += float64(sent[before]) / float64(len(had))
 		}
 		owe, all := make([]float64, len(l.result.Pods)), 0.0
 		for i, p := range l.result.Pods {
@@ -634,23 +643,22 @@ func (l *learner) quiet(load float64) (all *hdrhistogram.Histogram, inPod []weig
 	busy := -calm
 	for _, e := range l.run.Entries {
 		s := e.Load
-		if s == nil || s.Answered < 1 || s.Phase >= len(l.like.Phases) {
+		if s == nil || s.Phase >= len(l.like.Phases) {
 			continue
 		}
-		pods, costs := 0, 0.0
-		for _, p := range l.result.Pods {
-			if p.Ready != nil && *p.Ready < float64(s.Second) && (p.OutOfService == nil || float64(s.Second) < *p.OutOfService) || p.Before {
-				pods++
-				costs += cmp.Or(l.costOf[p.Name], 1)
+		serving, costs := l.in(s.Second), 0.0
+		for i, p := range l.result.Pods {
+			if slices.Contains(serving, p.Name) && i < len(l.Costs) {
+				costs += cmp.Or(l.Costs[i], 1) / float64(len(serving))
 			}
 		}
-		costs /= float64(max(pods, 1))
-		connects := !l.like.Phases[s.Phase].KeepAlive
+		connects, pods := !l.like.Phases[s.Phase].KeepAlive, len(serving)
+		costs = cmp.Or(costs, 1)
 		rate := float64(max(s.Answered, s.Sent)) / float64(max(pods, 1))
-		if pods == 0 || rate > load*l.like.Highest(connects, costs) {
+		if pods == 0 || rate > load*l.like.Highest(connects, costs) || rate*float64(pods)*l.like.Cost(connects)*costs > load*l.cores() {
 			busy = s.Second
 		}
-		if s.Second < busy+calm || s.Latency.AddTo(all) != nil {
+		if s.Answered < 1 || s.Second < busy+calm || s.Latency.AddTo(all) != nil {
 			continue
 		}
 		took := l.like.InPod(rate, pods, connects, costs)
@@ -659,6 +667,14 @@ func (l *learner) quiet(load float64) (all *hdrhistogram.Histogram, inPod []weig
 		}
 	}
 	return all, inPod
+}
+
+// cores are those of all nodes.
+func (l *learner) cores() (all float64) {
+	for _, n := range l.like.Plant.Nodes {
+		all += n.CPU
+	}
+	return all
 }
 
 // weighted is a value that counts so much.

@@ -183,7 +183,7 @@ func TestLearnsWorkers(t *testing.T) {
 			got := learn(t, record.Run{Entries: entries}).Plant.Workload
 			if limit == "100m" {
 				if got.Workers != nil || got.Wait != nil || got.Queue != nil {
-					t.Errorf("with a limit of %s it is taken to have %d workers", limit, *got.Workers)
+					t.Errorf("with a limit of %s it is taken to have %v workers, a queue of %v and a wait of %v", limit, got.Workers, got.Queue, got.Wait)
 				}
 				return
 			}

@@ -26,8 +26,15 @@ func merge(fits []*Fit) *Fit {
 		from = append(from, f.From)
 	}
 	m.From = strings.Join(from, ", ")
-	for _, p := range fits[0].Measured {
-		m.Measured = append(m.Measured, average(fits, p))
+	for _, f := range fits {
+		for _, p := range f.Measured {
+			i := slices.IndexFunc(m.Measured, func(q Parameter) bool { return q.Name == p.Name })
+			if is := average(fits, p); i < 0 {
+				m.Measured = append(m.Measured, is)
+			} else if m.Measured[i].Missing != "" {
+				m.Measured[i] = is
+			}
+		}
 	}
 	value := func(name string) (float64, bool) {
 		i := slices.IndexFunc(m.Measured, func(p Parameter) bool { return p.Name == name })
@@ -38,7 +45,9 @@ func merge(fits []*Fit) *Fit {
 	cost, known := value("workload.cpu")
 	for _, f := range fits {
 		s := f.Plant.Pods
-		p.RoundTrip = append(p.RoundTrip, f.Plant.RoundTrip...)
+		if !slices.ContainsFunc(f.Measured, func(q Parameter) bool { return q.Name == "roundTrip" && q.Missing != "" }) {
+			p.RoundTrip = append(p.RoundTrip, f.Plant.RoundTrip...)
+		}
 		for _, stage := range []struct {
 			all *simulate.Cases
 			of  simulate.Cases
@@ -47,9 +56,6 @@ func merge(fits []*Fit) *Fit {
 			{&p.Pods.InService, s.InService}, {&p.Pods.OutOfService, s.OutOfService}, {&p.Pods.Gone, s.Gone},
 		} {
 			*stage.all = append(*stage.all, stage.of...)
-		}
-		if w := f.Plant.Workload; p.Workload.Workers == nil && w.Workers != nil {
-			p.Workload.Workers, p.Workload.Queue, p.Workload.Wait = w.Workers, w.Queue, w.Wait
 		}
 		// What a request costs is relative to the average of all now.
 		for _, q := range f.Measured {
@@ -60,7 +66,7 @@ func merge(fits []*Fit) *Fit {
 			}
 		}
 	}
-	if w := &p.Workload; known && w.CPU != nil {
+	if w := &p.Workload; known && cost > 0 && w.CPU != nil {
 		was := w.CPU.Mean.Seconds()
 		if w.ConnectionCPU != nil {
 			was += w.ConnectionCPU.Seconds()
@@ -77,6 +83,17 @@ func merge(fits []*Fit) *Fit {
 			w.MemoryHeld = &metav1.Duration{Duration: seconds(held).Round(time.Second)}
 		}
 		w.Memory, w.MemoryPerRequest = resource.NewQuantity(int64(memory), resource.BinarySI), resource.NewQuantity(int64(each), resource.BinarySI)
+	}
+	if p.RoundTrip == nil {
+		p.RoundTrip = fits[0].Plant.RoundTrip
+	}
+	if n, ok := value("workload.workers"); ok {
+		p.Workload.Workers = new(int(math.Round(n)))
+		wait, _ := value("workload.wait")
+		p.Workload.Wait = &model.Cost{Mean: duration(wait)}
+	}
+	if n, ok := value("workload.queue"); ok {
+		p.Workload.Queue = new(int(math.Round(n)))
 	}
 	metrics := map[string]model.Metric{}
 	for name, metric := range p.Workload.Metrics {

@@ -65,12 +65,13 @@ func (l *learner) workers() {
 // took as long as it does alone, and CPU to spare; and how many it had when it reset others.
 // Of several pods they are those of which each had the same, or the one that answered most.
 func (l *learner) saturated(alone float64) (busy []saturated, queue []float64) {
-	// What the busiest pod used, by second: in the window that it is in, which may have begun
-	// before there was a load, or the next.
-	cpu := map[int]float64{}
+	// What the busiest pod used, and all together, by second: in the window that it is in, which
+	// may have begun before there was a load, or the next.
+	cpu, sums := map[int]float64{}, map[int]float64{}
 	for _, w := range l.windows() {
 		for second := int(w.end - 2*w.length); second <= int(w.end); second++ {
 			cpu[second] = max(cpu[second], w.cpu/w.length)
+			sums[second] += w.cpu / w.length / 2 // each is in two
 		}
 	}
 	open := 0.0
@@ -88,7 +89,7 @@ func (l *learner) saturated(alone float64) (busy []saturated, queue []float64) {
 		for _, p := range s.Pods {
 			is.answered = max(is.answered, float64(p.Answered))
 		}
-		if is.had < 3*is.answered*alone+3 || cpu[s.Second] > 0.5*l.like.MostCPU() {
+		if is.had < 3*is.answered*alone+3 || cpu[s.Second] > 0.5*l.like.MostCPU() || sums[s.Second] > 0.5*l.cores() {
 			continue
 		}
 		busy = append(busy, is)

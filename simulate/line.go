@@ -1,7 +1,6 @@
 package simulate
 
 import (
-	"math"
 	"slices"
 	"time"
 
@@ -55,7 +54,7 @@ func (w *world) serve(p *pod, dt float64) {
 				return
 			}
 			if !turns && p.rate < p.highest { // the line may end
-				next = min(to, at+p.backlog/(p.highest-p.rate))
+				next = min(to, at+max(1e-6, p.backlog/(p.highest-p.rate)))
 			}
 		}
 		if turns { // a part of what it takes until all have had theirs
@@ -83,45 +82,14 @@ func (w *world) flows(p *pod, from, to float64) {
 	if n <= 0 {
 		return
 	}
+	if p.workers > 1 {
+		w.watch(p)
+	}
 	p.cpu += n * w.cost() * p.costs
 	p.answered += n
 	if w.journal != nil || w.SLO > 0 {
 		w.answered(w.traffic.phase, from, n, w.sojourns(p))
 	}
-}
-
-// sojourns are how long the requests of a pod without a line take in it, in seconds, sorted.
-func (w *world) sojourns(p *pod) []float64 {
-	connects, most := w.connects(), w.MostCPU()
-	cores := most * level(p.cores/most)
-	s := w.server(connects, p.costs, cores)
-	if p.workers > 0 {
-		return s.sojourns(arrivals{closed: max(1, int(math.Round(p.workers))), pause: seconds(w.trip + w.Phases[w.traffic.phase].Think)})
-	}
-	pods := 0 // to one of which each request goes
-	for _, other := range w.serving {
-		if other.rate > 0 {
-			pods++
-		}
-	}
-	if w.Even {
-		pods = 1
-	}
-	return s.sojourns(open(p.rate/p.highest, w.highest(connects, p.costs, cores), pods))
-}
-
-// levels are how many shares there are of what a pod can do, so that the same ones come again.
-const levels = 32
-
-func level(share float64) float64 { return min(max(1, math.Round(share*levels)), levels) / levels }
-
-// open are arrivals at a share of the highest rate, but not at that.
-func open(share, highest float64, pods int) arrivals {
-	if math.IsInf(highest, 1) { // they cost nothing
-		highest = 1
-	}
-	rate := highest * min(level(share), 1-1./levels) * float64(max(pods, 1))
-	return arrivals{every: seconds(1 / rate), pods: pods}
 }
 
 // line is a stretch of a step in which requests wait.
@@ -165,6 +133,7 @@ func (w *world) line(p *pod, from, to float64) {
 	if turns {
 		rest = 1
 	}
+	rest = max(rest, p.workers) // of a closed loop, which send no more than they wait for
 	if p.backlog < rest && p.rate <= p.highest {
 		w.finish(p, to)
 	}
@@ -247,33 +216,4 @@ func (w *world) inFlight(p *pod) float64 {
 		return 0
 	}
 	return p.rate * stat.Mean(w.sojourns(p), nil)
-}
-
-// server is a pod with so many cores, in which requests cost so much of the mean.
-func (r *Run) server(connects bool, costs, cores float64) server {
-	m := &r.Plant.Workload
-	s := server{cpu: *m.CPU, wait: *m.Wait, limit: r.limit(), cores: cores, workers: *m.Workers}
-	s.cpu.Mean.Duration = seconds(r.Cost(connects) * costs)
-	if s.limit > 0 && s.cores >= s.limit*(1-1e-9) {
-		s.cores = math.Ceil(s.limit) // of which the limit leaves a part of the time
-	}
-	return s
-}
-
-// Highest is how many requests a second a pod can serve at most, if they cost so much of the
-// mean.
-func (r *Run) Highest(connects bool, costs float64) float64 {
-	return r.highest(connects, costs, r.MostCPU())
-}
-
-func (r *Run) highest(connects bool, costs, cores float64) float64 {
-	m, cost := &r.Plant.Workload, r.Cost(connects)*costs
-	return min(cores/cost, float64(*m.Workers)/(cost+m.Wait.Mean.Seconds()))
-}
-
-// InPod is how long requests are in a pod, in seconds and sorted, where they come at a rate,
-// in requests a second, to each of so many pods, and cost so much of the mean.
-func (r *Run) InPod(rate float64, pods int, connects bool, costs float64) []float64 {
-	highest := r.Highest(connects, costs)
-	return r.server(connects, costs, r.MostCPU()).sojourns(open(rate/highest, highest, pods))
 }

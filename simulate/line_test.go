@@ -65,7 +65,7 @@ func TestOverloadIsThatOfSingleRequests(t *testing.T) {
 			entries, _ := simulate(t, r)
 			answers, median := latencies(t, entries)
 			s := server{cpu: *r.Plant.Workload.CPU, wait: *r.Plant.Workload.Wait, limit: 0.8, cores: 1, workers: workers}
-			took := s.serve(arrivals{every: time.Second / 12, pods: 1}, rand.New(rand.NewPCG(1, 1)), 12*60)
+			took := s.follow(arrivals{every: time.Second / 12, pods: 1}, rand.New(rand.NewPCG(1, 1)), 12*60)
 			// The nth ends when it came and what it took after.
 			ended := make([]float64, 200)
 			var at [200][]float64
@@ -106,13 +106,13 @@ func TestOverloadIsThatOfSingleRequests(t *testing.T) {
 // Workers of a closed loop get as many answers as the limit lets them have, and wait for
 // them as long as Little's law says.
 func TestClosedLoopAtALimit(t *testing.T) {
-	for _, workers := range []int{1, 6, 40} {
+	for _, workers := range []int{1, 6, 40, 200} {
 		r := limited(t, "200m", 20*time.Millisecond, 1000, record.Phase{Seconds: 60, Shape: record.ShapeWorkers, Workers: workers, KeepAlive: true})
 		entries, _ := simulate(t, r)
 		answers, median := latencies(t, entries)
 		for i, n := range answers[:60] {
 			// 20 ms each, of 20 ms in 100 ms.
-			if math.Abs(n-10) > 1 || math.Abs(median[i]-float64(workers)/10) > 0.05*float64(workers) {
+			if math.Abs(n-10) > 1 || math.Abs(median[i]-float64(workers)/10) > 0.005*float64(workers) {
 				t.Fatalf("%d workers have %.0f answers, of which half take %.2f s; should be 10 of %.2f s", workers, n, median[i], float64(workers)/10)
 			}
 		}
@@ -141,6 +141,48 @@ func TestGivenUpRequestsCostAsMuch(t *testing.T) {
 	}
 	if math.Abs(sum+failed-1800) > 1 || math.Abs(score.Missed-failed) > 2 {
 		t.Errorf("%.0f answers and %.0f time-outs (%.0f missed), should be 1800 requests", sum, failed, score.Missed)
+	}
+}
+
+// A line of requests that cost little ends, whatever rounding leaves of it.
+func TestLinesEnd(t *testing.T) {
+	for _, cost := range []time.Duration{0, 30 * time.Microsecond, 100 * time.Microsecond, 390 * time.Microsecond} {
+		for _, then := range []float64{0, 100, 1000} {
+			r := limited(t, "1", cost, 1, record.Phase{Seconds: 7, Shape: record.ShapeRate, From: 1.7 / max(cost, 30*time.Microsecond).Seconds()}, record.Phase{Seconds: 30, Shape: record.ShapeRate, From: then, KeepAlive: true})
+			r.Plant.Workload.ConnectionCPU.Duration = time.Microsecond
+			r.Timeout = 5 * time.Second
+			entries, score := simulate(t, r)
+			answers, _ := latencies(t, entries)
+			n := append(answers, make([]float64, 30)...)[20]
+			if math.Abs(n-then) > 2 || score.Requests < 1000 {
+				t.Errorf("of %v requests that cost %s there are %.0f answers a second in the end, should be %.0f", score.Requests, cost, n, then)
+			}
+		}
+	}
+}
+
+// A closed loop after an overload waits for its own requests in the end.
+func TestClosedLoopAfterAnOverload(t *testing.T) {
+	r := limited(t, "200m", 20*time.Millisecond, 1000, record.Phase{Seconds: 30, Shape: record.ShapeRate, From: 15}, record.Phase{Seconds: 90, Shape: record.ShapeWorkers, Workers: 40, KeepAlive: true})
+	entries, _ := simulate(t, r)
+	answers, median := latencies(t, entries)
+	if math.Abs(answers[100]-10) > 1 || math.Abs(median[100]-4) > 0.2 {
+		t.Errorf("40 workers have %.0f answers a second, of which half take %.2f s; should be 10 of 4 s", answers[100], median[100])
+	}
+}
+
+// A kept connection to a pod that is not ready any more goes on.
+func TestKeptConnectionsOutliveReadiness(t *testing.T) {
+	r := limited(t, "200m", 20*time.Millisecond, 1000, record.Phase{Seconds: 60, Shape: record.ShapeWorkers, Workers: 150, KeepAlive: true})
+	r.Plant.Workload.CPU.Mean.Duration = 5 * time.Millisecond
+	r.Pod.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{}}, PeriodSeconds: 1}
+	entries, score := simulate(t, r)
+	unready := false
+	for _, e := range entries {
+		unready = unready || e.Endpoints != nil && len(e.Endpoints.Endpoints) == 0 && e.At.Seconds() > score.Onset
+	}
+	if answers, _ := latencies(t, entries); !unready || math.Abs(answers[50]-40) > 1 || score.Missed > 0 {
+		t.Errorf("the pod was taken out of service: %v; %.0f answers a second, %.0f requests missed, should be 40 and none", unready, answers[50], score.Missed)
 	}
 }
 

@@ -62,7 +62,7 @@ func every(p *corev1.Probe) time.Duration {
 	return time.Duration(or(p.PeriodSeconds, 10)) * time.Second
 }
 
-// watch lets the readiness probe of a pod with a line run, until there is none: without one it
+// watch lets the readiness probe of a pod in which requests wait run, until none does: then it
 // succeeds, and need not be looked at.
 func (w *world) watch(p *pod) {
 	probe := w.first().ReadinessProbe
@@ -79,7 +79,7 @@ func (w *world) watch(p *pod) {
 func (w *world) probe(p *pod, failed, succeeded int32) {
 	probe := w.first().ReadinessProbe
 	ready := p.readyAt >= 0
-	if p.watched = !p.deleted && (p.backlog > 0 || !ready); !p.watched {
+	if p.watched = !p.deleted && (p.backlog > 0 || p.workers > 1 || !ready); !p.watched {
 		return
 	}
 	timeout := time.Duration(or(probe.TimeoutSeconds, 1)) * time.Second
@@ -101,18 +101,16 @@ func (w *world) probe(p *pod, failed, succeeded int32) {
 	w.after(max(takes, every(probe)), func() { w.probe(p, failed, succeeded) })
 }
 
-// responds is how long a pod takes for a request that costs it nothing: until it has its
-// turn, where all wait for CPU. It is taken to need no worker.
+// responds is how long a pod takes for a request that costs it nothing and needs no worker:
+// until those that are served have had their turn.
 func (w *world) responds(p *pod) time.Duration {
-	if cost := w.cost() * p.costs; p.backlog == 0 || p.highest < p.cores/cost*(1-1e-9) {
-		return 0
+	before := 0.0
+	for _, c := range p.served {
+		before += c.n * min(c.left, slice.Seconds()) / p.cores
 	}
-	before := p.backlog / p.highest
-	if w.turns(p) {
-		before = 0
-		for _, c := range slices.Concat(p.served, p.waiting) {
-			before += c.n * min(c.left, slice.Seconds()) / p.cores
-		}
+	if p.backlog == 0 && p.workers > 1 && p.rate > 0 { // of a closed loop, which wait for each other
+		in := min(w.inFlight(p), float64(*w.Plant.Workload.Workers))
+		before = max(0, in-1) * min(w.cost()*p.costs, slice.Seconds()) / p.cores
 	}
 	return seconds(min(before, 3600))
 }

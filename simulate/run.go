@@ -33,7 +33,7 @@ type Run struct {
 
 	Timeout          time.Duration // of a request
 	MaxConnectionAge time.Duration // of a kept connection; 0 for none
-	Costs            []float64     // as of the Plant, of the first pods that are created, where that is known
+	Costs            []float64     // as of the Plant, of the first pods that are created; 0 where it is not known
 	Even             bool          // kept connections have their requests spread over the pods all the same
 	SLO              time.Duration // that an answer may take; 0 for none
 
@@ -106,20 +106,20 @@ func Simulate(r *Run) (entries []record.Entry, score Score, err error) {
 	w := newWorld(r, j)
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: r.Name, UID: "hpa"}, Spec: r.HPA}
 	begins := make(chan time.Duration, 1)
-	waiting := ""
-	status := func(s autoscalingv2.HorizontalPodAutoscalerStatus) {
-		w.catchUp()
-		w.tellAutoscaler(s)
-		if w.score.Onset > 0 {
-			return
-		}
-		var ready bool
-		if ready, waiting = hasMetrics(r.HPA, s); ready && len(w.serving) == int(w.spec) {
+	ready, waiting := false, ""
+	w.synced = func() {
+		if w.score.Onset == 0 && ready && len(w.serving) == int(w.spec) {
 			onset := w.now + 5*time.Millisecond + r.waits()
 			w.score.Onset = onset.Seconds()
 			w.begin(onset)
 			begins <- onset
 		}
+	}
+	status := func(s autoscalingv2.HorizontalPodAutoscalerStatus) {
+		w.catchUp()
+		w.tellAutoscaler(s)
+		ready, waiting = hasMetrics(r.HPA, s)
+		w.synced()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var ended sync.WaitGroup

@@ -63,7 +63,7 @@ func (s server) sojourns(a arrivals) []float64 {
 	var is []float64
 	random := rand.New(rand.NewPCG(1, 1))
 	for range watches {
-		is = append(is, s.serve(a, random, watched)[tooEarly:]...)
+		is = append(is, s.follow(a, random, watched+a.closed)[tooEarly+a.closed:]...)
 	}
 	slices.Sort(is)
 	known.Store(key{s, a}, is)
@@ -92,12 +92,12 @@ type single struct {
 	took   []float64
 }
 
-// nothing is what is left of CPU time and of a wait when rounding is all there is.
-const nothing = 1e-12
+// nothing is what is left of CPU time and of a wait when rounding is all there is, in seconds.
+const nothing = 1e-9
 
-// serve is how long each of n requests takes, in the order of their ends. Those that
+// follow is how long each of n requests takes, in the order of their ends. Those that
 // have a worker have their turns on the processors, for a slice each.
-func (s server) serve(a arrivals, random *rand.Rand, n int) []float64 {
+func (s server) follow(a arrivals, random *rand.Rand, n int) []float64 {
 	q := &single{server: s, arrivals: a, random: random, now: random.Float64() * period.Seconds(), ends: period.Seconds(), left: s.limit * period.Seconds()}
 	for range a.closed {
 		q.due = append(q.due, q.now+random.Float64()*(a.pause+s.cpu.Mean.Duration).Seconds())
@@ -195,6 +195,83 @@ func (q *single) pass(working, running int, work float64) {
 		}
 	}
 	q.jobs = append(kept, again...)
+}
+
+// sojourns are how long the requests of a pod without a line take in it, in seconds, sorted.
+func (w *world) sojourns(p *pod) []float64 {
+	connects, most := w.connects(), w.MostCPU()
+	cores := most * level(p.cores/most)
+	s := w.server(connects, p.costs, cores)
+	highest := w.highest(connects, p.costs, cores)
+	if p.workers > 0 && w.traffic.phase >= 0 {
+		pause := w.trip + w.Phases[w.traffic.phase].Think
+		if p.workers <= few {
+			return s.sojourns(arrivals{closed: max(1, int(math.Round(p.workers))), pause: seconds(pause)})
+		}
+		// Many are as good as any that send at the same rate, or all wait for each other.
+		share := p.workers / max(w.service().Seconds()+pause, least) / highest
+		if took := p.workers/highest - pause; share >= 1 {
+			return []float64{took, took}
+		}
+		return s.sojourns(open(share, highest, 1))
+	}
+	pods := 0 // to one of which each request goes
+	for _, other := range w.serving {
+		if other.rate > 0 {
+			pods++
+		}
+	}
+	if w.Even {
+		pods = 1
+	}
+	return s.sojourns(open(p.rate/p.highest, highest, pods))
+}
+
+// few workers of a closed loop can be followed one by one.
+const few = 64
+
+// levels are how many shares there are of what a pod can do, so that the same ones come again.
+const levels = 32
+
+func level(share float64) float64 { return min(max(1, math.Round(share*levels)), levels) / levels }
+
+// open are arrivals at a share of the highest rate, but not at that.
+func open(share, highest float64, pods int) arrivals {
+	if math.IsInf(highest, 1) { // they cost nothing
+		highest = 1
+	}
+	pods = min(max(pods, 1), 1000)
+	rate := highest * min(level(share), 1-1./levels) * float64(pods)
+	return arrivals{every: seconds(1 / rate), pods: pods}
+}
+
+// server is a pod with so many cores, in which requests cost so much of the mean.
+func (r *Run) server(connects bool, costs, cores float64) server {
+	m := &r.Plant.Workload
+	s := server{cpu: *m.CPU, wait: *m.Wait, limit: r.limit(), cores: cores, workers: *m.Workers}
+	s.cpu.Mean.Duration = seconds(r.Cost(connects) * costs)
+	if s.limit > 0 && s.cores >= s.limit*(1-1e-9) {
+		s.cores = math.Ceil(s.limit) // of which the limit leaves a part of the time
+	}
+	return s
+}
+
+// Highest is how many requests a second a pod can serve at most, if they cost so much of the
+// mean.
+func (r *Run) Highest(connects bool, costs float64) float64 {
+	return r.highest(connects, costs, r.MostCPU())
+}
+
+func (r *Run) highest(connects bool, costs, cores float64) float64 {
+	m, cost := &r.Plant.Workload, r.Cost(connects)*costs
+	return min(cores/cost, float64(*m.Workers)/(cost+m.Wait.Mean.Seconds()))
+}
+
+// InPod is how long requests are in a pod, in seconds and sorted, where they come at a rate,
+// in requests a second, to each of so many pods, and cost so much of the mean.
+func (r *Run) InPod(rate float64, pods int, connects bool, costs float64) []float64 {
+	highest := r.Highest(connects, costs)
+	return r.server(connects, costs, r.MostCPU()).sojourns(open(rate/highest, highest, pods))
 }
 
 // quantile of values that are sorted and lie evenly between each other, as of a share of

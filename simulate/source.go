@@ -171,9 +171,13 @@ func (r *Run) ServiceTime(connects bool) time.Duration {
 	return onThread(seconds(r.Cost(connects)), r.limit()) + r.Plant.Workload.Wait.Mean.Duration
 }
 
-// MostCPU is what a pod can use of a node that is large enough, in cores.
+// MostCPU is what a pod can use of the largest node, in cores.
 func (r *Run) MostCPU() float64 {
-	most := float64(*r.Plant.Workload.Workers)
+	most := 0.0
+	for _, n := range r.Plant.Nodes {
+		most = max(most, n.CPU)
+	}
+	most = min(most, float64(*r.Plant.Workload.Workers))
 	if l := r.limit(); l > 0 {
 		most = min(most, l)
 	}

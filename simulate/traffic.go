@@ -167,7 +167,7 @@ func (w *world) offer(dt float64) bool {
 	at := (w.now - w.traffic.started).Seconds()
 	if p.Shape == record.ShapeWorkers {
 		w.closed(p, dt)
-		return len(w.serving) > 0
+		return true
 	}
 	var rate float64
 	if w.traffic.hits != nil {
@@ -179,11 +179,10 @@ func (w *world) offer(dt float64) bool {
 		return false
 	}
 	w.sent(rate * dt)
-	if len(w.serving) == 0 {
-		w.failed(w.traffic.phase, w.now, rate*dt, "connection refused")
-		return false
-	}
 	if !p.KeepAlive || w.Even {
+		if len(w.serving) == 0 {
+			w.failed(w.traffic.phase, w.now, rate*dt, "connection refused")
+		}
 		for _, s := range w.serving {
 			s.rate = rate / float64(len(w.serving))
 		}
@@ -191,17 +190,22 @@ func (w *world) offer(dt float64) bool {
 	}
 	// As many connections are busy at a time as there are requests on the way.
 	busy := 0.0
-	for _, s := range w.serving {
-		busy += s.backlog
+	for _, p := range w.pods {
+		busy += p.backlog
 	}
 	used := w.connect(int(math.Ceil(busy + rate*w.base())))
 	for _, c := range used {
-		c.rate += rate / float64(len(used))
+		if each := rate / float64(len(used)); c == nil {
+			w.failed(w.traffic.phase, w.now, each*dt, "connection refused")
+		} else {
+			c.rate += each
+		}
 	}
 	return true
 }
 
-// connect gives the n connections that are used, each to a pod at random.
+// connect gives the n connections that are used, each to a pod at random, or nil if there is
+// none in service.
 func (w *world) connect(n int) []*pod {
 	t := &w.traffic
 	if n > len(t.connections) {
@@ -209,7 +213,7 @@ func (w *world) connect(n int) []*pod {
 	}
 	used := t.connections[len(t.connections)-n:]
 	for i, c := range used {
-		if c == nil {
+		if c == nil && len(w.serving) > 0 {
 			used[i] = w.serving[w.random.IntN(len(w.serving))]
 		}
 	}
@@ -223,27 +227,33 @@ func (w *world) closed(p *record.Phase, dt float64) {
 	if p.Requests > 0 && w.traffic.answered >= limit {
 		return
 	}
-	if len(w.serving) == 0 { // they try again at once, and fail
-		n := float64(p.Workers) * dt / max(w.trip+p.Think, least)
-		w.sent(n)
-		w.failed(w.traffic.phase, w.now, n, "connection refused")
-		return
-	}
-	if p.KeepAlive && !w.Even {
+	none := 0.0 // workers that find no pod, and try again at once
+	switch {
+	case p.KeepAlive && !w.Even:
 		for _, c := range w.connect(p.Workers) {
-			c.workers++
+			if c == nil {
+				none++
+			} else {
+				c.workers++
+			}
 		}
-	} else {
+	case len(w.serving) == 0:
+		none = float64(p.Workers)
+	default:
 		for _, s := range w.serving {
 			s.workers = float64(p.Workers) / float64(len(w.serving))
 		}
 	}
-	for _, s := range w.serving {
+	if n := none * dt / max(w.trip+p.Think, least); n > 0 {
+		w.sent(n)
+		w.failed(w.traffic.phase, w.now, n, "connection refused")
+	}
+	for _, s := range w.pods {
 		s.rate = s.workers / max(w.base()+p.Think, least)
 	}
 	w.capacities(dt)
 	sum := 0.0
-	for _, s := range w.serving {
+	for _, s := range w.pods {
 		if s.workers == 0 {
 			continue
 		}
@@ -256,7 +266,7 @@ func (w *world) closed(p *record.Phase, dt float64) {
 	}
 	if p.Requests > 0 {
 		if left := limit - w.traffic.answered; sum*dt > left {
-			for _, s := range w.serving {
+			for _, s := range w.pods {
 				s.rate *= left / (sum * dt)
 			}
 			sum = left / dt

@@ -49,6 +49,7 @@ type world struct {
 	overs   map[*float64]float64 // of sojourns, by their first: the share beyond the SLO
 	metrics storage.Storage
 	score   Score
+	synced  func()   // is called with each sync, which writes a status only where that changes
 	journal *journal // nil if nobody wants a record
 }
 
@@ -157,6 +158,7 @@ func (w *world) wall() metav1.Time { return metav1.NewTime(w.began.Add(w.now).Tr
 
 func (w *world) Replicas() (spec, status int32) {
 	w.catchUp()
+	w.synced()
 	return w.spec, w.status
 }
 
@@ -231,7 +233,7 @@ func (w *world) create() {
 	if n := len(w.Plant.Costs); n > 0 {
 		p.costs = w.Plant.Costs[p.random.IntN(n)]
 	}
-	if w.born <= len(w.Costs) {
+	if w.born <= len(w.Costs) && w.Costs[w.born-1] > 0 {
 		p.costs = w.Costs[w.born-1]
 	}
 	w.pods = append(w.pods, p)
@@ -334,9 +336,9 @@ func (w *world) delete(p *pod) {
 }
 
 func (w *world) leave(p *pod) {
+	w.traffic.disconnect(p)
 	if i := slices.Index(w.serving, p); i >= 0 {
 		w.serving = slices.Delete(w.serving, i, i+1)
-		w.traffic.disconnect(p)
 		w.tellEndpoints()
 	}
 }
@@ -430,7 +432,6 @@ func onThread(cpu time.Duration, limit float64) time.Duration {
 	if limit <= 0 || limit >= 1 {
 		return cpu
 	}
-	const period = 100 * time.Millisecond
 	share := time.Duration(limit * float64(period))
 	return cpu + time.Duration(math.Ceil(float64(cpu)/float64(share))-1)*(period-share)
 }

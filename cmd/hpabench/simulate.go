@@ -185,7 +185,7 @@ func recorded(name string, plant *simulate.Plant) (*simulate.Run, error) {
 		if err != nil {
 			return nil, bad(err)
 		}
-		plant, r.Costs = &learned.Plant, learned.Plant.Costs
+		plant, r.Costs = &learned.Plant, learned.Costs
 	}
 	r.Like(*plant)
 	if err := r.Check(); err != nil {
