@@ -357,11 +357,21 @@ func TestMerge(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range other.Measured {
-		if p := &other.Measured[i]; p.Name == "workload.cpu" {
+		switch p := &other.Measured[i]; p.Name {
+		case "workload.cpu":
 			p.Value, p.High, p.Samples = p.Value*4, p.High*4, p.Samples/2
+		case "workload.workers": // which the first has not
+			*p = Parameter{Name: p.Name, Value: 7, Samples: 20}
 		}
 	}
+	other.Measured = append(other.Measured, Parameter{Name: "workload.wait", Unit: "s", Value: 0.03, Samples: 20})
 	got := merge([]*Fit{f, other})
+	if w := got.Plant.Workload; w.Workers == nil || *w.Workers != 7 || w.Wait == nil || w.Wait.Mean.Duration != 30*time.Millisecond || w.Queue != nil {
+		t.Errorf("workers, wait and queue are %v, %v and %v, should be what the one fit has that measured them", w.Workers, w.Wait, w.Queue)
+	}
+	if n := len(f.Plant.RoundTrip); len(got.Plant.RoundTrip) != 2*n || n < 100 {
+		t.Errorf("there are %d round trips, should be twice the %d of one", len(got.Plant.RoundTrip), n)
+	}
 	// (2 × 1 + 1 × 4) ÷ 3 = 2, so pods of the first cost half of the average, those of the
 	// second twice as much.
 	if is, was := got.Plant.Workload.CPU.Mean.Seconds(), f.Plant.Workload.CPU.Mean.Seconds(); is < 1.99*was || is > 2.01*was {
