@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -51,17 +52,37 @@ type Stages struct {
 	Gone         Cases `json:"gone,omitempty"`         // from the end of its processes to that of the object
 }
 
-// Cases are durations that are as likely as each other. In a file it may be one without a
-// list.
+// Cases are durations that are as likely as each other. In a file they are words of a string,
+// or a list.
 type Cases []metav1.Duration
 
-// UnmarshalJSON reads a duration or a list of them.
-func (c *Cases) UnmarshalJSON(b []byte) error {
-	if len(b) > 0 && b[0] == '"' {
-		*c = make(Cases, 1)
-		return json.Unmarshal(b, &(*c)[0])
+// MarshalJSON writes the durations as words of a string, of which there can be many.
+func (c Cases) MarshalJSON() ([]byte, error) {
+	words := make([]string, len(c))
+	for i, d := range c {
+		words[i] = d.Duration.String()
 	}
-	return json.Unmarshal(b, (*[]metav1.Duration)(c))
+	return json.Marshal(strings.Join(words, " "))
+}
+
+// UnmarshalJSON reads a string of durations or a list of them.
+func (c *Cases) UnmarshalJSON(b []byte) error {
+	if len(b) == 0 || b[0] != '"' {
+		return json.Unmarshal(b, (*[]metav1.Duration)(c))
+	}
+	var words string
+	if err := json.Unmarshal(b, &words); err != nil {
+		return err
+	}
+	*c = nil
+	for _, word := range strings.Fields(words) {
+		d, err := time.ParseDuration(word)
+		if err != nil {
+			return err
+		}
+		*c = append(*c, metav1.Duration{Duration: d})
+	}
+	return nil
 }
 
 // seconds are the cases in seconds, one at least.
