@@ -186,6 +186,37 @@ func TestKeptConnectionsOutliveReadiness(t *testing.T) {
 	}
 }
 
+// Each request that is sent is answered or fails, whatever it costs and however it comes.
+func TestEveryRequestEnds(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	pick := func(of ...float64) float64 { return of[random.IntN(len(of))] }
+	for range 60 {
+		cost, workers := pick(0, 1e-4, 5e-3, 2e-2, 7e-2), int(pick(1, 4, 300, 1<<16))
+		phases := []record.Phase{
+			{Seconds: 40, Shape: record.ShapeRate, From: pick(5, 30, 300), KeepAlive: random.IntN(2) == 0},
+			{Seconds: 40, Shape: record.ShapeWorkers, Workers: int(pick(1, 10, 200)), Think: pick(0, 0.2), KeepAlive: random.IntN(2) == 0},
+			{Seconds: 40, Shape: record.ShapeRamp, From: pick(0, 200), To: pick(0, 20), KeepAlive: random.IntN(2) == 0},
+		}
+		r := limited(t, "300m", seconds(cost), workers, phases...)
+		r.HPA.MaxReplicas, r.Timeout = int32(pick(1, 4)), seconds(pick(1, 10))
+		m := &r.Plant.Workload
+		m.Wait.Mean.Duration, m.Queue, m.Graceful = seconds(pick(0, 0.1)), new(int(pick(0, 20, 10000))), new(random.IntN(2) == 0)
+		if random.IntN(2) == 0 {
+			r.Pod.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{}}, PeriodSeconds: 1}
+		}
+		entries, score := simulate(t, r)
+		ended := 0.0
+		for _, e := range entries {
+			if e.Load != nil {
+				ended += float64(e.Load.Answered + e.Load.Failed)
+			}
+		}
+		if math.Abs(score.Requests-ended) > 2 || score.Missed > score.Requests+2 {
+			t.Errorf("cost %g s, %d workers, %+v, phases %+v: of %.1f requests %.1f have ended", cost, workers, m.Wait.Mean, phases, score.Requests, ended)
+		}
+	}
+}
+
 // BenchmarkOverload is a pod that gets half as much again as its limit lets it serve, for a
 // minute, and what is left of that for another.
 func BenchmarkOverload(b *testing.B) {

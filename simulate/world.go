@@ -429,7 +429,7 @@ func (r *Run) limit() float64 { return r.first().Resources.Limits.Cpu().AsApprox
 // onThread is how long so much CPU time takes one thread that a limit, in cores, stops
 // when its share of 100 ms is used (CFS bandwidth control).
 func onThread(cpu time.Duration, limit float64) time.Duration {
-	if limit <= 0 || limit >= 1 {
+	if cpu <= 0 || limit <= 0 || limit >= 1 {
 		return cpu
 	}
 	share := time.Duration(limit * float64(period))
