@@ -286,10 +286,10 @@ func quantile(sorted []float64, share float64) float64 {
 func above(sorted []float64, limit float64) float64 {
 	n := len(sorted)
 	i, _ := slices.BinarySearch(sorted, limit)
-	switch {
-	case i == 0:
+	switch i {
+	case 0:
 		return 1
-	case i == n:
+	case n:
 		return 0
 	}
 	between := (limit - sorted[i-1]) / (sorted[i] - sorted[i-1])
