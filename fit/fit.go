@@ -341,7 +341,20 @@ func (l *learner) pipeline() {
 		l.add(Parameter{Name: "metrics.delay", Unit: "s", Value: mean, Low: max(0, mean-half), High: mean + half, Samples: len(delays)})
 		return
 	}
-	l.add(Parameter{Name: "metrics.housekeeping", Unit: "s", Value: p.Housekeeping.Seconds(), Missing: "the kubelets sample on their own, as cAdvisor does; its periods are taken as they are by default"})
+	// Each window is one to two of them long, evenly, so that the least is hardly more; or
+	// several together, where metrics-server asks more seldom, and then it is at most that.
+	n := float64(len(windows))
+	if n < 20 {
+		l.missing("metrics.housekeeping", "too few samples of kubelets that sample on their own")
+		return
+	}
+	is := windows[0]
+	p.Housekeeping.Duration = seconds(is).Round(100 * time.Millisecond)
+	low := is / (2 - math.Pow(0.05, 1/n))
+	if is < 0.6*every {
+		low = 0
+	}
+	l.add(Parameter{Name: "metrics.housekeeping", Unit: "s", Value: is, Low: low, High: is, Samples: len(windows)})
 }
 
 // window is what one sample of a pod says: cpu seconds, what they may be of, and the bytes

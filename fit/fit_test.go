@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -120,6 +121,32 @@ func foretell(t *testing.T, run record.Run, plant simulate.Plant, times int) (re
 		})
 	}
 	return results
+}
+
+// How often kubelets sample on their own is found in a run in which that is known.
+func TestLearnsHousekeeping(t *testing.T) {
+	run := realRun(t)
+	for _, truth := range []time.Duration{4 * time.Second, 10 * time.Second} {
+		r, err := simulate.FromRecord(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Plant.Metrics.Housekeeping.Duration = truth
+		h := *run.Header()
+		r.Header = &h
+		synctest.Test(t, func(t *testing.T) {
+			entries, _, err := simulate.Simulate(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := learn(t, record.Run{Entries: entries})
+			i := slices.IndexFunc(f.Measured, func(p Parameter) bool { return p.Name == "metrics.housekeeping" })
+			p, got := f.Measured[i], f.Plant.Metrics.Housekeeping.Duration
+			if s := truth.Seconds(); s < 0.95*p.Low || s > p.High || truth == 10*time.Second && got > 11*time.Second {
+				t.Errorf("the kubelets sample every %s, %+v, should be %s", got, p, truth)
+			}
+		})
+	}
 }
 
 // How much memory a request takes and how long it is held is found in a run in which that
