@@ -209,7 +209,7 @@ spec:
     timeout: 10s
     phases:
     - {name: third, duration: 45s, rate: 3, keepAlive: false}
-    - {name: two thirds, duration: 45s, rate: 6, keepAlive: false}
+    - {name: two-thirds, duration: 45s, rate: 6, keepAlive: false}
     - {name: all, duration: 45s, rate: 9, keepAlive: false}
     - {name: more, duration: 30s, rate: 12, keepAlive: false}
     - {name: rest, duration: 1m, rate: 1, keepAlive: false}
