@@ -253,7 +253,7 @@ func TestFidelityOfLatency(t *testing.T) {
 		}
 		check("answers/s", func(n float64) float64 { return 0.15 * n }, func(p *analysis.PhaseLoad) *float64 { return p.AchievedRate })
 		check("errors", func(float64) float64 { return 0.1 }, func(p *analysis.PhaseLoad) *float64 { return p.ErrorShare })
-		seconds := func(s float64) float64 { return 0.02 + 0.3*s }
+		seconds := func(s float64) float64 { return 0.05 + 0.3*s }
 		check("p50", seconds, func(p *analysis.PhaseLoad) *float64 { return p.Latency.P50 })
 		check("p90", seconds, func(p *analysis.PhaseLoad) *float64 { return p.Latency.P90 })
 	}
