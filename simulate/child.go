@@ -123,8 +123,9 @@ func startChild(kind string) (*child, error) {
 		return nil, err
 	}
 	c := &child{cmd: exec.Command(self), stderr: new(bytes.Buffer)}
-	// Its goroutines take turns: a second thread would only cost.
-	c.cmd.Env = append(os.Environ(), childEnv+"="+kind, "GOMAXPROCS=1")
+	// Its goroutines take turns: a second thread would only cost. What a run leaves is little,
+	// so that collecting it less often takes no memory to speak of.
+	c.cmd.Env = append(os.Environ(), childEnv+"="+kind, "GOMAXPROCS=1", "GOGC=400")
 	c.cmd.Stderr = c.stderr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
