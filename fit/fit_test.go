@@ -57,6 +57,9 @@ func TestLearnsWhatTheRunWasLike(t *testing.T) {
 			t.Errorf("%s: %g is not between its bounds %g and %g", want.name, p.Value, p.Low, p.High)
 		}
 	}
+	if len(f.Costs) != 5 || len(f.Plant.Costs) != 5 {
+		t.Errorf("the costs are %v of pods, and %v to choose from; should be five", f.Costs, f.Plant.Costs)
+	}
 	// One worker had 596 answers a second, which is 1.68 ms for each: some waited for long.
 	if mean := meanOf(f.Plant.RoundTrip); mean < 0.0015 || mean > 0.0017 {
 		t.Errorf("the mean round trip is %g s, should be 0.00158", mean)
@@ -186,13 +189,16 @@ func TestLearnsMemory(t *testing.T) {
 // that, is found in a run in which it is known, and not where the CPU is what they wait for.
 func TestLearnsWorkers(t *testing.T) {
 	run := realRun(t)
-	for _, limit := range []string{"2", "100m"} {
+	for _, limit := range []string{"2", "100m", ""} {
 		r, err := simulate.FromRecord(run)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.HPA.MaxReplicas, r.HPA.MinReplicas, r.Replicas = 1, new(int32(1)), 1
-		r.Pod.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(limit)}
+		r.Pod.Containers[0].Resources.Limits = nil
+		if limit != "" {
+			r.Pod.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(limit)}
+		}
 		w := &r.Plant.Workload
 		w.CPU.Mean.Duration, w.Wait.Mean.Duration = 4*time.Millisecond, 80*time.Millisecond
 		w.Workers, w.Queue = new(3), new(50)
@@ -200,6 +206,10 @@ func TestLearnsWorkers(t *testing.T) {
 			{Name: "low", Seconds: 60, Shape: record.ShapeRate, From: 5},
 			{Name: "surge", Seconds: 60, Shape: record.ShapeRate, From: 50},
 			{Name: "calm", Seconds: 60, Shape: record.ShapeRate, From: 5},
+		}
+		if limit == "" { // but the node is what they wait for
+			w.CPU.Mean.Duration, w.Wait.Mean.Duration, w.Workers = 20*time.Millisecond, 0, new(1000)
+			r.Phases[1].From = 65 * r.Plant.Nodes[0].CPU
 		}
 		h := *run.Header()
 		h.Source = "" // whose pods have no limit
@@ -210,9 +220,9 @@ func TestLearnsWorkers(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := learn(t, record.Run{Entries: entries}).Plant.Workload
-			if limit == "100m" {
+			if limit != "2" {
 				if got.Workers != nil || got.Wait != nil || got.Queue != nil {
-					t.Errorf("with a limit of %s it is taken to have %v workers, a queue of %v and a wait of %v", limit, got.Workers, got.Queue, got.Wait)
+					t.Errorf("with a limit of %q it is taken to have %v workers, a queue of %v and a wait of %v", limit, got.Workers, got.Queue, got.Wait)
 				}
 				return
 			}

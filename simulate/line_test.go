@@ -10,7 +10,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -213,6 +215,27 @@ func TestEveryRequestEnds(t *testing.T) {
 		}
 		if math.Abs(score.Requests-ended) > 2 || score.Missed > score.Requests+2 {
 			t.Errorf("cost %g s, %d workers, %+v, phases %+v: of %.1f requests %.1f have ended", cost, workers, m.Wait.Mean, phases, score.Requests, ended)
+		}
+	}
+}
+
+// Requests that take very long are followed to their end all the same.
+func TestSlowRequestsEnd(t *testing.T) {
+	for _, c := range []struct {
+		cpu   model.Cost
+		wait  time.Duration
+		limit string
+		pods  int
+	}{
+		{cpu: model.Cost{Mean: metav1.Duration{Duration: time.Millisecond}}, wait: 30 * time.Second, limit: "1", pods: 1},
+		{cpu: model.Cost{Mean: metav1.Duration{Duration: time.Second}, Distribution: "exponential"}, limit: "100m", pods: 3},
+		{cpu: model.Cost{Mean: metav1.Duration{Duration: 200 * time.Millisecond}, Distribution: "lognormal"}, limit: "10m", pods: 1},
+	} {
+		r := limited(t, c.limit, 0, 1)
+		r.Plant.Workload.CPU, r.Plant.Workload.Wait = &c.cpu, &model.Cost{Mean: metav1.Duration{Duration: c.wait}}
+		took := r.InPod(r.Highest(true, 1)/2, c.pods, true, 1)
+		if longest := took[len(took)-1]; longest < max(c.cpu.Mean.Seconds(), c.wait.Seconds()) || math.IsInf(longest, 0) {
+			t.Errorf("%+v: the longest takes %g s", c, longest)
 		}
 	}
 }
