@@ -126,154 +126,128 @@ func foretell(t *testing.T, run record.Run, plant simulate.Plant, times int) (re
 	return results
 }
 
-// How often kubelets sample on their own is found in a run in which that is known.
-func TestLearnsHousekeeping(t *testing.T) {
+// relearn simulates the recorded run with a change, whose truth is known, and learns from that.
+func relearn(t *testing.T, change func(*simulate.Run)) (f *Fit) {
+	t.Helper()
 	run := realRun(t)
-	for _, truth := range []time.Duration{4 * time.Second, 10 * time.Second} {
-		r, err := simulate.FromRecord(run)
+	r, err := simulate.FromRecord(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := *run.Header()
+	r.Header = &h
+	change(r)
+	synctest.Test(t, func(t *testing.T) {
+		entries, _, err := simulate.Simulate(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Plant.Metrics.Housekeeping.Duration = truth
-		h := *run.Header()
-		r.Header = &h
-		synctest.Test(t, func(t *testing.T) {
-			entries, _, err := simulate.Simulate(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f := learn(t, record.Run{Entries: entries})
-			i := slices.IndexFunc(f.Measured, func(p Parameter) bool { return p.Name == "metrics.housekeeping" })
-			p, got := f.Measured[i], f.Plant.Metrics.Housekeeping.Duration
-			if s := truth.Seconds(); s < 0.95*p.Low || s > p.High || truth == 10*time.Second && got > 11*time.Second {
-				t.Errorf("the kubelets sample every %s, %+v, should be %s", got, p, truth)
-			}
+		f = learn(t, record.Run{Entries: entries})
+	})
+	return f
+}
+
+// How often kubelets sample on their own is found in a run in which that is known.
+func TestLearnsHousekeeping(t *testing.T) {
+	for _, truth := range []time.Duration{4 * time.Second, 10 * time.Second} {
+		f := relearn(t, func(r *simulate.Run) {
+			r.Plant.Metrics.Housekeeping.Duration = truth
 		})
+		i := slices.IndexFunc(f.Measured, func(p Parameter) bool { return p.Name == "metrics.housekeeping" })
+		p, got := f.Measured[i], f.Plant.Metrics.Housekeeping.Duration
+		if s := truth.Seconds(); s < 0.95*p.Low || s > p.High || truth == 10*time.Second && got > 11*time.Second {
+			t.Errorf("the kubelets sample every %s, %+v, should be %s", got, p, truth)
+		}
 	}
 }
 
 // How much memory a request takes and how long it is held is found in a run in which that
 // is known.
 func TestLearnsMemory(t *testing.T) {
-	run := realRun(t)
+	const each = 10 << 10
 	for _, held := range []time.Duration{5 * time.Second, 20 * time.Second, 2 * time.Minute} {
-		r, err := simulate.FromRecord(run)
-		if err != nil {
-			t.Fatal(err)
-		}
-		const each = 10 << 10
-		r.Plant.Workload.MemoryPerRequest, r.Plant.Workload.MemoryHeld = resource.NewQuantity(each, resource.BinarySI), &metav1.Duration{Duration: held}
-		r.Plant.Metrics.Housekeeping.Duration = 0
-		h := *run.Header()
-		r.Header = &h
-		synctest.Test(t, func(t *testing.T) {
-			entries, _, err := simulate.Simulate(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f := learn(t, record.Run{Entries: entries})
-			got := map[string]Parameter{}
-			for _, p := range f.Measured {
-				got[p.Name] = p
-			}
-			// Samples that are 15 s apart do not tell 5 s from 10 s.
-			took, is := got["workload.memoryPerRequest"].Value, got["workload.memoryHeld"]
-			if s := held.Seconds(); s < is.Low || s > is.High || took*is.Value < each*s*0.9 || took*is.Value > each*s*1.1 {
-				t.Errorf("%.0f bytes are held for %+v, should be %d for %s", took, is, each, held)
-			}
+		f := relearn(t, func(r *simulate.Run) {
+			r.Plant.Workload.MemoryPerRequest, r.Plant.Workload.MemoryHeld = resource.NewQuantity(each, resource.BinarySI), &metav1.Duration{Duration: held}
+			r.Plant.Metrics.Housekeeping.Duration = 0
 		})
+		got := map[string]Parameter{}
+		for _, p := range f.Measured {
+			got[p.Name] = p
+		}
+		// Samples that are 15 s apart do not tell 5 s from 10 s.
+		took, is := got["workload.memoryPerRequest"].Value, got["workload.memoryHeld"]
+		if s := held.Seconds(); s < is.Low || s > is.High || took*is.Value < each*s*0.9 || took*is.Value > each*s*1.1 {
+			t.Errorf("%.0f bytes are held for %+v, should be %d for %s", took, is, each, held)
+		}
 	}
 }
 
 // How many requests are worked on at a time, how long they wait then and how many wait for
 // that, is found in a run in which it is known, and not where the CPU is what they wait for.
 func TestLearnsWorkers(t *testing.T) {
-	run := realRun(t)
 	for _, limit := range []string{"2", "100m", ""} {
-		r, err := simulate.FromRecord(run)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.HPA.MaxReplicas, r.HPA.MinReplicas, r.Replicas = 1, new(int32(1)), 1
-		r.Pod.Containers[0].Resources.Limits = nil
-		if limit != "" {
-			r.Pod.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(limit)}
-		}
-		w := &r.Plant.Workload
-		w.CPU.Mean.Duration, w.Wait.Mean.Duration = 4*time.Millisecond, 80*time.Millisecond
-		w.Workers, w.Queue = new(3), new(50)
-		r.Phases = []record.Phase{
-			{Name: "low", Seconds: 60, Shape: record.ShapeRate, From: 5},
-			{Name: "surge", Seconds: 60, Shape: record.ShapeRate, From: 50},
-			{Name: "calm", Seconds: 60, Shape: record.ShapeRate, From: 5},
-		}
-		if limit == "" { // but the node is what they wait for
-			w.CPU.Mean.Duration, w.Wait.Mean.Duration, w.Workers = 20*time.Millisecond, 0, new(1000)
-			r.Phases[1].From = 65 * r.Plant.Nodes[0].CPU
-		}
-		h := *run.Header()
-		h.Source = "" // whose pods have no limit
-		r.Header = &h
-		synctest.Test(t, func(t *testing.T) {
-			entries, _, err := simulate.Simulate(r)
-			if err != nil {
-				t.Fatal(err)
+		f := relearn(t, func(r *simulate.Run) {
+			r.HPA.MaxReplicas, r.HPA.MinReplicas, r.Replicas = 1, new(int32(1)), 1
+			r.Pod.Containers[0].Resources.Limits = nil
+			if limit != "" {
+				r.Pod.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(limit)}
 			}
-			got := learn(t, record.Run{Entries: entries}).Plant.Workload
-			if limit != "2" {
-				if got.Workers != nil || got.Wait != nil || got.Queue != nil {
-					t.Errorf("with a limit of %q it is taken to have %v workers, a queue of %v and a wait of %v", limit, got.Workers, got.Queue, got.Wait)
-				}
-				return
+			w := &r.Plant.Workload
+			w.CPU.Mean.Duration, w.Wait.Mean.Duration = 4*time.Millisecond, 80*time.Millisecond
+			w.Workers, w.Queue = new(3), new(50)
+			r.Phases = []record.Phase{
+				{Name: "low", Seconds: 60, Shape: record.ShapeRate, From: 5},
+				{Name: "surge", Seconds: 60, Shape: record.ShapeRate, From: 50},
+				{Name: "calm", Seconds: 60, Shape: record.ShapeRate, From: 5},
 			}
-			if got.Workers == nil || *got.Workers != 3 || got.Queue == nil || *got.Queue < 48 || *got.Queue > 52 {
-				t.Fatalf("there are %v workers and a queue of %v, should be 3 and 50", got.Workers, got.Queue)
+			if limit == "" { // but the node is what they wait for
+				w.CPU.Mean.Duration, w.Wait.Mean.Duration, w.Workers = 20*time.Millisecond, 0, new(1000)
+				r.Phases[1].From = 65 * r.Plant.Nodes[0].CPU
 			}
-			if wait := got.Wait.Mean.Duration; wait < 78*time.Millisecond || wait > 82*time.Millisecond {
-				t.Errorf("requests wait for %s, should for 80ms", wait)
-			}
+			r.Header.Source = "" // whose pods have no limit
 		})
+		got := f.Plant.Workload
+		if limit != "2" {
+			if got.Workers != nil || got.Wait != nil || got.Queue != nil {
+				t.Errorf("with a limit of %q it is taken to have %v workers, a queue of %v and a wait of %v", limit, got.Workers, got.Queue, got.Wait)
+			}
+			continue
+		}
+		if got.Workers == nil || *got.Workers != 3 || got.Queue == nil || *got.Queue < 48 || *got.Queue > 52 {
+			t.Fatalf("there are %v workers and a queue of %v, should be 3 and 50", got.Workers, got.Queue)
+		}
+		if wait := got.Wait.Mean.Duration; wait < 78*time.Millisecond || wait > 82*time.Millisecond {
+			t.Errorf("requests wait for %s, should for 80ms", wait)
+		}
 	}
 }
 
 // What a custom metric tells is found in a run in which that is known.
 func TestLearnsCustomMetrics(t *testing.T) {
-	run := realRun(t)
 	const name = "served"
 	for _, truth := range []model.Metric{
 		{Of: model.OfRequests, Scale: 0.01, Every: &metav1.Duration{Duration: 5 * time.Second}, Window: &metav1.Duration{Duration: 30 * time.Second}},
 		{Of: model.OfRequests, Scale: 1, Window: &metav1.Duration{Duration: 2 * time.Minute}},
 		{Of: model.OfInFlight, Scale: 20, Every: &metav1.Duration{Duration: 5 * time.Second}},
 	} {
-		r, err := simulate.FromRecord(run)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Plant.Workload.CPU.Mean.Duration = 2 * time.Millisecond
-		r.Plant.Workload.Metrics = map[string]model.Metric{name: truth}
-		target := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(30, resource.DecimalSI)}
-		r.HPA.Metrics = []autoscalingv2.MetricSpec{{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}, Target: target}}}
-		r.Phases = []record.Phase{
-			{Name: "surge", Seconds: 200, Shape: record.ShapeSine, From: 500, Amplitude: 400, Period: 100},
-			{Name: "calm", Seconds: 100, Shape: record.ShapeRate, From: 10},
-		}
-		h := *run.Header()
-		r.Header = &h
-		synctest.Test(t, func(t *testing.T) {
-			entries, _, err := simulate.Simulate(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f := learn(t, record.Run{Entries: entries})
-			got := f.Plant.Workload.Metrics[name]
-			if got.Of != truth.Of || truth.Window != nil && got.Range() != truth.Range() {
-				t.Errorf("%+v is taken for %+v", truth, got)
-			}
-			// A gauge swings between two scrapes, whose instants are not known.
-			if got.Scale < truth.Scale*0.75 || got.Scale > truth.Scale*1.25 {
-				t.Errorf("the scale is %g, should be %g", got.Scale, truth.Scale)
+		f := relearn(t, func(r *simulate.Run) {
+			r.Plant.Workload.CPU.Mean.Duration = 2 * time.Millisecond
+			r.Plant.Workload.Metrics = map[string]model.Metric{name: truth}
+			target := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(30, resource.DecimalSI)}
+			r.HPA.Metrics = []autoscalingv2.MetricSpec{{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}, Target: target}}}
+			r.Phases = []record.Phase{
+				{Name: "surge", Seconds: 200, Shape: record.ShapeSine, From: 500, Amplitude: 400, Period: 100},
+				{Name: "calm", Seconds: 100, Shape: record.ShapeRate, From: 10},
 			}
 		})
+		got := f.Plant.Workload.Metrics[name]
+		if got.Of != truth.Of || truth.Window != nil && got.Range() != truth.Range() {
+			t.Errorf("%+v is taken for %+v", truth, got)
+		}
+		// A gauge swings between two scrapes, whose instants are not known.
+		if got.Scale < truth.Scale*0.75 || got.Scale > truth.Scale*1.25 {
+			t.Errorf("the scale is %g, should be %g", got.Scale, truth.Scale)
+		}
 	}
 }
 
