@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -50,16 +51,9 @@ func success(p *corev1.Probe, listens time.Duration, runs ...time.Duration) time
 	return at + time.Duration(max(p.SuccessThreshold, 1)-1)*every(p)
 }
 
-// or is a field of a probe, or the API's default of it.
-func or(n, otherwise int32) int32 {
-	if n == 0 {
-		return otherwise
-	}
-	return n
-}
-
+// every is the period of a probe; what it leaves out has the API's default.
 func every(p *corev1.Probe) time.Duration {
-	return time.Duration(or(p.PeriodSeconds, 10)) * time.Second
+	return time.Duration(cmp.Or(p.PeriodSeconds, 10)) * time.Second
 }
 
 // watch lets the readiness probe of a pod in which requests wait run, until none does: then it
@@ -82,7 +76,7 @@ func (w *world) probe(p *pod, failed, succeeded int32) {
 	if p.watched = !p.deleted && (p.backlog > 0 || p.workers > 1 || !ready); !p.watched {
 		return
 	}
-	timeout := time.Duration(or(probe.TimeoutSeconds, 1)) * time.Second
+	timeout := time.Duration(cmp.Or(probe.TimeoutSeconds, 1)) * time.Second
 	takes := min(w.responds(p), timeout)
 	if takes < timeout {
 		failed, succeeded = 0, succeeded+1
@@ -92,9 +86,9 @@ func (w *world) probe(p *pod, failed, succeeded int32) {
 	w.after(takes, func() {
 		switch {
 		case p.deleted:
-		case !ready && succeeded >= or(probe.SuccessThreshold, 1):
+		case !ready && succeeded >= cmp.Or(probe.SuccessThreshold, 1):
 			w.ready(p)
-		case ready && failed >= or(probe.FailureThreshold, 3):
+		case ready && failed >= cmp.Or(probe.FailureThreshold, 3):
 			w.unready(p)
 		}
 	})
