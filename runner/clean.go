@@ -2,16 +2,21 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
@@ -29,31 +34,29 @@ type CleanOptions struct {
 // ErrLeft is Clean's error when something is still there.
 var ErrLeft = errors.New("not everything is gone")
 
-// Clean removes what earlier runs left behind, found by its labels: their
-// namespaces, objects without a namespace, and with CleanOptions.Namespace the
-// objects in a namespace that a run was told to use. What belongs to a run that
-// renews its Lease is left alone. It says what it does, line by line, and goes on
-// with the next object when one cannot be removed.
+// Clean removes what earlier runs left behind: their namespaces, the objects
+// without a namespace that their Leases name, and with CleanOptions.Namespace those
+// in a namespace that a run was told to use. A label is not enough: the object must
+// be the one that the run made. What belongs to a run that renews its Lease is left
+// alone. Clean says what it does, line by line, and goes on with the next object
+// when one cannot be removed. Where it has no right to look, the error says so.
 func (c *Cluster) Clean(ctx context.Context, o CleanOptions, say func(string)) error {
 	if o.Timeout == 0 {
 		o.Timeout = time.Minute
 	}
-	leftovers, err := c.leftovers(ctx, o.Namespace)
+	found, err := c.leftovers(ctx, o)
 	if err != nil {
 		return err
 	}
-	if len(leftovers) == 0 {
-		say("nothing to remove")
-		return nil
-	}
 	alive := map[string]bool{}
 	if !o.All {
-		if alive, err = c.aliveRuns(ctx, o.Namespace, say); err != nil {
+		if alive, err = c.aliveRuns(ctx, found, say); err != nil {
 			return err
 		}
 	}
-	var errs error
-	for _, l := range leftovers {
+	errs := errors.Join(found.unseen...)
+	left := map[string]bool{} // runs that left something that is still there
+	for _, l := range found.objects {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -61,9 +64,19 @@ func (c *Cluster) Clean(ctx context.Context, o CleanOptions, say func(string)) e
 			say(fmt.Sprintf("%s: left alone, its run is still going on (--all removes it too)", l))
 		case o.DryRun:
 			say(fmt.Sprintf("%s: would be removed", l))
+		case l.gvk == leaseKind && left[l.run]:
+			say(fmt.Sprintf("%s: left until all else of its run is gone, as it names that", l))
 		default:
-			errs = errors.Join(errs, c.remove(ctx, l, o, say))
+			if err := c.remove(ctx, l, o, say); err != nil {
+				errs, left[l.run] = errors.Join(errs, err), true
+			}
 		}
+	}
+	for _, l := range found.copies {
+		say(fmt.Sprintf("%s: left alone; it has the label of run %s, but nothing proves that the run made it", l, l.run))
+	}
+	if len(found.objects)+len(found.copies) == 0 && errs == nil {
+		say("nothing to remove")
 	}
 	return errs
 }
@@ -172,72 +185,210 @@ func (c *Cluster) finalize(ctx context.Context, name string) error {
 	return nil
 }
 
-// aliveRuns returns the ids of the runs that renew their Lease, which it watches
-// for a little longer than a run takes between two renewals: that compares no two
-// clocks. Without the right to list the Leases of all namespaces it looks in the
-// one that is cleaned.
-func (c *Cluster) aliveRuns(ctx context.Context, namespace string, say func(string)) (map[string]bool, error) {
-	list := func(where string) (map[string]metav1.MicroTime, error) {
-		leases, err := c.Kube.CoordinationV1().Leases(where).List(ctx, metav1.ListOptions{LabelSelector: RunLabel})
-		if err != nil {
-			return nil, fmt.Errorf("listing the leases of runs: %w", err)
-		}
-		renewed := map[string]metav1.MicroTime{}
-		for _, l := range leases.Items {
-			if l.Spec.RenewTime != nil {
-				renewed[l.Labels[RunLabel]] = *l.Spec.RenewTime
-			}
-		}
-		return renewed, nil
-	}
-	where := ""
-	before, err := list(where)
-	if apierrors.IsForbidden(err) && namespace != "" {
-		where = namespace
-		before, err = list(where)
-	}
-	if err != nil || len(before) == 0 {
-		return nil, err
-	}
-	const look = leaseRenewal + 2*time.Second
-	say(fmt.Sprintf("looking for %s whether a run is still going on", look))
-	select {
-	case <-time.After(look):
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	after, err := list(where)
-	alive := map[string]bool{}
-	for run, renewed := range after {
-		was, known := before[run]
-		alive[run] = !known || !was.Equal(&renewed) // one that began meanwhile is alive as well
-	}
-	return alive, err
+// leftovers are the objects with the labels of runs.
+type leftovers struct {
+	objects []object               // that runs made, in the order in which to remove them
+	copies  []object               // of which nothing proves that a run made them
+	leases  []coordinationv1.Lease // of runs
+	where   string                 // the namespace in which Leases were looked for; empty: in all
+	ending  map[string]bool        // runs whose namespace is being deleted
+	unseen  []error                // what could not be looked at
 }
 
-// leftovers finds what carries a run's label: namespaces, the other objects
-// without a namespace, and the objects in the given namespace. Objects that
-// another object owns are left to Kubernetes.
-func (c *Cluster) leftovers(ctx context.Context, namespace string) ([]object, error) {
+// leftovers looks for what runs made: by the labels of namespaces, and by the
+// Leases that name the rest.
+func (c *Cluster) leftovers(ctx context.Context, o CleanOptions) (found leftovers, err error) {
+	forbidden := func(err error) bool {
+		if apierrors.IsForbidden(err) {
+			found.unseen = append(found.unseen, fmt.Errorf("no right to look for all that runs left: %w", err))
+			return true
+		}
+		return false
+	}
+	if found.leases, err = c.leases(ctx, ""); forbidden(err) {
+		found.where = o.Namespace
+		if err = nil; found.where != "" {
+			if found.leases, err = c.leases(ctx, found.where); forbidden(err) {
+				err = nil
+			}
+		}
+	}
+	if err != nil {
+		return found, err
+	}
+	namespaces, err := c.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: ourLabels})
+	if err != nil && !forbidden(err) {
+		return found, fmt.Errorf("listing the namespaces of runs: %w", err)
+	}
+	known, within := map[types.UID]bool{}, o.Namespace
+	var holders []object // of Leases, and so the last to go
+	found.ending = map[string]bool{}
+	for _, n := range namespaces.Items {
+		is := objectOf(namespaceKind, &n)
+		switch {
+		case is.name != namespaceOf(n.Labels[ScenarioLabel], is.run) || !madeBy(&n, is.run):
+			found.copies = append(found.copies, is)
+			continue
+		case len(found.unseen) > 0 && !o.All:
+			continue // its Lease could not be seen, so that its run may go on
+		}
+		holders, found.ending[is.run] = append(holders, is), n.DeletionTimestamp != nil
+		if is.name == within {
+			within = "" // all in it goes with it
+		}
+	}
+	for _, l := range found.leases {
+		objects, unread, err := c.named(ctx, &l, within)
+		if err != nil {
+			return found, err
+		}
+		found.objects = append(found.objects, objects...)
+		for _, err := range unread {
+			forbidden(err)
+		}
+		if l.Namespace == within {
+			holders = append(holders, objectOf(leaseKind, &l))
+		}
+	}
+	found.objects = append(found.objects, holders...)
+	for _, is := range found.objects {
+		known[is.uid] = true
+	}
+	others, err := c.labelled(ctx, within)
+	found.copies = append(found.copies, slices.DeleteFunc(others, func(is object) bool { return known[is.uid] })...)
+	return found, err
+}
+
+func objectOf(gvk schema.GroupVersionKind, o metav1.Object) object {
+	return object{gvk: gvk, namespace: o.GetNamespace(), name: o.GetName(), run: o.GetLabels()[RunLabel], uid: o.GetUID()}
+}
+
+// ourLabels selects what carries the labels of runs.
+const ourLabels = RunLabel + "," + ManagedByLabel + "=" + ManagedBy
+
+// leases lists those of runs, without copies.
+func (c *Cluster) leases(ctx context.Context, namespace string) ([]coordinationv1.Lease, error) {
+	list, err := c.Kube.CoordinationV1().Leases(namespace).List(ctx, metav1.ListOptions{LabelSelector: ourLabels})
+	if err != nil {
+		return nil, fmt.Errorf("listing the leases of runs: %w", err)
+	}
+	return slices.DeleteFunc(list.Items, func(l coordinationv1.Lease) bool {
+		run := l.Labels[RunLabel]
+		return l.Name != leaseOf(run) || !madeBy(&l, run)
+	}), nil
+}
+
+// named finds the objects that a run's Lease names, newest first: those without a
+// namespace, and those in the Lease's own if that is the one to clean.
+func (c *Cluster) named(ctx context.Context, l *coordinationv1.Lease, namespace string) (objects []object, unread []error, err error) {
+	var names []objectName
+	if text := l.Annotations[ObjectsAnnotation]; text != "" {
+		if err := json.Unmarshal([]byte(text), &names); err != nil {
+			return nil, nil, fmt.Errorf("reading annotation %s of lease %s in namespace %s: %w", ObjectsAnnotation, l.Name, l.Namespace, err)
+		}
+	}
+	for _, n := range slices.Backward(names) {
+		gvk := schema.FromAPIVersionAndKind(n.APIVersion, n.Kind)
+		client, mapping, err := c.resource(gvk, l.Namespace)
+		if meta.IsNoMatchError(err) || err == nil && mapping.Scope.Name() == meta.RESTScopeNameNamespace && l.Namespace != namespace {
+			continue // it went with its kind, or is not to be cleaned
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		current, err := client.Get(ctx, n.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsForbidden(err):
+			unread = append(unread, fmt.Errorf("reading %s %s, which run %s made: %w", n.Kind, n.Name, l.Labels[RunLabel], err))
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return nil, nil, fmt.Errorf("reading %s %s: %w", n.Kind, n.Name, err)
+		default:
+			if o := objectOf(gvk, current); o.run == l.Labels[RunLabel] && madeBy(current, o.run) {
+				objects = append(objects, o)
+			}
+		}
+	}
+	return objects, unread, nil
+}
+
+// aliveRuns returns the ids of the runs that renew their Lease, of those that left
+// something. It watches a Lease for longer than the run may go without a renewal, or
+// until all are seen to be alive: that compares no two clocks.
+func (c *Cluster) aliveRuns(ctx context.Context, found leftovers, say func(string)) (alive map[string]bool, err error) {
+	alive = map[string]bool{}
+	renewed, look := map[string]time.Time{}, leaseDuration // renewed: when each Lease was last, as the run says
+	for _, o := range found.objects {
+		if !found.ending[o.run] {
+			renewed[o.run] = time.Time{} // it may be about to make its Lease
+		}
+	}
+	for _, l := range found.leases {
+		run := l.Labels[RunLabel]
+		if l.Spec.HolderIdentity == nil {
+			delete(renewed, run) // it ended, and kept what it made
+		} else if slices.ContainsFunc(found.objects, func(o object) bool { return o.run == run }) {
+			renewed[run] = renewalOf(&l)
+			if s := l.Spec.LeaseDurationSeconds; s != nil {
+				look = max(look, time.Duration(*s)*time.Second)
+			}
+		}
+	}
+	if len(renewed) == 0 {
+		return alive, nil
+	}
+	look += leaseRenewal
+	say(fmt.Sprintf("looking for up to %s whether a run still renews its Lease: %s", look, some(slices.Sorted(maps.Keys(renewed)))))
+	for end := time.Now().Add(look); time.Now().Before(end) && len(renewed) > 0; {
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		leases, err := c.leases(ctx, found.where)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range leases {
+			run := l.Labels[RunLabel]
+			if was, open := renewed[run]; open && !renewalOf(&l).Equal(was) {
+				alive[run] = true
+				delete(renewed, run)
+			}
+		}
+	}
+	return alive, nil
+}
+
+func renewalOf(l *coordinationv1.Lease) time.Time {
+	if l.Spec.RenewTime == nil {
+		return time.Time{}
+	}
+	return l.Spec.RenewTime.Time
+}
+
+// labelled lists what carries a run's labels, as far as it may be listed: objects
+// without a namespace, and those in the given namespace. Objects that another
+// object owns and endpoints, which follow their Service, are left to Kubernetes.
+func (c *Cluster) labelled(ctx context.Context, namespace string) (found []object, err error) {
 	lists, err := c.Kube.Discovery().ServerPreferredResources()
 	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
 		return nil, fmt.Errorf("asking the cluster for its kinds: %w", err)
 	}
-	var found []object
 	for _, list := range lists {
 		gv, err := schema.ParseGroupVersion(list.GroupVersion)
 		if err != nil {
 			continue
 		}
 		for _, r := range list.APIResources {
-			if !slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "delete") || r.Namespaced && namespace == "" || r.Name == "events" {
+			if !slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "delete") || r.Namespaced && namespace == "" || slices.Contains([]string{"events", "endpoints", "namespaces"}, r.Name) {
 				continue
 			}
 			var client dynamic.ResourceInterface = c.Dynamic.Resource(gv.WithResource(r.Name))
 			if r.Namespaced {
 				client = c.Dynamic.Resource(gv.WithResource(r.Name)).Namespace(namespace)
 			}
-			listed, err := client.List(ctx, metav1.ListOptions{LabelSelector: RunLabel + "," + ManagedByLabel + "=" + ManagedBy})
+			listed, err := client.List(ctx, metav1.ListOptions{LabelSelector: ourLabels})
 			if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
 				continue
 			}
@@ -246,7 +397,7 @@ func (c *Cluster) leftovers(ctx context.Context, namespace string) ([]object, er
 			}
 			for _, item := range listed.Items {
 				if len(item.GetOwnerReferences()) == 0 {
-					found = append(found, object{gv.WithKind(r.Kind), item.GetNamespace(), item.GetName(), item.GetLabels()[RunLabel]})
+					found = append(found, objectOf(gv.WithKind(r.Kind), &item))
 				}
 			}
 		}

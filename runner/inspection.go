@@ -494,6 +494,6 @@ func (i *inspection) watched(ctx context.Context) (watch.Subject, error) {
 		podLabels = selector
 	}
 	var err error
-	s.Services, _, err = i.services(ctx, i.namespace, podLabels, "")
+	s.Services, _, err = i.services(ctx, i.namespace, "", podLabels, "")
 	return s, err
 }

@@ -44,9 +44,11 @@ func (r *Runner) job(ctx context.Context, service *corev1.Service) (workers []lo
 	}
 	job := workerJob(r.pre.file, r.options, r.created.labels)
 	r.say(fmt.Sprintf("creating Job %s with %d workers", job.Name, *job.Spec.Completions))
-	r.created.add(batchv1.SchemeGroupVersion.WithKind("Job"), r.pre.namespace, job.Name)
-	if _, err := r.pre.Kube.BatchV1().Jobs(r.pre.namespace).Create(ctx, job, metav1.CreateOptions{FieldManager: r.created.fieldManager()}); err != nil {
-		return nil, "", fmt.Errorf("creating Job %s: %w", job.Name, err)
+	if err := r.created.make(ctx, jobKind, r.pre.namespace, job.Name, func(ctx context.Context) (metav1.Object, error) {
+		job, err = r.pre.Kube.BatchV1().Jobs(r.pre.namespace).Create(ctx, job, r.created.by())
+		return job, err
+	}); err != nil {
+		return nil, "", err
 	}
 	pods, err := r.awaitWorkers(ctx, job)
 	if err != nil {
@@ -109,7 +111,7 @@ func workerJob(file *scenarios.File, o Options, labels map[string]string) *batch
 	template.TerminationGracePeriodSeconds = new(int64(10))
 	template.Containers = []corev1.Container{container}
 	return &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Name: "hpabench-load-" + o.ID, Labels: labels},
+		ObjectMeta: metav1.ObjectMeta{Name: jobOf(o.ID), Labels: labels},
 		Spec: batchv1.JobSpec{
 			Completions: &pods, Parallelism: &pods, CompletionMode: new(batchv1.IndexedCompletion), BackoffLimitPerIndex: new(int32(0)),
 			ActiveDeadlineSeconds: new(int64(length.Seconds())),
@@ -123,7 +125,7 @@ func (r *Runner) awaitWorkers(ctx context.Context, job *batchv1.Job) ([]corev1.P
 	var running []corev1.Pod
 	since := map[string]time.Time{}
 	err := wait.PollUntilContextTimeout(ctx, 250*time.Millisecond, r.options.Timeout, true, func(ctx context.Context) (bool, error) {
-		pods, err := r.pre.Kube.CoreV1().Pods(job.Namespace).List(ctx, metav1.ListOptions{LabelSelector: batchv1.JobNameLabel + "=" + job.Name})
+		pods, err := r.pre.Kube.CoreV1().Pods(job.Namespace).List(ctx, metav1.ListOptions{LabelSelector: batchv1.ControllerUidLabel + "=" + string(job.UID)})
 		if err != nil {
 			return false, refused(err)
 		}
@@ -252,14 +254,17 @@ func (w *podWorker) Ended(ctx context.Context) (string, bool) {
 
 // removeJob removes the workers as soon as the load is over.
 func (r *Runner) removeJob(ctx context.Context) error {
-	name := "hpabench-load-" + r.options.ID
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	err := r.pre.Kube.BatchV1().Jobs(r.pre.namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationForeground)})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting Job %s: %w", name, err)
+	o := object{gvk: jobKind, namespace: r.pre.namespace, name: jobOf(r.options.ID), run: r.options.ID}
+	if _, err := r.pre.delete(ctx, o); err != nil {
+		return fmt.Errorf("deleting %s: %w", o, err)
 	}
 	return nil
 }
+
+var jobKind = batchv1.SchemeGroupVersion.WithKind("Job")
+
+func jobOf(run string) string { return "hpabench-load-" + run }
 
 var errNoService = errors.New("the load needs to know the Service in front of the target: none selects its pods, or several do; name one in load.service")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -36,8 +37,19 @@ const (
 	// beside the pods' own grace period.
 	deletionTimeout = 2 * time.Minute
 	// leaseRenewal is how often a run renews its Lease.
-	leaseRenewal = 10 * time.Second
+	leaseRenewal = 5 * time.Second
+	// leaseDuration is how long a run is alive after its last renewal: an API server
+	// may take 20 s for each of them, or fail five in a row.
+	leaseDuration = 30 * time.Second
+	// doubt is how long an object may still appear after the answer to its creation
+	// was lost: the API server ends a request after that time by itself
+	// (--request-timeout is a minute, but etcd answers or fails within seconds).
+	doubt = 5 * time.Second
 )
+
+// ObjectsAnnotation on the Lease of a run names the objects that the run makes
+// beside its namespace: a JSON list of objectName.
+const ObjectsAnnotation = "hpabench.dev/objects"
 
 var (
 	namespaceKind = corev1.SchemeGroupVersion.WithKind("Namespace")
@@ -62,7 +74,9 @@ type created struct {
 type object struct {
 	gvk             schema.GroupVersionKind
 	namespace, name string
-	run             string // the value of its RunLabel, without which it is not ours
+	run             string    // the value of its RunLabel
+	uid             types.UID // empty until the API server has told it
+	doubted         time.Time // when the answer to its creation was lost
 }
 
 func (o object) String() string {
@@ -73,19 +87,95 @@ func (o object) String() string {
 	return s
 }
 
-// add remembers an object that is about to be made.
-func (c *created) add(gvk schema.GroupVersionKind, namespace, name string) {
-	if c.own && namespace == c.namespace {
+// owns says whether current is the object o, and not another one under its name:
+// an object whose creation was cut off is known by its label and by who made it.
+func (o object) owns(current metav1.Object) bool {
+	if o.uid != "" {
+		return current.GetUID() == o.uid
+	}
+	return current.GetLabels()[RunLabel] == o.run && madeBy(current, o.run)
+}
+
+// madeBy says whether a run created the object, as the API server noted with the
+// object's first fields. Labels can be copied to another object, and so can the
+// managed fields of an export, but then they are older than the copy.
+func madeBy(o metav1.Object, run string) bool {
+	return slices.ContainsFunc(o.GetManagedFields(), func(m metav1.ManagedFieldsEntry) bool {
+		return m.Manager == managerOf(run) && (m.Time == nil || o.GetCreationTimestamp().Sub(m.Time.Time) < slowestCreation)
+	})
+}
+
+// slowestCreation is the longest that the API server takes from the note of who
+// creates an object to its creation: its --request-timeout.
+const slowestCreation = time.Minute
+
+// make creates an object by request and remembers it, from before the request.
+// An interrupt does not cut the request off, so that it is known what became of
+// it. That the object is there already is a BadInput: somebody else made it.
+func (c *created) make(ctx context.Context, gvk schema.GroupVersionKind, namespace, name string, request func(context.Context) (metav1.Object, error)) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	o := object{gvk: gvk, namespace: namespace, name: name, run: c.labels[RunLabel]}
+	c.remember(o)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	defer cancel()
+	made, err := request(ctx)
+	if err == nil {
+		o.uid = made.GetUID()
+		c.remember(o)
+		return nil
+	}
+	if refusal := apierrors.APIStatus(nil); errors.As(err, &refusal) && refusal.Status().Code/100 == 4 {
+		c.drop(o)
+	} else {
+		o.doubted = time.Now()
+		c.remember(o)
+	}
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return BadInput{fmt.Errorf("%s %s exists already: hpabench does not change what it did not create", gvk.Kind, name)}
+	case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
+		return BadInput{fmt.Errorf("creating %s %s: %w", gvk.Kind, name, err)}
+	}
+	return fmt.Errorf("creating %s %s: %w", gvk.Kind, name, err)
+}
+
+// remember keeps what is known of an object, in place of what was known before.
+func (c *created) remember(o object) {
+	if c.own && o.namespace == c.namespace {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.objects = append(c.objects, object{gvk, namespace, name, c.labels[RunLabel]})
+	if i := c.find(o); i >= 0 {
+		c.objects[i] = o
+	} else {
+		c.objects = append(c.objects, o)
+	}
 }
 
-// fieldManager is another for each run, so that two runs that apply the same
-// object are a conflict.
-func (c *created) fieldManager() string { return "hpabench-" + c.labels[RunLabel] }
+func (c *created) drop(gone object) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := c.find(gone); i >= 0 {
+		c.objects = slices.Delete(c.objects, i, i+1)
+	}
+}
+
+func (c *created) find(o object) int {
+	return slices.IndexFunc(c.objects, func(is object) bool {
+		return is.gvk == o.gvk && is.namespace == o.namespace && is.name == o.name
+	})
+}
+
+// managerOf is the field manager of a run: it says in an object which run made it.
+func managerOf(run string) string { return "hpabench-" + run }
+
+// by are the options with which the run creates its objects.
+func (c *created) by() metav1.CreateOptions {
+	return metav1.CreateOptions{FieldManager: managerOf(c.labels[RunLabel]), FieldValidation: metav1.FieldValidationStrict}
+}
 
 // left lists what was created and is not known to be gone.
 func (c *created) left() []string {
@@ -100,57 +190,78 @@ func (c *created) left() []string {
 
 // createNamespace makes the run's own namespace.
 func (c *created) createNamespace(ctx context.Context) error {
-	c.add(namespaceKind, "", c.namespace)
-	_, err := c.Kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace, Labels: c.labels}},
-		metav1.CreateOptions{FieldManager: c.fieldManager()})
-	if err != nil {
-		return fmt.Errorf("creating namespace %s: %w", c.namespace, err)
-	}
-	return nil
+	return c.make(ctx, namespaceKind, "", c.namespace, func(ctx context.Context) (metav1.Object, error) {
+		return c.Kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace, Labels: c.labels}}, c.by())
+	})
 }
 
-// holdLease creates a Lease that says that the run is alive, and renews it
-// until alive is done. Without it `hpabench clean` could not tell a colleague's
-// run from one that died.
-func (c *created) holdLease(ctx, alive context.Context) error {
-	leases, name, now := c.Kube.CoordinationV1().Leases(c.namespace), c.lease(), metav1.NowMicro()
-	c.add(leaseKind, c.namespace, name)
-	if _, err := leases.Create(ctx, &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: c.labels},
-		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &name, AcquireTime: &now, RenewTime: &now},
-	}, metav1.CreateOptions{FieldManager: c.fieldManager()}); err != nil {
-		return fmt.Errorf("creating lease %s: %w", name, err)
+// objectName names an object that a run makes, in the record that its Lease keeps.
+type objectName struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Name       string `json:"name"`
+}
+
+// holdLease creates a Lease that says that the run is alive and what it makes,
+// and renews it until alive is done. Without it `hpabench clean` could not tell a
+// colleague's run from one that died, nor the run's objects from their copies.
+func (c *created) holdLease(ctx, alive context.Context, objects []*unstructured.Unstructured) error {
+	names := []objectName{}
+	for _, o := range objects {
+		if _, mapping, err := c.resource(o.GroupVersionKind(), c.namespace); c.own && err == nil && mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+			continue // it goes with the namespace
+		}
+		names = append(names, objectName{o.GetAPIVersion(), o.GetKind(), o.GetName()})
 	}
+	record, err := json.Marshal(names)
+	if err != nil {
+		return err
+	}
+	leases, name, now := c.Kube.CoordinationV1().Leases(c.namespace), c.lease(), metav1.NowMicro()
+	if err := c.make(ctx, leaseKind, c.namespace, name, func(ctx context.Context) (metav1.Object, error) {
+		return leases.Create(ctx, &coordinationv1.Lease{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: c.labels, Annotations: map[string]string{ObjectsAnnotation: string(record)}},
+			Spec:       coordinationv1.LeaseSpec{HolderIdentity: &name, AcquireTime: &now, RenewTime: &now, LeaseDurationSeconds: new(int32(leaseDuration.Seconds()))},
+		}, c.by())
+	}); err != nil {
+		return err
+	}
+	// A renewal does not wait for the one before, so that they arrive as often as they
+	// are sent, however slow the API server is. One that fails is ignored: the next
+	// ones succeed before the lease expires.
 	go wait.UntilWithContext(alive, func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, leaseRenewal)
-		defer cancel()
-		patch := fmt.Sprintf(`{"spec":{"renewTime":%q}}`, time.Now().UTC().Format(metav1.RFC3339Micro))
-		// The next one makes good for one that fails.
-		_, _ = leases.Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: c.fieldManager()})
+		go func() {
+			ctx, cancel := context.WithTimeout(ctx, leaseDuration)
+			defer cancel()
+			_ = c.patchLease(ctx, fmt.Sprintf(`{"spec":{"renewTime":%q}}`, time.Now().UTC().Format(metav1.RFC3339Micro)))
+		}()
 	}, leaseRenewal)
 	return nil
 }
 
-// releaseLease removes the Lease, so that what a run leaves on purpose does not
-// look like one that goes on.
+func (c *created) patchLease(ctx context.Context, patch string) error {
+	_, err := c.Kube.CoordinationV1().Leases(c.namespace).Patch(ctx, c.lease(), types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: c.by().FieldManager})
+	return err
+}
+
+// releaseLease takes the holder off the Lease, so that what a run leaves on purpose
+// does not look like one that goes on. The Lease stays: clean goes by it.
 func (c *created) releaseLease(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	err := c.Kube.CoordinationV1().Leases(c.namespace).Delete(ctx, c.lease(), metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting lease %s: %w", c.lease(), err)
+	if err := c.patchLease(ctx, `{"spec":{"holderIdentity":null}}`); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("releasing lease %s: %w", c.lease(), err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.objects = slices.DeleteFunc(c.objects, func(o object) bool { return o.gvk == leaseKind })
 	return nil
 }
 
-func (c *created) lease() string { return "hpabench-" + c.labels[RunLabel] }
+func (c *created) lease() string { return leaseOf(c.labels[RunLabel]) }
 
-// apply creates an object by server-side apply, with the run's labels. It
-// refuses to touch one that exists already.
-func (c *created) apply(ctx context.Context, o *unstructured.Unstructured) error {
+func leaseOf(run string) string { return "hpabench-" + run }
+
+// create creates an object with the run's labels. The error is a BadInput when
+// there is one of that name, which it does not touch.
+func (c *created) create(ctx context.Context, o *unstructured.Unstructured) error {
 	client, mapping, err := c.waitForKind(ctx, o.GroupVersionKind())
 	if err != nil {
 		return fmt.Errorf("creating %s %s: %w", o.GetKind(), o.GetName(), err)
@@ -161,12 +272,11 @@ func (c *created) apply(ctx context.Context, o *unstructured.Unstructured) error
 		namespace = c.namespace
 		o.SetNamespace(namespace)
 	}
-	labels := maps.Clone(c.labels)
-	for k, v := range o.GetLabels() {
-		if _, ours := labels[k]; !ours {
-			labels[k] = v
-		}
+	labels := o.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
 	}
+	maps.Copy(labels, c.labels)
 	o.SetLabels(labels)
 	if !c.own && o.GetKind() == "StatefulSet" {
 		// Its claims would outlive it in a namespace that is not the run's.
@@ -175,26 +285,9 @@ func (c *created) apply(ctx context.Context, o *unstructured.Unstructured) error
 			return err
 		}
 	}
-	switch _, err := client.Get(ctx, o.GetName(), metav1.GetOptions{}); {
-	case err == nil:
-		return BadInput{fmt.Errorf("%s %s exists already: hpabench does not change what it did not create", o.GetKind(), o.GetName())}
-	case !apierrors.IsNotFound(err):
-		return fmt.Errorf("looking for another %s %s: %w", o.GetKind(), o.GetName(), err)
-	}
-	body, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
-	c.add(o.GroupVersionKind(), namespace, o.GetName())
-	_, err = client.Patch(ctx, o.GetName(), types.ApplyPatchType, body,
-		metav1.PatchOptions{FieldManager: c.fieldManager(), FieldValidation: metav1.FieldValidationStrict})
-	if err != nil {
-		err = fmt.Errorf("creating %s %s: %w", o.GetKind(), o.GetName(), err)
-		if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
-			err = BadInput{err}
-		}
-	}
-	return err
+	return c.make(ctx, o.GroupVersionKind(), namespace, o.GetName(), func(ctx context.Context) (metav1.Object, error) {
+		return client.Create(ctx, o, c.by())
+	})
 }
 
 // waitForKind gives a CustomResourceDefinition that was created just before
@@ -254,7 +347,7 @@ func refused(err error) error {
 }
 
 // delete asks for the end of o unless that has been asked, and reports whether
-// it is gone.
+// it is gone. What somebody else made under its name is not o, and stays.
 func (c *Cluster) delete(ctx context.Context, o object) (gone bool, err error) {
 	client, _, err := c.resource(o.gvk, o.namespace)
 	if err != nil {
@@ -262,17 +355,15 @@ func (c *Cluster) delete(ctx context.Context, o object) (gone bool, err error) {
 	}
 	current, err := client.Get(ctx, o.name, metav1.GetOptions{})
 	switch {
-	case apierrors.IsNotFound(err) || err == nil && current.GetLabels()[RunLabel] != o.run:
-		return true, nil
-	case err != nil || current.GetDeletionTimestamp() != nil:
+	case apierrors.IsNotFound(err):
+		return time.Since(o.doubted) > doubt, nil
+	case err != nil:
 		return false, err
+	case !o.owns(current):
+		return true, nil
+	case current.GetDeletionTimestamp() != nil:
+		return false, nil
 	}
 	foreground, uid := metav1.DeletePropagationForeground, current.GetUID()
 	return false, client.Delete(ctx, o.name, metav1.DeleteOptions{PropagationPolicy: &foreground, Preconditions: &metav1.Preconditions{UID: &uid}})
-}
-
-func (c *created) drop(gone object) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.objects = slices.DeleteFunc(c.objects, func(o object) bool { return o == gone })
 }

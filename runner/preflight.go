@@ -10,7 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
@@ -22,7 +24,8 @@ type preflight struct {
 	inspection
 	file    *scenarios.File
 	options Options
-	notes   []string // what a reader of the run should know
+	notes   []string           // what a reader of the run should know
+	before  map[types.UID]bool // pods in the namespace before the run created its own
 }
 
 // check runs the checks in the order in which one needs another, and returns
@@ -71,12 +74,14 @@ func (p *preflight) noteGeneric() {
 	}
 }
 
-// objects are what the run creates.
+// objects are what the run creates. Their selectors select no pods of others.
 func (p *preflight) objects() []*unstructured.Unstructured {
+	objects := p.file.Objects()
 	if p.cluster.Lab != nil {
-		return p.file.ModelledObjects()
+		objects = p.file.ModelledObjects()
 	}
-	return p.file.Objects()
+	scenarios.Confine(objects, RunLabel, p.options.ID)
+	return objects
 }
 
 // checkTarget finds the object that is to be scaled, or makes sure that the
@@ -96,10 +101,10 @@ func (p *preflight) checkTarget(ctx context.Context) bool {
 		return p.checkExisting(ctx)
 	}
 	p.autoscaler, p.spec, p.template = p.file.AutoscalerName(), p.file.Autoscaling(), p.file.PodTemplate()
-	if !p.checkUnused(ctx) {
-		return false
+	if p.template != nil {
+		p.template.Labels = labels.Merge(p.template.Labels, labels.Set{RunLabel: p.options.ID})
 	}
-	if !p.checkScalable() {
+	if !p.checkUnused(ctx) || !p.checkSelectors() || !p.checkNeighbours(ctx) || !p.checkScalable() {
 		return false
 	}
 	p.ok("target", "%s %s can be scaled", p.gvk.Kind, p.name)
@@ -179,6 +184,12 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 	for _, message := range p.lackingRequests(ctx) {
 		missing(message, requestHint)
 	}
+	if others, err := p.othersPods(ctx); err != nil {
+		p.add("target", record.Fault, err.Error(), "")
+		return false
+	} else if len(others) > 0 {
+		missing(fmt.Sprintf("the selector of %s %s (%s) selects pods of others too: %s", p.gvk.Kind, p.name, p.selector, some(others)), othersHint)
+	}
 	if p.badInput {
 		return false
 	}
@@ -210,6 +221,9 @@ func (p *preflight) rights() []right {
 					clusterWide: mapping.Scope.Name() == meta.RESTScopeNameRoot})
 			}
 		}
+	}
+	if p.creates() && !p.own {
+		rs = append(rs, right{verb: "list", group: "policy", resource: "poddisruptionbudgets"})
 	}
 	rs = append(rs, p.watchRights()...)
 	if usesSecret(p.file.Spec.Load.Auth) {

@@ -12,10 +12,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/wait"
 
@@ -138,7 +140,7 @@ func New(c *Cluster, file *scenarios.File, o Options, progress func(Progress)) (
 			s.namespace = metav1.NamespaceDefault
 		}
 	} else if o.Namespace == "" {
-		s.own, s.namespace = true, "hpabench-"+file.Metadata.Name+"-"+o.ID
+		s.own, s.namespace = true, namespaceOf(file.Metadata.Name, o.ID)
 	}
 	r := &Runner{options: o, progress: progress}
 	r.pre = &preflight{file: file, options: o, inspection: inspection{Cluster: c, subject: s, beside: o.Beside, report: func(c record.Check) { progress(Progress{Check: &c}) }}}
@@ -280,6 +282,9 @@ func (r *Runner) measure(ctx, alive context.Context, rec *record.Recorder) error
 	return r.load(ctx, rec, watcher, service)
 }
 
+// namespaceOf names the namespace that a run makes for itself.
+func namespaceOf(scenario, run string) string { return "hpabench-" + scenario + "-" + run }
+
 func (r *Runner) create(ctx, alive context.Context) error {
 	if !r.pre.creates() && !r.pre.viaJob() {
 		return nil
@@ -290,12 +295,23 @@ func (r *Runner) create(ctx, alive context.Context) error {
 			return err
 		}
 	}
-	if err := r.created.holdLease(ctx, alive); err != nil {
+	objects := r.pre.objects()
+	named := objects
+	if r.pre.viaJob() {
+		job := &unstructured.Unstructured{}
+		job.SetGroupVersionKind(jobKind)
+		job.SetName(jobOf(r.options.ID))
+		named = append(slices.Clip(objects), job)
+	}
+	if err := r.pre.alone(ctx); err != nil {
 		return err
 	}
-	for _, o := range r.pre.objects() {
+	if err := r.created.holdLease(ctx, alive, named); err != nil {
+		return err
+	}
+	for _, o := range objects {
 		r.say(fmt.Sprintf("creating %s %s", o.GetKind(), o.GetName()))
-		if err := r.created.apply(ctx, o); err != nil {
+		if err := r.created.create(ctx, o); err != nil {
 			return err
 		}
 	}
@@ -329,6 +345,9 @@ func (r *Runner) findSubject(ctx context.Context) (watch.Subject, *corev1.Servic
 	if err != nil {
 		return s, nil, fmt.Errorf("reading the scale of %s %s: %w", p.gvk.Kind, p.name, err)
 	}
+	if err := p.alsoSelected(ctx, s.Selector); err != nil {
+		return s, nil, err
+	}
 	podLabels := map[string]string{}
 	if p.template != nil {
 		podLabels = p.template.Labels
@@ -337,7 +356,11 @@ func (r *Runner) findSubject(ctx context.Context) (watch.Subject, *corev1.Servic
 	}
 	var service *corev1.Service
 	named, _ := p.file.Service()
-	s.Services, service, err = p.services(ctx, p.namespace, podLabels, named)
+	ours := ""
+	if p.creates() && p.template != nil {
+		ours = RunLabel + "=" + r.options.ID // and no Service that somebody has made since the preflight
+	}
+	s.Services, service, err = p.services(ctx, p.namespace, ours, podLabels, named)
 	return s, service, err
 }
 

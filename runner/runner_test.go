@@ -188,9 +188,10 @@ func TestNamespaceOfARun(t *testing.T) {
 
 func TestLeft(t *testing.T) {
 	c := &created{namespace: "hpabench-x", own: true}
-	c.add(namespaceKind, "", "hpabench-x")
-	c.add(corev1.SchemeGroupVersion.WithKind("Service"), "hpabench-x", "web") // goes with it
-	c.add(schema.GroupVersionKind{Version: "v1", Kind: "PriorityClass"}, "", "low")
+	c.remember(object{gvk: namespaceKind, name: "hpabench-x"})
+	c.remember(object{gvk: corev1.SchemeGroupVersion.WithKind("Service"), namespace: "hpabench-x", name: "web"}) // goes with it
+	c.remember(object{gvk: schema.GroupVersionKind{Version: "v1", Kind: "PriorityClass"}, name: "low"})
+	c.remember(object{gvk: namespaceKind, name: "hpabench-x", uid: "1"})
 	if got := strings.Join(c.left(), ", "); got != "namespace/hpabench-x, priorityclass/low" {
 		t.Errorf("left: %s", got)
 	}

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -63,14 +64,26 @@ func (r *Runner) awaitReady(ctx context.Context, w *watch.Watcher) error {
 		if !found {
 			return false, fmt.Sprintf("waiting for %s %s", kind, name), nil
 		}
-		ready := len(w.ReadyPods())
+		others := map[string]bool{}
+		for _, pod := range w.Others() {
+			others[pod.Name] = true
+		}
+		ready := 0
+		for _, pod := range w.ReadyPods() {
+			if !others[pod] {
+				ready++
+			}
+		}
 		if int32(ready) == target.Replicas && target.Status == target.Replicas {
 			return true, "", nil
 		}
 		waiting := fmt.Sprintf("waiting for the pods of %s %s: %d of %d ready", kind, name, ready, target.Replicas)
-		troubles := creationTrouble(w.Warnings(), name, int32(len(w.Pods())) < target.Replicas)
+		if len(others) > 0 {
+			waiting += fmt.Sprintf(", beside %d pods of others that its selector selects too: %s", len(others), some(slices.Sorted(maps.Keys(others))))
+		}
+		troubles := creationTrouble(w.Warnings(), name, int32(len(w.Pods())-len(others)) < target.Replicas)
 		for _, pod := range w.Pods() {
-			if t := podTrouble(pod); t.text != "" {
+			if t := podTrouble(pod); t.text != "" && !others[pod.Name] {
 				troubles = append(troubles, t)
 			}
 		}

@@ -23,8 +23,9 @@ const reachTimeout = 3 * time.Second
 // services returns the names of the Services whose endpoints say that a pod is
 // in service, and the one that takes the load: the one that is named, or else
 // those whose selector matches the pods, of which the only one takes the load.
-func (c *Cluster) services(ctx context.Context, namespace string, podLabels map[string]string, named string) ([]string, *corev1.Service, error) {
-	list, err := c.Kube.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
+// Among is a label selector of the Services to look at; empty: all.
+func (c *Cluster) services(ctx context.Context, namespace, among string, podLabels map[string]string, named string) ([]string, *corev1.Service, error) {
+	list, err := c.Kube.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{LabelSelector: among})
 	if err != nil {
 		return nil, nil, fmt.Errorf("listing the Services of namespace %s: %w", namespace, err)
 	}

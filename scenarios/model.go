@@ -27,17 +27,7 @@ func (f *File) ModelledObjects() []*unstructured.Unstructured {
 		if o.GetAPIVersion() != target.APIVersion || o.GetKind() != target.Kind || o.GetName() != target.Name {
 			continue
 		}
-		// YAML writes a mapping that is empty as null.
-		in := o.Object
-		for _, field := range []string{"spec", "template", "metadata", "annotations"} {
-			inner, ok := in[field].(map[string]any)
-			if !ok {
-				inner = map[string]any{}
-				in[field] = inner
-			}
-			in = inner
-		}
-		in[model.Annotation] = string(text)
+		mapIn(o.Object, "spec", "template", "metadata", "annotations")[model.Annotation] = string(text)
 	}
 	return objects
 }

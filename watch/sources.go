@@ -63,7 +63,7 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 		})
 	}
 
-	add(ctx, w, "replicasets", &appsv1.ReplicaSet{},
+	w.sets = add(ctx, w, "replicasets", &appsv1.ReplicaSet{},
 		typed(c.Kube.AppsV1().RESTClient(), "replicasets", labelled(s.Selector)),
 		func(c change[*appsv1.ReplicaSet]) {
 			w.rec.AddAt(c.at, record.Entry{ReplicaSet: replicaSetEntry(c)})

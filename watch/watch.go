@@ -30,6 +30,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -94,6 +95,7 @@ type Watcher struct {
 	autoscaler *store[*autoscalingv2.HorizontalPodAutoscaler] // nil when not watched
 	target     *store[*unstructured.Unstructured]             // likewise
 	pods       *store[*corev1.Pod]
+	sets       *store[*appsv1.ReplicaSet]
 	slices     *store[*discoveryv1.EndpointSlice] // nil when not watched
 	metrics    *poller
 

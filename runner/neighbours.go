@@ -1,0 +1,249 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
+	"github.com/hpabench/hpabench/watch"
+)
+
+const (
+	neighboursHint = "give the pods of the scenario labels of their own, or leave out -n"
+	othersHint     = "the HPA counts these pods as the target's own: give each workload labels of its own in its selector"
+)
+
+// checkSelectors refuses manifests in which the target's selector selects the pods
+// of another workload for good: neither the HPA nor a report could tell them apart.
+// Those of Jobs end, and are worth a warning.
+func (p *preflight) checkSelectors() bool {
+	objects := p.objects()
+	target := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == p.gvk.Kind && o.GetName() == p.name })
+	if target < 0 {
+		return true
+	}
+	selector := scenarios.SelectsPods(objects[target])
+	if selector == nil {
+		return true
+	}
+	single := true
+	for i, o := range objects {
+		if i == target || !matchesAny(selector, scenarios.PodLabels(o)) {
+			continue
+		}
+		message := fmt.Sprintf("%sthe selector of %s %s selects the pods of %s %s too", p.where(o), p.gvk.Kind, p.name, o.GetKind(), o.GetName())
+		if kind := o.GetKind(); kind == "Job" || kind == "CronJob" {
+			p.add("target", record.Warning, message, othersHint)
+			continue
+		}
+		single = p.refuse("target", message, othersHint)
+	}
+	return single
+}
+
+// where is the place of an object in the manifests, with a colon; empty for one of
+// the short form.
+func (p *preflight) where(o *unstructured.Unstructured) string {
+	for _, m := range p.file.Manifests {
+		if m.Object.GetKind() == o.GetKind() && m.Object.GetName() == o.GetName() {
+			return fmt.Sprintf("%s:%d: ", m.File, m.Line)
+		}
+	}
+	return ""
+}
+
+func matchesAny(selector labels.Selector, sets []labels.Set) bool {
+	return slices.ContainsFunc(sets, func(set labels.Set) bool { return selector.Matches(set) })
+}
+
+// checkNeighbours refuses a namespace in which the run would act on others' objects.
+func (p *preflight) checkNeighbours(ctx context.Context) bool {
+	conflicts, err := p.neighbours(ctx)
+	for _, c := range conflicts {
+		p.refuse("namespace", c, neighboursHint)
+	}
+	if apierrors.IsForbidden(err) {
+		err = nil // a missing right is told with the rights
+	}
+	if err != nil {
+		p.add("namespace", record.Fault, err.Error(), "")
+	}
+	return len(conflicts) == 0 && err == nil
+}
+
+// alone is checkNeighbours once more, just before the objects are created.
+func (p *preflight) alone(ctx context.Context) error {
+	conflicts, err := p.neighbours(ctx)
+	for _, c := range conflicts {
+		err = errors.Join(err, BadInput{fmt.Errorf("%s: %s", c, neighboursHint)})
+	}
+	return err
+}
+
+// neighbours names what is in the namespace of -n already and would select the
+// pods of the run, and the pods there that the run's objects would select. An HPA
+// with pods of another in its selector does nothing (AmbiguousSelector), a Service
+// sends its users to them, and a disruption budget counts them.
+func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err error) {
+	if !p.creates() || p.own {
+		return nil, nil
+	}
+	objects := p.objects()
+	var ours []labels.Set
+	for _, o := range objects {
+		ours = append(ours, scenarios.PodLabels(o)...)
+	}
+	conflict := func(format string, args ...any) { conflicts = append(conflicts, fmt.Sprintf(format, args...)) }
+
+	pods, err := p.Kube.CoreV1().Pods(p.namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing the pods of namespace %s: %w", p.namespace, err)
+	}
+	p.before = map[types.UID]bool{}
+	for _, pod := range pods.Items {
+		p.before[pod.UID] = true
+	}
+	for _, o := range objects {
+		if selector := scenarios.SelectsPods(o); selector != nil {
+			if names := selected(pods.Items, selector); len(names) > 0 {
+				conflict("%s%s %s would select pods of namespace %s that the run did not make: %s", p.where(o), o.GetKind(), o.GetName(), p.namespace, some(names))
+			}
+		}
+	}
+
+	services, err := p.Kube.CoreV1().Services(p.namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing the Services of namespace %s: %w", p.namespace, err)
+	}
+	for _, s := range services.Items {
+		if selector := labels.SelectorFromSet(s.Spec.Selector); !selector.Empty() && matchesAny(selector, ours) {
+			conflict("Service %s in namespace %s selects %s, which are labels of the run's pods: it would send its users to them", s.Name, p.namespace, selector)
+		}
+	}
+
+	budgets, err := p.Kube.PolicyV1().PodDisruptionBudgets(p.namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing the PodDisruptionBudgets of namespace %s: %w", p.namespace, err)
+	}
+	for _, b := range budgets.Items {
+		if selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector); err == nil && matchesAny(selector, ours) {
+			conflict("PodDisruptionBudget %s in namespace %s selects %s, which are labels of the run's pods: it would count them as its own", b.Name, p.namespace, selector)
+		}
+	}
+
+	hpas, err := p.Kube.AutoscalingV2().HorizontalPodAutoscalers(p.namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing the HPAs of namespace %s: %w", p.namespace, err)
+	}
+	for _, h := range hpas.Items {
+		target := h.Spec.ScaleTargetRef
+		if target.Kind == p.gvk.Kind && target.Name == p.name {
+			conflict("HPA %s in namespace %s scales %s %s already", h.Name, p.namespace, p.gvk.Kind, p.name)
+			continue
+		}
+		selector, err := p.selectorOf(ctx, target)
+		if err != nil {
+			// Also a missing right: which one it takes is known only here.
+			return conflicts, fmt.Errorf("finding out which pods HPA %s in namespace %s counts: %v", h.Name, p.namespace, err)
+		}
+		if matchesAny(selector, ours) {
+			conflict("HPA %s in namespace %s selects %s by %s %s, which are labels of the run's pods: it would be switched off (AmbiguousSelector)",
+				h.Name, p.namespace, selector, target.Kind, target.Name)
+		}
+	}
+	return conflicts, nil
+}
+
+// selectorOf returns the selector of an HPA's target: one that selects nothing
+// when there is no such target.
+func (p *preflight) selectorOf(ctx context.Context, target autoscalingv2.CrossVersionObjectReference) (labels.Selector, error) {
+	_, mapping, err := p.Cluster.resource(schema.FromAPIVersionAndKind(target.APIVersion, target.Kind), p.namespace)
+	if meta.IsNoMatchError(err) {
+		return labels.Nothing(), nil
+	} else if err != nil {
+		return nil, err
+	}
+	scale, err := p.scale(ctx, mapping.Resource, p.namespace, target.Name)
+	if apierrors.IsNotFound(err) || err == nil && scale.Status.Selector == "" {
+		return labels.Nothing(), nil
+	} else if err != nil {
+		return nil, err
+	}
+	return labels.Parse(scale.Status.Selector)
+}
+
+func selected(pods []corev1.Pod, selector labels.Selector) (names []string) {
+	for _, pod := range pods {
+		if selector.Matches(labels.Set(pod.Labels)) {
+			names = append(names, pod.Name)
+		}
+	}
+	return names
+}
+
+// alsoSelected refuses the selector of a target whose kind chooses it itself, which
+// is known only when the target is there, when it selects pods that were there before.
+func (p *preflight) alsoSelected(ctx context.Context, selector string) error {
+	if len(p.before) == 0 {
+		return nil
+	}
+	pods, err := p.Kube.CoreV1().Pods(p.namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return fmt.Errorf("listing the pods of %s %s: %w", p.gvk.Kind, p.name, err)
+	}
+	var names []string
+	for _, pod := range pods.Items {
+		if p.before[pod.UID] {
+			names = append(names, pod.Name)
+		}
+	}
+	if len(names) > 0 {
+		return BadInput{fmt.Errorf("%s %s selects pods of namespace %s that the run did not make (%s): %s; leave out -n", p.gvk.Kind, p.name, p.namespace, selector, some(names))}
+	}
+	return nil
+}
+
+// othersPods lists the pods that the selector of a target that exists selects and
+// that another object made; those of Jobs end, and are left out.
+func (i *inspection) othersPods(ctx context.Context) (names []string, err error) {
+	if i.selector == "" {
+		return nil, nil
+	}
+	pods, err := i.Kube.CoreV1().Pods(i.namespace).List(ctx, metav1.ListOptions{LabelSelector: i.selector})
+	if err != nil {
+		return nil, fmt.Errorf("listing the pods of %s %s: %w", i.gvk.Kind, i.name, err)
+	}
+	sets, err := i.Kube.AppsV1().ReplicaSets(i.namespace).List(ctx, metav1.ListOptions{LabelSelector: i.selector})
+	if err != nil {
+		return nil, fmt.Errorf("listing the ReplicaSets of %s %s: %w", i.gvk.Kind, i.name, err)
+	}
+	subject := watch.Subject{Target: i.gvr, Kind: i.gvk.Kind, Name: i.name}
+	for _, pod := range watch.Others(subject, pointers(pods.Items), pointers(sets.Items)) {
+		owner := metav1.GetControllerOf(pod)
+		if finished := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed; !finished && (owner == nil || owner.Kind != "Job") {
+			names = append(names, pod.Name)
+		}
+	}
+	return names, nil
+}
+
+func pointers[T any](values []T) []*T {
+	all := make([]*T, len(values))
+	for i := range values {
+		all[i] = &values[i]
+	}
+	return all
+}

@@ -1,0 +1,154 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
+)
+
+const shopManifests = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop}
+spec:
+  selector: {matchLabels: {app: shop}}
+  template:
+    metadata: {labels: {app: shop, tier: web}}
+    spec: {containers: [{name: c, image: x/app, ports: [{containerPort: 80}], resources: {requests: {cpu: 100m}}}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {selector: {app: shop}, ports: [{port: 80}]}}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: shop}
+spec:
+  maxReplicas: 6
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: shop}
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]
+`
+
+// newShop is a run of the manifests in the namespace.
+func newShop(t *testing.T, c *Cluster, namespace, manifests string, seen *[]record.Check) *Runner {
+	t.Helper()
+	file, err := scenarios.Parse("s.yaml", []byte(`
+apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: shop}
+spec:
+  workload: {manifests: [shop.yaml], target: {kind: Deployment, name: shop}}
+  load: {service: shop, phases: [{name: surge, duration: 1s, rate: 1}]}
+`), func(name string) (string, []byte, error) { return name, []byte(manifests), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(c, file, Options{ID: NewID(), Namespace: namespace, Timeout: time.Minute}, func(p Progress) {
+		if p.Check != nil {
+			*seen = append(*seen, *p.Check)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+const foreignShop = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: old-shop}, spec: {selector: {matchLabels: {app: shop}},
+	template: {metadata: {labels: {app: shop}}, spec: {containers: [{name: c, image: x/old, resources: {requests: {cpu: 100m}}}]}}}}`
+
+// TestNeighbours has what somebody else made in the namespace of -n.
+func TestNeighbours(t *testing.T) {
+	t.Parallel()
+	c := testCluster(t)
+	pod := func(labels string) string {
+		return `{apiVersion: v1, kind: Pod, metadata: {name: foreign, labels: ` + labels + `}, spec: {containers: [{name: c, image: x/a}]}}`
+	}
+	for _, test := range []struct {
+		name, extra string // of the manifests
+		foreign     []string
+		words       string // empty: the run can be made
+	}{
+		{"pods with the same labels", "", []string{pod("{app: shop, tier: web}"), foreignShop}, ""},
+		{"a Service of other pods", "", []string{`{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {selector: {app: db}, ports: [{port: 80}]}}`}, ""},
+		{"a Service", "", []string{`{apiVersion: v1, kind: Service, metadata: {name: front}, spec: {selector: {tier: web}, ports: [{port: 80}]}}`}, "Service front in namespace"},
+		{"an HPA over the same pods", "", []string{foreignShop, `{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: live},
+			spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: old-shop}}}`}, "AmbiguousSelector"},
+		{"an HPA of the target's name", "", []string{`{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: waiting},
+			spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: shop}}}`}, "HPA waiting in namespace"},
+		{"an HPA of other pods", "", []string{`{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: gone},
+			spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: gone}}}`}, ""},
+		{"a disruption budget of all pods", "", []string{`{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: budget}, spec: {minAvailable: 1, selector: {}}}`}, "PodDisruptionBudget budget in namespace"},
+		{"a policy of all pods", `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed}, spec: {podSelector: {}}}`, []string{pod("{app: db}")}, ""},
+		{"a policy of others' pods", `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed}, spec: {podSelector: {matchLabels: {app: db}}}}`, []string{pod("{app: db}")}, "NetworkPolicy closed would select pods"},
+		{"a Service of others' pods", `{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {selector: {app: db}, ports: [{port: 80}]}}`, []string{pod("{app: db}")}, "Service db would select pods"},
+	} {
+		ns := testNamespace(t, c)
+		for _, source := range test.foreign {
+			makeForeign(t, c, objectOfYAML(t, source), ns)
+		}
+		var seen []record.Check
+		r := newShop(t, c, ns, shopManifests+"---\n"+test.extra, &seen)
+		err := r.Preflight(t.Context())
+		said := checkText(seen)
+		var bad BadInput
+		if test.words != "" && (!errors.As(err, &bad) || !strings.Contains(said, test.words)) || test.words == "" && errors.As(err, &bad) {
+			t.Errorf("%s: %v\n%s", test.name, err, said)
+		}
+		// What comes after the preflight is seen before anything is created.
+		if again := r.create(t.Context(), t.Context()); test.words != "" && (!errors.As(again, &bad) || !strings.Contains(again.Error(), test.words) || len(r.Left()) > 0) {
+			t.Errorf("%s, seen at the creation: %v, left %v", test.name, again, r.Left())
+		}
+		if test.words != "" {
+			continue
+		}
+		// The run's selectors take its own pods only.
+		scale, err := c.Kube.AppsV1().Deployments(ns).GetScale(t.Context(), "shop", metav1.GetOptions{})
+		if err != nil {
+			t.Fatalf("%s: %v", test.name, err)
+		}
+		if want := RunLabel + "=" + r.options.ID; !strings.Contains(scale.Status.Selector, want) {
+			t.Errorf("%s: the HPA would select by %s, want %s in it", test.name, scale.Status.Selector, want)
+		}
+		_, service, err := r.findSubject(t.Context())
+		if err != nil || service == nil || service.Name != "shop" {
+			t.Errorf("%s: the load goes to Service %v, %v", test.name, service, err)
+		}
+		if err := r.created.tearDown(context.WithoutCancel(t.Context()), 0, func(string) {}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func checkText(seen []record.Check) (text string) {
+	for _, s := range seen {
+		text += s.Outcome + " " + s.Name + ": " + s.Message + "\n"
+	}
+	return text
+}
+
+// TestOverlap has manifests in which the target's selector selects others' pods.
+func TestOverlap(t *testing.T) {
+	t.Parallel()
+	c := testCluster(t)
+	template := `template: {metadata: {labels: {app: shop, role: batch}}, spec: {restartPolicy: Never, containers: [{name: c, image: x/b}]}}`
+	for object, want := range map[string]string{
+		`{apiVersion: apps/v1, kind: Deployment, metadata: {name: batch}, spec: {selector: {matchLabels: {role: batch}}, ` + template + `}}`: record.Fault,
+		`{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: batch}, spec: {selector: {matchLabels: {role: batch}}, ` + template + `}}`:  record.Fault,
+		`{apiVersion: v1, kind: Pod, metadata: {name: batch, labels: {app: shop}}, spec: {containers: [{name: c, image: x/b}]}}`:             record.Fault,
+		`{apiVersion: batch/v1, kind: Job, metadata: {name: batch}, spec: {` + template + `}}`:                                               record.Warning,
+	} {
+		var seen []record.Check
+		err := newShop(t, c, "", shopManifests+"---\n"+object, &seen).Preflight(t.Context())
+		var bad BadInput
+		said := checkText(seen)
+		if errors.As(err, &bad) != (want == record.Fault) || !strings.Contains(said, want+" target: shop.yaml:19: the selector of Deployment shop selects the pods of") {
+			t.Errorf("%s: %v\n%s", object, err, said)
+		}
+	}
+}
