@@ -350,17 +350,28 @@ spec:
 	kubectl(t, "wait", "--for=delete", "priorityclass/hpabench-e2e", "--timeout=1s")
 }
 
-// TestStuckNamespace has a namespace of a run held by a finalizer.
+// TestStuckNamespace has a namespace of a run held by a finalizer, and a copy of it.
 func TestStuckNamespace(t *testing.T) {
 	embeddedWillDo(t)
-	apply(t, `
+	file := filepath.Join(t.TempDir(), "stuck.yaml")
+	must(0, os.WriteFile(file, []byte(`
 apiVersion: v1
 kind: Namespace
-metadata: {name: hpabench-stuck, labels: {app.kubernetes.io/managed-by: hpabench, hpabench.dev/run: stuck}}
+metadata: {name: hpabench-e2e-stuck, labels: {app.kubernetes.io/managed-by: hpabench, hpabench.dev/scenario: e2e, hpabench.dev/run: stuck}}
 ---
 apiVersion: v1
 kind: ConfigMap
-metadata: {name: holder, namespace: hpabench-stuck, finalizers: [example.com/hold]}
+metadata: {name: holder, namespace: hpabench-e2e-stuck, finalizers: [example.com/hold]}
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: hpabench-stuck, namespace: hpabench-e2e-stuck, labels: {app.kubernetes.io/managed-by: hpabench, hpabench.dev/run: stuck}}
+`), 0o666))
+	kubectl(t, "create", "--field-manager=hpabench-stuck", "-f", file) // as the run would have
+	apply(t, `
+apiVersion: v1
+kind: Namespace
+metadata: {name: hpabench-e2e-copy, labels: {app.kubernetes.io/managed-by: hpabench, hpabench.dev/scenario: e2e, hpabench.dev/run: copy}}
 `)
 	// Somebody else's, which must stay as it is.
 	apply(t, `
@@ -386,9 +397,13 @@ metadata: {name: holder, namespace: foreign-stuck, finalizers: [example.com/hold
 	if f := kubectl(t, "get", "namespace", "foreign-stuck", "-o", "jsonpath={.status.phase} {.spec.finalizers}"); f != `Terminating ["kubernetes"]` {
 		t.Errorf("somebody else's namespace is %s", f)
 	}
+	if phase := kubectl(t, "get", "namespace", "hpabench-e2e-copy", "-o", "jsonpath={.status.phase}"); phase != "Active" {
+		t.Errorf("a namespace that somebody labelled as a run's is %s", phase)
+	}
+	kubectl(t, "delete", "namespace", "hpabench-e2e-copy")
 	wantNothingLeft(t)
 	// What was given up with the namespace is the test's to remove.
-	kubectl(t, "create", "namespace", "hpabench-stuck")
-	kubectl(t, "patch", "configmap", "holder", "-n", "hpabench-stuck", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
-	kubectl(t, "delete", "namespace", "hpabench-stuck")
+	kubectl(t, "create", "namespace", "hpabench-e2e-stuck")
+	kubectl(t, "patch", "configmap", "holder", "-n", "hpabench-e2e-stuck", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+	kubectl(t, "delete", "namespace", "hpabench-e2e-stuck")
 }

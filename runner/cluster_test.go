@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -93,7 +94,7 @@ func testNamespace(t *testing.T, c *Cluster) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = c.Kube.CoreV1().Namespaces().Delete(t.Context(), n.Name, metav1.DeleteOptions{})
+		_ = c.Kube.CoreV1().Namespaces().Delete(context.Background(), n.Name, metav1.DeleteOptions{})
 	})
 	return n.Name
 }

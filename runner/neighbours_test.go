@@ -147,7 +147,7 @@ func TestOverlap(t *testing.T) {
 		err := newShop(t, c, "", shopManifests+"---\n"+object, &seen).Preflight(t.Context())
 		var bad BadInput
 		said := checkText(seen)
-		if errors.As(err, &bad) != (want == record.Fault) || !strings.Contains(said, want+" target: shop.yaml:19: the selector of Deployment shop selects the pods of") {
+		if errors.As(err, &bad) != (want == record.Fault) || !strings.Contains(said, want+" target: shop.yaml:21: the selector of Deployment shop selects the pods of") {
 			t.Errorf("%s: %v\n%s", object, err, said)
 		}
 	}

@@ -310,7 +310,7 @@ func TestCleanBesideASlowRun(t *testing.T) {
 	if err := run.holdLease(t.Context(), t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(time.Second) // the renewal at the start
+	time.Sleep(time.Second)                                // the renewal at the start
 	said, err := cleaned(t, c, CleanOptions{DryRun: true}) // what other tests keep stays
 	if err != nil || !strings.Contains(said, "still going on") || !strings.Contains(said, "renews its Lease: slowr") {
 		t.Errorf("clean beside a run: %v\n%s", err, said)
@@ -344,7 +344,8 @@ func TestCleanWithoutRights(t *testing.T) {
 		{"", ""},
 	} {
 		user := fmt.Sprintf("cleaner-%d", i)
-		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: user}}
+		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: user}, Rules: []rbacv1.PolicyRule{ // the last: what other tests keep
+			{APIGroups: []string{"scheduling.k8s.io"}, Resources: []string{"priorityclasses"}, Verbs: []string{"get"}}}}
 		for _, resource := range []string{"namespaces", "leases", "configmaps"} {
 			if !strings.Contains(test.lacking, resource) {
 				role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{"", "coordination.k8s.io"}, Resources: []string{resource}, Verbs: []string{"get", "list", "delete"}})
@@ -357,7 +358,9 @@ func TestCleanWithoutRights(t *testing.T) {
 			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user}, Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: user}}}, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		c := testCluster(t, func(config *rest.Config) { config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}} })
+		c := testCluster(t, func(config *rest.Config) {
+			config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}}
+		})
 		if test.lacking == "" { // the authorizer sees a new role some time later
 			for i := 0; i < 100; i++ {
 				if _, err := c.Kube.CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{}); err == nil {

@@ -26,16 +26,23 @@ func Confine(objects []*unstructured.Unstructured, key, value string) {
 		}
 	}
 	for _, o := range objects {
+		if isPod(o) {
+			mapIn(o.Object, "metadata", "labels")[key] = value
+		}
 		for _, template := range podTemplates(o) {
 			mapIn(template, "metadata", "labels")[key] = value
 		}
 	}
 }
 
+func isPod(o *unstructured.Unstructured) bool {
+	return o.GroupVersionKind().GroupKind().String() == "Pod"
+}
+
 // PodLabels are the labels of the pods that an object makes, one set for each pod
 // template; a Pod has its own. A custom kind without a pod template has none.
 func PodLabels(o *unstructured.Unstructured) []labels.Set {
-	if o.GroupVersionKind().GroupKind().String() == "Pod" {
+	if isPod(o) {
 		return []labels.Set{o.GetLabels()}
 	}
 	var sets []labels.Set

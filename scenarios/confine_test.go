@@ -20,7 +20,7 @@ func TestConfine(t *testing.T) {
 		{"Service without a selector", `{kind: Service, spec: {type: ExternalName}}`, `{kind: Service, spec: {type: ExternalName}}`},
 		{"Service with an empty selector", `{kind: Service, spec: {selector: {}}}`, `{kind: Service, spec: {selector: {}}}`},
 		{"Service of other pods", `{kind: Service, spec: {selector: {app: db}}}`, `{kind: Service, spec: {selector: {app: db}}}`},
-		{"an export of an earlier run", `{kind: Service, spec: {selector: {app: shop, run: old}}}`, `{kind: Service, spec: {selector: {app: shop, run: old}}}`},
+		{"Service of an earlier run's pods", `{kind: Service, spec: {selector: {app: shop, run: old}}}`, `{kind: Service, spec: {selector: {app: shop, run: old}}}`},
 		{"PodDisruptionBudget by expression", `{kind: PodDisruptionBudget, spec: {selector: {matchExpressions: [{key: app, operator: In, values: [shop, db]}]}}}`,
 			`{kind: PodDisruptionBudget, spec: {selector: {matchLabels: {run: x}, matchExpressions: [{key: app, operator: In, values: [shop, db]}]}}}`},
 		{"NetworkPolicy of all pods", `{kind: NetworkPolicy, spec: {podSelector: {}}}`, `{kind: NetworkPolicy, spec: {podSelector: {matchLabels: {run: x}}}}`},
@@ -36,6 +36,7 @@ func TestConfine(t *testing.T) {
 			`{kind: Rollout, spec: {selector: {matchLabels: {app: r, run: x}}, template: {metadata: {labels: {app: r, run: x}}, spec: {containers: [{name: c}]}}}}`},
 		{"custom kind with the template elsewhere", `{kind: Rollout, spec: {workloadRef: {name: shop}, selector: {matchLabels: {app: shop}}}}`,
 			`{kind: Rollout, spec: {workloadRef: {name: shop}, selector: {matchLabels: {app: shop, run: x}}}}`},
+		{"Pod", `{kind: Pod, apiVersion: v1, metadata: {labels: {app: shop}}}`, `{kind: Pod, apiVersion: v1, metadata: {labels: {app: shop, run: x}}}`},
 		{"CronJob", `{kind: CronJob, spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: c}]}}}}}}`,
 			`{kind: CronJob, spec: {jobTemplate: {spec: {template: {metadata: {labels: {run: x}}, spec: {containers: [{name: c}]}}}}}}`},
 		{"affinity and spread", `{kind: Job, spec: {template: {metadata: {labels: {app: j}}, spec: {containers: [{name: c}],
@@ -59,11 +60,11 @@ func TestConfine(t *testing.T) {
 
 func TestSelectsPods(t *testing.T) {
 	for object, want := range map[string]string{
-		`{kind: Service, spec: {selector: {app: shop}}}`:                    "app=shop",
-		`{kind: Service, spec: {selector: {}}}`:                             "none",
-		`{kind: NetworkPolicy, spec: {podSelector: {}}}`:                    "",
-		`{kind: PodDisruptionBudget, spec: {selector: }}`:                   "none",
-		`{kind: ServiceMonitor, spec: {selector: {matchLabels: {app: a}}}}`: "none",
+		`{kind: Service, spec: {selector: {app: shop}}}`:                                                    "app=shop",
+		`{kind: Service, spec: {selector: {}}}`:                                                             "none",
+		`{kind: NetworkPolicy, spec: {podSelector: {}}}`:                                                    "",
+		`{kind: PodDisruptionBudget, spec: {selector: }}`:                                                   "none",
+		`{kind: ServiceMonitor, spec: {selector: {matchLabels: {app: a}}}}`:                                 "none",
 		`{kind: DeploymentConfig, spec: {selector: {app: a}, template: {spec: {containers: [{name: c}]}}}}`: "app=a",
 	} {
 		var selector labels.Selector = SelectsPods(objectFrom(t, object))

@@ -15,10 +15,14 @@ func (a *app) cleanCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clean",
 		Short: "Remove what earlier runs left in a cluster",
-		Long: `Remove what earlier runs left in a cluster: their namespaces and, with -n, the
-objects that they made in a namespace that exists. All of it is found by the
-labels that a run puts on what it creates; nothing else is touched, nor is what
-belongs to a run that is still going on.
+		Long: `Remove what earlier runs left in a cluster: their namespaces, the objects without
+a namespace and, with -n, the objects that they made in a namespace that exists.
+The Lease of a run names what it made. A label alone is no proof: a copy of an
+object is named, and left alone. So is what belongs to a run that is still going
+on, which renews its Lease: clean watches for up to 35 s.
+
+It takes the right to list namespaces and Leases, and to get and delete what the
+Leases name. Without them clean says what it could not look at, and exits with 3.
 
 Name the cluster. Without --context, --kubeconfig and -n it is the embedded one
 that hpabench lab up keeps; -n alone means the kubeconfig's current context.
