@@ -17,6 +17,9 @@ type Finding struct {
 	SinceSeconds *float64 `json:"sinceSeconds,omitempty"`
 	UntilSeconds *float64 `json:"untilSeconds,omitempty"`
 
+	// Spoils says that what somebody did made the measurement one of something else.
+	Spoils bool `json:"spoils,omitempty"`
+
 	Seen   string `json:"seen"`   // a sentence with its figures
 	Cause  string `json:"cause"`  // the likely one, a sentence
 	Advice string `json:"advice"` // what to do, a sentence; commands in backquotes
@@ -54,7 +57,11 @@ const (
 	FoundNotScaled        = "not-scaled"         // the HPA did not follow its metric
 	FoundStarved          = "starved"            // kept connections do not reach the new pods
 	FoundTerminatingError = "terminating-errors" // answers failed while a pod ended
+	FoundDeleted          = "deleted"            // somebody deleted the HPA, the target, a Service, the namespace
+	FoundChanged          = "changed"            // somebody changed one of them, or labels of pods
+	FoundPodDeleted       = "pod-deleted"        // somebody deleted or evicted pods
+	FoundRival            = "rival-hpa"          // another HPA over the same pods
 )
 
 // FindingKinds are all of them.
-var FindingKinds = []string{FoundNoRequest, FoundMetricsAbsent, FoundMetricsStale, FoundMetricsMissing, FoundNotReady, FoundUnschedulable, FoundImage, FoundCrash, FoundOOM, FoundProbe, FoundCPULimit, FoundInit, FoundPostStart, FoundQuota, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundForeignScale, FoundStatusStale, FoundNotScaled, FoundStarved, FoundTerminatingError}
+var FindingKinds = []string{FoundNoRequest, FoundMetricsAbsent, FoundMetricsStale, FoundMetricsMissing, FoundNotReady, FoundUnschedulable, FoundImage, FoundCrash, FoundOOM, FoundProbe, FoundCPULimit, FoundInit, FoundPostStart, FoundQuota, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundForeignScale, FoundStatusStale, FoundNotScaled, FoundStarved, FoundTerminatingError, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival}

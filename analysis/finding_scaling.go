@@ -20,28 +20,42 @@ func (d *diagnosis) scaling() {
 	p := policyOf(hpa.Spec, d.flags)
 	d.foreign()
 	d.maxReached(p)
+	d.flapping()
+	if slices.ContainsFunc(d.found, func(f Finding) bool { return f.Spoils }) {
+		return // what the HPA did not do is not of itself
+	}
 	d.statusStale(p)
 	d.notScaled(p)
 	d.loadTooSmall(p)
-	d.flapping()
 	d.window(p)
 }
 
+// controllerManager is the field manager of the HPA controller's writes.
+const controllerManager = "kube-controller-manager"
+
+// foreign finds replicas that the HPA did not set. Who set them spoils the measurement
+// unless it may be the HPA controller, by its field manager.
 func (d *diagnosis) foreign() {
-	for _, t := range d.r.Transitions {
-		for _, s := range t.Steps {
-			if !s.Foreign {
-				continue
-			}
-			by := s.By
-			if by == "" {
-				by = "somebody"
-			}
-			d.add(Finding{Kind: FoundForeignScale, Severity: Limits, Object: d.target(), SinceSeconds: new(s.AtSeconds), UntilSeconds: new(s.AtSeconds),
-				Seen:   fmt.Sprintf("Its spec.replicas went from %d to %d at %.1f s; neither an event nor the status of the HPA speaks of it, and the object says that %s wrote it.", s.From, s.To, s.AtSeconds, by),
-				Cause:  "A person, a deployment pipeline or another controller sets the replicas, too; the HPA starts over from what it finds.",
-				Advice: "Leave spec.replicas out of what is applied (`kubectl apply`, Helm, GitOps) while an HPA scales the object, and have one autoscaler only."})
+	steps := d.steps(window{onset: d.start, end: d.end})
+	managers := []string{"", controllerManager}
+	for _, s := range steps {
+		if !s.Foreign {
+			managers = append(managers, s.By)
 		}
+	}
+	for _, s := range steps {
+		if !s.Foreign {
+			continue
+		}
+		by := s.By
+		if by == "" {
+			by = "somebody"
+		}
+		d.add(Finding{Kind: FoundForeignScale, Severity: Limits, Object: d.target(), SinceSeconds: new(s.AtSeconds), UntilSeconds: new(s.AtSeconds),
+			Spoils: !slices.Contains(managers, s.By) && !d.looksOnly(),
+			Seen:   fmt.Sprintf("Its spec.replicas went from %d to %d at %.1f s; neither an event nor the status of the HPA speaks of it, and the object says that %s wrote it.", s.From, s.To, s.AtSeconds, by),
+			Cause:  "A person, a deployment pipeline or another controller sets the replicas, too; the HPA starts over from what it finds.",
+			Advice: "Leave spec.replicas out of what is applied (`kubectl apply`, Helm, GitOps) while an HPA scales the object, and have one autoscaler only."})
 	}
 }
 

@@ -19,6 +19,7 @@ const patience = 30 * time.Second
 // before the judged stretch is left out, unless it still was so then.
 func (o *observed) findings(r *Result) []Finding {
 	d := &diagnosis{observed: o, r: r}
+	d.others()
 	d.pods()
 	d.creation()
 	d.metrics()
@@ -36,6 +37,18 @@ func since(f Finding) float64 {
 		return 0
 	}
 	return *f.SinceSeconds
+}
+
+// Spoiled returns the findings of what somebody did that spoils the measurement, by
+// their instants.
+func (r *Result) Spoiled() (all []Finding) {
+	for _, f := range r.Findings {
+		if f.Spoils {
+			all = append(all, f)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(since(a), since(b)) })
+	return all
 }
 
 // diagnosis collects findings.
@@ -56,6 +69,7 @@ func (d *diagnosis) add(f Finding) {
 		if is.Object != f.Object && !slices.Contains(is.Others, f.Object) {
 			is.Others = append(is.Others, f.Object)
 		}
+		is.Spoils = is.Spoils || f.Spoils
 		if since(f) < since(*is) {
 			is.SinceSeconds = f.SinceSeconds
 		}

@@ -98,6 +98,9 @@ type observed struct {
 	counts  []at[counts]
 	pods    []*pod // in the order in which they were first seen
 
+	writes      []at[record.Change]    // by others
+	replicaSets map[string][]at[int32] // wanted, by the name of the ReplicaSet
+
 	serviceWatched bool
 
 	podAnswers map[int]map[string]uint64 // by second of the run and pod, where the load tells pods apart
@@ -107,7 +110,7 @@ type observed struct {
 
 // observe follows the state of everything through run's entries.
 func observe(run record.Run) *observed {
-	o := &observed{header: run.Header(), endedBy: "the record ended", flags: defaultFlags}
+	o := &observed{header: run.Header(), endedBy: "the record ended", flags: defaultFlags, replicaSets: map[string][]at[int32]{}}
 	entries := slices.Clone(run.Entries)
 	slices.SortStableFunc(entries, func(a, b record.Entry) int { return cmp.Compare(a.At, b.At) })
 	for _, e := range entries { // a gap is written after what it casts doubt on
@@ -135,6 +138,12 @@ func observe(run record.Run) *observed {
 			o.hpas = append(o.hpas, at[record.Autoscaler]{e.At, *e.Autoscaler})
 		case e.Target != nil && !e.Target.Deleted:
 			o.targets = append(o.targets, at[record.Target]{e.At, *e.Target})
+		case e.Change != nil:
+			if e.Change.By != "hpabench-"+o.header.Run { // that of the run itself
+				o.writes = append(o.writes, at[record.Change]{e.At, *e.Change})
+			}
+		case e.ReplicaSet != nil:
+			o.replicaSets[e.ReplicaSet.Name] = append(o.replicaSets[e.ReplicaSet.Name], at[int32]{e.At, e.ReplicaSet.Replicas})
 		case e.Pod != nil:
 			tracker.pod(e.At, *e.Pod)
 		case e.Endpoints != nil:
@@ -155,7 +164,27 @@ func observe(run record.Run) *observed {
 		o.endedBy = "the load was cut short"
 	}
 	o.markPulled()
+	o.markDeleted()
 	return o
+}
+
+// markDeleted adds the deletions of records that have no changes: they were made
+// before there were any.
+func (o *observed) markDeleted() {
+	for _, e := range o.entries {
+		c := record.Change{What: record.ChangeDeleted}
+		switch {
+		case e.Autoscaler != nil && e.Autoscaler.Deleted:
+			c.Kind, c.Name = "HorizontalPodAutoscaler", e.Autoscaler.Name
+		case e.Target != nil && e.Target.Deleted && o.subject != nil:
+			c.Kind, c.Name = o.subject.Kind, o.subject.Name
+		default:
+			continue
+		}
+		if !slices.ContainsFunc(o.writes, func(w at[record.Change]) bool { return w.v.Kind == c.Kind && w.v.Name == c.Name && w.v.What == c.What }) {
+			o.writes = append(o.writes, at[record.Change]{e.At, c})
+		}
+	}
 }
 
 // allPhasesEnded says whether every phase ran for as long as it was planned to.
@@ -248,7 +277,7 @@ const (
 
 func sourceOf(g record.Gap) string {
 	switch g.Source {
-	case podSource, endpointsSource, hpaSource, metricsSource, "replicasets", "events":
+	case podSource, endpointsSource, hpaSource, metricsSource, "replicasets", "events", "services":
 		return g.Source
 	}
 	return targetSource

@@ -25,6 +25,9 @@ func (o *observed) warnings(r *Result) []string {
 	case r.Outcome == record.Failed:
 		warn("The run failed: %s. The figures hold up to %.1f s.", r.Error, r.EndSeconds)
 	}
+	if spoiled := r.Spoiled(); spoiled != nil && r.Outcome != record.Failed {
+		warn("Somebody changed what was measured, which spoils it from %.1f s on: see finding %s of %s. The expectations were not judged.", since(spoiled[0]), spoiled[0].Kind, spoiled[0].Object)
+	}
 	if len(r.Left) > 0 {
 		warn("The run left %s behind. `hpabench clean` removes what runs left.", strings.Join(r.Left, ", "))
 	}
@@ -55,7 +58,7 @@ func (o *observed) doubts(t Transition) []string {
 	var list []string
 	name := fmt.Sprintf("scale-%s to phase %s", t.Direction, t.ToPhase)
 	for _, g := range o.gaps {
-		if source := sourceOf(g); source == "events" || source == "replicasets" || g.To.Sub(g.From) <= WatchDelay {
+		if source := sourceOf(g); source == "events" || source == "replicasets" || source == "services" || g.To.Sub(g.From) <= WatchDelay {
 			continue
 		}
 		if g.From.Seconds() < t.EndSeconds && g.To.Seconds() > t.OnsetSeconds {

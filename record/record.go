@@ -93,6 +93,7 @@ type Entry struct {
 	Endpoints  *Endpoints  `json:"endpoints,omitempty"`
 	PodMetrics *PodMetrics `json:"podMetrics,omitempty"`
 	Event      *Event      `json:"event,omitempty"`
+	Change     *Change     `json:"change,omitempty"`
 	Answer     *Answer     `json:"answer,omitempty"`
 	Gap        *Gap        `json:"gap,omitempty"`
 	Note       *Note       `json:"note,omitempty"`
@@ -380,6 +381,7 @@ type Pod struct {
 	UID      string           `json:"uid"`
 	Gone     bool             `json:"gone,omitempty"`  // the object was removed
 	First    bool             `json:"first,omitempty"` // listed, not watched: it was there before it was first seen
+	Owner    string           `json:"owner,omitempty"` // its controller, as Kind/name
 	Node     string           `json:"node,omitempty"`
 	Created  metav1.Time      `json:"created"`
 	Deleting *metav1.Time     `json:"deleting,omitempty"`
@@ -455,6 +457,38 @@ type Event struct {
 	Message string    `json:"message"`
 	Count   int32     `json:"count"`
 	Time    time.Time `json:"time"`
+}
+
+// What a Change was.
+const (
+	ChangeUpdated = "updated" // Fields differ
+	ChangeDeleted = "deleted" // the object is gone, or its deletion has begun
+	ChangeCreated = "created" // it was made, or first scales the target
+)
+
+// Change is a write to an object that the run depends on which is not the daily work
+// of a controller: its spec, its labels, its deletion; and another HPA that scales the
+// target. Replicas that the scale sets are in Target.
+//
+// By, Operation and Time are the last writer of what changed by the object's
+// managedFields: field manager, Update or Apply, and the API server's time. They are
+// empty where managedFields do not tell, which they never do of a deletion.
+type Change struct {
+	Kind      string        `json:"kind"`
+	Name      string        `json:"name"`
+	What      string        `json:"what"`
+	Fields    []FieldChange `json:"fields,omitempty"`
+	By        string        `json:"by,omitempty"`
+	Operation string        `json:"operation,omitempty"`
+	Time      *metav1.Time  `json:"time,omitempty"`
+}
+
+// FieldChange is one field of a Change. Was and Now are its values, empty where the
+// field was not there, and for fields that can hold secrets.
+type FieldChange struct {
+	Path string `json:"path"` // such as spec.maxReplicas
+	Was  string `json:"was,omitempty"`
+	Now  string `json:"now,omitempty"`
 }
 
 // Answer is the first answer that came from a pod, where the way of the load can

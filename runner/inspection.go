@@ -247,10 +247,11 @@ func (i *inspection) watchRights() (rs []right) {
 		rs = append(rs, right{verb: verb, group: "autoscaling", resource: "horizontalpodautoscalers"},
 			right{verb: verb, resource: "pods"},
 			right{verb: verb, group: "apps", resource: "replicasets"},
+			right{verb: verb, resource: "services"},
 			right{verb: verb, group: "discovery.k8s.io", resource: "endpointslices"},
 			right{verb: verb, resource: "events"})
 	}
-	return append(rs, right{verb: "list", resource: "services"},
+	return append(rs,
 		right{verb: "list", group: "metrics.k8s.io", resource: "pods"},
 		right{verb: "list", resource: "nodes", clusterWide: true, optional: "neither the nodes nor their room are known"})
 }

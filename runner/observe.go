@@ -116,7 +116,9 @@ func (o *Observer) watch(ctx context.Context, rec *record.Recorder) error {
 	}
 	rec.Add(record.Entry{Subject: &record.Subject{Namespace: o.namespace, APIVersion: o.gvk.GroupVersion().String(), Kind: o.gvk.Kind, Name: o.name, Autoscaler: o.autoscaler}})
 	rec.Add(record.Entry{Phase: &record.PhaseMark{Name: "observed", Edge: "start"}})
-	err = o.wait(ctx, rec, w)
+	there, done := o.whileThere(ctx, w, rec)
+	defer done()
+	err = o.wait(there, rec, w)
 	rec.Add(record.Entry{Phase: &record.PhaseMark{Name: "observed", Edge: "end"}})
 	return err
 }
@@ -132,14 +134,7 @@ func (o *Observer) wait(ctx context.Context, rec *record.Recorder, w *watch.Watc
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	there := true
 	for {
-		if now := w.Autoscaler() != nil; now != there {
-			there = now
-			if !there {
-				o.progress(Progress{Message: "HPA " + o.autoscaler + " was deleted"})
-			}
-		}
 		p := &WatchProgress{Elapsed: time.Since(began), State: stateOf(w)}
 		if o.options.For > 0 {
 			p.Left = new(o.options.For - p.Elapsed)

@@ -263,6 +263,23 @@ func (r *Runner) measure(ctx, alive context.Context, rec *record.Recorder) error
 		return err
 	}
 	defer watcher.Stop()
+	var taking []string
+	if service != nil {
+		taking = append(taking, service.Name)
+	}
+	there, done := p.whileThere(ctx, watcher, rec, taking...)
+	defer done()
+	if err := r.readyAndLoad(there, rec, watcher, service); err != nil {
+		if there.Err() != nil {
+			err = context.Cause(there) // and not what each client made of it
+		}
+		return err
+	}
+	return nil
+}
+
+// readyAndLoad waits until there is something to measure, and measures.
+func (r *Runner) readyAndLoad(ctx context.Context, rec *record.Recorder, watcher *watch.Watcher, service *corev1.Service) error {
 	for _, wait := range []func(context.Context, *watch.Watcher) error{
 		r.awaitReady, r.awaitMetric,
 		r.awaitReady, // its first metric can have made the HPA scale at once

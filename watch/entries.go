@@ -11,6 +11,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/hpabench/hpabench/record"
@@ -88,6 +89,7 @@ func podEntry(c change[*corev1.Pod]) *record.Pod {
 		UID:      string(o.UID),
 		Gone:     c.removed,
 		First:    c.listed,
+		Owner:    owner(o),
 		Node:     o.Spec.NodeName,
 		Created:  o.CreationTimestamp,
 		Deleting: o.DeletionTimestamp,
@@ -96,6 +98,14 @@ func podEntry(c change[*corev1.Pod]) *record.Pod {
 
 		Containers: containers(o.Spec),
 	}
+}
+
+// owner is the controller of an object as Kind/name, empty without one.
+func owner(o metav1.Object) string {
+	if c := metav1.GetControllerOf(o); c != nil {
+		return c.Kind + "/" + c.Name
+	}
+	return ""
 }
 
 // containers lists those whose use the HPA measures against their requests:

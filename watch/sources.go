@@ -33,15 +33,21 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 	labelled := func(selector string) func(*metav1.ListOptions) {
 		return func(o *metav1.ListOptions) { o.LabelSelector = selector }
 	}
+	everything := func(*metav1.ListOptions) {}
 	typed := func(g cache.Getter, resource string, bound func(*metav1.ListOptions)) *cache.ListWatch {
 		return cache.NewFilteredListWatchFromClient(g, resource, s.Namespace, bound)
 	}
 
 	if s.Autoscaler != "" {
 		w.autoscaler = add(ctx, w, "horizontalpodautoscalers", &autoscalingv2.HorizontalPodAutoscaler{},
-			typed(c.Kube.AutoscalingV2().RESTClient(), "horizontalpodautoscalers", named(s.Autoscaler)),
+			typed(c.Kube.AutoscalingV2().RESTClient(), "horizontalpodautoscalers", everything),
 			func(c change[*autoscalingv2.HorizontalPodAutoscaler]) {
+				if c.now.Name != s.Autoscaler {
+					w.changed(c.at, rival(c, s), false)
+					return
+				}
 				w.rec.AddAt(c.at, record.Entry{Autoscaler: autoscalerEntry(c)})
+				w.changed(c.at, changeOf(autoscalerKind, c, autoscalerFields, anyPath), true)
 			})
 	}
 
@@ -60,6 +66,7 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 			t := targetEntry(c.now, s)
 			t.Deleted = c.removed
 			w.rec.AddAt(c.at, record.Entry{Target: &t})
+			w.changed(c.at, changeOf(s.Kind, c, s.targetFields, showsTarget), true)
 		})
 	}
 
@@ -69,12 +76,27 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 			w.rec.AddAt(c.at, record.Entry{ReplicaSet: replicaSetEntry(c)})
 		})
 
+	pods := func(bound func(*metav1.ListOptions)) *cache.ListWatch {
+		return typed(c.Kube.CoreV1().RESTClient(), "pods", bound)
+	}
 	w.pods = add(ctx, w, "pods", &corev1.Pod{},
-		typed(c.Kube.CoreV1().RESTClient(), "pods", labelled(s.Selector)),
+		pods(labelled(s.Selector)),
 		func(c change[*corev1.Pod]) {
 			w.rec.AddAt(c.at, record.Entry{Pod: podEntry(c)})
+			if c.removed && c.was.DeletionTimestamp == nil {
+				w.wg.Go(func() { w.lookForPod(ctx, c, pods(named(c.now.Name))) })
+			} else if !c.removed && c.now.DeletionTimestamp == nil {
+				w.changed(c.at, changeOf("Pod", c, w.selected, anyPath), false)
+			}
 		})
 
+	for _, name := range s.Services {
+		w.services = append(w.services, add(ctx, w, "services", &corev1.Service{},
+			typed(c.Kube.CoreV1().RESTClient(), "services", named(name)),
+			func(c change[*corev1.Service]) {
+				w.changed(c.at, changeOf("Service", c, serviceFields, anyPath), true)
+			}))
+	}
 	if len(s.Services) > 0 {
 		w.slices = add(ctx, w, "endpointslices", &discoveryv1.EndpointSlice{},
 			typed(c.Kube.DiscoveryV1().RESTClient(), "endpointslices",
@@ -85,7 +107,7 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 	}
 
 	add(ctx, w, "events", &corev1.Event{},
-		typed(c.Kube.CoreV1().RESTClient(), "events", func(*metav1.ListOptions) {}),
+		typed(c.Kube.CoreV1().RESTClient(), "events", everything),
 		func(c change[*corev1.Event]) {
 			if e := eventEntry(c, s, w.rec.Clock.Start().Add(-s.Past)); e != nil {
 				w.rec.AddAt(c.at, record.Entry{Event: e})

@@ -18,6 +18,7 @@ type object interface {
 type change[T object] struct {
 	at      record.Instant
 	was     T // nil if it is new
+	had     bool
 	now     T // if removed, how it was at last
 	removed bool
 	listed  bool // it was there when observing began
@@ -38,7 +39,7 @@ func (s *store[T]) Add(obj any) error { return s.Update(obj) }
 func (s *store[T]) Update(obj any) error {
 	c := change[T]{at: s.feed.rec.Clock.Now(), now: obj.(T)}
 	if was, ok, _ := s.Get(obj); ok {
-		c.was = was.(T)
+		c.was, c.had = was.(T), true
 	}
 	if err := s.Store.Update(obj); err != nil {
 		return err
@@ -49,7 +50,10 @@ func (s *store[T]) Update(obj any) error {
 }
 
 func (s *store[T]) Delete(obj any) error {
-	c := change[T]{at: s.feed.rec.Clock.Now(), now: obj.(T), removed: true}
+	c := change[T]{at: s.feed.rec.Clock.Now(), now: obj.(T), was: obj.(T), removed: true}
+	if was, ok, _ := s.Get(obj); ok {
+		c.was, c.had = was.(T), true
+	}
 	if err := s.Store.Delete(obj); err != nil {
 		return err
 	}
@@ -88,13 +92,13 @@ func diff[T object](before, after []T) []change[T] {
 	for _, o := range before {
 		was[o.GetUID()] = o
 		if _, ok := now[o.GetUID()]; !ok {
-			changes = append(changes, change[T]{was: o, now: o, removed: true})
+			changes = append(changes, change[T]{was: o, now: o, had: true, removed: true})
 		}
 	}
 	for _, o := range after {
 		old, ok := was[o.GetUID()]
 		if !ok || old.GetResourceVersion() != o.GetResourceVersion() {
-			changes = append(changes, change[T]{was: old, now: o})
+			changes = append(changes, change[T]{was: old, now: o, had: ok})
 		}
 	}
 	return changes
@@ -108,10 +112,12 @@ func (s *store[T]) list() []T {
 	return all
 }
 
-// only returns the one object of a store that is bounded to a name, or nil.
-func (s *store[T]) only() (one T) {
+// named returns the object of that name, or nil. The objects are of one namespace.
+func (s *store[T]) named(name string) (one T) {
 	for _, o := range s.list() {
-		one = o
+		if o.GetName() == name {
+			one = o
+		}
 	}
 	return one
 }

@@ -1,8 +1,9 @@
 // Package watch observes what a cluster does with one scaled object, and when,
 // and writes what it sees into a record.
 //
-// Everything but the usage of the pods arrives by watch: the autoscaler, its
-// target, ReplicaSets, pods, EndpointSlices and events. Each watch is a
+// Everything but the usage of the pods arrives by watch: the autoscaler and others that
+// scale the same object, its target, ReplicaSets, pods, Services, EndpointSlices and
+// events. Each watch is a
 // client-go Reflector, without the queue of an informer behind it, so that no
 // change is delayed or folded into the next one. The instant of an observation
 // is read as soon as its object has been decoded. PodMetrics cannot be watched
@@ -15,8 +16,9 @@
 // which are asked for all the time, shows the true start.
 //
 // The number of API requests does not depend on the number of pods: one watch
-// a resource, bounded by namespace and selector, and one list of PodMetrics an
-// interval.
+// a resource, bounded by namespace and name or selector, and one list of PodMetrics
+// an interval. HPAs are watched in all of the namespace: one that appears there can
+// scale the same object.
 package watch
 
 import (
@@ -63,8 +65,8 @@ type Subject struct {
 	Autoscaler string
 	// Selector is the label selector of the target's pods.
 	Selector string
-	// Services are those in front of the target whose EndpointSlices are to be
-	// watched; none are when it is empty.
+	// Services are those in front of the target that are to be watched, with their
+	// EndpointSlices; none are when it is empty.
 	Services []string
 	// Past is how much older than the record events may be that are there when
 	// the watch opens. Default: none of them is recorded.
@@ -97,6 +99,7 @@ type Watcher struct {
 	pods       *store[*corev1.Pod]
 	sets       *store[*appsv1.ReplicaSet]
 	slices     *store[*discoveryv1.EndpointSlice] // nil when not watched
+	services   []*store[*corev1.Service]
 	metrics    *poller
 
 	ready atomic.Pointer[[]string]
@@ -104,6 +107,7 @@ type Watcher struct {
 		sync.Mutex
 		changed  chan struct{}
 		warnings map[types.UID]record.Event
+		lost     []record.Change
 	}
 }
 
@@ -211,7 +215,7 @@ func (w *Watcher) Autoscaler() *autoscalingv2.HorizontalPodAutoscaler {
 	if w.autoscaler == nil {
 		return nil
 	}
-	return w.autoscaler.only()
+	return w.autoscaler.named(w.subject.Autoscaler)
 }
 
 // Target returns the scaled object as it is now; false if it is not there.
@@ -219,10 +223,18 @@ func (w *Watcher) Target() (record.Target, bool) {
 	if w.target == nil {
 		return record.Target{}, false
 	}
-	if o := w.target.only(); o != nil {
+	if o := w.target.named(w.subject.Name); o != nil {
 		return targetEntry(o, w.subject), true
 	}
 	return record.Target{}, false
+}
+
+// Lost returns the deletions that were seen of the HPA, the target and the Services, in
+// their order. What is made again under the same name is another object: it stays lost.
+func (w *Watcher) Lost() []record.Change {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.mu.lost)
 }
 
 // Warnings returns the recorded events of type Warning about the subject, each

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -71,24 +72,26 @@ func (a *app) attack(ctx context.Context, name string, f *attackFlags) error {
 	if err := runner.CheckAttack(file, f.url); err != nil {
 		return err
 	}
+	show := newDisplay(a.stderr, f.quiet)
+	defer show.close()
 	id := runner.NewID()
 	dir := f.out
 	if dir == "" {
 		dir = fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id)
 	}
-	journal, err := createRecord(dir)
+	journal, err := createRecord(dir, func(line string) { show.progress(runner.Progress{Message: line}) })
 	if err != nil {
 		return err
 	}
-	show := newDisplay(a.stderr, f.quiet)
-	defer show.close()
 	rec := record.NewRecorder(record.StartClock(), journal)
 	runErr := runner.Attack(ctx, file, f.url, runner.Options{ID: id, Version: version()}, rec, show.progress)
 	show.close()
 	if runErr != nil && !began(rec.Run()) {
-		return errors.Join(runErr, rec.Close(), os.Remove(journal.Name()))
+		return errors.Join(runErr, rec.Close(), os.Remove(filepath.Join(journal.folder(), recordFile)))
 	}
-	err = a.report(rec.Run(), dir, f.output)
-	fmt.Fprintf(a.stderr, "the record and the reports are in %s\n", dir)
-	return errors.Join(runErr, rec.Close(), err)
+	run := rec.Run()
+	runErr = errors.Join(runErr, rec.Close())
+	_, err = a.report(run, journal.folder(), f.output)
+	fmt.Fprintln(a.stderr, whereabouts(journal.folder()))
+	return errors.Join(runErr, err)
 }

@@ -143,7 +143,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 				return point, err
 			}
 			r, err := judge(*run, t.dir, f.output)
-			if err != nil {
+			if err := errors.Join(err, spoiled(r, nil)); err != nil {
 				return point, err
 			}
 			c.Cluster = r.Cluster.Version

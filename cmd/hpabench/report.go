@@ -32,7 +32,7 @@ measured by then is reported. Of a folder that holds those of several trials it 
 they say together.
 
 The exit code is 1 when an expectation was missed. Those of a run that did not
-come to its end are not judged.`,
+come to its end, or that somebody spoiled, are not judged.`,
 		Example: `  hpabench report hpabench-demo-nginx-x7k2p
   hpabench report hpabench-demo-nginx-x7k2p -o markdown > report.md
   hpabench report record.jsonl --out again --plots`,
@@ -49,7 +49,8 @@ come to its end are not judged.`,
 			if err != nil {
 				return runner.BadInput{Err: err}
 			}
-			return a.report(run, out, output)
+			_, err = a.report(run, out, output)
+			return err
 		},
 	}
 	output.add(cmd)
@@ -90,8 +91,8 @@ func judge(run record.Run, dir string, output outputFlag) (*analysis.Result, err
 	if err != nil {
 		return nil, err
 	}
-	// What was expected of the whole run says nothing of a part.
-	if header := run.Header(); header != nil && result.Outcome == record.Completed {
+	// What was expected of the whole run says nothing of a part, nor of something else.
+	if header := run.Header(); header != nil && result.Outcome == record.Completed && result.Spoiled() == nil {
 		result.Expectations = expect.Judge(header.Expect, result)
 	}
 	if dir != "" {
@@ -105,12 +106,12 @@ func judge(run record.Run, dir string, output outputFlag) (*analysis.Result, err
 
 // report shows the result of a run, and writes its reports to dir unless that
 // is empty. The error is errMissed when an expectation was missed.
-func (a *app) report(run record.Run, dir string, output outputFlag) error {
+func (a *app) report(run record.Run, dir string, output outputFlag) (*analysis.Result, error) {
 	result, err := judge(run, dir, output)
 	if result == nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(formats[output.format](a.stdout, result), err, tellGitHub(a.stderr, result), missed(result))
+	return result, errors.Join(formats[output.format](a.stdout, result), err, tellGitHub(a.stderr, result), missed(result))
 }
 
 // missed is an errMissed for each expectation that was.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/hpabench/hpabench/analysis"
 	"github.com/hpabench/hpabench/embedded"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
@@ -199,19 +199,28 @@ type trial struct {
 }
 
 // run makes the run and reports it.
-func (t trial) run(ctx context.Context, a *app) error {
+func (t *trial) run(ctx context.Context, a *app) error {
 	run, err := t.measure(ctx, a)
 	if run == nil {
 		return err
 	}
-	reported := a.report(*run, t.dir, t.output)
-	fmt.Fprintf(a.stderr, "the record and the reports are in %s\n", t.dir)
-	return errors.Join(err, reported)
+	result, reported := a.report(*run, t.dir, t.output)
+	fmt.Fprintln(a.stderr, whereabouts(t.dir))
+	return errors.Join(err, spoiled(result, err), reported)
+}
+
+// spoiled says that somebody changed what was measured, unless that ended the run.
+func spoiled(r *analysis.Result, ended error) error {
+	if r == nil || ended != nil || r.Spoiled() == nil {
+		return nil
+	}
+	f := r.Spoiled()[0]
+	return fmt.Errorf("the measurement is spoiled (finding %s): %s: %s", f.Kind, f.Object, f.Seen)
 }
 
 // measure makes the run. What it has measured is in dir however it ends, and is returned
 // unless no load was sent.
-func (t trial) measure(ctx context.Context, a *app) (*record.Run, error) {
+func (t *trial) measure(ctx context.Context, a *app) (*record.Run, error) {
 	o := runner.Options{ID: t.id, Namespace: t.runFlags.cluster.namespace, Keep: t.keep, MetricsEvery: t.metricsEvery, Timeout: t.timeout, Version: version(),
 		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Wait: t.wait, Beside: t.beside}
 	if t.lab != nil {
@@ -229,7 +238,7 @@ func (t trial) measure(ctx context.Context, a *app) (*record.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	journal, err := createRecord(t.dir)
+	journal, err := createRecord(t.dir, func(line string) { t.show.progress(runner.Progress{Message: line}) })
 	if err != nil {
 		return nil, err
 	}
@@ -253,15 +262,16 @@ func (t trial) measure(ctx context.Context, a *app) (*record.Run, error) {
 	}
 	run := rec.Run()
 	runErr = errors.Join(runErr, rec.Close())
+	t.dir = journal.folder()
 	if runErr != nil && !began(run) {
-		fmt.Fprintf(a.stderr, "no load was sent, so there is nothing to report; what was seen is in %s\n", journal.Name())
+		fmt.Fprintf(a.stderr, "no load was sent, so there is nothing to report; what was seen is in %s\n", filepath.Join(t.dir, recordFile))
 		return nil, runErr
 	}
 	return &run, runErr
 }
 
 // prepare makes the preflight of the run, and says whether there is room for its pods.
-func (t trial) prepare(ctx context.Context, o runner.Options) (r *runner.Runner, room bool, err error) {
+func (t *trial) prepare(ctx context.Context, o runner.Options) (r *runner.Runner, room bool, err error) {
 	room = true
 	r, err = runner.New(t.cluster, t.file, o, func(p runner.Progress) {
 		if p.Check != nil && p.Check.Name == runner.RoomCheck && p.Check.Outcome != record.OK {
@@ -323,20 +333,4 @@ func (f *runFlags) connect(ctx context.Context, file *scenarios.File, id string,
 // began says whether any load phase began.
 func began(run record.Run) bool {
 	return slices.ContainsFunc(run.Entries, func(e record.Entry) bool { return e.Phase != nil })
-}
-
-// createRecord opens the record in dir, and refuses to write over one.
-func createRecord(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, runner.BadInput{Err: fmt.Errorf("creating the folder for the record: %w", err)}
-	}
-	file := filepath.Join(dir, recordFile)
-	journal, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if errors.Is(err, os.ErrExist) {
-		return nil, runner.BadInput{Err: fmt.Errorf("%s exists already: name another folder with --out", file)}
-	}
-	if err != nil {
-		return nil, runner.BadInput{Err: fmt.Errorf("creating the record: %w", err)}
-	}
-	return journal, nil
 }

@@ -220,7 +220,8 @@ func (a *app) simulateAll(ctx context.Context, cases []combination, runs []*simu
 				}
 			}
 			if f.repeat == 1 && len(runs) == 1 {
-				return a.report(run, dir, f.output)
+				_, err := a.report(run, dir, f.output)
+				return err
 			}
 			result, err := judge(run, dir, f.output)
 			if err != nil {
@@ -234,7 +235,7 @@ func (a *app) simulateAll(ctx context.Context, cases []combination, runs []*simu
 
 // writeRecord writes a record to a new file in dir.
 func writeRecord(dir string, entries []record.Entry) error {
-	journal, err := createRecord(dir)
+	journal, err := createRecord(dir, func(string) {})
 	if err != nil {
 		return err
 	}

@@ -104,14 +104,14 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 				if run != nil {
 					var unwritten error
 					r, unwritten = judge(*run, one.dir, t.output)
-					err = errors.Join(err, unwritten)
+					err = errors.Join(err, spoiled(r, err), unwritten)
 				}
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
 					ended = errors.Join(ended, fmt.Errorf("%s: %w", what, err))
 				}
-				if r != nil && r.Outcome == record.Completed {
+				if r != nil && r.Outcome == record.Completed && r.Spoiled() == nil {
 					all[i].Results, all[i].Sources = append(all[i].Results, r), append(all[i].Sources, run.Header().Source)
 				}
 			})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -81,7 +82,7 @@ func (a *app) watch(ctx context.Context, ref string, f *watchFlags) error {
 	if dir == "" {
 		dir = fmt.Sprintf("hpabench-%s-%s", observer.Autoscaler(), o.ID)
 	}
-	journal, err := createRecord(dir)
+	journal, err := createRecord(dir, func(line string) { show.progress(runner.Progress{Message: line}) })
 	if err != nil {
 		return err
 	}
@@ -95,12 +96,14 @@ func (a *app) watch(ctx context.Context, ref string, f *watchFlags) error {
 	runErr := observer.Run(ctx, rec)
 	show.close()
 	if runErr != nil && !began(rec.Run()) {
-		fmt.Fprintf(a.stderr, "nothing was observed, so there is nothing to report; what was seen is in %s\n", journal.Name())
+		fmt.Fprintf(a.stderr, "nothing was observed, so there is nothing to report; what was seen is in %s\n", filepath.Join(journal.folder(), recordFile))
 		return errors.Join(runErr, rec.Close())
 	}
-	err = a.report(rec.Run(), dir, f.output)
-	fmt.Fprintf(a.stderr, "the record and the reports are in %s\n", dir)
-	return errors.Join(runErr, rec.Close(), err)
+	run := rec.Run()
+	runErr = errors.Join(runErr, rec.Close())
+	result, err := a.report(run, journal.folder(), f.output)
+	fmt.Fprintln(a.stderr, whereabouts(journal.folder()))
+	return errors.Join(runErr, spoiled(result, runErr), err)
 }
 
 // completionTimeout bounds how long a completion waits for the cluster.

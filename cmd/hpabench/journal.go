@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hpabench/hpabench/runner"
+)
+
+// journalLooks is how often a journal looks whether its file is still in its folder.
+const journalLooks = time.Second
+
+// journal is the record of a run on disk while the run goes on. When somebody deletes
+// it, or its disk is full, it goes on elsewhere with all that was written before.
+type journal struct {
+	say func(string)
+
+	mu     sync.Mutex
+	dir    string
+	file   *os.File
+	size   int64 // of what was written
+	looked time.Time
+	moved  error // why it is not, or not all the time was, where it was to be
+}
+
+// createRecord opens the record in dir, and refuses to write over one. Say tells at
+// once that it had to go elsewhere.
+func createRecord(dir string, say func(string)) (*journal, error) {
+	file, err := createFile(dir)
+	if errors.Is(err, os.ErrExist) {
+		return nil, runner.BadInput{Err: fmt.Errorf("%s exists already: name another folder with --out", filepath.Join(dir, recordFile))}
+	}
+	if err != nil {
+		return nil, runner.BadInput{Err: fmt.Errorf("creating the record: %w", err)}
+	}
+	return &journal{say: say, dir: dir, file: file}, nil
+}
+
+func createFile(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(filepath.Join(dir, recordFile), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+}
+
+// Write appends a line. The error is that of the journal's own disk when no other
+// would take it either.
+func (j *journal) Write(line []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if time.Since(j.looked) >= journalLooks {
+		j.look()
+	}
+	n, err := j.file.Write(line)
+	if err != nil {
+		if err := j.move(err); err != nil {
+			return 0, err
+		}
+		n, err = j.file.Write(line)
+	}
+	if err == nil {
+		j.size += int64(n)
+	}
+	return n, err
+}
+
+// look goes elsewhere if the file is not in its folder any more.
+func (j *journal) look() {
+	j.looked = time.Now()
+	if !j.there() {
+		_ = j.move(nil) // else the file is written on, though nobody can find it yet
+	}
+}
+
+func (j *journal) there() bool {
+	is, err := j.file.Stat()
+	named, missing := os.Stat(j.file.Name())
+	return err == nil && missing == nil && os.SameFile(is, named)
+}
+
+// move makes the journal anew, with what was written: where it was if it was deleted,
+// else in a folder for temporary files. The error is why, if that fails too.
+func (j *journal) move(why error) error {
+	dir, file, err := j.dir, (*os.File)(nil), why
+	if why == nil {
+		why = fmt.Errorf("somebody deleted %s while the run went on", j.file.Name())
+		file, err = createFile(dir)
+	}
+	if err != nil {
+		if dir, err = os.MkdirTemp("", filepath.Base(j.dir)+"-"); err == nil {
+			file, err = createFile(dir)
+		}
+	}
+	if err == nil {
+		_, err = io.Copy(file, io.NewSectionReader(j.file, 0, j.size))
+	}
+	if err != nil {
+		return fmt.Errorf("%w; and it cannot go elsewhere: %w", why, err)
+	}
+	_ = j.file.Close() // its disk has told what is wrong with it
+	j.dir, j.file, j.moved = dir, file, fmt.Errorf("%w: the record is in %s", why, file.Name())
+	j.say("warning: " + j.moved.Error() + ", with all that was measured")
+	return nil
+}
+
+// Close closes the journal. The error is also that it had to go elsewhere.
+func (j *journal) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.look()
+	return errors.Join(j.moved, j.file.Close())
+}
+
+// folder is where the record is.
+func (j *journal) folder() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.dir
+}
+
+// whereabouts says what of a run is to be found in dir.
+func whereabouts(dir string) string {
+	there := func(name string) bool { _, err := os.Stat(filepath.Join(dir, name)); return err == nil }
+	switch {
+	case there(recordFile) && there("result.json"):
+		return "the record and the reports are in " + dir
+	case there(recordFile):
+		return fmt.Sprintf("the record is in %s, and the reports are not: hpabench report %s makes them", dir, dir)
+	case there("result.json"):
+		return fmt.Sprintf("the reports are in %s, and the record is lost", dir)
+	}
+	return fmt.Sprintf("neither the record nor the reports are in %s", dir)
+}

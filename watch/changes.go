@@ -1,0 +1,276 @@
+package watch
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// mostFields and longestValue bound what a Change says: enough to tell what was done,
+// whatever the size of the object.
+const (
+	mostFields   = 8
+	longestValue = 120
+)
+
+// changeOf says what c did to an object: its end, or the difference of those of its
+// fields that the function returns. It is nil if c did none of that, and for an object
+// that is new. Values are shown of the paths that shown takes: others can hold secrets.
+func changeOf[T object](kind string, c change[T], fields func(T) map[string]any, shown func(path string) bool) *record.Change {
+	is := &record.Change{Kind: kind, Name: c.now.GetName()}
+	switch {
+	case c.removed:
+		if c.was.GetDeletionTimestamp() != nil {
+			return nil // told when the deletion began
+		}
+		is.What = record.ChangeDeleted
+		return is
+	case !c.had:
+		return nil
+	case c.was.GetDeletionTimestamp() == nil && c.now.GetDeletionTimestamp() != nil:
+		is.What = record.ChangeDeleted
+		return is
+	}
+	is.What, is.Fields = record.ChangeUpdated, fieldChanges(leaves(fields(c.was)), leaves(fields(c.now)), shown)
+	if is.Fields == nil {
+		return nil
+	}
+	by(is, writer(c.was.GetManagedFields(), c.now.GetManagedFields()))
+	return is
+}
+
+// by enters who wrote what changed.
+func by(c *record.Change, w *metav1.ManagedFieldsEntry) {
+	if w != nil {
+		c.By, c.Operation, c.Time = w.Manager, string(w.Operation), w.Time
+	}
+}
+
+// writer is the manager that made the managed fields what they are now: the entry that
+// is new, has a later time, or owns a field that it did not own. It is nil if there is
+// none: who takes a field away, or writes twice in a second, leaves no trace.
+func writer(was, now []metav1.ManagedFieldsEntry) *metav1.ManagedFieldsEntry {
+	var found *metav1.ManagedFieldsEntry
+	for i := range now {
+		e := &now[i]
+		if e.Subresource == "status" {
+			continue
+		}
+		before := slices.IndexFunc(was, func(b metav1.ManagedFieldsEntry) bool {
+			return b.Manager == e.Manager && b.Operation == e.Operation && b.Subresource == e.Subresource && b.APIVersion == e.APIVersion
+		})
+		wrote := before < 0 || !e.Time.Equal(was[before].Time) || !owned(*e).Difference(owned(was[before])).Empty()
+		// Without a time it is a write through the scale subresource, and the latest.
+		if wrote && (found == nil || e.Time == nil || found.Time != nil && !e.Time.Before(found.Time)) {
+			found = e
+		}
+	}
+	return found
+}
+
+// owned are the fields of an entry; none if they cannot be read.
+func owned(e metav1.ManagedFieldsEntry) *fieldpath.Set {
+	set := &fieldpath.Set{}
+	if e.FieldsV1 != nil {
+		_ = set.FromJSON(bytes.NewReader(e.FieldsV1.GetRawBytes()))
+	}
+	return set
+}
+
+// fieldChanges lists the paths whose values differ, the first ones if they are many.
+func fieldChanges(was, now map[string]string, shown func(path string) bool) (all []record.FieldChange) {
+	for _, path := range slices.Sorted(maps.Keys(was)) {
+		if value, still := now[path]; !still || value != was[path] {
+			all = append(all, record.FieldChange{Path: path, Was: was[path], Now: value})
+		}
+	}
+	for path, value := range now {
+		if _, there := was[path]; !there {
+			all = append(all, record.FieldChange{Path: path, Now: value})
+		}
+	}
+	slices.SortFunc(all, func(a, b record.FieldChange) int { return cmp.Compare(a.Path, b.Path) })
+	if more := len(all) - mostFields; more > 0 {
+		all = append(all[:mostFields], record.FieldChange{Path: fmt.Sprintf("and %d more fields", more)})
+	}
+	for i := range all {
+		if !shown(all[i].Path) {
+			all[i].Was, all[i].Now = "", ""
+		}
+	}
+	return all
+}
+
+// leaves are the values of an object without fields of their own, by their paths. An
+// element of a list is called by its name, or else its index.
+func leaves(object map[string]any) map[string]string {
+	all := map[string]string{}
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, of := range v {
+				walk(strings.TrimPrefix(path+"."+k, "."), of)
+			}
+		case []any:
+			for i, of := range v {
+				name := fmt.Sprint(i)
+				if m, ok := of.(map[string]any); ok {
+					if s, ok := m["name"].(string); ok {
+						name = s
+					}
+				}
+				walk(path+"["+name+"]", of)
+			}
+		default:
+			text, _ := json.Marshal(v)
+			value := strings.Trim(string(text), `"`)
+			if len(value) > longestValue {
+				value = strings.ToValidUTF8(value[:longestValue], "") + "…"
+			}
+			all[path] = value
+		}
+	}
+	walk("", object)
+	return all
+}
+
+// generic is a typed object as JSON has it.
+func generic(o any) map[string]any {
+	var m map[string]any
+	text, err := json.Marshal(o)
+	if err != nil || json.Unmarshal(text, &m) != nil {
+		return nil
+	}
+	return m
+}
+
+func labelsOf(labels map[string]string) map[string]any {
+	m := map[string]any{}
+	for k, v := range labels {
+		m[k] = v
+	}
+	return map[string]any{"labels": m}
+}
+
+const autoscalerKind = "HorizontalPodAutoscaler"
+
+func anyPath(string) bool { return true }
+
+func autoscalerFields(o *autoscalingv2.HorizontalPodAutoscaler) map[string]any {
+	return map[string]any{"metadata": labelsOf(o.Labels), "spec": generic(o.Spec)}
+}
+
+func serviceFields(o *corev1.Service) map[string]any {
+	return map[string]any{"metadata": labelsOf(o.Labels), "spec": generic(o.Spec)}
+}
+
+// targetFields are the spec of the target and its labels, less the replicas, which the
+// HPA sets.
+func (s Subject) targetFields(o *unstructured.Unstructured) map[string]any {
+	spec, _, _ := unstructured.NestedMap(o.Object, "spec") // a copy
+	all := map[string]any{"metadata": labelsOf(o.GetLabels()), "spec": spec}
+	unstructured.RemoveNestedField(all, fieldsOf(cmp.Or(s.ReplicasPath, ".spec.replicas"))...)
+	return all
+}
+
+// showsTarget takes what can hold no secret, unlike the environment and the arguments
+// of containers.
+func showsTarget(path string) bool {
+	return strings.HasPrefix(path, "metadata.labels.") || strings.HasPrefix(path, "spec.selector.") || strings.HasPrefix(path, "spec.template.metadata.labels.") ||
+		strings.HasSuffix(path, "].image") || strings.Contains(path, "].resources.")
+}
+
+// selected are the labels of a pod by which the target or a Service selects it.
+func (w *Watcher) selected(o *corev1.Pod) map[string]any {
+	of := map[string]any{}
+	keep := func(key string) {
+		if value, has := o.Labels[key]; has {
+			of[key] = value
+		}
+	}
+	if selector, err := labels.Parse(w.subject.Selector); err == nil {
+		requirements, _ := selector.Requirements()
+		for _, r := range requirements {
+			keep(r.Key())
+		}
+	}
+	for _, s := range w.services {
+		for _, service := range s.list() {
+			for key := range service.Spec.Selector {
+				keep(key)
+			}
+		}
+	}
+	return map[string]any{"metadata": map[string]any{"labels": of}}
+}
+
+// rival says that another HPA scales the target, or does no more; nil otherwise.
+func rival(c change[*autoscalingv2.HorizontalPodAutoscaler], s Subject) *record.Change {
+	scales := func(o *autoscalingv2.HorizontalPodAutoscaler) bool {
+		ref := o.Spec.ScaleTargetRef
+		return ref.Kind == s.Kind && ref.Name == s.Name && schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind).Group == s.Target.Group
+	}
+	is := &record.Change{Kind: autoscalerKind, Name: c.now.Name}
+	switch was, now := c.had && scales(c.was), !c.removed && scales(c.now); {
+	case now && !was:
+		is.What = record.ChangeCreated
+		if c.had {
+			by(is, writer(c.was.ManagedFields, c.now.ManagedFields))
+		} else {
+			by(is, writer(nil, c.now.ManagedFields))
+		}
+	case was && !now:
+		is.What = record.ChangeDeleted
+	default:
+		return nil
+	}
+	return is
+}
+
+// lookForPod finds out whether a pod that is not selected any more is there still: the
+// watch does not tell the end of a pod from that of its label.
+func (w *Watcher) lookForPod(ctx context.Context, c change[*corev1.Pod], pods *cache.ListWatch) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	list, err := pods.ListWithContext(ctx, metav1.ListOptions{})
+	if err != nil {
+		return
+	}
+	for _, p := range list.(*corev1.PodList).Items {
+		if p.UID == c.was.UID && p.DeletionTimestamp == nil {
+			c.now, c.had, c.removed = &p, true, false
+			w.changed(c.at, changeOf("Pod", c, w.selected, anyPath), false)
+		}
+	}
+}
+
+// changed records a change, if it is one; needed says that nothing can be measured
+// without the object.
+func (w *Watcher) changed(at record.Instant, c *record.Change, needed bool) {
+	if c == nil {
+		return
+	}
+	w.rec.AddAt(at, record.Entry{Change: c})
+	if needed && c.What == record.ChangeDeleted {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.mu.lost = append(w.mu.lost, *c)
+	}
+}
