@@ -80,8 +80,12 @@ func who(c record.Change) string {
 
 // deleted is the end of something that nothing can be measured without.
 func (d *diagnosis) deleted(w at[record.Change]) {
-	f := Finding{Kind: FoundDeleted, Severity: Blocks, Object: objectName(w.v.Kind, w.v.Name), SinceSeconds: new(w.t.Seconds()), Spoils: d.within(w.t),
-		Seen:   fmt.Sprintf("Somebody deleted it at %.1f s; Kubernetes keeps who deletes an object in the audit log alone.", w.t.Seconds()),
+	since := w.t
+	if w.v.Time != nil { // its content goes first
+		since = min(since, max(d.instant(w.v.Time.Time), since.Add(-time.Minute)))
+	}
+	f := Finding{Kind: FoundDeleted, Severity: Blocks, Object: objectName(w.v.Kind, w.v.Name), SinceSeconds: new(since.Seconds()), Spoils: d.within(w.t),
+		Seen:   fmt.Sprintf("Somebody deleted it at %.1f s; Kubernetes keeps who deletes an object in the audit log alone.", since.Seconds()),
 		Advice: fmt.Sprintf("Look for a person, a pipeline or a controller (GitOps, a cleaner of old namespaces) that works on namespace %s, and run again without it.", d.subjectNamespace())}
 	switch w.v.Kind {
 	case "Namespace":
@@ -104,7 +108,7 @@ func (d *diagnosis) deleted(w at[record.Change]) {
 func (d *diagnosis) updated(w at[record.Change], object string) {
 	f := Finding{Kind: FoundChanged, Severity: Notice, Object: object, SinceSeconds: new(w.t.Seconds()),
 		Cause:  "No figure depends on it.",
-		Advice: "Nothing has to be done for the figures; hpabench finds what it made by the label hpabench.dev/run."}
+		Advice: "Nothing has to be done for the figures."}
 	var seen []string
 	changes := 0
 	for _, x := range d.writes {
@@ -288,7 +292,7 @@ func (d *diagnosis) wantedBy(owner string, t record.Instant) (least int32, known
 // own: preemption, a taint, a node that is gone or short of memory.
 func (p *pod) disrupted() bool {
 	c := disruption(p.now.Status)
-	return c != nil && c.Reason != "EvictionByEvictionAPI" || p.now.Status.Phase == corev1.PodFailed || p.now.Status.Phase == corev1.PodSucceeded
+	return c != nil && c.Reason != "EvictionByEvictionAPI" || p.finished || p.beforeStates[&p.terminating]
 }
 
 func (p *pod) evicted() bool { return disruption(p.now.Status) != nil }
@@ -310,4 +314,11 @@ func (d *diagnosis) subjectNamespace() string {
 		return "of the target"
 	}
 	return d.subject.Namespace
+}
+
+// endedWithAll says whether what ended at t went with the target or the namespace.
+func (d *diagnosis) endedWithAll(t record.Instant) bool {
+	return slices.ContainsFunc(d.found, func(f Finding) bool {
+		return f.Kind == FoundDeleted && (f.Object == d.target() || strings.HasPrefix(f.Object, "namespace/")) && t.Seconds() > since(f)-apart.Seconds()
+	})
 }

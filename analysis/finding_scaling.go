@@ -18,7 +18,7 @@ func (d *diagnosis) scaling() {
 		return
 	}
 	p := policyOf(hpa.Spec, d.flags)
-	d.foreign()
+	d.foreign(p)
 	d.maxReached(p)
 	d.flapping()
 	if slices.ContainsFunc(d.found, func(f Finding) bool { return f.Spoils }) {
@@ -35,7 +35,7 @@ const controllerManager = "kube-controller-manager"
 
 // foreign finds replicas that the HPA did not set. Who set them spoils the measurement
 // unless it may be the HPA controller, by its field manager.
-func (d *diagnosis) foreign() {
+func (d *diagnosis) foreign(p policy) {
 	steps := d.steps(window{onset: d.start, end: d.end})
 	managers := []string{"", controllerManager}
 	for _, s := range steps {
@@ -52,7 +52,7 @@ func (d *diagnosis) foreign() {
 			by = "somebody"
 		}
 		d.add(Finding{Kind: FoundForeignScale, Severity: Limits, Object: d.target(), SinceSeconds: new(s.AtSeconds), UntilSeconds: new(s.AtSeconds),
-			Spoils: !slices.Contains(managers, s.By) && !d.looksOnly(),
+			Spoils: !d.looksOnly() && (!slices.Contains(managers, s.By) || s.By == "" && s.To < p.min), // a zero has no manager
 			Seen:   fmt.Sprintf("Its spec.replicas went from %d to %d at %.1f s; neither an event nor the status of the HPA speaks of it, and the object says that %s wrote it.", s.From, s.To, s.AtSeconds, by),
 			Cause:  "A person, a deployment pipeline or another controller sets the replicas, too; the HPA starts over from what it finds.",
 			Advice: "Leave spec.replicas out of what is applied (`kubectl apply`, Helm, GitOps) while an HPA scales the object, and have one autoscaler only."})

@@ -178,7 +178,7 @@ func (d *diagnosis) terminatingErrors() {
 		return c
 	}
 	for _, p := range d.observed.pods {
-		if !p.terminating.seen || p.terminating.t < d.start || p.terminating.t >= d.end {
+		if !p.terminating.seen || p.terminating.t < d.start || p.terminating.t >= d.end || d.endedWithAll(p.terminating.t) {
 			continue
 		}
 		end := d.end

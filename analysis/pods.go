@@ -34,6 +34,7 @@ type pod struct {
 	answered sight  // its first answer
 	grace    *int64 // of its deletion
 
+	finished     bool // its containers had ended for good before it was terminating
 	serving      bool
 	beforeStates map[*sight]bool // true already when first seen
 }
@@ -69,6 +70,9 @@ func (p *pod) show(o *observed, t record.Instant, e record.Pod, first bool) {
 	mark(&p.terminating, e.Deleting != nil)
 	mark(&p.gone, e.Gone)
 
+	if e.Deleting == nil && !e.Gone {
+		p.finished = e.Status.Phase == corev1.PodFailed || e.Status.Phase == corev1.PodSucceeded
+	}
 	if e.Deleting != nil {
 		p.object.Deletion = &e.Deleting.Time
 		if p.grace == nil { // it is 0 when the kubelet is through

@@ -116,6 +116,7 @@ var kinds = map[string][2]string{
 	"deployments":              {"apps/v1", "Deployment"},
 	"replicasets":              {"apps/v1", "ReplicaSet"},
 	"endpointslices":           {"discovery.k8s.io/v1", "EndpointSlice"},
+	"services":                 {"v1", "Service"},
 	"events":                   {"v1", "Event"},
 	"pods":                     {"v1", "Pod"},
 }

@@ -41,7 +41,8 @@ const exitCodes = `Exit codes:
   0  done
   1  an expectation of the scenario was missed, or doctor found a fault
   2  bad input: the scenario, the command line or what they name is at fault
-  3  the cluster or the measurement failed, or the run was interrupted`
+  3  the cluster or the measurement failed, the run was interrupted, or somebody
+     changed what it measured`
 
 // errMissed says that the run was measured and an expectation was not met.
 var errMissed = errors.New("expectation missed")

@@ -41,7 +41,7 @@ report again, and the reports.
 Exit codes:
   0  done, with Ctrl-C too
   2  bad input: the command line or what it names is at fault
-  3  the cluster or the measurement failed`,
+  3  the cluster or the measurement failed, or what was watched was deleted`,
 		Example: `  hpabench watch --context prod -n shop hpa/web
   hpabench watch --context prod -n shop deployment/web --for 30m --out peak
   hpabench watch web --for 10m -o markdown > report.md`,

@@ -1,0 +1,127 @@
+package watch
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+func parsed[T any](t *testing.T, source string) *T {
+	t.Helper()
+	o := new(T)
+	if err := yaml.UnmarshalStrict([]byte(source), o); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestChangeOfAutoscaler(t *testing.T) {
+	at := metav1.NewTime(time.Date(2026, 3, 1, 12, 0, 5, 0, time.UTC))
+	const was = `{metadata: {name: web, labels: {a: b}, managedFields: [
+		{manager: hpabench-abcde, operation: Apply, time: "2026-03-01T12:00:00Z", fieldsV1: {"f:spec": {"f:maxReplicas": {}}}},
+		{manager: kube-controller-manager, operation: Update, subresource: status, time: "2026-03-01T12:00:01Z"}]},
+		spec: {maxReplicas: 5, scaleTargetRef: {kind: Deployment, name: web}}}`
+	for name, c := range map[string]struct {
+		now  string
+		want *record.Change
+	}{
+		"status alone": {`{metadata: {name: web, labels: {a: b}, managedFields: [
+			{manager: hpabench-abcde, operation: Apply, time: "2026-03-01T12:00:00Z", fieldsV1: {"f:spec": {"f:maxReplicas": {}}}},
+			{manager: kube-controller-manager, operation: Update, subresource: status, time: "2026-03-01T12:00:16Z"}]},
+			spec: {maxReplicas: 5, scaleTargetRef: {kind: Deployment, name: web}}, status: {currentReplicas: 3}}`, nil},
+		"patched": {`{metadata: {name: web, labels: {a: b}, managedFields: [
+			{manager: hpabench-abcde, operation: Apply, time: "2026-03-01T12:00:00Z", fieldsV1: {}},
+			{manager: kubectl-patch, operation: Update, time: "2026-03-01T12:00:05Z", fieldsV1: {"f:spec": {"f:maxReplicas": {}}}},
+			{manager: kube-controller-manager, operation: Update, subresource: status, time: "2026-03-01T12:00:16Z"}]},
+			spec: {maxReplicas: 3, minReplicas: 2, scaleTargetRef: {kind: Deployment, name: web}}}`,
+			&record.Change{Kind: autoscalerKind, Name: "web", What: record.ChangeUpdated, By: "kubectl-patch", Operation: "Update", Time: &at,
+				Fields: []record.FieldChange{{Path: "spec.maxReplicas", Was: "5", Now: "3"}, {Path: "spec.minReplicas", Now: "2"}}}},
+		"a label taken away, which leaves no trace": {`{metadata: {name: web, managedFields: [
+			{manager: hpabench-abcde, operation: Apply, time: "2026-03-01T12:00:00Z", fieldsV1: {"f:spec": {"f:maxReplicas": {}}}}]},
+			spec: {maxReplicas: 5, scaleTargetRef: {kind: Deployment, name: web}}}`,
+			&record.Change{Kind: autoscalerKind, Name: "web", What: record.ChangeUpdated, Fields: []record.FieldChange{{Path: "metadata.labels.a", Was: "b"}}}},
+		"its deletion begins": {`{metadata: {name: web, deletionTimestamp: "2026-03-01T12:00:05Z"}, spec: {maxReplicas: 5}}`,
+			&record.Change{Kind: autoscalerKind, Name: "web", What: record.ChangeDeleted}},
+	} {
+		got := changeOf(autoscalerKind, change[*autoscalingv2.HorizontalPodAutoscaler]{
+			was: parsed[autoscalingv2.HorizontalPodAutoscaler](t, was), now: parsed[autoscalingv2.HorizontalPodAutoscaler](t, c.now), had: true}, autoscalerFields, anyPath)
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestChangesShowNoSecret changes much of a target: of the environment and the
+// arguments only the names are told, and not all of many fields.
+func TestChangesShowNoSecret(t *testing.T) {
+	target := func(source string) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: *parsed[map[string]any](t, source)}
+	}
+	c := change[*unstructured.Unstructured]{had: true,
+		was: target(`{metadata: {name: web}, spec: {replicas: 2, template: {spec: {containers: [{name: web, image: a, args: [hunter2], env: [{name: P, value: hunter3}]}]}}}}`),
+		now: target(`{metadata: {name: web}, spec: {replicas: 4, template: {spec: {containers: [{name: web, image: b, args: [hunter4], env: [{name: P, value: hunter5}]}]}}}}`)}
+	container := "spec.template.spec.containers[web]."
+	want := &record.Change{Kind: "Deployment", Name: "web", What: record.ChangeUpdated, Fields: []record.FieldChange{
+		{Path: container + "args[0]"}, {Path: container + "env[P].value"}, {Path: container + "image", Was: "a", Now: "b"}}}
+	if diff := cmp.Diff(want, changeOf("Deployment", c, Subject{}.targetFields, showsTarget)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	c.now = c.was.DeepCopy()
+	_ = unstructured.SetNestedField(c.now.Object, int64(4), "spec", "replicas")
+	if got := changeOf("Deployment", c, Subject{}.targetFields, showsTarget); got != nil {
+		t.Errorf("replicas alone are a change: %+v", got)
+	}
+	var many []any
+	for range 50 {
+		many = append(many, "x")
+	}
+	_ = unstructured.SetNestedSlice(c.now.Object, many, "spec", "many")
+	if got := changeOf("Deployment", c, Subject{}.targetFields, showsTarget); len(got.Fields) != mostFields+1 || got.Fields[mostFields].Path != "and 42 more fields" {
+		t.Errorf("of 50 fields it tells %+v", got.Fields)
+	}
+}
+
+func TestRival(t *testing.T) {
+	s := Subject{Kind: "Deployment", Name: "web", Autoscaler: "web"}
+	s.Target.Group = "apps"
+	hpa := func(group, name string) *autoscalingv2.HorizontalPodAutoscaler {
+		return &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "other", ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl-create"}}},
+			Spec: autoscalingv2.HorizontalPodAutoscalerSpec{ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: group + "/v1", Kind: "Deployment", Name: name}}}
+	}
+	type hpaChange = change[*autoscalingv2.HorizontalPodAutoscaler]
+	for name, c := range map[string]struct {
+		change hpaChange
+		want   string
+	}{
+		"new":               {hpaChange{now: hpa("apps", "web")}, record.ChangeCreated},
+		"turned to it":      {hpaChange{was: hpa("apps", "shop"), had: true, now: hpa("apps", "web")}, record.ChangeCreated},
+		"as before":         {hpaChange{was: hpa("apps", "web"), had: true, now: hpa("apps", "web")}, ""},
+		"turned away":       {hpaChange{was: hpa("apps", "web"), had: true, now: hpa("apps", "shop")}, record.ChangeDeleted},
+		"gone":              {hpaChange{was: hpa("apps", "web"), had: true, now: hpa("apps", "web"), removed: true}, record.ChangeDeleted},
+		"of another target": {hpaChange{now: hpa("apps", "shop")}, ""},
+		"of another group":  {hpaChange{now: hpa("example.com", "web")}, ""},
+	} {
+		got := rival(c.change, s)
+		if got == nil {
+			got = &record.Change{}
+		}
+		if got.What != c.want || got.What == record.ChangeCreated && !c.change.had && got.By != "kubectl-create" {
+			t.Errorf("%s: got %+v, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestOwner(t *testing.T) {
+	pod := parsed[corev1.Pod](t, `{metadata: {ownerReferences: [{apiVersion: v1, kind: Node, name: n, uid: ""}, {apiVersion: apps/v1, kind: ReplicaSet, name: web-1, uid: "", controller: true}]}}`)
+	if got := owner(pod); got != "ReplicaSet/web-1" {
+		t.Errorf("got %q", got)
+	}
+}
