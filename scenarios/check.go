@@ -11,6 +11,7 @@ import (
 	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // checker looks for what a schema cannot say. It works on what could be decoded,
@@ -20,6 +21,7 @@ type checker struct {
 	*File
 	bad    map[*document]map[string]bool // pointers of what the schema found wrong
 	broken bool                          // some manifest could not be read
+	over   bool                          // there are more phases or points than can be written out
 	faults Faults
 }
 
@@ -363,15 +365,11 @@ func (c *checker) checkLoad() {
 			names[p.Name] = true
 		}
 	}
-	if slo := c.Spec.SLO; slo != nil && slo.Latency.Duration <= 0 {
-		c.fault("spec.slo.latency", "", "spec.slo.latency must be more than 0")
+	if slo := c.Spec.SLO; slo != nil {
+		c.between("spec.slo.latency", &slo.Latency, time.Microsecond, MaxTimeout)
 	}
-	if l.Timeout != nil && l.Timeout.Duration <= 0 {
-		c.fault("spec.load.timeout", "", "spec.load.timeout must be more than 0")
-	}
-	if l.MaxConnectionAge != nil && l.MaxConnectionAge.Duration <= 0 {
-		c.fault("spec.load.maxConnectionAge", "", "spec.load.maxConnectionAge must be more than 0")
-	}
+	c.between("spec.load.timeout", l.Timeout, time.Millisecond, MaxTimeout)
+	c.between("spec.load.maxConnectionAge", l.MaxConnectionAge, time.Millisecond, MaxDuration)
 	if l.PodHeader != "" && !httpguts.ValidHeaderFieldName(l.PodHeader) {
 		c.fault("spec.load.podHeader", "", "%q cannot be the name of a header", l.PodHeader)
 	}
@@ -440,8 +438,11 @@ func (c *checker) checkPhase(at string, p Phase) {
 		c.checkRepeat(at, p)
 		return
 	}
-	if p.Duration.Duration <= 0 && (p.Replay == nil || p.Duration.Duration < 0) {
+	switch {
+	case p.Duration.Duration < 0, p.Duration.Duration == 0 && p.Replay == nil:
 		c.fault(at+".duration", "", "%s.duration must be more than 0", at)
+	case p.Duration.Duration > 0:
+		c.between(at+".duration", &p.Duration, minDuration, MaxDuration)
 	}
 	shapes := 0
 	for _, given := range []bool{p.Rate != nil, p.Ramp != nil, p.Sine != nil, p.Steps != nil, p.Spike != nil, p.Noise != nil, p.Replay != nil, p.Workers != nil} {
@@ -456,22 +457,29 @@ func (c *checker) checkPhase(at string, p Phase) {
 	switch {
 	case p.Workers == nil && (p.ThinkTime != nil || p.Requests > 0):
 		c.fault(at, "", "%s: thinkTime and requests are for workers; a rate says itself when requests leave", at)
-	case p.ThinkTime != nil && p.ThinkTime.Duration < 0:
-		c.fault(at+".thinkTime", "", "%s.thinkTime cannot be negative", at)
+	case p.ThinkTime != nil:
+		c.between(at+".thinkTime", p.ThinkTime, 0, MaxDuration)
 	case p.Ramp != nil && p.Ramp.From == 0 && p.Ramp.To == 0:
 		c.fault(at+".ramp", "rate: 0 is no load", "%s.ramp goes from 0 to 0", at)
 	case p.Sine != nil && p.Sine.Amplitude > p.Sine.Mean:
 		c.fault(at+".sine", "", "%s.sine.amplitude is more than the mean, so that the rate would be negative", at)
-	case p.Sine != nil && p.Sine.Period.Duration <= 0:
-		c.fault(at+".sine.period", "", "%s.sine.period must be more than 0", at)
+	case p.Sine != nil:
+		c.between(at+".sine.period", &p.Sine.Period, minDuration, MaxDuration)
 	case p.Noise != nil && p.Noise.Amplitude > p.Noise.Base:
 		c.fault(at+".noise", "", "%s.noise.amplitude is more than the base, so that the rate would be negative", at)
-	case p.Noise != nil && p.Noise.Every != nil && p.Noise.Every.Duration < 10*time.Millisecond:
-		c.fault(at+".noise.every", "", "%s.noise.every must be 10ms at least", at)
+	case p.Noise != nil:
+		c.between(at+".noise.every", p.Noise.Every, 10*time.Millisecond, MaxDuration)
 	case p.Spike != nil:
 		c.checkSpike(at, p)
 	case p.KeepAlive != nil && !p.HasLoad():
 		c.fault(at+".keepAlive", "remove it", "%s.keepAlive is given, but the phase has no load", at)
+	}
+}
+
+// between refuses a duration outside of two bounds; nil is none.
+func (c *checker) between(path string, d *metav1.Duration, least, most time.Duration) {
+	if d != nil && (d.Duration < least || d.Duration > most) {
+		c.fault(path, "", "%s is %s, and must be from %s to %s", path, d.Duration, least, most)
 	}
 }
 

@@ -39,7 +39,7 @@ func (fs Faults) Error() string {
 }
 
 // sorted orders the faults for the reader of the file first and drops those
-// that were found twice (through an alias, say).
+// that were found twice (through an alias, say) and those beyond maxFaults.
 func (fs Faults) sorted(first string) Faults {
 	slices.SortStableFunc(fs, func(a, b Fault) int {
 		if (a.File == first) != (b.File == first) {
@@ -50,7 +50,12 @@ func (fs Faults) sorted(first string) Faults {
 		}
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Message, b.Message))
 	})
-	return slices.Compact(fs)
+	fs = slices.Compact(fs)
+	if more := len(fs) - maxFaults; more > 0 {
+		next := fs[maxFaults]
+		fs = append(fs[:maxFaults:maxFaults], Fault{next.File, next.Line, fmt.Sprintf("%d more faults from here on are not shown", more), ""})
+	}
+	return fs
 }
 
 // didYouMean is a hint with the word that a misspelt one stands for, or else
@@ -69,6 +74,9 @@ func didYouMean(word string, words []string) string {
 // nearest is the word that another was probably meant to be, or "".
 func nearest(word string, words []string) string {
 	best, least := "", len(word)/3+2
+	if len(word) > 100 { // no name is so long
+		return ""
+	}
 	for _, w := range words {
 		if d := distance(strings.ToLower(word), strings.ToLower(w)); d < least {
 			best, least = w, d

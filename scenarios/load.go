@@ -1,15 +1,10 @@
 package scenarios
 
 import (
-	"bytes"
 	"crypto/x509"
-	"encoding/csv"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
@@ -128,7 +123,7 @@ func (f *File) plan(p *Phase, name string) []record.Phase {
 		r.Shape, r.Curve = record.ShapeCurve, p.Noise.curve(r.Seconds)
 		r.Made = fmt.Sprintf("%g ± %g/s at random", p.Noise.Base, p.Noise.Amplitude)
 	case p.Replay != nil:
-		r.Shape, r.Curve = record.ShapeCurve, p.Replay.curve(f.traces[p.Replay.File])
+		r.Shape, r.Curve = record.ShapeCurve, p.Replay.curve(f.files.traces[p.Replay.File])
 		if r.Seconds == 0 && len(r.Curve) > 0 {
 			r.Seconds = r.Curve[len(r.Curve)-1].At
 		}
@@ -162,11 +157,20 @@ func (s *Spike) parts(seconds float64) []part {
 		{"fall", fall, s.Peak, s.Base}, {"after", seconds - after - rise - hold - fall, s.Base, s.Base}}
 }
 
-// curve is drawn by math/rand/v2's PCG, whose numbers for a seed do not change.
+// every is Every with its default, in seconds.
+func (n *Noise) every() float64 {
+	if n.Every == nil {
+		return 1
+	}
+	return n.Every.Seconds()
+}
+
+// curve is drawn by math/rand/v2's PCG, whose numbers for a seed do not change. It has no
+// points if they are more than maxPoints, which is a fault.
 func (n *Noise) curve(seconds float64) (points []record.RatePoint) {
-	every := 1.0
-	if n.Every != nil {
-		every = n.Every.Seconds()
+	every := n.every()
+	if n := 2 * seconds / every; !(n >= 0 && n <= maxPoints) {
+		return nil
 	}
 	random := rand.New(rand.NewPCG(n.Seed, 0))
 	for at := 0.0; at < seconds; at += every {
@@ -176,15 +180,21 @@ func (n *Noise) curve(seconds float64) (points []record.RatePoint) {
 	return points
 }
 
-// curve is the trace, scaled and stretched.
-func (r *Replay) curve(trace []record.RatePoint) []record.RatePoint {
-	scale, stretch := 1.0, 1.0
+// factors are Scale and Stretch with their defaults.
+func (r *Replay) factors() (scale, stretch float64) {
+	scale, stretch = 1, 1
 	if r.Scale != nil {
 		scale = *r.Scale
 	}
 	if r.Stretch != nil {
 		stretch = *r.Stretch
 	}
+	return scale, stretch
+}
+
+// curve is the trace, scaled and stretched.
+func (r *Replay) curve(trace []record.RatePoint) []record.RatePoint {
+	scale, stretch := r.factors()
 	points := make([]record.RatePoint, len(trace))
 	for i, p := range trace {
 		points[i] = record.RatePoint{At: p.At * stretch, Rate: p.Rate * scale}
@@ -192,95 +202,89 @@ func (r *Replay) curve(trace []record.RatePoint) []record.RatePoint {
 	return points
 }
 
-// readTraces reads the files of all replays.
-func (c *checker) readTraces(open Open, at string, phases []Phase) {
+// extent is how much load phases are once they are written out.
+type extent struct{ phases, points, seconds, requests float64 }
+
+// extentOf reckons the extent without writing phases out.
+func (f *File) extentOf(phases []Phase) (sum extent) {
 	for i := range phases {
-		here := fmt.Sprintf("%s[%d]", at, i)
-		c.readTraces(open, here+".phases", phases[i].Phases)
-		r := phases[i].Replay
-		if r == nil {
+		p, turns := &phases[i], float64(max(1, phases[i].Repeat))
+		var e extent
+		if p.Phases != nil {
+			e = f.extentOf(p.Phases)
+		} else {
+			e = f.extentOfPhase(p)
+		}
+		sum.phases += turns * e.phases
+		sum.points += turns * e.points
+		sum.seconds += turns * e.seconds
+		sum.requests += turns * e.requests
+	}
+	return sum
+}
+
+func (f *File) extentOfPhase(p *Phase) extent {
+	e := extent{phases: 1, seconds: max(0, p.Duration.Seconds())}
+	switch {
+	case p.Rate != nil:
+		e.requests = *p.Rate * e.seconds
+	case p.Ramp != nil:
+		e.requests = (p.Ramp.From + p.Ramp.To) / 2 * e.seconds
+	case p.Sine != nil:
+		e.requests = p.Sine.Mean * e.seconds
+	case p.Noise != nil:
+		e.requests, e.points = p.Noise.Base*e.seconds, max(0, 2*e.seconds/p.Noise.every())
+	case p.Steps != nil:
+		e.phases = float64(len(p.Steps))
+		for _, rate := range p.Steps {
+			e.requests += rate * e.seconds / e.phases
+		}
+	case p.Spike != nil:
+		parts := p.Spike.parts(e.seconds)
+		e.phases = float64(len(parts))
+		for _, part := range parts {
+			e.requests += (part.from + part.to) / 2 * part.seconds
+		}
+	case p.Replay != nil:
+		curve := p.Replay.curve(f.files.traces[p.Replay.File])
+		e.points = float64(len(curve))
+		if len(curve) == 0 {
+			break
+		}
+		if e.seconds == 0 {
+			e.seconds = curve[len(curve)-1].At
+		}
+		e.requests = (&record.Phase{Curve: curve}).CurveHits()(e.seconds)
+	}
+	return e
+}
+
+// checkExtent refuses more load than one run can have. Where there is more than can be
+// written out, the scenario cannot be looked at any further.
+func (c *checker) checkExtent() {
+	var sum extent
+	for i := range c.Spec.Load.Phases {
+		at := fmt.Sprintf("spec.load.phases[%d]", i)
+		e := c.extentOf(c.Spec.Load.Phases[i : i+1])
+		sum = extent{sum.phases + e.phases, sum.points + e.points, sum.seconds + e.seconds, sum.requests + e.requests}
+		wrong := ""
+		switch {
+		case sum.phases > maxPhases:
+			wrong, c.over = fmt.Sprintf("%.0f phases once repetitions and steps are written out, and may have %d", sum.phases, maxPhases), true
+		case !(sum.points <= maxPoints):
+			wrong, c.over = fmt.Sprintf("%.0f points of replays and noise, two for each row or rate, and may have %d", sum.points, maxPoints), true
+		case sum.seconds > MaxDuration.Seconds():
+			wrong = fmt.Sprintf("%.0f s, and may take %.0f (%.0f days)", sum.seconds, MaxDuration.Seconds(), MaxDuration.Hours()/24)
+		case sum.requests > MaxRequests:
+			wrong = fmt.Sprintf("%.3g requests, and may have %.0g", sum.requests, float64(MaxRequests))
+		default:
 			continue
 		}
-		shown, source, err := open(r.File)
-		if err == nil {
-			c.traces[r.File], err = readTrace(shown, source)
-		} else {
-			err = fmt.Errorf("trace %s: %w", r.File, cause(err))
+		verb := "has"
+		if sum.seconds > MaxDuration.Seconds() && !c.over {
+			verb = "takes"
 		}
-		if err != nil {
-			c.fault(here+".replay.file", "traces are looked for beside the scenario file", "%v", err)
-		}
+		c.fault(at, "docs/load.md lists the limits", "with this phase the load %s %s", verb, wrong)
+		return
 	}
-}
-
-// readTrace reads a trace, see Replay.File.
-func readTrace(name string, source []byte) ([]record.RatePoint, error) {
-	rows := csv.NewReader(bytes.NewReader(source))
-	rows.FieldsPerRecord = -1
-	list, err := rows.ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("trace %s: %w", name, err)
-	}
-	if len(list) < 2 {
-		return nil, fmt.Errorf("trace %s holds no rates", name)
-	}
-	if head := list[0]; len(head) == 2 && head[0] == "seconds" && head[1] == "rate" {
-		return stepsOf(name, list[1:])
-	}
-	if len(list[0]) < 8 {
-		return nil, fmt.Errorf("trace %s is neither CSV with the header seconds,rate nor results of vegeta as CSV", name)
-	}
-	return countsOf(name, list)
-}
-
-// stepsOf makes each rate hold until the next; the last one for as long as the
-// one before it.
-func stepsOf(name string, rows [][]string) (points []record.RatePoint, err error) {
-	for i, row := range rows {
-		at, err := strconv.ParseFloat(strings.TrimSpace(row[0]), 64)
-		var rate float64
-		if err == nil {
-			rate, err = strconv.ParseFloat(strings.TrimSpace(row[1]), 64)
-		}
-		switch n := len(points); {
-		case err != nil || at < 0 || rate < 0 || math.IsInf(at, 0) || math.IsNaN(at+rate) || rate > 1e6:
-			return nil, fmt.Errorf("%s:%d: %q is no time in seconds and rate from 0 to 1000000", name, i+2, strings.Join(row, ","))
-		case i == 0 && at != 0:
-			return nil, fmt.Errorf("%s:%d: a trace begins at second 0", name, i+2)
-		case n > 0 && at <= points[n-1].At:
-			return nil, fmt.Errorf("%s:%d: second %g comes after second %g", name, i+2, at, points[n-1].At)
-		case n > 0:
-			points = append(points, record.RatePoint{At: at, Rate: points[n-1].Rate})
-		}
-		points = append(points, record.RatePoint{At: at, Rate: rate})
-	}
-	if len(rows) == 1 {
-		return nil, fmt.Errorf("trace %s needs two rows at least: the last one says when the trace ends", name)
-	}
-	return points, nil
-}
-
-// countsOf counts vegeta's results by the second: their first field is the time
-// of the sending, in nanoseconds since 1970.
-func countsOf(name string, rows [][]string) (points []record.RatePoint, err error) {
-	var times []int64
-	for i, row := range rows {
-		t, err := strconv.ParseInt(row[0], 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %q is no time in nanoseconds", name, i+1, row[0])
-		}
-		times = append(times, t)
-	}
-	first := slices.Min(times)
-	counts := make([]float64, (slices.Max(times)-first)/1e9+1)
-	if len(counts) > 7*24*3600 {
-		return nil, fmt.Errorf("trace %s spans more than a week", name)
-	}
-	for _, t := range times {
-		counts[(t-first)/1e9]++
-	}
-	for s, n := range counts {
-		points = append(points, record.RatePoint{At: float64(s), Rate: n}, record.RatePoint{At: float64(s + 1), Rate: n})
-	}
-	return points, nil
 }

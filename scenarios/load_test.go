@@ -70,7 +70,7 @@ func TestShapes(t *testing.T) {
 		"warm_1 10s rate 5→0 workers 0 false", "warm_2 10s idle 0→0 workers 0 false", "warm_3 10s rate 20→0 workers 0 false",
 		"rush_base 10s rate 5→0 workers 0 true", "rush_rise 5s ramp 5→50 workers 0 true", "rush_peak 20s rate 50→0 workers 0 true", "rush_after 25s rate 5→0 workers 0 true",
 		"rough 3s curve 0→0 workers 0 true",
-		"real 3s curve 0→0 workers 0 true replay of trace.csv [{0 20} {2 20} {2 60} {3 60} {3 0}]",
+		"real 4s curve 0→0 workers 0 true replay of trace.csv [{0 20} {2 20} {2 60} {3 60} {3 0} {4 0}]",
 		"sent 1s curve 0→0 workers 0 true replay of results.csv [{0 3} {1 3} {1 1} {2 1}]",
 		"wave_on_1 10s workers 0→0 workers 3 true think 0.5s, 9 requests", "wave_off_1 5s idle 0→0 workers 0 false",
 		"wave_on_2 10s workers 0→0 workers 3 true think 0.5s, 9 requests", "wave_off_2 5s idle 0→0 workers 0 false",
@@ -123,17 +123,73 @@ func TestRequests(t *testing.T) {
 
 func TestTraceFaults(t *testing.T) {
 	for content, want := range map[string]string{
-		"":                            "holds no rates",
-		"a,b\n1,2\n":                  "neither CSV with the header seconds,rate nor results of vegeta",
-		"seconds,rate\n1,5\n2,5\n":    "trace.csv:2: a trace begins at second 0",
-		"seconds,rate\n0,5\n":         "needs two rows at least",
-		"seconds,rate\n0,5\n2,x\n":    "trace.csv:3",
-		"seconds,rate\n0,5\n2,-1\n":   "trace.csv:3",
-		"seconds,rate\n0,5\n2,5\n1,5": "second 1 comes after second 2",
+		"":                                            "trace.csv is empty: it needs the header seconds,rate",
+		"seconds,rate\n":                              "a header and no row",
+		"a,b\n1,2\n":                                  `trace.csv:1: the first line is "a,b", and must be the header seconds,rate`,
+		"0,5\n1,6\n":                                  `trace.csv:1: the first line is "0,5"`,
+		"seconds,rate\n1,5\n2,5\n":                    "trace.csv:2: a trace begins at second 0, this one at 1",
+		"seconds,rate\n0,5\n":                         "trace.csv has one row: give the phase a duration",
+		"seconds,rate\n0\n":                           `trace.csv:2: the line is "0", and must have a time and a rate`,
+		"seconds,rate\n0,5\n1":                        `trace.csv:3: the line is "1"`,
+		"seconds,rate\n0,5\n\n2,x\n":                  `trace.csv:4: "x" is no rate: expected a number from 0 to 1000000`,
+		"seconds,rate\n0,5\n2,-1\n":                   "trace.csv:3",
+		"seconds,rate\n0,5\n2,NaN\n":                  "trace.csv:3",
+		"seconds,rate\n0,5\n2,1e400\n":                "trace.csv:3",
+		"seconds,rate\n0,5\n1e400,1\n":                `trace.csv:3: "1e400" is no time: expected seconds such as 90`,
+		"seconds,rate\n0,5\n-1,1\n":                   "trace.csv:3",
+		"seconds,rate\n0,5\n10:30,1\n":                `trace.csv:3: "10:30" is no time`,
+		"seconds,rate\n0,5\n2,5\n1,5":                 "trace.csv:4: second 1 comes after second 2",
+		"seconds,rate\n0,5\n31000000,5\n":             "the load takes 62000000 s, and may take 2678400 (31 days)",
+		"\xff\xfes\x00":                               "it is in UTF-16: save it in UTF-8",
+		"\x1f\x8b\x08\x00":                            "it is compressed",
+		"seconds,rate\n0,5\n2026-01-31T10:00:00Z,5\n": "trace.csv:3: time \"2026-01-31T10:00:00Z\" is written in another way than that of line 2",
+		"-9223372036854775808,200,1,0,0,,,,0,GET\n9223372036854775807,200,1,0,0,,,,1,GET\n": "trace.csv:1",
+		"1,200,1,0,0,,,,0,GET\n9223372036854775807,200,1,0,0,,,,1,GET\n":                    "spans 9223372037 s: the limit is 2678400",
+		"1700000000000000000,200,1,0,0,,,,0,GET\n17e17,200,1,0,0,,,,1,GET\n":                `trace.csv:2: "17e17" is no time in nanoseconds`,
 	} {
 		_, err := phasesOf(t, "    - {name: a, replay: {file: trace.csv}}\n", map[string]string{"trace.csv": content})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "scenario.yaml:10") {
 			t.Errorf("%q: %v, want %q", content, err, want)
+		}
+	}
+}
+
+// Whatever wrote a trace, it is read.
+func TestTraceFormats(t *testing.T) {
+	const want = "[{0 5} {60 5} {60 20.5} {120 20.5}]"
+	for _, content := range []string{
+		"seconds,rate\n0,5\n60,20.5\n",
+		"\ufeffseconds,rate\r\n0,5\r\n60,20.5\r\n",
+		"Seconds;Rate\n0;5\n60;20,5\n",
+		"seconds\trate\n0\t5\n60\t20.5",
+		" Seconds , Rate \n 0 , 5 \n\n 60 , 20.5 \n",
+		"# of the gateway\nrate,host,TIME\n5,a,0s\n20.5,b,1m\n",
+		"time,rps\n23:59:00,5\n24:00:00,20.5\n",
+		"timestamp,rate\n2026-01-31T23:59:30Z,5\n2026-02-01T00:00:30Z,20.5\n",
+		"time,rate\n2026-01-31 10:00:00,5\n2026-01-31 10:01:00,20.5\n",
+		"\"Time\",\"requests/s\"\n\"1700000000\",\"5\"\n\"1700000060\",\"20.5\"\n",
+		"time,qps\n1700000000000,5\n1700000060000,20.5\n",
+	} {
+		phases, err := phasesOf(t, "    - {name: a, replay: {file: trace.csv}}\n", map[string]string{"trace.csv": content})
+		if err != nil {
+			t.Errorf("%q: %v", content, err)
+			continue
+		}
+		if got := fmt.Sprint(phases[0].Curve); got != want || phases[0].Seconds != 120 {
+			t.Errorf("%q: %g s of %s, want 120 of %s", content, phases[0].Seconds, got, want)
+		}
+	}
+}
+
+// The last row's rate holds to the end of a phase that has a duration.
+func TestLastRateHolds(t *testing.T) {
+	for trace, want := range map[string]float64{"0,5\n60,20\n": 20, "0,7\n": 7} {
+		phases, err := phasesOf(t, "    - {name: a, duration: 10m, replay: {file: trace.csv}}\n", map[string]string{"trace.csv": "seconds,rate\n" + trace})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := phases[0].RateAt(599); got != want || phases[0].Seconds != 600 {
+			t.Errorf("%q: %g requests/s at second 599 of %g, want %g of 600", trace, got, phases[0].Seconds, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,21 +44,21 @@ func (f *File) Settings(others []Setting) []Setting {
 func ParseSetting(s string) (Setting, error) {
 	name, values, found := strings.Cut(s, "=")
 	if !found || name == "" || values == "" {
-		return Setting{}, fmt.Errorf("%q is not like target=40,60,80", s)
+		return Setting{}, fmt.Errorf("%s is not like target=40,60,80", shorten(s))
+	}
+	if n := strings.Count(values, ",") + 1; n > maxVariants {
+		return Setting{}, fmt.Errorf("%s has %d values, and may have %d", name, n, maxVariants)
 	}
 	setting := Setting{Name: name}
 	for text := range strings.SplitSeq(values, ",") {
 		var value any
 		if err := yaml.Unmarshal([]byte(text), &value); err != nil {
-			return Setting{}, fmt.Errorf("%s: %q is no value: %w", name, text, err)
+			return Setting{}, fmt.Errorf("%s: %s is no value: %w", name, shorten(text), err)
 		}
 		setting.Values = append(setting.Values, value)
 	}
 	return setting, nil
 }
-
-// maxVariants is more than anybody wants to wait for.
-const maxVariants = 1000
 
 // Variants are the scenario with each combination of the settings' values, the last one
 // changing fastest; without settings it is the scenario itself. Each is checked like any scenario; what is wrong with one comes back
@@ -65,6 +66,9 @@ const maxVariants = 1000
 func (f *File) Variants(settings []Setting) ([]Variant, error) {
 	if len(settings) == 0 {
 		return []Variant{{File: f}}, nil
+	}
+	if err := f.checkCopies(settings); err != nil {
+		return nil, err
 	}
 	variants := []Variant{{}}
 	for _, s := range settings {
@@ -74,9 +78,7 @@ func (f *File) Variants(settings []Setting) ([]Variant, error) {
 				more = append(more, Variant{Values: append(slices.Clone(v.Values), fmt.Sprint(value))})
 			}
 		}
-		if variants = more; len(variants) > maxVariants {
-			return nil, fmt.Errorf("more than %d combinations of the matrix", maxVariants)
-		}
+		variants = more
 	}
 	var faults Faults
 	for i := range variants {
@@ -98,6 +100,31 @@ func (f *File) Variants(settings []Setting) ([]Variant, error) {
 	return variants, nil
 }
 
+// checkCopies refuses settings without values, and more combinations than can be made.
+func (f *File) checkCopies(settings []Setting) error {
+	size := len(f.doc.lines) + int(f.extentOf(f.Spec.Load.Phases).points)
+	for _, targets := range f.files.targets {
+		size += len(targets)
+	}
+	n := 1
+	for _, s := range settings {
+		fault := func(format string, args ...any) error {
+			return Faults{{f.Path, f.doc.line("/spec/matrix/" + escape(s.Name)), fmt.Sprintf(format, args...), ""}}
+		}
+		if len(s.Values) == 0 {
+			return fault("%s has no values", s.Name)
+		}
+		n *= min(len(s.Values), maxVariants+1)
+		switch {
+		case n > maxVariants:
+			return fault("the settings up to %s have %d combinations or more, and may have %d", s.Name, n, maxVariants)
+		case n*size > maxCopies:
+			return fault("the settings up to %s have %d combinations of a scenario with %d values, targets and points: the product may be %d", s.Name, n, size, maxCopies)
+		}
+	}
+	return nil
+}
+
 // Name lists the values of a variant: "target=40 stabilization=0s".
 func (v Variant) Name(settings []Setting) string {
 	var parts []string
@@ -110,7 +137,13 @@ func (v Variant) Name(settings []Setting) string {
 // vary makes combination n of the settings, and gives the line of the matrix.
 func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error) {
 	var root map[string]any
-	if err := decode(f.doc.value, &root); err != nil {
+	tree, err := json.Marshal(f.doc.value)
+	if err != nil {
+		return 1, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(tree))
+	decoder.UseNumber() // a seed has more digits than a float64
+	if err := decoder.Decode(&root); err != nil {
 		return 1, err
 	}
 	spec, _ := root["spec"].(map[string]any)
@@ -133,15 +166,14 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 			return 1, Faults{{f.Path, f.doc.line("/spec/matrix/" + escape(s.Name)), fmt.Sprintf("%s cannot be set: %v", s.Name, err), "its names are target, stabilization, min, max and the paths of fields of the spec"}}
 		}
 	}
-	tree, err := json.Marshal(root)
-	if err != nil {
+	if tree, err = json.Marshal(root); err != nil {
 		return 1, err
 	}
 	source, err := yaml.JSONToYAML(tree)
 	if err != nil {
 		return 1, err
 	}
-	if v.File, err = Parse(f.Path, source, f.open); v.File != nil {
+	if v.File, err = parse(f.Path, source, f.files); v.File != nil {
 		v.Embedded = f.Embedded
 	}
 	return f.doc.line("/spec/matrix"), err
@@ -158,6 +190,9 @@ var (
 // put sets a value deep in a tree. Mappings that are not there are made, items of lists
 // are not.
 func put(in any, path []string, value any) error {
+	if len(path) == 0 || path[0] == "" {
+		return errors.New("the path has an empty part")
+	}
 	switch at := in.(type) {
 	case map[string]any:
 		if len(path) == 1 {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -26,9 +25,8 @@ type File struct {
 	Manifests []Manifest // of workload.manifests, in order
 
 	doc    *document
-	open   Open                          // what the scenario names
-	traces map[string][]record.RatePoint // of replays, by their files' names
-	roots  []byte                        // of load.tls.caFile, in PEM
+	files  *files // what the scenario names
+	roots  []byte // of load.tls.caFile, in PEM
 	target autoscalingv2.CrossVersionObjectReference
 	// Of the manifests: the target, the HPA that points to it, the Service that
 	// takes the load. Nil where there is none.
@@ -40,7 +38,7 @@ type File struct {
 // name in the library. Whatever is wrong with the scenario or its manifests
 // comes back as Faults.
 func Read(file string) (*File, error) {
-	source, err := os.ReadFile(file)
+	source, err := ReadFile(file, MaxSource)
 	if errors.Is(err, fs.ErrNotExist) {
 		name := strings.TrimPrefix(filepath.ToSlash(file), "scenarios/")
 		bare := strings.TrimSuffix(name, ".yaml")
@@ -61,7 +59,7 @@ func Read(file string) (*File, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(file), name)
 		}
-		source, err := os.ReadFile(name)
+		source, err := ReadFile(name, MaxFile)
 		return name, source, err
 	})
 }
@@ -121,26 +119,68 @@ func Library() []*File {
 // faults speak of it.
 type Open func(name string) (shown string, source []byte, err error)
 
+// files are those that a scenario names, and what was made of them: each is read once,
+// for all variants of the scenario.
+type files struct {
+	open    Open
+	read    map[string]opened
+	size    int64
+	traces  map[string][]record.RatePoint
+	targets map[string][]HTTPRequest
+}
+
+type opened struct {
+	shown  string
+	source []byte
+}
+
+func filesBy(open Open) *files {
+	return &files{open: open, read: map[string]opened{}, traces: map[string][]record.RatePoint{}, targets: map[string][]HTTPRequest{}}
+}
+
+// Open is the Open of f, within the limit for all files.
+func (f *files) Open(name string) (shown string, source []byte, err error) {
+	if o, known := f.read[name]; known {
+		return o.shown, o.source, nil
+	}
+	shown, source, err = f.open(name)
+	if err != nil {
+		return shown, nil, err
+	}
+	if f.size += int64(len(source)); f.size > maxFiles {
+		return shown, nil, fmt.Errorf("%w: the files that the scenario names have more than %s together", ErrTooLarge, bytesText(maxFiles))
+	}
+	f.read[name] = opened{shown, source}
+	return shown, source, nil
+}
+
 // Parse reads and checks a scenario. The error, if any, is Faults: all that is
 // wrong, whether in the scenario or in a manifest. Where it could be read in
 // spite of them, the File comes too, for what else there is to check.
 func Parse(file string, source []byte, open Open) (*File, error) {
+	return parse(file, source, filesBy(open))
+}
+
+func parse(file string, source []byte, named *files) (*File, error) {
 	docs, faults := readYAML(file, source)
 	switch {
 	case len(docs) == 0 && faults == nil, len(docs) > 0 && docs[0].value == nil && faults == nil:
 		return nil, Faults{{file, 1, "the file holds no scenario", "hpabench scenarios lists examples"}}
 	case len(docs) == 0:
-		return nil, faults
+		return nil, faults.sorted(file)
 	case len(docs) > 1:
 		faults = append(faults, Fault{file, docs[1].line(""), "a second document begins here", "a scenario is one document; Kubernetes objects belong in files of their own, under workload.manifests"})
 	}
-	f := &File{Path: file, Source: source, doc: docs[0], open: open}
+	f := &File{Path: file, Source: source, doc: docs[0], files: named}
 	against, err := forScenarios()
 	if err != nil {
 		return nil, err
 	}
 	wrong, bad := against.validate(f.doc, "", f.doc.value)
 	faults = append(faults, wrong...)
+	if len(bad) > maxFaults {
+		return nil, faults.sorted(file)
+	}
 	value := f.doc.value
 	if len(bad) > 0 {
 		value = prune(value, "", bad)
@@ -152,11 +192,14 @@ func Parse(file string, source []byte, open Open) (*File, error) {
 		return nil, append(faults, Fault{file, 1, err.Error(), ""}).sorted(file)
 	}
 	c := checker{File: f, bad: map[*document]map[string]bool{f.doc: bad}}
-	c.readManifests(open)
-	f.traces = map[string][]record.RatePoint{}
-	c.readTraces(open, "spec.load.phases", c.Spec.Load.Phases)
-	c.readRoots(open)
-	c.readRequests(open)
+	c.readManifests(named.Open)
+	c.readTraces("spec.load.phases", c.Spec.Load.Phases)
+	c.readRoots(named.Open)
+	c.readRequests(named.Open)
+	c.checkExtent()
+	if c.over {
+		return nil, append(faults, c.faults...).sorted(file)
+	}
 	c.check()
 	if faults = append(faults, c.faults...); len(faults) > 0 {
 		return f, faults.sorted(file)

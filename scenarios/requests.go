@@ -60,9 +60,30 @@ func (c *checker) readPhaseRequests(open Open, at string, phases []Phase, around
 
 func (c *checker) requests(open Open, at string, targets []HTTPTarget) (list []HTTPRequest) {
 	for i, t := range targets {
-		list = append(list, c.request(open, fmt.Sprintf("%s[%d]", at, i), t)...)
+		here := fmt.Sprintf("%s[%d]", at, i)
+		if list = append(list, c.request(open, here, t)...); len(list) > maxTargets {
+			c.fault(here, "", "there are %d targets up to here, and may be %d", len(list), maxTargets)
+			return nil
+		}
+	}
+	if turns := turnsOf(list); turns*len(list) > maxTurns {
+		c.fault(at, "give targets weights with a common divisor, such as 10 and 20", "the order of %d targets repeats after %d requests only, by their weights: the product may be %d", len(list), turns, maxTurns)
 	}
 	return list
+}
+
+// turnsOf is after how many requests the order of targets repeats, by their weights.
+func turnsOf(list []HTTPRequest) (turns int) {
+	divisor := 0
+	for _, r := range list {
+		turns += r.Weight
+		for a, b := divisor, r.Weight; ; a, b = b, a%b {
+			if divisor = a; b == 0 {
+				break
+			}
+		}
+	}
+	return turns / max(1, divisor)
 }
 
 // request is what a target stands for: one request, or those of its file.
@@ -75,10 +96,15 @@ func (c *checker) request(open Open, at string, t HTTPTarget) []HTTPRequest {
 		if t.Method != "" || t.Path != "" || t.Headers != nil || t.Body != "" || t.BodyFile != "" {
 			c.fault(at+".file", "the file says all of it", "%s has a file, and a request of its own beside it", at)
 		}
-		list, err := readTargets(open, t.File)
-		if err != nil {
-			c.fault(at+".file", "targets are looked for beside the scenario file, in vegeta's format", "%v", err)
+		list, known := c.files.targets[t.File]
+		if !known {
+			var err error
+			if list, err = readTargets(open, t.File); err != nil {
+				c.fault(at+".file", "targets are looked for beside the scenario file, in vegeta's format", "%v", err)
+			}
+			c.files.targets[t.File] = list
 		}
+		list = slices.Clone(list)
 		for i := range list {
 			list[i].Weight = weight
 		}
@@ -143,12 +169,19 @@ func readTargets(open Open, file string) (list []HTTPRequest, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("targets %s: %w", file, cause(err))
 	}
+	source, err = plainText(source)
+	if err != nil {
+		return nil, fmt.Errorf("targets %s: %w", shown, err)
+	}
 	lines := bufio.NewScanner(bytes.NewReader(source))
 	lines.Buffer(nil, len(source)+1)
 	complete := true // the last target
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		fault := func(why any) error { return fmt.Errorf("%s:%d: %v", shown, n, why) }
+		if len(list) > maxTargets {
+			return nil, fault(fmt.Sprintf("there are more than %d targets", maxTargets))
+		}
 		switch {
 		case strings.HasPrefix(line, "#"):
 		case line == "":

@@ -48,7 +48,7 @@ type Spec struct {
 	// CapacityPerReplica is how many requests a second one replica serves as well as
 	// it should. With it the demand for replicas is known, and so how well the HPA
 	// followed it.
-	CapacityPerReplica *float64 `json:"capacityPerReplica,omitempty" jsonschema:"exclusiveMinimum=0"`
+	CapacityPerReplica *float64 `json:"capacityPerReplica,omitempty" jsonschema:"minimum=0.000001,maximum=1000000000"`
 	// SLO is what an answer must meet, so that the report has the share that did not.
 	SLO *SLO `json:"slo,omitempty"`
 	// Repeat makes so many runs, one after the other, whose expectations are judged
@@ -61,7 +61,7 @@ type Spec struct {
 	// Expect lists conditions in CEL that the result must meet, for example
 	// scaleUp.inService <= duration("90s"). One that does not hold makes the
 	// exit code 1.
-	Expect []string `json:"expect,omitempty"`
+	Expect []string `json:"expect,omitempty" jsonschema:"maxItems=1000"`
 }
 
 // SLO is a service level objective for single answers.
@@ -199,7 +199,7 @@ type Load struct {
 	BodyFile string `json:"bodyFile,omitempty"`
 	// Targets are several requests, of which each is sent as often as its weight says,
 	// in place of the one of method, path and body. The headers above are in all.
-	Targets []HTTPTarget `json:"targets,omitempty" jsonschema:"minItems=1"`
+	Targets []HTTPTarget `json:"targets,omitempty" jsonschema:"minItems=1,maxItems=100000"`
 	// Timeout of one request. Default: 30s.
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
@@ -282,7 +282,7 @@ type TLS struct {
 // Phase is a stretch of load with one shape: exactly one of rate, ramp, sine,
 // steps, spike, noise, replay and workers; or phases that are repeated.
 type Phase struct {
-	Name string `json:"name" jsonschema:"pattern=^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$"`
+	Name string `json:"name" jsonschema:"pattern=^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$,maxLength=100"`
 	// Duration of the phase. A replay lasts as long as its trace if it is left out;
 	// a repetition as long as its phases.
 	Duration metav1.Duration `json:"duration,omitempty"`
@@ -319,7 +319,7 @@ type Phase struct {
 	// KeepAlive says whether a connection serves several requests. Default: true.
 	KeepAlive *bool `json:"keepAlive,omitempty"`
 	// Targets are what the phase sends in place of what the load says.
-	Targets []HTTPTarget `json:"targets,omitempty" jsonschema:"minItems=1"`
+	Targets []HTTPTarget `json:"targets,omitempty" jsonschema:"minItems=1,maxItems=100000"`
 
 	requests []HTTPRequest // that it sends, as they were read
 }
@@ -366,11 +366,13 @@ type Noise struct {
 // Replay follows a trace.
 type Replay struct {
 	// File is CSV, looked for beside the scenario: with the header seconds,rate, a
-	// rate that holds from that second on; or what `vegeta encode -to csv` makes of
+	// rate that holds from that second on, and the last one as long as the one before
+	// it, or to the end of the phase if that has a duration (a time can also be 1m30s,
+	// 00:01:30, 2026-01-31T15:04:05Z, or seconds or milliseconds since 1970); or what `vegeta encode -to csv` makes of
 	// its results, of which the requests of each second are counted.
 	File string `json:"file" jsonschema:"minLength=1"`
 	// Scale multiplies the rates. Default: 1.
-	Scale *float64 `json:"scale,omitempty" jsonschema:"exclusiveMinimum=0"`
+	Scale *float64 `json:"scale,omitempty" jsonschema:"minimum=0.000001,maximum=1000000"`
 	// Stretch multiplies the time: 0.5 is twice as fast. Default: 1.
-	Stretch *float64 `json:"stretch,omitempty" jsonschema:"exclusiveMinimum=0"`
+	Stretch *float64 `json:"stretch,omitempty" jsonschema:"minimum=0.000001,maximum=1000000"`
 }

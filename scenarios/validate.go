@@ -168,6 +168,8 @@ func (s *schema) explain(e *validator.ValidationError, pointer string, value any
 		return one("", "has %d characters, at most %d are allowed", k.Got, k.Want)
 	case *kind.MinLength:
 		return one("", "cannot be empty")
+	case *kind.MaxItems:
+		return one("", "has %d, at most %d are allowed", k.Got, k.Want)
 	case *kind.MinItems:
 		return one("", "wants at least %d, has %d", k.Want, k.Got)
 	case *kind.Minimum:

@@ -15,14 +15,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Limits on what one file may hold once its aliases are written out, so that a
-// file that refers to itself, or doubles itself again and again, is a fault
-// rather than the end of the process.
-const (
-	maxDepth  = 100
-	maxValues = 100_000
-)
-
 // document is one YAML document as the JSON value that it stands for, with the
 // line on which each value is written, by JSON pointer.
 type document struct {
@@ -59,6 +51,12 @@ func readYAML(file string, source []byte) ([]*document, Faults) {
 		faults Faults
 		values int
 	)
+	if len(source) > MaxSource {
+		return nil, Faults{{file, 1, fmt.Sprintf("the file has %d bytes, and may have %s", len(source), bytesText(MaxSource)), ""}}
+	}
+	if line := overTokens(source); line > 0 {
+		return nil, Faults{{file, line, fmt.Sprintf("there are more than %d values, or signs that may begin one, up to here", maxTokens), ""}}
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(source))
 	for {
 		var node yaml.Node
@@ -94,11 +92,35 @@ func readYAML(file string, source []byte) ([]*document, Faults) {
 	}
 }
 
+// overTokens is the line on which there have been more than maxTokens of the signs that
+// may begin a value of YAML; 0 if there are fewer.
+func overTokens(source []byte) int {
+	tokens, line := 0, 1
+	for i, b := range source {
+		switch b {
+		case '\n':
+			line++
+			tokens++
+		case ',', '[', '{':
+			tokens++
+		case '-', ':', '?':
+			if i+1 < len(source) && (source[i+1] == ' ' || source[i+1] == '\t') {
+				tokens++
+			}
+		}
+		if tokens > maxTokens {
+			return line
+		}
+	}
+	return 0
+}
+
 type builder struct {
 	doc    *document
 	faults Faults
 	values int
 	over   bool // one of the limits
+	alias  bool // there was one
 }
 
 func (b *builder) fault(line int, hint, format string, args ...any) {
@@ -113,6 +135,7 @@ func (b *builder) value(n *yaml.Node, pointer string, line, depth int) any {
 	b.doc.lines[pointer] = max(line, 1)
 	switch n.Kind {
 	case yaml.AliasNode:
+		b.alias = true
 		return b.value(n.Alias, pointer, line, depth+1)
 	case yaml.MappingNode:
 		if n.ShortTag() != "!!map" {
@@ -141,7 +164,11 @@ func (b *builder) within(line, depth int) bool {
 	case b.over:
 	case b.values > maxValues:
 		b.over = true
-		b.fault(line, "aliases inside aliases multiply", "there are more than %d values up to here", maxValues)
+		hint := ""
+		if b.alias {
+			hint = "aliases inside aliases multiply"
+		}
+		b.fault(line, hint, "there are more than %d values up to here", maxValues)
 	case depth > maxDepth:
 		b.over = true
 		b.fault(line, "does an alias stand inside its own anchor?", "values are nested more than %d deep", maxDepth)

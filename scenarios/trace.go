@@ -1,0 +1,310 @@
+package scenarios
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// readTraces reads the files of all replays.
+func (c *checker) readTraces(at string, phases []Phase) {
+	for i := range phases {
+		here := fmt.Sprintf("%s[%d]", at, i)
+		c.readTraces(here+".phases", phases[i].Phases)
+		if r := phases[i].Replay; r != nil {
+			if err := c.readReplay(&phases[i]); err != nil {
+				c.fault(here+".replay.file", "traces are looked for beside the scenario file", "%v", err)
+			}
+		}
+	}
+}
+
+// readReplay reads the trace of a phase and looks at what its factors make of it.
+func (c *checker) readReplay(p *Phase) error {
+	r := p.Replay
+	trace, known := c.files.traces[r.File]
+	if !known {
+		shown, source, err := c.files.Open(r.File)
+		if err != nil {
+			return fmt.Errorf("trace %s: %w", r.File, cause(err))
+		}
+		if trace, err = readTrace(shown, source); err != nil {
+			return err
+		}
+		c.files.traces[r.File] = trace
+	}
+	scale, stretch := r.factors()
+	highest := slices.MaxFunc(trace, func(a, b record.RatePoint) int { return cmp.Compare(a.Rate, b.Rate) }).Rate
+	switch length := trace[len(trace)-1].At * stretch; {
+	case highest*scale > MaxRate:
+		return fmt.Errorf("trace %s: its highest rate is %g requests/s, scaled by %g; the limit is %d", r.File, highest*scale, scale, MaxRate)
+	case len(trace) == 1 && p.Duration.Duration == 0:
+		return fmt.Errorf("trace %s has one row: give the phase a duration, or the trace a second row", r.File)
+	case p.Duration.Duration == 0 && length < minDuration.Seconds():
+		return fmt.Errorf("trace %s takes %g s, stretched by %g; the shortest phase takes %s", r.File, length, stretch, minDuration)
+	}
+	return nil
+}
+
+// readTrace reads a trace, see Replay.File. It has one point at least.
+func readTrace(name string, source []byte) ([]record.RatePoint, error) {
+	text, err := plainText(source)
+	if err != nil {
+		return nil, fmt.Errorf("trace %s: %w", name, err)
+	}
+	first, _, _ := bytes.Cut(bytes.TrimLeft(text, "\r\n"), []byte("\n"))
+	if time, _, _ := bytes.Cut(first, []byte(",")); bytes.Count(first, []byte(",")) >= 7 && isDigits(time) {
+		return countsOf(name, text)
+	}
+	steps, err := ReadSteps(name, source, rateColumn)
+	if err != nil {
+		return nil, err
+	}
+	return holding(name, steps)
+}
+
+func isDigits(text []byte) bool {
+	return len(text) > 0 && !slices.ContainsFunc(text, func(b byte) bool { return b < '0' || b > '9' })
+}
+
+// holding makes each rate hold until the next, and the last one for as long as the one
+// before it.
+func holding(name string, steps []Step) (points []record.RatePoint, err error) {
+	start := 0.0
+	if first := steps[0]; first.clock {
+		start = first.At
+	} else if first.At != 0 {
+		return nil, fmt.Errorf("%s:%d: a trace begins at second 0, this one at %g", name, first.Line, first.At)
+	}
+	for i, s := range steps {
+		at := s.At - start
+		if i > 0 {
+			points = append(points, record.RatePoint{At: at, Rate: points[len(points)-1].Rate})
+		}
+		points = append(points, record.RatePoint{At: at, Rate: s.Value})
+	}
+	if n := len(steps); n > 1 {
+		last := steps[n-1].At - start
+		points = append(points, record.RatePoint{At: last + last - (steps[n-2].At - start), Rate: steps[n-1].Value})
+	}
+	return points, nil
+}
+
+// Column is a column of numbers of a CSV file: the names that it may have, the first of
+// which messages use, and the greatest value.
+type Column struct {
+	Names []string
+	Most  float64
+}
+
+var rateColumn = Column{[]string{"rate", "rps", "qps", "requests/s", "req/s"}, MaxRate}
+
+// Step is a value that holds from a time on.
+type Step struct {
+	At    float64 // in seconds, since 1970 where the file has dates
+	Value float64
+	Line  int // of the file
+
+	clock bool // At is a date or a time of the day, not a number of seconds since a start
+}
+
+var timeColumns = []string{"seconds", "time", "timestamp"}
+
+// timesText says what a time may be.
+const timesText = "seconds such as 90 or 90.5, 1m30s, 00:01:30, 2026-01-31T15:04:05Z, or seconds or milliseconds since 1970"
+
+// ReadSteps reads a step function from CSV: a header, then a time and a value a row. The
+// columns are separated by commas, semicolons or tabs; others beside the two make no
+// difference, nor do case and spaces. Times rise. There is one step at least.
+func ReadSteps(name string, source []byte, column Column) (steps []Step, err error) {
+	text, err := plainText(source)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	rows := csv.NewReader(bytes.NewReader(text))
+	rows.Comma = separatorOf(text)
+	rows.FieldsPerRecord, rows.ReuseRecord, rows.TrimLeadingSpace, rows.Comment = -1, true, true, '#'
+	want := fmt.Sprintf("the header %s,%s", timeColumns[0], column.Names[0])
+	head, err := rows.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s is empty: it needs %s and a row at least", name, want)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	at, value := columnOf(head, timeColumns), columnOf(head, column.Names)
+	if at < 0 || value < 0 {
+		return nil, fmt.Errorf("%s:%d: the first line is %s, and must be %s", name, lineOf(rows), shorten(strings.Join(head, string(rows.Comma))), want)
+	}
+	decimal := strings.NewReplacer()
+	if rows.Comma == ';' {
+		decimal = strings.NewReplacer(",", ".")
+	}
+	for {
+		row, err := rows.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		s := Step{Line: lineOf(rows)}
+		fault := func(format string, args ...any) error {
+			return fmt.Errorf("%s:%d: %s", name, s.Line, fmt.Sprintf(format, args...))
+		}
+		if len(row) <= max(at, value) {
+			return nil, fault("the line is %s, and must have a time and a %s", shorten(strings.Join(row, string(rows.Comma))), column.Names[0])
+		}
+		var ok bool
+		if s.At, s.clock, ok = parseTime(decimal.Replace(strings.TrimSpace(row[at]))); !ok {
+			return nil, fault("%s is no time: expected %s", shorten(row[at]), timesText)
+		}
+		s.Value, err = strconv.ParseFloat(decimal.Replace(strings.TrimSpace(row[value])), 64)
+		if err != nil || !(s.Value >= 0 && s.Value <= column.Most) {
+			return nil, fault("%s is no %s: expected a number from 0 to %.0f", shorten(row[value]), column.Names[0], column.Most)
+		}
+		if n := len(steps); n > 0 {
+			switch last := steps[n-1]; {
+			case last.clock != s.clock:
+				return nil, fault("time %s is written in another way than that of line %d", shorten(row[at]), last.Line)
+			case s.At <= last.At:
+				return nil, fault("%s comes after %s: times must rise", timeText(s), timeText(last))
+			}
+		}
+		if steps = append(steps, s); len(steps) > maxPoints/2 {
+			return nil, fault("there are more than %d rows", maxPoints/2)
+		}
+	}
+	if len(steps) == 0 {
+		return nil, fmt.Errorf("%s has a header and no row", name)
+	}
+	return steps, nil
+}
+
+func timeText(s Step) string {
+	if s.clock {
+		return time.UnixMicro(int64(s.At * 1e6)).UTC().Format("2006-01-02 15:04:05.999")
+	}
+	return fmt.Sprintf("second %g", s.At)
+}
+
+func lineOf(rows *csv.Reader) int {
+	line, _ := rows.FieldPos(0)
+	return line
+}
+
+// shorten quotes what a file has, for a message of one line.
+func shorten(s string) string {
+	const most = 60
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return strconv.Quote(s)
+}
+
+// separatorOf is the one that the first line has.
+func separatorOf(text []byte) rune {
+	head, _, _ := bytes.Cut(bytes.TrimLeft(text, "\r\n"), []byte("\n"))
+	for _, separator := range ";\t" {
+		if bytes.ContainsRune(head, separator) {
+			return separator
+		}
+	}
+	return ','
+}
+
+func columnOf(head, names []string) int {
+	return slices.IndexFunc(head, func(column string) bool {
+		return slices.Contains(names, strings.ToLower(strings.TrimSpace(column)))
+	})
+}
+
+// layouts of dates. Those without a zone are UTC's.
+var layouts = []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006/01/02 15:04:05"}
+
+// parseTime reads one of the ways to write a time, see timesText. Clock says that it
+// counts from 1970, or from midnight.
+func parseTime(text string) (seconds float64, clock, ok bool) {
+	if v, err := strconv.ParseFloat(text, 64); err == nil {
+		switch {
+		case !(v >= 0 && v < 1e14): // 1e14 ms are in the year 5138
+			return 0, false, false
+		case v >= 1e11: // milliseconds since 1970: as seconds it is the year 5138
+			return v / 1000, true, true
+		}
+		return v, v >= 1e9, true // 1e9 s since 1970 are in 2001, and since a start 31 years
+	}
+	if d, err := time.ParseDuration(text); err == nil {
+		return d.Seconds(), false, d >= 0
+	}
+	if parts := strings.Split(text, ":"); len(parts) == 3 {
+		h, err1 := strconv.ParseUint(parts[0], 10, 16)
+		m, err2 := strconv.ParseUint(parts[1], 10, 16)
+		s, err3 := strconv.ParseFloat(parts[2], 64)
+		if errors.Join(err1, err2, err3) == nil && m < 60 && s >= 0 && s < 60 {
+			return float64(h*3600+m*60) + s, true, true
+		}
+	}
+	for _, layout := range layouts {
+		if t, err := time.Parse(layout, text); err == nil && t.Year() >= 1970 {
+			return float64(t.UnixMicro()) / 1e6, true, true
+		}
+	}
+	return 0, false, false
+}
+
+// plainText is the source without a byte order mark. What is compressed or UTF-16 is an
+// error that says so.
+func plainText(source []byte) ([]byte, error) {
+	switch {
+	case bytes.HasPrefix(source, []byte("\xff\xfe")), bytes.HasPrefix(source, []byte("\xfe\xff")):
+		return nil, errors.New("it is in UTF-16: save it in UTF-8")
+	case bytes.HasPrefix(source, []byte("\x1f\x8b")):
+		return nil, errors.New("it is compressed: unpack it by gunzip")
+	}
+	return bytes.TrimPrefix(source, []byte("\xef\xbb\xbf")), nil
+}
+
+// countsOf counts vegeta's results by the second: their first field is the time
+// of the sending, in nanoseconds since 1970.
+func countsOf(name string, text []byte) (points []record.RatePoint, err error) {
+	rows := csv.NewReader(bytes.NewReader(text))
+	rows.FieldsPerRecord, rows.ReuseRecord = -1, true
+	var times []int64
+	for {
+		row, err := rows.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("trace %s: %w", name, err)
+		}
+		t, err := strconv.ParseInt(row[0], 10, 64)
+		if err != nil || t < 0 {
+			return nil, fmt.Errorf("%s:%d: %s is no time in nanoseconds since 1970, which results of vegeta begin with", name, lineOf(rows), shorten(row[0]))
+		}
+		times = append(times, t)
+	}
+	first := slices.Min(times)
+	span := time.Duration(slices.Max(times) - first)
+	if span > MaxDuration {
+		return nil, fmt.Errorf("trace %s spans %.0f s: the limit is %.0f (%.0f days)", name, span.Seconds(), MaxDuration.Seconds(), MaxDuration.Hours()/24)
+	}
+	counts := make([]float64, int(span/time.Second)+1)
+	for _, t := range times {
+		counts[(t-first)/1e9]++
+	}
+	for s, n := range counts {
+		points = append(points, record.RatePoint{At: float64(s), Rate: n}, record.RatePoint{At: float64(s + 1), Rate: n})
+	}
+	return points, nil
+}
