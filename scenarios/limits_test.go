@@ -85,9 +85,10 @@ func TestLimits(t *testing.T) {
 
 // No run of a size that people make is refused.
 func TestWithinLimits(t *testing.T) {
-	day := "seconds,rate\n"
+	var day strings.Builder
+	day.WriteString("seconds,rate\n")
 	for s := range 86400 {
-		day += fmt.Sprintf("%d,%d\n", s, 50+s%100)
+		fmt.Fprintf(&day, "%d,%d\n", s, 50+s%100)
 	}
 	targets := strings.Repeat("GET /item?n=1\nAccept: text/plain\n\n", 10_000)
 	inline := strings.Repeat("{path: /item, method: GET, weight: 3, headers: {a: b, c: d}}, ", 9_999) + "{path: /last}"
@@ -95,7 +96,7 @@ func TestWithinLimits(t *testing.T) {
 		phases string
 		files  map[string]string
 	}{
-		"a day at a row a second": {"    - {name: day, replay: {file: day.csv, scale: 2}}\n", map[string]string{"day.csv": day}},
+		"a day at a row a second": {"    - {name: day, replay: {file: day.csv, scale: 2}}\n", map[string]string{"day.csv": day.String()}},
 		"10,000 targets":          {"    - {name: a, duration: 1m, rate: 5, targets: [{file: targets.txt, weight: 7}]}\n", map[string]string{"targets.txt": targets}},
 		"10,000 inline targets":   {"    - {name: a, duration: 1m, rate: 5, targets: [" + inline + "]}\n", map[string]string{}},
 		"two weeks of days":       {"    - {name: w, repeat: 14, phases: [{name: day, duration: 16h, rate: 90}, {name: night, duration: 8h, rate: 3}]}\n", map[string]string{}},
