@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"fit":          {"record", "model", "analysis", "simulate"},
 	"tune":         {"record", "simulate", "scenarios"},
 	"runner":       {"scenarios", "loadgen", "watch", "record", "model"},
-	"embedded":     nil,
+	"embedded":     {"lab/folders"},
 	"cmd/hpabench": {"record", "scenarios", "loadgen", "watch", "analysis", "expect", "reports", "runner", "embedded", "simulate", "fit", "tune"},
 	"e2e":          {"record", "analysis", "scenarios", "model", "simulate", "fit"},
 	"bench":        nil,
@@ -34,7 +34,8 @@ var allowed = map[string][]string{
 	"lab/containers":   {"model"},
 	"lab/nodes":        {"model", "lab/containers"},
 	"lab/nodeports":    nil,
-	"lab":              {"model", "lab/containers", "lab/nodes", "lab/nodeports"},
+	"lab/folders":      nil,
+	"lab":              {"model", "lab/containers", "lab/nodes", "lab/nodeports", "lab/folders"},
 	"cmd/hpabench-lab": {"lab"},
 }
 

@@ -28,7 +28,8 @@ import (
 const (
 	// startTimeout is many times what a start takes: a second or two.
 	startTimeout = 60 * time.Second
-	// stopTimeout is how long a lab may take to end in order.
+	// stopTimeout is how long a lab may take to end. It breaks off what takes longer
+	// than a second, so that this is for a machine that hardly lets it run.
 	stopTimeout = 15 * time.Second
 )
 
@@ -164,12 +165,13 @@ func (l *Lab) Stop() {
 	patiently(l.cmd, l.ended)
 }
 
-// patiently waits for the end of a process that was asked to end.
+// patiently waits for the end of a lab that was asked to end.
 func patiently(cmd *exec.Cmd, ended <-chan struct{}) {
 	select {
 	case <-ended:
 	case <-time.After(stopTimeout):
-		_ = cmd.Process.Kill() // the next lab removes what is left of it
+		_ = cmd.Process.Kill()
 		<-ended
+		_ = Sweep(context.Background(), nil)
 	}
 }

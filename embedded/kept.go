@@ -5,25 +5,24 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+	"github.com/hpabench/hpabench/lab/folders"
 )
 
 // DefaultName is that of the lab that is kept unless another is named.
 const DefaultName = "default"
 
 // ErrName says that no lab can have such a name.
-var ErrName = errors.New("the name of an embedded cluster has up to 32 small letters, digits and dashes within")
+var ErrName = folders.ErrName
 
-var validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+// Stay is what a lab is told on its standard input to outlive whoever started it.
+const Stay = "stay"
 
 // Kept is a lab that stays, as Up made it.
 type Kept struct {
@@ -59,21 +58,14 @@ func (k *Kept) Allows(o Options) error {
 	return nil
 }
 
-// root is the folder of hpabench-lab with a folder for each lab. Beside that of a
-// lab that is kept there are NAME.json, a Kept, and NAME.log, what it printed.
-func root() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("finding the folder of embedded clusters: %w", err)
-	}
-	return filepath.Join(cache, "hpabench", "labs"), nil
-}
-
+// path is that of a file of a lab, in the folder of all labs or in its own. Beside
+// the folder of a lab that is kept there are NAME.json, a Kept, and NAME.log, what it
+// printed; and NAME.lock while it is started or ended.
 func path(name, file string) (string, error) {
-	if !validName.MatchString(name) {
-		return "", fmt.Errorf("%w, unlike %q", ErrName, name)
+	if err := folders.CheckName(name); err != nil {
+		return "", err
 	}
-	root, err := root()
+	root, err := folders.Root()
 	return filepath.Join(root, name+file), err
 }
 
@@ -83,31 +75,33 @@ func (k *Kept) Kubeconfig() string { p, _ := path(k.Name, "/kubeconfig"); return
 // Log is the path of what Kubernetes logs in the lab.
 func (k *Kept) Log() string { p, _ := path(k.Name, "/log"); return filepath.FromSlash(p) }
 
-// Find returns the lab of that name, or nil when it is not up.
-func Find(name string) (*Kept, error) {
-	alive, err := lives(name)
+// Find returns the lab of that name, or nil when it is not up. Say is told what
+// Find waits for.
+func Find(ctx context.Context, name string, say func(string)) (*Kept, error) {
+	alive, err := lives(ctx, name, say)
 	if err != nil || !alive {
 		return nil, err
 	}
 	return remembered(name)
 }
 
-// All returns the labs that are up, those of runs among them.
-func All() ([]*Kept, error) {
-	root, err := root()
+// All returns the labs that are up, those of runs among them. Say is told what All
+// waits for.
+func All(ctx context.Context, say func(string)) ([]*Kept, error) {
+	root, err := folders.Root()
 	if err != nil {
 		return nil, err
 	}
-	folders, err := os.ReadDir(root)
+	entries, err := os.ReadDir(root)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("listing the embedded clusters: %w", err)
 	}
 	var all []*Kept
-	for _, f := range folders {
+	for _, f := range entries {
 		if !f.IsDir() {
 			continue
 		}
-		k, err := Find(f.Name())
+		k, err := Find(ctx, f.Name(), say)
 		if err != nil {
 			return nil, err
 		}
@@ -151,106 +145,144 @@ func (k *Kept) remember() error {
 	return os.WriteFile(file, text, 0o600)
 }
 
-// lives says whether the lab holds its lock. The folders' own lock, which a lab
-// holds while it takes or leaves its folder, keeps this look from being in the way.
-func lives(name string) (bool, error) {
-	file, err := path(name, "/lock")
+// lives says whether the lab of that name holds its lock.
+func lives(ctx context.Context, name string, say func(string)) (bool, error) {
+	if err := folders.CheckName(name); err != nil {
+		return false, err
+	}
+	root, err := folders.Root()
 	if err != nil {
 		return false, err
 	}
-	root, err := root()
-	if err != nil {
-		return false, err
-	}
-	all, err := fileutil.LockFile(filepath.Join(root, "lock"), os.O_RDWR, 0o600)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("locking the folder of embedded clusters: %w", err)
-	}
-	defer all.Close()
-	lock, err := fileutil.TryLockFile(file, os.O_RDWR, 0o600)
-	switch {
-	case err == nil:
-		return false, lock.Close()
-	case errors.Is(err, fileutil.ErrLocked):
-		return true, nil
-	case errors.Is(err, os.ErrNotExist):
-		return false, nil
-	}
-	return false, fmt.Errorf("looking whether the embedded cluster %s is up: %w", name, err)
+	return folders.Alive(ctx, root, name, say)
 }
 
 // PID of the lab's process; 0 if it does not say.
 func (k *Kept) PID() int {
-	file, err := path(k.Name, "/pid")
+	root, err := folders.Root()
 	if err != nil {
 		return 0
 	}
-	text, _ := os.ReadFile(file)
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-	return pid
+	return folders.PID(root, k.Name)
+}
+
+// keeping waits until no other process starts or ends the lab of that name.
+func keeping(ctx context.Context, name string, say func(string)) (*folders.Locked, error) {
+	file, err := path(name, ".lock")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := folders.Prepare(filepath.Dir(file)); err != nil {
+		return nil, err
+	}
+	return folders.Lock(ctx, file, say)
 }
 
 // Up starts a lab that outlives this process, and enters it into a kubeconfig:
 // that in file, or the user's own. What it began is undone when a later step
-// fails.
-func Up(ctx context.Context, name string, o Options, file string) (*Kept, error) {
-	k := &Kept{Name: name, Options: o}
+// fails or ctx ends. If another process has just started that lab, it is returned
+// with there = true. Say is told what Up waits for.
+func Up(ctx context.Context, name string, o Options, file string, say func(string)) (k *Kept, there bool, err error) {
 	command, err := command()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	log, err := path(name, ".log")
+	alone, err := keeping(ctx, name, say)
+	if err != nil {
+		return nil, false, err
+	}
+	defer alone.Remove()
+	if k, err = Find(ctx, name, say); k != nil || err != nil {
+		return k, true, err
+	}
+	if k, err = up(ctx, command, &Kept{Name: name, Options: o}, file); err != nil {
+		err = fmt.Errorf("starting the embedded cluster: %w", err)
+	}
+	return k, false, err
+}
+
+func up(ctx context.Context, command string, k *Kept, file string) (_ *Kept, err error) {
+	log, err := path(k.Name, ".log")
 	if err != nil {
 		return nil, err
-	}
-	if err := os.MkdirAll(filepath.Dir(log), 0o700); err != nil {
-		return nil, fmt.Errorf("starting the embedded cluster: %w", err)
 	}
 	said, err := os.OpenFile(log, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("starting the embedded cluster: %w", err)
+		return nil, err
 	}
 	defer said.Close()
-	cmd := exec.Command(command, o.args(name)...)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w%s", err, tailOf(log))
+			_ = os.Remove(log)
+		}
+	}()
+	// Until it is told to stay, the lab ends when this process does, however that ends.
+	cmd := exec.Command(command, append(k.Options.args(k.Name), "--stdin")...)
 	cmd.Dir, cmd.Stderr, cmd.SysProcAttr = filepath.Dir(log), said, detached()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
 	ready, ended, err := start(cmd)
 	if err != nil {
-		return nil, fmt.Errorf("starting the embedded cluster: %w", err)
+		return nil, err
 	}
-	stop := func() {
-		_ = terminate(cmd.Process)
-		patiently(cmd, ended)
-	}
+	defer func() {
+		_ = stdin.Close()
+		if err != nil {
+			patiently(cmd, ended)
+		}
+	}()
 	if _, err := await(ctx, ready, ended); err != nil {
-		stop()
-		return nil, fmt.Errorf("starting the embedded cluster: %w%s", err, tailOf(log))
+		return nil, err
 	}
-	before, err := remembered(name) // one that was killed, maybe
-	if err == nil {
-		k.Entry, err = enter(k, file, before.Entry)
+	before, err := remembered(k.Name) // one that was killed, maybe
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		if err = k.remember(); err != nil {
-			err = errors.Join(err, k.Entry.leave())
+	if k.Entry, err = enter(k, file, before.Entry); err != nil {
+		return nil, err
+	}
+	if err = k.remember(); err == nil {
+		if err = context.Cause(ctx); err == nil {
+			_, err = io.WriteString(stdin, Stay)
 		}
 	}
 	if err != nil {
-		stop()
-		return nil, err
+		return nil, errors.Join(err, k.Entry.leave(), k.forget())
 	}
 	return k, nil
 }
 
+// forget removes what was remembered about a lab.
+func (k *Kept) forget() error {
+	file, err := path(k.Name, ".json")
+	if err == nil {
+		err = os.Remove(file)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // Down stops a lab and takes it out of the kubeconfig. It returns false when it
-// was not up; what a killed one left in the kubeconfig is removed then too.
-func Down(ctx context.Context, name string) (was bool, k *Kept, err error) {
+// was not up; what a killed one left, in the kubeconfig too, is removed then as well.
+// Say is told what Down waits for.
+func Down(ctx context.Context, name string, say func(string)) (was bool, k *Kept, err error) {
+	if err := folders.CheckName(name); err != nil {
+		return false, nil, err
+	}
+	alone, err := keeping(ctx, name, say)
+	if err != nil {
+		return false, nil, err
+	}
+	defer alone.Remove()
 	if k, err = remembered(name); err != nil {
 		return false, nil, err
 	}
-	if was, err = k.stop(ctx); err != nil {
+	if was, err = k.stop(ctx, say); err != nil {
 		return was, k, fmt.Errorf("stopping the embedded cluster %s: %w", name, err)
 	}
 	if k.Entry != nil {
@@ -258,25 +290,35 @@ func Down(ctx context.Context, name string) (was bool, k *Kept, err error) {
 			return was, k, err
 		}
 	}
-	for _, end := range []string{".json", ".log"} {
-		file, err := path(name, end)
-		if err == nil {
-			err = os.Remove(file)
-		}
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return was, k, err
-		}
+	if err := k.forget(); err != nil {
+		return was, k, err
 	}
-	return was, k, nil
+	log, err := path(name, ".log")
+	if err == nil {
+		err = os.Remove(log)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return was, k, err
+	}
+	return was, k, Sweep(ctx, say)
+}
+
+// Sweep removes the folders of labs that were killed. Say is told what it waits for.
+func Sweep(ctx context.Context, say func(string)) error {
+	root, err := folders.Root()
+	if err != nil {
+		return err
+	}
+	return folders.Sweep(ctx, root, say)
 }
 
 // stop ends the lab's process and waits until it has let go of its lock.
-func (k *Kept) stop(ctx context.Context) (was bool, err error) {
+func (k *Kept) stop(ctx context.Context, say func(string)) (was bool, err error) {
 	// The process is taken hold of before the look at the lock: if the lab is
 	// alive after that, and says the same pid, it is that process.
 	pid := k.PID()
 	process, found := os.FindProcess(max(pid, 1))
-	if was, err = lives(k.Name); err != nil || !was {
+	if was, err = lives(ctx, k.Name, say); err != nil || !was {
 		return was, err
 	}
 	if pid == 0 || found != nil || k.PID() != pid {
@@ -288,7 +330,7 @@ func (k *Kept) stop(ctx context.Context) (was bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*stopTimeout, fmt.Errorf("process %d goes on after %s, see %s", pid, 2*stopTimeout, k.Log()))
 	defer cancel()
 	for {
-		alive, err := lives(k.Name)
+		alive, err := lives(ctx, k.Name, say)
 		if err != nil || !alive {
 			return was, err
 		}

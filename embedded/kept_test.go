@@ -152,7 +152,7 @@ func TestNoKubeconfigYet(t *testing.T) {
 // that may be a stranger's by now.
 func TestFind(t *testing.T) {
 	home(t)
-	if k, err := Find(DefaultName); k != nil || err != nil {
+	if k, err := Find(t.Context(), DefaultName, nil); k != nil || err != nil {
 		t.Errorf("without any folder: %v, %v", k, err)
 	}
 	k := &Kept{Name: DefaultName, Options: Options{Timing: "fast"}}
@@ -168,7 +168,7 @@ func TestFind(t *testing.T) {
 	if err := k.remember(); err != nil {
 		t.Fatal(err)
 	}
-	if found, err := Find(DefaultName); found != nil || err != nil {
+	if found, err := Find(t.Context(), DefaultName, nil); found != nil || err != nil {
 		t.Errorf("of a lab that was killed: %v, %v", found, err)
 	}
 	lock, err := fileutil.TryLockFile(filepath.Join(folder, "lock"), os.O_RDWR, 0o600)
@@ -176,14 +176,14 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	found, err := Find(DefaultName)
+	found, err := Find(t.Context(), DefaultName, nil)
 	if err != nil || found == nil {
 		t.Fatalf("of a lab that lives: %v, %v", found, err)
 	}
 	if diff := cmp.Diff(k, found); diff != "" || found.PID() != 1 {
 		t.Errorf("pid %d (-written +read):\n%s", found.PID(), diff)
 	}
-	if all, err := All(); err != nil || len(all) != 1 {
+	if all, err := All(t.Context(), nil); err != nil || len(all) != 1 {
 		t.Errorf("all: %v, %v", all, err)
 	}
 }

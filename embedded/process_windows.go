@@ -18,5 +18,5 @@ func detached() *syscall.SysProcAttr {
 }
 
 // terminate ends the lab at once: Windows has no signal for a process without a
-// console. The next lab removes what is left of it.
+// console. Down removes what is left of it.
 func terminate(p *os.Process) error { return p.Kill() }

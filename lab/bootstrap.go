@@ -73,6 +73,10 @@ func (l *Lab) bootstrap(ctx context.Context) error {
 		}
 	}
 
+	if _, err := client.StorageV1().StorageClasses().Create(ctx, defaultStorageClass(), metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("creating the default StorageClass: %w", err)
+	}
+
 	aggregator, err := aggregatorclient.NewForConfig(l.config)
 	if err != nil {
 		return err

@@ -11,10 +11,11 @@ import (
 )
 
 // enabled are the controllers that a workload and its autoscaler need. What is
-// missing: those for volumes, certificates, clouds, device claims, bootstrap
-// tokens and storage versions, for none of which a modelled node has a use; and
-// the one for Endpoints, which EndpointSlices have replaced and which writes the
-// addresses of all pods of a service again for each pod.
+// missing: those for certificates, clouds, device claims, bootstrap tokens,
+// storage versions, and volumes that are attached, expanded or given other
+// attributes, for none of which a modelled node has a use; the one for Endpoints,
+// which EndpointSlices have replaced and which writes the addresses of all pods of a
+// service again for each pod; and the one that binds volumes, see runVolumes.
 var enabled = []string{
 	"horizontal-pod-autoscaler-controller",
 	"deployment-controller",
@@ -36,6 +37,9 @@ var enabled = []string{
 	"pod-garbage-collector-controller",
 	"node-lifecycle-controller", // takes the taint off a node that has become ready
 	"taint-eviction-controller",
+	"persistentvolumeclaim-protection-controller", // takes the finalizer off a claim that no pod uses
+	"persistentvolume-protection-controller",
+	"ephemeral-volume-controller",
 }
 
 // noLimits lifts the client-side limits of 20 and 50 requests a second: the API
@@ -50,13 +54,13 @@ func runControllers(ctx context.Context, s *state, hpa *controlleroptions.HPACon
 	}
 	known, off, aliases := controllers.KnownControllers(), controllers.ControllersDisabledByDefault(), controllers.ControllerAliases()
 	flags := append([]string{
-		"--kubeconfig=" + s.file(kubeconfigFile),
+		"--kubeconfig=" + s.File(kubeconfigFile),
 		"--secure-port=0",
 		"--leader-elect=false",
 		"--controller-start-interval=0s",
 		"--controllers=" + strings.Join(enabled, ","),
-		"--service-account-private-key-file=" + s.file(keyFile),
-		"--root-ca-file=" + s.file(certFile),
+		"--service-account-private-key-file=" + s.File(keyFile),
+		"--root-ca-file=" + s.File(certFile),
 	}, noLimits...)
 	if err := setFlags(o.Flags(known, off, aliases), flags...); err != nil {
 		return err
@@ -73,7 +77,7 @@ func runControllers(ctx context.Context, s *state, hpa *controlleroptions.HPACon
 func runScheduler(ctx context.Context, s *state) error {
 	o := scheduleroptions.NewOptions()
 	flags := append([]string{
-		"--kubeconfig=" + s.file(kubeconfigFile),
+		"--kubeconfig=" + s.File(kubeconfigFile),
 		"--secure-port=0",
 		"--leader-elect=false",
 	}, noLimits...)

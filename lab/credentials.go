@@ -81,7 +81,7 @@ func (s *state) writeCredentials(server string) error {
 		tokenFile:      []byte(token + ",kubernetes-admin,kubernetes-admin,system:masters\n"),
 		kubeconfigFile: kubeconfigYAML,
 	} {
-		if err := os.WriteFile(s.file(file), content, 0o600); err != nil {
+		if err := os.WriteFile(s.File(file), content, 0o600); err != nil {
 			return fmt.Errorf("writing credentials: %w", err)
 		}
 	}

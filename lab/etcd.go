@@ -10,19 +10,18 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
-const (
-	etcdSocket     = "etcd.sock"
-	etcdPeerSocket = "peer.sock"
-)
+const etcdSocket = "etcd.sock"
 
-// startEtcd starts etcd on unix sockets in dir. It serves when it has elected
-// itself, a quarter of a second later, for which nobody has to wait: clients do.
+// startEtcd starts etcd on a unix socket in dir, which nobody else can enter. It
+// serves when it has elected itself, a quarter of a second later, for which nobody
+// has to wait: clients do. The only member has no peers and does not listen for any:
+// who reaches that API can write whatever they like, past the API server.
 func startEtcd(dir string) (*embed.Etcd, error) {
 	c := embed.NewConfig()
 	c.Dir = filepath.Join(dir, "etcd")
-	clients, peers := unixURL(dir, etcdSocket), unixURL(dir, etcdPeerSocket)
-	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{clients}, []url.URL{clients}
-	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{peers}, []url.URL{peers}
+	clients := []url.URL{unixURL(dir, etcdSocket)}
+	c.ListenClientUrls, c.AdvertiseClientUrls = clients, clients
+	c.ListenPeerUrls, c.AdvertisePeerUrls = nil, clients // a member has to have an address, which nobody dials
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.UnsafeNoFsync = true // nothing is to outlive the process
 	// A single member waits for an election timeout before it elects itself, so
@@ -33,7 +32,7 @@ func startEtcd(dir string) (*embed.Etcd, error) {
 	c.LogLevel, c.LogOutputs = "error", []string{filepath.Join(dir, "etcd.log")}
 	c.WarningApplyDuration, c.WarningUnaryRequestDuration = time.Minute, time.Minute
 
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := os.Mkdir(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("starting etcd: %w", err)
 	}
 	e, err := embed.StartEtcd(c)

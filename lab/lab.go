@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2/textlogger"
 	controlleroptions "k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
 
+	"github.com/hpabench/hpabench/lab/folders"
 	"github.com/hpabench/hpabench/lab/nodeports"
 	"github.com/hpabench/hpabench/lab/nodes"
 )
@@ -47,8 +48,10 @@ func (t Timing) period() (time.Duration, error) {
 type Options struct {
 	// Name of the lab, that no other lab of this user has. Default: a fresh one.
 	Name string
-	// Dir holds a folder for each lab. Default: Root.
+	// Dir holds a folder for each lab. Default: folders.Root.
 	Dir string
+	// Say is told what the start waits for. Default: nobody is.
+	Say func(string)
 	// Timing sets the metrics resolution, and the HPA sync period where HPA does
 	// not. Default: Real.
 	Timing Timing
@@ -112,7 +115,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 		o.Nodes.Version = Version()
 	}
 	if o.Dir == "" {
-		if o.Dir, err = Root(); err != nil {
+		if o.Dir, err = folders.Root(); err != nil {
 			return nil, err
 		}
 	}
@@ -126,10 +129,13 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 			err = errors.Join(err, l.Stop())
 		}
 	}()
-	if l.state, err = open(o.Dir, o.Name); err != nil {
+	if l.state, err = open(ctx, o); err != nil {
 		return nil, err
 	}
-	l.atStop(l.state.close)
+	l.atStop(l.state.Close)
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
 	if err := l.logToFile(); err != nil {
 		return nil, err
 	}
@@ -155,11 +161,11 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	}
 	l.atStop(guard.Close)
 
-	if l.nodes.between, err = net.Listen("unix", l.state.file(nodesSocket)); err != nil {
+	if l.nodes.between, err = net.Listen("unix", l.state.File(nodesSocket)); err != nil {
 		return nil, fmt.Errorf("listening for the API server's connections to nodes: %w", err)
 	}
 	l.atStop(l.nodes.between.Close)
-	etcd, err := startEtcd(l.state.dir)
+	etcd, err := startEtcd(l.state.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -209,6 +215,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 		workers.Go(func() { l.report(working, "the controller manager", runControllers(working, l.state, o.HPA)) })
 		workers.Go(func() { l.report(working, "the scheduler", runScheduler(working, l.state)) })
 		workers.Go(func() { metrics.run(working) })
+		workers.Go(func() { l.report(working, "the controller of volumes", runVolumes(working, l.config)) })
 		return nil
 	})
 	steps.Go(func() error { return l.bootstrap(together) })
@@ -248,7 +255,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 }
 
 // Kubeconfig is the path of the administrator's kubeconfig.
-func (l *Lab) Kubeconfig() string { return l.state.file(kubeconfigFile) }
+func (l *Lab) Kubeconfig() string { return l.state.File(kubeconfigFile) }
 
 // Config is the administrator's, without a limit on requests.
 func (l *Lab) Config() *rest.Config { return rest.CopyConfig(l.config) }
@@ -276,7 +283,7 @@ func (l *Lab) report(ctx context.Context, component string, err error) {
 	if err == nil {
 		err = errors.New("it does not say why")
 	}
-	log, _ := os.ReadFile(l.state.file(logFile)) // which goes with the lab
+	log, _ := os.ReadFile(l.state.File(logFile)) // which goes with the lab
 	select {
 	case l.failed <- fmt.Errorf("%s ended: %w\n%s", component, err, log[max(0, len(log)-2000):]):
 	default: // the first one is the cause
@@ -285,7 +292,7 @@ func (l *Lab) report(ctx context.Context, component string, err error) {
 
 // logToFile sends what Kubernetes logs to a file in the lab's folder.
 func (l *Lab) logToFile() error {
-	f, err := os.OpenFile(l.state.file(logFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(l.state.File(logFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening the log: %w", err)
 	}

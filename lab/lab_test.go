@@ -24,6 +24,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/portforward"
 	metrics "k8s.io/metrics/pkg/client/clientset/versioned"
+
+	"github.com/hpabench/hpabench/lab/folders"
 )
 
 // childRoot in the environment makes the test binary a lab that lives in that
@@ -41,6 +43,10 @@ func TestMain(m *testing.M) {
 		child(dir)
 		return
 	}
+	if endpoints := os.Getenv(probeEndpoints); endpoints != "" {
+		probe(strings.Fields(endpoints))
+		return
+	}
 	code := m.Run()
 	if own.lab != nil {
 		if err := own.lab.Stop(); err != nil {
@@ -50,6 +56,9 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// probeEndpoints in the environment makes the test binary try those addresses.
+const probeEndpoints = "HPABENCH_LAB_TEST_PROBE"
 
 func child(dir string) {
 	l, err := Start(context.Background(), Options{Dir: dir})
@@ -79,6 +88,17 @@ func theLab(t *testing.T) (*Lab, *kubernetes.Clientset) {
 		t.Fatal(err)
 	}
 	return own.lab, client
+}
+
+// root is a folder for labs whose path is short enough for a socket's, which
+// that of t.TempDir is not everywhere.
+func root(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "labs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func eventually(t *testing.T, what string, done func(ctx context.Context) error) {
@@ -317,11 +337,11 @@ func TestSideBySide(t *testing.T) {
 	if _, err := os.Stat(filepath.Dir(killedKubeconfig)); err != nil {
 		t.Fatalf("the folder of a lab that was killed: %v, want it there until the next start", err)
 	}
-	next, err := open(dir, "next")
+	next, err := folders.Open(t.Context(), dir, "next", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = next.close() }()
+	defer func() { _ = next.Close() }()
 	if _, err := os.Stat(filepath.Dir(killedKubeconfig)); !os.IsNotExist(err) {
 		t.Errorf("the folder of a lab that was killed, after the next start: %v, want it gone", err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -9,12 +10,15 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	signal.Ignore(syscall.SIGPIPE) // who read the kubeconfig's path may be gone
-	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); err != nil {
+	switch err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); {
+	case errors.Is(err, errInterrupted):
 		fmt.Fprintln(os.Stderr, "hpabench-lab:", err)
-		stop()
+		os.Exit(3) // as hpabench does
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "hpabench-lab:", err)
 		os.Exit(1)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -61,10 +62,12 @@ of kube-controller-manager.`,
 			defer cancel()
 			if tied {
 				go func() {
-					defer cancel()
-					_, _ = io.Copy(io.Discard, stdin)
+					if told, _ := io.ReadAll(io.LimitReader(stdin, 1<<10)); string(told) != stay {
+						cancel()
+					}
 				}()
 			}
+			o.Say = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), "hpabench-lab:", line) }
 			return serve(ctx, o, cmd.OutOrStdout())
 		},
 	}
@@ -75,7 +78,7 @@ of kube-controller-manager.`,
 	flags.StringVar(&cpu, "node-cpu", "4", "processors of each node")
 	flags.StringVar(&memory, "node-memory", "16Gi", "memory of each node")
 	flags.IntVar(&o.Nodes.Pods, "node-pods", 110, "pods that fit on each node")
-	flags.BoolVar(&tied, "stdin", false, "run until standard input ends, and so no longer than the parent that holds it open")
+	flags.BoolVar(&tied, "stdin", false, "run until standard input ends, and so no longer than the parent that holds it open; if all that was written to it is "+stay+", go on")
 	ofHPA := pflag.NewFlagSet("", pflag.ContinueOnError)
 	hpa.AddFlags(ofHPA)
 	flags.AddFlagSet(ofHPA)
@@ -85,9 +88,39 @@ of kube-controller-manager.`,
 	return c.ExecuteContext(ctx)
 }
 
-// serve runs a lab until ctx ends or a part of it does.
+// stay on standard input lets the lab outlive its parent.
+const stay = "stay"
+
+// errInterrupted says that the lab was told to end before it was ready.
+var errInterrupted = errors.New("interrupted before the cluster was ready")
+
+// orderly is how long a lab that was told to end may take for it. What it keeps is
+// of no use to anybody after that, so that to remove its folder is enough.
+const orderly = time.Second
+
+// serve runs a lab until ctx ends or a part of it does, and removes its folder in
+// each case.
 func serve(ctx context.Context, o lab.Options, stdout io.Writer) error {
+	ended := make(chan error, 1)
+	go func() { ended <- live(ctx, o, stdout) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(orderly):
+		return lab.Abandon()
+	}
+}
+
+func live(ctx context.Context, o lab.Options, stdout io.Writer) error {
 	l, err := lab.Start(ctx, o)
+	if ctx.Err() != nil && err != nil {
+		return errors.Join(errInterrupted, lab.Abandon())
+	}
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ namespace of that name is made again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			say := func(line string) { fmt.Fprintln(a.stderr, line) }
-			cluster, err := f.existing(say)
+			cluster, err := f.existing(cmd.Context(), say)
 			if err != nil {
 				return err
 			}

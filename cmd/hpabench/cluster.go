@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -54,10 +56,13 @@ func contextsHint() string {
 	return ""
 }
 
+// warn tells the user what a command waits for, be it quiet or not.
+func warn(line string) { fmt.Fprintln(os.Stderr, "hpabench: "+line) }
+
 // kept connects to the embedded cluster that hpabench lab up keeps; nil if there
 // is none.
-func (f *clusterFlags) kept(say func(string)) (*runner.Cluster, *embedded.Kept, error) {
-	k, err := embedded.Find(embedded.DefaultName)
+func (f *clusterFlags) kept(ctx context.Context, say func(string)) (*runner.Cluster, *embedded.Kept, error) {
+	k, err := embedded.Find(ctx, embedded.DefaultName, warn)
 	if err != nil || k == nil {
 		return nil, nil, err
 	}
@@ -68,11 +73,11 @@ func (f *clusterFlags) kept(say func(string)) (*runner.Cluster, *embedded.Kept, 
 
 // existing connects to the named cluster, or to the kept embedded one when none is
 // named: for what is of no use on a cluster that has just been started.
-func (f *clusterFlags) existing(say func(string)) (*runner.Cluster, error) {
+func (f *clusterFlags) existing(ctx context.Context, say func(string)) (*runner.Cluster, error) {
 	if f.named() {
 		return f.connect(say)
 	}
-	cluster, _, err := f.kept(say)
+	cluster, _, err := f.kept(ctx, say)
 	if err == nil && cluster == nil {
 		err = runner.BadInput{Err: fmt.Errorf("name the cluster: --context NAME%s or --kubeconfig FILE (no embedded one is up)", contextsHint())}
 	}

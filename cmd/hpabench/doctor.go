@@ -84,7 +84,7 @@ type diagnosis struct {
 
 func (a *app) doctor(ctx context.Context, ref string, f *clusterFlags, asJSON bool) error {
 	say := func(line string) { fmt.Fprintln(a.stderr, line) }
-	cluster, err := f.existing(say)
+	cluster, err := f.existing(ctx, say)
 	if err != nil {
 		return err
 	}

@@ -32,9 +32,9 @@ kubectl while a run goes on, and hpabench run takes it in place of its own.`,
 // addName adds --name, completed with the labs that are up.
 func addName(cmd *cobra.Command, name *string, initial, help string) {
 	cmd.Flags().StringVar(name, "name", initial, help)
-	_ = cmd.RegisterFlagCompletionFunc("name", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	_ = cmd.RegisterFlagCompletionFunc("name", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		var names []string
-		all, _ := embedded.All()
+		all, _ := embedded.All(cmd.Context(), nil)
 		for _, k := range all {
 			names = append(names, k.Name)
 		}
@@ -60,11 +60,16 @@ are named by --context.`,
 			if err := f.check(); err != nil {
 				return err
 			}
-			k, err := embedded.Find(name)
+			k, err := embedded.Find(cmd.Context(), name, warn)
+			there := k != nil
+			if err == nil && !there {
+				fmt.Fprintln(a.stderr, "starting the embedded cluster…")
+				k, there, err = embedded.Up(cmd.Context(), name, f.Options, kubeconfig, warn)
+			}
 			if err != nil {
 				return labError(err)
 			}
-			if k != nil {
+			if there {
 				err := k.Allows(f.Options)
 				if err == nil && kubeconfig != "" && !k.In(kubeconfig) {
 					err = fmt.Errorf("the embedded cluster %s is up already, and not in %s: hpabench lab down --name %s ends it", k.Name, kubeconfig, k.Name)
@@ -74,10 +79,6 @@ are named by --context.`,
 				}
 				fmt.Fprintf(a.stdout, "the embedded cluster is up already%s\n", where(k))
 				return nil
-			}
-			fmt.Fprintln(a.stderr, "starting the embedded cluster…")
-			if k, err = embedded.Up(cmd.Context(), name, f.Options, kubeconfig); err != nil {
-				return labError(err)
 			}
 			fmt.Fprintf(a.stdout, "the embedded cluster is up%s\n", where(k))
 			if k.Entry.Before != "" {
@@ -124,7 +125,7 @@ again, unless another was chosen since.`,
   hpabench lab down --name other`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			was, k, err := embedded.Down(cmd.Context(), name)
+			was, k, err := embedded.Down(cmd.Context(), name, warn)
 			if err != nil {
 				return labError(err)
 			}
@@ -151,10 +152,13 @@ func (a *app) labStatusCommand() *cobra.Command {
 		Example: `  hpabench lab status`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			all, err := embedded.All()
-			if name != "" {
+			all, err := embedded.All(cmd.Context(), warn)
+			if err == nil {
+				err = embedded.Sweep(cmd.Context(), warn)
+			}
+			if err == nil && name != "" {
 				var k *embedded.Kept
-				if k, err = embedded.Find(name); k != nil {
+				if k, err = embedded.Find(cmd.Context(), name, warn); k != nil {
 					all = []*embedded.Kept{k}
 				} else {
 					all = nil

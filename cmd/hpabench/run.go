@@ -301,7 +301,7 @@ func (f *runFlags) connect(ctx context.Context, file *scenarios.File, id string,
 		cluster, err := f.cluster.connect(say)
 		return cluster, nil, err
 	}
-	cluster, kept, err := f.cluster.kept(say)
+	cluster, kept, err := f.cluster.kept(ctx, say)
 	if err != nil {
 		return nil, nil, err
 	}

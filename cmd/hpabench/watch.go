@@ -65,7 +65,7 @@ that hpabench lab up keeps; -n alone means the kubeconfig's current context.
 func (a *app) watch(ctx context.Context, ref string, f *watchFlags) error {
 	show := newDisplay(a.stderr, f.quiet)
 	defer show.close()
-	cluster, err := f.cluster.existing(func(line string) { show.progress(runner.Progress{Message: line}) })
+	cluster, err := f.cluster.existing(ctx, func(line string) { show.progress(runner.Progress{Message: line}) })
 	if err != nil {
 		return err
 	}
@@ -115,12 +115,12 @@ func (f *clusterFlags) completeAutoscalers(cmd *cobra.Command, args []string, _ 
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	cluster, err := f.existing(func(string) {})
+	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
+	defer cancel()
+	cluster, err := f.existing(ctx, func(string) {})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
-	defer cancel()
 	names, _ := cluster.Autoscalers(ctx, f.namespace)
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
