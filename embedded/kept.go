@@ -166,18 +166,6 @@ func (k *Kept) PID() int {
 	return folders.PID(root, k.Name)
 }
 
-// keeping waits until no other process starts or ends the lab of that name.
-func keeping(ctx context.Context, name string, say func(string)) (*folders.Locked, error) {
-	file, err := path(name, ".lock")
-	if err != nil {
-		return nil, err
-	}
-	if _, err := folders.Prepare(filepath.Dir(file)); err != nil {
-		return nil, err
-	}
-	return folders.Lock(ctx, file, say)
-}
-
 // Up starts a lab that outlives this process, and enters it into a kubeconfig:
 // that in file, or the user's own. What it began is undone when a later step
 // fails or ctx ends. If another process has just started that lab, it is returned
@@ -187,7 +175,11 @@ func Up(ctx context.Context, name string, o Options, file string, say func(strin
 	if err != nil {
 		return nil, false, err
 	}
-	alone, err := keeping(ctx, name, say)
+	root, err := folders.Root()
+	if err != nil {
+		return nil, false, err
+	}
+	alone, err := folders.Starting(ctx, root, name, say)
 	if err != nil {
 		return nil, false, err
 	}
@@ -202,10 +194,11 @@ func Up(ctx context.Context, name string, o Options, file string, say func(strin
 }
 
 func up(ctx context.Context, command string, k *Kept, file string) (_ *Kept, err error) {
-	log, err := path(k.Name, ".log")
+	root, err := folders.Root()
 	if err != nil {
 		return nil, err
 	}
+	log := folders.Log(root, k.Name)
 	said, err := os.OpenFile(log, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -271,10 +264,11 @@ func (k *Kept) forget() error {
 // was not up; what a killed one left, in the kubeconfig too, is removed then as well.
 // Say is told what Down waits for.
 func Down(ctx context.Context, name string, say func(string)) (was bool, k *Kept, err error) {
-	if err := folders.CheckName(name); err != nil {
+	root, err := folders.Root()
+	if err != nil {
 		return false, nil, err
 	}
-	alone, err := keeping(ctx, name, say)
+	alone, err := folders.Starting(ctx, root, name, say)
 	if err != nil {
 		return false, nil, err
 	}
@@ -293,14 +287,10 @@ func Down(ctx context.Context, name string, say func(string)) (was bool, k *Kept
 	if err := k.forget(); err != nil {
 		return was, k, err
 	}
-	log, err := path(name, ".log")
-	if err == nil {
-		err = os.Remove(log)
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(folders.Log(root, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return was, k, err
 	}
-	return was, k, Sweep(ctx, say)
+	return was, k, folders.Sweep(ctx, root, say)
 }
 
 // Sweep removes the folders of labs that were killed. Say is told what it waits for.

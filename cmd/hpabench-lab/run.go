@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -102,7 +103,8 @@ const orderly = time.Second
 // each case.
 func serve(ctx context.Context, o lab.Options, stdout io.Writer) error {
 	ended := make(chan error, 1)
-	go func() { ended <- live(ctx, o, stdout) }()
+	var ready atomic.Bool
+	go func() { ended <- live(ctx, o, stdout, &ready) }()
 	select {
 	case err := <-ended:
 		return err
@@ -112,11 +114,14 @@ func serve(ctx context.Context, o lab.Options, stdout io.Writer) error {
 	case err := <-ended:
 		return err
 	case <-time.After(orderly):
-		return lab.Abandon()
 	}
+	if err := lab.Abandon(); err != nil || ready.Load() {
+		return err
+	}
+	return errInterrupted
 }
 
-func live(ctx context.Context, o lab.Options, stdout io.Writer) error {
+func live(ctx context.Context, o lab.Options, stdout io.Writer, ready *atomic.Bool) error {
 	l, err := lab.Start(ctx, o)
 	if ctx.Err() != nil && err != nil {
 		return errors.Join(errInterrupted, lab.Abandon())
@@ -124,6 +129,7 @@ func live(ctx context.Context, o lab.Options, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	ready.Store(true)
 	fmt.Fprintln(stdout, l.Kubeconfig())
 	select {
 	case <-ctx.Done():

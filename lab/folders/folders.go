@@ -29,8 +29,9 @@ import (
 )
 
 const (
-	lockFile = "lock"
-	pidFile  = "pid"
+	lockFile     = "lock"
+	pidFile      = "pid"
+	startingFile = ".lock" // after the lab's name, beside its folder
 )
 
 // maxSocketPath is what fits into a socket address on all systems (104 bytes on
@@ -236,6 +237,35 @@ func locked(file string) (bool, error) {
 	return false, lock.Close()
 }
 
+// Starting waits until no other process starts or ends the lab of that name, which
+// is to stay. Say is told who does.
+func Starting(ctx context.Context, root, name string, say func(string)) (*Locked, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	root, err := Prepare(root)
+	if err != nil {
+		return nil, err
+	}
+	return Lock(ctx, filepath.Join(root, name+startingFile), say)
+}
+
+// Log is the file for what a lab that stays prints, beside its folder.
+func Log(root, name string) string { return filepath.Join(root, name+".log") }
+
+// sweepStart removes what is left of a start whose process was killed, but the log
+// of a lab that lives.
+func sweepStart(root, name string) {
+	file := filepath.Join(root, name+startingFile)
+	if held, err := locked(file); held || err != nil {
+		return
+	}
+	_ = os.Remove(file)
+	if alive, err := locked(filepath.Join(root, name, lockFile)); !alive && (err == nil || errors.Is(err, os.ErrNotExist)) {
+		_ = os.Remove(Log(root, name))
+	}
+}
+
 // PID is the process of a lab; 0 if it does not say.
 func PID(root, name string) int {
 	text, _ := os.ReadFile(filepath.Join(root, name, pidFile))
@@ -263,6 +293,9 @@ func sweep(root string) error {
 		return fmt.Errorf("sweeping the folder of embedded clusters: %w", err)
 	}
 	for _, e := range entries {
+		if name, is := strings.CutSuffix(e.Name(), startingFile); is && CheckName(name) == nil {
+			sweepStart(root, name)
+		}
 		if !e.IsDir() {
 			continue
 		}

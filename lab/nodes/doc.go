@@ -21,8 +21,8 @@
 // is full, CPU use depends on the traffic, and restarts back off.
 //
 // What differs from a real node, on purpose:
-//   - Volumes are not mounted, and the network stands at once. On a real node of
-//     one machine the two took half a second.
+//   - Volumes of all kinds are not mounted but taken for mounted, and the network
+//     stands at once. On a real node of one machine the two took half a second.
 //   - ConfigMaps and Secrets are not read: a pod starts whether or not those that
 //     it names exist, and the model sees only the literal values of its env.
 //   - Nothing can be run in a container. An exec probe succeeds as long as it
