@@ -32,7 +32,7 @@ type preflight struct {
 // an error when at least one found a fault.
 func (p *preflight) check(ctx context.Context) error {
 	p.interrupted = func() bool { return ctx.Err() != nil }
-	if p.checkServer(ctx) && p.checkWorkers() && p.checkTarget(ctx) {
+	if p.checkServer(ctx) && p.checkWorkers() && p.checkVolumes() && p.checkTarget(ctx) {
 		p.noteModel()
 		p.checkRights(ctx, p.rights())
 		p.checkMetrics(ctx, record.Fault)

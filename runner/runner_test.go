@@ -67,6 +67,8 @@ func TestPodTrouble(t *testing.T) {
 		{`{containerStatuses: [{name: a, state: {waiting: {reason: ContainerCreating}}}]}`, "", 0},
 		{`{conditions: [{type: PodScheduled, status: "False", reason: Unschedulable, message: "0/1 nodes: Insufficient cpu."}]}`,
 			"a pod cannot be scheduled: 0/1 nodes: Insufficient cpu. (lower the requests", hopelessAfter},
+		{`{conditions: [{type: PodScheduled, status: "False", reason: Unschedulable, message: "0/1 nodes: pod has unbound immediate PersistentVolumeClaims."}]}`,
+			"a pod cannot be scheduled: 0/1 nodes: pod has unbound immediate PersistentVolumeClaims. (kubectl describe pvc says why", hopelessAfter},
 		{`{containerStatuses: [{name: a, image: web, state: {waiting: {reason: ErrImagePull, message: "no such host"}}}]}`, "a node cannot get image web (is the name right, and can the nodes reach its registry?): no such host", hopelessAfter},
 		{`{containerStatuses: [{name: a, state: {waiting: {reason: CreateContainerConfigError, message: "configmap \"c\" not found"}}}]}`, `container a cannot start: configmap "c" not found`, hopelessAfter},
 		{`{containerStatuses: [{name: a, restartCount: 1, state: {waiting: {reason: CrashLoopBackOff}}}]}`, "", 0},

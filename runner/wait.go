@@ -133,7 +133,11 @@ type trouble struct {
 func podTrouble(pod *corev1.Pod) trouble {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-			return trouble{"scheduling", fmt.Sprintf("a pod cannot be scheduled: %s (lower the requests, or add or free nodes)", c.Message), hopelessAfter, pod.Name}
+			hint := "lower the requests, or add or free nodes"
+			if strings.Contains(strings.ToLower(c.Message), "persistentvolume") {
+				hint = "kubectl describe pvc says why it has no volume: does its StorageClass exist, and does its provisioner run?"
+			}
+			return trouble{"scheduling", fmt.Sprintf("a pod cannot be scheduled: %s (%s)", c.Message, hint), hopelessAfter, pod.Name}
 		}
 	}
 	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
