@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -22,7 +24,7 @@ import (
 )
 
 const (
-	neighboursHint = "give the pods of the scenario labels of their own, or leave out -n"
+	neighboursHint = "give the pods of the scenario labels of their own (claims: a name), or leave out -n"
 	othersHint     = "the HPA counts these pods as the target's own: give each workload labels of its own in its selector"
 )
 
@@ -144,6 +146,12 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err err
 		}
 	}
 
+	taken, err := p.takenClaims(ctx, objects)
+	if err != nil {
+		return conflicts, err
+	}
+	conflicts = append(conflicts, taken...)
+
 	hpas, err := p.Kube.AutoscalingV2().HorizontalPodAutoscalers(p.namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("listing the HPAs of namespace %s: %w", p.namespace, err)
@@ -162,6 +170,36 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err err
 		if matchesAny(selector, ours) {
 			conflict("HPA %s in namespace %s selects %s by %s %s, which are labels of the run's pods: it would be switched off (AmbiguousSelector)",
 				h.Name, p.namespace, selector, target.Kind, target.Name)
+		}
+	}
+	return conflicts, nil
+}
+
+// takenClaims names the claims of others that a StatefulSet among the objects would
+// take for its own, as it goes by their names: its pods would write into them, and
+// they would be deleted with it.
+func (p *preflight) takenClaims(ctx context.Context, objects []*unstructured.Unstructured) (conflicts []string, err error) {
+	var claims *corev1.PersistentVolumeClaimList
+	for _, o := range objects {
+		templates, _, _ := unstructured.NestedSlice(o.Object, "spec", "volumeClaimTemplates")
+		if o.GetKind() != "StatefulSet" || len(templates) == 0 {
+			continue
+		}
+		if claims == nil {
+			if claims, err = p.Kube.CoreV1().PersistentVolumeClaims(p.namespace).List(ctx, metav1.ListOptions{}); err != nil {
+				// Also a missing right: only such a StatefulSet takes it.
+				return nil, fmt.Errorf("listing the PersistentVolumeClaims of namespace %s: %v", p.namespace, err)
+			}
+		}
+		for _, t := range templates {
+			template, _ := t.(map[string]any)
+			name, _, _ := unstructured.NestedString(template, "metadata", "name")
+			for _, claim := range claims.Items {
+				ordinal, is := strings.CutPrefix(claim.Name, name+"-"+o.GetName()+"-")
+				if _, err := strconv.ParseUint(ordinal, 10, 31); is && err == nil {
+					conflicts = append(conflicts, fmt.Sprintf("%sStatefulSet %s would take PersistentVolumeClaim %s in namespace %s, which is there already, for its own", p.where(o), o.GetName(), claim.Name, p.namespace))
+				}
+			}
 		}
 	}
 	return conflicts, nil

@@ -62,6 +62,10 @@ spec:
 const foreignShop = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: old-shop}, spec: {selector: {matchLabels: {app: shop}},
 	template: {metadata: {labels: {app: shop}}, spec: {containers: [{name: c, image: x/old, resources: {requests: {cpu: 100m}}}]}}}}`
 
+const dataSet = `{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: db}, spec: {serviceName: db, replicas: 0, selector: {matchLabels: {app: db}},
+	template: {metadata: {labels: {app: db}}, spec: {containers: [{name: c, image: x/db}]}},
+	volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}]}}`
+
 // TestNeighbours has what somebody else made in the namespace of -n.
 func TestNeighbours(t *testing.T) {
 	t.Parallel()
@@ -87,6 +91,10 @@ func TestNeighbours(t *testing.T) {
 		{"a policy of all pods", `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed}, spec: {podSelector: {}}}`, []string{pod("{app: db}")}, ""},
 		{"a policy of others' pods", `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed}, spec: {podSelector: {matchLabels: {app: db}}}}`, []string{pod("{app: db}")}, "NetworkPolicy closed would select pods"},
 		{"a Service of others' pods", `{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {selector: {app: db}, ports: [{port: 80}]}}`, []string{pod("{app: db}")}, "Service db would select pods"},
+		{"a claim of the StatefulSet's name", dataSet, []string{`{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data-db-0},
+			spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`}, "PersistentVolumeClaim data-db-0 in namespace"},
+		{"a claim of another", dataSet, []string{`{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data-db-old},
+			spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`}, ""},
 	} {
 		ns := testNamespace(t, c)
 		for _, source := range test.foreign {

@@ -45,6 +45,9 @@ const (
 	// was lost: the API server ends a request after that time by itself
 	// (--request-timeout is a minute, but etcd answers or fails within seconds).
 	doubt = 5 * time.Second
+	// lastAnswer is how long an interrupt waits for the answer to a creation: the
+	// first Ctrl-C is to end all work within 2 s.
+	lastAnswer = time.Second
 )
 
 // ObjectsAnnotation on the Lease of a run names the objects that the run makes
@@ -110,17 +113,18 @@ func madeBy(o metav1.Object, run string) bool {
 const slowestCreation = time.Minute
 
 // make creates an object by request and remembers it, from before the request.
-// An interrupt does not cut the request off, so that it is known what became of
-// it. That the object is there already is a BadInput: somebody else made it.
+// An interrupt leaves the request time for its answer, so that it is known what
+// became of it. That the object is there already is a BadInput: somebody else made it.
 func (c *created) make(ctx context.Context, gvk schema.GroupVersionKind, namespace, name string, request func(context.Context) (metav1.Object, error)) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	o := object{gvk: gvk, namespace: namespace, name: name, run: c.labels[RunLabel]}
 	c.remember(o)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
-	made, err := request(ctx)
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastAnswer, cancel) })()
+	made, err := request(asked)
 	if err == nil {
 		o.uid = made.GetUID()
 		c.remember(o)
