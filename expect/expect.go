@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -24,18 +25,45 @@ import (
 	"github.com/hpabench/hpabench/analysis"
 )
 
+// Limits of expressions, which come with scenarios and records that strangers wrote.
+const (
+	// maxCost bounds an expression's evaluation in units of CEL's cost, about one for each
+	// step: Kubernetes' PerCallLimit, 0.1 s
+	// (k8s.io/apiserver/pkg/apis/cel). maxTotalCost bounds all expressions of a run.
+	maxCost      = 1_000_000
+	maxTotalCost = 4 * maxCost
+
+	// maxLength bounds an expression, in characters, and maxDepth its nesting: the longest
+	// of the library has 60. maxLoops bounds all, exists, map and filter inside each other.
+	maxLength = 10_000
+	maxDepth  = 100
+	maxLoops  = 4
+
+	// maxExpressions bounds the expressions of a run.
+	maxExpressions = 1000
+)
+
 // identifier is what CEL takes for a variable. A phase whose name has a dash
 // has no variables.
 var identifier = regexp.MustCompile(`^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$`)
 
-// Check says in one line what is wrong with an expression; nil if it is a
-// condition over the figures of a run that has these phases.
-func Check(expression string, phases []string) error {
+// Checker checks expressions over the figures of a run.
+type Checker struct{ env *cel.Env }
+
+// NewChecker is one for a run that has these phases.
+func NewChecker(phases []string) (*Checker, error) {
 	r := &analysis.Result{}
 	for _, name := range phases {
 		r.Load.Phases = append(r.Load.Phases, analysis.PhaseLoad{Name: name})
 	}
-	_, checked, err := compile(expression, r.Figures())
+	env, err := environment(r.Figures())
+	return &Checker{env}, err
+}
+
+// Check says in one line what is wrong with an expression; nil if it is a
+// condition over the figures.
+func (c *Checker) Check(expression string) error {
+	checked, err := compile(c.env, expression)
 	if err != nil {
 		return err
 	}
@@ -66,8 +94,18 @@ func sameKind(a, b string) bool {
 // none is the method of findings.
 var none = cel.Function("none", cel.MemberOverload("findings_none", []*cel.Type{cel.ListType(cel.StringType), cel.StringType}, cel.BoolType,
 	cel.BinaryBinding(func(list, kind ref.Val) ref.Val {
-		for it := list.(traits.Lister).Iterator(); it.HasNext() == types.True; {
-			if sameKind(it.Next().Value().(string), kind.Value().(string)) {
+		kinds, ok := list.(traits.Lister)
+		name, isString := kind.(types.String)
+		if !ok || !isString {
+			return types.MaybeNoSuchOverloadErr(kind)
+		}
+		for it := kinds.Iterator(); it.HasNext() == types.True; {
+			item := it.Next()
+			one, ok := item.(types.String)
+			if !ok {
+				return types.MaybeNoSuchOverloadErr(item)
+			}
+			if sameKind(string(one), string(name)) {
 				return types.False
 			}
 		}
@@ -83,10 +121,28 @@ func Judge(expressions []string, r *analysis.Result) []analysis.Expectation {
 		kinds = append(kinds, f.Kind)
 	}
 	var judged []analysis.Expectation
-	for _, expression := range expressions {
+	cost := uint64(maxTotalCost)
+	env, broken := environment(figures)
+	for i, expression := range expressions {
+		if i == maxExpressions {
+			return append(judged, analysis.Expectation{Expression: expression, Outcome: analysis.Missed,
+				Detail: fmt.Sprintf("not judged, with %d more: a run may have %d expectations", len(expressions)-i-1, maxExpressions)})
+		}
 		e := analysis.Expectation{Expression: expression, Outcome: analysis.Missed}
-		met, detail, err := judge(expression, figures, kinds)
-		if e.Detail = detail; err != nil && detail == "" {
+		met, detail, err := false, "", broken
+		switch {
+		case err != nil:
+		case cost == 0:
+			err = fmt.Errorf("not judged: the expectations before it took %d steps", maxTotalCost)
+		default:
+			met, detail, err = judge(env, expression, figures, kinds, &cost)
+		}
+		e.Detail = detail
+		switch {
+		case err == nil || detail != "" && strings.Contains(err.Error(), "no such attribute"): // said as not measured
+		case detail != "":
+			e.Detail += ": " + err.Error()
+		default:
 			e.Detail = err.Error()
 		}
 		if err == nil && met {
@@ -97,8 +153,9 @@ func Judge(expressions []string, r *analysis.Result) []analysis.Expectation {
 	return judged
 }
 
-func judge(expression string, figures []analysis.Figure, findings []string) (met bool, detail string, err error) {
-	env, checked, err := compile(expression, figures)
+// judge takes what the evaluation costs off the cost that is left.
+func judge(env *cel.Env, expression string, figures []analysis.Figure, findings []string, left *uint64) (met bool, detail string, err error) {
+	checked, err := compile(env, expression)
 	if err != nil {
 		return false, "", err
 	}
@@ -120,11 +177,19 @@ func judge(expression string, figures []analysis.Figure, findings []string) (met
 		shown = append(shown, "findings = "+cmp.Or(strings.Join(findings, ", "), "none"))
 	}
 	detail = strings.Join(shown, ", ")
-	program, err := env.Program(checked)
+	limit := min(maxCost, *left)
+	program, err := env.Program(checked, cel.CostLimit(limit))
 	if err != nil {
 		return false, detail, err
 	}
-	out, _, err := program.Eval(values)
+	out, details, err := program.Eval(values)
+	if details != nil && details.ActualCost() != nil {
+		*left -= min(*left, *details.ActualCost())
+	}
+	if err != nil && strings.Contains(err.Error(), "cost limit exceeded") {
+		*left -= min(*left, limit)
+		return false, "", fmt.Errorf("it takes more than %d steps, and was broken off", limit)
+	}
 	if err != nil {
 		return false, detail, err
 	}
@@ -132,29 +197,39 @@ func judge(expression string, figures []analysis.Figure, findings []string) (met
 	return met, detail, nil
 }
 
-func compile(expression string, figures []analysis.Figure) (*cel.Env, *cel.Ast, error) {
-	variables := []cel.EnvOption{none, cel.Variable("findings", cel.ListType(cel.StringType))}
+// environment is that of expressions over figures.
+func environment(figures []analysis.Figure) (*cel.Env, error) {
+	options := []cel.EnvOption{none, cel.Variable("findings", cel.ListType(cel.StringType)),
+		cel.ParserExpressionSizeLimit(maxLength), cel.ParserRecursionLimit(maxDepth),
+		cel.ASTValidators(cel.ValidateComprehensionNestingLimit(maxLoops))}
 	for _, f := range figures {
 		if identifier.MatchString(f.Name) {
-			variables = append(variables, cel.Variable(f.Name, kind(f)))
+			options = append(options, cel.Variable(f.Name, kind(f)))
 		}
 	}
-	env, err := cel.NewEnv(variables...)
-	if err != nil {
-		return nil, nil, err
+	return cel.NewEnv(options...)
+}
+
+func compile(env *cel.Env, expression string) (*cel.Ast, error) {
+	if len(expression) > 4*maxLength || utf8.RuneCountInString(expression) > maxLength {
+		return nil, fmt.Errorf("it has %d bytes, and may have %d characters", len(expression), maxLength)
 	}
 	checked, issues := env.Compile(expression)
 	if issues.Err() != nil {
 		var all []string
-		for _, e := range issues.Errors() {
+		for i, e := range issues.Errors() {
+			if i == 3 {
+				all = append(all, fmt.Sprintf("and %d more", len(issues.Errors())-i))
+				break
+			}
 			all = append(all, e.Message)
 		}
-		return nil, nil, errors.New(strings.Join(all, "; "))
+		return nil, errors.New(strings.Join(all, "; "))
 	}
 	if checked.OutputType() != cel.BoolType {
-		return nil, nil, fmt.Errorf("it gives a value of type %s and is no condition", checked.OutputType())
+		return nil, fmt.Errorf("it gives a value of type %s and is no condition", checked.OutputType())
 	}
-	return env, checked, nil
+	return checked, nil
 }
 
 func kind(f analysis.Figure) *cel.Type {

@@ -1,6 +1,7 @@
 package expect
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -43,6 +44,10 @@ func TestJudge(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
+	checker, err := NewChecker([]string{"surge", "on-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for expression, want := range map[string]string{
 		"replicas.peak == hpa.max":   "",
 		"load.surge.errors == 0":     "",
@@ -55,7 +60,7 @@ func TestCheck(t *testing.T) {
 		`findings.none(1)`:           "no matching overload",
 		"replicas.peak == hpa.max &": "Syntax error",
 	} {
-		err := Check(expression, []string{"surge", "on-1"})
+		err := checker.Check(expression)
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%s: %v", expression, err)
@@ -79,4 +84,92 @@ func TestVariables(t *testing.T) {
 			t.Errorf("docs/expectations.md has no %s; make docs writes it", v.Name)
 		}
 	}
+}
+
+// Expressions that would run for hours, or need gigabytes, are refused, or broken off.
+func TestExpressionsAreBounded(t *testing.T) {
+	checker, err := NewChecker([]string{"surge"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nested := func(depth int, macro, inner string) string {
+		for i := range depth {
+			inner = fmt.Sprintf("[1,2,3,4,5,6,7,8,9,10].%s(x%d, %s)", macro, i, inner)
+		}
+		return inner
+	}
+	hundred := "[" + strings.Repeat("1,", 99) + "1]"
+	loops := func(list string) string {
+		return fmt.Sprintf("%[1]s.all(a, %[1]s.all(b, %[1]s.all(c, %[1]s.all(d, a + b + c + d > 0))))", list)
+	}
+	double := `"0123456789"`
+	for range 11 { // 10 bytes to 20 KB, and each step of the loop has a copy
+		double = fmt.Sprintf("[%s].map(s, s + s)[0]", double)
+	}
+	for name, test := range map[string]struct{ expression, refused, missed string }{
+		"eight all":        {expression: nested(8, "all", "true"), refused: "nesting"},
+		"eight map":        {expression: "size(" + nested(8, "map", "1") + ") > 0", refused: "nesting"},
+		"eight filter":     {expression: "size(" + strings.ReplaceAll(nested(8, "filter", "size([1]) > 0"), ", [", ", [] != [") + ") > 0", refused: "nesting"},
+		"eight exists":     {expression: nested(8, "exists", "false"), refused: "nesting"},
+		"eleven doublings": {expression: double + ` == ""`, refused: "nesting"},
+		"long":             {expression: "true" + strings.Repeat(" && true", 3000), refused: "may have 10000 characters"},
+		"deep":             {expression: strings.Repeat("(", 1000) + "true" + strings.Repeat(")", 1000), refused: "recursion"},
+		"deep minus":       {expression: strings.Repeat("!", 5000) + "true", refused: ""},
+		"four of hundred":  {expression: loops(hundred), missed: "it takes more than 1000000 steps, and was broken off"},
+		"of findings":      {expression: "findings.all(f, " + loops(hundred) + ")", refused: "nesting"},
+		"dynamic list":     {expression: `dyn([1]).none("flapping")`, missed: "no such overload"},
+		"dynamic name":     {expression: `findings.none(dyn(1))`, missed: "no such overload"},
+		"no list":          {expression: `dyn(1).none("flapping")`, missed: "no such overload"},
+		"divided by zero":  {expression: "1 / (replicas.peak - replicas.peak) > 0", missed: "zero"},
+		"overflow":         {expression: "9223372036854775807 + replicas.peak > 0", missed: "overflow"},
+		"long duration":    {expression: `scaleUp.inService < duration("9223372036854775807s")`, missed: "type conversion error"},
+		"odd pattern":      {expression: `"a".matches("(" + "(((((")`, missed: "missing closing"},
+		"NUL":              {expression: "true \x00", refused: "Syntax error"},
+		"no UTF-8":         {expression: "\"\xff\" == \"\"", refused: ""},
+	} {
+		err := checker.Check(test.expression)
+		if test.refused != "" {
+			if err == nil || !strings.Contains(err.Error(), test.refused) || strings.Contains(err.Error(), "\n") || len(err.Error()) > 1000 {
+				t.Errorf("%s: %v, want %q on one line", name, err, test.refused)
+			}
+		}
+		if got := Judge([]string{test.expression}, result())[0]; test.missed != "" && (err != nil || got.Outcome != analysis.Missed || !strings.Contains(got.Detail, test.missed)) {
+			t.Errorf("%s: %v, then %+v, want %q", name, err, got, test.missed)
+		}
+	}
+	many := make([]string, 5000)
+	for i := range many {
+		many[i] = loops(hundred)
+	}
+	judged := Judge(many, result())
+	if n := len(judged); n != maxExpressions+1 || !strings.Contains(judged[n-1].Detail, "not judged, with 3999 more") {
+		t.Errorf("%d of 5000 judged, the last: %+v", n, judged[n-1])
+	}
+}
+
+func FuzzExpression(f *testing.F) {
+	for _, expression := range []string{
+		"replicas.peak == hpa.max", `scaleUp.inService <= duration("90s")`, `findings.none("Flapping") && !findings.exists(f, f.matches("a+"))`,
+		"load.surge.errors == 3 || [1, 2].map(x, x * 2)[0] > 1", `dyn([1]).none("flapping")`, `{"a": 1}.a == 1 ? true : "b" in ["b"]`, "1u / 0u > 9.5e300",
+		`timestamp("2026-01-31T00:00:00Z") + duration("1h") > timestamp(0)`, `size("😀".split("")) > 0`,
+	} {
+		f.Add(expression)
+	}
+	checker, err := NewChecker([]string{"surge"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	figures := result().Figures()
+	f.Fuzz(func(t *testing.T, expression string) {
+		if err := checker.Check(expression); err != nil {
+			if err.Error() == "" {
+				t.Error("no message")
+			}
+			return
+		}
+		left := uint64(maxCost)
+		if _, _, err := judge(checker.env, expression, figures, []string{"flapping"}, &left); err != nil && strings.Contains(err.Error(), "internal error") {
+			t.Errorf("%q: %v", expression, err)
+		}
+	})
 }

@@ -56,8 +56,12 @@ func readScenario(name string) (*scenarios.File, error) {
 	for _, p := range file.Phases() {
 		phases = append(phases, p.Name)
 	}
+	checker, err := expect.NewChecker(phases)
+	if err != nil {
+		return nil, err
+	}
 	for i, expression := range file.Spec.Expect {
-		if err := expect.Check(expression, phases); err != nil {
+		if err := checker.Check(expression); err != nil {
 			faults = append(faults, file.Fault(fmt.Sprintf("spec.expect[%d]", i), err.Error(),
 				"a condition in CEL such as replicas.peak == hpa.max, over the variables that hpabench explain lists; a phase with a dash in its name has none"))
 		}
