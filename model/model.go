@@ -24,6 +24,10 @@ import (
 // cluster pays no heed to it.
 const Annotation = "hpabench.dev/model"
 
+// MaxAnnotation is how many bytes all annotations of an object may have
+// (TotalAnnotationSizeLimitB in k8s.io/apimachinery/pkg/api/validation).
+const MaxAnnotation = 256 << 10
+
 // Model is how one container of a modelled pod behaves. A field that is left
 // out has the preset's value.
 type Model struct {
@@ -122,10 +126,12 @@ func (m Metric) Check() error {
 	switch {
 	case m.Of != OfRequests && m.Of != OfInFlight:
 		return fmt.Errorf("of is %q and must be %s or %s", m.Of, OfRequests, OfInFlight)
-	case !(m.Scale >= 0):
-		return fmt.Errorf("scale is %g and must be more than 0", m.Scale)
-	case m.Period() < time.Second:
-		return fmt.Errorf("every is %s and must be 1s or more", m.Period())
+	case !(m.Scale >= 0 && m.Scale <= MaxScale):
+		return fmt.Errorf("scale is %g and must be more than 0, %g at most", m.Scale, MaxScale)
+	case m.Period() < time.Second || m.Period() > longest:
+		return fmt.Errorf("every is %s and must be from 1s to %s", m.Period(), longest)
+	case m.Range() < 0 || m.Range() > longest:
+		return fmt.Errorf("window is %s and must be %s at most", m.Range(), longest)
 	case m.Of == OfRequests && m.Range() < 2*m.Period():
 		return fmt.Errorf("window is %s, and a rate needs two scrapes, which are %s apart", m.Range(), m.Period())
 	}
@@ -162,6 +168,9 @@ type Fault struct {
 // out of its range are errors.
 func Parse(annotation string) (Model, error) {
 	var m Model
+	if len(annotation) > MaxAnnotation {
+		return Model{}, fmt.Errorf("reading the annotation %s: it has %d bytes, and an annotation %d at most", Annotation, len(annotation), MaxAnnotation)
+	}
 	d := json.NewDecoder(bytes.NewBufferString(annotation))
 	d.DisallowUnknownFields()
 	err := d.Decode(&m)
@@ -206,25 +215,35 @@ func (m *Model) Check() error {
 		if !slices.Contains([]string{"", "constant", "exponential", "lognormal"}, c.Distribution) {
 			fault(field+".distribution", c.Distribution, "constant, exponential or lognormal")
 		}
-		if !(c.Deviation >= 0) {
-			fault(field+".deviation", c.Deviation, "0 or more")
+		if !(c.Deviation >= 0 && c.Deviation <= maxDeviation) {
+			fault(field+".deviation", c.Deviation, fmt.Sprintf("from 0 to %d", maxDeviation))
 		}
 	}
 	for field, d := range durations {
-		if d != nil && d.Duration < 0 {
-			fault(field, d.Duration, "0 or more")
+		if d != nil && (d.Duration < 0 || d.Duration > longest) {
+			fault(field, d.Duration, fmt.Sprintf("from 0 to %s", longest))
 		}
 	}
 	for field, q := range map[string]*resource.Quantity{"idleCPU": m.IdleCPU, "memory": m.Memory, "memoryPerRequest": m.MemoryPerRequest} {
-		if q != nil && q.Sign() < 0 {
-			fault(field, q, "0 or more")
+		most := int64(MaxBytes)
+		if field == "idleCPU" {
+			most = MaxCPU
+		}
+		if q != nil && (q.Sign() < 0 || q.CmpInt64(most) > 0) {
+			fault(field, q, fmt.Sprintf("from 0 to %s", resource.NewQuantity(most, resource.BinarySI)))
 		}
 	}
-	if m.Workers != nil && *m.Workers < 1 {
-		fault("workers", *m.Workers, "1 or more")
+	if m.Workers != nil && (*m.Workers < 1 || *m.Workers > MaxWorkers) {
+		fault("workers", *m.Workers, fmt.Sprintf("from 1 to %d", MaxWorkers))
 	}
-	if m.Queue != nil && *m.Queue < 0 {
-		fault("queue", *m.Queue, "0 or more")
+	if m.Queue != nil && (*m.Queue < 0 || *m.Queue > MaxWorkers) {
+		fault("queue", *m.Queue, fmt.Sprintf("from 0 to %d", MaxWorkers))
+	}
+	if len(m.Metrics) > maxMetrics {
+		fault("metrics", fmt.Sprintf("a list of %d", len(m.Metrics)), fmt.Sprintf("%d at most", maxMetrics))
+	}
+	if m.Body != nil && len(*m.Body) > maxBody {
+		fault("body", fmt.Sprintf("a text of %d bytes", len(*m.Body)), fmt.Sprintf("%d bytes at most", maxBody))
 	}
 	if !slices.Contains([]string{"", Nginx, HPAExample, Generic}, m.Preset) {
 		fault("preset", m.Preset, "nginx, hpa-example or generic")
@@ -233,8 +252,23 @@ func (m *Model) Check() error {
 	return errors.Join(faults...)
 }
 
-// longest is an upper bound of what is drawn: sums of a few stay far from overflow.
-const longest = 24 * time.Hour
+// Upper bounds of what a model says, far beyond what there is.
+const (
+	// longest bounds durations, and what is drawn of a distribution: sums of a few stay far
+	// from overflow.
+	longest = 24 * time.Hour
+	// MaxWorkers bounds the requests that one pod has, at work or in line.
+	MaxWorkers = 10_000_000
+	// MaxCPU bounds cores, and MaxBytes memory: of no machine are there more.
+	MaxCPU   = 100_000
+	MaxBytes = 1 << 50
+	// MaxScale bounds the value of a custom metric for one request.
+	MaxScale = 1e9
+
+	maxDeviation = 1000
+	maxMetrics   = 100
+	maxBody      = MaxAnnotation // of which it is part
+)
 
 // Draw is what one request takes. A lognormal variable with mean m and standard deviation
 // d × m is exp(μ + σZ) with σ² = ln(1 + d²) and μ = ln m − σ²/2 (Johnson, Kotz,

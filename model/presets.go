@@ -134,7 +134,7 @@ func hpaExample(env []corev1.EnvVar) Model {
 				fallback = d
 			}
 		}
-		return max(fallback, 0)
+		return min(max(fallback, 0), longest)
 	}
 	return Model{
 		Pull:             duration(0),

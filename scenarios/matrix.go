@@ -102,10 +102,7 @@ func (f *File) Variants(settings []Setting) ([]Variant, error) {
 
 // checkCopies refuses settings without values, and more combinations than can be made.
 func (f *File) checkCopies(settings []Setting) error {
-	size := len(f.doc.lines) + int(f.extentOf(f.Spec.Load.Phases).points)
-	for _, targets := range f.files.targets {
-		size += len(targets)
-	}
+	size := len(f.doc.lines) + f.targets + int(f.extentOf(f.Spec.Load.Phases).points)
 	n := 1
 	for _, s := range settings {
 		fault := func(format string, args ...any) error {

@@ -3,9 +3,8 @@ package scenarios
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
-	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/hpabench/hpabench/model"
@@ -48,13 +47,13 @@ func (c *checker) checkModel(m *model.Model) {
 	if template := c.PodTemplate(); template != nil && template.Annotations[model.Annotation] != "" {
 		c.fault(modelPath, "leave one of them out", "the pod template has the annotation %s already", model.Annotation)
 	}
-	for field, d := range map[string]*metav1.Duration{"pull": m.Pull, "start": m.Start, "startCPU": m.StartCPU, "drain": m.Drain,
-		"connectionCPU": m.ConnectionCPU, "memoryHeld": m.MemoryHeld} {
-		c.notNegative(modelPath+"."+field, d)
-	}
-	for field, q := range map[string]*resource.Quantity{"idleCPU": m.IdleCPU, "memory": m.Memory, "memoryPerRequest": m.MemoryPerRequest} {
-		if q != nil && q.Sign() < 0 {
-			c.fault(modelPath+"."+field, "", "%s.%s cannot be negative", modelPath, field)
+	if err := m.Check(); err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			field, _, _ := strings.Cut(line, " ")
+			if strings.HasPrefix(field, "metrics.") {
+				field = "metrics" // a metric's name may have dots
+			}
+			c.fault(modelPath+"."+field, "", "%s.%s", modelPath, line)
 		}
 	}
 	for field, cost := range map[string]*model.Cost{"cpu": m.CPU, "wait": m.Wait} {
@@ -62,24 +61,8 @@ func (c *checker) checkModel(m *model.Model) {
 			continue
 		}
 		at := modelPath + "." + field
-		c.notNegative(at+".mean", &cost.Mean)
 		if cost.Deviation != 0 && cost.Distribution != "lognormal" {
 			c.fault(at+".deviation", "distribution: lognormal", "%s.deviation is of a lognormal distribution only", at)
 		}
-	}
-	for name, metric := range m.Metrics {
-		if err := metric.Check(); err != nil {
-			c.fault(modelPath+".metrics", "", "%s.metrics.%s.%v", modelPath, name, err)
-		}
-	}
-	if m.Fault != nil {
-		c.notNegative(modelPath+".fault.crash", m.Fault.Crash)
-		c.notNegative(modelPath+".fault.unready", m.Fault.Unready)
-	}
-}
-
-func (c *checker) notNegative(path string, d *metav1.Duration) {
-	if d != nil && d.Duration < 0 {
-		c.fault(path, "", "%s cannot be negative", path)
 	}
 }

@@ -24,10 +24,11 @@ type File struct {
 	Embedded  bool       // read from the library in the binary
 	Manifests []Manifest // of workload.manifests, in order
 
-	doc    *document
-	files  *files // what the scenario names
-	roots  []byte // of load.tls.caFile, in PEM
-	target autoscalingv2.CrossVersionObjectReference
+	doc     *document
+	files   *files // what the scenario names
+	targets int    // of all phases
+	roots   []byte // of load.tls.caFile, in PEM
+	target  autoscalingv2.CrossVersionObjectReference
 	// Of the manifests: the target, the HPA that points to it, the Service that
 	// takes the load. Nil where there is none.
 	targetManifest, hpaManifest, service *Manifest
@@ -122,11 +123,10 @@ type Open func(name string) (shown string, source []byte, err error)
 // files are those that a scenario names, and what was made of them: each is read once,
 // for all variants of the scenario.
 type files struct {
-	open    Open
-	read    map[string]opened
-	size    int64
-	traces  map[string][]record.RatePoint
-	targets map[string][]HTTPRequest
+	open   Open
+	read   map[string]opened
+	size   int64
+	traces map[string][]record.RatePoint
 }
 
 type opened struct {
@@ -135,7 +135,7 @@ type opened struct {
 }
 
 func filesBy(open Open) *files {
-	return &files{open: open, read: map[string]opened{}, traces: map[string][]record.RatePoint{}, targets: map[string][]HTTPRequest{}}
+	return &files{open: open, read: map[string]opened{}, traces: map[string][]record.RatePoint{}}
 }
 
 // Open is the Open of f, within the limit for all files.

@@ -66,6 +66,7 @@ func (c *checker) requests(open Open, at string, targets []HTTPTarget) (list []H
 			return nil
 		}
 	}
+	c.targets += len(list)
 	if turns := turnsOf(list); turns*len(list) > maxTurns {
 		c.fault(at, "give targets weights with a common divisor, such as 10 and 20", "the order of %d targets repeats after %d requests only, by their weights: the product may be %d", len(list), turns, maxTurns)
 	}
@@ -96,15 +97,10 @@ func (c *checker) request(open Open, at string, t HTTPTarget) []HTTPRequest {
 		if t.Method != "" || t.Path != "" || t.Headers != nil || t.Body != "" || t.BodyFile != "" {
 			c.fault(at+".file", "the file says all of it", "%s has a file, and a request of its own beside it", at)
 		}
-		list, known := c.files.targets[t.File]
-		if !known {
-			var err error
-			if list, err = readTargets(open, t.File); err != nil {
-				c.fault(at+".file", "targets are looked for beside the scenario file, in vegeta's format", "%v", err)
-			}
-			c.files.targets[t.File] = list
+		list, err := readTargets(open, t.File)
+		if err != nil {
+			c.fault(at+".file", "targets are looked for beside the scenario file, in vegeta's format", "%v", err)
 		}
-		list = slices.Clone(list)
 		for i := range list {
 			list[i].Weight = weight
 		}
