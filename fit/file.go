@@ -1,7 +1,7 @@
 package fit
 
 import (
-	"bytes"
+	"bufio"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +13,11 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
 )
+
+// recordHead is how a record begins.
+const recordHead = `{"at"`
 
 // recordFile is the name of the record in a run's folder.
 const recordFile = "record.jsonl"
@@ -42,12 +46,14 @@ func Open(names ...string) (*Fit, error) {
 }
 
 func open(name string) (*Fit, error) {
-	b, err := os.ReadFile(name)
+	in, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	if bytes.HasPrefix(bytes.TrimSpace(b), []byte(`{"at"`)) {
-		run, err := record.Read(bytes.NewReader(b))
+	defer in.Close()
+	text := bufio.NewReader(in)
+	if head, _ := text.Peek(len(recordHead)); string(head) == recordHead {
+		run, err := record.Read(text)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -57,6 +63,15 @@ func open(name string) (*Fit, error) {
 		}
 		return f, nil
 	}
+	b, err := scenarios.ReadAll(text, scenarios.MaxSource)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return parse(name, b)
+}
+
+// parse reads a plant.
+func parse(name string, b []byte) (*Fit, error) {
 	var f Fit
 	if err := yaml.UnmarshalStrict(b, &f); err != nil {
 		return nil, fmt.Errorf("%s is neither a record nor a plant: %w", name, err)

@@ -127,6 +127,11 @@ func Read(in io.Reader) (Run, error) {
 		if n == 1 && (e.Header == nil || e.Header.Format != Format) {
 			return Run{}, fmt.Errorf("not a record of this version: the first line must be a header with format %q", Format)
 		}
+		if e.Header != nil {
+			if err := e.Header.Check(); err != nil {
+				return Run{}, fmt.Errorf("line %d, the header: %w", n, err)
+			}
+		}
 		run.Entries = append(run.Entries, e)
 		run.Truncated = e.End == nil
 	}

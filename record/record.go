@@ -53,6 +53,9 @@ func (i *Instant) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("an instant is a number of seconds: %w", err)
 	}
+	if !(s >= -MaxInstant.Seconds() && s <= MaxInstant.Seconds()) {
+		return fmt.Errorf("the instant is at second %s, and must be at %.0f at the latest", b, MaxInstant.Seconds())
+	}
 	*i = Instant(time.Duration(s*1e6+0.5) * time.Microsecond)
 	return nil
 }

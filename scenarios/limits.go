@@ -49,6 +49,10 @@ const (
 	// (docs/load.md).
 	MaxRate = 1_000_000
 
+	// MinCapacity and MaxCapacity bound capacityPerReplica, in requests/s: the demand for
+	// replicas is a rate over it.
+	MinCapacity, MaxCapacity = 1e-6, 1e9
+
 	// MaxRequests bounds the planned requests of all phases: when each is due is reckoned
 	// to one part in 10¹² (package loadgen), and a machine needs 19 days for them.
 	MaxRequests = 100_000_000_000
@@ -65,9 +69,9 @@ const (
 	// requests takes longer over one.
 	MaxTimeout = time.Hour
 
-	// maxVariants bounds the combinations of a matrix, and maxCopies the targets, points
+	// MaxVariants bounds the combinations of a matrix, and maxCopies the targets, points
 	// and values of all of them, which are all read before the first run begins.
-	maxVariants = 1000
+	MaxVariants = 1000
 	maxCopies   = 50_000_000
 
 	// MaxRepeat bounds the runs of one scenario, one after the other.

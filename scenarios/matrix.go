@@ -46,8 +46,8 @@ func ParseSetting(s string) (Setting, error) {
 	if !found || name == "" || values == "" {
 		return Setting{}, fmt.Errorf("%s is not like target=40,60,80", shorten(s))
 	}
-	if n := strings.Count(values, ",") + 1; n > maxVariants {
-		return Setting{}, fmt.Errorf("%s has %d values, and may have %d", name, n, maxVariants)
+	if n := strings.Count(values, ",") + 1; n > MaxVariants {
+		return Setting{}, fmt.Errorf("%s has %d values, and may have %d", name, n, MaxVariants)
 	}
 	setting := Setting{Name: name}
 	for text := range strings.SplitSeq(values, ",") {
@@ -111,10 +111,10 @@ func (f *File) checkCopies(settings []Setting) error {
 		if len(s.Values) == 0 {
 			return fault("%s has no values", s.Name)
 		}
-		n *= min(len(s.Values), maxVariants+1)
+		n *= min(len(s.Values), MaxVariants+1)
 		switch {
-		case n > maxVariants:
-			return fault("the settings up to %s have %d combinations or more, and may have %d", s.Name, n, maxVariants)
+		case n > MaxVariants:
+			return fault("the settings up to %s have %d combinations or more, and may have %d", s.Name, n, MaxVariants)
 		case n*size > maxCopies:
 			return fault("the settings up to %s have %d combinations of a scenario with %d values, targets and points: the product may be %d", s.Name, n, size, maxCopies)
 		}

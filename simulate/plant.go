@@ -190,6 +190,22 @@ func Guess(pod corev1.PodSpec, m model.Model) Plant {
 	}
 }
 
+// Upper bounds of a plant, far beyond what clusters do.
+const (
+	maxPeriod    = time.Hour      // of what comes again and again
+	maxStage     = 24 * time.Hour // in the life of a pod, and of the controller's windows
+	maxTolerance = 10             // the default is 0.1
+	maxCases     = 10_000         // fit writes 200
+	maxNodes     = 5000           // https://kubernetes.io/docs/setup/best-practices/cluster-large/
+	maxFaults    = 20             // that are listed
+
+	// minCost and maxCost bound what a request costs in one pod, relative to all.
+	minCost, maxCost = 1e-6, 1e6
+
+	// MaxPods bounds the pods of one simulation. Each is followed by itself.
+	MaxPods = 10_000
+)
+
 // Check says what in a plant cannot be, for one that people wrote.
 func (p *Plant) Check() error {
 	var faults []error
@@ -199,25 +215,47 @@ func (p *Plant) Check() error {
 		}
 	}
 	faults = append(faults, p.Workload.Check())
-	must(p.Metrics.Resolution.Duration >= time.Second, "plant.metrics.resolution is %s and must be 1s or more", p.Metrics.Resolution.Duration)
-	must(p.Metrics.Housekeeping.Duration >= 0, "plant.metrics.housekeeping is %s and must be 0 or more", p.Metrics.Housekeeping.Duration)
-	must(p.Metrics.Delay.Duration >= 0, "plant.metrics.delay is %s and must be 0 or more", p.Metrics.Delay.Duration)
-	must(p.Control.Sync.Duration >= time.Second, "plant.controlPlane.horizontalPodAutoscalerSyncPeriod is %s and must be 1s or more", p.Control.Sync.Duration)
-	must(p.Control.Latency.Duration >= time.Millisecond, "plant.controlPlane.latency is %s and must be 1ms or more", p.Control.Latency.Duration)
-	for i, c := range p.Costs {
-		must(c > 0, "plant.costs[%d] is %g and must be more than 0", i, c)
+	within := func(name string, d metav1.Duration, least, most time.Duration) {
+		must(d.Duration >= least && d.Duration <= most, "plant.%s is %s and must be from %s to %s", name, d.Duration, least, most)
+	}
+	few := func(name string, n, most int) bool {
+		must(n <= most, "plant.%s has %d values and may have %d", name, n, most)
+		return n <= most
+	}
+	within("metrics.resolution", p.Metrics.Resolution, time.Second, maxPeriod)
+	within("metrics.housekeeping", p.Metrics.Housekeeping, 0, maxPeriod)
+	h := p.Metrics.Housekeeping.Duration
+	must(h == 0 || h >= time.Second, "plant.metrics.housekeeping is %s and must be 0 or 1s or more", h)
+	within("metrics.delay", p.Metrics.Delay, 0, maxPeriod)
+	within("controlPlane.horizontalPodAutoscalerSyncPeriod", p.Control.Sync, time.Second, maxPeriod)
+	within("controlPlane.latency", p.Control.Latency, time.Millisecond, maxPeriod)
+	within("controlPlane.horizontalPodAutoscalerDownscaleStabilization", p.Control.DownscaleStabilization, 0, maxStage)
+	within("controlPlane.horizontalPodAutoscalerCPUInitializationPeriod", p.Control.CPUInitialization, 0, maxStage)
+	within("controlPlane.horizontalPodAutoscalerInitialReadinessDelay", p.Control.InitialReadiness, 0, maxStage)
+	must(p.Control.Tolerance >= 0 && p.Control.Tolerance <= maxTolerance, "plant.controlPlane.horizontalPodAutoscalerTolerance is %g and must be from 0 to %d", p.Control.Tolerance, maxTolerance)
+	if few("costs", len(p.Costs), maxCases) {
+		for i, c := range p.Costs {
+			must(c >= minCost && c <= maxCost, "plant.costs[%d] is %g and must be from %g to %g", i, c, minCost, maxCost)
+		}
 	}
 	must(len(p.Nodes) > 0, "plant.nodes must name one at least")
-	for i, n := range p.Nodes {
-		must(n.CPU > 0, "plant.nodes[%d].cpu is %g and must be more than 0", i, n.CPU)
+	if few("nodes", len(p.Nodes), maxNodes) {
+		for i, n := range p.Nodes {
+			must(n.CPU > 0 && n.CPU <= model.MaxCPU, "plant.nodes[%d].cpu is %g and must be more than 0, %d at most", i, n.CPU, model.MaxCPU)
+		}
 	}
 	for name, cases := range map[string]Cases{
 		"roundTrip": p.RoundTrip, "pods.create": p.Pods.Create, "pods.schedule": p.Pods.Schedule, "pods.start": p.Pods.Start, "pods.ready": p.Pods.Ready,
 		"pods.inService": p.Pods.InService, "pods.outOfService": p.Pods.OutOfService, "pods.gone": p.Pods.Gone,
 	} {
-		for i, c := range cases {
-			must(c.Duration >= 0, "plant.%s[%d] is %s and must be 0 or more", name, i, c.Duration)
+		if few(name, len(cases), maxCases) {
+			for i, c := range cases {
+				within(fmt.Sprintf("%s[%d]", name, i), c, 0, maxStage)
+			}
 		}
+	}
+	if len(faults) > maxFaults {
+		faults = append(faults[:maxFaults:maxFaults], fmt.Errorf("and %d faults more", len(faults)-maxFaults))
 	}
 	return errors.Join(faults...)
 }

@@ -46,7 +46,22 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	if slo := f.Spec.SLO; slo != nil {
 		r.SLO = slo.Latency.Duration
 	}
+	if err := r.countPods(); err != nil {
+		return nil, f.Fault("spec.autoscaler", err.Error(), "a lower max")
+	}
 	return r, nil
+}
+
+// countPods says when the HPA may ask for more pods than a simulation has.
+func (r *Run) countPods() error {
+	most := max(r.HPA.MaxReplicas, r.Replicas)
+	if r.HPA.MinReplicas != nil {
+		most = max(most, *r.HPA.MinReplicas)
+	}
+	if most > MaxPods {
+		return fmt.Errorf("there can be %d replicas, and a simulation has %d pods at most", most, MaxPods)
+	}
+	return nil
 }
 
 // FromRecord is the run that a record is of: its HPA, its pods and its load, on a plant
@@ -89,6 +104,9 @@ func FromRecord(run record.Run) (*Run, error) {
 		return nil, errors.New("the record shows no HPA, no target or no pod")
 	}
 	r.HPA, r.Name, r.Replicas = hpa.Spec, hpa.Name, target.Replicas
+	if err := r.countPods(); err != nil {
+		return nil, err
+	}
 	r.Served = served(run)
 	if len(r.Pod.Containers) == 0 {
 		for _, c := range pod.Containers {

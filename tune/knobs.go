@@ -1,6 +1,7 @@
 package tune
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/hpabench/hpabench/model"
+	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
 )
 
@@ -27,12 +30,13 @@ type knob struct {
 	unit  time.Duration
 	share bool // a fraction, in hundredths
 	least float64
+	most  float64 // 0 for maxSetting
 	set   func(r *simulate.Run, v float64) error
 	get   func(r *simulate.Run) float64
 }
 
 var knobs = map[string]knob{
-	"target": {least: 0.001,
+	"target": {least: 0.001, most: model.MaxBytes, // memory
 		set: func(r *simulate.Run, v float64) error {
 			t, milli := target(r), int64(math.Round(v*1000))
 			switch {
@@ -41,7 +45,7 @@ var knobs = map[string]knob{
 			case t.AverageUtilization != nil && v < 1:
 				return fmt.Errorf("%g %% is less than 1", v)
 			case t.AverageUtilization != nil:
-				t.AverageUtilization = new(int32(v))
+				t.AverageUtilization = new(int32(min(v, maxSetting)))
 			case t.AverageValue != nil:
 				t.AverageValue = resource.NewMilliQuantity(milli, t.AverageValue.Format)
 			default:
@@ -61,7 +65,7 @@ var knobs = map[string]knob{
 				return t.Value.AsApproximateFloat64()
 			}
 		}},
-	"min": {least: 1,
+	"min": {least: 1, most: simulate.MaxPods,
 		set: func(r *simulate.Run, v float64) error { r.HPA.MinReplicas = new(int32(v)); return nil },
 		get: func(r *simulate.Run) float64 {
 			if r.HPA.MinReplicas == nil {
@@ -69,10 +73,10 @@ var knobs = map[string]knob{
 			}
 			return float64(*r.HPA.MinReplicas)
 		}},
-	"max": {least: 1,
+	"max": {least: 1, most: simulate.MaxPods,
 		set: func(r *simulate.Run, v float64) error { r.HPA.MaxReplicas = int32(v); return nil },
 		get: func(r *simulate.Run) float64 { return float64(r.HPA.MaxReplicas) }},
-	"sync": {unit: time.Second, least: 1,
+	"sync": {unit: time.Second, least: 1, most: 3600,
 		set: func(r *simulate.Run, v float64) error { r.Plant.Control.Sync.Duration = duration(v); return nil },
 		get: func(r *simulate.Run) float64 { return r.Plant.Control.Sync.Seconds() }},
 }
@@ -83,7 +87,7 @@ func init() {
 		if name == "scaleDown" {
 			window = func(r *simulate.Run) float64 { return r.Plant.Control.DownscaleStabilization.Seconds() }
 		}
-		knobs[name+".stabilization"] = knob{unit: time.Second,
+		knobs[name+".stabilization"] = knob{unit: time.Second, most: 3600, // the API server's
 			set: func(r *simulate.Run, v float64) error {
 				rules(r).StabilizationWindowSeconds = new(int32(v))
 				return nil
@@ -94,7 +98,7 @@ func init() {
 				}
 				return window(r)
 			}}
-		knobs[name+".tolerance"] = knob{share: true,
+		knobs[name+".tolerance"] = knob{share: true, most: 10,
 			set: func(r *simulate.Run, v float64) error {
 				rules(r).Tolerance = resource.NewMilliQuantity(int64(math.Round(v*1000)), resource.DecimalSI)
 				return nil
@@ -209,13 +213,21 @@ func ParseRanges(text string) (ranges []Range, err error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		case r.Low > r.High:
 			return nil, fmt.Errorf("%s: %s is more than %s", name, low, high)
-		case r.Low < k.least:
-			return nil, fmt.Errorf("%s must be %s at least", name, k.show(k.least))
+		case !(r.Low >= k.least && r.High <= k.highest()):
+			return nil, fmt.Errorf("%s is %s..%s, and must be from %s to %s", name, low, high, k.show(k.least), k.show(k.highest()))
 		}
 		ranges = append(ranges, r)
 	}
 	return ranges, nil
 }
+
+// MaxSettings bounds the settings of a Search.
+const MaxSettings = 100_000
+
+// maxSetting bounds a setting: the fields of an HPA have 32 bits.
+const maxSetting = math.MaxInt32
+
+func (k knob) highest() float64 { return cmp.Or(k.most, maxSetting) }
 
 func (k knob) parse(text string) (float64, error) {
 	if k.unit == 0 {
@@ -303,13 +315,15 @@ func Variants(r *simulate.Run, texts []string) (all []Variant, err error) {
 		for _, s := range settings {
 			for value := range strings.SplitSeq(values, ",") {
 				v, err := k.parse(value)
-				if err == nil && v < k.least {
-					err = fmt.Errorf("%s must be %s at least", value, k.show(k.least))
+				if err == nil && !(v >= k.least && v <= k.highest()) {
+					err = fmt.Errorf("%s must be from %s to %s", value, k.show(k.least), k.show(k.highest()))
 				}
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", name, err)
 				}
-				longer = append(longer, append(slices.Clone(s), v))
+				if longer = append(longer, append(slices.Clone(s), v)); len(longer) > scenarios.MaxVariants {
+					return nil, fmt.Errorf("the settings up to %s have more than %d combinations", name, scenarios.MaxVariants)
+				}
 			}
 		}
 		settings = longer

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
 )
 
@@ -29,15 +30,15 @@ var slo = regexp.MustCompile(`^\s*p(\d+(?:\.\d+)?)\s*<=?\s*(\S+)\s*$`)
 func ParseSLO(text string) (SLO, error) {
 	m := slo.FindStringSubmatch(text)
 	if m == nil {
-		return SLO{}, fmt.Errorf("%q is not like p99 < 250ms", text)
+		return SLO{}, fmt.Errorf("%.60q is not like p99 < 250ms", text)
 	}
 	percent, err := strconv.ParseFloat(m[1], 64)
 	if err != nil || percent <= 0 || percent >= 100 {
 		return SLO{}, fmt.Errorf("p%s must be between 0 and 100", m[1])
 	}
 	latency, err := time.ParseDuration(m[2])
-	if err != nil || latency <= 0 {
-		return SLO{}, fmt.Errorf("%q is no latency", m[2])
+	if err != nil || latency <= 0 || latency > scenarios.MaxTimeout {
+		return SLO{}, fmt.Errorf("%.40q is no latency: expected a duration such as 250ms, %s at most", m[2], scenarios.MaxTimeout)
 	}
 	return SLO{latency, percent / 100}, nil
 }

@@ -266,16 +266,13 @@ func calibrationFile(file *scenarios.File) string {
 // says so.
 func calibrated(file *scenarios.File, say func(string)) error {
 	name := calibrationFile(file)
-	b, err := os.ReadFile(name)
+	b, err := scenarios.ReadFile(name, scenarios.MaxSource)
 	if file.Spec.CapacityPerReplica != nil || errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	var c analysis.Calibration
 	if err == nil {
-		err = json.Unmarshal(b, &c)
-	}
-	if err == nil && (c.Version != analysis.CalibrationVersion || c.CapacityPerReplica <= 0) {
-		err = fmt.Errorf("its version is %q, its capacity %g", c.Version, c.CapacityPerReplica)
+		c, err = parseCalibration(b)
 	}
 	switch {
 	case err != nil:
@@ -287,4 +284,18 @@ func calibrated(file *scenarios.File, say func(string)) error {
 		say(fmt.Sprintf("one replica serves %.4g requests/s, by %s", c.CapacityPerReplica, name))
 	}
 	return nil
+}
+
+// parseCalibration reads a file that calibrate wrote.
+func parseCalibration(b []byte) (c analysis.Calibration, err error) {
+	if err := json.Unmarshal(b, &c); err != nil {
+		return c, err
+	}
+	if c.Version != analysis.CalibrationVersion {
+		return c, fmt.Errorf("its version is %.40q and must be %q", c.Version, analysis.CalibrationVersion)
+	}
+	if !(c.CapacityPerReplica >= scenarios.MinCapacity && c.CapacityPerReplica <= scenarios.MaxCapacity) {
+		return c, fmt.Errorf("its capacityPerReplica is %g and must be from %g to %g", c.CapacityPerReplica, scenarios.MinCapacity, scenarios.MaxCapacity)
+	}
+	return c, nil
 }

@@ -1,19 +1,14 @@
 package main
 
 import (
-	"encoding/csv"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"math"
-	"os"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/analysis"
 	"github.com/hpabench/hpabench/runner"
+	"github.com/hpabench/hpabench/scenarios"
 )
 
 func (a *app) elasticityCommand() *cobra.Command {
@@ -26,7 +21,8 @@ SPEC RG Cloud (Herbst et al. 2013 and 2016, BUNGEE 2015), so that figures from
 elsewhere can be compared.
 
 Each file is CSV with the header seconds,replicas: from that second on there were
-so many, until the next row. The last row holds until the longer file ends.
+so many, until the next row. A time can also be 1m30s, 00:01:30, 2026-01-31T15:04:05Z,
+or seconds or milliseconds since 1970. The last row holds until the longer file ends.
 
   accuracy     replicas that lacked (under) or were too many (over), on average
   normalized   the same as a part of the demand
@@ -101,31 +97,27 @@ func (a *app) elasticity(demandFile, supplyFile, baselineFile, format string) er
 	return nil
 }
 
+// replicasColumn is the second one of a file of levels; no cluster has more than 150,000 pods
+// (https://kubernetes.io/docs/setup/best-practices/cluster-large/).
+var replicasColumn = scenarios.Column{Names: []string{"replicas", "pods"}, Most: 1_000_000}
+
 // readLevels reads a step function of replicas.
 func readLevels(file string) ([]analysis.Level, error) {
-	f, err := os.Open(file)
+	source, err := scenarios.ReadFile(file, scenarios.MaxFile)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
+	return parseLevels(file, source)
+}
+
+func parseLevels(file string, source []byte) ([]analysis.Level, error) {
+	steps, err := scenarios.ReadSteps(file, source, replicasColumn)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, err
 	}
-	if len(rows) < 2 || strings.Join(rows[0], ",") != "seconds,replicas" {
-		return nil, fmt.Errorf("%s:1: it needs the header seconds,replicas and a row at least", file)
-	}
-	var levels []analysis.Level
-	for i, row := range rows[1:] {
-		at, err := strconv.ParseFloat(strings.TrimSpace(row[0]), 64)
-		n, err2 := strconv.ParseFloat(strings.TrimSpace(row[1]), 64)
-		switch {
-		case errors.Join(err, err2) != nil || math.IsNaN(at+n) || math.IsInf(at+n, 0) || n < 0:
-			return nil, fmt.Errorf("%s:%d: %q is no time in seconds and number of replicas", file, i+2, strings.Join(row, ","))
-		case i > 0 && at <= levels[i-1].At:
-			return nil, fmt.Errorf("%s:%d: second %g comes after second %g", file, i+2, at, levels[i-1].At)
-		}
-		levels = append(levels, analysis.Level{At: at, Replicas: n})
+	levels := make([]analysis.Level, len(steps))
+	for i, s := range steps {
+		levels[i] = analysis.Level{At: s.At, Replicas: s.Value}
 	}
 	return levels, nil
 }

@@ -101,8 +101,8 @@ the job's summary too, with an annotation for each expectation that was missed.
 var pullPolicies = []string{string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever)}
 
 func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
-	if f.repeat < 0 {
-		return runner.BadInput{Err: errors.New("--repeat must be 1 at least")}
+	if f.repeat < 0 || f.repeat > scenarios.MaxRepeat {
+		return runner.BadInput{Err: fmt.Errorf("--repeat is %d, and must be from 1 to %d", f.repeat, scenarios.MaxRepeat)}
 	}
 	switch {
 	case f.parallel < 1:

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,8 +71,8 @@ the range. No file is written without --out.
 }
 
 func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error {
-	if f.repeat < 0 {
-		return runner.BadInput{Err: errors.New("--repeat must be 1 at least")}
+	if f.repeat < 0 || f.repeat > scenarios.MaxRepeat {
+		return runner.BadInput{Err: fmt.Errorf("--repeat is %d, and must be from 1 to %d", f.repeat, scenarios.MaxRepeat)}
 	}
 	plant, err := likeOf(f.like)
 	if err != nil {

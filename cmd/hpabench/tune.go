@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
+	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
 	"github.com/hpabench/hpabench/tune"
 )
@@ -91,10 +91,10 @@ func (a *app) tune(ctx context.Context, name string, f *tuneFlags) error {
 	switch {
 	case !slices.Contains(tuneFormats, f.output):
 		return bad(fmt.Errorf("-o %s: must be one of %s", f.output, strings.Join(tuneFormats, ", ")))
-	case f.settings < 1:
-		return bad(errors.New("--settings must be 1 at least"))
-	case f.phases < 1:
-		return bad(errors.New("--phases must be 1 at least"))
+	case f.settings < 1 || f.settings > tune.MaxSettings:
+		return bad(fmt.Errorf("--settings is %d, and must be from 1 to %d", f.settings, tune.MaxSettings))
+	case f.phases < 1 || f.phases > scenarios.MaxRepeat:
+		return bad(fmt.Errorf("--phases is %d, and must be from 1 to %d", f.phases, scenarios.MaxRepeat))
 	}
 	plant, err := likeOf(f.like)
 	if err != nil {

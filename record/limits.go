@@ -1,0 +1,78 @@
+package record
+
+import (
+	"fmt"
+	"time"
+)
+
+// Limits on what a record may say, which somebody else may have written: what reads it
+// goes through its seconds one by one.
+const (
+	// MaxInstant is the latest instant of an entry, and the longest phase.
+	MaxInstant = 400 * 24 * time.Hour
+
+	maxPhases  = 100_000
+	maxPoints  = 4_000_000 // of all curves
+	maxRate    = 1e7       // requests/s
+	maxWorkers = 1_000_000
+)
+
+// Check says what a header cannot have.
+func (h *Header) Check() error {
+	if len(h.Phases) > maxPhases {
+		return fmt.Errorf("it has %d phases, and may have %d", len(h.Phases), maxPhases)
+	}
+	points, length := 0, 0.0
+	for i := range h.Phases {
+		p := &h.Phases[i]
+		if err := p.check(); err != nil {
+			return fmt.Errorf("phases[%d]: %w", i, err)
+		}
+		points += len(p.Curve)
+		length += p.Seconds
+	}
+	if points > maxPoints {
+		return fmt.Errorf("its curves have %d points, and may have %d", points, maxPoints)
+	}
+	for _, v := range []struct {
+		name        string
+		value, most float64
+	}{
+		{"the sum of the phases' seconds", length, MaxInstant.Seconds()}, {"metricsEverySeconds", h.MetricsEvery, MaxInstant.Seconds()},
+		{"capacityPerReplica", h.CapacityPerReplica, 1e9}, {"sloLatencySeconds", h.SLOLatency, MaxInstant.Seconds()},
+	} {
+		if !(v.value >= 0 && v.value <= v.most) {
+			return fmt.Errorf("%s is %g, and must be from 0 to %g", v.name, v.value, v.most)
+		}
+	}
+	return nil
+}
+
+func (p *Phase) check() error {
+	between := func(name string, v, most float64) error {
+		if !(v >= 0 && v <= most) {
+			return fmt.Errorf("%s is %g, and must be from 0 to %g", name, v, most)
+		}
+		return nil
+	}
+	for _, v := range []struct {
+		name        string
+		value, most float64
+	}{
+		{"seconds", p.Seconds, MaxInstant.Seconds()}, {"from", p.From, maxRate}, {"to", p.To, maxRate}, {"amplitude", p.Amplitude, maxRate},
+		{"periodSeconds", p.Period, MaxInstant.Seconds()}, {"thinkSeconds", p.Think, MaxInstant.Seconds()}, {"workers", float64(p.Workers), maxWorkers},
+	} {
+		if err := between(v.name, v.value, v.most); err != nil {
+			return err
+		}
+	}
+	for i, c := range p.Curve {
+		if err := between(fmt.Sprintf("the rate of curve[%d]", i), c.Rate, maxRate); err != nil {
+			return err
+		}
+		if !(c.At >= 0 && c.At <= MaxInstant.Seconds()) || i > 0 && c.At < p.Curve[i-1].At {
+			return fmt.Errorf("the time of curve[%d] is %g s: times rise from 0 to %g", i, c.At, MaxInstant.Seconds())
+		}
+	}
+	return nil
+}
