@@ -66,8 +66,19 @@ bench-load: ## Compare the load generator with vegeta, hey and wrk (needs nginx 
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-fuzz: ## Fuzz the scenario reader for a minute
-	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime 60s ./scenarios
+# Each target by itself. The fuzzer makes inputs that reach new code shorter, for up to a
+# minute each, in which it tries no new ones: -fuzzminimizetime 1x leaves them as they are.
+FUZZTIME ?= 60s
+FUZZPARALLEL ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+fuzz: ## Fuzz every parser for FUZZTIME (60s) each, and say how many inputs a minute each target took
+	@set -e; grep -rl '^func Fuzz' --include='*_test.go' . | sort | while read -r file; do \
+	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p' $$file); do \
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x -parallel $(FUZZPARALLEL) ./$$(dirname $$file) >.fuzz.log 2>&1 || { cat .fuzz.log; rm .fuzz.log; exit 1; }; \
+	    awk -v target="$$(dirname $$file) $$target" '/^fuzz: elapsed:/ && /execs:/ {t = $$3; sub(",", "", t); n = $$5; s = 0; \
+	      if (match(t, /[0-9]+h/)) s += 3600 * substr(t, RSTART, RLENGTH - 1); if (match(t, /[0-9]+m/)) s += 60 * substr(t, RSTART, RLENGTH - 1); \
+	      if (match(t, /[0-9]+s/)) s += substr(t, RSTART, RLENGTH - 1)} END {printf "%-32s %9d inputs, %9.0f a minute\n", target, n, s ? n * 60 / s : 0}' .fuzz.log; \
+	  done; \
+	done; rm -f .fuzz.log
 
 cover: ## Show how much of the code the tests reach
 	$(GO) test -coverprofile=coverage.out ./... && $(GO) tool cover -func=coverage.out | tail -1

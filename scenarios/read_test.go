@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -149,33 +148,4 @@ func TestFaultPointsToALine(t *testing.T) {
 			t.Errorf("Fault(%q) = %+v, want line %d", path, got, want)
 		}
 	}
-}
-
-func FuzzParse(f *testing.F) {
-	for _, file := range Library() {
-		f.Add(file.Source)
-	}
-	for _, a := range faultFiles(f) {
-		f.Add(a.Files[0].Data)
-	}
-	f.Fuzz(func(t *testing.T, source []byte) {
-		manifest := func(name string) (string, []byte, error) { return name, source, nil }
-		file, err := Parse("f.yaml", source, manifest)
-		if err != nil {
-			var faults Faults
-			if !errors.As(err, &faults) || len(faults) == 0 {
-				t.Fatalf("no faults but %v", err)
-			}
-			for _, fault := range faults {
-				if fault.Line < 1 || fault.File == "" || fault.Message == "" {
-					t.Fatalf("a fault without its place: %+v", fault)
-				}
-			}
-			return
-		}
-		again, err := Parse("f.yaml", file.Source, manifest)
-		if err != nil || !reflect.DeepEqual(file.Scenario, again.Scenario) || !reflect.DeepEqual(file.Objects(), again.Objects()) {
-			t.Fatalf("the source reads differently the second time: %v", err)
-		}
-	})
 }
