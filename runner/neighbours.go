@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	neighboursHint = "give the pods of the scenario labels of their own (claims: a name), or leave out -n"
+	neighboursHint = "leave out -n, or give the scenario's pods labels of their own (its StatefulSet another name)"
 	othersHint     = "the HPA counts these pods as the target's own: give each workload labels of its own in its selector"
 )
 

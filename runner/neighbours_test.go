@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -157,6 +158,59 @@ func TestOverlap(t *testing.T) {
 		said := checkText(seen)
 		if errors.As(err, &bad) != (want == record.Fault) || !strings.Contains(said, want+" target: shop.yaml:21: the selector of Deployment shop selects the pods of") {
 			t.Errorf("%s: %v\n%s", object, err, said)
+		}
+	}
+}
+
+// TestExistingOverlap has the pods of another Deployment and of a Job in the selector
+// of a target that exists: only those of the Job will end.
+func TestExistingOverlap(t *testing.T) {
+	t.Parallel()
+	c := testCluster(t)
+	template := `template: {metadata: {labels: {app: shop, role: batch}}, spec: {restartPolicy: %s, containers: [{name: c, image: x/b, resources: {requests: {cpu: 10m}}}]}}`
+	for _, test := range []struct{ foreign, words string }{
+		{`{apiVersion: apps/v1, kind: Deployment, metadata: {name: batch}, spec: {selector: {matchLabels: {role: batch}}, ` + fmt.Sprintf(template, "Always") + `}}`, "selects pods of others too: batch-"},
+		{`{apiVersion: batch/v1, kind: Job, metadata: {name: batch}, spec: {` + fmt.Sprintf(template, "Never") + `}}`, ""},
+	} {
+		ns := testNamespace(t, c)
+		for _, source := range append(strings.Split(shopManifests, "---"), test.foreign) {
+			makeForeign(t, c, objectOfYAML(t, source), ns)
+		}
+		for selector, want := range map[string]int{"app=shop": 2, "role=batch": 1} {
+			eventually(t, "the pods of "+selector, func() bool {
+				pods, err := c.Kube.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{LabelSelector: selector})
+				return err == nil && len(pods.Items) == want
+			})
+		}
+		file, err := scenarios.Parse("s.yaml", []byte(`
+apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: there}
+spec:
+  workload: {existing: {kind: Deployment, name: shop}}
+  load: {phases: [{name: surge, duration: 1s, rate: 1}]}
+`), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var seen []record.Check
+		r, err := New(c, file, Options{ID: NewID(), Namespace: ns}, func(p Progress) { seen = append(seen, *p.Check) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var bad BadInput
+		err = r.Preflight(t.Context())
+		if said := checkText(seen); errors.As(err, &bad) != (test.words != "") || !strings.Contains(said, test.words) {
+			t.Errorf("beside %s: %v\n%s", test.foreign, err, said)
+		}
+	}
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not there after a minute", what)
 		}
 	}
 }
