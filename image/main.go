@@ -65,7 +65,7 @@ func run(name string, platforms []string, out string) error {
 	for _, p := range platforms {
 		os_, arch, _ := strings.Cut(p, "/")
 		binaries[p] = filepath.Join(dir, os_+"-"+arch)
-		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binaries[p], "./cmd/hpabench")
+		build := exec.Command("go", "build", "-tags", "kustomize_disable_go_plugin_support", "-trimpath", "-ldflags=-s -w", "-o", binaries[p], "./cmd/hpabench")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+os_, "GOARCH="+arch)
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {

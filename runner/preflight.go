@@ -24,15 +24,17 @@ type preflight struct {
 	inspection
 	file    *scenarios.File
 	options Options
-	notes   []string           // what a reader of the run should know
-	before  map[types.UID]bool // pods in the namespace before the run created its own
+	notes   []string                  // what a reader of the run should know
+	before  map[types.UID]bool        // pods in the namespace before the run created its own
+	skipped map[schema.GroupKind]bool // kinds that the cluster does not have, and whose objects are left out
 }
 
 // check runs the checks in the order in which one needs another, and returns
 // an error when at least one found a fault.
 func (p *preflight) check(ctx context.Context) error {
 	p.interrupted = func() bool { return ctx.Err() != nil }
-	if p.checkServer(ctx) && p.checkWorkers() && p.checkVolumes() && p.checkTarget(ctx) {
+	p.notes = append(p.notes, p.file.Notes...)
+	if p.checkServer(ctx) && p.checkWorkers() && p.checkKinds() && p.checkVolumes() && p.checkTarget(ctx) && p.checkAdmission(ctx) {
 		p.noteModel()
 		p.checkRights(ctx, p.rights())
 		p.checkMetrics(ctx, record.Fault)
@@ -80,6 +82,10 @@ func (p *preflight) objects() []*unstructured.Unstructured {
 	if p.cluster.Lab != nil {
 		objects = p.file.ModelledObjects()
 	}
+	objects = slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool { return p.skipped[o.GroupVersionKind().GroupKind()] })
+	for _, o := range objects {
+		p.file.Move(o, p.namespace)
+	}
 	scenarios.Confine(objects, RunLabel, p.options.ID)
 	return objects
 }
@@ -111,18 +117,8 @@ func (p *preflight) checkTarget(ctx context.Context) bool {
 	return true
 }
 
-// definesKind says whether a CustomResourceDefinition of the manifests defines
-// the target's kind, which is then unknown before the run.
-func (p *preflight) definesKind() bool {
-	return slices.ContainsFunc(p.file.Objects(), func(o *unstructured.Unstructured) bool {
-		group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
-		kind, _, _ := unstructured.NestedString(o.Object, "spec", "names", "kind")
-		return o.GetKind() == "CustomResourceDefinition" && group == p.gvk.Group && kind == p.gvk.Kind
-	})
-}
-
 func (p *preflight) checkScalable() bool {
-	if _, _, err := p.Cluster.resource(p.gvk, p.namespace); meta.IsNoMatchError(err) && p.definesKind() {
+	if _, _, err := p.Cluster.resource(p.gvk, p.namespace); meta.IsNoMatchError(err) && p.defines(p.gvk.GroupKind()) {
 		return true
 	}
 	return p.inspection.checkScalable()

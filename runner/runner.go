@@ -42,6 +42,9 @@ type Options struct {
 	Timeout      time.Duration // for the pods to get ready, and then for the HPA's first metric; default 5 min
 	Version      string        // of hpabench, for the record
 
+	// SkipUnknown leaves out objects of kinds that the embedded cluster does not have.
+	SkipUnknown bool
+
 	// WorkerImage is the image of via: job, default WorkerImage; WorkerPullPolicy is
 	// when nodes pull it, empty for Kubernetes' own default.
 	WorkerImage      string

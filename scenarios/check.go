@@ -2,11 +2,15 @@ package scenarios
 
 import (
 	"fmt"
-	"golang.org/x/net/http/httpguts"
+	"maps"
 	"net/url"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -23,6 +27,8 @@ type checker struct {
 	broken bool                          // some manifest could not be read
 	over   bool                          // there are more phases or points than can be written out
 	faults Faults
+	// What an API server sets was left out of exported objects: the fields, by file.
+	dropped map[string][]string
 }
 
 func (c *checker) fault(path, hint, format string, args ...any) {
@@ -31,7 +37,7 @@ func (c *checker) fault(path, hint, format string, args ...any) {
 
 func (c *checker) faultAt(d *document, pointer, hint, format string, args ...any) {
 	if !c.doubtful(d, pointer) {
-		c.faults = append(c.faults, Fault{d.file, d.line(pointer), fmt.Sprintf(format, args...), hint})
+		c.faults = append(c.faults, d.fault(pointer, fmt.Sprintf(format, args...), hint))
 	}
 }
 
@@ -83,6 +89,7 @@ func (c *checker) checkWorkload() {
 	}
 	if w.Manifests != nil && !c.broken {
 		c.findTarget()
+		c.checkTemplate()
 	}
 	if w.Model != nil {
 		c.checkModel(w.Model)
@@ -95,30 +102,82 @@ func (c *checker) checkDeployment(d *Deployment) {
 	if name := c.Metadata.Name; name != "" && (name[0] < 'a' || name[0] > 'z') {
 		c.fault("metadata.name", "", "metadata.name %q must start with a letter, since the Service is named after it", name)
 	}
-	if d.Image == "" {
-		c.missing(short, "image", "")
+	if !c.doubtful(c.doc, pointerTo(short)) {
+		_, errs := served(unstructuredOf(c.deployment()))
+		c.refuse(c.doc, "", "Deployment", errs, shortPath)
+		_, errs = served(unstructuredOf(c.shortService()))
+		c.refuse(c.doc, "", "Service", errs, shortPath)
 	}
-	labels := map[string]string{}
-	if d.Template != nil {
-		labels = d.Template.Labels
-	}
-	if app, ok := labels["app"]; ok && app != c.Metadata.Name {
-		c.fault("/spec/workload/deployment/template/metadata/labels/app", "remove it", "the label app is %q, but the Service selects app: %s", app, c.Metadata.Name)
-	}
-	pod := c.PodTemplate().Spec
-	at := func(list string, i int) string { return fmt.Sprintf("%s.template.spec.%s[%d].name", short, list, i) }
-	names := map[string]bool{pod.Containers[0].Name: true}
-	once := func(path, name string) {
-		if names[name] {
-			c.fault(path, "", "a second container is named %q", name)
+}
+
+// shortPath gives the place in the scenario of a path of the short form's Deployment or Service.
+func shortPath(path string) string {
+	for _, of := range [][2]string{
+		{"spec.template.spec.containers[0]", short}, {"spec.template", short + ".template"}, {"spec.replicas", short + ".replicas"}, {"spec.ports[0]", short},
+	} {
+		rest, is := strings.CutPrefix(path, of[0])
+		if !is {
+			continue
 		}
-		names[name] = true
+		// The container of the short form goes before those of its template.
+		rest, other := strings.CutPrefix(rest, ".spec.containers[")
+		if n, after, found := strings.Cut(rest, "]"); other && found {
+			i, _ := strconv.Atoi(n)
+			return fmt.Sprintf("%s.spec.containers[%d]%s", of[1], i-1, after)
+		}
+		return of[1] + rest
 	}
-	for i, container := range pod.Containers[1:] {
-		once(at("containers", i), container.Name)
+	return path
+}
+
+// autoscalerPath gives the place in the scenario of a path of the HPA that it describes.
+func (c *checker) autoscalerPath(path string) string {
+	if c.Spec.Autoscaler.Spec != nil {
+		return "spec.autoscaler." + path
 	}
-	for i, container := range pod.InitContainers {
-		once(at("initContainers", i), container.Name)
+	for _, of := range [][2]string{{"spec.minReplicas", ".min"}, {"spec.maxReplicas", ".max"}, {"spec.metrics", ".cpuPercent"}, {"spec.behavior", ".stabilization"}, {"metadata", ""}, {"spec", ""}} {
+		if strings.HasPrefix(path, of[0]) {
+			return "spec.autoscaler" + of[1]
+		}
+	}
+	return "spec.autoscaler"
+}
+
+// checkTemplate looks at the pods of a target: at those of a custom kind, which the API server
+// sees only once its controller makes them, and at what a LimitRange says of any.
+func (c *checker) checkTemplate() {
+	m := c.targetManifest
+	if m == nil {
+		return
+	}
+	if template := templateOf(m.Object); m.served == nil && template != nil {
+		at := m.base + "/spec/template"
+		against, err := forManifests(reflect.TypeFor[corev1.PodTemplateSpec]())
+		if err != nil {
+			c.faultAt(m.doc, at, "", "describing a pod template: %v", err)
+			return
+		}
+		faults, bad := against.validate(m.doc, at, template)
+		c.faults = append(c.faults, faults...)
+		if c.bad[m.doc] == nil {
+			c.bad[m.doc] = map[string]bool{}
+		}
+		maps.Copy(c.bad[m.doc], bad)
+		if len(bad) == 0 {
+			_, errs := servedTemplate(template)
+			c.refuse(m.doc, m.base, "pod", errs, func(path string) string { return "spec." + path })
+		}
+	}
+	template := c.asWritten()
+	for i := range c.Manifests {
+		by := as[corev1.LimitRange](&c.Manifests[i])
+		if by == nil || template == nil {
+			continue
+		}
+		var err error
+		if template, err = limited(template, by); err != nil {
+			c.faultAt(m.doc, m.base, "", "%s (%s:%d) refuses the pods of %s: %v", &c.Manifests[i], c.Manifests[i].File, c.Manifests[i].Line, m, err)
+		}
 	}
 }
 
@@ -177,119 +236,60 @@ func (c *checker) checkAutoscaler() {
 	}
 }
 
-// checkHPA looks at the limits and the metrics of the HPA that will be there,
-// which is written at base in d.
+// checkHPA looks at the HPA that will be there, which is written at base in d.
 func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *document, base string) {
-	lower, upper := base+"/minReplicas", base+"/maxReplicas"
-	if c.Spec.Autoscaler != nil && c.Spec.Autoscaler.Spec == nil {
-		lower, upper = base+"/min", base+"/max"
-	}
-	least := int32(1)
-	if hpa.MinReplicas != nil {
-		least = *hpa.MinReplicas
-	}
-	switch {
-	case least < 0:
-		c.faultAt(d, lower, "", "%s is %d", pathOf(lower), least)
-	case least == 0 && !fromOutside(hpa.Metrics):
-		c.faultAt(d, lower, "min 1, or a metric of type Object or External", "%s is 0, but without pods there is no metric of theirs that could bring them back", pathOf(lower))
-	}
-	switch {
-	case hpa.MaxReplicas < 1:
-		c.faultAt(d, upper, "", "%s must be at least 1, is %d", pathOf(upper), hpa.MaxReplicas)
-	case least > hpa.MaxReplicas:
-		c.faultAt(d, lower, "", "%s is %d, which is more than the maximum, %d", pathOf(lower), least, hpa.MaxReplicas)
-	default:
-		if w := c.Spec.Workload.Deployment; w != nil && w.Replicas != nil && !c.doubtful(d, base) && (*w.Replicas < least || *w.Replicas > hpa.MaxReplicas) {
-			c.fault(short+".replicas", "", "%s.replicas is %d, outside the autoscaler's %d to %d", short, *w.Replicas, least, hpa.MaxReplicas)
-		}
-	}
 	if c.doubtful(d, base) {
 		return
 	}
-	metrics := hpa.Metrics
-	if len(metrics) == 0 {
-		eighty := int32(80) // what the API server fills in
-		metrics = cpuUtilization(&eighty)
+	if c.Spec.Autoscaler != nil {
+		made := c.shortAutoscaler()
+		if made.Name == "" { // of a target that was not found, which is said elsewhere
+			made.Name, made.Spec.ScaleTargetRef = c.Metadata.Name, autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: c.Metadata.Name}
+		}
+		_, errs := served(unstructuredOf(made))
+		c.refuse(d, "", "HorizontalPodAutoscaler", errs, c.autoscalerPath)
 	}
-	c.checkWindows(hpa.Behavior, d, base)
-	for i, m := range metrics {
-		c.checkMetric(m, d, fmt.Sprintf("%s/metrics/%d", base, i))
-		c.checkRequests(m)
+	least := *hpa.MinReplicas
+	if w := c.Spec.Workload.Deployment; w != nil && w.Replicas != nil && least <= hpa.MaxReplicas && (*w.Replicas < least || *w.Replicas > hpa.MaxReplicas) {
+		c.fault(short+".replicas", "", "%s.replicas is %d, outside the autoscaler's %d to %d", short, *w.Replicas, least, hpa.MaxReplicas)
 	}
-}
-
-func fromOutside(metrics []autoscalingv2.MetricSpec) bool {
-	for _, m := range metrics {
-		if m.Type == autoscalingv2.ObjectMetricSourceType || m.Type == autoscalingv2.ExternalMetricSourceType {
-			return true
+	if template := c.PodTemplate(); template != nil && !c.files.admitted {
+		for _, f := range c.LackingRequests(template.Spec) {
+			if at, pointer := c.pods(); !c.doubtful(at, pointer) {
+				c.faults = append(c.faults, f)
+			}
 		}
 	}
-	return false
 }
 
-// checkMetric refuses what the API server would refuse only when the workload has
-// been created already.
-func (c *checker) checkMetric(m autoscalingv2.MetricSpec, d *document, pointer string) {
-	given := map[autoscalingv2.MetricSourceType]bool{
-		autoscalingv2.ResourceMetricSourceType: m.Resource != nil, autoscalingv2.ContainerResourceMetricSourceType: m.ContainerResource != nil,
-		autoscalingv2.PodsMetricSourceType: m.Pods != nil, autoscalingv2.ObjectMetricSourceType: m.Object != nil, autoscalingv2.ExternalMetricSourceType: m.External != nil,
+// pods gives the place where the target's pods are written.
+func (f *File) pods() (*document, string) {
+	if m := f.targetManifest; m != nil {
+		return m.doc, m.base
 	}
-	if known := given[m.Type]; !known {
-		c.faultAt(d, pointer, "kubectl explain hpa.spec.metrics shows which", "a metric of type %q needs the field that belongs to it", m.Type)
-		return
-	}
-	_, target := record.MetricTarget(m)
-	value, known := map[autoscalingv2.MetricTargetType]bool{
-		autoscalingv2.UtilizationMetricType: target.AverageUtilization != nil, autoscalingv2.ValueMetricType: target.Value != nil, autoscalingv2.AverageValueMetricType: target.AverageValue != nil,
-	}[target.Type]
-	if !known || !value {
-		c.faultAt(d, pointer, "Utilization with averageUtilization, Value with value, or AverageValue with averageValue", "the metric's target has type %q without its value", target.Type)
-		return
-	}
-	if p := target.AverageUtilization; p != nil && *p < 1 {
-		c.faultAt(d, pointer, "", "the metric's averageUtilization must be more than 0, is %d", *p)
-	}
+	return f.doc, pointerTo(short)
 }
 
-// checkWindows refuses a stabilization window that the API server would refuse.
-func (c *checker) checkWindows(b *autoscalingv2.HorizontalPodAutoscalerBehavior, d *document, base string) {
-	if b == nil {
-		return
-	}
-	for name, rules := range map[string]*autoscalingv2.HPAScalingRules{"scaleUp": b.ScaleUp, "scaleDown": b.ScaleDown} {
-		if rules == nil || rules.StabilizationWindowSeconds == nil {
+// LackingRequests are faults of pods of which the HPA has no metric: a target is in percent of
+// a request that they do not make, or of a container that is not there.
+func (f *File) LackingRequests(pod corev1.PodSpec) (faults Faults) {
+	d, pointer := f.pods()
+	for _, m := range f.Autoscaling().Metrics {
+		if r := m.ContainerResource; r != nil && !slices.ContainsFunc(counted(pod), func(c corev1.Container) bool { return c.Name == r.Container }) {
+			faults = append(faults, d.fault(pointer, fmt.Sprintf("the autoscaler looks at container %q, which is not in the pod", r.Container), ""))
 			continue
 		}
-		if s := *rules.StabilizationWindowSeconds; s < 0 || s > 3600 {
-			c.faultAt(d, base+"/behavior/"+name, "", "stabilizationWindowSeconds of %s must be from 0 to 3600, is %d", name, s)
+		name, lacking := WithoutRequest(m, pod)
+		hint := fmt.Sprintf("resources: {requests: {%s: …}}", name)
+		switch len(lacking) {
+		case 0:
+		case 1:
+			faults = append(faults, d.fault(pointer, fmt.Sprintf("the autoscaler's target is a share of the %s request, and container %s has none", name, lacking[0]), hint))
+		default:
+			faults = append(faults, d.fault(pointer, fmt.Sprintf("the autoscaler's target is a share of the %s request, and containers %s have none", name, strings.Join(lacking, ", ")), hint))
 		}
 	}
-}
-
-// checkRequests refuses a target in percent of a request that is not made.
-func (c *checker) checkRequests(m autoscalingv2.MetricSpec) {
-	template := c.PodTemplate()
-	if template == nil || c.limitRange() {
-		return
-	}
-	d, pointer := c.doc, pointerTo(short)
-	if c.targetManifest != nil {
-		d, pointer = c.targetManifest.doc, c.targetManifest.base
-	}
-	if r := m.ContainerResource; r != nil && !slices.ContainsFunc(counted(template.Spec), func(c corev1.Container) bool { return c.Name == r.Container }) {
-		c.faultAt(d, pointer, "", "the autoscaler looks at container %q, which is not in the pod", r.Container)
-		return
-	}
-	name, lacking := WithoutRequest(m, template.Spec)
-	hint := fmt.Sprintf("resources: {requests: {%s: …}}", name)
-	switch len(lacking) {
-	case 0:
-	case 1:
-		c.faultAt(d, pointer, hint, "the autoscaler's target is a share of the %s request, and container %s has none", name, lacking[0])
-	default:
-		c.faultAt(d, pointer, hint, "the autoscaler's target is a share of the %s request, and containers %s have none", name, strings.Join(lacking, ", "))
-	}
+	return faults
 }
 
 // WithoutRequest returns the containers of a pod that lack the request of which
@@ -332,16 +332,6 @@ func requests(r corev1.ResourceRequirements, name corev1.ResourceName) bool {
 	request, requested := r.Requests[name]
 	limit := r.Limits[name]
 	return request.Sign() > 0 || !requested && limit.Sign() > 0
-}
-
-// limitRange says whether a manifest may give containers the requests that they lack.
-func (c *checker) limitRange() bool {
-	for i := range c.Manifests {
-		if c.Manifests[i].Object.GetKind() == "LimitRange" {
-			return true
-		}
-	}
-	return false
 }
 
 func (c *checker) checkLoad() {

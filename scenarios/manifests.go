@@ -5,11 +5,14 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
-	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
@@ -19,44 +22,32 @@ type Manifest struct {
 	Line   int
 	Object *unstructured.Unstructured
 
-	doc  *document
-	base string // pointer to the object in doc; a List holds several
+	doc       *document
+	base      string                 // pointer to the object in doc; a List holds several
+	served    runtime.Object         // with the API server's defaults; nil if its kind has no strategy
+	namespace string                 // that it was written for
+	exported  bool                   // from a cluster
+	owner     *metav1.OwnerReference // its controller there
 }
 
 func (m *Manifest) String() string { return m.Object.GetKind() + " " + m.Object.GetName() }
 
-// as decodes the object into one of the types of client-go's scheme, or returns
-// nil when it is of another kind or does not decode.
+// as gives the object with the API server's defaults, or nil when it is not of that type.
 func as[T any](m *Manifest) *T {
 	if m == nil {
 		return nil
 	}
-	typed, err := scheme.Scheme.New(m.Object.GroupVersionKind())
-	if err != nil {
-		return nil
-	}
-	t, ok := any(typed).(*T)
-	if !ok || decode(m.Object.Object, t) != nil {
-		return nil
-	}
+	t, _ := any(m.served).(*T)
 	return t
 }
 
-// autoscaler is the spec of an HPA, or nil when m is none.
+// autoscaler is the spec of an HPA of any version, with the API server's defaults, or nil
+// when m is none.
 func (m *Manifest) autoscaler() *autoscalingv2.HorizontalPodAutoscalerSpec {
-	if hpa := as[autoscalingv2.HorizontalPodAutoscaler](m); hpa != nil {
-		return &hpa.Spec
-	}
-	hpa := as[autoscalingv1.HorizontalPodAutoscaler](m)
-	if hpa == nil {
+	if m == nil || m.served == nil || m.Object.GetKind() != "HorizontalPodAutoscaler" {
 		return nil
 	}
-	return &autoscalingv2.HorizontalPodAutoscalerSpec{
-		ScaleTargetRef: autoscalingv2.CrossVersionObjectReference(hpa.Spec.ScaleTargetRef),
-		MinReplicas:    hpa.Spec.MinReplicas,
-		MaxReplicas:    hpa.Spec.MaxReplicas,
-		Metrics:        cpuUtilization(hpa.Spec.TargetCPUUtilizationPercentage),
-	}
+	return inV2(m.served)
 }
 
 // cpuUtilization is the metric of kubectl autoscale. Nil leaves it to the API
@@ -79,28 +70,30 @@ func (c *checker) readManifests(open Open) {
 	files := map[string]bool{}
 	for i, name := range c.Spec.Workload.Manifests {
 		at := fmt.Sprintf("spec.workload.manifests[%d]", i)
-		shown, source, err := open(name)
-		switch {
-		case err != nil:
-			c.broken = true
-			c.fault(at, "manifests are looked for beside the scenario file", "manifest %s: %v", name, cause(err))
-			continue
-		case files[shown]:
-			c.fault(at, "", "manifest %s is listed twice", name)
-			continue
+		objects, before := len(c.Manifests), len(c.faults)
+		for _, in := range c.inputs(at, name, open) {
+			if files[in.shown] {
+				c.fault(at, "", "manifest %s is listed twice", in.shown)
+				continue
+			}
+			files[in.shown] = true
+			docs, faults := readYAML(in.shown, in.source)
+			if fault := unrendered(in, faults); fault != nil {
+				docs, faults = nil, Faults{*fault}
+			}
+			c.faults = append(c.faults, faults...)
+			c.broken = c.broken || len(faults) > 0
+			for _, d := range docs {
+				d.built = in.built
+				c.readObject(d, "", d.value)
+			}
 		}
-		files[shown] = true
-		docs, faults := readYAML(shown, source)
-		c.faults = append(c.faults, faults...)
-		c.broken = c.broken || len(faults) > 0
-		before := len(c.Manifests)
-		for _, d := range docs {
-			c.readObject(d, "", d.value)
-		}
-		if len(c.Manifests) == before && !c.broken {
+		if len(c.Manifests) == objects && len(c.faults) == before && !c.broken {
 			c.fault(at, "", "manifest %s holds no object", name)
 		}
 	}
+	c.leaveOut()
+	c.takeNamespace()
 }
 
 func (c *checker) readObject(d *document, base string, value any) {
@@ -113,8 +106,13 @@ func (c *checker) readObject(d *document, base string, value any) {
 		c.faultAt(d, base, "every document is one object", "this is no Kubernetes object")
 		return
 	}
-	if items, ok := object["items"].([]any); ok && object["kind"] == "List" {
+	kind, _ := object["kind"].(string)
+	if items, ok := object["items"].([]any); ok && strings.HasSuffix(kind, "List") {
 		for i, item := range items {
+			if item, ok := item.(map[string]any); ok && kind != "List" && item["kind"] == nil {
+				// Of a list of one kind, the API server names it in the list alone.
+				item["kind"], item["apiVersion"] = strings.TrimSuffix(kind, "List"), object["apiVersion"]
+			}
 			c.readObject(d, fmt.Sprintf("%s/items/%d", base, i), item)
 		}
 		return
@@ -131,15 +129,30 @@ func (c *checker) readObject(d *document, base string, value any) {
 			c.faultAt(d, base+part.at, "", "an object needs %s, a string", pathOf(part.at))
 		}
 	}
-	if metadata["namespace"] != nil {
-		c.faultAt(d, base+"/metadata/namespace", "remove it", "metadata.namespace is set, but the run decides on the namespace")
-	}
 	if !whole {
 		c.broken = true
 		return
 	}
 	m := Manifest{File: d.file, Line: d.line(base), Object: unstructuredOf(object), doc: d, base: base}
-	c.checkKind(&m, object)
+	if d.built {
+		d.name = m.String()
+	}
+	if message, hint := removedIn(m.Object.GroupVersionKind()); message != "" {
+		c.broken = true
+		c.faultAt(d, base+"/apiVersion", hint, "%s: %s", m.Object.GetKind(), message)
+		return
+	}
+	set := serverSet(m.Object, base)
+	m.exported, m.owner = exported(m.Object), metav1.GetControllerOf(m.Object)
+	if m.namespace, ok = metadata["namespace"].(string); !ok && metadata["namespace"] != nil {
+		c.faultAt(d, base+"/metadata/namespace", "", "metadata.namespace wants a string, has %s", show(metadata["namespace"]))
+	}
+	for at := range set {
+		if _, there := d.lines[at]; there && m.exported {
+			c.dropped[d.file] = append(c.dropped[d.file], unescaper.Replace(at[strings.LastIndexByte(at, '/')+1:]))
+		}
+	}
+	c.checkKind(&m, prune(object, base, set).(map[string]any))
 	for _, other := range c.Manifests {
 		if other.Object.GroupVersionKind().GroupKind() == m.Object.GroupVersionKind().GroupKind() && other.Object.GetName() == m.Object.GetName() {
 			c.faultAt(d, base, "", "%s is here twice, first at %s:%d", &m, other.File, other.Line)
@@ -177,5 +190,23 @@ func (c *checker) checkKind(m *Manifest, object map[string]any) {
 	m.Object = unstructuredOf(rest)
 	if err := decode(rest, typed); err != nil {
 		c.faultAt(m.doc, m.base, "", "%s: %v", m, err)
+		return
+	}
+	var errs field.ErrorList
+	m.served, errs = served(m.Object)
+	if len(bad) == 0 { // else what the API server says may only follow from that
+		c.refuse(m.doc, m.base, gvk.Kind, errs, nil)
+	}
+}
+
+// refuse reports what the API server refuses of the object that stands at base. written
+// turns a path of the object into that which the user wrote, and is nil when they are the same.
+func (c *checker) refuse(d *document, base, kind string, errs field.ErrorList, written func(path string) string) {
+	for _, err := range errs {
+		path := err.Field
+		if written != nil {
+			path = written(path)
+		}
+		c.faultAt(d, base+pointerOf(path), "the API server refuses such a "+kind, "%s: %s", path, err.ErrorBody())
 	}
 }

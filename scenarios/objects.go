@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
 )
 
 const portName = "http"
@@ -28,11 +29,7 @@ func (f *File) Objects() []*unstructured.Unstructured {
 		objects = append(objects, m.Object.DeepCopy())
 	}
 	if f.Spec.Autoscaler != nil {
-		objects = append(objects, unstructuredOf(&autoscalingv2.HorizontalPodAutoscaler{
-			TypeMeta:   metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler"},
-			ObjectMeta: metav1.ObjectMeta{Name: f.AutoscalerName()},
-			Spec:       *f.Autoscaling(),
-		}))
+		objects = append(objects, unstructuredOf(f.shortAutoscaler()))
 	}
 	return objects
 }
@@ -66,54 +63,109 @@ func (f *File) AutoscalerName() string {
 	return f.TargetRef().Name
 }
 
-// Autoscaling is the spec of the HPA before the API server fills in defaults, or
-// nil for an existing workload.
+// Autoscaling is the spec of the HPA with the API server's defaults, or nil for an existing
+// workload.
 func (f *File) Autoscaling() *autoscalingv2.HorizontalPodAutoscalerSpec {
-	a := f.Spec.Autoscaler
 	switch {
 	case f.Spec.Workload.Existing != nil:
 		return nil
-	case a == nil:
+	case f.Spec.Autoscaler == nil:
 		return f.hpaManifest.autoscaler()
-	case a.Spec != nil:
-		spec := a.Spec.DeepCopy()
-		spec.ScaleTargetRef = f.TargetRef()
-		return spec
+	}
+	return inV2(f.shortAutoscaler())
+}
+
+// shortAutoscaler is the HPA that spec.autoscaler describes, without what it leaves out.
+func (f *File) shortAutoscaler() *autoscalingv2.HorizontalPodAutoscaler {
+	a := f.Spec.Autoscaler
+	hpa := &autoscalingv2.HorizontalPodAutoscaler{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler"},
+		ObjectMeta: metav1.ObjectMeta{Name: f.AutoscalerName()},
+	}
+	if a.Spec != nil {
+		hpa.Spec = *a.Spec.DeepCopy()
+		hpa.Spec.ScaleTargetRef = f.TargetRef()
+		return hpa
 	}
 	// What kubectl autoscale makes (createHorizontalPodAutoscalerV2 in
 	// k8s.io/kubectl/pkg/cmd/autoscale).
-	spec := &autoscalingv2.HorizontalPodAutoscalerSpec{
+	hpa.Spec = autoscalingv2.HorizontalPodAutoscalerSpec{
 		ScaleTargetRef: f.TargetRef(),
 		MinReplicas:    a.Min,
 		Metrics:        cpuUtilization(a.CPUPercent),
 	}
 	if a.Max != nil {
-		spec.MaxReplicas = *a.Max
+		hpa.Spec.MaxReplicas = *a.Max
 	}
 	if a.Stabilization != nil {
-		spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(a.Stabilization.Seconds()))}}
+		hpa.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(a.Stabilization.Seconds()))}}
 	}
-	return spec
+	return hpa
 }
 
-// PodTemplate is the template of the target's pods, or nil when it is not in the
-// scenario or of a kind that client-go does not know.
+// PodTemplate is the template of the target's pods, with the API server's defaults and those
+// of LimitRanges among the manifests. It is nil when it is not in the scenario.
 func (f *File) PodTemplate() *corev1.PodTemplateSpec {
+	template := f.asWritten()
+	for i := range f.Manifests {
+		if by := as[corev1.LimitRange](&f.Manifests[i]); by != nil && template != nil {
+			template, _ = limited(template, by) // an error is a fault of the scenario
+		}
+	}
+	return template
+}
+
+// asWritten is the template of the target's pods with the API server's defaults: those of
+// the template, and those of the pods, which get the requests that only have a limit.
+func (f *File) asWritten() *corev1.PodTemplateSpec {
+	template := f.templateIn(f.targetManifest)
 	if f.Spec.Workload.Deployment != nil {
-		return f.template()
+		d := f.deployment()
+		legacyscheme.Scheme.Default(d)
+		template = &d.Spec.Template
 	}
-	m := f.targetManifest
-	if d := as[appsv1.Deployment](m); d != nil {
-		return &d.Spec.Template
+	if template == nil {
+		return nil
 	}
-	if s := as[appsv1.StatefulSet](m); s != nil {
-		return &s.Spec.Template
+	pod := &corev1.Pod{Spec: *template.Spec.DeepCopy()}
+	legacyscheme.Scheme.Default(pod)
+	return &corev1.PodTemplateSpec{ObjectMeta: template.ObjectMeta, Spec: pod.Spec}
+}
+
+// templateIn is the pod template of an object of the manifests, nil if there is none. A
+// Rollout of Argo may have that of another object.
+func (f *File) templateIn(m *Manifest) *corev1.PodTemplateSpec {
+	if m == nil {
+		return nil
 	}
-	if r := as[appsv1.ReplicaSet](m); r != nil {
-		return &r.Spec.Template
+	switch o := m.served.(type) {
+	case *appsv1.Deployment:
+		return &o.Spec.Template
+	case *appsv1.StatefulSet:
+		return &o.Spec.Template
+	case *appsv1.ReplicaSet:
+		return &o.Spec.Template
+	case *corev1.ReplicationController:
+		return o.Spec.Template
+	case nil:
+		if template := templateOf(m.Object); template != nil {
+			t, _ := servedTemplate(template)
+			return t
+		}
+		kind, _, _ := unstructured.NestedString(m.Object.Object, "spec", "workloadRef", "kind")
+		name, _, _ := unstructured.NestedString(m.Object.Object, "spec", "workloadRef", "name")
+		if of := f.manifest(kind, name); of != nil && of.served != nil {
+			return f.templateIn(of)
+		}
 	}
-	if r := as[corev1.ReplicationController](m); r != nil {
-		return r.Spec.Template
+	return nil
+}
+
+func (f *File) manifest(kind, name string) *Manifest {
+	for i := range f.Manifests {
+		if m := &f.Manifests[i]; m.Object.GetKind() == kind && m.Object.GetName() == name {
+			return m
+		}
 	}
 	return nil
 }
@@ -140,11 +192,9 @@ func (f *File) Service() (name string, port *intstr.IntOrString) {
 func (f *File) deployment() *appsv1.Deployment {
 	replicas := f.Spec.Workload.Deployment.Replicas
 	if replicas == nil {
-		replicas = f.Autoscaling().MinReplicas
-	}
-	if replicas == nil {
-		one := int32(1)
-		replicas = &one
+		if a := f.Autoscaling(); a != nil {
+			replicas = a.MinReplicas
+		}
 	}
 	return &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},

@@ -137,7 +137,7 @@ func TestManifests(t *testing.T) {
 	if diff := cmp.Diff(ref, f.TargetRef()); diff != "" {
 		t.Errorf("target (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(&autoscalingv2.HorizontalPodAutoscalerSpec{ScaleTargetRef: ref, MaxReplicas: 3}, f.Autoscaling()); diff != "" {
+	if diff := cmp.Diff(&autoscalingv2.HorizontalPodAutoscalerSpec{ScaleTargetRef: ref, MinReplicas: new(int32(1)), MaxReplicas: 3, Metrics: cpuUtilization(new(int32(80)))}, f.Autoscaling()); diff != "" {
 		t.Errorf("autoscaling (-want +got):\n%s", diff)
 	}
 	if got := f.AutoscalerName(); got != "by-hand" {

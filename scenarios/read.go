@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -23,6 +26,12 @@ type File struct {
 	Source    []byte
 	Embedded  bool       // read from the library in the binary
 	Manifests []Manifest // of workload.manifests, in order
+
+	// Notes say what a run makes of the manifests that is not as they are written.
+	Notes []string
+
+	// namespace that the manifests are written for; the run has another.
+	namespace string
 
 	doc     *document
 	files   *files // what the scenario names
@@ -38,7 +47,16 @@ type File struct {
 // bare name (demo-nginx) and scenarios/NAME.yaml stand for the scenario of that
 // name in the library. Whatever is wrong with the scenario or its manifests
 // comes back as Faults.
-func Read(file string) (*File, error) {
+func Read(file string) (*File, error) { return read(file, false) }
+
+// ReadAdmitted is Read for a run in a namespace that is there: whether the pods lack a
+// request is left to its API server, which may add it (a LimitRange, a webhook).
+func ReadAdmitted(file string) (*File, error) { return read(file, true) }
+
+// standardInput is read once, for all that name it.
+var standardInput = sync.OnceValues(func() ([]byte, error) { return ReadAll(os.Stdin, MaxSource) })
+
+func read(file string, admitted bool) (*File, error) {
 	source, err := ReadFile(file, MaxSource)
 	if errors.Is(err, fs.ErrNotExist) {
 		name := strings.TrimPrefix(filepath.ToSlash(file), "scenarios/")
@@ -56,13 +74,19 @@ func Read(file string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading scenario %s: %w", file, cause(err))
 	}
-	return Parse(file, source, func(name string) (string, []byte, error) {
+	named := filesBy(func(name string) (string, []byte, error) {
+		if name == stdin {
+			source, err := standardInput()
+			return "standard input", source, err
+		}
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(file), name)
 		}
 		source, err := ReadFile(name, MaxFile)
 		return name, source, err
 	})
+	named.admitted = admitted
+	return parse(file, source, named)
 }
 
 // cause is what is left of a file error without its operation and path.
@@ -123,10 +147,12 @@ type Open func(name string) (shown string, source []byte, err error)
 // files are those that a scenario names, and what was made of them: each is read once,
 // for all variants of the scenario.
 type files struct {
-	open   Open
-	read   map[string]opened
-	size   int64
-	traces map[string][]record.RatePoint
+	open Open
+	read map[string]opened
+	// admitted: whether the pods lack a request is left to the API server.
+	admitted bool
+	size     int64
+	traces   map[string][]record.RatePoint
 }
 
 type opened struct {
@@ -191,7 +217,7 @@ func parse(file string, source []byte, named *files) (*File, error) {
 		}
 		return nil, append(faults, Fault{file, 1, err.Error(), ""}).sorted(file)
 	}
-	c := checker{File: f, bad: map[*document]map[string]bool{f.doc: bad}}
+	c := checker{File: f, bad: map[*document]map[string]bool{f.doc: bad}, dropped: map[string][]string{}}
 	c.readManifests(named.Open)
 	c.readTraces("spec.load.phases", c.Spec.Load.Phases)
 	c.readRoots(named.Open)
@@ -220,6 +246,19 @@ func decode(value, into any) error {
 // what is around it.
 func (f *File) Fault(path, message, hint string) Fault {
 	return Fault{f.Path, f.doc.line(pointerTo(path)), message, hint}
+}
+
+// ObjectFault makes a fault that points to where one of the Objects is written.
+func (f *File) ObjectFault(o *unstructured.Unstructured, message, hint string) Fault {
+	for i := range f.Manifests {
+		if m := &f.Manifests[i]; m.Object.GroupVersionKind() == o.GroupVersionKind() && m.Object.GetName() == o.GetName() {
+			return m.doc.fault(m.base, message, hint)
+		}
+	}
+	if o.GetKind() == "HorizontalPodAutoscaler" {
+		return f.Fault("spec.autoscaler", message, hint)
+	}
+	return f.Fault("spec.workload", message, hint)
 }
 
 // Header is what the header of a record says of the scenario.

@@ -106,15 +106,6 @@ func (c *checker) onlyTarget() {
 	}
 }
 
-func (c *checker) manifest(kind, name string) *Manifest {
-	for i := range c.Manifests {
-		if m := &c.Manifests[i]; m.Object.GetKind() == kind && m.Object.GetName() == name {
-			return m
-		}
-	}
-	return nil
-}
-
 func (c *checker) known() string {
 	var all []*Manifest
 	for i := range c.Manifests {

@@ -84,7 +84,7 @@ func (s *schema) validate(d *document, base string, value any) (faults Faults, b
 		}
 		for _, p := range s.explain(e, at, find(value, e.InstanceLocation)) {
 			bad[p.pointer] = true
-			faults = append(faults, Fault{d.file, d.line(p.pointer), p.message, p.hint})
+			faults = append(faults, d.fault(p.pointer, p.message, p.hint))
 		}
 	}
 	walk(err)

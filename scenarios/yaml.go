@@ -21,6 +21,16 @@ type document struct {
 	file  string
 	value any // map[string]any, []any, string, bool, json.Number or nil
 	lines map[string]int
+	built bool   // by kustomize: its lines are in no file
+	name  string // of its object, if it was built
+}
+
+// fault is about the value at pointer.
+func (d *document) fault(pointer, message, hint string) Fault {
+	if d.built {
+		return Fault{d.file, 1, fmt.Sprintf("the %s that it builds: %s", d.name, message), hint}
+	}
+	return Fault{d.file, d.line(pointer), message, hint}
 }
 
 // line gives the line of the value, or of the nearest value around it.

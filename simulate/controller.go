@@ -81,8 +81,7 @@ const latency = time.Millisecond
 // does. status is called with each new status of it, event with its events.
 func Autoscale(ctx context.Context, s Settings, hpa *autoscalingv2.HorizontalPodAutoscaler, w Workload, status func(autoscalingv2.HorizontalPodAutoscalerStatus), event func(*corev1.Event)) {
 	hpa = hpa.DeepCopy()
-	defaults.SetDefaults_HorizontalPodAutoscaler(hpa)
-	defaults.SetDefaults_HorizontalPodAutoscalerBehavior(hpa)
+	hpa.Spec = withDefaults(hpa.Spec)
 	c := &cluster{Workload: w, call: s.Latency, hpas: NewStore(), status: status}
 	if err := c.hpas.Add(hpa); err != nil {
 		panic(err) // its key can always be made
@@ -93,6 +92,14 @@ func Autoscale(ctx context.Context, s Settings, hpa *autoscalingv2.HorizontalPod
 		s.Sync, s.DownscaleStabilization, s.Tolerance, s.CPUInitialization, s.InitialReadiness)
 	c.heard.OnAdd(hpa, true)
 	controller.Run(ctx, 1)
+}
+
+// withDefaults is a spec as the API server keeps it.
+func withDefaults(spec autoscalingv2.HorizontalPodAutoscalerSpec) autoscalingv2.HorizontalPodAutoscalerSpec {
+	hpa := &autoscalingv2.HorizontalPodAutoscaler{Spec: *spec.DeepCopy()}
+	defaults.SetDefaults_HorizontalPodAutoscaler(hpa)
+	defaults.SetDefaults_HorizontalPodAutoscalerBehavior(hpa)
+	return hpa.Spec
 }
 
 // As the controller's own client says it.

@@ -99,6 +99,9 @@ func Simulate(r *Run) (entries []record.Entry, score Score, err error) {
 	if len(r.Pod.Containers) == 0 {
 		return nil, score, errors.New("the pod has no container")
 	}
+	settled := *r
+	settled.HPA = withDefaults(r.HPA) // as a record of a real run has it
+	r = &settled
 	var j *journal
 	if r.Header != nil {
 		j = newJournal(r)

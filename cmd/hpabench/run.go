@@ -36,6 +36,7 @@ type runFlags struct {
 	inconclusive bool // is a failure
 	image        string
 	pullPolicy   string
+	skipUnknown  bool
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -94,6 +95,7 @@ the job's summary too, with an annotation for each expectation that was missed.
 	cmd.Flags().StringVar(&f.image, "image", runner.WorkerImage, "image of the workers of via: job (make image builds it)")
 	cmd.Flags().StringVar(&f.pullPolicy, "image-pull-policy", "", "when nodes pull that image: Always, IfNotPresent or Never (default: as Kubernetes has it)")
 	_ = cmd.RegisterFlagCompletionFunc("image-pull-policy", cobra.FixedCompletions(pullPolicies, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().BoolVar(&f.skipUnknown, "skip-unknown", false, "on the embedded cluster, leave out objects of the manifests whose kinds it does not have; the report names them")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric")
 	return cmd
 }
@@ -113,7 +115,11 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if f.pullPolicy != "" && !slices.Contains(pullPolicies, f.pullPolicy) {
 		return runner.BadInput{Err: fmt.Errorf("--image-pull-policy %s: must be one of %s", f.pullPolicy, strings.Join(pullPolicies, ", "))}
 	}
-	file, err := readScenario(name)
+	reads := scenarios.Read
+	if f.cluster.namespace != "" {
+		reads = scenarios.ReadAdmitted
+	}
+	file, err := readScenarioBy(reads, name)
 	if err != nil {
 		return err
 	}
@@ -222,7 +228,7 @@ func spoiled(r *analysis.Result, ended error) error {
 // unless no load was sent.
 func (t *trial) measure(ctx context.Context, a *app) (*record.Run, error) {
 	o := runner.Options{ID: t.id, Namespace: t.runFlags.cluster.namespace, Keep: t.keep, MetricsEvery: t.metricsEvery, Timeout: t.timeout, Version: version(),
-		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Wait: t.wait, Beside: t.beside}
+		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Wait: t.wait, Beside: t.beside, SkipUnknown: t.skipUnknown}
 	if t.lab != nil {
 		o.Ended = t.lab.Ended()
 	}

@@ -85,6 +85,7 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	if err != nil {
 		return err
 	}
+	a.notes(file)
 	settings, variants, said, err := variantsOf(file, f.set)
 	if err != nil {
 		return err

@@ -23,13 +23,14 @@ line, all at once; the exit code is then 2.`,
 			var all scenarios.Faults
 			var unread error
 			for _, name := range args {
-				_, err := readScenario(name)
+				file, err := readScenario(name)
 				var faults scenarios.Faults
 				if errors.As(err, &faults) {
 					all = append(all, faults...)
 				} else if err != nil {
 					unread = errors.Join(unread, err)
 				} else {
+					a.notes(file)
 					fmt.Fprintf(a.stdout, "%s: ok\n", name)
 				}
 			}
@@ -41,10 +42,21 @@ line, all at once; the exit code is then 2.`,
 	}
 }
 
+// notes says what a run makes of the manifests that is not as they are written.
+func (a *app) notes(file *scenarios.File) {
+	for _, note := range file.Notes {
+		fmt.Fprintln(a.stderr, "note: "+note)
+	}
+}
+
 // readScenario reads a scenario file or one of the library, and checks its
 // expectations. Whatever is wrong with it is bad input.
 func readScenario(name string) (*scenarios.File, error) {
-	file, err := scenarios.Read(name)
+	return readScenarioBy(scenarios.Read, name)
+}
+
+func readScenarioBy(read func(string) (*scenarios.File, error), name string) (*scenarios.File, error) {
+	file, err := read(name)
 	var faults scenarios.Faults
 	if err != nil && !errors.As(err, &faults) {
 		return nil, runner.BadInput{Err: err}

@@ -1,0 +1,203 @@
+package scenarios
+
+import (
+	"context"
+	"regexp"
+	"strings"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	"k8s.io/kubernetes/pkg/apis/core"
+	"k8s.io/kubernetes/pkg/registry/apps/daemonset"
+	"k8s.io/kubernetes/pkg/registry/apps/deployment"
+	"k8s.io/kubernetes/pkg/registry/apps/replicaset"
+	"k8s.io/kubernetes/pkg/registry/apps/statefulset"
+	"k8s.io/kubernetes/pkg/registry/autoscaling/horizontalpodautoscaler"
+	"k8s.io/kubernetes/pkg/registry/batch/cronjob"
+	"k8s.io/kubernetes/pkg/registry/batch/job"
+	"k8s.io/kubernetes/pkg/registry/coordination/lease"
+	"k8s.io/kubernetes/pkg/registry/core/configmap"
+	"k8s.io/kubernetes/pkg/registry/core/endpoint"
+	"k8s.io/kubernetes/pkg/registry/core/limitrange"
+	"k8s.io/kubernetes/pkg/registry/core/namespace"
+	"k8s.io/kubernetes/pkg/registry/core/persistentvolume"
+	"k8s.io/kubernetes/pkg/registry/core/persistentvolumeclaim"
+	"k8s.io/kubernetes/pkg/registry/core/pod"
+	"k8s.io/kubernetes/pkg/registry/core/podtemplate"
+	"k8s.io/kubernetes/pkg/registry/core/replicationcontroller"
+	"k8s.io/kubernetes/pkg/registry/core/resourcequota"
+	"k8s.io/kubernetes/pkg/registry/core/secret"
+	"k8s.io/kubernetes/pkg/registry/core/service"
+	"k8s.io/kubernetes/pkg/registry/core/serviceaccount"
+	"k8s.io/kubernetes/pkg/registry/discovery/endpointslice"
+	"k8s.io/kubernetes/pkg/registry/networking/ingress"
+	"k8s.io/kubernetes/pkg/registry/networking/ingressclass"
+	"k8s.io/kubernetes/pkg/registry/networking/networkpolicy"
+	"k8s.io/kubernetes/pkg/registry/node/runtimeclass"
+	"k8s.io/kubernetes/pkg/registry/policy/poddisruptionbudget"
+	"k8s.io/kubernetes/pkg/registry/rbac/clusterrole"
+	"k8s.io/kubernetes/pkg/registry/rbac/clusterrolebinding"
+	"k8s.io/kubernetes/pkg/registry/rbac/role"
+	"k8s.io/kubernetes/pkg/registry/rbac/rolebinding"
+	"k8s.io/kubernetes/pkg/registry/scheduling/priorityclass"
+	"k8s.io/kubernetes/pkg/registry/storage/storageclass"
+	"k8s.io/kubernetes/plugin/pkg/admission/limitranger"
+
+	// Types, defaults and conversions of the kinds above.
+	_ "k8s.io/kubernetes/pkg/apis/apps/install"
+	_ "k8s.io/kubernetes/pkg/apis/autoscaling/install"
+	_ "k8s.io/kubernetes/pkg/apis/batch/install"
+	_ "k8s.io/kubernetes/pkg/apis/coordination/install"
+	_ "k8s.io/kubernetes/pkg/apis/core/install"
+	_ "k8s.io/kubernetes/pkg/apis/discovery/install"
+	_ "k8s.io/kubernetes/pkg/apis/networking/install"
+	_ "k8s.io/kubernetes/pkg/apis/node/install"
+	_ "k8s.io/kubernetes/pkg/apis/policy/install"
+	_ "k8s.io/kubernetes/pkg/apis/rbac/install"
+	_ "k8s.io/kubernetes/pkg/apis/scheduling/install"
+	_ "k8s.io/kubernetes/pkg/apis/storage/install"
+)
+
+// strategies are what kube-apiserver itself creates objects by. An object of a kind that
+// is not listed is judged by the API server of the run alone.
+var strategies = map[metav1.GroupKind]rest.RESTCreateStrategy{
+	{Kind: "ConfigMap"}:             configmap.Strategy,
+	{Kind: "Endpoints"}:             endpoint.Strategy,
+	{Kind: "LimitRange"}:            limitrange.Strategy,
+	{Kind: "Namespace"}:             namespace.Strategy,
+	{Kind: "PersistentVolume"}:      persistentvolume.Strategy,
+	{Kind: "PersistentVolumeClaim"}: persistentvolumeclaim.Strategy,
+	{Kind: "Pod"}:                   pod.Strategy,
+	{Kind: "PodTemplate"}:           podtemplate.Strategy,
+	{Kind: "ReplicationController"}: replicationcontroller.Strategy,
+	{Kind: "ResourceQuota"}:         resourcequota.Strategy,
+	{Kind: "Secret"}:                secret.Strategy,
+	{Kind: "Service"}:               service.Strategy,
+	{Kind: "ServiceAccount"}:        serviceaccount.Strategy,
+
+	{Group: "apps", Kind: "DaemonSet"}:                               daemonset.Strategy,
+	{Group: "apps", Kind: "Deployment"}:                              deployment.Strategy,
+	{Group: "apps", Kind: "ReplicaSet"}:                              replicaset.Strategy,
+	{Group: "apps", Kind: "StatefulSet"}:                             statefulset.Strategy,
+	{Group: "autoscaling", Kind: "HorizontalPodAutoscaler"}:          horizontalpodautoscaler.Strategy,
+	{Group: "batch", Kind: "CronJob"}:                                cronjob.Strategy,
+	{Group: "batch", Kind: "Job"}:                                    job.Strategy,
+	{Group: "coordination.k8s.io", Kind: "Lease"}:                    lease.Strategy,
+	{Group: "discovery.k8s.io", Kind: "EndpointSlice"}:               endpointslice.Strategy,
+	{Group: "networking.k8s.io", Kind: "Ingress"}:                    ingress.Strategy,
+	{Group: "networking.k8s.io", Kind: "IngressClass"}:               ingressclass.Strategy,
+	{Group: "networking.k8s.io", Kind: "NetworkPolicy"}:              networkpolicy.Strategy,
+	{Group: "node.k8s.io", Kind: "RuntimeClass"}:                     runtimeclass.Strategy,
+	{Group: "policy", Kind: "PodDisruptionBudget"}:                   poddisruptionbudget.Strategy,
+	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}:        clusterrole.Strategy,
+	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}: clusterrolebinding.Strategy,
+	{Group: "rbac.authorization.k8s.io", Kind: "Role"}:               role.Strategy,
+	{Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}:        rolebinding.Strategy,
+	{Group: "scheduling.k8s.io", Kind: "PriorityClass"}:              priorityclass.Strategy,
+	{Group: "storage.k8s.io", Kind: "StorageClass"}:                  storageclass.Strategy,
+}
+
+// served gives an object as the API server would keep it, with its defaults, and what the
+// API server would refuse of it. It is nil for a kind without a strategy, or when the
+// object does not decode.
+func served(o *unstructured.Unstructured) (runtime.Object, field.ErrorList) {
+	gvk := o.GroupVersionKind()
+	strategy := strategies[metav1.GroupKind(gvk.GroupKind())]
+	object, err := legacyscheme.Scheme.New(gvk)
+	if strategy == nil || err != nil || decode(o.Object, object) != nil {
+		return nil, nil
+	}
+	legacyscheme.Scheme.Default(object)
+	defaulted := object.DeepCopyObject()
+	internal, err := legacyscheme.Scheme.UnsafeConvertToVersion(object, runtime.InternalGroupVersioner)
+	if err != nil {
+		return defaulted, field.ErrorList{field.InternalError(nil, err)}
+	}
+	ctx := genericapirequest.WithNamespace(context.Background(), metav1.NamespaceNone)
+	ctx = genericapirequest.WithRequestInfo(ctx, &genericapirequest.RequestInfo{IsResourceRequest: true, Verb: "create", APIGroup: gvk.Group, APIVersion: gvk.Version})
+	meta := internal.(metav1.Object)
+	if strategy.NamespaceScoped() {
+		ctx = genericapirequest.WithNamespace(ctx, metav1.NamespaceDefault)
+		meta.SetNamespace(metav1.NamespaceDefault)
+	}
+	rest.FillObjectMetaSystemFields(meta)
+	strategy.PrepareForCreate(ctx, internal)
+	return defaulted, rest.ValidateCreate(ctx, internal, strategy)
+}
+
+// inV2 gives the spec of an HPA of any version as autoscaling/v2 has it, with its defaults.
+func inV2(hpa runtime.Object) *autoscalingv2.HorizontalPodAutoscalerSpec {
+	internal, err := legacyscheme.Scheme.ConvertToVersion(hpa, runtime.InternalGroupVersioner)
+	if err != nil {
+		return nil
+	}
+	converted, err := legacyscheme.Scheme.ConvertToVersion(internal, autoscalingv2.SchemeGroupVersion)
+	if err != nil {
+		return nil
+	}
+	legacyscheme.Scheme.Default(converted)
+	return &converted.(*autoscalingv2.HorizontalPodAutoscaler).Spec
+}
+
+// templateOf gives the pod template of an object of a kind that has no strategy, if there is
+// one in spec.template, where custom kinds that make pods have it (Argo's Rollout,
+// OpenShift's DeploymentConfig, OpenKruise's CloneSet).
+func templateOf(o *unstructured.Unstructured) map[string]any {
+	template, _, _ := unstructured.NestedMap(o.Object, "spec", "template")
+	if containers, _, _ := unstructured.NestedSlice(template, "spec", "containers"); len(containers) == 0 {
+		return nil
+	}
+	return template
+}
+
+// limited gives a pod template as the admission plugin LimitRanger leaves its pods, or the
+// reason why it refuses them.
+func limited(template *corev1.PodTemplateSpec, by *corev1.LimitRange) (*corev1.PodTemplateSpec, error) {
+	var internal core.Pod
+	if err := legacyscheme.Scheme.Convert(&corev1.Pod{Spec: template.Spec}, &internal, nil); err != nil {
+		return template, err
+	}
+	if err := limitranger.PodMutateLimitFunc(by, &internal); err != nil {
+		return template, err
+	}
+	var pod corev1.Pod
+	if err := legacyscheme.Scheme.Convert(&internal, &pod, nil); err != nil {
+		return template, err
+	}
+	return &corev1.PodTemplateSpec{ObjectMeta: template.ObjectMeta, Spec: pod.Spec}, limitranger.PodValidateLimitFunc(by, &internal)
+}
+
+// servedTemplate is served for a pod template alone.
+func servedTemplate(template map[string]any) (*corev1.PodTemplateSpec, field.ErrorList) {
+	object, errs := served(&unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "PodTemplate", "metadata": map[string]any{"name": "template"}, "template": template,
+	}})
+	if object == nil {
+		return nil, nil
+	}
+	return &object.(*corev1.PodTemplate).Template, errs
+}
+
+var pathStep = regexp.MustCompile(`\[([^\]]*)\]|[^.\[\]]+`)
+
+// pointerOf makes a JSON pointer of a path as the API server writes it, such as
+// spec.ports[0].port or metadata.labels[example.com/name].
+func pointerOf(path string) string {
+	var pointer strings.Builder
+	for _, step := range pathStep.FindAllStringSubmatch(path, -1) {
+		name := step[0]
+		if step[0][0] == '[' {
+			name = step[1]
+		}
+		pointer.WriteString("/" + escape(name))
+	}
+	return pointer.String()
+}
