@@ -29,6 +29,8 @@ type Kept struct {
 	Name    string  `json:"name"`
 	Options Options `json:"options"`
 	Entry   *Entry  `json:"entry,omitempty"` // nil when it is in no kubeconfig but its own
+
+	known bool // to Up, which wrote the above
 }
 
 // Timing is real or fast.
@@ -75,14 +77,45 @@ func (k *Kept) Kubeconfig() string { p, _ := path(k.Name, "/kubeconfig"); return
 // Log is the path of what Kubernetes logs in the lab.
 func (k *Kept) Log() string { p, _ := path(k.Name, "/log"); return filepath.FromSlash(p) }
 
-// Find returns the lab of that name, or nil when it is not up. Say is told what
-// Find waits for.
+// Find returns the lab of that name, or nil when it is not up. It waits while another
+// process starts or ends that lab; say is told what it waits for.
 func Find(ctx context.Context, name string, say func(string)) (*Kept, error) {
-	alive, err := lives(ctx, name, say)
-	if err != nil || !alive {
+	root, err := folders.Root()
+	if err != nil {
 		return nil, err
 	}
-	return remembered(name)
+	if _, err := os.Stat(root); errors.Is(err, os.ErrNotExist) {
+		return nil, folders.CheckName(name)
+	}
+	alone, err := folders.Starting(ctx, root, name, say)
+	if err != nil {
+		return nil, err
+	}
+	defer alone.Remove()
+	return find(ctx, root, name, say)
+}
+
+// find is called when no other process starts or ends the lab. One that lives all the
+// same and is not remembered is ending, if Up began it: its starter was killed.
+func find(ctx context.Context, root, name string, say func(string)) (*Kept, error) {
+	for {
+		alive, err := folders.Alive(ctx, root, name, say)
+		if err != nil || !alive {
+			return nil, err
+		}
+		k, err := remembered(name)
+		if err != nil || k.known {
+			return k, err
+		}
+		if _, err := os.Stat(folders.Log(root, name)); err != nil {
+			return k, nil // started by hand
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting until the embedded cluster %s, whose start was broken off, has ended: %w", name, context.Cause(ctx))
+		}
+	}
 }
 
 // All returns the labs that are up, those of runs among them. Say is told what All
@@ -101,13 +134,18 @@ func All(ctx context.Context, say func(string)) ([]*Kept, error) {
 		if !f.IsDir() {
 			continue
 		}
-		k, err := Find(ctx, f.Name(), say)
+		alive, err := folders.Alive(ctx, root, f.Name(), say)
 		if err != nil {
 			return nil, err
 		}
-		if k != nil {
-			all = append(all, k)
+		if !alive {
+			continue
 		}
+		k, err := remembered(f.Name())
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, k)
 	}
 	return all, nil
 }
@@ -129,7 +167,7 @@ func remembered(name string) (*Kept, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading what is known of the embedded cluster %s: %w", name, err)
 	}
-	k.Name = name
+	k.Name, k.known = name, true
 	return k, nil
 }
 
@@ -171,10 +209,6 @@ func (k *Kept) PID() int {
 // fails or ctx ends. If another process has just started that lab, it is returned
 // with there = true. Say is told what Up waits for.
 func Up(ctx context.Context, name string, o Options, file string, say func(string)) (k *Kept, there bool, err error) {
-	command, err := command()
-	if err != nil {
-		return nil, false, err
-	}
 	root, err := folders.Root()
 	if err != nil {
 		return nil, false, err
@@ -184,8 +218,13 @@ func Up(ctx context.Context, name string, o Options, file string, say func(strin
 		return nil, false, err
 	}
 	defer alone.Remove()
-	if k, err = Find(ctx, name, say); k != nil || err != nil {
+	if k, err = find(ctx, root, name, say); k != nil || err != nil {
 		return k, true, err
+	}
+	say("starting the embedded cluster…")
+	command, err := command()
+	if err != nil {
+		return nil, false, err
 	}
 	if k, err = up(ctx, command, &Kept{Name: name, Options: o}, file); err != nil {
 		err = fmt.Errorf("starting the embedded cluster: %w", err)

@@ -57,7 +57,7 @@ func contextsHint() string {
 }
 
 // warn tells the user what a command waits for, be it quiet or not.
-func warn(line string) { fmt.Fprintln(os.Stderr, "hpabench: "+line) }
+func warn(line string) { fmt.Fprintln(os.Stderr, line) }
 
 // kept connects to the embedded cluster that hpabench lab up keeps; nil if there
 // is none.

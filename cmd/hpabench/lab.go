@@ -60,12 +60,7 @@ are named by --context.`,
 			if err := f.check(); err != nil {
 				return err
 			}
-			k, err := embedded.Find(cmd.Context(), name, warn)
-			there := k != nil
-			if err == nil && !there {
-				fmt.Fprintln(a.stderr, "starting the embedded cluster…")
-				k, there, err = embedded.Up(cmd.Context(), name, f.Options, kubeconfig, warn)
-			}
+			k, there, err := embedded.Up(cmd.Context(), name, f.Options, kubeconfig, warn)
 			if err != nil {
 				return labError(err)
 			}
