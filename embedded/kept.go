@@ -118,6 +118,24 @@ func find(ctx context.Context, root, name string, say func(string)) (*Kept, erro
 	}
 }
 
+// endedEvery is how often Ended looks.
+const endedEvery = 500 * time.Millisecond
+
+// Ended is closed when the lab is not up any more, and never once ctx is done.
+func (k *Kept) Ended(ctx context.Context) <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		for ctx.Err() == nil {
+			if alive, err := lives(ctx, k.Name, func(string) {}); err == nil && !alive {
+				close(ended)
+				return
+			}
+			time.Sleep(endedEvery)
+		}
+	}()
+	return ended
+}
+
 // All returns the labs that are up, those of runs among them. Say is told what All
 // waits for.
 func All(ctx context.Context, say func(string)) ([]*Kept, error) {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -186,6 +187,18 @@ func TestFind(t *testing.T) {
 	}
 	if all, err := All(t.Context(), nil); err != nil || len(all) != 1 {
 		t.Errorf("all: %v, %v", all, err)
+	}
+	ended := found.Ended(t.Context())
+	select {
+	case <-ended:
+		t.Error("a lab that lives has ended")
+	case <-time.After(2 * endedEvery):
+	}
+	lock.Close()
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Error("that a lab has ended is not noticed")
 	}
 }
 

@@ -41,6 +41,9 @@ var ErrLeft = errors.New("not everything is gone")
 // alone. Clean says what it does, line by line, and goes on with the next object
 // when one cannot be removed. Where it has no right to look, the error says so.
 func (c *Cluster) Clean(ctx context.Context, o CleanOptions, say func(string)) error {
+	if err := checkNamespaceName("-n", o.Namespace); err != nil {
+		return err
+	}
 	if o.Timeout == 0 {
 		o.Timeout = time.Minute
 	}

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
@@ -21,6 +22,8 @@ import (
 	"k8s.io/client-go/scale"
 	"k8s.io/client-go/tools/clientcmd"
 	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned"
+
+	"github.com/hpabench/hpabench/scenarios"
 )
 
 // requestTimeout bounds a single request to the API server, so that one which
@@ -36,6 +39,13 @@ type Cluster struct {
 
 	Namespace string // of the kubeconfig's context, as kubectl takes it
 
+	// Ended is closed when the cluster has ended by itself and nothing is left to
+	// remove; nil if that is not known.
+	Ended <-chan struct{}
+	// Say gets a line when a request waits for the user's credentials; nil for nobody.
+	Say func(string)
+
+	login     time.Duration // how long the first request may take beside, for credentials
 	discovery discovery.CachedDiscoveryInterface
 	mapper    meta.ResettableRESTMapper
 	scales    scale.ScalesGetter
@@ -54,6 +64,35 @@ func Kubeconfig(file, context string) clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = file
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context})
+}
+
+// checkNamespaceName refuses what no namespace can be called, before a request is made
+// of it: name is what the words of what say, which may be empty. The error is a BadInput.
+func checkNamespaceName(what, name string) error {
+	if name == "" {
+		return nil
+	}
+	if faults := validation.IsDNS1123Label(name); len(faults) > 0 {
+		return BadInput{fmt.Errorf("%s is %q, and no namespace can be called so: %s", what, name, strings.Join(faults, "; "))}
+	}
+	return nil
+}
+
+// checkExistingNames does so for the names under workload.existing.
+func checkExistingNames(file *scenarios.File, e *scenarios.Existing) error {
+	for _, n := range []struct {
+		field, value string
+		faults       func(string) []string
+	}{
+		{"namespace", e.Namespace, validation.IsDNS1123Label},
+		{"name", e.Name, validation.IsDNS1123Subdomain},
+		{"autoscaler", e.Autoscaler, validation.IsDNS1123Subdomain},
+	} {
+		if faults := n.faults(n.value); n.value != "" && len(faults) > 0 {
+			return BadInput{file.Fault("spec.workload.existing."+n.field, fmt.Sprintf("no %s can be called %q: %s", n.field, n.value, strings.Join(faults, "; ")), "")}
+		}
+	}
+	return nil
 }
 
 // Contexts lists the names of the contexts in a kubeconfig file.
@@ -88,7 +127,7 @@ func Connect(file, context string) (*Cluster, error) {
 	if c.Namespace, _, err = kubeconfig.Namespace(); err != nil {
 		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
 	}
-	return c, nil
+	return c, checkNamespaceName("the namespace of the kubeconfig's context", c.Namespace)
 }
 
 func connect(config *rest.Config) (*Cluster, error) {
@@ -100,6 +139,11 @@ func connect(config *rest.Config) (*Cluster, error) {
 	if err != nil {
 		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
 	}
+	httpClient.Transport, c.login = withPlugin(config, httpClient.Transport, func(line string) {
+		if c.Say != nil {
+			c.Say(line)
+		}
+	})
 	kube, err := kubernetes.NewForConfigAndClient(config, httpClient)
 	if err != nil {
 		return nil, err
@@ -172,4 +216,17 @@ func (c *Cluster) replicaPaths(ctx context.Context, resource schema.GroupVersion
 		}
 	}
 	return spec, status
+}
+
+// whileUp gives a context that is cancelled when the cluster has ended.
+func (c *Cluster) whileUp(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-c.Ended:
+			cancel(errEnded)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -116,19 +117,28 @@ func plural(n int) string {
 }
 
 func (i *inspection) checkServer(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout+i.login)
 	defer cancel()
 	var v version.Info
 	body, err := i.Kube.Discovery().RESTClient().Get().AbsPath("/version").DoRaw(ctx)
 	if err == nil {
 		err = json.Unmarshal(body, &v)
 	}
-	if err != nil {
-		hint := "is the cluster up, and is this the right --context or --kubeconfig?"
-		if apierrors.IsUnauthorized(err) {
-			hint = "log in again: the cluster does not know these credentials"
-		}
-		i.add("API server", record.Fault, fmt.Sprintf("%s does not answer: %v", i.Config.Host, err), hint)
+	const name = "API server"
+	switch {
+	case err == nil:
+	case apierrors.IsForbidden(err):
+		v.GitVersion = "of an unknown version"
+		i.add(name, record.Warning, fmt.Sprintf("%s answers, and does not let this user read /version: %v", i.Config.Host, err),
+			"the ClusterRole system:public-info-viewer allows it; without it the report does not name the version")
+	case apierrors.IsUnauthorized(err):
+		i.add(name, record.Fault, fmt.Sprintf("%s does not know these credentials: %v", i.Config.Host, err), "log in again")
+		return false
+	case errors.Is(err, errPlugin):
+		i.add(name, record.Fault, fmt.Sprintf("no request was sent to %s: %v", i.Config.Host, err), "use credentials that need no plugin, or mend the plugin")
+		return false
+	default:
+		i.add(name, record.Fault, fmt.Sprintf("%s does not answer: %v", i.Config.Host, err), "is the cluster up, and is this the right --context or --kubeconfig?")
 		return false
 	}
 	i.cluster = &record.Cluster{Version: v.GitVersion}

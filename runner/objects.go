@@ -69,6 +69,8 @@ type created struct {
 	namespace string
 	own       bool
 
+	leaseLost func() // is called when somebody deleted the Lease; may be nil
+
 	mu      sync.Mutex
 	objects []object // oldest first
 }
@@ -222,22 +224,30 @@ func (c *created) holdLease(ctx, alive context.Context, objects []*unstructured.
 		return err
 	}
 	leases, name, now := c.Kube.CoordinationV1().Leases(c.namespace), c.lease(), metav1.NowMicro()
-	if err := c.make(ctx, leaseKind, c.namespace, name, func(ctx context.Context) (metav1.Object, error) {
+	create := func(ctx context.Context) (metav1.Object, error) {
 		return leases.Create(ctx, &coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: c.labels, Annotations: map[string]string{ObjectsAnnotation: string(record)}},
 			Spec:       coordinationv1.LeaseSpec{HolderIdentity: &name, AcquireTime: &now, RenewTime: &now, LeaseDurationSeconds: new(int32(leaseDuration.Seconds()))},
 		}, c.by())
-	}); err != nil {
+	}
+	if err := c.make(ctx, leaseKind, c.namespace, name, create); err != nil {
 		return err
 	}
 	// A renewal does not wait for the one before, so that they arrive as often as they
 	// are sent, however slow the API server is. One that fails is ignored: the next
 	// ones succeed before the lease expires.
-	go wait.UntilWithContext(alive, func(ctx context.Context) {
+	go wait.UntilWithContext(alive, func(alive context.Context) {
 		go func() {
-			ctx, cancel := context.WithTimeout(ctx, leaseDuration)
+			alive, cancel := context.WithTimeout(alive, leaseDuration)
 			defer cancel()
-			_ = c.patchLease(ctx, fmt.Sprintf(`{"spec":{"renewTime":%q}}`, time.Now().UTC().Format(metav1.RFC3339Micro)))
+			err := c.patchLease(alive, fmt.Sprintf(`{"spec":{"renewTime":%q}}`, time.Now().UTC().Format(metav1.RFC3339Micro)))
+			// It is made anew while the run goes on, and not once it is removed.
+			if apierrors.IsNotFound(err) && ctx.Err() == nil {
+				if c.leaseLost != nil {
+					c.leaseLost()
+				}
+				_ = c.make(ctx, leaseKind, c.namespace, name, create)
+			}
 		}()
 	}, leaseRenewal)
 	return nil

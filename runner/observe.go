@@ -40,6 +40,9 @@ func NewObserver(c *Cluster, ref string, o ObserveOptions, progress func(Progres
 	if o.MetricsEvery == 0 {
 		o.MetricsEvery = time.Second
 	}
+	if err := checkNamespaceName("-n", o.Namespace); err != nil {
+		return nil, err
+	}
 	if o.MetricsEvery < 0 || o.For < 0 {
 		return nil, BadInput{errors.New("a duration cannot be negative")}
 	}
@@ -81,7 +84,9 @@ func (o *Observer) Run(ctx context.Context, rec *record.Recorder) error {
 		rec.Add(record.Entry{Check: &c})
 	}
 	rec.Add(record.Entry{Cluster: o.cluster})
-	err := o.watch(ctx, rec)
+	up, done := o.whileUp(ctx)
+	defer done()
+	err := o.watch(up, rec)
 	end := &record.End{Outcome: record.Completed}
 	if err != nil {
 		end.Outcome, end.Error = record.Failed, err.Error()

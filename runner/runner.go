@@ -31,7 +31,7 @@ import (
 // ends a run early: the load stops, and all else goes on to its end.
 var ErrInterrupted = errors.New("interrupted")
 
-var errEnded = errors.New("the cluster ended")
+var errEnded = errors.New("the embedded cluster ended while it was in use (by hpabench lab down?), and with it all that was in it")
 
 // Options of a run.
 type Options struct {
@@ -58,10 +58,6 @@ type Options struct {
 	// Beside is how many runs like this one go on at the same time: the preflight looks
 	// for the room of all their pods.
 	Beside int
-
-	// Ended is closed when the cluster has ended by itself and nothing is left to
-	// remove; nil if that is not known.
-	Ended <-chan struct{}
 }
 
 // NewID returns a random name for a run: five characters that are hard to
@@ -128,11 +124,17 @@ func New(c *Cluster, file *scenarios.File, o Options, progress func(Progress)) (
 	if o.MetricsEvery < 0 || o.Timeout < 0 {
 		return nil, BadInput{errors.New("a duration cannot be negative")}
 	}
+	if err := checkNamespaceName("-n", o.Namespace); err != nil {
+		return nil, err
+	}
 	if err := checkCredentials(file); err != nil {
 		return nil, err
 	}
 	s := subject{namespace: o.Namespace}
 	if e := file.Spec.Workload.Existing; e != nil {
+		if err := checkExistingNames(file, e); err != nil {
+			return nil, err
+		}
 		if e.Namespace != "" && o.Namespace != "" && e.Namespace != o.Namespace {
 			return nil, BadInput{file.Fault("spec.workload.existing.namespace", fmt.Sprintf("the scenario says %q, -n says %q", e.Namespace, o.Namespace), "leave one of them out")}
 		}
@@ -160,24 +162,11 @@ func (r *Runner) Preflight(ctx context.Context) error { return r.pre.check(ctx) 
 // gone. It may be called at any time.
 func (r *Runner) Left() []string {
 	select {
-	case <-r.options.Ended:
+	case <-r.pre.Ended:
 		return nil // it went with the cluster
 	default:
 		return r.created.left()
 	}
-}
-
-// whileUp gives a context that is cancelled when the cluster has ended.
-func (r *Runner) whileUp(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	go func() {
-		select {
-		case <-r.options.Ended:
-			cancel(errEnded)
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil) }
 }
 
 func (r *Runner) say(message string) { r.progress(Progress{Message: message}) }
@@ -207,7 +196,7 @@ func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 		rec.Add(record.Entry{Note: &record.Note{Text: text}})
 	}
 
-	up, done := r.whileUp(ctx)
+	up, done := r.pre.whileUp(ctx)
 	defer done()
 	measuring, stop := context.WithCancelCause(up)
 	defer stop(nil)
@@ -220,17 +209,22 @@ func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 	}()
 	alive, dead := context.WithCancel(context.WithoutCancel(ctx))
 	defer dead()
+	r.created.leaseLost = func() {
+		r.say("warning: somebody deleted the Lease of the run, by which hpabench clean knows that it goes on; it is made anew")
+		rec.Add(record.Entry{Change: &record.Change{Kind: "Lease", Name: r.created.lease(), What: record.ChangeDeleted}})
+	}
 	err := r.measure(measuring, alive, rec)
 	if err != nil && measuring.Err() != nil {
 		err = context.Cause(measuring) // and not what each client made of it
 	}
+	stop(nil)
 
 	if r.options.Keep && r.pre.creates() && len(r.Left()) > 0 {
 		dead()
 		err = errors.Join(err, r.created.releaseLease(context.WithoutCancel(ctx)))
 	} else if len(r.Left()) > 0 {
 		r.say("removing what the run created")
-		removing, done := r.whileUp(context.WithoutCancel(ctx))
+		removing, done := r.pre.whileUp(context.WithoutCancel(ctx))
 		err = errors.Join(err, r.created.tearDown(removing, r.grace(), r.say))
 		done()
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -46,7 +47,23 @@ func (f *clusterFlags) connect(say func(string)) (*runner.Cluster, error) {
 		}
 		say(fmt.Sprintf("using the current context of the kubeconfig, %s, as -n names a namespace", config.CurrentContext))
 	}
-	return runner.Connect(f.kubeconfig, f.context)
+	cluster, err := runner.Connect(f.kubeconfig, f.context)
+	if err != nil {
+		return nil, err
+	}
+	cluster.Say = say
+	if strings.HasPrefix(cluster.Config.Host, "https://127.0.0.1:") {
+		// It may be an embedded one that is kept.
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		all, _ := embedded.All(ctx, nil)
+		for _, k := range all {
+			if config, err := runner.Kubeconfig(k.Kubeconfig(), "").ClientConfig(); err == nil && config.Host == cluster.Config.Host {
+				cluster.Ended = k.Ended(context.Background())
+			}
+		}
+	}
+	return cluster, nil
 }
 
 func contextsHint() string {
@@ -68,6 +85,9 @@ func (f *clusterFlags) kept(ctx context.Context, say func(string)) (*runner.Clus
 	}
 	say(fmt.Sprintf("using the embedded cluster that hpabench lab up keeps (%s timing)", k.Timing()))
 	cluster, err := runner.Connect(k.Kubeconfig(), "")
+	if err == nil {
+		cluster.Ended = k.Ended(context.Background())
+	}
 	return cluster, k, err
 }
 

@@ -229,9 +229,6 @@ func spoiled(r *analysis.Result, ended error) error {
 func (t *trial) measure(ctx context.Context, a *app) (*record.Run, error) {
 	o := runner.Options{ID: t.id, Namespace: t.runFlags.cluster.namespace, Keep: t.keep, MetricsEvery: t.metricsEvery, Timeout: t.timeout, Version: version(),
 		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Wait: t.wait, Beside: t.beside, SkipUnknown: t.skipUnknown}
-	if t.lab != nil {
-		o.Ended = t.lab.Ended()
-	}
 	r, room, err := t.prepare(ctx, o)
 	if err == nil && !room && t.beside > 0 {
 		t.show.progress(runner.Progress{Message: "the cluster has no room for this run beside others: waiting for them"})
@@ -333,6 +330,7 @@ func (f *runFlags) connect(ctx context.Context, file *scenarios.File, id string,
 		lab.Stop()
 		return nil, nil, err
 	}
+	cluster.Ended = lab.Ended()
 	return cluster, lab, nil
 }
 

@@ -1,0 +1,94 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+const (
+	// pluginTimeout bounds a credential plugin that cannot ask the user anything. Those
+	// of the clouds answer within two seconds.
+	pluginTimeout = 10 * time.Second
+	// loginTimeout bounds one that can: a login in the browser takes a minute.
+	loginTimeout = 2 * time.Minute
+	// pluginSlow is after how long the user is told what is waited for.
+	pluginSlow = 3 * time.Second
+)
+
+// plugin sees to it that a credential plugin of the kubeconfig that hangs is named and
+// given up: client-go waits for it without a limit, whatever the request's context.
+type plugin struct {
+	http.RoundTripper
+	command string
+	timeout time.Duration
+	say     func(string)
+	told    sync.Once
+}
+
+// withPlugin bounds the credential plugin of a config, if it has one.
+func withPlugin(config *rest.Config, next http.RoundTripper, say func(string)) (http.RoundTripper, time.Duration) {
+	e := config.ExecProvider
+	if e == nil {
+		return next, 0
+	}
+	p := &plugin{RoundTripper: next, command: e.Command, timeout: pluginTimeout, say: say}
+	if e.InteractiveMode != clientcmdapi.NeverExecInteractiveMode && term.IsTerminal(int(os.Stdin.Fd())) {
+		p.timeout = loginTimeout
+	}
+	return p, p.timeout
+}
+
+// RoundTrip sends a request. The plugin runs before a connection is asked for.
+func (p *plugin) RoundTrip(r *http.Request) (*http.Response, error) {
+	type answer struct {
+		response *http.Response
+		err      error
+	}
+	through, answers, abandoned := make(chan struct{}), make(chan answer), make(chan struct{})
+	var once sync.Once
+	traced := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GetConn: func(string) { once.Do(func() { close(through) }) }})
+	go func() {
+		response, err := p.RoundTripper.RoundTrip(r.WithContext(traced))
+		select {
+		case answers <- answer{response, err}:
+		case <-abandoned:
+			if err == nil {
+				response.Body.Close()
+			}
+		}
+	}()
+	slow, late := time.NewTimer(pluginSlow), time.NewTimer(p.timeout)
+	defer slow.Stop()
+	defer late.Stop()
+	for {
+		select {
+		case <-through:
+			a := <-answers
+			return a.response, a.err
+		case a := <-answers:
+			return a.response, a.err
+		case <-slow.C:
+			p.told.Do(func() { p.say("waiting for the credential plugin of the kubeconfig, " + p.command) })
+		case <-late.C:
+			close(abandoned)
+			return nil, fmt.Errorf("%w for %s: run %s by hand to see what it waits for, or log in with it first", p.hangs(), p.timeout, p.command)
+		case <-r.Context().Done():
+			close(abandoned)
+			return nil, fmt.Errorf("%w: %w", p.hangs(), context.Cause(r.Context()))
+		}
+	}
+}
+
+var errPlugin = errors.New("the credential plugin of the kubeconfig did not end")
+
+func (p *plugin) hangs() error { return fmt.Errorf("%w (%s)", errPlugin, p.command) }
