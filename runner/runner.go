@@ -225,7 +225,14 @@ func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 	} else if len(r.Left()) > 0 {
 		r.say("removing what the run created")
 		removing, done := r.pre.whileUp(context.WithoutCancel(ctx))
-		err = errors.Join(err, r.created.tearDown(removing, r.grace(), r.say))
+		removed := r.created.tearDown(removing, r.grace(), r.say)
+		if cause := context.Cause(removing); errors.Is(cause, errEnded) {
+			removed = nil
+			if !errors.Is(err, errEnded) {
+				removed = cause // and not what became of the last request
+			}
+		}
+		err = errors.Join(err, removed)
 		done()
 	}
 	rec.Add(record.Entry{End: endOf(err, r.Left())})

@@ -103,8 +103,8 @@ func (j *journal) move(why error) error {
 		return fmt.Errorf("%w; and it cannot go elsewhere: %w", why, err)
 	}
 	_ = j.file.Close() // its disk has told what is wrong with it
-	j.dir, j.file, j.moved = dir, file, fmt.Errorf("%w: the record is in %s", why, file.Name())
-	j.say("warning: " + j.moved.Error() + ", with all that was measured")
+	j.dir, j.file, j.moved = dir, file, fmt.Errorf("%w; all that was measured was written anew to %s", why, file.Name())
+	j.say("warning: " + j.moved.Error())
 	return nil
 }
 
