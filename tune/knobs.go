@@ -213,8 +213,10 @@ func ParseRanges(text string) (ranges []Range, err error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		case r.Low > r.High:
 			return nil, fmt.Errorf("%s: %s is more than %s", name, low, high)
-		case !(r.Low >= k.least && r.High <= k.highest()):
-			return nil, fmt.Errorf("%s is %s..%s, and must be from %s to %s", name, low, high, k.show(k.least), k.show(k.highest()))
+		case !(r.Low >= k.least):
+			return nil, fmt.Errorf("%s must be %s at least", name, k.show(k.least))
+		case !(r.High <= k.highest()):
+			return nil, fmt.Errorf("%s must be %s at most", name, k.show(k.highest()))
 		}
 		ranges = append(ranges, r)
 	}
@@ -315,8 +317,12 @@ func Variants(r *simulate.Run, texts []string) (all []Variant, err error) {
 		for _, s := range settings {
 			for value := range strings.SplitSeq(values, ",") {
 				v, err := k.parse(value)
-				if err == nil && !(v >= k.least && v <= k.highest()) {
-					err = fmt.Errorf("%s must be from %s to %s", value, k.show(k.least), k.show(k.highest()))
+				switch {
+				case err != nil:
+				case !(v >= k.least):
+					err = fmt.Errorf("%s must be %s at least", value, k.show(k.least))
+				case !(v <= k.highest()):
+					err = fmt.Errorf("%s must be %s at most", value, k.show(k.highest()))
 				}
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", name, err)
