@@ -41,9 +41,9 @@ const (
 	maxPhases = 10_000
 
 	// maxPoints bounds the points of all curves: two for each row of a trace and for each
-	// rate of a noise. 1,000,000 rows are a rate a second for 11 days. In the record, whose
-	// header holds them, a point has 30 bytes.
-	maxPoints = 2_000_000
+	// rate of a noise. 750,000 rows are a rate a second for 8 days. In the record, whose
+	// header holds them on one line, a point has 45 bytes at most.
+	maxPoints = 1_500_000
 
 	// MaxRate is the highest rate in requests/s: one machine sends a fifteenth of it
 	// (docs/load.md).
