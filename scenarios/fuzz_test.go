@@ -37,7 +37,7 @@ func FuzzParse(f *testing.F) {
 		if len(source) > maxFuzzed {
 			return
 		}
-		manifest := func(name string) (string, []byte, error) { return name, source, nil }
+		manifest := func(name string) (string, []byte, error) { return "beside/" + name, source, nil }
 		file, err := Parse("f.yaml", source, manifest)
 		if file != nil {
 			if n := len(file.Phases()); n > maxPhases {
