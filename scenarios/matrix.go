@@ -160,7 +160,8 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 			path = short
 		}
 		if err := put(spec, strings.Split(pointerTo(path), "/")[1:], value); err != nil {
-			return 1, Faults{{f.Path, f.doc.line("/spec/matrix/" + escape(s.Name)), fmt.Sprintf("%s cannot be set: %v", s.Name, err), "its names are target, stabilization, min, max and the paths of fields of the spec"}}
+			at := f.doc.line("/spec/matrix/" + escape(s.Name))
+			return at, Faults{{f.Path, at, fmt.Sprintf("%s cannot be set: %v", s.Name, err), "its names are target, stabilization, min, max and the paths of fields of the spec"}}
 		}
 	}
 	if tree, err = json.Marshal(root); err != nil {
