@@ -18,7 +18,6 @@
 package analysis
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -35,17 +34,22 @@ const longest = 30 * 24 * time.Hour
 // Analyze works out the figures of run. It fails if the record has no header,
 // holds a histogram that cannot be read, or spans more than 30 days.
 func Analyze(run record.Run) (*Result, error) {
-	h := run.Header()
-	if h == nil {
-		return nil, errors.New("analysing a record: it does not start with a header")
+	var b Builder
+	for _, e := range run.Entries {
+		b.AddEntry(e)
 	}
-	o := observe(run)
+	b.truncated = run.Truncated
+	return b.Result()
+}
+
+func analyze(b *Builder) (*Result, error) {
+	h, o := b.header, observe(b)
 	if length := o.end.Sub(o.start); length > longest {
 		return nil, fmt.Errorf("analysing run %s: its phases span %s, which cannot be", h.Run, length)
 	}
 	r := &Result{
 		Version: Version, Run: h.Run, Scenario: h.Scenario, Source: h.Source, Hpabench: h.Version, Started: h.Started,
-		Truncated: run.Truncated, Cluster: o.cluster, Subject: o.subject,
+		Truncated: b.truncated, Cluster: o.cluster, Subject: o.subject,
 		StartSeconds: o.start.Seconds(), EndSeconds: o.end.Seconds(),
 		Checks: o.checks, Notes: o.notes, Gaps: o.gaps, Events: o.resultEvents(), Pods: o.resultPods(),
 	}
@@ -55,10 +59,7 @@ func Analyze(run record.Run) (*Result, error) {
 	if hpa := o.autoscaler(o.end); hpa != nil {
 		r.Autoscaler = policyOf(hpa.Spec, o.flags).result()
 	}
-	load, seconds, err := o.sumLoad()
-	if err != nil {
-		return nil, fmt.Errorf("analysing run %s: %w", h.Run, err)
-	}
+	load, rows := o.sumLoad()
 	r.Load = load
 	if !r.LoadOnly() {
 		r.Transitions = o.transitions(load)
@@ -70,9 +71,9 @@ func Analyze(run record.Run) (*Result, error) {
 	r.Reach = o.reach()
 	demand, unknown := o.demand()
 	r.Elasticity, r.ElasticityMissing = o.elasticity(demand, unknown)
-	r.Timeline = o.timeline(seconds, demand)
+	r.Timeline, r.TimelineEvery = o.timeline(rows, demand)
 	if len(h.Phases) > 0 && h.Phases[0].Shape == record.ShapeObserved {
-		r.Now = o.now(run)
+		r.Now = o.now()
 	}
 	r.Findings = o.findings(r)
 	r.Warnings = o.warnings(r)

@@ -26,20 +26,27 @@ const metricsAPI = "apiservice/v1beta1.metrics.k8s.io"
 // resolution is how often metrics-server takes samples: what the embedded cluster
 // tells, else the shortest time between two timestamps of a pod, else its default.
 func (d *diagnosis) resolution() time.Duration {
+	if d.every == 0 {
+		d.every = d.measuredResolution()
+	}
+	return d.every
+}
+
+func (d *diagnosis) measuredResolution() time.Duration {
 	if d.cluster != nil && d.cluster.Lab != nil {
 		return time.Duration(d.cluster.Lab.MetricsResolution * float64(time.Second))
 	}
 	shortest := time.Duration(math.MaxInt64)
-	before := map[string]time.Time{}
+	before := map[string]int64{}
 	for _, e := range d.entries {
-		if e.PodMetrics == nil {
+		if e.readings == nil {
 			continue
 		}
-		for _, s := range e.PodMetrics.Samples {
-			if t, known := before[s.Pod]; known && s.Timestamp.After(t) {
-				shortest = min(shortest, s.Timestamp.Sub(t))
+		for _, s := range e.readings.samples {
+			if t, known := before[s.Pod]; known && s.stamp > t {
+				shortest = min(shortest, time.Duration(s.stamp-t))
 			}
-			before[s.Pod] = s.Timestamp
+			before[s.Pod] = s.stamp
 		}
 	}
 	if shortest > 5*time.Minute {
@@ -165,8 +172,9 @@ func (d *diagnosis) metricsStale() {
 	newest := map[string]time.Time{}
 	var worst time.Duration
 	var f *Finding
+	there := living{pods: d.observed.pods}
 	check := func(t record.Instant) {
-		for _, p := range d.observed.pods {
+		for _, p := range there.at(t) {
 			stamp, known := newest[p.name]
 			if !known || !p.isReadyAt(t) || t < d.start || t > d.end {
 				continue
@@ -185,18 +193,36 @@ func (d *diagnosis) metricsStale() {
 		}
 	}
 	for _, e := range d.entries {
-		if e.PodMetrics == nil {
+		if e.readings == nil {
 			continue
 		}
 		check(e.At)
-		for _, s := range e.PodMetrics.Samples {
-			newest[s.Pod] = s.Timestamp
+		for _, s := range e.readings.samples {
+			newest[s.Pod] = s.timestamp()
 		}
 	}
 	check(d.end)
 	if f != nil {
 		d.add(*f)
 	}
+}
+
+// living goes through the pods with time.
+type living struct {
+	pods []*pod // by when they were first seen
+	now  []*pod
+}
+
+// at are the pods that were seen by t and of which none is known to end by then; t never
+// goes back.
+func (l *living) at(t record.Instant) []*pod {
+	l.now = slices.DeleteFunc(l.now, func(p *pod) bool {
+		return p.terminating.seen && p.terminating.t <= t || p.gone.seen && p.gone.t <= t
+	})
+	for len(l.pods) > 0 && l.pods[0].shown.t <= t {
+		l.now, l.pods = append(l.now, l.pods[0]), l.pods[1:]
+	}
+	return l.now
 }
 
 // isReadyAt says whether p was ready at t and not about to go.
@@ -211,10 +237,10 @@ func (d *diagnosis) metricsMissing() {
 	first := map[string]record.Instant{}
 	var anyAt record.Instant
 	for _, e := range d.entries {
-		if e.PodMetrics == nil {
+		if e.readings == nil {
 			continue
 		}
-		for _, s := range e.PodMetrics.Samples {
+		for _, s := range e.readings.samples {
 			if _, known := first[s.Pod]; !known {
 				first[s.Pod] = e.At
 			}

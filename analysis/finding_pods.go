@@ -57,6 +57,10 @@ func (d *diagnosis) charts() []*chart {
 		c.show(d, e.At, *e.Pod, !seen[e.Pod.UID])
 		seen[e.Pod.UID] = true
 	}
+	unhealthy := map[string][]at[record.Event]{}
+	for _, e := range d.byReason[[2]string{"Pod", "Unhealthy"}] {
+		unhealthy[e.v.Name] = append(unhealthy[e.v.Name], e)
+	}
 	for _, c := range list {
 		for i := range c.spells {
 			if c.spells[i].to == 0 {
@@ -64,8 +68,8 @@ func (d *diagnosis) charts() []*chart {
 			}
 		}
 		c.spells = slices.DeleteFunc(c.spells, func(s spell) bool { return s.to < d.start })
-		for _, e := range d.events {
-			if e.v.Kind == "Pod" && e.v.Name == c.pod.name && e.v.Reason == "Unhealthy" && e.t <= c.ended && e.t >= c.pod.shown.t-record.Instant(time.Hour) {
+		for _, e := range unhealthy[c.pod.name] {
+			if e.t <= c.ended && e.t >= c.pod.shown.t-record.Instant(time.Hour) {
 				c.unhealthy = append(c.unhealthy, e)
 			}
 		}

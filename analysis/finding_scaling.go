@@ -65,9 +65,10 @@ func (d *diagnosis) beyond(from, to record.Instant, keep func(at[usage]) bool) (
 	var since record.Instant
 	var peak float64
 	holds := false
-	for i, u := range d.usages {
-		if u.t > to || u.t < from {
-			continue
+	for i := after(d.usages, from-1); i < len(d.usages); i++ {
+		u := d.usages[i]
+		if u.t > to {
+			break
 		}
 		if u.v.ratio == nil || !keep(u) {
 			holds, peak = false, 0
@@ -208,7 +209,7 @@ func (d *diagnosis) flapping() {
 			foreign[s.AtSeconds] = s.Foreign
 		}
 	}
-	for _, c := range d.changes() {
+	for _, c := range d.changes {
 		if c.t >= d.start && c.t < d.end && !foreign[c.t.Seconds()] {
 			own = append(own, c)
 		}
@@ -288,7 +289,7 @@ func (d *diagnosis) statusStale(p policy) {
 			return false
 		}
 		x, watched := last(d.targets, u.t)
-		ratios := statusRatios(a)
+		ratios := statusRatios(*a)
 		return watched && len(ratios) > 0 && u.v.counted >= int(x.Replicas) && math.Abs(*u.v.ratio-slices.Max(ratios)) > max(p.up, p.down, 0.1)
 	}
 	// A stretch counts only as far as no status came in it.
@@ -302,7 +303,7 @@ func (d *diagnosis) statusStale(p policy) {
 			continue
 		}
 		d.add(Finding{Kind: FoundStatusStale, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(start.Seconds()), UntilSeconds: d.until(end),
-			Seen:   fmt.Sprintf("Its status was not updated for %.0f s, though the pods' metrics had changed by more than the tolerance (it says %s).", end.Sub(start).Seconds(), metricText(a.v)),
+			Seen:   fmt.Sprintf("Its status was not updated for %.0f s, though the pods' metrics had changed by more than the tolerance (it says %s).", end.Sub(start).Seconds(), metricText(*a.v)),
 			Cause:  "The HPA controller is down, overloaded with HPAs, or cannot read the metrics.",
 			Advice: "Look at the logs of kube-controller-manager; with many HPAs it may need more `--concurrent-horizontal-pod-autoscaler-syncs`."})
 		return

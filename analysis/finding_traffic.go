@@ -2,7 +2,6 @@ package analysis
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
@@ -29,10 +28,10 @@ func (d *diagnosis) cpuLimit() {
 	}
 	since := map[key]record.Instant{}
 	for _, e := range d.entries {
-		if e.PodMetrics == nil || e.At < d.start || e.At > d.end {
+		if e.readings == nil || e.At < d.start || e.At > d.end {
 			continue
 		}
-		for _, s := range e.PodMetrics.Samples {
+		for _, s := range e.readings.samples {
 			if !s.New {
 				continue
 			}
@@ -60,14 +59,14 @@ func (d *diagnosis) cpuLimit() {
 // starved finds new pods that get next to nothing of a load on kept connections.
 func (d *diagnosis) starved() {
 	resolution := d.resolution()
-	twice := 0
+	twice, there := 0, living{pods: d.observed.pods}
 	for _, e := range d.entries {
-		if e.PodMetrics == nil || e.At < d.start || e.At > d.end || !d.kept(e.At) {
+		if e.readings == nil || e.At < d.start || e.At > d.end || !d.kept(e.At) {
 			continue
 		}
 		fresh := false
 		use := map[string]float64{}
-		for _, s := range e.PodMetrics.Samples {
+		for _, s := range e.readings.samples {
 			fresh = fresh || s.New
 			for _, c := range s.Containers {
 				use[s.Pod] += c.CPU
@@ -78,7 +77,7 @@ func (d *diagnosis) starved() {
 		}
 		// The old pods are those that were there when the load began.
 		var old, young []*pod
-		for _, p := range d.observed.pods {
+		for _, p := range there.at(e.At) {
 			_, sampled := use[p.name]
 			switch {
 			case !sampled || !p.isReadyAt(e.At):
@@ -157,23 +156,11 @@ func (d *diagnosis) aboveTarget(pods []*pod, cpu float64) bool {
 
 // terminatingErrors finds requests that failed while a pod ended, and not before.
 func (d *diagnosis) terminatingErrors() {
-	type counts struct{ errors, done uint64 }
-	seconds := map[int]counts{}
-	for _, l := range d.loads {
-		c := seconds[l.Second]
-		c.errors += l.Failed
-		c.done += l.Answered + l.Failed
-		for code, n := range l.Codes {
-			if x, err := strconv.Atoi(code); err != nil || x < 200 || x >= 400 {
-				c.errors += n
-			}
-		}
-		seconds[l.Second] = c
-	}
-	total := func(from, to record.Instant) (c counts) {
-		for s := int(from.Seconds()); s <= int(to.Seconds()); s++ {
-			c.errors += seconds[s].errors
-			c.done += seconds[s].done
+	total := func(from, to record.Instant) (c secondSum) {
+		for n := int(from.Seconds()); n <= int(to.Seconds()); n++ {
+			s := d.loads.second(n)
+			c.errors += s.errors
+			c.done += s.done
 		}
 		return c
 	}
@@ -188,7 +175,7 @@ func (d *diagnosis) terminatingErrors() {
 		during := total(p.terminating.t, end)
 		from := max(d.start, p.terminating.t.Add(-10*time.Second))
 		before := total(from, p.terminating.t.Add(-time.Second))
-		share := func(c counts) float64 { return float64(c.errors) / float64(max(c.done, 1)) }
+		share := func(c secondSum) float64 { return float64(c.errors) / float64(max(c.done, 1)) }
 		if during.errors == 0 || before.errors > 0 && share(during) < 5*share(before) {
 			continue
 		}

@@ -56,6 +56,7 @@ type diagnosis struct {
 	*observed
 	r     *Result
 	found []Finding
+	every time.Duration // see resolution; 0 until it is known
 }
 
 // add adds f, or its object to the finding of the same kind and severity that is
@@ -130,8 +131,8 @@ func (d *diagnosis) namespace() string {
 // events calls do for the events of a kind of object and a reason that were seen
 // up to the end of the judged stretch.
 func (d *diagnosis) eventsOf(kind, reason string, do func(t record.Instant, e record.Event)) {
-	for _, e := range d.events {
-		if e.t <= d.end && e.v.Kind == kind && e.v.Reason == reason {
+	for _, e := range d.byReason[[2]string{kind, reason}] {
+		if e.t <= d.end {
 			do(e.t, e.v)
 		}
 	}

@@ -149,7 +149,7 @@ func recommendation(a record.Autoscaler, f flags) (int32, bool) {
 // podRatio is current/target of the HPA's metric that is furthest above its
 // target, as the HPA would work it out from m. It is not known if the HPA has
 // metrics that are not in m, or if the requests of a pod are not known.
-func podRatio(a record.Autoscaler, m record.PodMetrics, alive []*pod, now time.Time, f flags) (float64, bool) {
+func podRatio(a record.Autoscaler, m *readings, alive []*pod, now time.Time, f flags) (float64, bool) {
 	var largest float64
 	for _, spec := range a.Spec.Metrics {
 		name, container := resourceOf(spec)
@@ -195,10 +195,10 @@ func resourceOf(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container
 // podUsage sums usage and requests of the pods that the HPA counts, and says how
 // many they are. Requests are nil if there are none or one of the pods' is not
 // known: the HPA has no metric then.
-func podUsage(m record.PodMetrics, alive []*pod, name corev1.ResourceName, container string, now time.Time, f flags) (use float64, requests *float64, pods int) {
+func podUsage(m *readings, alive []*pod, name corev1.ResourceName, container string, now time.Time, f flags) (use float64, requests *float64, pods int) {
 	var requested float64
 	known := true
-	for _, s := range m.Samples {
+	for _, s := range m.samples {
 		p := counted(s, alive, name, now, f)
 		if p == nil {
 			continue
@@ -219,7 +219,7 @@ func podUsage(m record.PodMetrics, alive []*pod, name corev1.ResourceName, conta
 	return use, requests, pods
 }
 
-func sampled(s record.Sample, name corev1.ResourceName, container string) (use float64) {
+func sampled(s sample, name corev1.ResourceName, container string) (use float64) {
 	for _, c := range s.Containers {
 		switch {
 		case container != "" && c.Name != container:
@@ -239,7 +239,7 @@ func sampled(s record.Sample, name corev1.ResourceName, container string) (use f
 // ready or has not been for a whole window while it is young (groupPods in
 // kubernetes/pkg/controller/podautoscaler/replica_calculator.go). Now and the
 // times in the pod's status are wall clocks, as they are for the HPA.
-func counted(s record.Sample, alive []*pod, name corev1.ResourceName, now time.Time, f flags) *pod {
+func counted(s sample, alive []*pod, name corev1.ResourceName, now time.Time, f flags) *pod {
 	for _, p := range alive {
 		if p.name != s.Pod {
 			continue
@@ -263,7 +263,7 @@ func counted(s record.Sample, alive []*pod, name corev1.ResourceName, now time.T
 		isnt := ready.Status == corev1.ConditionFalse
 		if status.StartTime.Add(f.cpuInitialization).After(now) {
 			window := time.Duration(s.Window * float64(time.Second))
-			if isnt || s.Timestamp.Before(ready.LastTransitionTime.Add(window)) {
+			if isnt || s.timestamp().Before(ready.LastTransitionTime.Add(window)) {
 				return nil
 			}
 		} else if isnt && status.StartTime.Add(f.initialReadiness).After(ready.LastTransitionTime.Time) {

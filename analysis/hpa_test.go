@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hpabench/hpabench/record"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -39,7 +38,7 @@ func TestCounted(t *testing.T) {
 		if c.deleting {
 			p.now.Deleting = &metav1.Time{Time: start}
 		}
-		s := record.Sample{Pod: "p", Timestamp: start.Add(c.sampled), Window: 10}
+		s := sample{Pod: "p", stamp: start.Add(c.sampled).UnixNano(), Window: 10}
 		if got := counted(s, []*pod{p}, c.resource, c.now, defaultFlags) != nil; got != c.want {
 			t.Errorf("%s: counted %v, want %v", name, got, c.want)
 		}

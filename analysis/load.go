@@ -10,38 +10,249 @@ import (
 	"strings"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/hpabench/hpabench/record"
 )
 
-// sumLoad sums up the load by phase, and by second for the timeline.
-func (o *observed) sumLoad() (Load, map[int]Second, error) {
-	total := newSum("total")
-	phases := map[int]*sum{}
-	workers := map[int]*sum{}
-	seconds := map[int]*sum{}
-	for i, p := range o.header.Phases {
-		phases[i] = newSum(p.Name)
-		phases[i].Plan = planOf(p)
-		phases[i].closedLoop = p.Shape == record.ShapeWorkers
-		total.closedLoop = total.closedLoop || phases[i].closedLoop
+// loads sums up the load of a record by phase, by worker and by row of the timeline, from
+// entries in any order.
+type loads struct {
+	header  *record.Header
+	total   *sum
+	phases  map[int]*sum
+	workers map[int]*sum
+	every   int // seconds of a row
+	rows    map[int]*row
+	open    []int // rows whose latencies are still summed up
+	seconds map[int]*[pageSeconds]secondSum
+	pods    map[int]*[pageSeconds][]podCount
+}
+
+// longestTimeline is how many rows a timeline has at most: a day of seconds, and what is
+// before and after its load. A longer run has rows of so many seconds that it fits. A
+// spreadsheet takes a million rows, and a picture shows 600.
+const longestTimeline = 100_000
+
+// rowSeconds are the lengths that a row may have.
+var rowSeconds = []int{1, 5, 15, 30, 60, 300, 900, 3600}
+
+// everyFor is how long the rows of a run of so many seconds are.
+func everyFor(seconds float64) int {
+	for _, every := range rowSeconds {
+		if seconds <= longestTimeline*float64(every) {
+			return every
+		}
 	}
-	for _, l := range o.loads {
-		if phases[l.Phase] == nil {
-			phases[l.Phase] = newSum(fmt.Sprintf("phase %d", l.Phase))
+	return rowSeconds[len(rowSeconds)-1]
+}
+
+// openRows is of how many rows the latencies are summed up at a time. Entries come about in
+// the order of their seconds; those of workers in the cluster can be late by minutes.
+const openRows = 1024
+
+// pageSeconds is how many seconds are kept side by side.
+const pageSeconds = 256
+
+// row is one of the timeline's in the making.
+type row struct {
+	Second
+	latency record.Counts
+	merged  int  // how many of latency are in order
+	closed  bool // its percentiles are worked out
+}
+
+// secondSum are the answers and failures of a second, and how many of both were errors.
+type secondSum struct{ errors, done uint64 }
+
+type podCount struct {
+	pod string
+	n   uint64
+}
+
+// decoded is a LoadSecond with its histograms as counts.
+type decoded struct {
+	*record.LoadSecond
+	errors            uint64
+	latency, lateness record.Counts
+	pods              map[string]record.Counts
+}
+
+// decode takes the time that a record takes, and may be called by several goroutines.
+func decode(l *record.LoadSecond) (d *decoded, err error) {
+	d = &decoded{LoadSecond: l, errors: l.Failed}
+	for code, n := range l.Codes {
+		if c, err := strconv.Atoi(code); err != nil || c < 200 || c >= 400 {
+			d.errors += n
 		}
-		if seconds[l.Second] == nil {
-			seconds[l.Second] = newSum("")
+	}
+	if d.latency, err = l.Latency.Counts(record.Fine); err == nil {
+		d.lateness, err = l.Lateness.Counts(record.Coarse)
+	}
+	for name, p := range l.Pods {
+		if err != nil {
+			break
 		}
-		if workers[l.Worker] == nil {
-			workers[l.Worker] = newSum("")
+		if d.pods == nil {
+			d.pods = make(map[string]record.Counts, len(l.Pods))
 		}
-		for _, s := range []*sum{total, phases[l.Phase], seconds[l.Second], workers[l.Worker]} {
-			if err := s.add(l); err != nil {
-				return Load{}, nil, fmt.Errorf("load of second %d: %w", l.Second, err)
+		d.pods[name], err = p.Latency.Counts(record.Coarse)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load of second %d: %w", l.Second, err)
+	}
+	return d, nil
+}
+
+func newLoads(h *record.Header) *loads {
+	l := &loads{header: h, total: newSum("total"), phases: map[int]*sum{}, workers: map[int]*sum{}, rows: map[int]*row{}, seconds: map[int]*[pageSeconds]secondSum{}}
+	planned := 0.0
+	for i, p := range h.Phases {
+		planned += p.Seconds
+		l.phases[i] = newSum(p.Name)
+		l.phases[i].Plan = planOf(p)
+		l.phases[i].closedLoop = p.Shape == record.ShapeWorkers
+		l.total.closedLoop = l.total.closedLoop || l.phases[i].closedLoop
+	}
+	l.every = everyFor(planned)
+	return l
+}
+
+func (l *loads) add(d *decoded) {
+	if l.phases[d.Phase] == nil {
+		l.phases[d.Phase] = newSum(fmt.Sprintf("phase %d", d.Phase))
+	}
+	l.total.add(d, true)
+	p := l.phases[d.Phase]
+	p.add(d, true)
+	p.count(d.Second, d.Answered)
+	if d.Worker != 0 { // 0 is the runner itself
+		if l.workers[d.Worker] == nil {
+			l.workers[d.Worker] = newSum("")
+		}
+		l.workers[d.Worker].add(d, false)
+	}
+	l.addRow(d)
+	at, in := floorDiv(d.Second, pageSeconds)
+	if l.seconds[at] == nil {
+		l.seconds[at] = new([pageSeconds]secondSum)
+	}
+	l.seconds[at][in].errors += d.errors
+	l.seconds[at][in].done += d.Answered + d.Failed
+	for name, of := range d.Pods {
+		if l.pods == nil {
+			l.pods = map[int]*[pageSeconds][]podCount{}
+		}
+		if l.pods[at] == nil {
+			l.pods[at] = new([pageSeconds][]podCount)
+		}
+		list := &l.pods[at][in]
+		if i := slices.IndexFunc(*list, func(c podCount) bool { return c.pod == name }); i >= 0 {
+			(*list)[i].n += of.Answered
+		} else {
+			*list = append(*list, podCount{intern(name), of.Answered})
+		}
+	}
+}
+
+// marked takes the edge of a phase: what was counted before its end came in time.
+func (l *loads) marked(m *record.PhaseMark) {
+	if p := l.phases[m.Index]; p != nil && m.Edge == "end" {
+		p.ended = true
+	}
+}
+
+// count counts the answers of a second of a phase. As long as that has not ended, those of
+// seconds that are long over came before its end.
+func (s *sum) count(second int, answers uint64) {
+	if n := len(s.answered); n > 0 && s.answered[n-1].second == second {
+		s.answered[n-1].n += answers
+		return
+	}
+	if len(s.answered) >= 2*openRows && !s.ended {
+		s.answered = slices.DeleteFunc(s.answered, func(c secondCount) bool {
+			over := c.second < second-openRows
+			if over {
+				s.inTime += c.n
 			}
+			return over
+		})
+	}
+	s.answered = append(s.answered, secondCount{second, answers})
+}
+
+// floorDiv is a/b rounded down, and the rest.
+func floorDiv(a, b int) (quotient, rest int) {
+	quotient, rest = a/b, a%b
+	if rest < 0 {
+		return quotient - 1, rest + b
+	}
+	return quotient, rest
+}
+
+// second is the sum of a second.
+func (l *loads) second(n int) secondSum {
+	at, in := floorDiv(n, pageSeconds)
+	if p := l.seconds[at]; p != nil {
+		return p[in]
+	}
+	return secondSum{}
+}
+
+// podAnswers are the answers of a second by pod, where the load tells pods apart.
+func (l *loads) podAnswers(n int) []podCount {
+	at, in := floorDiv(n, pageSeconds)
+	if p := l.pods[at]; p != nil {
+		return p[in]
+	}
+	return nil
+}
+
+func (l *loads) addRow(d *decoded) {
+	n, _ := floorDiv(d.Second, l.every)
+	r := l.rows[n]
+	if r == nil {
+		r = &row{Second: Second{Second: n * l.every}}
+		l.rows[n] = r
+		if l.open = append(l.open, n); len(l.open) >= 2*openRows {
+			slices.Sort(l.open)
+			for _, n := range l.open[:openRows] {
+				l.rows[n].close()
+			}
+			l.open = append(l.open[:0], l.open[openRows:]...)
 		}
 	}
+	r.Offered += d.Offered
+	r.Answered += d.Answered
+	r.Failed += d.Failed
+	r.Unsent += d.Unsent
+	r.Late += d.Late
+	r.LateMax = max(r.LateMax, d.LateMax)
+	switch {
+	case len(d.latency) == 0:
+	case r.closed: // what it had is not kept, so that nothing can be said of all
+		r.P50, r.P90, r.P99 = nil, nil, nil
+	case r.latency == nil:
+		r.latency, r.merged = d.latency, len(d.latency)
+	default:
+		if r.latency = append(r.latency, d.latency...); len(r.latency) > 2*r.merged {
+			r.latency = r.latency.Merge()
+			r.merged = len(r.latency)
+		}
+	}
+}
+
+// close works out the percentiles of r, and lets go of what they are of.
+func (r *row) close() {
+	r.latency = r.latency.Merge()
+	q := quantiles(r.latency, record.Fine)
+	r.P50, r.P90, r.P99 = q.P50, q.P90, q.P99
+	r.latency, r.closed = nil, true
+}
+
+// sumLoad is the load of the phases, with the rows for the timeline, by their first second
+// over every.
+func (o *observed) sumLoad() (Load, map[int]*row) {
+	l := o.loads
+	total, phases := l.total, l.phases
 	for _, s := range o.spans {
 		if phases[s.index] == nil {
 			phases[s.index] = newSum(s.name)
@@ -49,9 +260,9 @@ func (o *observed) sumLoad() (Load, map[int]Second, error) {
 		phases[s.index].Cut = !s.ended
 		phases[s.index].StartSeconds = new(s.start.Seconds())
 		phases[s.index].Seconds = new(s.end.Sub(s.start).Seconds())
-		for _, l := range o.loads {
-			if l.Phase == s.index && float64(l.Second) < s.end.Seconds() {
-				phases[s.index].inTime += l.Answered
+		for _, c := range phases[s.index].answered {
+			if float64(c.second) < s.end.Seconds() {
+				phases[s.index].inTime += c.n
 			}
 		}
 		total.inTime += phases[s.index].inTime
@@ -62,10 +273,9 @@ func (o *observed) sumLoad() (Load, map[int]Second, error) {
 		phases[i].Doubt = phases[i].doubt(o.flags.sync)
 		load.Phases = append(load.Phases, phases[i].result())
 	}
-	delete(workers, 0) // the runner itself
-	for _, n := range slices.Sorted(maps.Keys(workers)) {
-		w := workers[n].result()
-		load.Workers = append(load.Workers, WorkerLoad{n, w.Offered, w.Sent, w.Unsent, w.Answered, w.Failed, w.Aborted, w.Late, w.LateMax, w.LateP99, workers[n].doubt(o.flags.sync)})
+	for _, n := range slices.Sorted(maps.Keys(l.workers)) {
+		w := l.workers[n].result()
+		load.Workers = append(load.Workers, WorkerLoad{n, w.Offered, w.Sent, w.Unsent, w.Answered, w.Failed, w.Aborted, w.Late, w.LateMax, w.LateP99, l.workers[n].doubt(o.flags.sync)})
 	}
 	if len(o.spans) > 0 {
 		total.StartSeconds, total.Seconds = new(o.start.Seconds()), new(o.end.Sub(o.start).Seconds())
@@ -82,12 +292,11 @@ func (o *observed) sumLoad() (Load, map[int]Second, error) {
 	}
 	load.Total.Doubt = load.doubt(math.Inf(-1), math.Inf(1))
 	o.spread(&load.Total)
-	bySecond := map[int]Second{}
-	for n, s := range seconds {
-		r := s.result()
-		bySecond[n] = Second{Second: n, Offered: r.Offered, Answered: r.Answered, Failed: r.Failed, Unsent: r.Unsent, Late: r.Late, LateMax: r.LateMax, P50: r.Latency.P50, P90: r.Latency.P90, P99: r.Latency.P99}
+	for _, n := range l.open {
+		l.rows[n].close()
 	}
-	return load, bySecond, nil
+	l.open = nil
+	return load, l.rows
 }
 
 // phase returns the load of the header's phase i.
@@ -103,16 +312,24 @@ func (l Load) phase(i int) PhaseLoad {
 // sum is a PhaseLoad in the making.
 type sum struct {
 	PhaseLoad
-	latency    *hdrhistogram.Histogram
-	lateness   *hdrhistogram.Histogram
+	latency    *record.Tally // of record.Fine
+	lateness   *record.Tally // of record.Coarse
 	pods       map[string]*podSum
-	closedLoop bool   // it has no schedule, and so no offered rate
-	inTime     uint64 // answers that came before the end of the phase
+	closedLoop bool          // it has no schedule, and so no offered rate
+	ended      bool          // its end was seen
+	answered   []secondCount // by second, of a phase
+	inTime     uint64        // answers that came before the end of the phase
+}
+
+type secondCount struct {
+	second int
+	n      uint64
 }
 
 func newSum(name string) *sum { return &sum{PhaseLoad: PhaseLoad{Name: name}} }
 
-func (s *sum) add(l record.LoadSecond) error {
+// add adds a second; the answers' latencies and pods only where they are asked for.
+func (s *sum) add(l *decoded, answers bool) {
 	s.Offered += l.Offered
 	s.Sent += l.Sent
 	s.Unsent += l.Unsent
@@ -125,49 +342,44 @@ func (s *sum) add(l record.LoadSecond) error {
 	s.LateMax = max(s.LateMax, l.LateMax)
 	if l.Lateness != "" {
 		if s.lateness == nil {
-			s.lateness = record.NewPodHistogram()
+			s.lateness = new(record.Tally)
 		}
-		if err := l.Lateness.AddTo(s.lateness); err != nil {
-			return err
-		}
+		s.lateness.Add(l.lateness)
 	}
 	s.SlowConnects += l.SlowConnects
-	s.Errors += l.Failed
+	s.Errors += l.errors
 	for code, n := range l.Codes {
 		if s.Codes == nil {
 			s.Codes = map[string]uint64{}
 		}
 		s.Codes[code] += n
-		if c, err := strconv.Atoi(code); err != nil || c < 200 || c >= 400 {
-			s.Errors += n
-		}
 	}
-	for cause, n := range l.Errors {
+	for cause, n := range l.LoadSecond.Errors {
 		if s.Failures == nil {
 			s.Failures = map[string]uint64{}
 		}
 		s.Failures[cause] += n
+	}
+	if !answers {
+		return
 	}
 	for name, p := range l.Pods {
 		if s.pods == nil {
 			s.pods = map[string]*podSum{}
 		}
 		if s.pods[name] == nil {
-			s.pods[name] = &podSum{latency: record.NewPodHistogram()}
+			s.pods[name] = &podSum{}
 		}
 		s.pods[name].answered += p.Answered
 		s.pods[name].errors += p.Errors
-		if err := p.Latency.AddTo(s.pods[name].latency); err != nil {
-			return err
+		s.pods[name].latency.Add(l.pods[name])
+	}
+	if l.Latency != "" {
+		if s.latency == nil {
+			s.latency = new(record.Tally)
 		}
+		s.latency.Add(l.latency)
 	}
-	if l.Latency == "" {
-		return nil
-	}
-	if s.latency == nil {
-		s.latency = record.NewHistogram()
-	}
-	return l.Latency.AddTo(s.latency)
 }
 
 func (s *sum) result() PhaseLoad {
@@ -180,14 +392,14 @@ func (s *sum) result() PhaseLoad {
 	if done := s.Answered + s.Failed; done > 0 {
 		s.ErrorShare = new(float64(s.Errors) / float64(done))
 	}
-	s.Latency = quantiles(s.latency)
-	s.LateP99 = quantiles(s.lateness).P99
+	s.Latency = quantiles(s.latency.Counts(), record.Fine)
+	s.LateP99 = quantiles(s.lateness.Counts(), record.Coarse).P99
 	var known uint64
 	for _, p := range s.pods {
 		known += p.answered
 	}
 	for name, p := range s.pods {
-		s.Pods = append(s.Pods, PodLoad{Pod: name, Answered: p.answered, Errors: p.errors, Share: float64(p.answered) / float64(max(known, 1)), Latency: quantiles(p.latency)})
+		s.Pods = append(s.Pods, PodLoad{Pod: name, Answered: p.answered, Errors: p.errors, Share: float64(p.answered) / float64(max(known, 1)), Latency: quantiles(p.latency.Counts(), record.Coarse)})
 	}
 	slices.SortFunc(s.Pods, func(a, b PodLoad) int { return cmp.Or(cmp.Compare(b.Answered, a.Answered), cmp.Compare(a.Pod, b.Pod)) })
 	return s.PhaseLoad
@@ -199,11 +411,9 @@ func (s *sum) result() PhaseLoad {
 func (s *sum) violated(seconds float64) *float64 {
 	done := s.Answered + s.Failed
 	slow := uint64(0)
-	if s.latency != nil {
-		for _, bar := range s.latency.Distribution() {
-			if bar.From > int64(seconds*1e6) {
-				slow += uint64(bar.Count)
-			}
+	for _, c := range s.latency.Counts() {
+		if record.Fine.From(c) > int64(seconds*1e6) {
+			slow += c.N
 		}
 	}
 	if done == 0 || slow > 0 && s.Errors > s.Failed {
@@ -220,7 +430,7 @@ func (s *sum) doubt(sync time.Duration) string {
 		matters = min(matters, *s.Seconds)
 	}
 	if s.lateness != nil {
-		late = (time.Duration(s.lateness.ValueAtPercentile(100*(1-UnsentShare))) * time.Microsecond).Seconds()
+		late = (time.Duration(s.lateness.Counts().Percentile(record.Coarse, 100*(1-UnsentShare))) * time.Microsecond).Seconds()
 	}
 	var list []string
 	if float64(s.Unsent) > UnsentShare*float64(s.Offered) {
@@ -252,15 +462,15 @@ func (l *Load) doubt(from, to float64) string {
 
 type podSum struct {
 	answered, errors uint64
-	latency          *hdrhistogram.Histogram
+	latency          record.Tally // of record.Coarse
 }
 
-func quantiles(h *hdrhistogram.Histogram) Quantiles {
-	if h == nil || h.TotalCount() == 0 {
+func quantiles(c record.Counts, s record.Scale) Quantiles {
+	if len(c) == 0 {
 		return Quantiles{}
 	}
 	at := func(percent float64) *float64 {
-		return new((time.Duration(h.ValueAtPercentile(percent)) * time.Microsecond).Seconds())
+		return new((time.Duration(c.Percentile(s, percent)) * time.Microsecond).Seconds())
 	}
 	return Quantiles{P50: at(50), P90: at(90), P95: at(95), P99: at(99), Max: at(100)}
 }
@@ -306,34 +516,25 @@ func (o *observed) spread(l *PhaseLoad) {
 	}
 }
 
-func (o *observed) addPods(l *record.LoadSecond) {
-	for name, of := range l.Pods {
-		if o.podAnswers == nil {
-			o.podAnswers = map[int]map[string]uint64{}
-		}
-		if o.podAnswers[l.Second] == nil {
-			o.podAnswers[l.Second] = map[string]uint64{}
-		}
-		o.podAnswers[l.Second][name] += of.Answered
-	}
-}
-
 // fairShare is when p gave at least half of the mean answers of the pods in
 // service, over a whole second of the run in which it was in service itself.
 func (o *observed) fairShare(p *pod) *Latency {
-	if o.podAnswers == nil || !p.inService.seen {
+	if o.loads.pods == nil || !p.inService.seen {
 		return nil
 	}
 	for second := int(math.Ceil(p.inService.t.Seconds())); float64(second+1) <= o.end.Seconds(); second++ {
 		if p.left.seen && p.left.t.Seconds() < float64(second+1) {
 			break
 		}
-		var total uint64
-		for _, n := range o.podAnswers[second] {
-			total += n
+		var total, n uint64
+		for _, of := range o.loads.podAnswers(second) {
+			total += of.n
+			if of.pod == p.name {
+				n = of.n
+			}
 		}
 		c, ok := last(o.counts, record.Instant(second)*record.Instant(time.Second))
-		if n := o.podAnswers[second][p.name]; ok && total > 0 && c.inService > 0 && float64(n) >= float64(total)/float64(c.inService)/2 {
+		if ok && total > 0 && c.inService > 0 && float64(n) >= float64(total)/float64(c.inService)/2 {
 			return &Latency{Seconds: new(float64(second+1) - p.inService.t.Seconds()), PrecisionSeconds: 1}
 		}
 	}

@@ -75,13 +75,13 @@ type Condition struct {
 // https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/podautoscaler/horizontal.go;
 // its conditions tell which of them it was, since what it recommended earlier and
 // how often it scaled is not in its status. Nil without an HPA.
-func (o *observed) now(run record.Run) *Now {
+func (o *observed) now() *Now {
 	hpa := o.autoscaler(o.end)
 	if hpa == nil {
 		return nil
 	}
 	end := o.header.Started.Add(time.Duration(o.end))
-	n := &Now{Metrics: o.metricsNow(*hpa, run, end)}
+	n := &Now{Metrics: o.metricsNow(*hpa, end)}
 	for _, c := range hpa.Status.Conditions {
 		is := Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: c.Message}
 		if !c.LastTransitionTime.IsZero() {
@@ -96,8 +96,8 @@ func (o *observed) now(run record.Run) *Now {
 		n.Ready = &c.ready
 		current = t.Replicas
 	}
-	if m, alive := o.samples(run); m != nil {
-		if ratio, ok := podRatio(*hpa, *m, alive, end, o.flags); ok && !math.IsNaN(ratio) {
+	if m, alive := o.samples(); m != nil {
+		if ratio, ok := podRatio(*hpa, m, alive, end, o.flags); ok && !math.IsNaN(ratio) {
 			n.ByPods = new(replicasFor(ratio, current, policyOf(hpa.Spec, o.flags)))
 		}
 	}
@@ -223,25 +223,25 @@ func tolerances(p policy) string {
 }
 
 // samples returns the last reading of PodMetrics with the pods that are there.
-func (o *observed) samples(run record.Run) (*record.PodMetrics, []*pod) {
+func (o *observed) samples() (*readings, []*pod) {
 	var alive []*pod
 	for _, p := range o.pods {
 		if !p.gone.seen {
 			alive = append(alive, p)
 		}
 	}
-	for _, e := range slices.Backward(run.Entries) {
-		if e.PodMetrics != nil && e.At <= o.end {
-			return e.PodMetrics, alive
+	for _, e := range slices.Backward(o.entries) {
+		if e.readings != nil && e.At <= o.end {
+			return e.readings, alive
 		}
 	}
 	return nil, alive
 }
 
 // metricsNow shows each of the HPA's metrics as kubectl get hpa does.
-func (o *observed) metricsNow(hpa record.Autoscaler, run record.Run, end time.Time) []MetricNow {
+func (o *observed) metricsNow(hpa record.Autoscaler, end time.Time) []MetricNow {
 	current := record.MetricsCurrent(hpa.Status)
-	samples, alive := o.samples(run)
+	samples, alive := o.samples()
 	list := []MetricNow{}
 	for _, spec := range hpa.Spec.Metrics {
 		name, target := record.MetricTarget(spec)
@@ -258,7 +258,7 @@ func (o *observed) metricsNow(hpa record.Autoscaler, run record.Run, end time.Ti
 			m.Target, m.Status = target.Value.String(), optional(value.Value)
 		}
 		if samples != nil {
-			m.byPods(spec, target, *samples, alive, end, o.flags)
+			m.byPods(spec, target, samples, alive, end, o.flags)
 		}
 		list = append(list, m)
 	}
@@ -273,7 +273,7 @@ func optional(q *resource.Quantity) string {
 }
 
 // byPods fills in what the pods' samples tell of the metric.
-func (m *MetricNow) byPods(spec autoscalingv2.MetricSpec, target autoscalingv2.MetricTarget, samples record.PodMetrics, alive []*pod, now time.Time, f flags) {
+func (m *MetricNow) byPods(spec autoscalingv2.MetricSpec, target autoscalingv2.MetricTarget, samples *readings, alive []*pod, now time.Time, f flags) {
 	name, container := resourceOf(spec)
 	if name == "" {
 		return
@@ -291,8 +291,8 @@ func (m *MetricNow) byPods(spec autoscalingv2.MetricSpec, target autoscalingv2.M
 	default:
 		return
 	}
-	for _, s := range samples.Samples {
-		if age := now.Sub(s.Timestamp).Seconds(); counted(s, alive, name, now, f) != nil && (m.OldestSampleSeconds == nil || age > *m.OldestSampleSeconds) {
+	for _, s := range samples.samples {
+		if age := now.Sub(s.timestamp()).Seconds(); counted(s, alive, name, now, f) != nil && (m.OldestSampleSeconds == nil || age > *m.OldestSampleSeconds) {
 			m.OldestSampleSeconds = &age
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
@@ -27,16 +28,20 @@ type at[T any] struct {
 
 // last returns the latest of sorted that was observed at t or before.
 func last[T any](sorted []at[T], t record.Instant) (v T, ok bool) {
-	i, _ := slices.BinarySearchFunc(sorted, t, func(a at[T], t record.Instant) int {
-		if a.t <= t {
-			return -1
-		}
-		return 1
-	})
-	if i == 0 {
-		return v, false
+	if i := after(sorted, t); i > 0 {
+		return sorted[i-1].v, true
 	}
-	return sorted[i-1].v, true
+	return v, false
+}
+
+// after is how many of sorted were observed at t or before: the place of the first after it.
+func after[T any](sorted []at[T], t record.Instant) int {
+	return sort.Search(len(sorted), func(i int) bool { return sorted[i].t > t })
+}
+
+// between are those of sorted that were observed from a time to another, both included.
+func between[T any](sorted []at[T], from, to record.Instant) []at[T] {
+	return sorted[after(sorted, from-1):max(after(sorted, from-1), after(sorted, to))]
 }
 
 // sight is the instant at which something was seen, if it was, and by how much
@@ -61,6 +66,12 @@ type span struct {
 	plan       record.Phase
 	start, end record.Instant
 	ended      bool // there is an end mark; without one, end is that of the observations
+}
+
+// want is the recommendation of one of the HPA's statuses, if that tells it.
+type want struct {
+	n  int32
+	ok bool
 }
 
 // counts is how many pods were in which state.
@@ -90,8 +101,8 @@ type observed struct {
 	gaps    []record.Gap
 	finish  *record.End
 
-	loads   []record.LoadSecond
-	hpas    []at[record.Autoscaler]
+	loads   *loads
+	hpas    []at[*record.Autoscaler]
 	targets []at[record.Target]
 	events  []at[record.Event]
 	usages  []at[usage]
@@ -103,16 +114,20 @@ type observed struct {
 
 	serviceWatched bool
 
-	podAnswers map[int]map[string]uint64 // by second of the run and pod, where the load tells pods apart
+	entries []entry // by their instants
 
-	entries []record.Entry // by their instants
+	// What is worked out of the above once, as it is asked for again and again.
+	changes  []replicaChange
+	wants    []want // of each of hpas
+	shortest time.Duration
+	byReason map[[2]string][]at[record.Event] // events by kind of object and reason
 }
 
-// observe follows the state of everything through run's entries.
-func observe(run record.Run) *observed {
-	o := &observed{header: run.Header(), endedBy: "the record ended", flags: defaultFlags, replicaSets: map[string][]at[int32]{}}
-	entries := slices.Clone(run.Entries)
-	slices.SortStableFunc(entries, func(a, b record.Entry) int { return cmp.Compare(a.At, b.At) })
+// observe follows the state of everything through the entries of b.
+func observe(b *Builder) *observed {
+	o := &observed{header: b.header, loads: b.loads, end: b.last, endedBy: "the record ended", flags: defaultFlags, replicaSets: map[string][]at[int32]{}}
+	entries := b.entries
+	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.At, b.At) })
 	for _, e := range entries { // a gap is written after what it casts doubt on
 		if e.Gap != nil {
 			o.gaps = append(o.gaps, *e.Gap)
@@ -120,7 +135,7 @@ func observe(run record.Run) *observed {
 	}
 	o.entries = entries
 	o.markPhases(entries)
-	tracker := tracker{o: o, byUID: map[string]*pod{}, slices: map[string]record.Endpoints{}, samples: map[string]record.Sample{}}
+	tracker := tracker{o: o, byUID: map[string]*pod{}, slices: map[string]record.Endpoints{}, samples: map[string]use{}}
 	for _, e := range entries {
 		switch {
 		case e.Check != nil:
@@ -131,11 +146,8 @@ func observe(run record.Run) *observed {
 			}
 		case e.Subject != nil:
 			o.subject = e.Subject
-		case e.Load != nil:
-			o.loads = append(o.loads, *e.Load)
-			o.addPods(e.Load)
 		case e.Autoscaler != nil && !e.Autoscaler.Deleted:
-			o.hpas = append(o.hpas, at[record.Autoscaler]{e.At, *e.Autoscaler})
+			o.hpas = append(o.hpas, at[*record.Autoscaler]{e.At, e.Autoscaler})
 		case e.Target != nil && !e.Target.Deleted:
 			o.targets = append(o.targets, at[record.Target]{e.At, *e.Target})
 		case e.Change != nil:
@@ -148,8 +160,8 @@ func observe(run record.Run) *observed {
 			tracker.pod(e.At, *e.Pod)
 		case e.Endpoints != nil:
 			tracker.endpoints(e.At, *e.Endpoints)
-		case e.PodMetrics != nil:
-			tracker.metrics(e.At, *e.PodMetrics)
+		case e.readings != nil:
+			tracker.metrics(e.At, e.readings)
 		case e.Event != nil:
 			o.events = append(o.events, at[record.Event]{e.At, *e.Event})
 		case e.Answer != nil:
@@ -162,6 +174,17 @@ func observe(run record.Run) *observed {
 	}
 	if o.finish != nil && o.finish.Outcome != record.Completed && !o.allPhasesEnded() {
 		o.endedBy = "the load was cut short"
+	}
+	o.changes = o.changesOf()
+	for _, a := range o.hpas {
+		n, ok := recommendation(*a.v, o.flags)
+		o.wants = append(o.wants, want{n, ok})
+	}
+	o.shortest = o.shortestSync()
+	o.byReason = map[[2]string][]at[record.Event]{}
+	for _, e := range o.events {
+		k := [2]string{e.v.Kind, e.v.Reason}
+		o.byReason[k] = append(o.byReason[k], e)
 	}
 	o.markPulled()
 	o.markDeleted()
@@ -203,14 +226,11 @@ func (o *observed) allPhasesEnded() bool {
 // markPhases finds the phases' spans and what bounds the judged stretch. A run
 // that was cut short inside a phase is judged up to its last observation, but
 // not through the deletion of what it measured.
-func (o *observed) markPhases(entries []record.Entry) {
-	if len(entries) > 0 {
-		o.end = entries[len(entries)-1].At
-		for _, e := range entries {
-			if (e.Autoscaler != nil && e.Autoscaler.Deleted) || (e.Target != nil && e.Target.Deleted) {
-				o.end, o.endedBy = e.At, "the workload was deleted"
-				break
-			}
+func (o *observed) markPhases(entries []entry) {
+	for _, e := range entries {
+		if (e.Autoscaler != nil && e.Autoscaler.Deleted) || (e.Target != nil && e.Target.Deleted) {
+			o.end, o.endedBy = e.At, "the workload was deleted"
+			break
 		}
 	}
 	for _, e := range entries {
@@ -284,10 +304,8 @@ func sourceOf(g record.Gap) string {
 }
 
 func (o *observed) autoscaler(t record.Instant) *record.Autoscaler {
-	if a, ok := last(o.hpas, t); ok {
-		return &a
-	}
-	return nil
+	a, _ := last(o.hpas, t)
+	return a
 }
 
 // supplyOf is the supply that c stands for: pods in service, or ready ones when
@@ -304,7 +322,14 @@ type tracker struct {
 	o       *observed
 	byUID   map[string]*pod
 	slices  map[string]record.Endpoints
-	samples map[string]record.Sample // the latest of each pod, by name
+	samples map[string]use // the latest of each pod, by name
+	alive   []*pod         // that are not gone
+}
+
+// use is what a sample tells of a pod.
+type use struct {
+	cpu    float64
+	memory int64
 }
 
 func (k *tracker) pod(t record.Instant, p record.Pod) {
@@ -312,7 +337,7 @@ func (k *tracker) pod(t record.Instant, p record.Pod) {
 	if is == nil {
 		is = &pod{name: p.Name, uid: p.UID}
 		k.byUID[p.UID] = is
-		k.o.pods = append(k.o.pods, is)
+		k.o.pods, k.alive = append(k.o.pods, is), append(k.alive, is)
 		is.show(k.o, t, p, true)
 		is.serve(k.o.see(endpointsSource, t), k.serving(p.Name))
 	} else {
@@ -321,6 +346,9 @@ func (k *tracker) pod(t record.Instant, p record.Pod) {
 	if p.Gone {
 		is.serve(k.o.see(podSource, t), false)
 		delete(k.samples, p.Name) // a StatefulSet's next pod has the same name
+	}
+	if is.gone.seen {
+		k.alive = slices.DeleteFunc(k.alive, func(p *pod) bool { return p == is })
 	}
 	k.count(t)
 }
@@ -332,10 +360,8 @@ func (k *tracker) endpoints(t record.Instant, e record.Endpoints) {
 		delete(k.slices, e.Slice)
 	}
 	s := k.o.see(endpointsSource, t)
-	for _, p := range k.o.pods {
-		if !p.gone.seen {
-			p.serve(s, k.serving(p.name))
-		}
+	for _, p := range k.alive {
+		p.serve(s, k.serving(p.name))
 	}
 	k.count(t)
 }
@@ -352,8 +378,8 @@ func (k *tracker) serving(name string) bool {
 }
 
 func (k *tracker) answer(t record.Instant, name string) {
-	for _, p := range k.o.pods {
-		if p.name == name && !p.gone.seen && !p.answered.seen {
+	for _, p := range k.alive {
+		if p.name == name && !p.answered.seen {
 			p.answered = sight{t: t, seen: true}
 		}
 	}
@@ -361,10 +387,7 @@ func (k *tracker) answer(t record.Instant, name string) {
 
 func (k *tracker) count(t record.Instant) {
 	var c counts
-	for _, p := range k.o.pods {
-		if p.gone.seen {
-			continue
-		}
+	for _, p := range k.alive {
 		c.pods++
 		switch {
 		case p.now.Deleting != nil:
@@ -379,21 +402,20 @@ func (k *tracker) count(t record.Instant) {
 	k.o.counts = append(k.o.counts, at[counts]{t, c})
 }
 
-func (k *tracker) metrics(t record.Instant, m record.PodMetrics) {
-	for _, s := range m.Samples {
-		k.samples[s.Pod] = s
+func (k *tracker) metrics(t record.Instant, m *readings) {
+	for _, s := range m.samples {
+		var of use
+		for _, c := range s.Containers {
+			of.cpu += c.CPU
+			of.memory += c.Memory
+		}
+		k.samples[s.Pod] = of
 	}
 	var u usage
-	var alive []*pod
-	for _, p := range k.o.pods {
-		if p.gone.seen {
-			continue
-		}
-		alive = append(alive, p)
-		for _, c := range k.samples[p.name].Containers {
-			u.cpu += c.CPU
-			u.memory += c.Memory
-		}
+	alive := k.alive
+	for _, p := range alive {
+		u.cpu += k.samples[p.name].cpu
+		u.memory += k.samples[p.name].memory
 	}
 	now := k.o.header.Started.Add(time.Duration(t))
 	if use, requests, _ := podUsage(m, alive, corev1.ResourceCPU, "", now, k.o.flags); requests != nil && *requests > 0 {

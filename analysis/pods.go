@@ -116,11 +116,15 @@ func (p *pod) serve(s sight, serving bool) {
 // containers ran was seen and Initialized=True was too. Events can be dropped;
 // without them it is when the first container was seen to run.
 func (o *observed) markPulled() {
+	pulls := map[string][]record.Instant{}
+	for _, e := range o.byReason[[2]string{"Pod", "Pulled"}] {
+		pulls[e.v.Name] = append(pulls[e.v.Name], e.t)
+	}
 	for _, p := range o.pods {
 		var event sight
-		for _, e := range o.events {
-			if e.v.Kind == "Pod" && e.v.Name == p.name && e.v.Reason == "Pulled" && e.t >= p.shown.t && (!p.started.seen || e.t <= p.started.t) {
-				event = o.see("events", e.t)
+		for _, t := range pulls[p.name] {
+			if t >= p.shown.t && (!p.started.seen || t <= p.started.t) {
+				event = o.see("events", t)
 			}
 		}
 		p.pulled = p.ran

@@ -57,11 +57,16 @@ type Result struct {
 	Elasticity        *Elasticity `json:"elasticity,omitempty"`
 	ElasticityMissing string      `json:"elasticityMissing,omitempty"`
 
-	Load     Load         `json:"load"`
-	Pods     []Pod        `json:"pods,omitempty"`
-	Timeline []Second     `json:"timeline,omitempty"`
-	Events   []Event      `json:"events,omitempty"`
-	Gaps     []record.Gap `json:"gaps,omitempty"`
+	Load     Load     `json:"load"`
+	Pods     []Pod    `json:"pods,omitempty"`
+	Timeline []Second `json:"timeline,omitempty"`
+
+	// TimelineEvery is how many seconds each row of the Timeline stands for, where that is
+	// not one: in a run of more than a day.
+	TimelineEvery int `json:"timelineEverySeconds,omitempty"`
+
+	Events []Event      `json:"events,omitempty"`
+	Gaps   []record.Gap `json:"gaps,omitempty"`
 }
 
 // Latency is a duration, or the reason why there is none. PrecisionSeconds is

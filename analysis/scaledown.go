@@ -15,7 +15,7 @@ func (o *observed) scaleDown(w window) *ScaleDown {
 	metric := boundary{stage: StageMetrics}
 	metric.sight, metric.missing = o.metric(w, func(ratio float64, p policy) bool { return ratio < 1-p.down })
 	var falls []replicaChange
-	for _, c := range o.changes() {
+	for _, c := range o.changes {
 		if w.holds(c.t) && c.to < c.from {
 			falls = append(falls, c)
 		}
@@ -112,8 +112,8 @@ func (o *observed) preStop(p *pod) boundary {
 		longest = min(longest, time.Duration(*p.now.Grace)*time.Second)
 	}
 	b.sight = p.terminating
-	for _, e := range o.events {
-		if e.v.Kind == "Pod" && e.v.Name == p.name && e.v.Reason == "Killing" && e.t >= p.terminating.t {
+	for _, e := range o.byReason[[2]string{"Pod", "Killing"}] {
+		if e.v.Name == p.name && e.t >= p.terminating.t {
 			b.sight = o.see("events", e.t)
 			break
 		}
@@ -184,39 +184,40 @@ func (o *observed) heldByWindow(w window, decision replicaChange, down *ScaleDow
 // set then; or why they are not known. Higher is not seen if there was none.
 func (o *observed) held(w window, decision replicaChange) (lower, higher sight, window time.Duration, no string) {
 	var known *record.Instant // when the first status that tells a recommendation was seen
-	shortest := o.shortestSync()
 	current := func(t record.Instant) int32 {
 		c, _ := last(o.targets, t)
 		return c.Replicas
 	}
-	for i, a := range o.hpas {
-		if a.t >= decision.t {
-			break
+	before := after(o.hpas, decision.t-1)
+	if i := slices.IndexFunc(o.wants[:before], func(w want) bool { return w.ok }); i >= 0 {
+		known = &o.hpas[i].t
+	}
+	until := func(i int) record.Instant {
+		if i+1 < len(o.hpas) {
+			return min(decision.t, o.hpas[i+1].t)
 		}
-		want, ok := recommendation(a.v, o.flags)
-		if !ok {
+		return decision.t
+	}
+	for i := before - 1; i >= 0; i-- {
+		if !o.wants[i].ok || o.wants[i].n <= decision.to {
 			continue
 		}
-		if known == nil {
-			known = &o.hpas[i].t
+		// The HPA does not write a status that is the same: until it wrote the
+		// next one, each of its syncs recommended the same.
+		t := o.hpas[i].t
+		higher = o.see(hpaSource, max(t, until(i).Add(-o.flags.sync)))
+		if higher.t > t && !o.flags.known { // the period is assumed
+			higher.blur = max(higher.blur, min(higher.t.Sub(t), o.shortest-o.flags.sync))
 		}
-		until := decision.t
-		if i+1 < len(o.hpas) {
-			until = min(until, o.hpas[i+1].t)
-		}
-		if want > decision.to {
-			// The HPA does not write a status that is the same: until it wrote the
-			// next one, each of its syncs recommended the same.
-			higher = o.see(hpaSource, max(a.t, until.Add(-o.flags.sync)))
-			if higher.t > a.t && !o.flags.known { // the period is assumed
-				higher.blur = max(higher.blur, min(higher.t.Sub(a.t), shortest-o.flags.sync))
-			}
-		}
-		if !lower.seen && until > w.onset && want < current(max(a.t, w.onset)) {
-			lower = o.see(hpaSource, max(a.t, w.onset))
-			if a.t <= w.onset {
+		break
+	}
+	for i := max(0, after(o.hpas, w.onset)-1); i < before; i++ {
+		if t := o.hpas[i].t; o.wants[i].ok && until(i) > w.onset && o.wants[i].n < current(max(t, w.onset)) {
+			lower = o.see(hpaSource, max(t, w.onset))
+			if t <= w.onset {
 				lower.blur = 0
 			}
+			break
 		}
 	}
 	window = o.flags.downWindow

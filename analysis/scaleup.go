@@ -17,7 +17,7 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 	up.Plateau = o.supplyAt(w.end)
 
 	var rises []replicaChange
-	for _, c := range o.changes() {
+	for _, c := range o.changes {
 		if w.holds(c.t) && c.to > c.from {
 			rises = append(rises, c)
 		}
@@ -186,7 +186,7 @@ func (o *observed) supplySince(w window, ok func(supply int) bool) sight {
 	}
 	var since sight
 	held := false
-	for _, c := range o.counts {
+	for _, c := range o.counts[max(0, after(o.counts, w.onset-1)-1):] {
 		if c.t >= w.end {
 			break
 		}

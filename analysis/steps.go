@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -17,21 +18,21 @@ const rescaleWithin = 5 * time.Second
 
 func (o *observed) steps(w window) []Step {
 	var steps []Step
-	for _, c := range o.changes() {
+	for _, c := range o.changes {
 		if !w.holds(c.t) {
 			continue
 		}
 		s := Step{AtSeconds: c.t.Seconds(), AfterSeconds: c.t.Sub(w.onset).Seconds(), From: c.from, To: c.to, By: c.by}
-		nearest := rescaleWithin
-		for _, e := range o.events {
+		nearest, says := rescaleWithin, fmt.Sprintf("New size: %d;", c.to)
+		for _, e := range between(o.events, c.t.Add(-rescaleWithin), c.t.Add(rescaleWithin)) {
 			apart := e.t.Sub(c.t).Abs()
-			if e.v.Reason == "SuccessfulRescale" && strings.HasPrefix(e.v.Message, fmt.Sprintf("New size: %d;", c.to)) && apart <= nearest {
+			if e.v.Reason == "SuccessfulRescale" && strings.HasPrefix(e.v.Message, says) && apart <= nearest {
 				s.Event, nearest = e.v.Message, apart
 			}
 		}
 		status := o.statusOf(c)
 		if status != nil {
-			o.explain(&s, c, *status)
+			o.explain(&s, c, at[record.Autoscaler]{status.t, *status.v})
 		}
 		s.Foreign = s.Event == "" && status == nil && o.watchedHPA(c.t)
 		steps = append(steps, s)
@@ -41,10 +42,10 @@ func (o *observed) steps(w window) []Step {
 
 // statusOf is the status that the HPA wrote with its decision, milliseconds after
 // the scale; nil if none came.
-func (o *observed) statusOf(c replicaChange) *at[record.Autoscaler] {
-	for i, a := range o.hpas {
-		if a.t >= c.t.Add(-WatchDelay) && a.t <= c.t.Add(rescaleWithin) && a.v.Status.DesiredReplicas == c.to && a.v.Status.CurrentReplicas == c.from {
-			return &o.hpas[i]
+func (o *observed) statusOf(c replicaChange) *at[*record.Autoscaler] {
+	for _, a := range between(o.hpas, c.t.Add(-WatchDelay), c.t.Add(rescaleWithin)) {
+		if a.v.Status.DesiredReplicas == c.to && a.v.Status.CurrentReplicas == c.from {
+			return &a
 		}
 	}
 	return nil
@@ -148,13 +149,16 @@ func (o *observed) limit(c replicaChange, status at[record.Autoscaler], want int
 func (o *observed) wasRecommended(n int32, t record.Instant, window time.Duration, of func([]int32) int32) bool {
 	for _, slack := range []time.Duration{0, time.Second, -time.Second} {
 		var all []int32
-		for i, a := range o.hpas {
-			again := a.t
+		for i := after(o.hpas, t) - 1; i >= 0; i-- {
+			again := o.hpas[i].t
 			if i+1 < len(o.hpas) {
 				again = max(again, o.hpas[i+1].t.Add(-o.flags.sync))
 			}
-			if want, ok := recommendation(a.v, o.flags); ok && a.t <= t && again >= t.Add(slack-window) {
-				all = append(all, want)
+			if again < t.Add(slack-window) {
+				break
+			}
+			if o.wants[i].ok {
+				all = append(all, o.wants[i].n)
 			}
 		}
 		if len(all) > 0 && of(all) == n {
@@ -193,8 +197,12 @@ func (o *observed) policies(c replicaChange, rules *autoscalingv2.HPAScalingRule
 	limit, text := int32(-1), ""
 	for _, p := range rules.Policies {
 		start := c.from
-		for _, before := range o.changes() {
-			if before.t < c.t && before.t >= c.t.Add(-time.Duration(p.PeriodSeconds)*time.Second) && (before.to-before.from)*sign > 0 {
+		for i := sort.Search(len(o.changes), func(i int) bool { return o.changes[i].t >= c.t }) - 1; i >= 0; i-- {
+			before := o.changes[i]
+			if before.t < c.t.Add(-time.Duration(p.PeriodSeconds)*time.Second) {
+				break
+			}
+			if (before.to-before.from)*sign > 0 {
 				start -= before.to - before.from
 			}
 		}

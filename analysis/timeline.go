@@ -8,47 +8,82 @@ import (
 	"github.com/hpabench/hpabench/record"
 )
 
-// timeline has a row for each second that the judged stretch touches. A state is
-// that at the second's end, or at the end of the stretch if it comes first.
-func (o *observed) timeline(load map[int]Second, demand []Level) []Second {
+// timeline has a row for each second that the judged stretch touches, or for each of the
+// stretches of every seconds where there would be too many. A state is that at the row's
+// end, or at the end of the stretch if it comes first.
+func (o *observed) timeline(load map[int]*row, demand []Level) (rows []Second, every int) {
 	if len(o.spans) == 0 {
-		return nil
+		return nil, 0
 	}
-	var rows []Second
-	for n := int(math.Floor(o.start.Seconds())); record.Instant(n)*record.Instant(time.Second) < o.end; n++ {
-		row := load[n]
-		row.Second = n
-		t := min(record.Instant(n+1)*record.Instant(time.Second), o.end) - 1
-		for _, s := range o.spans {
-			if s.start <= t {
-				row.Phase = s.name
-			}
+	every = max(o.loads.every, everyFor(o.end.Sub(o.start).Seconds()))
+	if every > o.loads.every {
+		load = coarser(load, o.loads.every, every)
+	}
+	phase := ""
+	spans := o.spans
+	first, _ := floorDiv(int(math.Floor(o.start.Seconds())), every)
+	length := record.Instant(every) * record.Instant(time.Second)
+	for n := first; record.Instant(n)*length < o.end; n++ {
+		r := Second{Second: n * every}
+		if l := load[n]; l != nil {
+			r = l.Second
 		}
+		t := min(record.Instant(n+1)*length, o.end) - 1
+		for len(spans) > 0 && spans[0].start <= t {
+			phase, spans = spans[0].name, spans[1:]
+		}
+		r.Phase = phase
 		if len(demand) > 0 {
-			row.Demand = new(levelAt(demand, max(t.Seconds(), demand[0].At)))
+			r.Demand = new(levelAt(demand, max(t.Seconds(), demand[0].At)))
 		}
+		// The figures are those of the observations themselves, to spare the memory of copies.
 		inGap := func(g record.Gap) bool { return sourceOf(g) == metricsSource && g.From < t && g.To > t }
-		if u, ok := last(o.usages, t); ok && !slices.ContainsFunc(o.gaps, inGap) {
-			row.CPUCores, row.MemoryBytes, row.CPUPercent = &u.cpu, &u.memory, u.cpuPercent
+		if i := after(o.usages, t) - 1; i >= 0 && !slices.ContainsFunc(o.gaps, inGap) {
+			u := &o.usages[i].v
+			r.CPUCores, r.MemoryBytes, r.CPUPercent = &u.cpu, &u.memory, u.cpuPercent
 		}
 		if a, ok := last(o.hpas, t); ok {
-			row.Desired, row.HPAPercent = &a.Status.DesiredReplicas, reportedPercent(a)
+			r.Desired, r.HPAPercent = &a.Status.DesiredReplicas, reportedPercent(a)
 		}
-		if x, ok := last(o.targets, t); ok {
-			row.Spec = &x.Replicas
+		if i := after(o.targets, t) - 1; i >= 0 {
+			r.Spec = &o.targets[i].v.Replicas
 		}
-		if c, ok := last(o.counts, t); ok {
-			row.Pods, row.Ready, row.Terminating = &c.pods, &c.ready, &c.terminating
+		if i := after(o.counts, t) - 1; i >= 0 {
+			c := &o.counts[i].v
+			r.Pods, r.Ready, r.Terminating = &c.pods, &c.ready, &c.terminating
 			if o.serviceWatched {
-				row.InService = &c.inService
+				r.InService = &c.inService
 			}
 		}
-		rows = append(rows, row)
+		rows = append(rows, r)
 	}
-	return rows
+	if every == 1 {
+		every = 0
+	}
+	return rows, every
 }
 
-func reportedPercent(a record.Autoscaler) *int32 {
+// coarser sums up rows of so many seconds to longer ones. Their percentiles are not known.
+func coarser(load map[int]*row, from, to int) map[int]*row {
+	longer := map[int]*row{}
+	for n, r := range load {
+		k, _ := floorDiv(n*from, to)
+		l := longer[k]
+		if l == nil {
+			l = &row{Second: Second{Second: k * to}}
+			longer[k] = l
+		}
+		l.Offered += r.Offered
+		l.Answered += r.Answered
+		l.Failed += r.Failed
+		l.Unsent += r.Unsent
+		l.Late += r.Late
+		l.LateMax = max(l.LateMax, r.LateMax)
+	}
+	return longer
+}
+
+func reportedPercent(a *record.Autoscaler) *int32 {
 	var first *int32
 	for _, m := range a.Status.CurrentMetrics {
 		name, current := record.MetricCurrent(m)

@@ -3,6 +3,7 @@ package analysis
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -81,7 +82,7 @@ func (o *observed) transitions(load Load) []Transition {
 // tolerance before the first of them, or that step where this was not seen.
 func (o *observed) turns() (found []Transition, onsets []record.Instant) {
 	since := o.start // of the last step of the transition before
-	for _, c := range o.changes() {
+	for _, c := range o.changes {
 		if c.t < o.start || c.t >= o.end {
 			continue
 		}
@@ -107,10 +108,7 @@ func (o *observed) turns() (found []Transition, onsets []record.Instant) {
 // tolerance, if it was still so at to.
 func (o *observed) wentBeyond(from, to record.Instant, beyond func(float64, policy) bool) (at record.Instant, seen bool) {
 	was := true
-	for _, u := range o.usages {
-		if u.t > to {
-			break
-		}
+	for _, u := range o.usages[o.reading(from):after(o.usages, to)] {
 		if u.v.ratio == nil {
 			continue
 		}
@@ -121,6 +119,15 @@ func (o *observed) wentBeyond(from, to record.Instant, beyond func(float64, poli
 		seen, was = seen && is, is
 	}
 	return at, seen
+}
+
+// reading is the place of the last of usages up to t with a ratio, or of the first of all.
+func (o *observed) reading(t record.Instant) int {
+	i := after(o.usages, t) - 1
+	for i > 0 && o.usages[i].v.ratio == nil {
+		i--
+	}
+	return max(0, i)
 }
 
 // measure works out the transitions that begin at the onsets.
@@ -179,7 +186,7 @@ type replicaChange struct {
 	by       string
 }
 
-func (o *observed) changes() []replicaChange {
+func (o *observed) changesOf() []replicaChange {
 	var found []replicaChange
 	for i, t := range o.targets {
 		if i > 0 && t.v.Replicas != o.targets[i-1].v.Replicas {
@@ -197,17 +204,18 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 	if w.onsetBy != "" {
 		return sight{}, "the load is not hpabench's, so when it changed is not known"
 	}
-	worked, already := false, false
-	for _, u := range o.usages {
+	already := false
+	for _, u := range o.usages[o.reading(w.onset):] {
 		if u.v.ratio == nil {
 			continue
 		}
-		worked = true
+		if u.t >= w.end {
+			break
+		}
 		beyond := passed(*u.v.ratio, policyOf(o.autoscaler(u.t).Spec, o.flags))
 		switch {
 		case u.t <= w.onset:
 			already = beyond
-		case u.t >= w.end:
 		case !beyond:
 			already = false
 		case !already:
@@ -217,26 +225,18 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 	if already {
 		return sight{}, "the metric was beyond the tolerance already when the load changed"
 	}
-	if worked {
+	if slices.ContainsFunc(o.usages, func(u at[usage]) bool { return u.v.ratio != nil }) {
 		return sight{}, o.missing(w, "a metric beyond the tolerance", metricsSource)
 	}
-	for _, a := range o.hpas {
-		ratios := statusRatios(a.v)
-		if len(ratios) == 0 {
-			continue
-		}
-		worked = true
-		largest := ratios[0]
-		for _, r := range ratios {
-			largest = max(largest, r)
-		}
-		if a.t > w.onset && a.t < w.end && passed(largest, policyOf(a.v.Spec, o.flags)) {
+	for _, a := range between(o.hpas, w.onset+1, w.end-1) {
+		ratios := statusRatios(*a.v)
+		if len(ratios) > 0 && passed(slices.Max(ratios), policyOf(a.v.Spec, o.flags)) {
 			s := o.see(hpaSource, a.t)
 			s.blur = max(s.blur, o.flags.sync)
 			return s, ""
 		}
 	}
-	if worked {
+	if slices.ContainsFunc(o.wants, func(w want) bool { return w.ok }) {
 		return sight{}, o.missing(w, "an HPA status with a metric beyond the tolerance", hpaSource)
 	}
 	return sight{}, "neither the pods' metrics nor the HPA's status tell the metric"

@@ -25,6 +25,11 @@ const recordFile = "record.jsonl"
 // Open gives the plant of runs, by their records or their folders, or of a file that Write
 // made. A folder of several trials is all of them.
 func Open(names ...string) (*Fit, error) {
+	return OpenWith(func(file string) (io.ReadCloser, error) { return os.Open(file) }, names...)
+}
+
+// OpenWith is Open with what opens each file.
+func OpenWith(read func(file string) (io.ReadCloser, error), names ...string) (*Fit, error) {
 	var fits []*Fit
 	for _, name := range names {
 		files := []string{name}
@@ -35,7 +40,7 @@ func Open(names ...string) (*Fit, error) {
 			}
 		}
 		for _, file := range files {
-			f, err := open(file)
+			f, err := open(read, file)
 			if err != nil {
 				return nil, err
 			}
@@ -45,8 +50,8 @@ func Open(names ...string) (*Fit, error) {
 	return merge(fits), nil
 }
 
-func open(name string) (*Fit, error) {
-	in, err := os.Open(name)
+func open(read func(file string) (io.ReadCloser, error), name string) (*Fit, error) {
+	in, err := read(name)
 	if err != nil {
 		return nil, err
 	}

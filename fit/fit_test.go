@@ -116,7 +116,8 @@ func foretell(t *testing.T, run record.Run, plant simulate.Plant, times int) (re
 		h := *run.Header()
 		r.Seed, r.Header = uint64(n), &h
 		synctest.Test(t, func(t *testing.T) {
-			entries, _, err := simulate.Simulate(r)
+			var entries []record.Entry
+			_, err := simulate.Simulate(r, func(e record.Entry) { entries = append(entries, e) })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,7 +139,8 @@ func relearn(t *testing.T, change func(*simulate.Run)) (f *Fit) {
 	r.Header = &h
 	change(r)
 	synctest.Test(t, func(t *testing.T) {
-		entries, _, err := simulate.Simulate(r)
+		var entries []record.Entry
+		_, err := simulate.Simulate(r, func(e record.Entry) { entries = append(entries, e) })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,8 +1,6 @@
 package record
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +15,10 @@ import (
 // It is safe for use by several goroutines.
 type Recorder struct {
 	Clock Clock
+
+	// Each, if set before the first Add, gets the entries one after the other in place of
+	// memory: Run has none then. It may keep what it gets.
+	Each func(Entry)
 
 	mu      sync.Mutex
 	journal io.WriteCloser
@@ -41,7 +43,11 @@ func (r *Recorder) AddAt(at Instant, e Entry) {
 	line, err := json.Marshal(e)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.entries = append(r.entries, e)
+	if r.Each != nil {
+		r.Each(e)
+	} else {
+		r.entries = append(r.entries, e)
+	}
 	if r.journal == nil || r.err != nil {
 		return
 	}
@@ -110,33 +116,14 @@ func Open(file string) (Run, error) {
 // Read reads a record. A last line without its end is dropped: it was being
 // written when the run was cut off.
 func Read(in io.Reader) (Run, error) {
-	run := Run{Truncated: true}
-	lines := bufio.NewReader(in)
-	for n := 1; ; n++ {
-		line, err := lines.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			break // what is left has no line end
-		}
-		if err != nil {
-			return Run{}, err
-		}
-		var e Entry
-		if err := json.Unmarshal(bytes.TrimSpace(line), &e); err != nil {
-			return Run{}, fmt.Errorf("line %d is not an entry of a record: %w", n, err)
-		}
-		if n == 1 && (e.Header == nil || e.Header.Format != Format) {
-			return Run{}, fmt.Errorf("not a record of this version: the first line must be a header with format %q", Format)
-		}
-		if e.Header != nil {
-			if err := e.Header.Check(); err != nil {
-				return Run{}, fmt.Errorf("line %d, the header: %w", n, err)
-			}
-		}
-		run.Entries = append(run.Entries, e)
-		run.Truncated = e.End == nil
-	}
-	if len(run.Entries) == 0 {
-		return Run{}, errors.New("the record is empty")
+	var run Run
+	var err error
+	run.Truncated, err = Stream(in, func(_ []byte, e *Entry) (*Entry, error) { return e, nil }, func(e *Entry) error {
+		run.Entries = append(run.Entries, *e)
+		return nil
+	})
+	if err != nil {
+		return Run{}, err
 	}
 	return run, nil
 }

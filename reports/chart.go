@@ -26,7 +26,7 @@ func chart(timeline []analysis.Second, width int) []string {
 	ready := func(s analysis.Second) *float64 { return floating(s.Ready) }
 	replicas := max(peak(timeline, spec), peak(timeline, ready))
 	lines := []row{
-		{name: "answers/s", value: func(s analysis.Second) *float64 { return new(float64(s.Answered)) }},
+		{name: "answers/s", value: func(s analysis.Second) *float64 { return new(float64(s.Answered) / float64(every(timeline))) }},
 		{name: "CPU %", value: func(s analysis.Second) *float64 { return s.CPUPercent }, unit: " %"},
 		{name: "wanted", value: spec, scale: replicas},
 		{name: "ready", value: ready, scale: replicas},
@@ -54,7 +54,7 @@ func chart(timeline []analysis.Second, width int) []string {
 			out = append(out, fmt.Sprintf("%-*s%s  max %.0f%s", label, l.name, b.String(), top, l.unit))
 		}
 	}
-	first, last := timeline[0].Second, timeline[len(timeline)-1].Second+1
+	first, last := timeline[0].Second, timeline[len(timeline)-1].Second+every(timeline)
 	left, right := fmt.Sprintf("%d s", first), fmt.Sprintf("%d s", last)
 	gap := max(1, columns-utf8.RuneCountInString(left)-utf8.RuneCountInString(right))
 	return append(out, strings.Repeat(" ", label)+left+strings.Repeat(" ", gap)+right)
@@ -79,8 +79,16 @@ func mermaid(timeline []analysis.Second) string {
 		return ""
 	}
 	return fmt.Sprintf("\n```mermaid\nxychart-beta\n  title \"Replicas: ready (bars) and wanted (line)\"\n  x-axis \"seconds\" %d --> %d\n  y-axis \"replicas\" 0 --> %.0f\n  bar [%s]\n  line [%s]\n```\n",
-		timeline[0].Second, timeline[len(timeline)-1].Second+1, max(1, peak(timeline, func(s analysis.Second) *float64 { return floating(s.Spec) }), peak(timeline, func(s analysis.Second) *float64 { return floating(s.Ready) })),
+		timeline[0].Second, timeline[len(timeline)-1].Second+every(timeline), max(1, peak(timeline, func(s analysis.Second) *float64 { return floating(s.Spec) }), peak(timeline, func(s analysis.Second) *float64 { return floating(s.Ready) })),
 		strings.Join(ready, ", "), strings.Join(wanted, ", "))
+}
+
+// every is how many seconds a row stands for.
+func every(timeline []analysis.Second) int {
+	if len(timeline) < 2 {
+		return 1
+	}
+	return timeline[1].Second - timeline[0].Second
 }
 
 func largest(list []analysis.Second, value func(analysis.Second) *float64) (top float64, ok bool) {

@@ -27,16 +27,19 @@ func SummaryCSV(w io.Writer, r *analysis.Result) error {
 	return write(w, rows)
 }
 
-// TimelineCSV writes one row a second, see analysis.Second.
+// TimelineCSV writes one row a second, or one for each Result.TimelineEvery, see
+// analysis.Second.
 func TimelineCSV(w io.Writer, r *analysis.Result) error {
-	rows := [][]string{{"second", "phase", "offered", "answered", "failed", "p50_seconds", "p90_seconds", "p99_seconds", "cpu_cores", "memory_bytes",
-		"cpu_percent", "hpa_percent", "desired", "spec_replicas", "pods", "ready", "in_service", "terminating", "unsent", "late", "late_max_seconds", "demand"}}
+	c := csv.NewWriter(w)
+	_ = c.Write([]string{"second", "phase", "offered", "answered", "failed", "p50_seconds", "p90_seconds", "p99_seconds", "cpu_cores", "memory_bytes",
+		"cpu_percent", "hpa_percent", "desired", "spec_replicas", "pods", "ready", "in_service", "terminating", "unsent", "late", "late_max_seconds", "demand"}) // Error tells
 	for _, s := range r.Timeline {
-		rows = append(rows, []string{cell(&s.Second), s.Phase, cell(&s.Offered), cell(&s.Answered), cell(&s.Failed), cell(s.P50), cell(s.P90), cell(s.P99),
+		_ = c.Write([]string{cell(&s.Second), s.Phase, cell(&s.Offered), cell(&s.Answered), cell(&s.Failed), cell(s.P50), cell(s.P90), cell(s.P99),
 			cell(s.CPUCores), cell(s.MemoryBytes), cell(s.CPUPercent), cell(s.HPAPercent), cell(s.Desired), cell(s.Spec),
 			cell(s.Pods), cell(s.Ready), cell(s.InService), cell(s.Terminating), cell(&s.Unsent), cell(&s.Late), cell(&s.LateMax), cell(s.Demand)})
 	}
-	return write(w, rows)
+	c.Flush()
+	return c.Error()
 }
 
 // PodsCSV writes one row a pod, see analysis.Pod. Columns that start with

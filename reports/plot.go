@@ -90,7 +90,7 @@ func figures(r *analysis.Result) []figure {
 			return floating(of(r.Autoscaler))
 		}
 	}
-	count := func(n uint64) *float64 { return new(float64(n)) }
+	count := func(n uint64) *float64 { return new(float64(n) / float64(every(r.Timeline))) }
 	milliseconds := func(s *float64) *float64 {
 		if s == nil {
 			return nil
@@ -191,7 +191,7 @@ func timeFigure(r *analysis.Result, name, title, unit string, decided bool, line
 	if !drawn {
 		return f
 	}
-	p.X.Min, p.X.Max = float64(r.Timeline[0].Second), float64(r.Timeline[len(r.Timeline)-1].Second+1)
+	p.X.Min, p.X.Max = float64(r.Timeline[0].Second), float64(r.Timeline[len(r.Timeline)-1].Second+every(r.Timeline))
 	p.Y.Min, p.Y.Max = 0, max(top*1.12, 1)
 	if log {
 		p.Y.Min, p.Y.Max = math.Pow(10, math.Floor(math.Log10(low))), math.Pow(10, math.Ceil(math.Log10(top*1.01)))
@@ -225,7 +225,7 @@ func (l line) pieces(timeline []analysis.Second) (pieces []plotter.XYs) {
 		}
 	}
 	if n := len(timeline); n > 0 {
-		end(float64(timeline[n-1].Second + 1))
+		end(float64(timeline[n-1].Second + every(timeline)))
 	}
 	return pieces
 }

@@ -9,18 +9,61 @@
 package reports
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"github.com/hpabench/hpabench/analysis"
 )
 
-// JSON writes r as indented JSON, see analysis.Result.
-func JSON(w io.Writer, r *analysis.Result) error { return indented(w, r) }
+// JSON writes r as indented JSON, see analysis.Result. The rows of the timeline are written
+// one by one: all at once would take ten times their memory.
+func JSON(w io.Writer, r *analysis.Result) error {
+	if len(r.Timeline) == 0 {
+		return indented(w, r)
+	}
+	rest := *r
+	rest.Timeline = []analysis.Second{{Second: math.MinInt}}
+	var all bytes.Buffer
+	if err := indented(&all, &rest); err != nil {
+		return err
+	}
+	row := func(s *analysis.Second) ([]byte, error) {
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		e.SetIndent("    ", "  ")
+		err := e.Encode(s)
+		return append([]byte("    "), bytes.TrimRight(b.Bytes(), "\n")...), err
+	}
+	place, err := row(&rest.Timeline[0])
+	if err != nil {
+		return err
+	}
+	before, after, _ := bytes.Cut(all.Bytes(), place) // no text of r has a line end in JSON
+	out := bufio.NewWriter(w)
+	_, _ = out.Write(before) // Flush tells
+	for i := range r.Timeline {
+		if i > 0 {
+			_, _ = out.WriteString(",\n")
+		}
+		b, err := row(&r.Timeline[i])
+		if err != nil {
+			return err
+		}
+		_, _ = out.Write(b)
+	}
+	_, _ = out.Write(after)
+	return out.Flush()
+}
 
 func indented(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
@@ -59,12 +102,21 @@ func WriteAll(dir string, r *analysis.Result) error {
 	return nil
 }
 
+// writing is held while a temporary file is there.
+var writing sync.Mutex
+
+// Hold lets no more reports be written, for a process that is about to end, and waits for so
+// long at most for one that is being written.
+func Hold(patience time.Duration) {
+	for end := time.Now().Add(patience); !writing.TryLock() && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // writeFile writes what write makes to a temporary file beside file and renames it.
 func writeFile(file string, write func(io.Writer) error) error {
-	var b bytes.Buffer
-	if err := write(&b); err != nil {
-		return err
-	}
+	writing.Lock()
+	defer writing.Unlock()
 	temporary, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
 	if err != nil {
 		return err
@@ -74,7 +126,8 @@ func writeFile(file string, write func(io.Writer) error) error {
 		temporary.Close()
 		return err
 	}
-	if _, err := b.WriteTo(temporary); err != nil {
+	out := bufio.NewWriterSize(temporary, 1<<20)
+	if err := errors.Join(write(out), out.Flush()); err != nil {
 		temporary.Close()
 		return err
 	}

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,11 +33,19 @@ const (
 	asTest = "test"
 )
 
+// A child writes frames: a kind, the length in decimal digits, a line end and the bytes.
+// It begins with an answerFrame of whether it can simulate; to each Run it says the record, if
+// one is wanted, in recordFrames that are the file in parts, and then an answer.
+const (
+	recordFrame = 'r'
+	answerFrame = 'a'
+	frameSize   = 64 << 10
+)
+
 // answer is a child's to a Run.
 type answer struct {
-	Entries []record.Entry
-	Score   Score
-	Error   string
+	Score Score
+	Error string
 }
 
 // Child makes this process do what a child does, until its input ends, if it is one. It
@@ -65,35 +75,118 @@ func serve(t *testing.T, in io.Reader, out io.Writer) {
 		time.Sleep(time.Hour)
 		hour = time.Since(start)
 	})
-	answers, runs := json.NewEncoder(out), json.NewDecoder(in)
-	_ = answers.Encode(hour == time.Hour)
-	for {
-		var r Run
-		if runs.Decode(&r) != nil {
-			return
+	say := func(kind byte, b []byte) {
+		if _, err := fmt.Fprintf(out, "%c%d\n%s", kind, len(b), b); err != nil {
+			os.Exit(1) // nobody listens
 		}
+	}
+	answers := func(v any) {
+		b, err := json.Marshal(v)
+		if err != nil {
+			panic(err) // it is made of numbers and texts
+		}
+		say(answerFrame, b)
+	}
+	answers(hour == time.Hour)
+	runs := make(chan *Run)
+	go func() {
+		for asked := json.NewDecoder(in); ; {
+			r := new(Run)
+			if asked.Decode(r) != nil {
+				os.Exit(0) // the parent has ended, whatever is being done for it
+			}
+			runs <- r
+		}
+	}()
+	for r := range runs {
 		var a answer
+		var lines []byte
 		synctest.Test(t, func(*testing.T) {
 			var err error
-			if a.Entries, a.Score, err = Simulate(&r); err != nil {
+			a.Score, err = Simulate(r, func(e record.Entry) {
+				line, err := json.Marshal(e)
+				if err != nil {
+					panic(err) // so is an entry
+				}
+				if lines = append(append(lines, line...), '\n'); len(lines) >= frameSize {
+					say(recordFrame, lines)
+					lines = lines[:0]
+				}
+			})
+			if err != nil {
 				a.Error = err.Error()
 			}
 		})
-		if answers.Encode(a) != nil {
-			return
+		if len(lines) > 0 {
+			say(recordFrame, lines)
+		}
+		answers(a)
+	}
+}
+
+// frames reads the recordFrames of a child as the file that they are, up to the answer.
+type frames struct {
+	in     *bufio.Reader
+	left   int
+	answer []byte
+	err    error // of the child
+}
+
+func (f *frames) Read(b []byte) (int, error) {
+	for f.left == 0 {
+		if f.answer != nil {
+			return 0, io.EOF
+		}
+		head, err := f.in.ReadString('\n')
+		if err != nil {
+			return 0, f.ends(err)
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(head[1:]))
+		if err != nil || n < 0 {
+			return 0, f.ends(fmt.Errorf("it says %q", head))
+		}
+		if head[0] == recordFrame {
+			f.left = n
+			continue
+		}
+		f.answer = make([]byte, n)
+		if _, err := io.ReadFull(f.in, f.answer); err != nil {
+			return 0, f.ends(err)
 		}
 	}
+	n, err := f.in.Read(b[:min(len(b), f.left)])
+	f.left -= n
+	if err != nil {
+		err = f.ends(err)
+	}
+	return n, err
+}
+
+func (f *frames) ends(err error) error {
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	f.err = err
+	return err
+}
+
+// rest reads to the answer and decodes it.
+func (f *frames) rest(a any) error {
+	if _, err := io.Copy(io.Discard, f); err != nil {
+		return err
+	}
+	return json.Unmarshal(f.answer, a)
 }
 
 // Pool are children that simulate, each one run at a time.
 type Pool struct{ free chan *child }
 
 type child struct {
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	runs    *json.Encoder
-	answers *json.Decoder
-	stderr  *bytes.Buffer
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	runs   *json.Encoder
+	out    *bufio.Reader
+	stderr *bytes.Buffer
 }
 
 // Start starts n children: processes of this program, which must call Child. They end
@@ -137,11 +230,11 @@ func startChild(kind string) (*child, error) {
 	if err := c.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the process that simulates: %w", err)
 	}
-	c.runs, c.answers = json.NewEncoder(c.in), json.NewDecoder(out)
+	c.runs, c.out = json.NewEncoder(c.in), bufio.NewReaderSize(out, frameSize)
 	late := time.AfterFunc(patience, func() { _ = c.cmd.Process.Kill() })
 	defer late.Stop()
 	works := false
-	if err := c.answers.Decode(&works); err != nil || !works {
+	if err := (&frames{in: c.out}).rest(&works); err != nil || !works {
 		c.end()
 		return nil, errors.New("time cannot be simulated by this build: " + c.last())
 	}
@@ -161,31 +254,44 @@ func (c *child) last() string {
 	return lines[len(lines)-1]
 }
 
-// Do makes a run in the next child that is free. It may be called from several goroutines.
-func (p *Pool) Do(ctx context.Context, r *Run) ([]record.Entry, Score, error) {
+// Do makes a run in the next child that is free. If the run has a Header, read is called
+// with the record that comes of it, as the file that it would be, while it is made. Do may be
+// called from several goroutines.
+func (p *Pool) Do(ctx context.Context, r *Run, read func(io.Reader) error) (Score, error) {
 	var c *child
 	select {
 	case c = <-p.free:
 	case <-ctx.Done():
-		return nil, Score{}, context.Cause(ctx)
+		return Score{}, context.Cause(ctx)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.cmd.Process.Kill() })
 	var a answer
+	var unread error
+	f := frames{in: c.out}
 	err := c.runs.Encode(r)
-	if err == nil {
-		err = c.answers.Decode(&a)
+	if err == nil && r.Header != nil {
+		unread = read(&f)
 	}
-	if !stop() {
+	if err == nil {
+		err = f.rest(&a)
+	}
+	switch ended := err; {
+	case !stop():
 		err = context.Cause(ctx)
-	} else if err != nil {
+	case ended != nil:
 		c.end()
 		err = fmt.Errorf("the process that simulates has ended: %s", c.last())
-	} else if a.Error != "" {
+	case a.Error != "":
 		err = errors.New(a.Error)
+	default:
+		err = unread
 	}
 	p.free <- c
-	return a.Entries, a.Score, err
+	return a.Score, err
 }
+
+// Score is Do of a run without a Header.
+func (p *Pool) Score(ctx context.Context, r *Run) (Score, error) { return p.Do(ctx, r, nil) }
 
 // Close ends the children. No run may be going on.
 func (p *Pool) Close() {

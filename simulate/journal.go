@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,16 +17,20 @@ import (
 	"github.com/hpabench/hpabench/record"
 )
 
-// journal makes the record of a run, as the runner and its watches would have. A nil one
-// takes down nothing.
+// journal makes the record of a run, as the runner and its watches would have, and gives its
+// entries in the order of their instants while the run goes on. A nil one takes down nothing.
 type journal struct {
 	began  time.Time
 	random *rand.Rand
 	phases []totals
+	give   func(record.Entry)
+	keep   time.Duration // how long entries wait, as what comes later may change or precede them
+	given  time.Duration // up to when they were given
+	busy   func(phase int) bool
 
 	mu      sync.Mutex
-	entries []record.Entry
-	loads   map[[2]int]*second // by phase and second
+	entries []record.Entry     // that are not given yet
+	loads   map[[2]int]*second // by phase and second, alike
 	seen    map[string]time.Time
 }
 
@@ -40,11 +43,16 @@ type totals struct {
 
 type second struct {
 	record.LoadSecond
-	latency *hdrhistogram.Histogram
+	latency record.Counts
 }
 
-func newJournal(r *Run) *journal {
-	j := &journal{began: time.Now(), random: stream(r.Seed, -1), phases: make([]totals, len(r.Phases)), loads: map[[2]int]*second{}, seen: map[string]time.Time{}}
+// settled is how long after an instant a second of the load is taken to be as it will be. A
+// request that waits for longer beyond its time-out is a second line of its second.
+const settled = 2 * time.Minute
+
+func newJournal(r *Run, give func(record.Entry)) *journal {
+	j := &journal{began: time.Now(), random: stream(r.Seed, -1), phases: make([]totals, len(r.Phases)), loads: map[[2]int]*second{}, seen: map[string]time.Time{},
+		give: give, keep: r.Timeout + settled}
 	h := *r.Header
 	h.Format, h.Started, h.Phases = record.Format, j.began, r.Phases
 	j.add(0, record.Entry{Header: &h})
@@ -75,36 +83,98 @@ func (j *journal) add(at time.Duration, e record.Entry) {
 	j.entries = append(j.entries, e)
 }
 
-// close gives the entries, in the order of their instants.
-func (j *journal) close(at time.Duration) []record.Entry {
-	if j == nil {
-		return nil
+// settle gives the entries that are old enough at a time up to which all has happened.
+func (j *journal) settle(now time.Duration) {
+	if j == nil || now < j.given+j.keep+settled {
+		return
 	}
-	keys := make([][2]int, 0, len(j.loads))
+	j.flush(now - j.keep)
+}
+
+// flush gives the entries before a time.
+func (j *journal) flush(to time.Duration) {
+	j.given = to
+	var keys [][2]int
 	for k := range j.loads {
-		keys = append(keys, k)
+		if loadAt(k) < record.Instant(to) {
+			keys = append(keys, k)
+		}
 	}
 	slices.SortFunc(keys, func(a, b [2]int) int { return cmp.Or(a[1]-b[1], a[0]-b[0]) })
-	for _, t := range j.phases {
-		if l := j.loads[t.last]; l != nil && t.sentSoFar != t.doneSoFar { // by rounding
-			l.Sent += t.doneSoFar - t.sentSoFar
-			l.Offered = l.Sent
-		}
-	}
-	for i, k := range keys {
-		l := j.loads[k]
-		if i == len(keys)-1 && l.Sent+l.Answered+l.Failed == 0 {
-			break // the load ended within it
-		}
-		var err error
-		if l.Latency, err = record.EncodeHistogram(l.latency); err != nil {
-			panic(err) // it is written to memory
-		}
-		j.add(time.Duration(k[1]+1)*time.Second+2*time.Millisecond, record.Entry{Load: &l.LoadSecond})
-	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	slices.SortStableFunc(j.entries, func(a, b record.Entry) int { return cmp.Compare(a.At, b.At) })
-	last := max(record.Instant(at), j.entries[len(j.entries)-1].At)
-	return append(j.entries, record.Entry{At: last, End: &record.End{Outcome: record.Completed}})
+	n := 0
+	for ; n < len(j.entries) && j.entries[n].At < record.Instant(to); n++ {
+		for ; len(keys) > 0 && loadAt(keys[0]) < j.entries[n].At; keys = keys[1:] {
+			j.giveLoad(keys[0])
+		}
+		j.give(j.entries[n])
+	}
+	for _, k := range keys {
+		j.giveLoad(k)
+	}
+	j.entries = slices.Delete(j.entries, 0, n)
+}
+
+// loadAt is when a second of the load was taken down.
+func loadAt(k [2]int) record.Instant {
+	return record.Instant(time.Duration(k[1]+1)*time.Second + 2*time.Millisecond)
+}
+
+func (j *journal) giveLoad(k [2]int) {
+	l := j.loads[k]
+	delete(j.loads, k)
+	if t := &j.phases[k[0]]; t.last == k && !j.busy(k[0]) {
+		t.even(&l.LoadSecond)
+	}
+	l.Latency = l.latency.Merge().Encode(record.Fine)
+	j.give(record.Entry{At: loadAt(k), Load: &l.LoadSecond})
+}
+
+// even makes of a phase that has no request on the way as many requests sent as done, of
+// which there are one more or less by rounding.
+func (t *totals) even(l *record.LoadSecond) {
+	switch more, less := t.doneSoFar-t.sentSoFar, t.sentSoFar-t.doneSoFar; {
+	case t.doneSoFar >= t.sentSoFar:
+		l.Sent += more
+		l.Offered += more
+	case l.Sent >= less:
+		l.Sent -= less
+		l.Offered -= less
+	default: // of a second line of the second
+		l.Aborted += less
+	}
+	t.sentSoFar = t.doneSoFar
+}
+
+// close gives all entries that there are yet, when no request is on the way any more.
+func (j *journal) close(at time.Duration) {
+	if j == nil {
+		return
+	}
+	j.busy = func(int) bool { return false }
+	for i, t := range j.phases {
+		if t.sentSoFar != t.doneSoFar && (t.last != [2]int{} || j.loads[t.last] != nil) {
+			j.load(i, time.Duration(t.last[1])*time.Second)
+		}
+	}
+	var end [2]int
+	for k := range j.loads {
+		if k[1] > end[1] || k[1] == end[1] && k[0] > end[0] {
+			end = k
+		}
+	}
+	if l := j.loads[end]; l != nil && l.Sent+l.Answered+l.Failed == 0 {
+		delete(j.loads, end) // the load ended within it
+	} else if l != nil {
+		at = max(at, time.Duration(loadAt(end)))
+	}
+	for _, e := range j.entries {
+		at = max(at, time.Duration(e.At))
+	}
+	j.flush(math.MaxInt64)
+	j.give(record.Entry{At: record.Instant(at), End: &record.End{Outcome: record.Completed}})
 }
 
 // load is the second of a phase in which at is.
@@ -112,7 +182,7 @@ func (j *journal) load(phase int, at time.Duration) *second {
 	k := [2]int{phase, int(at / time.Second)}
 	l := j.loads[k]
 	if l == nil {
-		l = &second{LoadSecond: record.LoadSecond{Phase: phase, Second: k[1]}, latency: record.NewHistogram()}
+		l = &second{LoadSecond: record.LoadSecond{Phase: phase, Second: k[1]}}
 		j.loads[k] = l
 	}
 	return l
@@ -178,9 +248,7 @@ func (j *journal) answered(phase int, at time.Duration, n float64, took []float6
 	for i := range parts {
 		seconds := trips[j.random.IntN(len(trips))] + quantile(took, share*(float64(i)+j.random.Float64())/float64(parts))
 		micro := min(max(int64(math.Round(seconds*1e6)), 1), record.MaxLatency.Microseconds())
-		if err := l.latency.RecordValues(micro, int64((i+1)*whole/parts-i*whole/parts)); err != nil {
-			panic(err) // it is within the histogram's bounds
-		}
+		l.latency = l.latency.Record(record.Fine, micro, (i+1)*whole/parts-i*whole/parts)
 	}
 }
 

@@ -247,7 +247,7 @@ func BenchmarkOverload(b *testing.B) {
 	r.Header, r.SLO, r.Timeout = nil, 250*time.Millisecond, 10*time.Second
 	for b.Loop() {
 		synctest.Test(&testing.T{}, func(t *testing.T) {
-			if _, _, err := Simulate(r); err != nil {
+			if _, err := Simulate(r, nil); err != nil {
 				b.Error(err)
 			}
 		})

@@ -93,18 +93,19 @@ type Decision struct {
 // firstMetric is how long the HPA may take to its first metric.
 const firstMetric = 5 * time.Minute
 
-// Simulate makes a run. It is to be called in a bubble, whose time it takes. The entries
-// are nil unless the run has a Header. The error says why the load could not begin.
-func Simulate(r *Run) (entries []record.Entry, score Score, err error) {
+// Simulate makes a run. It is to be called in a bubble, whose time it takes. If the run has
+// a Header, give is called with the entries of its record, by one goroutine at a time, while
+// it goes on. The error says why the load could not begin; then there are none.
+func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	if len(r.Pod.Containers) == 0 {
-		return nil, score, errors.New("the pod has no container")
+		return score, errors.New("the pod has no container")
 	}
 	settled := *r
 	settled.HPA = withDefaults(r.HPA) // as a record of a real run has it
 	r = &settled
 	var j *journal
 	if r.Header != nil {
-		j = newJournal(r)
+		j = newJournal(r, give)
 	}
 	w := newWorld(r, j)
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: r.Name, UID: "hpa"}, Spec: r.HPA}
@@ -120,6 +121,9 @@ func Simulate(r *Run) (entries []record.Entry, score Score, err error) {
 	}
 	status := func(s autoscalingv2.HorizontalPodAutoscalerStatus) {
 		w.catchUp()
+		if w.traffic.phase >= 0 || w.traffic.ended {
+			j.settle(w.now)
+		}
 		w.tellAutoscaler(s)
 		ready, waiting = hasMetrics(r.HPA, s)
 		w.synced()
@@ -136,7 +140,7 @@ func Simulate(r *Run) (entries []record.Entry, score Score, err error) {
 	case onset = <-begins:
 	case <-time.After(firstMetric):
 		stop()
-		return nil, score, fmt.Errorf("after %s the HPA has no metric yet, or not all pods are in service: %s", firstMetric, waiting)
+		return score, fmt.Errorf("after %s the HPA has no metric yet, or not all pods are in service: %s", firstMetric, waiting)
 	}
 	length := 0.0
 	for _, p := range r.Phases {
@@ -150,7 +154,8 @@ func Simulate(r *Run) (entries []record.Entry, score Score, err error) {
 		w.advance(w.now + step)
 	}
 	w.lost()
-	return j.close(w.now), w.score, nil
+	j.close(w.now)
+	return w.score, nil
 }
 
 // hasMetrics says whether the HPA shows a value of each metric, else what it waits for.

@@ -33,7 +33,7 @@ func simulate(t *testing.T, r *Run) (entries []record.Entry, score Score) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var err error
-		entries, score, err = Simulate(r)
+		score, err = Simulate(r, func(e record.Entry) { entries = append(entries, e) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func TestPlainTime(t *testing.T) {
 		return r
 	}
 	_, virtual := simulate(t, short())
-	_, plain, err := Simulate(short())
+	plain, err := Simulate(short(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func BenchmarkSpike(b *testing.B) {
 	r := library(b, "spike")
 	for b.Loop() {
 		synctest.Test(&testing.T{}, func(t *testing.T) {
-			if _, _, err := Simulate(r); err != nil {
+			if _, err := Simulate(r, nil); err != nil {
 				b.Error(err)
 			}
 		})
@@ -129,7 +129,7 @@ func BenchmarkDayOnThePlant(b *testing.B) {
 	}
 	for b.Loop() {
 		synctest.Test(&testing.T{}, func(t *testing.T) {
-			if _, _, err := Simulate(r); err != nil {
+			if _, err := Simulate(r, nil); err != nil {
 				b.Error(err)
 			}
 		})

@@ -27,6 +27,12 @@ type traffic struct {
 	connections []*pod
 }
 
+// onTheWay says whether requests of a phase are in a pod.
+func (w *world) onTheWay(phase int) bool {
+	of := func(c cohort) bool { return c.phase == phase }
+	return slices.ContainsFunc(w.pods, func(p *pod) bool { return slices.ContainsFunc(p.served, of) || slices.ContainsFunc(p.waiting, of) })
+}
+
 const step = time.Second
 
 // least is how long a request takes at least, in seconds, where a plant says nothing.

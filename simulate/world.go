@@ -110,6 +110,9 @@ func (a *agenda) Pop() any {
 
 func newWorld(r *Run, j *journal) *world {
 	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*float64]float64{}, used: make([]int, len(r.Plant.Nodes))}
+	if j != nil {
+		j.busy = w.onTheWay
+	}
 	w.metrics = storage.NewStorage(r.Plant.Metrics.Resolution.Duration)
 	w.set = r.HPA.ScaleTargetRef.Name + "-" + letters(stream(r.Seed, -2), 10)
 	w.traffic.phase = -1

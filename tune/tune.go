@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
 )
@@ -54,7 +53,7 @@ type Search struct {
 	Phases   int // of the sync period, that the load of each begins at
 	Seed     uint64
 	// Do makes a run; it is called from as many goroutines as there are Workers.
-	Do      func(context.Context, *simulate.Run) ([]record.Entry, simulate.Score, error)
+	Do      func(context.Context, *simulate.Run) (simulate.Score, error)
 	Workers int
 	// Progress is told how many settings are through and of how many, and how many of
 	// them were given up.
@@ -175,7 +174,7 @@ func (s *Search) phases(ctx context.Context, runs []*simulate.Run, scores [][]si
 		workers.Go(func() {
 			for i := range next {
 				for phase := from; phase < to && ctx.Err() == nil; phase++ {
-					_, score, err := s.Do(ctx, runs[i].Nth(s.Seed, phase))
+					score, err := s.Do(ctx, runs[i].Nth(s.Seed, phase))
 					if err != nil {
 						cancel(err)
 						break

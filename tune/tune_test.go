@@ -12,16 +12,15 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
-	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/simulate"
 )
 
 // made is a run whose score follows from its target: the higher it is, the fewer
 // replica-hours and the more misses, from half of the requests on a target of 80 on.
-func made(_ context.Context, r *simulate.Run) ([]record.Entry, simulate.Score, error) {
+func made(_ context.Context, r *simulate.Run) (simulate.Score, error) {
 	target := float64(*r.HPA.Metrics[0].Resource.Target.AverageUtilization)
 	missed := max(0, target-70) * 5 * (1 + r.Wait.Seconds()/100)
-	return nil, simulate.Score{Requests: 1000, Missed: missed, ReplicaSeconds: 3600 * 100 / target * (1 + r.Wait.Seconds()/1000)}, nil
+	return simulate.Score{Requests: 1000, Missed: missed, ReplicaSeconds: 3600 * 100 / target * (1 + r.Wait.Seconds()/1000)}, nil
 }
 
 func search(t *testing.T, vary string) Search {
@@ -77,8 +76,8 @@ func TestRecommendsTheCheapestThatMeetsTheSLO(t *testing.T) {
 func TestAnErrorEndsTheSearch(t *testing.T) {
 	s := search(t, "target=30..90")
 	broken := errors.New("broken")
-	s.Do = func(context.Context, *simulate.Run) ([]record.Entry, simulate.Score, error) {
-		return nil, simulate.Score{}, broken
+	s.Do = func(context.Context, *simulate.Run) (simulate.Score, error) {
+		return simulate.Score{}, broken
 	}
 	if _, err := Tune(t.Context(), s); !errors.Is(err, broken) {
 		t.Errorf("the error is %v", err)

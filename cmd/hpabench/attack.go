@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/loadgen"
-	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
 )
 
@@ -51,6 +50,7 @@ needs to type that.
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.worker {
+				defer a.orderly()()
 				return loadgen.Work(cmd.Context(), os.Stdin, a.stdout, version())
 			}
 			return a.attack(cmd.Context(), args[0], &f)
@@ -59,7 +59,7 @@ needs to type that.
 	f.output.add(cmd)
 	cmd.Flags().StringVar(&f.url, "url", "", "where the load goes (default: load.url of the scenario)")
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default hpabench-SCENARIO-ID)")
-	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+	addQuiet(cmd, &f.quiet)
 	cmd.Flags().BoolVar(&f.worker, "worker", false, "be a worker of via: job")
 	return cmd
 }
@@ -83,15 +83,17 @@ func (a *app) attack(ctx context.Context, name string, f *attackFlags) error {
 	if err != nil {
 		return err
 	}
-	rec := record.NewRecorder(record.StartClock(), journal)
+	over := a.orderly()
+	defer over()
+	rec, run := recorder(journal)
 	runErr := runner.Attack(ctx, file, f.url, runner.Options{ID: id, Version: version()}, rec, show.progress)
 	show.close()
-	if runErr != nil && !began(rec.Run()) {
+	over()
+	if runErr != nil && !run.Began() {
 		return errors.Join(runErr, rec.Close(), os.Remove(filepath.Join(journal.folder(), recordFile)))
 	}
-	run := rec.Run()
 	runErr = errors.Join(runErr, rec.Close())
-	_, err = a.report(run, journal.folder(), f.output)
+	_, err = a.report(run, journal.folder(), f.output, a.work(f.quiet))
 	fmt.Fprintln(a.stderr, whereabouts(journal.folder()))
 	return errors.Join(runErr, err)
 }

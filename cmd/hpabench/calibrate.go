@@ -59,7 +59,7 @@ workload or request it is not taken.`,
 	cmd.Flags().Float64Var(&f.from, "from", 2, "first `rate`, in requests a second, for each replica")
 	cmd.Flags().DurationVar(&f.step, "step", 10*time.Second, "how long each rate lasts when it is looked at closely; half of that before")
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the records of the runs (default hpabench-calibration-SCENARIO-ID)")
-	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+	addQuiet(cmd, &f.quiet)
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric")
 	f.image, f.output.format = runner.WorkerImage, "table"
 	return cmd
@@ -102,6 +102,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		return bad("the HPA of %s is in a manifest, and calibrate must make it leave the replicas alone: put it under spec.autoscaler", name)
 	}
 	id := runner.NewID()
+	defer a.orderly()()
 	show := newDisplay(a.stderr, f.quiet)
 	cluster, lab, err := f.connect(ctx, file, id, func(line string) { show.progress(runner.Progress{Message: line}) })
 	if err != nil {
@@ -142,7 +143,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 			if run == nil || err != nil && !errors.Is(err, errEnough) {
 				return point, err
 			}
-			r, err := judge(*run, t.dir, f.output)
+			r, err := judge(run, t.dir, f.output, nil)
 			if err := errors.Join(err, spoiled(r, nil)); err != nil {
 				return point, err
 			}

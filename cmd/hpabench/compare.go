@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/analysis"
-	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 )
@@ -31,7 +30,7 @@ var comparisonFormats = map[string]func(io.Writer, analysis.Comparison) error{
 
 func (a *app) compareCommand() *cobra.Command {
 	var format, figures string
-	var failOnRegression, force bool
+	var failOnRegression, force, quiet bool
 	formatNames := slices.Sorted(maps.Keys(comparisonFormats))
 	cmd := &cobra.Command{
 		Use:   "compare A B [C…]",
@@ -57,9 +56,11 @@ four trials of each; of others nothing is said but ~.`,
 			if err != nil {
 				return runner.BadInput{Err: fmt.Errorf("--figure: %w", err)}
 			}
+			w := a.work(quiet)
+			defer w.done()
 			var all []analysis.Trials
 			for _, arg := range args {
-				t, err := readTrials(arg)
+				t, err := readTrials(arg, w)
 				if err != nil {
 					return runner.BadInput{Err: err}
 				}
@@ -77,6 +78,7 @@ four trials of each; of others nothing is said but ~.`,
 			if len(c.Figures) == 0 {
 				return runner.BadInput{Err: fmt.Errorf("no figure that was measured matches %q: hpabench report -o csv lists them", figures)}
 			}
+			w.done()
 			if err := write(a.stdout, c); err != nil {
 				return err
 			}
@@ -89,6 +91,7 @@ four trials of each; of others nothing is said but ~.`,
 	cmd.Flags().StringVarP(&format, "output", "o", "table", "what to print: "+strings.Join(formatNames, ", "))
 	cmd.Flags().StringVar(&figures, "figure", mainFigures, "`regular expression` for the names of the figures, as summary.csv has them")
 	cmd.Flags().BoolVar(&failOnRegression, "fail-on-regression", false, "exit with code 1 when a figure is certainly worse")
+	addQuiet(cmd, &quiet)
 	cmd.Flags().BoolVar(&force, "force", false, "compare different scenarios")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formatNames, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -107,7 +110,7 @@ func regressions(c analysis.Comparison) (err error) {
 }
 
 // readTrials reads a record, the folder of one, or a folder of such folders.
-func readTrials(path string) (analysis.Trials, error) {
+func readTrials(path string, w *work) (analysis.Trials, error) {
 	t := analysis.Trials{Name: filepath.Base(filepath.Clean(path))}
 	files := []string{path}
 	if info, err := os.Stat(path); err != nil {
@@ -121,11 +124,11 @@ func readTrials(path string) (analysis.Trials, error) {
 		}
 	}
 	for _, file := range files {
-		run, err := record.Open(file)
+		run, err := w.read(file)
 		if err != nil {
 			return t, err
 		}
-		r, err := judge(run, "", outputFlag{})
+		r, err := judge(run, "", outputFlag{}, w)
 		if err != nil {
 			return t, err
 		}

@@ -11,6 +11,7 @@ import (
 
 func (a *app) fitCommand() *cobra.Command {
 	format := "yaml"
+	var quiet bool
 	formats := []string{"yaml", "table"}
 	cmd := &cobra.Command{
 		Use:   "fit RECORD…",
@@ -32,7 +33,10 @@ explains each.
   hpabench simulate demo-nginx --like plant.yaml`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			f, err := fit.Open(args...)
+			w := a.work(quiet)
+			defer w.done()
+			f, err := fit.OpenWith(w.open, args...)
+			w.done()
 			if err != nil {
 				return runner.BadInput{Err: err}
 			}
@@ -46,6 +50,7 @@ explains each.
 		},
 	}
 	cmd.Flags().StringVarP(&format, "output", "o", format, "what to print: yaml (a plant file) or table")
+	addQuiet(cmd, &quiet)
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

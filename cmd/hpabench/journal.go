@@ -31,6 +31,15 @@ type journal struct {
 // createRecord opens the record in dir, and refuses to write over one. Say tells at
 // once that it had to go elsewhere.
 func createRecord(dir string, say func(string)) (*journal, error) {
+	file, err := newRecord(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &journal{say: say, dir: dir, file: file}, nil
+}
+
+// newRecord is createFile whose error is for the user.
+func newRecord(dir string) (*os.File, error) {
 	file, err := createFile(dir)
 	if errors.Is(err, os.ErrExist) {
 		return nil, runner.BadInput{Err: fmt.Errorf("%s exists already: name another folder with --out", filepath.Join(dir, recordFile))}
@@ -38,7 +47,7 @@ func createRecord(dir string, say func(string)) (*journal, error) {
 	if err != nil {
 		return nil, runner.BadInput{Err: fmt.Errorf("creating the record: %w", err)}
 	}
-	return &journal{say: say, dir: dir, file: file}, nil
+	return file, nil
 }
 
 func createFile(dir string) (*os.File, error) {

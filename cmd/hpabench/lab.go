@@ -45,6 +45,7 @@ func addName(cmd *cobra.Command, name *string, initial, help string) {
 func (a *app) labUpCommand() *cobra.Command {
 	var f labFlags
 	var name, kubeconfig string
+	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start an embedded cluster that stays",
@@ -60,6 +61,7 @@ are named by --context.`,
 			if err := f.check(); err != nil {
 				return err
 			}
+			defer a.orderly()()
 			k, there, err := embedded.Up(cmd.Context(), name, f.Options, kubeconfig, warn)
 			if err != nil {
 				return labError(err)
@@ -84,6 +86,7 @@ are named by --context.`,
 	}
 	f.add(cmd)
 	addName(cmd, &name, embedded.DefaultName, "of the embedded cluster, for more than one")
+	addQuiet(cmd, &quiet)
 	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "`file` to add it to (default: the one that kubectl uses)")
 	_ = cmd.MarkFlagFilename("kubeconfig")
 	return cmd
@@ -120,6 +123,7 @@ again, unless another was chosen since.`,
   hpabench lab down --name other`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			defer a.orderly()()
 			was, k, err := embedded.Down(cmd.Context(), name, warn)
 			if err != nil {
 				return labError(err)

@@ -3,18 +3,15 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	_ "golang.org/x/crypto/x509roots/fallback" // the image has no certificates of its own
@@ -55,18 +52,7 @@ func main() {
 	klog.SetLogger(klog.Logger{}) // client-go's own log is not for this terminal
 	ctx, cancel := context.WithCancelCause(context.Background())
 	a := &app{stdout: os.Stdout, stderr: os.Stderr}
-	// A pager or tee that the same Ctrl-C ends must not take the tear-down with it.
-	signal.Ignore(syscall.SIGPIPE)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	go func() {
-		<-signals
-		fmt.Fprintln(a.stderr, "\nhpabench:", a.saysOnInterrupt())
-		cancel(runner.ErrInterrupted)
-		<-signals
-		a.abandon()
-		os.Exit(exitFailed)
-	}()
+	a.obey(cancel)
 	os.Exit(a.run(ctx, os.Args[1:]))
 }
 
@@ -77,24 +63,20 @@ type app struct {
 	mu          sync.Mutex
 	left        []func() []string // what runs that go on would leave behind
 	onInterrupt string            // what Ctrl-C means to the command, if that is not to break off
+	ordered     int               // how many things have to be ended in order, see orderly
+	unmade      map[string]bool   // files that are not there whole yet
 }
 
-func (a *app) saysOnInterrupt() string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return cmp.Or(a.onInterrupt, "interrupted: ending in order; once more ends at once")
-}
-
-// abandon says what is left of a run that ends at once.
+// abandon ends at once, and says what is left of runs.
 func (a *app) abandon() {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	fmt.Fprintln(a.stderr, "hpabench: ended")
 	var left []string
 	for _, of := range a.left {
 		left = append(left, of()...)
 	}
 	a.sayLeft(left)
+	a.mu.Unlock()
+	a.end("ended")
 }
 
 // sayLeft names what is left in the cluster and how to get rid of it.

@@ -23,6 +23,7 @@ import (
 func (a *app) reportCommand() *cobra.Command {
 	var output outputFlag
 	var out string
+	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "report RECORD",
 		Short: "Make the reports of a run again from its record",
@@ -43,18 +44,21 @@ come to its end, or that somebody spoiled, are not judged.`,
 			}
 			file := recordIn(args[0])
 			if several, err := filepath.Glob(filepath.Join(args[0], "*", recordFile)); err == nil && len(several) > 0 {
-				return a.reportTrials(args[0], out, output)
+				return a.reportTrials(args[0], out, output, quiet)
 			}
-			run, err := record.Open(file)
+			w := a.work(quiet)
+			defer w.done()
+			run, err := w.read(file)
 			if err != nil {
 				return runner.BadInput{Err: err}
 			}
-			_, err = a.report(run, out, output)
+			_, err = a.report(run, out, output, w)
 			return err
 		},
 	}
 	output.add(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "`folder` for the reports (default: none are written)")
+	addQuiet(cmd, &quiet)
 	return cmd
 }
 
@@ -68,11 +72,14 @@ func recordIn(name string) string {
 
 // reportTrials shows what the trials in a folder say together, and writes it to out
 // unless that is empty.
-func (a *app) reportTrials(dir, out string, output outputFlag) error {
+func (a *app) reportTrials(dir, out string, output outputFlag, quiet bool) error {
 	if err := output.ofSeveral(); err != nil {
 		return err
 	}
-	trials, err := readTrials(dir)
+	w := a.work(quiet)
+	defer w.done()
+	trials, err := readTrials(dir, w)
+	w.done()
 	if err != nil {
 		return runner.BadInput{Err: err}
 	}
@@ -86,19 +93,23 @@ func (a *app) reportTrials(dir, out string, output outputFlag) error {
 
 // judge works out the result of a run, with its expectations, and writes its reports to
 // dir unless that is empty.
-func judge(run record.Run, dir string, output outputFlag) (*analysis.Result, error) {
-	result, err := analysis.Analyze(run)
+func judge(run *analysis.Builder, dir string, output outputFlag, w *work) (*analysis.Result, error) {
+	w.does("working out the figures")
+	result, err := run.Result()
 	if err != nil {
 		return nil, err
 	}
 	// What was expected of the whole run says nothing of a part, nor of something else.
 	if header := run.Header(); header != nil && result.Outcome == record.Completed && result.Spoiled() == nil {
+		w.does("judging the expectations")
 		result.Expectations = expect.Judge(header.Expect, result)
 	}
 	if dir != "" {
+		w.does("writing the reports")
 		err = reports.WriteAll(dir, result)
 	}
 	if output.plots {
+		w.does("drawing the plots")
 		err = errors.Join(err, reports.WritePlots(filepath.Join(dir, "plots"), result))
 	}
 	return result, err
@@ -106,8 +117,9 @@ func judge(run record.Run, dir string, output outputFlag) (*analysis.Result, err
 
 // report shows the result of a run, and writes its reports to dir unless that
 // is empty. The error is errMissed when an expectation was missed.
-func (a *app) report(run record.Run, dir string, output outputFlag) (*analysis.Result, error) {
-	result, err := judge(run, dir, output)
+func (a *app) report(run *analysis.Builder, dir string, output outputFlag, w *work) (*analysis.Result, error) {
+	result, err := judge(run, dir, output, w)
+	w.done()
 	if result == nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ the job's summary too, with an annotation for each expectation that was missed.
 	f.output.add(cmd)
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default hpabench-SCENARIO-ID)")
 	cmd.Flags().BoolVar(&f.keep, "keep", false, "leave what the run created")
-	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+	addQuiet(cmd, &f.quiet)
 	cmd.Flags().DurationVar(&f.metricsEvery, "metrics-every", time.Second, "how often the pods' metrics are read: the precision of their figures")
 	cmd.Flags().IntVar(&f.repeat, "repeat", 0, "make so many `runs`, one after the other, and judge the expectations over all of them (default: the scenario's repeat, else 1)")
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "`name=value,...`: make a run of each value, and of each combination with those of other names (see matrix in hpabench schema); can be repeated")
@@ -143,6 +143,8 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	id := runner.NewID()
 	show := newDisplay(a.stderr, f.quiet)
 	defer show.close()
+	over := a.orderly()
+	defer over()
 	if said != "" {
 		show.progress(runner.Progress{Message: said})
 	}
@@ -159,7 +161,7 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	}
 	t := trial{runFlags: f, file: variants[0].File, cluster: cluster, lab: lab, id: id, dir: dir, show: show}
 	if !several {
-		return t.run(ctx, a)
+		return t.run(ctx, a, over)
 	}
 	show.close()
 	return a.several(ctx, t, settings, variants)
@@ -204,13 +206,17 @@ type trial struct {
 	seen   func(runner.Progress) // gets the progress too, if it is there
 }
 
-// run makes the run and reports it.
-func (t *trial) run(ctx context.Context, a *app) error {
+// run makes the run and reports it. Over is called when there is nothing to end in order any more.
+func (t *trial) run(ctx context.Context, a *app, over func()) error {
 	run, err := t.measure(ctx, a)
+	if t.lab != nil {
+		t.lab.Stop()
+	}
+	over()
 	if run == nil {
 		return err
 	}
-	result, reported := a.report(*run, t.dir, t.output)
+	result, reported := a.report(run, t.dir, t.output, a.work(t.quiet))
 	fmt.Fprintln(a.stderr, whereabouts(t.dir))
 	return errors.Join(err, spoiled(result, err), reported)
 }
@@ -226,7 +232,7 @@ func spoiled(r *analysis.Result, ended error) error {
 
 // measure makes the run. What it has measured is in dir however it ends, and is returned
 // unless no load was sent.
-func (t *trial) measure(ctx context.Context, a *app) (*record.Run, error) {
+func (t *trial) measure(ctx context.Context, a *app) (*analysis.Builder, error) {
 	o := runner.Options{ID: t.id, Namespace: t.runFlags.cluster.namespace, Keep: t.keep, MetricsEvery: t.metricsEvery, Timeout: t.timeout, Version: version(),
 		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Wait: t.wait, Beside: t.beside, SkipUnknown: t.skipUnknown}
 	r, room, err := t.prepare(ctx, o)
@@ -252,7 +258,7 @@ func (t *trial) measure(ctx context.Context, a *app) (*record.Run, error) {
 	a.mu.Lock()
 	a.left = append(a.left, left)
 	a.mu.Unlock()
-	rec := record.NewRecorder(record.StartClock(), journal)
+	rec, run := recorder(journal)
 	runErr := r.Run(ctx, rec)
 	t.show.close()
 	a.sayLeft(left())
@@ -263,14 +269,13 @@ func (t *trial) measure(ctx context.Context, a *app) (*record.Run, error) {
 		default:
 		}
 	}
-	run := rec.Run()
 	runErr = errors.Join(runErr, rec.Close())
 	t.dir = journal.folder()
-	if runErr != nil && !began(run) {
+	if runErr != nil && !run.Began() {
 		fmt.Fprintf(a.stderr, "no load was sent, so there is nothing to report; what was seen is in %s\n", filepath.Join(t.dir, recordFile))
 		return nil, runErr
 	}
-	return &run, runErr
+	return run, runErr
 }
 
 // prepare makes the preflight of the run, and says whether there is room for its pods.
@@ -334,7 +339,9 @@ func (f *runFlags) connect(ctx context.Context, file *scenarios.File, id string,
 	return cluster, lab, nil
 }
 
-// began says whether any load phase began.
-func began(run record.Run) bool {
-	return slices.ContainsFunc(run.Entries, func(e record.Entry) bool { return e.Phase != nil })
+// recorder records to a journal, and what the figures need into run.
+func recorder(journal *journal) (rec *record.Recorder, run *analysis.Builder) {
+	run, rec = new(analysis.Builder), record.NewRecorder(record.StartClock(), journal)
+	rec.Each = run.AddEntry
+	return rec, run
 }

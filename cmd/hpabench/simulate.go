@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/hpabench/hpabench/analysis"
 	"github.com/hpabench/hpabench/fit"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
@@ -23,6 +27,7 @@ type simulateFlags struct {
 	set    []string
 	seed   uint64
 	like   []string
+	quiet  bool
 }
 
 func (a *app) simulateCommand() *cobra.Command {
@@ -66,6 +71,7 @@ the range. No file is written without --out.
 	cmd.Flags().IntVar(&f.repeat, "repeat", 0, "make so many `runs`, each with other chance and from another point of the HPA's period (default: the scenario's repeat, else 1)")
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "`name=value,...`: make a run of each value, and of each combination with those of other names (see matrix in hpabench schema); can be repeated")
 	cmd.Flags().StringArrayVar(&f.like, "like", nil, "`record` of a real run, its folder, that of several trials, or a file of hpabench fit: simulate its pods, its cluster and its metrics; of several, what they say together")
+	addQuiet(cmd, &f.quiet)
 	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "`number` that all chance comes from: with the same one, the same record to the byte")
 	return cmd
 }
@@ -74,12 +80,14 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	if f.repeat < 0 || f.repeat > scenarios.MaxRepeat {
 		return runner.BadInput{Err: fmt.Errorf("--repeat is %d, and must be from 1 to %d", f.repeat, scenarios.MaxRepeat)}
 	}
-	plant, err := likeOf(f.like)
+	w := a.work(f.quiet)
+	defer w.done()
+	plant, err := likeOf(f.like, w)
 	if err != nil {
 		return err
 	}
 	if isRecord(name) {
-		return a.simulateRecord(ctx, name, plant, f)
+		return a.simulateRecord(ctx, name, plant, f, w)
 	}
 	file, err := readScenario(name)
 	if err != nil {
@@ -108,15 +116,15 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 		}
 		runs[i].Header = v.File.Header()
 	}
-	return a.simulateAll(ctx, cases, runs, len(settings) > 0, f)
+	return a.simulateAll(ctx, cases, runs, len(settings) > 0, f, w)
 }
 
 // likeOf is the plant that --like names, nil for none.
-func likeOf(names []string) (*simulate.Plant, error) {
+func likeOf(names []string, w *work) (*simulate.Plant, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	like, err := fit.Open(names...)
+	like, err := fit.OpenWith(w.open, names...)
 	if err != nil {
 		return nil, runner.BadInput{Err: fmt.Errorf("--like: %w", err)}
 	}
@@ -147,8 +155,8 @@ func isRecord(name string) bool {
 }
 
 // simulateRecord makes a run again, or with other settings of its HPA.
-func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.Plant, f *simulateFlags) error {
-	r, err := recorded(name, plant)
+func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.Plant, f *simulateFlags, w *work) error {
+	r, err := recorded(name, plant, w)
 	if err != nil {
 		return err
 	}
@@ -164,18 +172,24 @@ func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.P
 	for i, v := range variants {
 		cases[i], runs[i] = newCombination(v.Name, r.Header.Scenario), v.Run
 	}
-	return a.simulateAll(ctx, cases, runs, len(f.set) > 0, f)
+	return a.simulateAll(ctx, cases, runs, len(f.set) > 0, f, w)
 }
 
 // recorded is the run that a record is of, on a plant that is fitted to it unless there is
 // another.
-func recorded(name string, plant *simulate.Plant) (*simulate.Run, error) {
+func recorded(name string, plant *simulate.Plant, w *work) (*simulate.Run, error) {
 	name = recordIn(name)
 	bad := func(err error) error { return runner.BadInput{Err: fmt.Errorf("%s: %w", name, err)} }
-	run, err := record.Open(name)
+	in, err := w.open(name)
 	if err != nil {
-		return nil, runner.BadInput{Err: err}
+		return nil, runner.BadInput{Err: fmt.Errorf("reading a record: %w", err)}
 	}
+	defer in.Close()
+	run, err := record.Read(in)
+	if err != nil {
+		return nil, bad(err)
+	}
+	w.does("fitting a plant to " + name)
 	r, err := simulate.FromRecord(run)
 	if err != nil {
 		return nil, bad(err)
@@ -197,7 +211,7 @@ func recorded(name string, plant *simulate.Plant) (*simulate.Run, error) {
 }
 
 // simulateAll makes the runs of each case, and reports them as real ones are.
-func (a *app) simulateAll(ctx context.Context, cases []combination, runs []*simulate.Run, set bool, f *simulateFlags) error {
+func (a *app) simulateAll(ctx context.Context, cases []combination, runs []*simulate.Run, set bool, f *simulateFlags, w *work) error {
 	pool, err := simulate.Start(1)
 	if err != nil {
 		return err
@@ -208,40 +222,80 @@ func (a *app) simulateAll(ctx context.Context, cases []combination, runs []*simu
 		for n := range f.repeat {
 			r := of.Nth(f.seed, n)
 			r.Header.Run = fmt.Sprint("seed-", r.Seed)
-			entries, _, err := pool.Do(ctx, r)
+			dir := ""
+			if f.out != "" {
+				dir = cases[i].folderOf(f.out, n, f.repeat)
+			}
+			w.does("simulating")
+			if f.repeat*len(runs) > 1 {
+				w.does(fmt.Sprintf("simulating run %d of %d", i*f.repeat+n+1, f.repeat*len(runs)))
+			}
+			run, err := a.simulated(ctx, pool, r, dir, w)
 			if err != nil {
 				return err
 			}
-			run, dir := record.Run{Entries: entries}, ""
-			if f.out != "" {
-				dir = cases[i].folderOf(f.out, n, f.repeat)
-				if err := writeRecord(dir, entries); err != nil {
-					return err
-				}
-			}
 			if f.repeat == 1 && len(runs) == 1 {
-				_, err := a.report(run, dir, f.output)
+				_, err := a.report(run, dir, f.output, w)
 				return err
 			}
-			result, err := judge(run, dir, f.output)
+			result, err := judge(run, dir, f.output, w)
 			if err != nil {
 				return err
 			}
 			cases[i].Results, cases[i].Sources = append(cases[i].Results, result), append(cases[i].Sources, r.Header.Source)
 		}
 	}
+	w.done()
 	return a.showSeveral(trial{runFlags: &runFlags{output: f.output}, dir: f.out}, set, cases)
 }
 
-// writeRecord writes a record to a new file in dir.
-func writeRecord(dir string, entries []record.Entry) error {
-	journal, err := createRecord(dir, func(string) {})
-	if err != nil {
+// simulated makes a run, and writes its record to a new file in dir unless that is empty.
+func (a *app) simulated(ctx context.Context, pool *simulate.Pool, r *simulate.Run, dir string, w *work) (*analysis.Builder, error) {
+	var b analysis.Builder
+	var length float64
+	for _, p := range r.Phases {
+		length += p.Seconds
+	}
+	write := func([]byte) error { return nil }
+	close := func() error { return nil }
+	if dir != "" {
+		journal, err := newRecord(dir)
+		if err != nil {
+			return nil, err
+		}
+		made := a.unmake(journal.Name())
+		lines := bufio.NewWriterSize(journal, 1<<20)
+		whole := false
+		defer func() {
+			if !whole {
+				_ = journal.Close()
+				_ = os.Remove(journal.Name())
+			}
+			made()
+		}()
+		write = func(line []byte) error {
+			_, _ = lines.Write(line) // the next write tells
+			return lines.WriteByte('\n')
+		}
+		close = func() error { whole = true; return errors.Join(lines.Flush(), journal.Close()) }
+	}
+	type part struct {
+		line []byte
+		analysis.Prepared
+	}
+	_, err := pool.Do(ctx, r, func(in io.Reader) error {
+		_, err := record.Stream(in, func(line []byte, e *record.Entry) (part, error) { return part{line, analysis.Prepare(e)}, nil }, func(p part) error {
+			w.part(p.At.Seconds() / length)
+			b.Add(p.Prepared)
+			return write(p.line)
+		})
 		return err
+	})
+	if err == nil {
+		err = close()
 	}
-	rec := record.NewRecorder(record.Clock{}, journal)
-	for _, e := range entries {
-		rec.AddAt(e.At, e)
+	if err != nil {
+		return nil, err
 	}
-	return rec.Close()
+	return &b, nil
 }

@@ -103,7 +103,7 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 				var r *analysis.Result
 				if run != nil {
 					var unwritten error
-					r, unwritten = judge(*run, one.dir, t.output)
+					r, unwritten = judge(run, one.dir, t.output, nil)
 					err = errors.Join(err, spoiled(r, err), unwritten)
 				}
 				mu.Lock()

@@ -4,14 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 	"sigs.k8s.io/yaml"
 
 	"github.com/hpabench/hpabench/reports"
@@ -74,7 +72,7 @@ setting on the cluster is the proof.
 	cmd.Flags().IntVar(&f.phases, "phases", 15, "try each from so many `points` of the HPA's sync period")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "`number` that all chance comes from: with the same one, the same result")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "table", "what to print: "+strings.Join(tuneFormats, ", ")+" (the HPA)")
-	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+	addQuiet(cmd, &f.quiet)
 	_ = cmd.RegisterFlagCompletionFunc("vary", func(_ *cobra.Command, _ []string, typed string) (names []string, _ cobra.ShellCompDirective) {
 		before := typed[:strings.LastIndex(typed, ",")+1]
 		for _, name := range tune.Knobs() {
@@ -96,11 +94,13 @@ func (a *app) tune(ctx context.Context, name string, f *tuneFlags) error {
 	case f.phases < 1 || f.phases > scenarios.MaxRepeat:
 		return bad(fmt.Errorf("--phases is %d, and must be from 1 to %d", f.phases, scenarios.MaxRepeat))
 	}
-	plant, err := likeOf(f.like)
+	w := a.work(f.quiet)
+	defer w.done()
+	plant, err := likeOf(f.like, w)
 	if err != nil {
 		return err
 	}
-	run, err := toTune(name, plant)
+	run, err := toTune(name, plant, w)
 	if err != nil {
 		return err
 	}
@@ -122,16 +122,12 @@ func (a *app) tune(ctx context.Context, name string, f *tuneFlags) error {
 		return err
 	}
 	defer pool.Close()
-	s.Do = pool.Do
-	if out, ok := a.stderr.(*os.File); ok && !f.quiet && term.IsTerminal(int(out.Fd())) {
-		s.Progress = func(done, of, hopeless int) {
-			fmt.Fprintf(out, "\r%d of %d settings, %d given up ", done, of, hopeless)
-		}
+	s.Do = pool.Score
+	s.Progress = func(done, of, hopeless int) {
+		w.does(fmt.Sprintf("trying settings: %d of %d, %d given up", done, of, hopeless))
 	}
 	result, err := tune.Tune(ctx, s)
-	if s.Progress != nil {
-		fmt.Fprintln(a.stderr)
-	}
+	w.done()
 	if err != nil {
 		return err
 	}
@@ -139,9 +135,9 @@ func (a *app) tune(ctx context.Context, name string, f *tuneFlags) error {
 }
 
 // toTune is the run of a scenario, or of a record.
-func toTune(name string, plant *simulate.Plant) (*simulate.Run, error) {
+func toTune(name string, plant *simulate.Plant, w *work) (*simulate.Run, error) {
 	if isRecord(name) {
-		return recorded(name, plant)
+		return recorded(name, plant, w)
 	}
 	file, err := readScenario(name)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
 )
 
@@ -53,7 +52,7 @@ Exit codes:
 	f.output.add(cmd)
 	cmd.Flags().DurationVar(&f.options.For, "for", 0, "how long (default: until Ctrl-C)")
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default hpabench-NAME-ID)")
-	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+	addQuiet(cmd, &f.quiet)
 	cmd.Flags().DurationVar(&f.options.MetricsEvery, "metrics-every", time.Second, "how often the pods' metrics are read: the precision of their figures")
 	return cmd
 }
@@ -92,16 +91,18 @@ func (a *app) watch(ctx context.Context, ref string, f *watchFlags) error {
 	a.mu.Lock()
 	a.onInterrupt = "ending, and then the report; once more ends at once"
 	a.mu.Unlock()
-	rec := record.NewRecorder(record.StartClock(), journal)
+	over := a.orderly()
+	defer over()
+	rec, run := recorder(journal)
 	runErr := observer.Run(ctx, rec)
 	show.close()
-	if runErr != nil && !began(rec.Run()) {
+	over()
+	if runErr != nil && !run.Began() {
 		fmt.Fprintf(a.stderr, "nothing was observed, so there is nothing to report; what was seen is in %s\n", filepath.Join(journal.folder(), recordFile))
 		return errors.Join(runErr, rec.Close())
 	}
-	run := rec.Run()
 	runErr = errors.Join(runErr, rec.Close())
-	result, err := a.report(run, journal.folder(), f.output)
+	result, err := a.report(run, journal.folder(), f.output, a.work(f.quiet))
 	fmt.Fprintln(a.stderr, whereabouts(journal.folder()))
 	return errors.Join(runErr, spoiled(result, runErr), err)
 }
