@@ -60,7 +60,7 @@ lint: ## Run golangci-lint (with staticcheck), actionlint and, where its databas
 	else cat .govulncheck.log; fi; rm -f .govulncheck.log; exit $$code
 
 bench-lab: ## Measure the embedded cluster (needs wrk)
-	$(GO) test -run "^$$" -bench . -benchtime 1x -count 3 -timeout 30m ./bench
+	$(GO) test -run "^$$" -bench 'Start|NodePort|Pods|Autoscalers' -benchtime 1x -count 3 -timeout 30m ./bench
 
 bench-load: ## Compare the load generator with vegeta, hey and wrk (needs nginx and wrk), 12 minutes
 	$(GO) run ./bench/load

@@ -1,6 +1,7 @@
-// Package bench measures the embedded cluster from outside, as its users have
-// it: the command hpabench-lab as a process, client-go, and wrk. The figures are
-// those of the machine that it runs on; each benchmark is one cluster's life.
+// Package bench measures from outside, as users have it: the embedded cluster, by the
+// command hpabench-lab as a process, client-go, and wrk, each benchmark one cluster's life;
+// and what long runs take of the command hpabench and the processes that it starts. The
+// figures are those of the machine that it runs on.
 package bench
 
 import (

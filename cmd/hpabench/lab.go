@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -62,7 +63,12 @@ are named by --context.`,
 				return err
 			}
 			defer a.orderly()()
-			k, there, err := embedded.Up(cmd.Context(), name, f.Options, kubeconfig, warn)
+			say := func(line string) {
+				if !quiet || !strings.HasPrefix(line, "starting ") { // what it waits for is said all the same
+					warn(line)
+				}
+			}
+			k, there, err := embedded.Up(cmd.Context(), name, f.Options, kubeconfig, say)
 			if err != nil {
 				return labError(err)
 			}
