@@ -74,8 +74,10 @@ type SLO struct {
 type Workload struct {
 	// Deployment is the short form: a Deployment and a Service in front of it.
 	Deployment *Deployment `json:"deployment,omitempty"`
-	// Manifests are YAML files of any Kubernetes objects, several documents a
-	// file, relative to the scenario file. They are created in this order.
+	// Manifests are YAML or JSON files of any Kubernetes objects, several documents a
+	// file, relative to the scenario file: files, folders of them, patterns such as
+	// k8s/*.yaml, kustomizations, or - for the standard input. They are created in this
+	// order.
 	Manifests []string `json:"manifests,omitempty" jsonschema:"minItems=1"`
 	// Existing names an object that is there already. It and its HPA are never
 	// changed and never deleted.
