@@ -19,7 +19,7 @@ func TestVerdicts(t *testing.T) {
 	objects := bytes.Split(must(os.ReadFile("testdata/verdicts.yaml")), []byte("\n---\n"))
 	for _, object := range objects {
 		cmd := exec.Command("kubectl", "--kubeconfig", kubeconfig, "create", "--dry-run=server", "--validate=strict", "-f", "-")
-		cmd.Stdin = bytes.NewReader(object)
+		cmd.Stdin = bytes.NewReader(append([]byte("# YAML, not JSON\n"), object...))
 		said, theirs := cmd.CombinedOutput()
 		_, err := scenarios.Parse("s.yaml", []byte(scenario), func(name string) (string, []byte, error) { return name, object, nil })
 		var ours scenarios.Faults

@@ -44,7 +44,7 @@ func (p *preflight) checkKinds() bool {
 	if p.cluster.Lab != nil && !needed {
 		hint = "--skip-unknown leaves them out; or add their CustomResourceDefinitions to the manifests"
 	}
-	return p.refuse("kinds", fmt.Sprintf("the cluster does not have the kinds of %d objects: %s", len(unknown), list), hint)
+	return p.refuse("kinds", fmt.Sprintf("the cluster does not have the kinds of %d object%s: %s", len(unknown), plural(len(unknown)), list), hint)
 }
 
 // defines says whether a CustomResourceDefinition of the manifests defines a kind, which is
