@@ -68,15 +68,16 @@ func NewDoctor(c *Cluster, ref string, o ObserveOptions, progress func(Progress)
 // package analysis has of its Run.
 func (d *Doctor) Examine(ctx context.Context) (*Examination, error) {
 	d.interrupted = func() bool { return ctx.Err() != nil }
-	if !d.checkServer(ctx) || d.one && !d.checkNamed(ctx, d.ref, record.Fault) {
+	if !d.checkServer(ctx) || d.one && !d.checkNamed(ctx, d.ref, record.Fault) && !d.forbidden {
 		return nil, d.faults(ctx, "there is nothing to examine")
 	}
-	if d.one {
-		d.checkRights(ctx, d.watchRights())
-	} else if !d.checkNamespace(ctx) {
+	if !d.one && !d.checkNamespace(ctx) {
 		return nil, d.faults(ctx, "there is nothing to examine")
 	}
-	canWatch := !slices.ContainsFunc(d.checks, func(c record.Check) bool { return c.Name == "rights" && c.Outcome == record.Fault })
+	t := d.task(TaskDoctor)
+	t.one = d.one
+	d.checkRights(ctx, t)
+	canWatch := !d.forbidden && !slices.ContainsFunc(d.checks, func(c record.Check) bool { return c.Name == "rights" && c.Outcome == record.Fault })
 	d.checkMetricsAPI(ctx)
 	d.checkMetrics(ctx, record.Fault)
 	n := d.readNodes(ctx)

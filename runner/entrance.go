@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,20 +29,6 @@ func schemeOf(port corev1.ServicePort) string {
 		return "https"
 	}
 	return "http"
-}
-
-// proxyVerbs are the verbs of the service proxy's subresource that the requests of a
-// scenario need: as for any other resource, by their method.
-func proxyVerbs(file *scenarios.File) (verbs []string) {
-	names := map[string]string{http.MethodGet: "get", http.MethodHead: "get", http.MethodPost: "create", http.MethodPut: "update", http.MethodPatch: "patch", http.MethodDelete: "delete"}
-	for _, requests := range file.Requests() {
-		for _, r := range requests {
-			if verb := names[r.Method]; verb != "" && !slices.Contains(verbs, verb) {
-				verbs = append(verbs, verb)
-			}
-		}
-	}
-	return verbs
 }
 
 // loadBalancer goes to the address that the Service's load balancer has got.

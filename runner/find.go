@@ -57,7 +57,7 @@ func (i *inspection) findAutoscaler(ctx context.Context, ref reference) *autosca
 	}
 	list, err := i.Kube.AutoscalingV2().HorizontalPodAutoscalers(i.namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		i.add(name, record.Fault, fmt.Sprintf("listing the HPAs of namespace %s: %v", i.namespace, err), "")
+		i.failed(name, fmt.Errorf("listing the HPAs of namespace %s: %w", i.namespace, err))
 		return nil
 	}
 	var found []*autoscalingv2.HorizontalPodAutoscaler
@@ -169,7 +169,7 @@ func (i *inspection) checkNamed(ctx context.Context, ref reference, ill string) 
 		message, hint := i.absent()
 		i.refuse("target", message, hint)
 	case err != nil:
-		i.add("target", record.Fault, err.Error(), "")
+		i.failed("target", err)
 	case i.selector == "":
 		i.add("target", ill, fmt.Sprintf("the scale of %s %s has no selector", i.gvk.Kind, i.name), "without it neither the HPA nor hpabench can find the pods")
 	default:

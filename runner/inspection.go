@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -44,10 +43,11 @@ const staleMetrics = 60 * time.Second
 type inspection struct {
 	*Cluster
 	subject
-	checks   []record.Check
-	report   func(record.Check)
-	badInput bool // a fault is in what the user asked for, not in the cluster
-	beside   int  // see Options
+	checks    []record.Check
+	report    func(record.Check)
+	badInput  bool // a fault is in what the user asked for, not in the cluster
+	forbidden bool // a request was not allowed: which right it takes is said with the rights
+	beside    int  // see Options
 
 	interrupted func() bool
 }
@@ -80,6 +80,13 @@ func (i *inspection) add(name, outcome, message, hint string) {
 func (i *inspection) refuse(name, message, hint string) bool {
 	i.badInput = true
 	i.add(name, record.Fault, message, hint)
+	return false
+}
+
+// failed adds the fault that a request did not succeed. It returns false.
+func (i *inspection) failed(name string, err error) bool {
+	i.forbidden = i.forbidden || apierrors.IsForbidden(err)
+	i.add(name, record.Fault, err.Error(), "")
 	return false
 }
 
@@ -226,85 +233,17 @@ func (i *inspection) lackingRequests(ctx context.Context) (messages []string) {
 
 const requestHint = "kubectl set resources gives them one"
 
-// right is one thing that has to be allowed.
-type right struct {
-	verb, group, resource, subresource string
-	clusterWide                        bool
-	optional                           string // what is lost without it; empty: it cannot be done at all
-}
-
-func (r right) String() string {
-	s := r.resource
-	if r.subresource != "" {
-		s += "/" + r.subresource
+// task is what a command is about to do with the target, as far as it is known.
+func (i *inspection) task(command string) task {
+	t := task{command: command, namespace: i.namespace, own: i.own, lab: i.cluster.Lab != nil, name: i.name, metricsServer: metav1.NamespaceSystem,
+		mapping: func(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+			_, mapping, err := i.resource(gvk, i.namespace)
+			return mapping, err
+		}}
+	if i.gvk.Kind != "" {
+		t.target = i.gvr.GroupResource()
 	}
-	if r.group != "" {
-		s += "." + r.group
-	}
-	return r.verb + " " + s
-}
-
-// watchRights are those that it takes to watch the target and its HPA.
-func (i *inspection) watchRights() (rs []right) {
-	defined := !i.gvr.Empty() // and not by the manifests: what is not there yet cannot be asked for
-	if defined {
-		rs = append(rs, right{verb: "get", group: i.gvr.Group, resource: i.gvr.Resource, subresource: "scale"})
-	}
-	for _, verb := range []string{"list", "watch"} {
-		if defined {
-			rs = append(rs, right{verb: verb, group: i.gvr.Group, resource: i.gvr.Resource})
-		}
-		rs = append(rs, right{verb: verb, group: "autoscaling", resource: "horizontalpodautoscalers"},
-			right{verb: verb, resource: "pods"},
-			right{verb: verb, group: "apps", resource: "replicasets"},
-			right{verb: verb, resource: "services"},
-			right{verb: verb, group: "discovery.k8s.io", resource: "endpointslices"},
-			right{verb: verb, resource: "events"})
-	}
-	return append(rs,
-		right{verb: "list", group: "metrics.k8s.io", resource: "pods"},
-		right{verb: "list", resource: "nodes", clusterWide: true, optional: "neither the nodes nor their room are known"})
-}
-
-// checkRights asks for each of the rights.
-func (i *inspection) checkRights(ctx context.Context, rights []right) {
-	ctx, cancel := context.WithTimeout(ctx, 4*requestTimeout)
-	defer cancel()
-	slices.SortStableFunc(rights, func(a, b right) int { return strings.Compare(a.String(), b.String()) })
-	rights = slices.Compact(rights)
-	var missing []string
-	lacking := false
-	for _, r := range rights {
-		attributes := &authorizationv1.ResourceAttributes{Verb: r.verb, Group: r.group, Resource: r.resource, Subresource: r.subresource}
-		if !r.clusterWide {
-			attributes.Namespace = i.namespace
-		}
-		review, err := i.Kube.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: attributes}}, metav1.CreateOptions{})
-		switch {
-		case err != nil:
-			i.add("rights", record.Fault, fmt.Sprintf("asking for the right to %s: %v", r, err), "")
-			return
-		case review.Status.Allowed:
-		case r.optional != "":
-			lacking = true
-			i.add("rights", record.Warning, fmt.Sprintf("no right to %s", r), "without it "+r.optional)
-		default:
-			missing = append(missing, r.String())
-		}
-	}
-	switch {
-	case len(missing) > 0:
-		where := "in namespace " + i.namespace
-		if i.own {
-			where = "in all namespaces: the run makes one of its own; or use -n with a namespace in which you have them"
-		}
-		i.add("rights", record.Fault, "no right to "+strings.Join(missing, ", "), "these are needed "+where)
-	case lacking:
-		i.ok("rights", "all that are needed but the above")
-	default:
-		i.ok("rights", "all %d that are needed", len(rights))
-	}
+	return t
 }
 
 // usesResourceMetrics says whether the HPA reads metrics.k8s.io.

@@ -164,7 +164,8 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err err
 		}
 		selector, err := p.selectorOf(ctx, target)
 		if err != nil {
-			// Also a missing right: which one it takes is known only here.
+			// Also a missing right, which depends on what is scaled.
+			p.forbidden = p.forbidden || apierrors.IsForbidden(err)
 			return conflicts, fmt.Errorf("finding out which pods HPA %s in namespace %s counts: %v", h.Name, p.namespace, err)
 		}
 		if matchesAny(selector, ours) {
@@ -187,8 +188,7 @@ func (p *preflight) takenClaims(ctx context.Context, objects []*unstructured.Uns
 		}
 		if claims == nil {
 			if claims, err = p.Kube.CoreV1().PersistentVolumeClaims(p.namespace).List(ctx, metav1.ListOptions{}); err != nil {
-				// Also a missing right: only such a StatefulSet takes it.
-				return nil, fmt.Errorf("listing the PersistentVolumeClaims of namespace %s: %v", p.namespace, err)
+				return nil, fmt.Errorf("listing the PersistentVolumeClaims of namespace %s: %w", p.namespace, err)
 			}
 		}
 		for _, t := range templates {

@@ -62,11 +62,11 @@ func (o *Observer) Autoscaler() string { return o.autoscaler }
 // BadInput when what was named does not exist.
 func (o *Observer) Preflight(ctx context.Context) error {
 	o.interrupted = func() bool { return ctx.Err() != nil }
-	if o.checkServer(ctx) && o.checkNamed(ctx, o.ref, record.Warning) && !o.badInput {
+	if o.checkServer(ctx) && (o.checkNamed(ctx, o.ref, record.Warning) || o.forbidden) && !o.badInput {
 		for _, message := range o.lackingRequests(ctx) {
 			o.add("target", record.Warning, message, requestHint)
 		}
-		o.checkRights(ctx, o.watchRights())
+		o.checkRights(ctx, o.task(TaskWatch))
 		o.checkMetrics(ctx, record.Warning)
 		o.checkRoom(o.readNodes(ctx))
 	}

@@ -34,9 +34,11 @@ type preflight struct {
 func (p *preflight) check(ctx context.Context) error {
 	p.interrupted = func() bool { return ctx.Err() != nil }
 	p.notes = append(p.notes, p.file.Notes...)
-	if p.checkServer(ctx) && p.checkWorkers() && p.checkKinds() && p.checkVolumes() && p.checkTarget(ctx) && p.checkAdmission(ctx) {
+	if p.checkServer(ctx) && p.checkWorkers() && p.checkKinds() && p.checkVolumes() && (p.checkTarget(ctx) || p.forbidden) {
 		p.noteModel()
-		p.checkRights(ctx, p.rights())
+		if p.checkRights(ctx, p.task()) && !p.forbidden {
+			p.checkAdmission(ctx)
+		}
 		p.checkMetrics(ctx, record.Fault)
 		p.checkRoom(p.readNodes(ctx))
 	}
@@ -152,13 +154,11 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 	if err := p.readTarget(ctx); apierrors.IsNotFound(err) {
 		return missing(p.absent())
 	} else if err != nil {
-		p.add("target", record.Fault, err.Error(), "")
-		return false
+		return p.failed("target", err)
 	}
 	hpas, err := p.Kube.AutoscalingV2().HorizontalPodAutoscalers(p.namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		p.add("autoscaler", record.Fault, fmt.Sprintf("listing the HPAs of namespace %s: %v", p.namespace, err), "")
-		return false
+		return p.failed("autoscaler", fmt.Errorf("listing the HPAs of namespace %s: %w", p.namespace, err))
 	}
 	var names []string
 	for _, h := range hpas.Items {
@@ -181,8 +181,7 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 		missing(message, requestHint)
 	}
 	if others, err := p.othersPods(ctx); err != nil {
-		p.add("target", record.Fault, err.Error(), "")
-		return false
+		return p.failed("target", err)
 	} else if len(others) > 0 {
 		missing(fmt.Sprintf("the selector of %s %s (%s) selects pods of others too: %s", p.gvk.Kind, p.name, p.selector, some(others)), othersHint)
 	}
@@ -193,55 +192,14 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 	return true
 }
 
-// rights lists what this run needs, in the order in which it needs it.
-func (p *preflight) rights() []right {
-	var rs []right
-	if p.own {
-		for _, verb := range []string{"create", "get", "delete"} {
-			rs = append(rs, right{verb: verb, resource: "namespaces", clusterWide: true})
-		}
+// task is this run, of which the rights are asked for.
+func (p *preflight) task() task {
+	t := p.inspection.task(TaskRun)
+	t.file = p.file
+	if resource, _, err := t.resource(p.gvk); err == nil { // which the manifests may define
+		t.target = resource.GroupResource()
 	}
-	if p.creates() || p.viaJob() {
-		for _, verb := range []string{"create", "get", "patch", "delete"} {
-			rs = append(rs, right{verb: verb, group: "coordination.k8s.io", resource: "leases"})
-		}
-	}
-	if p.creates() {
-		for _, o := range p.file.Objects() {
-			_, mapping, err := p.Cluster.resource(o.GroupVersionKind(), p.namespace)
-			if err != nil {
-				continue
-			}
-			for _, verb := range []string{"get", "create", "patch", "delete"} {
-				rs = append(rs, right{verb: verb, group: mapping.Resource.Group, resource: mapping.Resource.Resource,
-					clusterWide: mapping.Scope.Name() == meta.RESTScopeNameRoot})
-			}
-		}
-	}
-	if p.creates() && !p.own {
-		rs = append(rs, right{verb: "list", group: "policy", resource: "poddisruptionbudgets"})
-	}
-	rs = append(rs, p.watchRights()...)
-	if usesSecret(p.file.Spec.Load.Auth) {
-		rs = append(rs, right{verb: "get", resource: "secrets"})
-	}
-	if via := p.file.Spec.Load.ViaOrAuto(); !p.file.HasLoad() {
-		// nothing is sent
-	} else if p.viaJob() {
-		rs = append(rs, right{verb: "create", group: "batch", resource: "jobs"}, right{verb: "delete", group: "batch", resource: "jobs"},
-			right{verb: "get", resource: "pods"}, right{verb: "create", resource: "pods", subresource: "attach"}, right{verb: "get", resource: "pods", subresource: "log"})
-	} else if via == scenarios.ViaAPIProxy {
-		for _, verb := range proxyVerbs(p.file) {
-			rs = append(rs, right{verb: verb, resource: "services", subresource: "proxy"})
-		}
-	} else if via == scenarios.ViaIngress {
-		rs = append(rs, right{verb: "list", group: "networking.k8s.io", resource: "ingresses"})
-	} else if via == scenarios.ViaPortForward {
-		rs = append(rs, right{verb: "create", resource: "pods", subresource: "portforward"})
-	} else if via == scenarios.ViaAuto {
-		rs = append(rs, right{verb: "create", resource: "pods", subresource: "portforward", optional: "the load cannot fall back to port-forward"})
-	}
-	return rs
+	return t
 }
 
 // viaJob says whether the load is sent from the cluster.

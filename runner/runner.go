@@ -8,6 +8,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,28 +131,34 @@ func New(c *Cluster, file *scenarios.File, o Options, progress func(Progress)) (
 	if err := checkCredentials(file); err != nil {
 		return nil, err
 	}
-	s := subject{namespace: o.Namespace}
-	if e := file.Spec.Workload.Existing; e != nil {
-		if err := checkExistingNames(file, e); err != nil {
-			return nil, err
-		}
-		if e.Namespace != "" && o.Namespace != "" && e.Namespace != o.Namespace {
-			return nil, BadInput{file.Fault("spec.workload.existing.namespace", fmt.Sprintf("the scenario says %q, -n says %q", e.Namespace, o.Namespace), "leave one of them out")}
-		}
-		if s.namespace = e.Namespace; s.namespace == "" {
-			s.namespace = o.Namespace
-		}
-		if s.namespace == "" {
-			s.namespace = metav1.NamespaceDefault
-		}
-	} else if o.Namespace == "" {
-		s.own, s.namespace = true, namespaceOf(file.Metadata.Name, o.ID)
+	s, err := subjectOf(file, o.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	if s.own {
+		s.namespace = namespaceOf(file.Metadata.Name, o.ID)
 	}
 	r := &Runner{options: o, progress: progress}
 	r.pre = &preflight{file: file, options: o, inspection: inspection{Cluster: c, subject: s, beside: o.Beside, report: func(c record.Check) { progress(Progress{Check: &c}) }}}
 	r.created = &created{Cluster: c, namespace: s.namespace, own: s.own, labels: map[string]string{
 		ManagedByLabel: ManagedBy, RunLabel: o.ID, ScenarioLabel: file.Metadata.Name}}
 	return r, nil
+}
+
+// subjectOf says in which namespace a scenario is run when the command line says
+// namespace, which may be empty. The error is a BadInput.
+func subjectOf(file *scenarios.File, namespace string) (subject, error) {
+	e := file.Spec.Workload.Existing
+	if e == nil {
+		return subject{namespace: namespace, own: namespace == ""}, nil
+	}
+	if err := checkExistingNames(file, e); err != nil {
+		return subject{}, err
+	}
+	if e.Namespace != "" && namespace != "" && e.Namespace != namespace {
+		return subject{}, BadInput{file.Fault("spec.workload.existing.namespace", fmt.Sprintf("the scenario says %q, -n says %q", e.Namespace, namespace), "leave one of them out")}
+	}
+	return subject{namespace: cmp.Or(e.Namespace, namespace, metav1.NamespaceDefault)}, nil
 }
 
 // Preflight looks whether the run can work. It creates nothing. The error is a

@@ -141,6 +141,6 @@ reports how long scaling took and which part of it was slow.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(a.runCommand(), a.attackCommand(), a.calibrateCommand(), a.elasticityCommand(), a.compareCommand(), a.validateCommand(), a.schemaCommand(), a.explainCommand(), a.scenariosCommand(), a.reportCommand(), a.simulateCommand(), a.fitCommand(), a.tuneCommand(), a.watchCommand(), a.doctorCommand(), a.cleanCommand(), a.labCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.attackCommand(), a.calibrateCommand(), a.elasticityCommand(), a.compareCommand(), a.validateCommand(), a.schemaCommand(), a.explainCommand(), a.scenariosCommand(), a.reportCommand(), a.simulateCommand(), a.fitCommand(), a.tuneCommand(), a.watchCommand(), a.doctorCommand(), a.rbacCommand(), a.cleanCommand(), a.labCommand(), a.versionCommand())
 	return root
 }

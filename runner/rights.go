@@ -1,0 +1,537 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
+)
+
+// right is one thing that has to be allowed, in the words of RBAC.
+type right struct {
+	verb     string
+	group    string
+	resource string // with its subresource, as in pods/log; or a path, as in /metrics
+	name     string // of the one object that is meant; empty: of any
+	where    string // here, everywhere, or the name of another namespace
+	purpose  string
+	optional string // what is lost without it; empty: the command cannot do its work
+}
+
+const (
+	here       = ""  // in the namespace of the workload
+	everywhere = "*" // in the whole cluster
+)
+
+func (r right) String() string {
+	s := r.verb + " " + r.resource
+	if r.group != "" {
+		s += "." + r.group
+	}
+	if r.name != "" {
+		s += " " + r.name
+	}
+	return s
+}
+
+// task is what rights are needed for. In the zero value of file a run is one of the
+// short form: a Deployment, its Service and its HPA of any name.
+type task struct {
+	command   string // one of Tasks
+	namespace string // of the workload; empty: of all
+	own       bool   // it is one that the run makes
+	lab       bool   // the cluster is the embedded one
+	one       bool   // an HPA or its target was named
+	file      *scenarios.File
+
+	// target is what is scaled, empty if nothing is named; name is empty where it is
+	// not known.
+	target schema.GroupResource
+	name   string
+
+	metricsServer string // its namespace
+
+	// mapping finds the resource of a kind; nil without a cluster.
+	mapping func(schema.GroupVersionKind) (*meta.RESTMapping, error)
+}
+
+// The commands that need rights.
+const (
+	TaskRun    = "run"
+	TaskWatch  = "watch"
+	TaskDoctor = "doctor"
+	TaskClean  = "clean"
+	TaskJob    = "job" // a run whose load is sent from the cluster
+)
+
+// Tasks are the commands that need rights.
+var Tasks = []string{TaskRun, TaskWatch, TaskDoctor, TaskClean, TaskJob}
+
+// rights is the table of all rights that hpabench needs: the preflight asks for
+// them, and hpabench rbac prints them. Whoever sends another request to the API
+// server adds it here.
+func (t *task) rights() []right {
+	run := t.runs()
+	watch, doctor, clean := t.command == TaskWatch, t.command == TaskDoctor, t.command == TaskClean
+	existing := t.file != nil && t.file.Spec.Workload.Existing != nil
+	creates := run && !existing
+	observes := run || watch || doctor && t.one
+	custom := !t.target.Empty() && !scheme.Scheme.IsGroupRegistered(t.target.Group)
+	target, scale := t.target.String(), schema.GroupResource{Group: t.target.Group, Resource: t.target.Resource + "/scale"}.String()
+
+	via, loads, secret, balancer := t.load()
+	job := run && loads && via == scenarios.ViaJob
+	holds := creates || job
+	nodePort := run && loads && via == scenarios.ViaNodePort && !t.lab
+	sends := func(ways ...string) bool { return run && loads && slices.Contains(ways, via) }
+
+	var rights []right
+	for _, row := range []struct {
+		when                  bool
+		verbs                 string
+		resource, name, where string
+		purpose, optional     string
+	}{
+		// A run, and what it makes.
+		{creates && t.own, "get create delete", "namespaces", "", everywhere, "the run's own namespace", ""},
+		{(run || observes) && !t.own && t.namespace != "", "get", "namespaces", t.namespace, here, "whether the namespace exists", "a namespace that does not exist is noticed late"},
+		{holds, "create patch", "leases.coordination.k8s.io", "", here, "the sign that the run is alive", ""},
+		{holds && !t.own, "get delete", "leases.coordination.k8s.io", "", here, "the sign that the run is alive", ""},
+		{creates && !t.own, "list", "poddisruptionbudgets.policy", "", here, "whom the run could harm", ""},
+		{creates && !t.own && (t.file == nil || t.file.PodTemplate() != nil), "create", "pods", "", here, "whether the namespace admits the pods, by a dry run", "what the namespace adds to the pods or refuses is not known before"},
+		{creates && !t.own && t.claims(), "list", "persistentvolumeclaims", "", here, "whom the run could harm", ""},
+		{creates && !t.own, "get", "deployments/scale.apps", "", here, "whom the run could harm", "a run is refused where an HPA scales another Deployment"},
+		{creates && !t.own, "get", "statefulsets/scale.apps", "", here, "whom the run could harm", "a run is refused where an HPA scales another StatefulSet"},
+
+		// What is watched.
+		{observes && target != "", "get", scale, t.name, here, "the pods of the target", ""},
+		{observes && target != "", "list watch", target, t.name, here, "the target", ""},
+		{observes && target != "" && !creates, "get", target, t.name, here, "the target", ""},
+		{observes && custom, "get", "customresourcedefinitions.apiextensions.k8s.io", target, everywhere, "where the target keeps its replicas", "they are taken to be where a Deployment keeps them"},
+		{observes, "list watch", "horizontalpodautoscalers.autoscaling", "", here, "the HPA, and others beside it", ""},
+		{observes, "list watch", "pods", "", here, "the pods of the target", ""},
+		{observes, "list watch", "replicasets.apps", "", here, "the ReplicaSets of the target", ""},
+		{observes, "list watch", "endpointslices.discovery.k8s.io", "", here, "which pods are in service", ""},
+		{observes, "list watch", "events", "", here, "what happened", ""},
+		{observes, "list watch", "services", "", here, "the Services in front of the target", ""},
+		{observes, "list", "pods.metrics.k8s.io", "", here, "the usage of the pods", ""},
+
+		// The load.
+		{run && secret != "", "get", "secrets", secret, here, "the credentials of the load", ""},
+		{sends(scenarios.ViaAuto, scenarios.ViaPortForward), "create", "pods/portforward", "", here, "the load, where no NodePort answers", ""},
+		{sends(scenarios.ViaIngress), "list", "ingresses.networking.k8s.io", "", here, "where the load goes", ""},
+		{sends(scenarios.ViaLoadBalancer), "get", "services", balancer, here, "where the load goes", ""},
+		{job, "get create delete", "jobs.batch", "", here, "the workers that send the load", ""},
+		{job, "get list", "pods", "", here, "the workers that send the load", ""},
+		{job, "create", "pods/attach", "", here, "the orders of the workers", ""},
+		{job, "get", "pods/log", "", here, "what the workers counted", ""},
+
+		// The cluster.
+		{nodePort, "list", "nodes", "", everywhere, "where the load goes", ""},
+		{(observes || doctor) && !nodePort, "list", "nodes", "", everywhere, "the nodes and their room", "neither the nodes nor their room are known"},
+		{observes || doctor, "list", "pods", "", everywhere, "the room on the nodes", "the room on the nodes is not known"},
+		{observes || doctor, "list", "nodes.metrics.k8s.io", "", everywhere, "the age of the metrics", "the age of the metrics is not known"},
+		{doctor, "get", "apiservices.apiregistration.k8s.io", "v1beta1.metrics.k8s.io", everywhere, "who serves the metrics", "who serves the metrics is not known"},
+		{doctor, "get", "services", "", t.metricsServer, "who serves the metrics", "the state of metrics-server is not known"},
+		{doctor, "list", "deployments.apps", "", t.metricsServer, "who serves the metrics", "the state of metrics-server is not known"},
+		{doctor, "list", "pods", "", t.metricsServer, "who serves the metrics", "the state of metrics-server is not known"},
+		{doctor && !observes, "list", "horizontalpodautoscalers.autoscaling", "", here, "the HPAs", "the HPAs are not known"},
+
+		// What runs left.
+		{clean, "get list delete", "namespaces", "", everywhere, "the namespaces of runs", ""},
+		{clean, "update", "namespaces/finalize", "", everywhere, "--finalize", "--finalize cannot give a namespace up"},
+		{clean, "list", "leases.coordination.k8s.io", "", everywhere, "which runs are alive, and what they made", ""},
+		{clean && t.namespace != "", "get delete", "leases.coordination.k8s.io", "", here, "what runs left in the namespace", ""},
+		{clean && t.namespace != "", "get delete", "jobs.batch", "", here, "what runs left in the namespace", ""},
+	} {
+		if !row.when {
+			continue
+		}
+		resource, group, _ := strings.Cut(row.resource, ".")
+		for verb := range strings.FieldsSeq(row.verbs) {
+			rights = append(rights, right{verb, group, resource, row.name, row.where, row.purpose, row.optional})
+		}
+	}
+	if creates || clean {
+		for _, o := range t.objects() {
+			rights = append(rights, t.objectRights(o)...)
+		}
+	}
+	if sends(scenarios.ViaAPIProxy) {
+		for _, verb := range t.proxyVerbs() {
+			rights = append(rights, right{verb: verb, resource: "services/proxy", name: t.proxyName(), purpose: "the load"})
+		}
+	}
+	return rights
+}
+
+// runs says whether the task is a run.
+func (t *task) runs() bool { return t.command == TaskRun || t.command == TaskJob }
+
+// printedBy is the command that prints the rights.
+func (t *task) printedBy() string {
+	s := "hpabench rbac --for " + t.command
+	if !t.own && t.namespace != "" {
+		s += " -n " + t.namespace
+	}
+	switch {
+	case t.file != nil && t.file.Embedded:
+		s += " " + t.file.Metadata.Name
+	case t.file != nil:
+		s += " " + t.file.Path
+	case t.name != "" && t.target.Resource != "":
+		s += " " + t.target.String() + "/" + t.name
+	}
+	return s
+}
+
+// load says how a run reaches the workload, whether it sends anything, which Secret
+// has its credentials and which Service is its load balancer.
+func (t *task) load() (via string, loads bool, secret, balancer string) {
+	if t.file == nil {
+		via = scenarios.ViaAuto
+		if t.command == TaskJob {
+			via = scenarios.ViaJob
+		}
+		return via, true, "", ""
+	}
+	load := &t.file.Spec.Load
+	via = load.ViaOrAuto()
+	if via == scenarios.ViaAuto && load.URL != "" {
+		via = scenarios.ViaURL
+	}
+	if t.command == TaskJob {
+		via = scenarios.ViaJob
+	}
+	if usesSecret(load.Auth) {
+		if load.Auth.Bearer != nil {
+			secret = load.Auth.Bearer.Secret.Name
+		} else {
+			secret = load.Auth.Basic.Password.Secret.Name
+		}
+	}
+	balancer, _ = t.file.Service()
+	return via, t.file.HasLoad(), secret, balancer
+}
+
+// objects are what a run makes.
+func (t *task) objects() []*unstructured.Unstructured {
+	if t.file != nil {
+		return t.file.Objects()
+	}
+	var objects []*unstructured.Unstructured
+	for _, gvk := range []schema.GroupVersionKind{appsv1.SchemeGroupVersion.WithKind("Deployment"), corev1.SchemeGroupVersion.WithKind("Service"), autoscalingv2.SchemeGroupVersion.WithKind("HorizontalPodAutoscaler")} {
+		o := &unstructured.Unstructured{}
+		o.SetGroupVersionKind(gvk)
+		objects = append(objects, o)
+	}
+	return objects
+}
+
+// claims says whether a StatefulSet of the run has claims of its own.
+func (t *task) claims() bool {
+	return slices.ContainsFunc(t.objects(), func(o *unstructured.Unstructured) bool {
+		templates, _, _ := unstructured.NestedSlice(o.Object, "spec", "volumeClaimTemplates")
+		return o.GetKind() == "StatefulSet" && len(templates) > 0
+	})
+}
+
+// objectRights are those that it takes to make and remove an object.
+func (t *task) objectRights(o *unstructured.Unstructured) (rights []right) {
+	resource, namespaced, err := t.resource(o.GroupVersionKind())
+	if err != nil {
+		return nil // the preflight says so of kinds
+	}
+	where := here
+	if !namespaced {
+		where = everywhere
+	}
+	add := func(verb, name, purpose string) {
+		rights = append(rights, right{verb: verb, group: resource.Group, resource: resource.Resource, name: name, where: where, purpose: purpose})
+	}
+	if t.command == TaskClean {
+		if !namespaced || t.namespace != "" {
+			add("get", o.GetName(), "what the scenario created")
+			add("delete", o.GetName(), "what the scenario created")
+		}
+		return rights
+	}
+	const purpose = "what the scenario creates"
+	add("create", "", purpose)
+	if !t.own || !namespaced { // the others go with the namespace
+		add("get", o.GetName(), purpose)
+		add("delete", o.GetName(), purpose)
+	}
+	if resource.Group == rbacv1.GroupName {
+		rights = append(rights, t.granted(o, where)...)
+	}
+	return rights
+}
+
+// granted are the rights that a Role or binding of the manifests gives to others:
+// the API server lets nobody give what they do not have.
+// https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping
+func (t *task) granted(o *unstructured.Unstructured, where string) (rights []right) {
+	purpose := fmt.Sprintf("what %s %s grants, which only those may grant who have it", o.GetKind(), o.GetName())
+	var role rbacv1.ClusterRole // a Role has the same fields
+	var binding rbacv1.ClusterRoleBinding
+	convert := func(into any) bool {
+		return runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, into) == nil
+	}
+	switch o.GetKind() {
+	case "Role", "ClusterRole":
+		if !convert(&role) {
+			return nil // the API server says why
+		}
+		if role.AggregationRule != nil {
+			rights = append(rights, right{verb: "escalate", group: rbacv1.GroupName, resource: "clusterroles", name: role.Name, where: where, purpose: purpose})
+		}
+		for _, rule := range role.Rules {
+			for _, verb := range rule.Verbs {
+				for _, path := range rule.NonResourceURLs {
+					rights = append(rights, right{verb: verb, resource: path, where: everywhere, purpose: purpose})
+				}
+				for _, group := range rule.APIGroups {
+					for _, resource := range rule.Resources {
+						names := rule.ResourceNames
+						if len(names) == 0 {
+							names = []string{""}
+						}
+						for _, name := range names {
+							rights = append(rights, right{verb: verb, group: group, resource: resource, name: name, where: where, purpose: purpose})
+						}
+					}
+				}
+			}
+		}
+	case "RoleBinding", "ClusterRoleBinding":
+		if !convert(&binding) {
+			return nil
+		}
+		made := slices.ContainsFunc(t.objects(), func(o *unstructured.Unstructured) bool {
+			return o.GroupVersionKind().Group == rbacv1.GroupName && o.GetKind() == binding.RoleRef.Kind && o.GetName() == binding.RoleRef.Name
+		})
+		if !made {
+			rights = append(rights, right{verb: "bind", group: rbacv1.GroupName, resource: strings.ToLower(binding.RoleRef.Kind) + "s", name: binding.RoleRef.Name, where: where, purpose: purpose})
+		}
+	}
+	return rights
+}
+
+// resource finds the resource of a kind: in the cluster, in the definitions of the
+// manifests, or without a cluster among those of Kubernetes; what is in none of them
+// is taken to be named and placed as custom resources mostly are.
+func (t *task) resource(gvk schema.GroupVersionKind) (resource schema.GroupVersionResource, namespaced bool, err error) {
+	if t.mapping != nil {
+		mapping, err := t.mapping(gvk)
+		if err == nil {
+			return mapping.Resource, mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
+		}
+		if crd := t.definition(gvk); crd == nil {
+			return resource, false, err
+		}
+	}
+	if crd := t.definition(gvk); crd != nil {
+		plural, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "plural")
+		scope, _, _ := unstructured.NestedString(crd.Object, "spec", "scope")
+		return gvk.GroupVersion().WithResource(plural), scope != "Cluster", nil
+	}
+	if known, has := builtin()[gvk.GroupKind()]; has {
+		return gvk.GroupVersion().WithResource(known.resource), known.namespaced, nil
+	}
+	resource, _ = meta.UnsafeGuessKindToResource(gvk)
+	return resource, true, nil
+}
+
+// definition is the CustomResourceDefinition of a kind in the manifests; nil if there
+// is none.
+func (t *task) definition(gvk schema.GroupVersionKind) *unstructured.Unstructured {
+	for _, o := range t.objects() {
+		group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
+		kind, _, _ := unstructured.NestedString(o.Object, "spec", "names", "kind")
+		if o.GetKind() == "CustomResourceDefinition" && group == gvk.Group && kind == gvk.Kind {
+			return o
+		}
+	}
+	return nil
+}
+
+type builtinResource struct {
+	resource   string
+	namespaced bool
+}
+
+// builtin are the kinds of Kubernetes itself, as client-go has them: of a kind with
+// namespaces the client has a method such as Deployments(namespace), of another one
+// such as Nodes().
+var builtin = sync.OnceValue(func() map[schema.GroupKind]builtinResource {
+	all := map[schema.GroupKind]builtinResource{
+		{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}: {"customresourcedefinitions", false},
+		{Group: "apiregistration.k8s.io", Kind: "APIService"}:             {"apiservices", false},
+	}
+	clients := reflect.TypeFor[kubernetes.Interface]()
+	for i := range clients.NumMethod() {
+		client := clients.Method(i).Type.Out(0) // AppsV1()
+		for j := range client.NumMethod() {
+			method := client.Method(j) // Deployments(namespace)
+			get, has := method.Type.Out(0).MethodByName("Get")
+			if !has || get.Type.NumOut() != 2 {
+				continue
+			}
+			object, is := reflect.New(get.Type.Out(0).Elem()).Interface().(runtime.Object)
+			if !is {
+				continue
+			}
+			kinds, _, err := scheme.Scheme.ObjectKinds(object)
+			if err == nil {
+				all[kinds[0].GroupKind()] = builtinResource{strings.ToLower(method.Name), method.Type.NumIn() == 1}
+			}
+		}
+	}
+	return all
+})
+
+// proxyVerbs are the verbs of the service proxy's subresource that the requests of a
+// scenario need: as for any other resource, by their method.
+func (t *task) proxyVerbs() (verbs []string) {
+	names := map[string]string{http.MethodGet: "get", http.MethodHead: "get", http.MethodPost: "create", http.MethodPut: "update", http.MethodPatch: "patch", http.MethodDelete: "delete"}
+	for _, requests := range t.file.Requests() {
+		for _, r := range requests {
+			if verb := names[r.Method]; verb != "" && !slices.Contains(verbs, verb) {
+				verbs = append(verbs, verb)
+			}
+		}
+	}
+	return verbs
+}
+
+// proxyName is how the service proxy names the Service that takes the load, scheme
+// and port included; empty where the Service is not in the scenario.
+func (t *task) proxyName() string {
+	named, wanted := t.file.Service()
+	for _, o := range t.objects() {
+		var service corev1.Service
+		if o.GetKind() != "Service" || o.GetName() != named || runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &service) != nil {
+			continue
+		}
+		if port, err := servicePort(&service, wanted); err == nil {
+			return fmt.Sprintf("%s:%s:%d", schemeOf(port), named, port.Port)
+		}
+	}
+	return ""
+}
+
+// atOnce is how many rights are asked for at the same time.
+const atOnce = 10
+
+// checkRights asks for each of the rights of a task. One that the task cannot do
+// without is a fault, and then it returns false.
+func (i *inspection) checkRights(ctx context.Context, t task) bool {
+	const name = "rights"
+	ctx, cancel := context.WithTimeout(ctx, 4*requestTimeout)
+	defer cancel()
+	rights := t.rights()
+	slices.SortStableFunc(rights, func(a, b right) int { return strings.Compare(a.String(), b.String()) })
+	rights = slices.CompactFunc(rights, func(a, b right) bool {
+		return a.String() == b.String() && a.where == b.where && (a.optional == "") == (b.optional == "")
+	})
+	allowed := make([]bool, len(rights))
+	asking, ctx := errgroup.WithContext(ctx)
+	asking.SetLimit(atOnce)
+	for n, r := range rights {
+		asking.Go(func() (err error) {
+			allowed[n], err = i.allowed(ctx, r)
+			return err
+		})
+	}
+	if err := asking.Wait(); err != nil {
+		i.add(name, record.Fault, err.Error(), "")
+		return false
+	}
+	missing, lost := map[string][]string{}, map[string][]string{}
+	for n, r := range rights {
+		switch {
+		case allowed[n]:
+		case r.optional != "":
+			lost[r.optional] = append(lost[r.optional], r.String())
+		default:
+			place := i.place(r.where)
+			missing[place] = append(missing[place], r.String())
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(lost)) {
+		i.add(name, record.Warning, "no right to "+strings.Join(lost[what], ", "), "without it "+what)
+	}
+	var faults []string
+	for _, place := range slices.Sorted(maps.Keys(missing)) {
+		faults = append(faults, strings.Join(missing[place], ", ")+" "+place)
+	}
+	switch {
+	case len(faults) > 0:
+		hint := t.printedBy() + " prints a Role with all that are needed"
+		if t.own {
+			hint += "; or use -n with a namespace in which you have them"
+		}
+		i.add(name, record.Fault, "no right to "+strings.Join(faults, "; nor to "), hint)
+	case len(lost) > 0:
+		i.ok(name, "all that are needed but the above")
+	default:
+		i.ok(name, "all %d that are needed", len(rights))
+	}
+	return len(faults) == 0
+}
+
+// allowed asks the API server for one right.
+func (i *inspection) allowed(ctx context.Context, r right) (bool, error) {
+	review := &authorizationv1.SelfSubjectAccessReview{}
+	if strings.HasPrefix(r.resource, "/") {
+		review.Spec.NonResourceAttributes = &authorizationv1.NonResourceAttributes{Verb: r.verb, Path: r.resource}
+	} else {
+		resource, subresource, _ := strings.Cut(r.resource, "/")
+		a := &authorizationv1.ResourceAttributes{Verb: r.verb, Group: r.group, Resource: resource, Subresource: subresource, Name: r.name, Namespace: r.where}
+		switch r.where {
+		case here:
+			a.Namespace = i.namespace
+		case everywhere:
+			a.Namespace = metav1.NamespaceAll
+		}
+		review.Spec.ResourceAttributes = a
+	}
+	review, err := i.Kube.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+	if err != nil {
+		return false, fmt.Errorf("asking for the right to %s: %w", r, err)
+	}
+	return review.Status.Allowed, nil
+}
+
+// place says in words where a right is needed.
+func (i *inspection) place(where string) string {
+	switch {
+	case where == everywhere || where == here && (i.own || i.namespace == metav1.NamespaceAll):
+		return "in all namespaces"
+	case where == here:
+		where = i.namespace
+	}
+	return "in namespace " + where
+}

@@ -1,0 +1,308 @@
+package runner
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/hpabench/hpabench/scenarios"
+)
+
+// Permission says for what Write prints the rights.
+type Permission struct {
+	Task      string            // one of Tasks
+	Files     []*scenarios.File // the variants of a scenario; none: any scenario of the short form
+	Ref       string            // TYPE/NAME of what is watched or examined
+	Namespace string            // empty: the run's own, and for the other tasks all
+	Account   string            // NAMESPACE/NAME of the ServiceAccount that gets them; empty: nobody yet
+}
+
+// tasks are the tasks of a Permission, one a variant.
+func (p *Permission) tasks() ([]task, error) {
+	t := task{command: p.Task, namespace: p.Namespace, metricsServer: metav1.NamespaceSystem}
+	t.one = p.Ref != "" || len(p.Files) > 0
+	if p.Ref != "" {
+		ref, err := parseReference(p.Ref)
+		if err != nil {
+			return nil, err
+		}
+		if t.target, err = scaled(ref.kind); err != nil {
+			return nil, err
+		}
+		if t.name = ref.name; t.target == hpaResource {
+			t.target, t.name = deploymentResource, ""
+		}
+	}
+	if len(p.Files) == 0 {
+		if t.target.Empty() && p.Task != TaskDoctor {
+			t.target = deploymentResource
+		}
+		t.own = t.runs() && p.Namespace == ""
+		return []task{t}, nil
+	}
+	var tasks []task
+	for _, file := range p.Files {
+		s, err := subjectOf(file, p.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		t := t
+		t.file, t.own, t.namespace = file, s.own && t.runs(), s.namespace
+		if s.own {
+			t.namespace = ""
+		}
+		t.name = file.TargetRef().Name
+		gvr, _, _ := t.resource(schema.FromAPIVersionAndKind(file.TargetRef().APIVersion, file.TargetRef().Kind))
+		t.target = gvr.GroupResource()
+		tasks = append(tasks, t)
+	}
+	return tasks, nil
+}
+
+var (
+	hpaResource        = schema.GroupResource{Group: "autoscaling", Resource: "horizontalpodautoscalers"}
+	deploymentResource = schema.GroupResource{Group: "apps", Resource: "deployments"}
+)
+
+// scaled is the resource of the TYPE of a reference: of those that Kubernetes itself
+// can scale with the names that kubectl takes, of another one as resource.group.
+func scaled(kind string) (schema.GroupResource, error) {
+	kind = strings.ToLower(kind)
+	for resource, names := range map[schema.GroupResource][]string{
+		hpaResource:        {"hpa", "horizontalpodautoscaler"},
+		deploymentResource: {"deploy", "deployment"},
+		{Group: "apps", Resource: "statefulsets"}:       {"sts", "statefulset"},
+		{Group: "apps", Resource: "replicasets"}:        {"rs", "replicaset"},
+		{Group: "", Resource: "replicationcontrollers"}: {"rc", "replicationcontroller"},
+	} {
+		plural := resource.Resource
+		if slices.Contains(names, kind) || kind == plural || slices.ContainsFunc(append(names, plural), func(n string) bool { return kind == n+"."+resource.Group }) {
+			return resource, nil
+		}
+	}
+	resource := schema.ParseGroupResource(kind)
+	if resource.Group == "" {
+		return resource, BadInput{fmt.Errorf("the resource of %q is not known without a cluster: name it as resource.group, such as rollouts.argoproj.io", kind)}
+	}
+	return resource, nil
+}
+
+// Write prints the least Role or ClusterRole, in YAML, each rule with what it is for,
+// and with an Account its binding. The error is a BadInput.
+func (p *Permission) Write(w io.Writer) error {
+	if err := checkNamespaceName("-n", p.Namespace); err != nil {
+		return err
+	}
+	account, name, _ := strings.Cut(p.Account, "/")
+	if p.Account != "" && (len(validation.IsDNS1123Label(account)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0) {
+		return BadInput{fmt.Errorf("a ServiceAccount is named as NAMESPACE/NAME, not %q", p.Account)}
+	}
+	tasks, err := p.tasks()
+	if err != nil {
+		return err
+	}
+	var rights []right
+	for _, t := range tasks {
+		for _, r := range t.rights() {
+			if r.where == here {
+				r.where = cmp.Or(t.namespace, everywhere)
+			}
+			rights = append(rights, r)
+		}
+	}
+	var b strings.Builder
+	b.WriteString(p.about(tasks[0]))
+	if p.Account != "" {
+		fmt.Fprintf(&b, "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: %q\n  namespace: %q\n---\n", name, account)
+	}
+	rules := rulesOf(rights)
+	for n, where := range slices.Sorted(maps.Keys(rules)) { // the ClusterRole is first
+		if n > 0 {
+			b.WriteString("---\n")
+		}
+		role := "hpabench-" + p.Task
+		if f := tasks[0].file; f != nil {
+			role += "-" + f.Metadata.Name
+		}
+		kind, in := "Role", fmt.Sprintf("  namespace: %q\n", where)
+		if where == everywhere {
+			kind, in = "ClusterRole", ""
+			if tasks[0].namespace != "" {
+				role += "-" + tasks[0].namespace // there is a Role of that name in each namespace
+			}
+		}
+		fmt.Fprintf(&b, "apiVersion: rbac.authorization.k8s.io/v1\nkind: %s\nmetadata:\n  name: %q\n%srules:\n", kind, role, in)
+		for _, r := range rules[where] {
+			b.WriteString(r.String())
+		}
+		if p.Account != "" {
+			fmt.Fprintf(&b, "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: %[1]sBinding\nmetadata:\n  name: %[6]q\n%[5]sroleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: %[1]s\n  name: %[2]q\n"+
+				"subjects:\n- kind: ServiceAccount\n  name: %[4]q\n  namespace: %[3]q\n", kind, role, account, name, in, role+"-"+account+"-"+name)
+		}
+	}
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+// about is the comment that comes first.
+func (p *Permission) about(t task) string {
+	lines := []string{"The least rights for hpabench " + p.command() + "."}
+	switch {
+	case t.own:
+		lines = append(lines, "The run makes a namespace of its own, whose name is random, so that they hold in all namespaces.",
+			"With --namespace they hold in that one alone.")
+	case t.namespace == "":
+		lines = append(lines, "They hold in all namespaces; with --namespace in that one alone.")
+	}
+	lines = append(lines, "A rule that is optional can be taken out: the preflight says what is lost.")
+	return "# " + strings.Join(lines, "\n# ") + "\n"
+}
+
+// command says in words what the rights are for.
+func (p *Permission) command() string {
+	what := p.Task
+	if p.Task == TaskJob {
+		what = "run with via: job"
+	}
+	switch {
+	case len(p.Files) > 0:
+		what += " of scenario " + p.Files[0].Metadata.Name
+	case p.Ref != "":
+		what += " of " + p.Ref
+	case p.Task == TaskRun || p.Task == TaskJob:
+		what += " of a Deployment that the scenario describes in its short form"
+	}
+	return what
+}
+
+// rule is a rule of a Role with comments.
+type rule struct {
+	verbs                  []string
+	group                  string
+	resources, names, urls []string
+	purposes               []string
+	optional               string
+}
+
+func (r *rule) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n", strings.Join(r.purposes, ", "))
+	if r.optional != "" {
+		fmt.Fprintf(&b, "# optional: without it %s\n", r.optional)
+	}
+	start := "- "
+	list := func(name string, values []string) {
+		fmt.Fprintf(&b, "%s%s: [%s]\n", start, name, `"`+strings.Join(values, `", "`)+`"`)
+		start = "  "
+	}
+	if len(r.urls) > 0 {
+		list("nonResourceURLs", r.urls)
+	} else {
+		list("apiGroups", []string{r.group})
+		list("resources", r.resources)
+		if len(r.names) > 0 {
+			list("resourceNames", r.names)
+		}
+	}
+	list("verbs", r.verbs)
+	return b.String()
+}
+
+// verbOrder is the order of the verbs in a rule.
+var verbOrder = []string{"get", "list", "watch", "create", "update", "patch", "delete"}
+
+// rulesOf are the rules that give the rights, by where they hold: those that a command
+// cannot do without come first.
+func rulesOf(rights []right) map[string][]*rule {
+	// What holds for all objects, or everywhere, needs no rule for one of them.
+	wider := func(a, b right) bool {
+		return a.verb == b.verb && a.group == b.group && a.resource == b.resource && (a.name == "" || a.name == b.name) &&
+			(a.where == everywhere || a.where == b.where) && (a.optional == "" || b.optional != "")
+	}
+	type object struct{ where, group, resource, name, optional string }
+	byObject := map[object]*rule{}
+	var order []object
+	for _, r := range rights {
+		if slices.ContainsFunc(rights, func(other right) bool { return wider(other, r) && !wider(r, other) }) {
+			continue
+		}
+		o := object{r.where, r.group, r.resource, r.name, r.optional}
+		if byObject[o] == nil {
+			byObject[o] = &rule{group: r.group, optional: r.optional}
+			if strings.HasPrefix(r.resource, "/") {
+				byObject[o].urls = []string{r.resource}
+			} else {
+				byObject[o].resources = []string{r.resource}
+			}
+			if r.name != "" {
+				byObject[o].names = []string{r.name}
+			}
+			order = append(order, o)
+		}
+		addNew(&byObject[o].verbs, r.verb)
+		addNew(&byObject[o].purposes, r.purpose)
+	}
+	rules := map[string][]*rule{}
+	for _, o := range order {
+		r := byObject[o]
+		slices.SortFunc(r.verbs, func(a, b string) int {
+			return cmp.Or(cmp.Compare(slices.Index(verbOrder, a), slices.Index(verbOrder, b)), cmp.Compare(a, b))
+		})
+		rules[o.where] = append(rules[o.where], r)
+	}
+	for where := range rules {
+		slices.SortStableFunc(rules[where], func(a, b *rule) int { return cmp.Compare(min(len(a.optional), 1), min(len(b.optional), 1)) })
+		rules[where] = merged(rules[where])
+	}
+	return rules
+}
+
+// merged puts those rules into one that differ in the names of the objects alone, or
+// in the resources.
+func merged(rules []*rule) (least []*rule) {
+	alike := func(a, b *rule) bool {
+		return a.group == b.group && a.optional == b.optional && slices.Equal(a.verbs, b.verbs) && slices.Equal(a.purposes, b.purposes)
+	}
+	for _, by := range []func(into, r *rule) bool{
+		func(into, r *rule) bool {
+			if len(r.names) == 0 || len(into.names) == 0 || !slices.Equal(into.resources, r.resources) {
+				return false
+			}
+			addNew(&into.names, r.names...)
+			return true
+		},
+		func(into, r *rule) bool {
+			if !slices.Equal(into.names, r.names) || len(into.urls) != len(r.urls) {
+				return false
+			}
+			addNew(&into.resources, r.resources...)
+			addNew(&into.urls, r.urls...)
+			return true
+		},
+	} {
+		least = nil
+		for _, r := range rules {
+			if !slices.ContainsFunc(least, func(into *rule) bool { return alike(into, r) && by(into, r) }) {
+				least = append(least, r)
+			}
+		}
+		rules = least
+	}
+	return least
+}
+
+// addTo appends those values that are not there yet.
+func addNew(list *[]string, values ...string) {
+	for _, v := range values {
+		if !slices.Contains(*list, v) {
+			*list = append(*list, v)
+		}
+	}
+}
