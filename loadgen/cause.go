@@ -6,6 +6,11 @@ import "strings"
 // error says; vegeta passes on its text only. The first that fits holds.
 var causes = []struct{ text, cause string }{
 	{errNoReadyPod.Error(), errNoReadyPod.Error()},
+	{errHead.Error(), errHead.Error()},
+	{"response header list larger", errHead.Error()},
+	{"response headers exceeded", errHead.Error()},
+	{"header list too large", errHead.Error()},
+	{errElsewhere, errElsewhere},
 	{"connection refused", "connection refused"},
 	{"connection reset", "connection reset"},
 	{"broken pipe", "connection reset"},
@@ -24,6 +29,9 @@ var causes = []struct{ text, cause string }{
 	{"EOF", "EOF"},
 	{"closed", "EOF"},
 	{"port-forward", "port-forward"},
+	{"malformed", "no HTTP"},
+	{"bad Content-Length", "no HTTP"},
+	{"transfer encoding", "no HTTP"},
 }
 
 // causeOf sorts the text of an error into one of a few causes.

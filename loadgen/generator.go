@@ -7,9 +7,12 @@
 // unsent. Closed loop: each worker sends when it has its answer, and latency
 // counts from the sending.
 //
-// Redirects are not followed, no proxy is used, and a request that was lost on
-// its way counts as failed even where net/http sent it again. HTTP/1.1, or HTTP/2
-// over TLS where that is asked for.
+// Load goes to the host of the Way only: paths are joined with its URL and checked
+// (see record.JoinURL), redirects are not followed, no proxy is used, a name does not leave its
+// part of the network (see addresses). The body of an answer is discarded as it comes
+// and its head is bounded, so that memory depends on the load alone. A request that was
+// lost on its way counts as failed even where net/http sent it again. HTTP/1.1, or
+// HTTP/2 over TLS where that is asked for.
 // Failures (no status code) are counted by a few causes; the first of each cause
 // is recorded as a Note in its own words.
 package loadgen
@@ -163,6 +166,14 @@ func NewShare(share Share, phases []record.Phase, request Request, way Way, rec 
 			mix = slices.Clone(request.Mix[i])
 		}
 		for k := range mix {
+			if way != nil {
+				if _, err := record.JoinURL(way.next(), mix[k].Path); err != nil {
+					return nil, fmt.Errorf("phase %s: %w", phases[i].Name, err)
+				}
+			}
+			if strings.EqualFold(mix[k].Method, http.MethodConnect) {
+				return nil, fmt.Errorf("phase %s: CONNECT asks for a tunnel to another host", phases[i].Name)
+			}
 			mix[k].Headers = headers(host, request.Headers, mix[k].Headers)
 		}
 		g.mixes = append(g.mixes, inTurns(mix))

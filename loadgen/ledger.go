@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,6 +70,18 @@ type first struct {
 
 // maxPods bounds how many pods are told apart: a header can name anything.
 const maxPods = 1000
+
+// maxCause bounds, in bytes, what is told of an error: net/http quotes what it could
+// not read.
+const maxCause = 500
+
+// cut shortens a text to so many bytes, and says so.
+func cut(text string, bytes int) string {
+	if len(text) <= bytes {
+		return text
+	}
+	return strings.ToValidUTF8(text[:bytes], "") + " …"
+}
 
 // second is one LoadSecond while it is counted.
 type second struct {
@@ -175,7 +188,7 @@ func (l *ledger) answer(p *phase, r *vegeta.Result) {
 		close(p.answered)
 	}
 	s := l.second(p, done)
-	s.BytesIn += r.BytesIn
+	s.BytesIn += lengthOf(r)
 	s.BytesOut += r.BytesOut
 	switch {
 	case r.Code != 0:
@@ -201,7 +214,7 @@ func (l *ledger) answer(p *phase, r *vegeta.Result) {
 		l.mu.failed++
 		if !l.mu.causes[cause] {
 			l.mu.causes[cause] = true
-			l.mu.notes = append(l.mu.notes, fmt.Sprintf("the first request that failed with %q said: %s", cause, r.Error))
+			l.mu.notes = append(l.mu.notes, fmt.Sprintf("the first request that failed with %q said: %s", cause, cut(r.Error, maxCause)))
 		}
 	}
 	if l.mu.pods[pod] && (r.Code != 0 || !l.mu.aborting) {

@@ -317,7 +317,10 @@ type podConn struct {
 // watchFailure reads the error stream, on which the kubelet says why the
 // connection to the pod failed.
 func (c *podConn) watchFailure() {
-	message, err := io.ReadAll(c.failure)
+	message, err := io.ReadAll(io.LimitReader(c.failure, maxCause))
+	if err == nil {
+		_, err = io.Copy(io.Discard, c.failure) // what nobody reads would block the link
+	}
 	if len(message) > 0 {
 		c.err = fmt.Errorf("port-forward to pod %s: %s", c.link.pod, message)
 	} else if err != nil {

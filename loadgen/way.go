@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/hpabench/hpabench/record"
 	"k8s.io/client-go/rest"
 )
 
@@ -43,14 +44,11 @@ func URL(base string) (Way, error) { return At("url", base, "") }
 // unless it is empty.
 func At(kind, base, host string) (Way, error) {
 	u, err := url.Parse(base)
-	if err != nil {
-		return nil, fmt.Errorf("reading the URL of the workload: %w", err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("reading the URL of the workload: %q is not like http://host:port/path; a query belongs to the path of the request", u.Redacted())
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("reading the URL of the workload: %q is not like http://host:port/path; a query belongs to the path of the request", record.ShownURL(base))
 	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
-	d := &direct{addresses: newAddresses(), kind: kind, base: u.String(), shown: u.Redacted(), header: host}
+	d := &direct{addresses: newAddresses(), kind: kind, base: u.String(), shown: record.ShownURL(u.String()), header: host}
 	if host != "" {
 		d.shown += " as " + host
 	}
@@ -121,7 +119,7 @@ func (p *proxied) wrap(t http.RoundTripper) http.RoundTripper {
 func Reachable(ctx context.Context, way Way) error {
 	u, err := url.Parse(way.next())
 	if err != nil {
-		return err
+		return fmt.Errorf("connecting to %s: it is no URL", way.URL())
 	}
 	port := u.Port()
 	if port == "" {

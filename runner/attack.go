@@ -65,6 +65,11 @@ func CheckAttack(file *scenarios.File, url string) error {
 	case usesSecret(file.Spec.Load.Auth):
 		return BadInput{file.Fault("spec.load.auth", "a Secret cannot be read without a cluster", "take the credentials from the environment: {env: NAME}")}
 	}
+	if url != "" {
+		if err := file.CheckTargets(url, file.Spec.Load.URL); err != nil {
+			return BadInput{err}
+		}
+	}
 	return checkCredentials(file)
 }
 

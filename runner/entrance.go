@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/hpabench/hpabench/loadgen"
@@ -43,6 +45,9 @@ func (c *Cluster) loadBalancer(ctx context.Context, service *corev1.Service, por
 		}
 		for _, i := range service.Status.LoadBalancer.Ingress {
 			host = cmp.Or(i.IP, i.Hostname)
+		}
+		if host != "" && !usableAddress(host) {
+			return BadInput{fmt.Errorf("the load balancer of Service %s has the address %s, which is no server's", service.Name, host)}
 		}
 		if host == "" {
 			return fmt.Errorf("the load balancer of Service %s has no address: does the cluster give out any (cloud provider, MetalLB, cloud-provider-kind)?", service.Name)
@@ -100,6 +105,16 @@ func awaitAddress(ctx context.Context, find func(context.Context) error) error {
 	return err
 }
 
+// usableAddress says whether load can go to an address in the status of an Ingress or a
+// Service. Whoever writes that status, which is not the user, could otherwise turn it to
+// the metadata service of the cloud (169.254.169.254).
+func usableAddress(address string) bool {
+	if ip := net.ParseIP(address); ip != nil {
+		return !ip.IsLinkLocalUnicast() && !ip.IsMulticast() && !ip.IsUnspecified()
+	}
+	return len(validation.IsDNS1123Subdomain(address)) == 0
+}
+
 // entrance is where an Ingress takes requests for a port of a Service, and the host
 // to ask for: that of the first rule that has it, by the name of the Ingress.
 func entrance(list []networkingv1.Ingress, service string, port corev1.ServicePort) (base, host string, err error) {
@@ -135,10 +150,14 @@ func entrance(list []networkingv1.Ingress, service string, port corev1.ServicePo
 		}
 		at := i.Status.LoadBalancer.Ingress[0]
 		address := cmp.Or(at.IP, at.Hostname)
+		if !usableAddress(address) {
+			return "", "", BadInput{fmt.Errorf("Ingress %s has the address %q, which is no server's", i.Name, address)}
+		}
 		if strings.Contains(address, ":") {
 			address = "[" + address + "]"
 		}
-		return scheme + "://" + address + strings.TrimRight(path, "/"), host, nil
+		below := url.URL{Scheme: scheme, Host: address, Path: strings.TrimRight(path, "/")}
+		return below.String(), host, nil
 	}
 	return "", "", BadInput{fmt.Errorf("via: ingress, but no Ingress of the namespace has port %d of Service %s behind it", port.Port, service)}
 }

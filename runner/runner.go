@@ -416,7 +416,7 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 		if err != nil {
 			return err
 		}
-		subject.Way, subject.URL, subject.Why = scenarios.ViaJob, url, "the scenario says so"
+		subject.Way, subject.URL, subject.Why = scenarios.ViaJob, record.ShownURL(url), "the scenario says so"
 		begin()
 		return send(ctx, loadgen.NewFleet(workers, phases, request(p.file, authorization), url, rec, r.options.Version, r.say), tell)
 	}

@@ -32,7 +32,8 @@ func (c *Cluster) services(ctx context.Context, namespace, among string, podLabe
 	var names []string
 	var load *corev1.Service
 	for _, s := range list.Items {
-		if len(s.Spec.Selector) == 0 || !labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(podLabels)) {
+		// An ExternalName leads out of the cluster, whatever it selects.
+		if s.Spec.Type == corev1.ServiceTypeExternalName || len(s.Spec.Selector) == 0 || !labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(podLabels)) {
 			continue
 		}
 		if named == s.Name {

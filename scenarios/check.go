@@ -383,10 +383,15 @@ func (c *checker) checkLoad() {
 	if l.URL != "" {
 		u, err := url.Parse(l.URL)
 		switch {
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-			c.fault("spec.load.url", "such as http://127.0.0.1:8080", "spec.load.url %q is no absolute http or https URL", l.URL)
+		case err != nil || record.Origin(l.URL) == "":
+			c.fault("spec.load.url", "such as http://127.0.0.1:8080", "spec.load.url %q is no absolute http or https URL", record.ShownURL(l.URL))
 		case u.RawQuery != "" || u.Fragment != "":
-			c.fault("spec.load.url", "the query belongs to spec.load.path", "spec.load.url %q has a query or a fragment", l.URL)
+			c.fault("spec.load.url", "the query belongs to spec.load.path", "spec.load.url %q has a query or a fragment", record.ShownURL(l.URL))
+		case u.User != nil && l.Auth != nil:
+			c.fault("spec.load.auth", "remove one", "there are credentials in spec.load.url and in spec.load.auth")
+		}
+		if err := c.CheckTargets(l.URL); err != nil {
+			c.fault("spec.load.url", "", "%v", err)
 		}
 		return
 	}

@@ -116,7 +116,8 @@ func FuzzTargets(f *testing.F) {
 			return
 		}
 		open := func(name string) (string, []byte, error) { return name, source, nil }
-		list, err := readTargets(open, "t.txt")
+		c := checker{File: &File{}}
+		list, err := c.readTargets(open, "t.txt")
 		if err != nil {
 			if !strings.Contains(err.Error(), "t.txt") {
 				t.Errorf("%q does not name the file", err)

@@ -15,6 +15,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -33,11 +34,12 @@ type File struct {
 	// namespace that the manifests are written for; the run has another.
 	namespace string
 
-	doc     *document
-	files   *files // what the scenario names
-	targets int    // of all phases
-	roots   []byte // of load.tls.caFile, in PEM
-	target  autoscalingv2.CrossVersionObjectReference
+	doc      *document
+	files    *files     // what the scenario names
+	targets  int        // of all phases
+	absolute []absolute // of the targets, those that are whole URLs
+	roots    []byte     // of load.tls.caFile, in PEM
+	target   autoscalingv2.CrossVersionObjectReference
 	// Of the manifests: the target, the HPA that points to it, the Service that
 	// takes the load. Nil where there is none.
 	targetManifest, hpaManifest, service *Manifest
@@ -261,9 +263,28 @@ func (f *File) ObjectFault(o *unstructured.Unstructured, message, hint string) F
 	return f.Fault("spec.workload", message, hint)
 }
 
+// shownSource is the scenario without the password that its load.url may have.
+func (f *File) shownSource() string {
+	raw := f.Spec.Load.URL
+	shown := record.ShownURL(raw)
+	if shown == raw {
+		return string(f.Source)
+	}
+	if source := strings.ReplaceAll(string(f.Source), raw, shown); source != string(f.Source) {
+		return source
+	}
+	s := f.Scenario // YAML can write the same text in many ways
+	s.Spec.Load.URL = shown
+	source, err := yaml.Marshal(s)
+	if err != nil {
+		return ""
+	}
+	return string(source)
+}
+
 // Header is what the header of a record says of the scenario.
 func (f *File) Header() *record.Header {
-	h := &record.Header{Format: record.Format, Scenario: f.Metadata.Name, Source: string(f.Source), Phases: f.Phases(), Expect: f.Spec.Expect}
+	h := &record.Header{Format: record.Format, Scenario: f.Metadata.Name, Source: f.shownSource(), Phases: f.Phases(), Expect: f.Spec.Expect}
 	if c := f.Spec.CapacityPerReplica; c != nil {
 		h.CapacityPerReplica = *c
 	}

@@ -5,13 +5,16 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/hpabench/hpabench/record"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -97,12 +100,19 @@ func (c *checker) request(open Open, at string, t HTTPTarget) []HTTPRequest {
 		if t.Method != "" || t.Path != "" || t.Headers != nil || t.Body != "" || t.BodyFile != "" {
 			c.fault(at+".file", "the file says all of it", "%s has a file, and a request of its own beside it", at)
 		}
-		list, err := readTargets(open, t.File)
+		list, err := c.readTargets(open, t.File)
 		if err != nil {
 			c.fault(at+".file", "targets are looked for beside the scenario file, in vegeta's format", "%v", err)
 		}
-		for i := range list {
+		for i, r := range list {
 			list[i].Weight = weight
+			for name, values := range r.Headers {
+				for _, value := range values {
+					if err := c.checkHeader(name, value); err != nil {
+						c.fault(at+".file", "", "targets %s: %s %s: %v", t.File, r.Method, r.Path, err)
+					}
+				}
+			}
 		}
 		return list
 	}
@@ -115,7 +125,7 @@ func (c *checker) request(open Open, at string, t HTTPTarget) []HTTPRequest {
 		if t.Body != "" {
 			c.fault(at+".bodyFile", "", "%s has both body and bodyFile", at)
 		}
-		_, body, err := open(t.BodyFile)
+		_, body, err := c.beside(open, t.BodyFile)
 		if err != nil {
 			c.fault(at+".bodyFile", "bodies are looked for beside the scenario file", "body %s: %v", t.BodyFile, cause(err))
 		}
@@ -137,31 +147,87 @@ func (c *checker) request(open Open, at string, t HTTPTarget) []HTTPRequest {
 	return []HTTPRequest{r}
 }
 
-// sendable says what net/http would refuse for each request.
+// sendable says what net/http would refuse for each request, and what would lead
+// elsewhere than to the workload.
 func sendable(r HTTPRequest) error {
-	_, err := http.NewRequest(r.Method, "http://host"+r.Path, nil)
+	if strings.EqualFold(r.Method, http.MethodConnect) {
+		return errors.New("CONNECT asks for a tunnel to another host")
+	}
+	to, err := record.JoinURL("http://host", r.Path)
+	if err == nil {
+		_, err = http.NewRequest(r.Method, to, nil)
+	}
 	return err
+}
+
+// beside opens a file whose content is sent to the workload. It must lie in the
+// scenario's folder: a scenario of somebody else would send away what else can be read.
+func (c *checker) beside(open Open, name string) (shown string, content []byte, err error) {
+	outside := errors.New("it is not in the folder of the scenario, and what is sent must be: copy it there")
+	if !filepath.IsLocal(filepath.FromSlash(name)) {
+		return name, nil, outside
+	}
+	if shown, content, err = open(name); err != nil {
+		return shown, nil, err
+	}
+	// By way of a symbolic link neither. What is not on disk comes from the library.
+	folder, err1 := filepath.EvalSymlinks(filepath.Dir(c.Path))
+	real, err2 := filepath.EvalSymlinks(shown)
+	if err1 != nil || err2 != nil {
+		return shown, content, nil
+	}
+	if inside, err := filepath.Rel(folder, real); err != nil || !filepath.IsLocal(inside) {
+		return shown, nil, outside
+	}
+	return shown, content, nil
 }
 
 func (c *checker) checkHeaders(at string, headers map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		switch {
-		case !httpguts.ValidHeaderFieldName(name):
-			c.fault(at+".headers", "", "%q cannot be the name of a header", name)
-		case !httpguts.ValidHeaderFieldValue(headers[name]):
-			c.fault(at+".headers", "", "the value of header %s cannot be sent: %q", name, headers[name])
-		}
 		if strings.EqualFold(name, "Authorization") && c.Spec.Load.Auth != nil {
 			c.fault("spec.load.auth", "", "there are both spec.load.auth and a header %s in %s", name, at)
+			continue
+		}
+		if at == "spec.load" && strings.EqualFold(name, "Host") && c.Spec.Load.Auth != nil {
+			continue // who says where the credentials go says it here
+		}
+		if err := c.checkHeader(name, headers[name]); err != nil {
+			c.fault(at+".headers", "", "%v", err)
 		}
 	}
+}
+
+// checkHeader says why a request cannot have a header: it cannot be sent, or would lead
+// the request, or the credentials in it, elsewhere.
+func (c *checker) checkHeader(name, value string) error {
+	via, auth := c.Spec.Load.ViaOrAuto(), c.Spec.Load.Auth != nil
+	is := func(names ...string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+	}
+	switch {
+	case !httpguts.ValidHeaderFieldName(name):
+		return fmt.Errorf("%q cannot be the name of a header", name)
+	case !httpguts.ValidHeaderFieldValue(value):
+		return fmt.Errorf("the value of header %s cannot be sent: %q", name, value)
+	case is("Host") && !httpguts.ValidHostHeader(value):
+		return fmt.Errorf("header Host: %q is no host", value)
+	case is("Host") && via == ViaIngress:
+		return errors.New("header Host: via: ingress asks for the host of the Ingress; another one could be another application")
+	case via == ViaAPIProxy && (is("Host", "Authorization") || strings.HasPrefix(strings.ToLower(name), "impersonate-")):
+		return fmt.Errorf("header %s: the API server takes it for itself with via: apiProxy", name)
+	case is("Host") && auth:
+		return errors.New("header Host of a target: the credentials of spec.load.auth would go to another host; spec.load.headers can name one for all requests")
+	case is("Authorization") && auth:
+		return errors.New("header Authorization: there is spec.load.auth too")
+	}
+	return nil
 }
 
 // readTargets reads the targets of a file in one of vegeta's two formats: lines of
 // a method and a URL, each with its headers and an @file for the body below, or
 // one JSON object a line. See https://github.com/tsenart/vegeta#-format
-func readTargets(open Open, file string) (list []HTTPRequest, err error) {
-	shown, source, err := open(file)
+func (c *checker) readTargets(open Open, file string) (list []HTTPRequest, err error) {
+	shown, source, err := c.beside(open, file)
 	if err != nil {
 		return nil, fmt.Errorf("targets %s: %w", file, cause(err))
 	}
@@ -191,14 +257,19 @@ func readTargets(open Open, file string) (list []HTTPRequest, err error) {
 			if err := json.Unmarshal([]byte(line), &t); err != nil {
 				return nil, fault(err)
 			}
-			r, err := targetOf(t.Method, t.URL)
+			r, err := c.targetOf(fmt.Sprintf("%s:%d", shown, n), t.Method, t.URL)
 			if err != nil {
 				return nil, fault(err)
 			}
-			r.Headers, r.Body = t.Header, t.Body
+			r.Body = t.Body
+			for name, values := range t.Header {
+				for _, value := range values {
+					r.Headers.Add(name, value)
+				}
+			}
 			list = append(list, r)
 		case strings.HasPrefix(line, "@") && len(list) > 0 && !complete:
-			if _, list[len(list)-1].Body, err = open(line[1:]); err != nil {
+			if _, list[len(list)-1].Body, err = c.beside(open, line[1:]); err != nil {
 				return nil, fault(fmt.Sprintf("body %s: %v", line[1:], cause(err)))
 			}
 		default:
@@ -208,7 +279,7 @@ func readTargets(open Open, file string) (list []HTTPRequest, err error) {
 			case isHeader && httpguts.ValidHeaderFieldName(name) && len(list) > 0 && !complete:
 				list[len(list)-1].Headers.Add(name, strings.TrimSpace(value))
 			default:
-				r, err := targetOf(method, strings.TrimSpace(rest))
+				r, err := c.targetOf(fmt.Sprintf("%s:%d", shown, n), method, strings.TrimSpace(rest))
 				if err != nil {
 					return nil, fault(err)
 				}
@@ -222,13 +293,50 @@ func readTargets(open Open, file string) (list []HTTPRequest, err error) {
 	return list, nil
 }
 
-// targetOf takes a path or a URL; of the latter the path and the query, because
-// where the load goes is said by load.via.
-func targetOf(method, address string) (HTTPRequest, error) {
+// targetOf takes a path or a URL at a place of a file. Where the load goes is said by
+// load.via, not by a target: see CheckTargets.
+func (c *checker) targetOf(at, method, address string) (HTTPRequest, error) {
+	shown := strings.TrimSpace(method + " " + record.ShownURL(address))
 	u, err := url.Parse(address)
 	if err != nil || address == "" {
-		return HTTPRequest{}, fmt.Errorf("%q is no method and URL", strings.TrimSpace(method+" "+address))
+		return HTTPRequest{}, fmt.Errorf("%q is no method and URL", shown)
 	}
-	r := HTTPRequest{Method: method, Path: u.RequestURI(), Headers: http.Header{}}
+	r := HTTPRequest{Method: method, Path: address, Headers: http.Header{}}
+	switch {
+	case u.Scheme == "" && strings.HasPrefix(address, "//"):
+		return r, fmt.Errorf("%q names a host: write the path alone", shown)
+	case u.Scheme != "" && record.Origin(address) == "", u.Scheme == "" && address[0] != '/':
+		return r, fmt.Errorf("%q is neither a path, such as /cart, nor an http or https URL", shown)
+	case u.User != nil:
+		return r, fmt.Errorf("%q has credentials: spec.load.auth is for them", shown)
+	case u.Scheme != "":
+		c.absolute = append(c.absolute, absolute{at, shown, record.Origin(address)})
+		r.Path = u.RequestURI()
+		if strings.Contains(address, "#") {
+			r.Path += "#" + u.Fragment
+		}
+	default:
+		r.Path = address
+	}
 	return r, sendable(r)
+}
+
+// absolute is a target that is a whole URL.
+type absolute struct{ at, shown, origin string }
+
+// CheckTargets says which target names another host than the load goes to, when that
+// is to one of the URLs. Otherwise only path and query of a target are used.
+func (f *File) CheckTargets(urls ...string) error {
+	var origins []string
+	for _, u := range urls {
+		if o := record.Origin(u); o != "" {
+			origins = append(origins, o)
+		}
+	}
+	for _, a := range f.absolute {
+		if len(origins) > 0 && !slices.Contains(origins, a.origin) {
+			return fmt.Errorf("%s: %q names another host than %s, where the load goes: write the path alone", a.at, a.shown, origins[0])
+		}
+	}
+	return nil
 }

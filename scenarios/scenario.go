@@ -172,7 +172,8 @@ type Load struct {
 	// Job says how many pods send the load with via job, and where they run.
 	Job *Job `json:"job,omitempty"`
 	// URL is where the workload answers, when via is url or auto. Requests go
-	// to the path below it.
+	// to the path below it. A user and a password in it are sent as those of auth, and
+	// never shown or recorded.
 	URL string `json:"url,omitempty"`
 	// TLS says how an https url is checked. Default: by the system's certificates.
 	TLS *TLS `json:"tls,omitempty"`
@@ -197,7 +198,7 @@ type Load struct {
 	// Body of the request.
 	Body string `json:"body,omitempty"`
 	// BodyFile holds the body in place of the above. It is looked for beside the
-	// scenario.
+	// scenario, and must be in its folder.
 	BodyFile string `json:"bodyFile,omitempty"`
 	// Targets are several requests, of which each is sent as often as its weight says,
 	// in place of the one of method, path and body. The headers above are in all.
@@ -240,7 +241,8 @@ type HTTPTarget struct {
 	Body     string            `json:"body,omitempty"`
 	BodyFile string            `json:"bodyFile,omitempty"`
 	// File holds targets in one of vegeta's formats, all of this weight. It is looked
-	// for beside the scenario. Of their URLs only path and query are used.
+	// for beside the scenario. Their URLs are paths, or name the host to which the
+	// load goes; where that is not a url, only path and query are used.
 	File string `json:"file,omitempty"`
 }
 
