@@ -2,6 +2,7 @@ package loadgen
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,7 +27,27 @@ type Worker interface {
 	Ended(ctx context.Context) (why string, ended bool)
 }
 
+// Summarizer is a Worker whose summary can be read when it has ended, whatever became of
+// what it wrote; see WorkIn.
+type Summarizer interface {
+	Summary(ctx context.Context) (string, error)
+}
+
 const (
+	// fruitless is how many times in a row what a worker wrote may be read from its
+	// beginning without a new line; then its output is read as it comes, by Attach.
+	fruitless = 5
+
+	// maxSkew bounds how far the clock of a worker may be off: its answers to the pings
+	// took so long at most.
+	maxSkew = answerTimeout
+
+	// maxNotes bounds what a worker may note: one of each cause of failure, at most.
+	maxNotes = 100
+
+	// maxClock bounds how long a worker can have run.
+	maxClock = 10 * 365 * 24 * time.Hour
+
 	// pings find out how far two clocks are apart: the quickest of them counts.
 	pings = 10
 
@@ -53,6 +74,7 @@ const (
 // shortest, and is recorded.
 type Fleet struct {
 	phases  []record.Phase
+	plans   []*schedule // of the phases; nil unless open loop
 	members []*member
 	rec     *record.Recorder
 	say     func(string)
@@ -67,6 +89,8 @@ type Fleet struct {
 	progress Progress
 	answers  map[int]uint64 // by second
 	pods     map[string]bool
+
+	fail context.CancelCauseFunc // ends the load for a worker that makes no sense
 }
 
 // member is one worker as its fleet sees it.
@@ -81,9 +105,13 @@ type member struct {
 	heard  record.Instant
 	silent bool
 	gone   bool                // it has ended, in order or not
-	lines  int                 // that were read; used by follow only
-	done   []record.LoadSecond // what it has counted, by phase
+	lines  int                 // the number of the last that was read; used by follow only
+	notes  int                 // used by follow only
+	lost   int                 // lines; used by follow only
+	done   []record.LoadSecond // what it has counted, by phase; used by follow, then by account
 	end    *record.End
+	died   record.Instant // when it was first known to have ended; 0 if it is not
+	faulty bool           // it made no sense: what it said last does not count
 }
 
 // NewFleet prepares to send the phases to url through workers, which must run and
@@ -92,6 +120,9 @@ type member struct {
 func NewFleet(workers []Worker, phases []record.Phase, request Request, url string, rec *record.Recorder, version string, say func(string)) *Fleet {
 	f := &Fleet{phases: phases, rec: rec, say: say, version: version, answers: map[int]uint64{}, pods: map[string]bool{}}
 	f.progress.Phase = -1
+	for _, p := range phases {
+		f.plans = append(f.plans, newSchedule(p))
+	}
 	for i, w := range workers {
 		f.members = append(f.members, &member{Worker: w, number: i + 1, done: make([]record.LoadSecond, len(phases)),
 			order: Order{Phases: phases, Request: request, URL: url, Share: Share{Index: i, Of: len(workers)}}})
@@ -104,7 +135,12 @@ func NewFleet(workers []Worker, phases []record.Phase, request Request, url stri
 // as aborted, because it may have been sent, and the rest as unsent. When ctx is
 // done, the workers are told to stop, and have the request's timeout, at most 5 s,
 // for what is in flight; then Run returns the cause of ctx.
+//
+// A worker that writes what no worker writes ends the load: Run returns that as an
+// error, and what was counted until then stays in the record.
 func (f *Fleet) Run(ctx context.Context) error {
+	ctx, f.fail = context.WithCancelCause(ctx)
+	defer f.fail(nil)
 	if err := f.brief(ctx); err != nil {
 		return err
 	}
@@ -170,15 +206,22 @@ func (f *Fleet) brief(ctx context.Context) error {
 		case err != nil:
 			return err
 		case r.Error != "":
-			return errors.New(r.Error)
-		case r.Version != f.version:
-			return fmt.Errorf("its image has hpabench %s, and this is %s: make the image anew (make image), or name another one with --image", r.Version, f.version)
+			return errors.New(cut(r.Error, maxCause))
+		case r.Version != f.version || r.Protocol != protocol:
+			this := f.version
+			if r.Version == f.version {
+				this = fmt.Sprintf("another build of it, which counts in another way (%d, not %d)", protocol, r.Protocol)
+			}
+			return fmt.Errorf("its image has hpabench %s, and this is %s: make the image anew (make image), or name another one with --image", cut(r.Version, 100), this)
 		}
 		for n := 1; n <= pings; n++ {
 			sent := f.rec.Clock.Now()
 			r, err := t.ask(ctx, command{Ping: n}, func(r *reply) bool { return r.Ping == n })
 			if err != nil {
 				return err
+			}
+			if r.Clock < 0 || r.Clock > maxClock {
+				return fmt.Errorf("it says that it runs for %s", r.Clock)
 			}
 			now := f.rec.Clock.Now()
 			if half := now.Sub(sent) / 2; n == 1 || half < m.within {
@@ -232,11 +275,14 @@ func talkTo(ctx context.Context, w Worker) (*talk, error) {
 	t := &talk{conn: conn, replies: make(chan *reply, 100), failed: make(chan error, 1)}
 	go func() {
 		scan := bufio.NewScanner(conn)
-		scan.Buffer(nil, maxLine)
+		scan.Buffer(nil, maxWorkerLine)
 		for scan.Scan() {
 			var l line
 			if json.Unmarshal(scan.Bytes(), &l) == nil && l.Reply != nil && l.Reply.Beat == 0 {
-				t.replies <- l.Reply
+				select {
+				case t.replies <- l.Reply:
+				case <-ctx.Done():
+				}
 			}
 		}
 		err := scan.Err()
@@ -322,32 +368,101 @@ func (f *Fleet) pass(ctx context.Context, ended <-chan struct{}) error {
 	return nil
 }
 
-// follow reads what a worker writes, up to its end; what is lost on the way is read
-// again.
+// follow reads what a worker writes, up to its end. What is lost on the way is read
+// again; where that does not help, because the log of a pod was deleted, say, the
+// worker's output is read as it comes, and its totals make up for what was lost.
 func (f *Fleet) follow(ctx context.Context, m *member) {
-	for last := false; ; {
-		if r, err := m.Follow(ctx); err == nil {
-			f.read(m, r)
-			r.Close()
+	for last, tries := false, 0; ; {
+		source := m.Follow
+		if tries >= fruitless {
+			source = func(ctx context.Context) (io.ReadCloser, error) { return m.Attach(ctx) }
 		}
-		if f.over(m) || last || ctx.Err() != nil {
+		attached, before := tries >= fruitless, m.lines
+		silent, err := f.readFrom(ctx, m, source)
+		switch {
+		case err != nil:
+			f.mu.Lock()
+			m.faulty = true
+			f.mu.Unlock()
+			f.fail(fmt.Errorf("worker %d of %d, %s, wrote what no worker writes: %w", m.number, len(f.members), m.Name(), err))
+		case m.lines > before && attached: // and so again
+		case m.lines > before || attached:
+			tries = 0
+		case silent:
+			tries = fruitless
+		default:
+			tries++
+		}
+		if m.faulty || f.over(m) || last || ctx.Err() != nil {
 			break
 		}
 		// Once more when it has ended: its last lines may have been under way.
-		if _, last = m.Ended(ctx); !last {
+		if _, last = m.Ended(ctx); last {
+			f.mu.Lock()
+			m.died = f.rec.Clock.Now()
+			f.mu.Unlock()
+			tries = 0
+		} else {
 			select {
 			case <-time.After(time.Second):
 			case <-ctx.Done():
 			}
 		}
 	}
+	if !m.faulty && !f.over(m) {
+		f.summary(ctx, m)
+	}
 	f.mu.Lock()
 	m.gone = true
 	early := m.end == nil || m.end.Outcome != record.Completed && !f.stopped
 	f.mu.Unlock()
+	if m.lost > 0 {
+		f.note(fmt.Sprintf("%d lines of worker %d of %d (%s) were lost: its counts are those of its totals, and the latencies in these lines, and which pods answered, are not known", m.lost, m.number, len(f.members), m.Name()))
+	}
 	if early {
 		why, _ := m.Ended(context.WithoutCancel(ctx))
 		f.note(fmt.Sprintf("worker %d of %d (%s) ended before its load was over: %s", m.number, len(f.members), m.Name(), why))
+	}
+}
+
+// readFrom reads lines until their source ends or is silent for some time, which a
+// worker never is.
+func (f *Fleet) readFrom(ctx context.Context, m *member, source func(context.Context) (io.ReadCloser, error)) (silent bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r, err := source(ctx)
+	if err != nil {
+		return false, nil // it is tried again
+	}
+	defer r.Close()
+	watchdog := time.AfterFunc(max(0, f.onset.Sub(f.rec.Clock.Now()))+quiet, func() {
+		cancel()
+		r.Close()
+	})
+	err = f.read(m, r, func() { watchdog.Reset(quiet) })
+	return !watchdog.Stop(), err
+}
+
+// summary takes what a worker left that has ended, and whose last lines are lost.
+func (f *Fleet) summary(ctx context.Context, m *member) {
+	from, has := m.Worker.(Summarizer)
+	if !has {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	defer cancel()
+	text, err := from.Summary(ctx)
+	if err != nil {
+		return
+	}
+	s, err := decodeSummary(text)
+	if err != nil || f.reconcile(m, s.Totals, f.rec.Clock.Now()) != nil {
+		return // what it does not say is unknown
+	}
+	if s.End != nil && checkEnd(s.End) == nil {
+		f.mu.Lock()
+		m.end = s.End
+		f.mu.Unlock()
 	}
 }
 
@@ -357,65 +472,180 @@ func (f *Fleet) over(m *member) bool {
 	return m.end != nil
 }
 
-// read takes the lines of a worker that are new.
-func (f *Fleet) read(m *member, from io.Reader) {
+// read takes the lines of a worker that are new. The error says what no worker writes.
+func (f *Fleet) read(m *member, from io.Reader, heard func()) error {
 	scan := bufio.NewScanner(from)
-	scan.Buffer(nil, maxLine)
+	scan.Buffer(nil, maxWorkerLine)
 	for scan.Scan() {
+		heard()
 		var l line
 		if json.Unmarshal(scan.Bytes(), &l) != nil || l.Number <= m.lines {
-			continue // a crash writes what is no JSON
+			continue // a crash writes what is no JSON, and a line can be cut
 		}
-		if lost := l.Number - m.lines - 1; lost > 0 {
-			f.note(fmt.Sprintf("%d lines of worker %d of %d (%s) were lost, with the counts in them", lost, m.number, len(f.members), m.Name()))
+		if err := f.check(&l); err != nil {
+			return fmt.Errorf("%w in %q", err, cut(scan.Text(), 200))
 		}
+		m.lost += l.Number - m.lines - 1
 		m.lines = l.Number
-		f.take(m, l)
+		if err := f.take(m, l); err != nil {
+			return fmt.Errorf("%w in %q", err, cut(scan.Text(), 200))
+		}
 	}
+	if errors.Is(scan.Err(), bufio.ErrTooLong) {
+		return fmt.Errorf("a line longer than %d MiB", maxWorkerLine>>20)
+	}
+	return nil // any other is of the connection
+}
+
+// check says what of a line no worker writes.
+func (f *Fleet) check(l *line) error {
+	now := f.rec.Clock.Now()
+	switch { // some lines a second, and one for each pod and each cause
+	case l.Number > 100*(secondOf(now)+1)+100_000:
+		return fmt.Errorf("line number %d", l.Number)
+	case l.At < 0 || l.At > now.Add(maxSkew):
+		return fmt.Errorf("a time %s after the run began", time.Duration(l.At))
+	case l.Answer != nil && !isPodName(l.Answer.Pod):
+		return fmt.Errorf("pod %q", cut(l.Answer.Pod, 300))
+	case l.End != nil && checkEnd(l.End) != nil:
+		return checkEnd(l.End)
+	}
+	for i := range l.Totals {
+		if err := f.checkPhase(l.Totals[i].Phase); err != nil {
+			return err
+		}
+		if err := checkCounts(&l.Totals[i]); err != nil {
+			return err
+		}
+	}
+	if l.Load == nil {
+		return nil
+	}
+	if err := f.checkPhase(l.Load.Phase); err != nil {
+		return err
+	}
+	if s := l.Load.Second; s < secondOf(f.onset.Add(-maxSkew)) || s > secondOf(now.Add(maxSkew)) {
+		return fmt.Errorf("second %d of a run that is in its second %d", s, secondOf(now))
+	}
+	return checkSecond(l.Load)
+}
+
+func (f *Fleet) checkPhase(index int) error {
+	if index < 0 || index >= len(f.phases) {
+		return fmt.Errorf("phase %d, of %d", index, len(f.phases))
+	}
+	return nil
+}
+
+// checkPlan refuses more requests than a worker's share of a schedule has.
+func (f *Fleet) checkPlan(m *member, index int, offered uint64) error {
+	if s := f.plans[index].share(m.order.Share); s != nil && offered > s.total {
+		return fmt.Errorf("%d requests of phase %d, of which its share is %d", offered, index, s.total)
+	}
+	return nil
+}
+
+func checkEnd(e *record.End) error {
+	if e.Outcome != record.Completed && e.Outcome != record.Interrupted {
+		return fmt.Errorf("the outcome %q", cut(string(e.Outcome), 50))
+	}
+	return nil
 }
 
 // take puts what a worker says into the record.
-func (f *Fleet) take(m *member, l line) {
+func (f *Fleet) take(m *member, l line) error {
 	f.mu.Lock()
 	m.heard = f.rec.Clock.Now()
 	f.mu.Unlock()
+	if l.Load != nil {
+		if err := f.checkPlan(m, l.Load.Phase, m.done[l.Load.Phase].Offered+l.Load.Offered); err != nil {
+			return err
+		}
+		f.count(m, l.Load, l.At)
+	}
+	if err := f.reconcile(m, l.Totals, l.At); err != nil {
+		return err
+	}
 	switch {
-	case l.Load != nil && l.Load.Phase < len(f.phases):
-		l.Load.Worker = m.number
-		f.rec.AddAt(l.At, record.Entry{Load: l.Load})
-		f.mu.Lock()
-		count(&m.done[l.Load.Phase], l.Load)
-		f.progress.Sent += l.Load.Sent
-		f.progress.Answered += l.Load.Answered
-		f.progress.Failed += l.Load.Failed
-		f.answers[l.Load.Second] += l.Load.Answered
-		delete(f.answers, l.Load.Second-10)
-		f.mu.Unlock()
 	case l.Answer != nil:
 		f.mu.Lock()
-		known := f.pods[l.Answer.Pod]
+		known := f.pods[l.Answer.Pod] || len(f.pods) >= maxPods
 		f.pods[l.Answer.Pod] = true
 		f.mu.Unlock()
 		if !known {
 			f.rec.AddAt(l.At, record.Entry{Answer: l.Answer})
 		}
 	case l.Note != nil:
-		f.note(fmt.Sprintf("worker %d: %s", m.number, l.Note.Text))
+		if m.notes++; m.notes <= maxNotes {
+			f.note(fmt.Sprintf("worker %d: %s", m.number, cut(l.Note.Text, 2*maxCause)))
+		}
 	case l.End != nil:
 		f.mu.Lock()
 		m.end = l.End
 		f.mu.Unlock()
 	}
+	return nil
 }
 
-// count adds the counts that a phase is accounted by.
-func count(to, l *record.LoadSecond) {
-	to.Offered += l.Offered
-	to.Sent += l.Sent
-	to.Unsent += l.Unsent
-	to.Answered += l.Answered
-	to.Failed += l.Failed
-	to.Aborted += l.Aborted
+// count puts a second of a worker into the record.
+func (f *Fleet) count(m *member, l *record.LoadSecond, at record.Instant) {
+	l.Worker = m.number
+	f.rec.AddAt(at, record.Entry{Load: l})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	addCounts(&m.done[l.Phase], l)
+	f.progress.Sent += l.Sent
+	f.progress.Answered += l.Answered
+	f.progress.Failed += l.Failed
+	f.answers[l.Second] += l.Answered
+	delete(f.answers, l.Second-10)
+}
+
+// reconcile counts what a worker has in its totals and not in its lines that were read.
+// Of an open loop it belongs to the seconds in which it was due; of a closed loop only
+// the last of its seconds is known.
+func (f *Fleet) reconcile(m *member, totals []record.LoadSecond, at record.Instant) error {
+	for i := range totals {
+		total := &totals[i]
+		if err := cmp.Or(f.checkPhase(total.Phase), checkCounts(total)); err != nil {
+			return err
+		}
+		if err := f.checkPlan(m, total.Phase, total.Offered); err != nil {
+			return err
+		}
+		rest, any, ok := subtract(total, &m.done[total.Phase])
+		if !ok {
+			return fmt.Errorf("totals of phase %d that are less than before", total.Phase)
+		}
+		if !any {
+			continue
+		}
+		p := f.phaseOf(m, total.Phase)
+		rest.Second = min(secondOf(at), secondOf(p.end))
+		if p.schedule == nil || rest.Offered == 0 {
+			f.count(m, &rest, at)
+			continue
+		}
+		from, done := m.done[total.Phase].Offered, uint64(0)
+		p.perSecond(from, from+rest.Offered, func(when record.Instant, n uint64) {
+			rest.Second = secondOf(when)
+			part := portion(&rest, done, done+n, rest.Offered)
+			done += n
+			f.count(m, &part, at)
+		})
+	}
+	return nil
+}
+
+// phaseOf is a worker's share of a phase.
+func (f *Fleet) phaseOf(m *member, index int) *phase {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p, onset := f.phases[index], f.onset
+	if index > 0 {
+		onset = f.ends[index-1]
+	}
+	return &phase{Phase: p, index: index, onset: onset, end: f.ends[index], schedule: newSchedule(p).share(m.order.Share)}
 }
 
 // listen says when a worker has fallen silent, and when it speaks again.
@@ -454,27 +684,33 @@ func (f *Fleet) note(text string) {
 func (f *Fleet) account(cut bool) {
 	now := f.rec.Clock.Now()
 	for _, m := range f.members {
-		died := min(now, m.heard.Add(beat))
+		told, died, silent := min(now, m.heard.Add(beat)), m.died, false
 		switch {
 		case m.end == nil:
+			if died == 0 || m.faulty {
+				died = now
+			}
+			silent = m.faulty || died.Sub(told) > quiet
 		case m.end.Outcome != record.Completed && !cut:
-			died = f.onset
+			told, died = f.onset, f.onset
 		default:
 			continue
 		}
-		onset := f.onset
+		unknown := uint64(0)
 		for i := range f.begun {
-			p := f.phases[i]
-			end := f.ends[i]
-			f.fill(m, i, &phase{Phase: p, index: i, onset: onset, end: end, schedule: newSchedule(p).share(m.order.Share)}, died)
-			onset = end
+			unknown += f.fill(m, i, told, died, silent)
+		}
+		if silent {
+			f.note(fmt.Sprintf("what worker %d of %d (%s) sent after it was last heard is not known: %d requests of its schedules are counted as unknown", m.number, len(f.members), m.Name(), unknown))
 		}
 	}
 }
 
-// fill counts what a worker that died left open in one phase.
-func (f *Fleet) fill(m *member, index int, p *phase, died record.Instant) {
-	done := &m.done[index]
+// fill counts what a worker without an end left open in one phase. It can have told
+// what was due until told, and sent what was due until it died; when it was silent in
+// between, nobody knows what became of that.
+func (f *Fleet) fill(m *member, index int, told, died record.Instant, silent bool) (unknown uint64) {
+	done, p := &m.done[index], f.phaseOf(m, index)
 	seconds := map[int]*record.LoadSecond{}
 	at := func(when record.Instant) *record.LoadSecond {
 		s := seconds[secondOf(when)]
@@ -484,24 +720,36 @@ func (f *Fleet) fill(m *member, index int, p *phase, died record.Instant) {
 		}
 		return s
 	}
-	at(min(died, p.end)).Aborted += done.Sent - done.Answered - done.Failed - done.Aborted
+	open := func(s *record.LoadSecond, n uint64) {
+		if silent {
+			s.Unknown += n
+			unknown += n
+		} else {
+			s.Aborted += n
+		}
+	}
+	if resolved := done.Answered + done.Failed + done.Aborted; resolved < done.Sent {
+		open(at(min(told, p.end)), done.Sent-resolved)
+	}
 	if p.schedule != nil {
 		// Of what was offered, hits leave in their order.
-		told := done.Sent + done.Unsent
-		p.perSecond(told, p.schedule.before(p.end.Sub(p.onset)), func(when record.Instant, n uint64) {
-			if s := at(when); when < died {
-				s.Sent, s.Aborted = s.Sent+n, s.Aborted+n
+		planned := p.schedule.before(p.end.Sub(p.onset))
+		p.perSecond(done.Sent+done.Unsent, planned, func(when record.Instant, n uint64) {
+			if s := at(when); when < told || silent && when < died {
+				s.Sent += n
+				open(s, n)
 			} else {
 				s.Unsent += n
 			}
 		})
-		p.perSecond(done.Offered, p.schedule.before(p.end.Sub(p.onset)), func(when record.Instant, n uint64) { at(when).Offered += n })
+		p.perSecond(done.Offered, planned, func(when record.Instant, n uint64) { at(when).Offered += n })
 	}
 	for _, s := range seconds {
-		if s.Offered+s.Aborted+s.Unsent > 0 {
+		if s.Offered+s.Aborted+s.Unsent+s.Unknown > 0 {
 			f.rec.Add(record.Entry{Load: s})
 		}
 	}
+	return unknown
 }
 
 // Progress returns how far the run is, see Generator.Progress. What the workers have

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -171,7 +172,11 @@ func indexOf(p *corev1.Pod) int {
 func endOfPod(p *corev1.Pod) string {
 	for _, s := range p.Status.ContainerStatuses {
 		if t := s.State.Terminated; t != nil {
-			return fmt.Sprintf("exit code %d (%s) %s", t.ExitCode, t.Reason, firstLine(t.Message))
+			message := firstLine(t.Message)
+			if loadgen.IsSummary(message) {
+				message = ""
+			}
+			return strings.TrimSpace(fmt.Sprintf("exit code %d (%s) %s", t.ExitCode, t.Reason, message))
 		}
 	}
 	return p.Status.Reason + " " + firstLine(p.Status.Message)
@@ -250,6 +255,23 @@ func (w *podWorker) Ended(ctx context.Context) (string, bool) {
 		return "its pod is being deleted", false
 	}
 	return "its pod still runs", false
+}
+
+// Summary reads the worker's summary, which the kubelet takes over when the container has
+// ended.
+func (w *podWorker) Summary(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	p, err := w.Kube.CoreV1().Pods(w.namespace).Get(ctx, w.name, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	for _, s := range p.Status.ContainerStatuses {
+		if t := s.State.Terminated; t != nil && s.Name == workerContainer {
+			return t.Message, nil
+		}
+	}
+	return "", errors.New("the worker has not ended")
 }
 
 // removeJob removes the workers as soon as the load is over.

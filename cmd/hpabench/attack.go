@@ -51,7 +51,7 @@ needs to type that.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.worker {
 				defer a.orderly()()
-				return loadgen.Work(cmd.Context(), os.Stdin, a.stdout, version())
+				return a.worker(cmd.Context())
 			}
 			return a.attack(cmd.Context(), args[0], &f)
 		},
@@ -62,6 +62,18 @@ needs to type that.
 	addQuiet(cmd, &f.quiet)
 	cmd.Flags().BoolVar(&f.worker, "worker", false, "be a worker of via: job")
 	return cmd
+}
+
+// terminationLog is where the kubelet reads a container's termination message.
+const terminationLog = "/dev/termination-log"
+
+func (a *app) worker(ctx context.Context) error {
+	summary, err := os.OpenFile(terminationLog, os.O_WRONLY, 0)
+	if err != nil { // not in a pod
+		return loadgen.Work(ctx, os.Stdin, a.stdout, version())
+	}
+	defer summary.Close()
+	return loadgen.WorkIn(ctx, os.Stdin, a.stdout, version(), summary)
 }
 
 func (a *app) attack(ctx context.Context, name string, f *attackFlags) error {
