@@ -78,7 +78,7 @@ const (
 
 // less and more are the figures of which that is better.
 var (
-	less = regexp.MustCompile(`^(scaleUp|scaleDown|transition\.\d+)\.(inService|inService\.p50|inService\.max|timeToFull|latency|lessWindow|settle|stage\.\w+)$|^replicas\.firstAtMax$|^elasticity\.|^load\..*\.(unsent|failed|aborted|errors|late|errorShare|sloViolated|p\d+|max|lateMax|lateP99)$`)
+	less = regexp.MustCompile(`^(scaleUp|scaleDown|transition\.\d+)\.(inService|inService\.p50|inService\.max|timeToFull|latency|lessWindow|settle|stage\.\w+)$|^replicas\.firstAtMax$|^elasticity\.|^load\..*\.(unsent|failed|aborted|unknown|errors|late|errorShare|sloViolated|p\d+|max|lateMax|lateP99)$`)
 	more = regexp.MustCompile(`^load\..*\.(achievedRate|answered)$`)
 )
 

@@ -62,6 +62,7 @@ var described = []struct{ name, text string }{
 	{"load.*.answered", "Answers of any code."},
 	{"load.*.failed", "Requests without an answer."},
 	{"load.*.aborted", "Requests in flight when the run was cut short."},
+	{"load.*.unknown", "Requests that a worker of via: job may have sent, when nothing was heard from it any more: what became of them is not known."},
 	{"load.*.errors", "Answers that are neither 2xx nor 3xx, and requests that failed."},
 	{"load.*.late", "Requests sent more than 10 ms behind their schedule."},
 	{"load.*.offeredRate", "Offered requests a second."},
@@ -77,7 +78,7 @@ var described = []struct{ name, text string }{
 	{"load.*.bytesOut", "Bytes of the requests' bodies."},
 	{"load.*.lateMax", "How far behind its schedule a request was sent at most."},
 	{"load.*.lateP99", "99 % of the requests were sent no later than this behind their schedule."},
-	{"load.*.asPlanned", "Whether the load was as the plan says: 0.1 % of it at most unsent, and 0.1 % at most late by more than 1 % of the HPA's sync period (of the phase where that is shorter)."},
+	{"load.*.asPlanned", "Whether the load was as the plan says: 0.1 % of it at most unsent, 0.1 % at most unknown, and 0.1 % at most late by more than 1 % of the HPA's sync period (of the phase where that is shorter)."},
 	{"load.*.spread.maxOverMean", "The busiest pod's rate over the mean rate of all in service; 1 when all got the same."},
 	{"load.*.spread.gini", "Gini coefficient of the pods' rates; 0 when all got the same."},
 }

@@ -236,7 +236,7 @@ func (l *figures) load(name string, p PhaseLoad) {
 		n    uint64
 	}{
 		{"offered", p.Offered}, {"sent", p.Sent}, {"unsent", p.Unsent}, {"answered", p.Answered},
-		{"failed", p.Failed}, {"aborted", p.Aborted}, {"errors", p.Errors}, {"late", p.Late},
+		{"failed", p.Failed}, {"aborted", p.Aborted}, {"unknown", p.Unknown}, {"errors", p.Errors}, {"late", p.Late},
 	} {
 		l.add(name+"."+c.name, "requests", new(float64(c.n)), "")
 	}

@@ -275,7 +275,7 @@ func (o *observed) sumLoad() (Load, map[int]*row) {
 	}
 	for _, n := range slices.Sorted(maps.Keys(l.workers)) {
 		w := l.workers[n].result()
-		load.Workers = append(load.Workers, WorkerLoad{n, w.Offered, w.Sent, w.Unsent, w.Answered, w.Failed, w.Aborted, w.Late, w.LateMax, w.LateP99, l.workers[n].doubt(o.flags.sync)})
+		load.Workers = append(load.Workers, WorkerLoad{n, w.Offered, w.Sent, w.Unsent, w.Answered, w.Failed, w.Aborted, w.Unknown, w.Late, w.LateMax, w.LateP99, l.workers[n].doubt(o.flags.sync)})
 	}
 	if len(o.spans) > 0 {
 		total.StartSeconds, total.Seconds = new(o.start.Seconds()), new(o.end.Sub(o.start).Seconds())
@@ -319,6 +319,7 @@ type sum struct {
 	ended      bool          // its end was seen
 	answered   []secondCount // by second, of a phase
 	inTime     uint64        // answers that came before the end of the phase
+	blind      uint64        // answers without a latency: a worker's lines were lost
 }
 
 type secondCount struct {
@@ -336,6 +337,10 @@ func (s *sum) add(l *decoded, answers bool) {
 	s.Answered += l.Answered
 	s.Failed += l.Failed
 	s.Aborted += l.Aborted
+	s.Unknown += l.Unknown
+	if l.Latency == "" {
+		s.blind += l.Answered
+	}
 	s.BytesIn += l.BytesIn
 	s.BytesOut += l.BytesOut
 	s.Late += l.Late
@@ -416,7 +421,7 @@ func (s *sum) violated(seconds float64) *float64 {
 			slow += c.N
 		}
 	}
-	if done == 0 || slow > 0 && s.Errors > s.Failed {
+	if done == 0 || s.blind > 0 || slow > 0 && s.Errors > s.Failed {
 		return nil
 	}
 	return new(float64(slow+s.Errors) / float64(done))
@@ -435,6 +440,12 @@ func (s *sum) doubt(sync time.Duration) string {
 	var list []string
 	if float64(s.Unsent) > UnsentShare*float64(s.Offered) {
 		list = append(list, fmt.Sprintf("%d of %d requests (%.2g %%) were never sent", s.Unsent, s.Offered, float64(s.Unsent)/float64(s.Offered)*100))
+	}
+	if float64(s.Unknown) > UnsentShare*float64(s.Offered) {
+		list = append(list, fmt.Sprintf("of %d of %d requests (%.2g %%) it is not known what became", s.Unknown, s.Offered, float64(s.Unknown)/float64(s.Offered)*100))
+	}
+	if float64(s.blind) > UnsentShare*float64(s.Answered) {
+		list = append(list, fmt.Sprintf("the latencies of %d of %d answers are not known", s.blind, s.Answered))
 	}
 	if late > LateShare*matters {
 		list = append(list, fmt.Sprintf("requests were sent up to %.2g s late", s.LateMax))

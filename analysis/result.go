@@ -321,6 +321,7 @@ type PhaseLoad struct {
 	Answered     uint64   `json:"answered"`
 	Failed       uint64   `json:"failed"`
 	Aborted      uint64   `json:"aborted"`
+	Unknown      uint64   `json:"unknown"`
 	OfferedRate  *float64 `json:"offeredRate,omitempty"`
 	AchievedRate *float64 `json:"achievedRate,omitempty"` // answers of any code that came within the phase
 
@@ -345,7 +346,7 @@ type PhaseLoad struct {
 	LateP99 *float64 `json:"lateP99Seconds,omitempty"`
 
 	// Doubt says what was not as planned: more than UnsentShare of the requests were
-	// not sent, or were late by more than LateShare of the interval that matters,
+	// not sent or are unknown, or were late by more than LateShare of the interval that matters,
 	// which is the HPA's sync period, or the phase where that is shorter.
 	Doubt string `json:"doubt,omitempty"`
 
@@ -368,6 +369,7 @@ type WorkerLoad struct {
 	Answered uint64   `json:"answered"`
 	Failed   uint64   `json:"failed"`
 	Aborted  uint64   `json:"aborted"`
+	Unknown  uint64   `json:"unknown"`
 	Late     uint64   `json:"late"`
 	LateMax  float64  `json:"lateMaxSeconds"`
 	LateP99  *float64 `json:"lateP99Seconds,omitempty"`

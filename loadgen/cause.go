@@ -32,6 +32,7 @@ var causes = []struct{ text, cause string }{
 	{"malformed", "no HTTP"},
 	{"bad Content-Length", "no HTTP"},
 	{"transfer encoding", "no HTTP"},
+	{"PROTOCOL_ERROR", "no HTTP"},
 }
 
 // causeOf sorts the text of an error into one of a few causes.

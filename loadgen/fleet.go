@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -456,6 +457,14 @@ func (f *Fleet) summary(ctx context.Context, m *member) {
 		return
 	}
 	s, err := decodeSummary(text)
+	// It can be older than the last line that was read.
+	s.Totals = slices.DeleteFunc(s.Totals, func(t record.LoadSecond) bool {
+		if f.checkPhase(t.Phase) != nil {
+			return true
+		}
+		_, _, newer := subtract(&t, &m.done[t.Phase])
+		return !newer
+	})
 	if err != nil || f.reconcile(m, s.Totals, f.rec.Clock.Now()) != nil {
 		return // what it does not say is unknown
 	}

@@ -150,7 +150,7 @@ func fleet(t *testing.T, n int, phases []record.Phase, handler http.HandlerFunc,
 	r := addUp(t, rec.Run(), len(phases))
 	r.err, r.served = err, requests.Load()
 	for i, p := range r.phases {
-		if p.Offered != p.Sent+p.Unsent || p.Sent != p.Answered+p.Failed+p.Aborted {
+		if p.Offered != p.Sent+p.Unsent || p.Sent != p.Answered+p.Failed+p.Aborted+p.Unknown {
 			t.Errorf("phase %d: offered %d, sent %d, unsent %d, answered %d, failed %d, aborted %d", i, p.Offered, p.Sent, p.Unsent, p.Answered, p.Failed, p.Aborted)
 		}
 	}

@@ -176,6 +176,7 @@ func add(to, e *record.LoadSecond) {
 	to.Answered += e.Answered
 	to.Failed += e.Failed
 	to.Aborted += e.Aborted
+	to.Unknown += e.Unknown
 	to.BytesIn += e.BytesIn
 	to.BytesOut += e.BytesOut
 	to.LateMax = max(to.LateMax, e.LateMax)

@@ -235,7 +235,7 @@ func (w *lineWriter) Write(object []byte) (int, error) {
 		b = fmt.Appendf(b, `"totals":%s,`, totals)
 	}
 	_, err := w.out.Write(append(b, object[1:]...))
-	if w.summary != nil {
+	if w.summary != nil && (e.Load != nil || e.End != nil) {
 		// Whoever cannot read it lacks the totals, and says so.
 		_, _ = w.summary.WriteAt(encodeSummary(summary{w.totals, e.End}), 0)
 	}
@@ -262,6 +262,9 @@ type summary struct {
 	End    *record.End         `json:"end,omitempty"` // nil until then
 }
 
+// maxTotals is more than a summary has room for.
+const maxTotals = 200
+
 const summaryHead = "hpabench-totals:"
 
 // IsSummary says whether a text is the summary of a worker, which people cannot read.
@@ -270,6 +273,7 @@ func IsSummary(text string) bool { return strings.HasPrefix(text, summaryHead) }
 // encodeSummary makes a text of maxSummary bytes: so each replaces the last as a
 // whole. Where all phases take more, the oldest are left out.
 func encodeSummary(s summary) []byte {
+	s.Totals = s.Totals[max(0, len(s.Totals)-maxTotals):]
 	for {
 		var b bytes.Buffer
 		b.WriteString(summaryHead)

@@ -300,7 +300,7 @@ type PhaseMark struct {
 // count by the scheduled (closed loop: the sending) instant, everything else by
 // the instant of the answer.
 // For a whole phase: offered = sent + unsent, and sent = answered + failed +
-// aborted.
+// aborted + unknown.
 type LoadSecond struct {
 	Worker   int               `json:"worker,omitempty"` // of via: job, from 1; 0 is the runner itself
 	Phase    int               `json:"phase"`

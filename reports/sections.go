@@ -497,6 +497,9 @@ func load(r *analysis.Result) section {
 		if p.Aborted > 0 {
 			notes.add("%s: %d requests were in flight when the run was cut short", p.Name, p.Aborted)
 		}
+		if p.Unknown > 0 {
+			notes.add("%s: what became of %d requests is not known", p.Name, p.Unknown)
+		}
 	}
 	return section{title: "Load by phase", grid: g, notes: notes}
 }
@@ -525,10 +528,10 @@ func loadByPod(r *analysis.Result) section {
 
 func loadByWorker(r *analysis.Result) section {
 	g := &grid{columns: []column{
-		{name: "worker", text: true}, {name: "offered"}, {name: "answers"}, {name: "unsent"}, {name: "failed"}, {name: "aborted"}, {name: "late"}, {name: "late p99", spare: 1}, {name: "late max", spare: 2},
+		{name: "worker", text: true}, {name: "offered"}, {name: "answers"}, {name: "unsent"}, {name: "failed"}, {name: "aborted"}, {name: "unknown", spare: 3}, {name: "late"}, {name: "late p99", spare: 1}, {name: "late max", spare: 2},
 	}}
 	for _, w := range r.Load.Workers {
-		g.add(number(&w.Worker), number(&w.Offered), number(&w.Answered), number(&w.Unsent), number(&w.Failed), number(&w.Aborted), number(&w.Late), answer(w.LateP99), answer(&w.LateMax))
+		g.add(number(&w.Worker), number(&w.Offered), number(&w.Answered), number(&w.Unsent), number(&w.Failed), number(&w.Aborted), number(&w.Unknown), number(&w.Late), answer(w.LateP99), answer(&w.LateMax))
 	}
 	if len(g.rows) == 0 {
 		return section{}

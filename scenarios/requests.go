@@ -153,10 +153,10 @@ func sendable(r HTTPRequest) error {
 	if strings.EqualFold(r.Method, http.MethodConnect) {
 		return errors.New("CONNECT asks for a tunnel to another host")
 	}
-	to, err := record.JoinURL("http://host", r.Path)
-	if err == nil {
-		_, err = http.NewRequest(r.Method, to, nil)
+	if _, err := http.NewRequest(r.Method, "http://host", nil); err != nil {
+		return err
 	}
+	_, err := record.JoinURL("http://host", r.Path)
 	return err
 }
 

@@ -1,0 +1,109 @@
+package record
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func TestJoinURL(t *testing.T) {
+	for path, want := range map[string]string{
+		"":                   "http://a:80/below",
+		"/x?y=http://b/../z": "http://a:80/below/x?y=http://b/../z",
+		"/x:@b/y":            "http://a:80/below/x:@b/y",
+		"//b/x":              "http://a:80/below//b/x",
+		"/@b":                "http://a:80/below/@b",
+		`/\b/x`:              "http://a:80/below/%5Cb/x",
+		"/a%2Fb":             "http://a:80/below/a%2Fb",
+		"/...":               "http://a:80/below/...",
+		"x:@b/y":             "no path",
+		"@b/y":               "no path",
+		":81/x":              "no path",
+		".evil.example/x":    "no path",
+		"?x":                 "no path",
+		"http://b/x":         "no path",
+		`\\b`:                "no path",
+		" /x":                "no path",
+		"/x#y":               "fragment",
+		"/../../secrets":     "upwards",
+		"/x/%2e%2e/y":        "upwards",
+		"/x/..%2fy":          "upwards",
+		`/x\..\..\y`:         "upwards",
+		"/x\r\nHost: b":      "no path",
+		"/x\x00":             "no path",
+		"/%zz":               "no path",
+		"u:secret@b/x":       "no path",
+	} {
+		got, err := JoinURL("http://a:80/below", path)
+		if err != nil {
+			got = err.Error()
+		}
+		if err == nil && got != want || err != nil && !strings.Contains(got, want) || strings.Contains(got, "secret") && want != "upwards" {
+			t.Errorf("%q: %s, want %s", path, got, want)
+		}
+	}
+}
+
+func TestShownURL(t *testing.T) {
+	for raw, want := range map[string]string{
+		"http://a/x":            "http://a/x",
+		"http://u@a/x":          "http://u@a/x",
+		"http://u:secret@a/x":   "http://u:xxxxx@a/x",
+		"http://u:sec@ret@a/x":  "http://u:xxxxx@a/x",
+		"http://u:sec/ret@a":    "http://xxxxx@a",
+		"http://u:secret@a b/x": "http://xxxxx@a b/x",
+		"http://u:secret@%zz":   "http://xxxxx@%zz",
+		"u:secret@a":            "xxxxx@a",
+		"//u:secret@a":          "//u:xxxxx@a",
+		"":                      "",
+	} {
+		if got := ShownURL(raw); got != want {
+			t.Errorf("%s: %s, want %s", raw, got, want)
+		}
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	for raw, want := range map[string]string{
+		"http://a":                        "http://a:80",
+		"HTTP://A:80/x?y":                 "http://a:80",
+		"https://a./":                     "https://a:443",
+		"https://a:8443":                  "https://a:8443",
+		"http://BÜCHER.example":           "http://xn--bcher-kva.example:80",
+		"http://xn--bcher-kva.example:80": "http://xn--bcher-kva.example:80",
+		"http://[::1]:80":                 "http://[::1]:80",
+		"http://u:p@a":                    "http://a:80",
+		"ftp://a":                         "",
+		"x:@a":                            "",
+		"//a":                             "",
+		"/a":                              "",
+		"http://:80":                      "",
+	} {
+		if got := Origin(raw); got != want {
+			t.Errorf("%s: %s, want %s", raw, got, want)
+		}
+	}
+}
+
+// A request goes to the host of its base, whatever its path.
+func FuzzJoinURL(f *testing.F) {
+	for _, path := range []string{"/", "x:@b", "//b", `/\b`, "/x#y", "/%2e%2e/", "?x", "http://b/"} {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		joined, err := JoinURL("http://a:80/below", path)
+		if err != nil {
+			return
+		}
+		for _, target := range []string{joined, "http://a:80/below" + path} {
+			req, err := http.NewRequest(http.MethodGet, target, nil)
+			if err != nil || req.URL.Host != "a:80" || req.Host != "a:80" || req.URL.User != nil || !strings.HasPrefix(req.URL.Path, "/below") {
+				t.Errorf("%q: %v, %v", target, req, err)
+			}
+			if u, err := url.Parse(target); err != nil || u.Scheme != "http" {
+				t.Errorf("%q: %v", target, err)
+			}
+		}
+	})
+}
