@@ -123,8 +123,8 @@ func TestAnswersAreBounded(t *testing.T) {
 				t.Errorf("memory grew by %d MiB", grown)
 			}
 			// On a busy machine the timeout can come first.
-			if p := r.phases[0]; p.Failed == 0 || p.Failed != p.Sent || p.Errors[c.cause]+p.Errors["timeout"] != p.Failed {
-				t.Errorf("failed %d: %v, want %s; %q", p.Failed, p.Errors, c.cause, r.notes)
+			if p := r.phases[0]; p.Failed == 0 || p.Failed != p.Sent || failedOtherwise(p, c.cause) > 0 {
+				t.Errorf("failed %d: %v, but for %s; %q", p.Failed, p.Errors, c.cause, r.notes)
 			}
 			for _, n := range r.notes {
 				if len(n) > maxCause+200 {
@@ -170,8 +170,8 @@ func TestAnswersAreBoundedByHTTP2(t *testing.T) {
 			}); grown > 64 {
 				t.Errorf("memory grew by %d MiB", grown)
 			}
-			if p := r.phases[0]; p.Failed == 0 || p.Failed != p.Sent || p.Errors[c.cause]+p.Errors["timeout"] != p.Failed {
-				t.Errorf("failed %d: %v, want %s; %q", p.Failed, p.Errors, c.cause, r.notes)
+			if p := r.phases[0]; p.Failed == 0 || p.Failed != p.Sent || failedOtherwise(p, c.cause) > 0 {
+				t.Errorf("failed %d: %v, but for %s; %q", p.Failed, p.Errors, c.cause, r.notes)
 			}
 		})
 	}
@@ -300,4 +300,12 @@ func TestNameStaysInItsZone(t *testing.T) {
 			t.Errorf("%v, then %v: %q, %v", c.first, c.then, dialled, err)
 		}
 	}
+}
+
+// failedOtherwise counts the failures of another cause. On a busy machine a timeout can
+// come first.
+func failedOtherwise(p record.LoadSecond, cause string) uint64 {
+	delete(p.Errors, cause)
+	delete(p.Errors, "timeout")
+	return sum(p.Errors)
 }
