@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned"
 
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
 )
 
@@ -120,6 +122,9 @@ func Connect(file, context string) (*Cluster, error) {
 		}
 		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
 	}
+	if err := takeCredentials(config); err != nil {
+		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
+	}
 	c, err := connect(config)
 	if err != nil {
 		return nil, err
@@ -128,6 +133,24 @@ func Connect(file, context string) (*Cluster, error) {
 		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
 	}
 	return c, checkNamespaceName("the namespace of the kubeconfig's context", c.Namespace)
+}
+
+// takeCredentials takes a user and a password out of the server's URL, as curl does, so
+// that they are in no message and no record.
+func takeCredentials(config *rest.Config) error {
+	if !strings.Contains(config.Host, "@") {
+		return nil
+	}
+	u, err := url.Parse(config.Host)
+	if err != nil || u.Host == "" {
+		return fmt.Errorf("the server %q is no URL", record.ShownURL(config.Host))
+	}
+	if password, has := u.User.Password(); has && config.Username == "" && config.BearerToken == "" && config.BearerTokenFile == "" {
+		config.Username, config.Password = u.User.Username(), password
+	}
+	u.User = nil
+	config.Host = u.String()
+	return nil
 }
 
 func connect(config *rest.Config) (*Cluster, error) {

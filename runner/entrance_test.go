@@ -36,6 +36,10 @@ func TestEntrance(t *testing.T) {
 		"by TLS":        {ingress: ingress("::1", "", networkingv1.IngressSpec{TLS: []networkingv1.IngressTLS{{Hosts: []string{"b"}}, {Hosts: []string{"a"}}}, Rules: []networkingv1.IngressRule{rule("a", "/", backend("web", "", 8080))}}), base: "https://[::1]", host: "a"},
 		"by default":    {ingress: ingress("10.0.0.1", "", networkingv1.IngressSpec{DefaultBackend: &byDefault}), base: "http://10.0.0.1"},
 		"without":       {ingress: ingress("", "", networkingv1.IngressSpec{DefaultBackend: &byDefault}), fails: true},
+		"of a cloud":    {ingress: ingress("169.254.169.254", "", networkingv1.IngressSpec{DefaultBackend: &byDefault}), fails: true, bad: true},
+		"of all":        {ingress: ingress("::", "", networkingv1.IngressSpec{DefaultBackend: &byDefault}), fails: true, bad: true},
+		"of no name":    {ingress: ingress("", "u:p@evil.example/x", networkingv1.IngressSpec{DefaultBackend: &byDefault}), fails: true, bad: true},
+		"of a port":     {ingress: ingress("", "evil.example:81", networkingv1.IngressSpec{DefaultBackend: &byDefault}), fails: true, bad: true},
 		"of another":    {ingress: ingress("10.0.0.1", "", networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{rule("a", "/", backend("web", "", 80))}}), fails: true, bad: true},
 		"of a resource": {ingress: ingress("10.0.0.1", "", networkingv1.IngressSpec{DefaultBackend: &networkingv1.IngressBackend{Resource: &corev1.TypedLocalObjectReference{}}}), fails: true, bad: true},
 	} {
