@@ -421,7 +421,7 @@ func (s *sum) violated(seconds float64) *float64 {
 			slow += c.N
 		}
 	}
-	if done == 0 || s.blind > 0 || slow > 0 && s.Errors > s.Failed {
+	if done == 0 || s.latency != nil && s.blind > 0 || slow > 0 && s.Errors > s.Failed {
 		return nil
 	}
 	return new(float64(slow+s.Errors) / float64(done))
@@ -444,7 +444,7 @@ func (s *sum) doubt(sync time.Duration) string {
 	if float64(s.Unknown) > UnsentShare*float64(s.Offered) {
 		list = append(list, fmt.Sprintf("of %d of %d requests (%.2g %%) it is not known what became", s.Unknown, s.Offered, float64(s.Unknown)/float64(s.Offered)*100))
 	}
-	if float64(s.blind) > UnsentShare*float64(s.Answered) {
+	if s.latency != nil && float64(s.blind) > UnsentShare*float64(s.Answered) {
 		list = append(list, fmt.Sprintf("the latencies of %d of %d answers are not known", s.blind, s.Answered))
 	}
 	if late > LateShare*matters {
