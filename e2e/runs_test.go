@@ -37,6 +37,7 @@ func TestDemoNginx(t *testing.T) {
 		}
 	})
 	t.Run("job", testJob)
+	t.Run("job-logs", testJobLogs)
 
 	run.wait(0, 12*time.Minute)
 	r := run.result()

@@ -468,6 +468,7 @@ func (f *Fleet) summary(ctx context.Context, m *member) {
 	if err != nil || f.reconcile(m, s.Totals, f.rec.Clock.Now()) != nil {
 		return // what it does not say is unknown
 	}
+	f.note(fmt.Sprintf("the last lines of worker %d of %d (%s) were lost: its counts are those of its summary, and the latencies in these lines, and which pods answered, are not known", m.number, len(f.members), m.Name()))
 	if s.End != nil && checkEnd(s.End) == nil {
 		f.mu.Lock()
 		m.end = s.End

@@ -24,11 +24,15 @@ type process struct {
 	input  *io.PipeWriter
 	kill   context.CancelFunc
 	broken atomic.Int64 // this many times its output ends too early
+	noLog  atomic.Bool  // its output cannot be read from its beginning
+	silent atomic.Bool  // nor as it comes
+	last   [maxSummary]byte
 
 	mu     sync.Mutex
 	output []byte
 	more   chan struct{} // closed when output has grown or the process has ended
 	ended  string
+	cuts   int
 }
 
 func startProcess(ctx context.Context, name, version string) *process {
@@ -36,7 +40,7 @@ func startProcess(ctx context.Context, name, version string) *process {
 	in, input := io.Pipe()
 	p := &process{name: name, input: input, kill: kill, more: make(chan struct{})}
 	go func() {
-		err := Work(ctx, in, p, version)
+		err := WorkIn(ctx, in, p, version, p)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.ended == "" {
@@ -70,6 +74,19 @@ func (p *process) die() {
 	p.kill()
 }
 
+// WriteAt keeps its summary.
+func (p *process) WriteAt(b []byte, _ int64) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return copy(p.last[:], b), nil
+}
+
+func (p *process) Summary(context.Context) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return string(p.last[:]), nil
+}
+
 func (p *process) Name() string { return p.name }
 
 type console struct {
@@ -82,14 +99,22 @@ func (c console) Write(b []byte) (int, error) { return c.p.input.Write(b) }
 func (c console) Close() error                { c.cancel(); return nil }
 
 func (p *process) Attach(ctx context.Context) (io.ReadWriteCloser, error) {
+	if p.silent.Load() {
+		return nil, io.ErrUnexpectedEOF
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return console{&tail{ctx: ctx, p: p, at: len(p.output)}, p, cancel}, nil
+	return console{&tail{ctx: ctx, p: p, at: len(p.output), cuts: p.cuts}, p, cancel}, nil
 }
 
 func (p *process) Follow(ctx context.Context) (io.ReadCloser, error) {
-	t := &tail{ctx: ctx, p: p}
+	p.mu.Lock()
+	t := &tail{ctx: ctx, p: p, cuts: p.cuts}
+	p.mu.Unlock()
+	if p.noLog.Load() {
+		return nil, io.ErrUnexpectedEOF
+	}
 	if p.broken.Add(-1) >= 0 {
 		return io.NopCloser(io.LimitReader(t, 1000)), nil
 	}
@@ -104,18 +129,22 @@ func (p *process) Ended(context.Context) (string, bool) {
 
 // tail reads the output of a process from a place on.
 type tail struct {
-	ctx context.Context
-	p   *process
-	at  int
+	ctx  context.Context
+	p    *process
+	at   int
+	cuts int // when it was opened
 }
 
 func (t *tail) Read(b []byte) (int, error) {
 	for {
 		t.p.mu.Lock()
 		n, more, ended := copy(b, t.p.output[t.at:]), t.p.more, t.p.ended != ""
+		cut := t.cuts < t.p.cuts
 		t.p.mu.Unlock()
 		t.at += n
 		switch {
+		case cut:
+			return 0, io.ErrUnexpectedEOF
 		case n > 0:
 			return n, nil
 		case ended:
@@ -127,6 +156,15 @@ func (t *tail) Read(b []byte) (int, error) {
 			return 0, t.ctx.Err()
 		}
 	}
+}
+
+// cut ends what is read of it now.
+func (p *process) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cuts++
+	close(p.more)
+	p.more = make(chan struct{})
 }
 
 // fleet runs phases through n workers, against a server on this machine.
@@ -190,6 +228,26 @@ func TestFleetLosesAWorker(t *testing.T) {
 	}
 	if r.err != nil || !strings.Contains(strings.Join(r.notes, "\n"), "worker 3 of 4 (worker-2) ended before its load was over: exit code 137") {
 		t.Errorf("%v, notes %q", r.err, r.notes)
+	}
+}
+
+// A log that is deleted in the load costs no count: what is lost of it is in the totals of
+// the lines that still come, and if none does, in the summary.
+func TestFleetLosesALog(t *testing.T) {
+	t.Parallel()
+	r, _ := fleet(t, 3, []record.Phase{rate(300, 9)}, ok, func(p []*process, _ context.CancelCauseFunc) {
+		time.Sleep(headStart + 1500*time.Millisecond)
+		for i, p := range p[:2] {
+			p.noLog.Store(true)
+			p.silent.Store(i == 1)
+			p.cut()
+		}
+	})
+	if p := r.phases[0]; r.err != nil || p.Offered != 2700 || p.Unknown != 0 || p.Answered != uint64(r.served) || p.Answered+p.Unsent != 2700 {
+		t.Errorf("%v: offered %d, answered %d, failed %d, aborted %d, unsent %d, unknown %d; served %d", r.err, p.Offered, p.Answered, p.Failed, p.Aborted, p.Unsent, p.Unknown, r.served)
+	}
+	if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, "lines of worker 1 of 3 (worker-0) were lost: its counts are those of its totals") {
+		t.Error(notes)
 	}
 }
 
