@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -19,9 +18,6 @@ import (
 // recordHead is how a record begins.
 const recordHead = `{"at"`
 
-// recordFile is the name of the record in a run's folder.
-const recordFile = "record.jsonl"
-
 // Open gives the plant of runs, by their records or their folders, or of a file that Write
 // made. A folder of several trials is all of them.
 func Open(names ...string) (*Fit, error) {
@@ -32,12 +28,9 @@ func Open(names ...string) (*Fit, error) {
 func OpenWith(read func(file string) (io.ReadCloser, error), names ...string) (*Fit, error) {
 	var fits []*Fit
 	for _, name := range names {
-		files := []string{name}
-		if info, err := os.Stat(name); err == nil && info.IsDir() {
-			files[0] = filepath.Join(name, recordFile)
-			if trials, err := filepath.Glob(filepath.Join(name, "*", recordFile)); err == nil && len(trials) > 0 {
-				files = trials
-			}
+		files, _, err := record.Files(name)
+		if err != nil {
+			return nil, err
 		}
 		for _, file := range files {
 			f, err := open(read, file)

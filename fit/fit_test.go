@@ -339,7 +339,7 @@ func TestForetells(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	records, err := filepath.Glob(filepath.Join(dir, "*", recordFile))
+	records, err := filepath.Glob(filepath.Join(dir, "*", record.File))
 	if err != nil || len(records) == 0 {
 		t.Fatal("there are no runs in the folder: ", err)
 	}

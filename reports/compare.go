@@ -153,7 +153,7 @@ func writeSections(w io.Writer, sections []section, width int) error {
 			return err
 		}
 	}
-	_, err := b.WriteTo(w)
+	_, err := b.WriteTo(&Terminal{Writer: w})
 	return err
 }
 

@@ -114,8 +114,27 @@ func FindingsCSV(w io.Writer, r *analysis.Result) error {
 }
 
 func write(w io.Writer, rows [][]string) error {
+	for _, row := range rows {
+		for i := range row {
+			row[i] = textCell(row[i])
+		}
+	}
 	c := csv.NewWriter(w)
 	return c.WriteAll(rows) // flushes
+}
+
+// textCell puts a cell on one line, makes it Visible, and puts a quote before one that a
+// spreadsheet would run as a formula: https://owasp.org/www-community/attacks/CSV_Injection
+func textCell(cell string) string {
+	if strings.IndexFunc(cell, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {
+		cell = oneLine(cell)
+	}
+	if strings.IndexAny(cell, "=+-@＝＋－＠") == 0 {
+		if _, err := strconv.ParseFloat(cell, 64); err != nil {
+			return "'" + cell
+		}
+	}
+	return cell
 }
 
 // cell writes a number as a machine reads it, and nothing for none.

@@ -69,5 +69,5 @@ func number[N int | int32 | uint64](n *N) string {
 	return fmt.Sprint(*n)
 }
 
-// oneLine puts s on one line.
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine puts s on one line and makes it Visible.
+func oneLine(s string) string { return Visible(strings.Join(strings.Fields(s), " ")) }

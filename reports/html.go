@@ -49,7 +49,7 @@ func HTML(w io.Writer, r *analysis.Result) error {
 		if err != nil {
 			return err
 		}
-		data.Charts = append(data.Charts, chart{f, template.HTML(svg)}) // the library escapes the texts in it
+		data.Charts = append(data.Charts, chart{f, template.HTML(svg)}) // the library escapes the markup in its texts
 	}
 	for _, s := range sections(r, markdownWidth) {
 		t := table{Title: s.title, Text: s.text, Notes: s.notes, Folded: s.folded}
@@ -76,6 +76,6 @@ func HTML(w io.Writer, r *analysis.Result) error {
 	if err := page.Execute(&b, data); err != nil {
 		return err
 	}
-	_, err := b.WriteTo(w)
+	_, err := b.WriteTo(&visible{Writer: w})
 	return err
 }

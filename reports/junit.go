@@ -62,6 +62,7 @@ func TrialsJUnit(w io.Writer, scenario string, c analysis.Comparison, verdicts [
 
 func (s junitSuite) write(w io.Writer) error {
 	s.Tests = len(s.Cases)
+	w = &visible{Writer: w}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/olekukonko/tablewriter"
 	"github.com/olekukonko/tablewriter/renderer"
@@ -22,10 +21,10 @@ func ListTable(w io.Writer, columns []string, rows [][]string, width int) error 
 				head += fmt.Sprintf("  %s %s", columns[i], row[i])
 			}
 		}
-		fmt.Fprintln(&b, head)
+		fmt.Fprintln(&b, oneLine(head))
 		writeParagraph(&b, max(width, 40), "    ", row[n])
 	}
-	_, err := b.WriteTo(w)
+	_, err := b.WriteTo(&Terminal{Writer: w})
 	return err
 }
 
@@ -36,9 +35,9 @@ func ListMarkdown(w io.Writer, columns []string, rows [][]string) error {
 		g.columns = append(g.columns, column{name: name, text: true})
 	}
 	for _, row := range rows {
-		cells := []string{"`" + row[0] + "`"}
+		cells := []string{code(row[0])}
 		for _, c := range row[1:] {
-			cells = append(cells, escape(strings.TrimSpace(c)))
+			cells = append(cells, escape(c))
 		}
 		g.add(cells...)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/hpabench/hpabench/analysis"
@@ -12,7 +13,8 @@ import (
 )
 
 // Markdown writes r as a report that reads well where Markdown is rendered, and
-// as text. What comes from the cluster cannot break its tables or its markup.
+// as text. What comes from the cluster cannot break its tables or its markup, and
+// makes no link: words that a renderer would link are code.
 func Markdown(w io.Writer, r *analysis.Result) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# hpabench: %s\n\n", escape(r.Scenario))
@@ -26,7 +28,7 @@ func Markdown(w io.Writer, r *analysis.Result) error {
 		b.WriteByte('\n')
 	}
 	subject, rest := headline(r)
-	fmt.Fprintf(&b, "**%s**; %s.\n", subject, escape(rest))
+	fmt.Fprintf(&b, "**%s**; %s.\n", escape(subject), escape(rest))
 	if text := setting(r); text != "" {
 		fmt.Fprintf(&b, "\n%s\n", escape(text))
 	}
@@ -36,7 +38,7 @@ func Markdown(w io.Writer, r *analysis.Result) error {
 		b.WriteString("\n## Findings\n\n")
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "- **%s**: %s, %s. %s *Cause:* %s *To do:* %s\n", f.Severity, f.Kind, escape(about(f)), prose(f.Seen), prose(f.Cause), prose(f.Advice))
+		fmt.Fprintf(&b, "- **%s**: %s, %s. %s *Cause:* %s *To do:* %s\n", escape(f.Severity), escape(f.Kind), escape(about(f)), prose(f.Seen), prose(f.Cause), prose(f.Advice))
 	}
 	for _, s := range sections(r, markdownWidth) {
 		if err := s.writeMarkdown(&b, r.Timeline); err != nil {
@@ -52,7 +54,7 @@ func Markdown(w io.Writer, r *analysis.Result) error {
 
 func (s section) writeMarkdown(b *bytes.Buffer, timeline []analysis.Second) error {
 	if s.folded {
-		fmt.Fprintf(b, "\n<details><summary>%s (%d)</summary>\n", s.title, len(s.grid.rows))
+		fmt.Fprintf(b, "\n<details><summary>%s (%d)</summary>\n", escape(s.title), len(s.grid.rows))
 	} else {
 		fmt.Fprintf(b, "\n## %s\n", escape(s.title))
 	}
@@ -62,18 +64,12 @@ func (s section) writeMarkdown(b *bytes.Buffer, timeline []analysis.Second) erro
 	}
 	if s.grid != nil {
 		b.WriteByte('\n')
-		g := &grid{columns: s.grid.columns}
-		for _, row := range s.grid.rows {
-			cells := make([]string, len(row))
-			for i, c := range row {
-				if s.grid.columns[i].bars {
-					cells[i] = blanks(c)
-				} else {
-					cells[i] = escape(strings.TrimSpace(c))
-				}
+		g := s.grid.mapped(func(c column, cell string) string {
+			if c.bars {
+				return blanks(cell)
 			}
-			g.add(cells...)
-		}
+			return escape(cell)
+		})
 		if err := fill(newTable(b, g, tablewriter.WithRenderer(renderer.NewMarkdown())), g); err != nil {
 			return err
 		}
@@ -106,21 +102,62 @@ func list(b *bytes.Buffer, lines []string) {
 	}
 }
 
-var markup = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "|", `\|`, "<", "&lt;", ">", "&gt;", "[", `\[`, "]", `\]`)
+var markup = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "|", `\|`, "<", "&lt;", ">", "&gt;", "[", `\[`, "]", `\]`,
+	"&", "&amp;", "#", `\#`, "~", `\~`, "$", `\$`)
+
+// linked matches words of which renderers of GitHub's Markdown make a link or a mention:
+// https://github.github.com/gfm/#autolinks-extension-
+var linked = regexp.MustCompile(`(?i)://|\b(mailto|xmpp):|www\.|@`)
+
+// listed matches the marks that begin a list in a list.
+var listed = regexp.MustCompile(`^([-+]|\d+[.)])$`)
 
 // escape puts s on one line and takes the meaning from its markup.
-func escape(s string) string { return markup.Replace(oneLine(s)) }
-
-// prose is escape for our own sentences, whose code spans stay.
-func prose(s string) string {
-	parts := strings.Split(oneLine(s), "`")
-	if len(parts)%2 == 0 { // a lone backquote comes from the cluster
-		return escape(s)
-	}
-	for i := range parts {
-		if i%2 == 0 {
-			parts[i] = markup.Replace(parts[i])
+func escape(s string) string {
+	words := strings.Fields(s)
+	for i, word := range words {
+		switch word = Visible(word); {
+		case linked.MatchString(word):
+			core := strings.TrimLeft(word, `("'`)
+			before := markup.Replace(word[:len(word)-len(core)])
+			address := strings.TrimRight(core, `)"'.,:;!?`)
+			words[i] = before + code(address) + markup.Replace(core[len(address):])
+		case i == 0 && listed.MatchString(word):
+			words[i] = word[:len(word)-1] + `\` + word[len(word)-1:]
+		default:
+			words[i] = markup.Replace(word)
 		}
 	}
-	return strings.Join(parts, "`")
+	return strings.Join(words, " ")
+}
+
+// code is a word as a code span, which can stand in a table too. It has no backquotes.
+func code(word string) string {
+	if word == "" {
+		return ""
+	}
+	return "`" + strings.NewReplacer("`", "'", "|", `\|`).Replace(word) + "`"
+}
+
+// prose is escape for our own sentences, whose code spans stay. A sentence in which the
+// cluster's text has backquotes too has none: nobody could tell whose they are.
+func prose(s string) string {
+	parts := strings.Split(oneLine(s), "`")
+	if len(parts)%2 == 0 || strings.Contains(s, "``") {
+		return escape(s)
+	}
+	for i, part := range parts {
+		if i%2 == 1 {
+			parts[i] = "`" + part + "`"
+			continue
+		}
+		parts[i] = escape(part)
+		if i > 0 && strings.HasPrefix(part, " ") {
+			parts[i] = " " + parts[i]
+		}
+		if i < len(parts)-1 && strings.HasSuffix(part, " ") && strings.TrimSpace(part) != "" {
+			parts[i] += " "
+		}
+	}
+	return strings.Join(parts, "")
 }

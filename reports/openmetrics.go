@@ -28,7 +28,7 @@ func OpenMetrics(w io.Writer, r *analysis.Result) error {
 		}
 		m := &dto.Metric{Gauge: &dto.Gauge{Value: &value}}
 		for i, labels := 0, append(labels, "scenario", r.Scenario); i < len(labels); i += 2 {
-			m.Label = append(m.Label, &dto.LabelPair{Name: &labels[i], Value: &labels[i+1]})
+			m.Label = append(m.Label, &dto.LabelPair{Name: &labels[i], Value: new(oneLine(labels[i+1]))})
 		}
 		f.Metric = append(f.Metric, m)
 	}
@@ -66,8 +66,9 @@ func OpenMetrics(w io.Writer, r *analysis.Result) error {
 
 var (
 	capital = regexp.MustCompile(`[A-Z]`)
-	// several are the parts of a figure's name that say which of several it is.
-	several = regexp.MustCompile(`^(load|transition)\.([^.]+)|\.(stage)\.(\w+)$`)
+	// several are the parts of a figure's name that say which of several it is. The name
+	// of a phase can have any character; that of a figure of it has no dot.
+	several = regexp.MustCompile(`(?s)^(load)\.(.*)\.[^.]+$|^(transition)\.(\d+)|\.(stage)\.(\w+)$`)
 )
 
 // metricName is the name of a figure by the customs of Prometheus, with what of it is a
@@ -76,14 +77,14 @@ func metricName(f analysis.Figure) (name string, labels []string) {
 	name = f.Name
 	for _, m := range several.FindAllStringSubmatch(f.Name, -1) {
 		switch {
-		case m[1] == "load":
-			labels = append(labels, "phase", m[2])
-			name = strings.Replace(name, m[0], "load", 1)
 		case m[1] != "":
-			labels = append(labels, m[1], m[2])
-			name = strings.Replace(name, m[0], m[1], 1)
-		default:
+			labels = append(labels, "phase", m[2])
+			name = strings.Replace(name, m[1]+"."+m[2], m[1], 1)
+		case m[3] != "":
 			labels = append(labels, m[3], m[4])
+			name = strings.Replace(name, m[0], m[3], 1)
+		default:
+			labels = append(labels, m[5], m[6])
 			name = strings.Replace(name, m[0], ".stage", 1)
 		}
 	}

@@ -275,7 +275,7 @@ func waterfall(i int, t analysis.Transition) figure {
 	p.X.Label.Text = "seconds since the onset"
 	var names plot.ConstantTicks
 	for row, pod := range bars.pods {
-		names = append(names, plot.Tick{Value: float64(len(bars.pods) - 1 - row), Label: tailOf(pod.Pod, 11)})
+		names = append(names, plot.Tick{Value: float64(len(bars.pods) - 1 - row), Label: tailOf(oneLine(pod.Pod), 11)})
 		var parts []string
 		for _, s := range pod.Stages {
 			if s.Seconds == nil || s.EndsAtSeconds == nil {
@@ -294,7 +294,7 @@ func waterfall(i int, t analysis.Transition) figure {
 	slices.SortFunc(bars.names, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) })
 	p.Add(bars)
 	for _, name := range bars.names {
-		f.legend.Add(name, swatch{bars.hue(name)})
+		f.legend.Add(oneLine(name), swatch{bars.hue(name)})
 	}
 	p.X.Min, p.X.Max = 0, max(p.X.Max*1.02, 0.1)
 	p.Y.Min, p.Y.Max = -0.5, float64(len(bars.pods))-0.5
@@ -402,9 +402,10 @@ func (s phases) Plot(c canvas.Canvas, p *plot.Plot) {
 		}
 		style := p.X.Tick.Label
 		style.XAlign = canvas.XLeft
-		if style.Font.Size = 8; style.Width(phase.Name) < to-from {
+		name := oneLine(phase.Name)
+		if style.Font.Size = 8; style.Width(name) < to-from {
 			style.YAlign = canvas.YTop
-			c.FillText(style, vg.Point{X: from + 2, Y: c.Max.Y - 1}, phase.Name)
+			c.FillText(style, vg.Point{X: from + 2, Y: c.Max.Y - 1}, name)
 		}
 	}
 }

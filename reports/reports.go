@@ -66,7 +66,7 @@ func JSON(w io.Writer, r *analysis.Result) error {
 }
 
 func indented(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(&visible{Writer: w})
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)

@@ -148,7 +148,7 @@ func TestHostileEvents(t *testing.T) {
 		}
 	}
 	rows, err := csv.NewReader(&events).ReadAll()
-	if err != nil || len(rows) != 2 || rows[1][5] != message {
+	if err != nil || len(rows) != 2 || rows[1][5] != oneLine(message) {
 		t.Errorf("events.csv: %q, %v", rows, err)
 	}
 }

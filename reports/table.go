@@ -62,7 +62,7 @@ func Table(w io.Writer, r *analysis.Result, width int) error {
 			return err
 		}
 	}
-	_, err := b.WriteTo(w)
+	_, err := b.WriteTo(&Terminal{Writer: w})
 	return err
 }
 
@@ -114,10 +114,31 @@ func notable(s section, r *analysis.Result) section {
 
 const between = 2 // spaces between columns: tablewriter's padding, one a side
 
+// mapped returns g with its names and cells as change makes them.
+func (g *grid) mapped(change func(c column, cell string) string) *grid {
+	m := &grid{columns: slices.Clone(g.columns)}
+	for i, c := range g.columns {
+		m.columns[i].name = change(column{text: c.text}, c.name)
+	}
+	for _, row := range g.rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = change(g.columns[i], cell)
+		}
+		m.add(cells...)
+	}
+	return m
+}
+
+// lineEnds are the characters that a cell must not have: it is one line, whose blanks
+// count.
+var lineEnds = strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ", "\t", " ")
+
 // fit returns g with columns left out and cells cut so that it is at most width wide.
+// Its cells are Visible and of one line.
 func (g *grid) fit(width int) *grid {
-	columns := slices.Clone(g.columns)
-	rows := slices.Clone(g.rows)
+	g = g.mapped(func(_ column, cell string) string { return Visible(lineEnds.Replace(cell)) })
+	columns, rows := g.columns, g.rows
 	for {
 		widths := measure(columns, rows)
 		total := -between

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/loadgen"
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
 )
 
@@ -102,7 +103,7 @@ func (a *app) attack(ctx context.Context, name string, f *attackFlags) error {
 	show.close()
 	over()
 	if runErr != nil && !run.Began() {
-		return errors.Join(runErr, rec.Close(), os.Remove(filepath.Join(journal.folder(), recordFile)))
+		return errors.Join(runErr, rec.Close(), os.Remove(filepath.Join(journal.folder(), record.File)))
 	}
 	runErr = errors.Join(runErr, rec.Close())
 	_, err = a.report(run, journal.folder(), f.output, a.work(f.quiet))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 )
@@ -112,16 +112,9 @@ func regressions(c analysis.Comparison) (err error) {
 // readTrials reads a record, the folder of one, or a folder of such folders.
 func readTrials(path string, w *work) (analysis.Trials, error) {
 	t := analysis.Trials{Name: filepath.Base(filepath.Clean(path))}
-	files := []string{path}
-	if info, err := os.Stat(path); err != nil {
+	files, _, err := record.Files(path)
+	if err != nil {
 		return t, err
-	} else if info.IsDir() {
-		files = []string{filepath.Join(path, recordFile)}
-		if _, err := os.Stat(files[0]); err != nil {
-			if files, err = filepath.Glob(filepath.Join(path, "*", recordFile)); err != nil || len(files) == 0 {
-				return t, fmt.Errorf("%s holds neither %s nor folders of runs", path, recordFile)
-			}
-		}
 	}
 	for _, file := range files {
 		run, err := w.read(file)

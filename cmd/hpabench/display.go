@@ -24,7 +24,7 @@ const plainEvery = 15 * time.Second
 type display struct {
 	w     io.Writer
 	quiet bool
-	live  bool
+	live  *os.File // the terminal, if it is one
 	// prefix tells the lines of one of several runs from those of others.
 	prefix string
 
@@ -37,8 +37,7 @@ type display struct {
 }
 
 func newDisplay(w io.Writer, quiet bool) *display {
-	f, ok := w.(*os.File)
-	return &display{w: w, quiet: quiet, live: ok && term.IsTerminal(int(f.Fd()))}
+	return &display{w: w, quiet: quiet, live: terminal(w)}
 }
 
 var outcomeMarks = map[string]string{record.OK: "ok     ", record.Warning: "warning", record.Fault: "fault  "}
@@ -49,7 +48,7 @@ const noMark = "       "
 // one, so that it can be searched.
 func (d *display) marked(mark, text string) {
 	lines := []string{strings.Join(strings.Fields(text), " ")}
-	if d.live {
+	if d.live != nil {
 		lines = reports.Wrap(text, width(d.w)-len(noMark)-2)
 	}
 	for _, l := range lines {
@@ -109,12 +108,13 @@ func (d *display) state(phase, line string, s runner.State) {
 		line += fmt.Sprintf("  %s  ready %d/%d", s.Metrics, s.Ready, s.Replicas)
 	}
 	line = d.prefix + line
-	if d.live {
-		columns, _, err := term.GetSize(int(d.w.(*os.File).Fd()))
+	if d.live != nil {
+		line = reports.Visible(line)
+		columns, _, err := term.GetSize(int(d.live.Fd()))
 		if runes := []rune(line); err == nil && len(runes) >= columns && columns > 0 {
 			line = string(runes[:columns-1])
 		}
-		fmt.Fprint(d.w, "\r\x1b[K", line)
+		fmt.Fprint(d.live, "\r\x1b[K", line)
 		d.onLine = true
 		return
 	}

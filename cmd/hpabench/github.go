@@ -29,9 +29,13 @@ func tellGitHub(w io.Writer, r *analysis.Result) error {
 // annotate annotates a job of GitHub Actions:
 // https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
 func annotate(w io.Writer, level, title, text string) {
-	if os.Getenv("GITHUB_ACTIONS") == "true" {
-		fmt.Fprintf(w, "::%s title=%s::%s\n", level, property.Replace(title), message.Replace(text))
+	if os.Getenv("GITHUB_ACTIONS") != "true" {
+		return
 	}
+	if t, ok := w.(*reports.Terminal); ok {
+		w = t.Writer // which this is a command to
+	}
+	fmt.Fprintf(w, "::%s title=%s::%s\n", level, property.Replace(reports.Visible(title)), message.Replace(reports.Visible(text)))
 }
 
 // summarize adds Markdown to the summary of a job.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
 )
 
@@ -42,7 +43,7 @@ func createRecord(dir string, say func(string)) (*journal, error) {
 func newRecord(dir string) (*os.File, error) {
 	file, err := createFile(dir)
 	if errors.Is(err, os.ErrExist) {
-		return nil, runner.BadInput{Err: fmt.Errorf("%s exists already: name another folder with --out", filepath.Join(dir, recordFile))}
+		return nil, runner.BadInput{Err: fmt.Errorf("%s exists already: name another folder with --out", filepath.Join(dir, record.File))}
 	}
 	if err != nil {
 		return nil, runner.BadInput{Err: fmt.Errorf("creating the record: %w", err)}
@@ -54,7 +55,7 @@ func createFile(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}
-	return os.OpenFile(filepath.Join(dir, recordFile), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	return os.OpenFile(filepath.Join(dir, record.File), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 }
 
 // Write appends a line. The error is that of the journal's own disk when no other
@@ -136,9 +137,9 @@ func (j *journal) folder() string {
 func whereabouts(dir string) string {
 	there := func(name string) bool { _, err := os.Stat(filepath.Join(dir, name)); return err == nil }
 	switch {
-	case there(recordFile) && there("result.json"):
+	case there(record.File) && there("result.json"):
 		return "the record and the reports are in " + dir
-	case there(recordFile):
+	case there(record.File):
 		return fmt.Sprintf("the record is in %s, and the reports are not: hpabench report %s makes them", dir, dir)
 	case there("result.json"):
 		return fmt.Sprintf("the reports are in %s, and the record is lost", dir)

@@ -60,7 +60,7 @@ func TestJournal(t *testing.T) {
 			if (j.folder() == dir) != c.within {
 				t.Errorf("the record is in %s", j.folder())
 			}
-			run, err := record.Open(filepath.Join(j.folder(), recordFile))
+			run, err := record.Open(filepath.Join(j.folder(), record.File))
 			if err != nil || len(run.Entries) != 11 {
 				t.Errorf("%d entries, want 11 (%v)", len(run.Entries), err)
 			}
@@ -122,7 +122,7 @@ func TestWhereabouts(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct{ file, words string }{
 		{"", "neither the record nor the reports are in "},
-		{recordFile, "the record is in "},
+		{record.File, "the record is in "},
 		{"result.json", "the record and the reports are in "},
 	} {
 		if c.file != "" {

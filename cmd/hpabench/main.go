@@ -17,6 +17,7 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback" // the image has no certificates of its own
 	"k8s.io/klog/v2"
 
+	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
@@ -51,7 +52,7 @@ func main() {
 	simulate.Child()
 	klog.SetLogger(klog.Logger{}) // client-go's own log is not for this terminal
 	ctx, cancel := context.WithCancelCause(context.Background())
-	a := &app{stdout: os.Stdout, stderr: os.Stderr}
+	a := &app{stdout: &reports.Terminal{Writer: os.Stdout}, stderr: &reports.Terminal{Writer: os.Stderr}}
 	a.obey(cancel)
 	os.Exit(a.run(ctx, os.Args[1:]))
 }

@@ -42,13 +42,16 @@ come to its end, or that somebody spoiled, are not judged.`,
 			if output.plots && out == "" {
 				return runner.BadInput{Err: errors.New("--plots needs --out FOLDER, where the pictures go")}
 			}
-			file := recordIn(args[0])
-			if several, err := filepath.Glob(filepath.Join(args[0], "*", recordFile)); err == nil && len(several) > 0 {
+			files, trials, err := record.Files(args[0])
+			if err != nil {
+				return runner.BadInput{Err: err}
+			}
+			if trials {
 				return a.reportTrials(args[0], out, output, quiet)
 			}
 			w := a.work(quiet)
 			defer w.done()
-			run, err := w.read(file)
+			run, err := w.read(files[0])
 			if err != nil {
 				return runner.BadInput{Err: err}
 			}
@@ -60,14 +63,6 @@ come to its end, or that somebody spoiled, are not judged.`,
 	cmd.Flags().StringVar(&out, "out", "", "`folder` for the reports (default: none are written)")
 	addQuiet(cmd, &quiet)
 	return cmd
-}
-
-// recordIn is the record of a run's folder, or name itself if it is no folder.
-func recordIn(name string) string {
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		return filepath.Join(name, recordFile)
-	}
-	return name
 }
 
 // reportTrials shows what the trials in a folder say together, and writes it to out
@@ -172,9 +167,20 @@ func (f *outputFlag) Set(s string) error {
 	return nil
 }
 
+// terminal is the terminal that w writes to in the end, nil if that is none.
+func terminal(w io.Writer) *os.File {
+	if t, ok := w.(*reports.Terminal); ok {
+		w = t.Writer
+	}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return f
+	}
+	return nil
+}
+
 // width is that of the terminal, or 100 columns for a file or a pipe.
 func width(w io.Writer) int {
-	if f, ok := w.(*os.File); ok {
+	if f := terminal(w); f != nil {
 		if columns, _, err := term.GetSize(int(f.Fd())); err == nil {
 			return columns
 		}

@@ -19,9 +19,6 @@ import (
 	"github.com/hpabench/hpabench/scenarios"
 )
 
-// recordFile is the name of the record in a run's folder.
-const recordFile = "record.jsonl"
-
 type runFlags struct {
 	cluster      clusterFlags
 	lab          labFlags
@@ -272,7 +269,7 @@ func (t *trial) measure(ctx context.Context, a *app) (*analysis.Builder, error) 
 	runErr = errors.Join(runErr, rec.Close())
 	t.dir = journal.folder()
 	if runErr != nil && !run.Began() {
-		fmt.Fprintf(a.stderr, "no load was sent, so there is nothing to report; what was seen is in %s\n", filepath.Join(t.dir, recordFile))
+		fmt.Fprintf(a.stderr, "no load was sent, so there is nothing to report; what was seen is in %s\n", filepath.Join(t.dir, record.File))
 		return nil, runErr
 	}
 	return run, runErr

@@ -148,10 +148,10 @@ func simulated(f *scenarios.File, plant *simulate.Plant) (*simulate.Run, error) 
 
 // isRecord says whether a name is that of a record or of a run's folder.
 func isRecord(name string) bool {
-	if _, err := os.Stat(filepath.Join(name, recordFile)); err == nil {
+	if _, err := os.Stat(filepath.Join(name, record.File)); err == nil {
 		return true
 	}
-	return filepath.Ext(name) == filepath.Ext(recordFile)
+	return filepath.Ext(name) == filepath.Ext(record.File)
 }
 
 // simulateRecord makes a run again, or with other settings of its HPA.
@@ -178,7 +178,11 @@ func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.P
 // recorded is the run that a record is of, on a plant that is fitted to it unless there is
 // another.
 func recorded(name string, plant *simulate.Plant, w *work) (*simulate.Run, error) {
-	name = recordIn(name)
+	files, _, err := record.Files(name)
+	if err != nil {
+		return nil, runner.BadInput{Err: err}
+	}
+	name = files[0]
 	bad := func(err error) error { return runner.BadInput{Err: fmt.Errorf("%s: %w", name, err)} }
 	in, err := w.open(name)
 	if err != nil {

@@ -82,7 +82,7 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 			one.show = newDisplay(a.stderr, t.quiet)
 			what := strings.TrimSpace(fmt.Sprintf("trial %d of %d %s", n+1, t.repeat, all[i].name))
 			if parallel > 1 {
-				one.show.live, one.show.prefix = false, "["+strings.TrimSpace(fmt.Sprintf("%d %s", n+1, all[i].name))+"] "
+				one.show.live, one.show.prefix = nil, "["+strings.TrimSpace(fmt.Sprintf("%d %s", n+1, all[i].name))+"] "
 				one.beside = int(parallel) - 1
 			}
 			held := int64(1)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
 )
 
@@ -98,7 +99,7 @@ func (a *app) watch(ctx context.Context, ref string, f *watchFlags) error {
 	show.close()
 	over()
 	if runErr != nil && !run.Began() {
-		fmt.Fprintf(a.stderr, "nothing was observed, so there is nothing to report; what was seen is in %s\n", filepath.Join(journal.folder(), recordFile))
+		fmt.Fprintf(a.stderr, "nothing was observed, so there is nothing to report; what was seen is in %s\n", filepath.Join(journal.folder(), record.File))
 		return errors.Join(runErr, rec.Close())
 	}
 	runErr = errors.Join(runErr, rec.Close())

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/reports"
 )
 
 // Work that takes longer than workShown shows what it does: on a terminal in one live line,
@@ -29,7 +29,7 @@ const workGC = 60
 // one shows nothing.
 type work struct {
 	out  io.Writer
-	live bool
+	live *os.File // the terminal, if it is one
 	over chan struct{}
 
 	mu    sync.Mutex
@@ -51,15 +51,14 @@ func (a *app) work(quiet bool) *work {
 	if quiet {
 		return nil
 	}
-	f, ok := a.stderr.(*os.File)
-	w := &work{out: a.stderr, live: ok && term.IsTerminal(int(f.Fd())), over: make(chan struct{})}
+	w := &work{out: a.stderr, live: terminal(a.stderr), over: make(chan struct{})}
 	go w.show()
 	return w
 }
 
 func (w *work) show() {
 	every := plainEvery
-	if w.live {
+	if w.live != nil {
 		every = liveEvery
 	}
 	for next := time.After(workShown); ; next = time.After(every) {
@@ -81,8 +80,8 @@ func (w *work) draw() {
 	}
 	switch {
 	case w.ended || line == "":
-	case w.live:
-		fmt.Fprintf(w.out, "\r\x1b[K%s", line)
+	case w.live != nil:
+		fmt.Fprintf(w.live, "\r\x1b[K%s", reports.Visible(line))
 		w.drawn = true
 	default:
 		fmt.Fprintln(w.out, line)
@@ -115,7 +114,7 @@ func (w *work) done() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.drawn {
-		fmt.Fprint(w.out, "\r\x1b[K")
+		fmt.Fprint(w.live, "\r\x1b[K")
 	}
 	if !w.ended {
 		close(w.over)
