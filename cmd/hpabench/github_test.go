@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/reports"
 )
 
 func TestTellGitHub(t *testing.T) {
@@ -24,7 +25,7 @@ func TestTellGitHub(t *testing.T) {
 	}
 	t.Setenv("GITHUB_ACTIONS", "true")
 	t.Setenv("GITHUB_STEP_SUMMARY", summary)
-	if err := tellGitHub(&out, r); err != nil {
+	if err := tellGitHub(&reports.Terminal{Writer: &out}, r); err != nil {
 		t.Fatal(err)
 	}
 	if want := "::error title=hpabench%3A expectation missed::a < 5: a = 6\n::warning title=hpabench%3A spike::100 %25 of it,%0Ain two lines\n"; out.String() != want {
