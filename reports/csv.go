@@ -30,11 +30,11 @@ func SummaryCSV(w io.Writer, r *analysis.Result) error {
 // TimelineCSV writes one row a second, or one for each Result.TimelineEvery, see
 // analysis.Second.
 func TimelineCSV(w io.Writer, r *analysis.Result) error {
-	c := csv.NewWriter(w)
-	_ = c.Write([]string{"second", "phase", "offered", "answered", "failed", "p50_seconds", "p90_seconds", "p99_seconds", "cpu_cores", "memory_bytes",
-		"cpu_percent", "hpa_percent", "desired", "spec_replicas", "pods", "ready", "in_service", "terminating", "unsent", "late", "late_max_seconds", "demand"}) // Error tells
+	c := sheet{csv.NewWriter(w)}
+	c.row([]string{"second", "phase", "offered", "answered", "failed", "p50_seconds", "p90_seconds", "p99_seconds", "cpu_cores", "memory_bytes",
+		"cpu_percent", "hpa_percent", "desired", "spec_replicas", "pods", "ready", "in_service", "terminating", "unsent", "late", "late_max_seconds", "demand"})
 	for _, s := range r.Timeline {
-		_ = c.Write([]string{cell(&s.Second), s.Phase, cell(&s.Offered), cell(&s.Answered), cell(&s.Failed), cell(s.P50), cell(s.P90), cell(s.P99),
+		c.row([]string{cell(&s.Second), s.Phase, cell(&s.Offered), cell(&s.Answered), cell(&s.Failed), cell(s.P50), cell(s.P90), cell(s.P99),
 			cell(s.CPUCores), cell(s.MemoryBytes), cell(s.CPUPercent), cell(s.HPAPercent), cell(s.Desired), cell(s.Spec),
 			cell(s.Pods), cell(s.Ready), cell(s.InService), cell(s.Terminating), cell(&s.Unsent), cell(&s.Late), cell(&s.LateMax), cell(s.Demand)})
 	}
@@ -114,13 +114,23 @@ func FindingsCSV(w io.Writer, r *analysis.Result) error {
 }
 
 func write(w io.Writer, rows [][]string) error {
+	c := sheet{csv.NewWriter(w)}
 	for _, row := range rows {
-		for i := range row {
-			row[i] = textCell(row[i])
-		}
+		c.row(row)
 	}
-	c := csv.NewWriter(w)
-	return c.WriteAll(rows) // flushes
+	c.Flush()
+	return c.Error()
+}
+
+// sheet is a CSV file that a spreadsheet can open without harm.
+type sheet struct{ *csv.Writer }
+
+// row writes a row, whose cells it changes; Error tells what went wrong.
+func (s sheet) row(cells []string) {
+	for i, c := range cells {
+		cells[i] = textCell(c)
+	}
+	_ = s.Write(cells)
 }
 
 // textCell puts a cell on one line, makes it Visible, and puts a quote before one that a

@@ -49,7 +49,7 @@ func JSON(w io.Writer, r *analysis.Result) error {
 		return err
 	}
 	before, after, _ := bytes.Cut(all.Bytes(), place) // no text of r has a line end in JSON
-	out := bufio.NewWriter(w)
+	out := bufio.NewWriter(&visible{Writer: w})
 	_, _ = out.Write(before) // Flush tells
 	for i := range r.Timeline {
 		if i > 0 {
