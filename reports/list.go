@@ -21,7 +21,7 @@ func ListTable(w io.Writer, columns []string, rows [][]string, width int) error 
 				head += fmt.Sprintf("  %s %s", columns[i], row[i])
 			}
 		}
-		fmt.Fprintln(&b, oneLine(head))
+		fmt.Fprintln(&b, Visible(lineEnds.Replace(head)))
 		writeParagraph(&b, max(width, 40), "    ", row[n])
 	}
 	_, err := b.WriteTo(&Terminal{Writer: w})
