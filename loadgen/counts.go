@@ -135,19 +135,17 @@ func checkSecond(l *record.LoadSecond) error {
 	if err := checkCounts(l); err != nil {
 		return err
 	}
-	histograms := []record.Histogram{l.Latency, l.Lateness}
+	if _, err := l.Latency.Counts(record.Fine); err != nil {
+		return err
+	}
+	if _, err := l.Lateness.Counts(record.Coarse); err != nil {
+		return err
+	}
 	for name, p := range l.Pods {
 		if !isPodName(name) || p.Answered > maxCount || p.Errors > maxCount {
 			return fmt.Errorf("pod %q with %d answers and %d errors", cut(name, 300), p.Answered, p.Errors)
 		}
-		histograms = append(histograms, p.Latency)
-	}
-	for i, h := range histograms {
-		sum := record.NewPodHistogram()
-		if i == 0 {
-			sum = record.NewHistogram()
-		}
-		if err := h.AddTo(sum); err != nil {
+		if _, err := p.Latency.Counts(record.Coarse); err != nil {
 			return err
 		}
 	}

@@ -273,6 +273,9 @@ func FuzzWorkerLine(f *testing.F) {
 	}
 	f.Add("", string(encodeSummary(summary{Totals: []record.LoadSecond{{Offered: 2, Sent: 2}}})))
 	f.Fuzz(func(t *testing.T, lines, left string) {
+		if len(lines) > 10_000 || len(left) > maxSummary {
+			return
+		}
 		fleet, _ := hear(fourPhases, lines, left, true)
 		run := fleet.rec.Run()
 		for _, e := range run.Entries {
