@@ -182,7 +182,7 @@ spec:
 
 const rightsScenario = `apiVersion: hpabench.dev/v1alpha1
 kind: Scenario
-metadata: {name: rights}
+metadata: {name: %s}
 spec:
   workload: %s
   %s
@@ -202,21 +202,21 @@ type rightsCase struct {
 
 func rightsCases(t *testing.T) []rightsCase {
 	t.Helper()
-	write := func(workload, autoscaler, load string) string {
-		file := scenario(t, fmt.Sprintf(rightsScenario, workload, autoscaler, load))
+	write := func(name, workload, autoscaler, load string) string {
+		file := scenario(t, fmt.Sprintf(rightsScenario, name, workload, autoscaler, load))
 		if err := os.WriteFile(filepath.Join(filepath.Dir(file), "objects.yaml"), []byte(rightsManifests), 0o666); err != nil {
 			t.Fatal(err)
 		}
 		return file
 	}
-	own := write(rightsShort, rightsAutoscaler, "via: auto")
-	objects := write("{manifests: [objects.yaml], target: {kind: StatefulSet, name: web}}", rightsAutoscaler, `via: portForward, auth: {bearer: {secret: {name: token, key: t}}}`)
-	existing := write("{existing: {kind: Deployment, name: stood, namespace: rights}}", "", "via: apiProxy, service: stood")
+	own := write("rights", rightsShort, rightsAutoscaler, "via: auto")
+	objects := write("rights", "{manifests: [objects.yaml], target: {kind: StatefulSet, name: web}}", rightsAutoscaler, `via: portForward, auth: {bearer: {secret: {name: token, key: t}}}`)
+	existing := write("rights-existing", "{existing: {kind: Deployment, name: stood, namespace: rights}}", "", "via: apiProxy, service: stood")
 	return []rightsCase{
 		{"run in a namespace of its own", []string{own}, []string{"run", own}},
 		{"run of manifests with -n", []string{"-n", "rights", objects}, []string{"run", "-n", "rights", objects}},
 		{"run of what exists", []string{existing}, []string{"run", existing}},
-		{"job", []string{"--for", "job", "-n", "rights", own}, []string{"run", "-n", "rights", write(rightsShort, rightsAutoscaler, "via: job")}},
+		{"job", []string{"--for", "job", "-n", "rights", own}, []string{"run", "-n", "rights", write("rights", rightsShort, rightsAutoscaler, "via: job")}},
 		{"watch", []string{"--for", "watch", "-n", "rights", "deployment/stood"}, []string{"watch", "-n", "rights", "--for", "2s", "deployment/stood"}},
 		{"doctor", []string{"--for", "doctor", "-n", "rights", "deployment/stood"}, []string{"doctor", "-n", "rights", "deployment/stood"}},
 	}
