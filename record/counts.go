@@ -262,7 +262,10 @@ func (h Histogram) counts(s Scale) (c Counts, ours bool, err error) {
 		raw = raw[took:]
 		switch {
 		case n < 0:
-			at -= n
+			// Eight bytes hold 2^55 at most: one gap does not wrap, many together would.
+			if at -= n; at > int64(last)+1 {
+				return nil, false, fmt.Errorf("bucket %d, and the last is %d", at, last)
+			}
 		case at > int64(last):
 			return nil, false, fmt.Errorf("bucket %d, and the last is %d", at, last)
 		default:

@@ -1,6 +1,10 @@
 package record
 
 import (
+	"bytes"
+	"compress/zlib"
+	"encoding/base64"
+	"encoding/binary"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -89,7 +93,54 @@ func TestCountsOfOthers(t *testing.T) {
 	}
 }
 
+// encodeRaw wraps what a hostile worker or record says of the buckets.
+func encodeRaw(s Scale, varints ...int64) Histogram {
+	raw := make([]byte, headLength)
+	for _, n := range varints {
+		raw = binary.AppendVarint(raw, n)
+	}
+	binary.BigEndian.PutUint32(raw, cookie)
+	binary.BigEndian.PutUint32(raw[4:], uint32(len(raw)-headLength))
+	binary.BigEndian.PutUint32(raw[12:], uint32(s.digits))
+	binary.BigEndian.PutUint64(raw[16:], 1)
+	binary.BigEndian.PutUint64(raw[24:], uint64(MaxLatency.Microseconds()))
+	var b bytes.Buffer
+	b.Write(binary.BigEndian.AppendUint32(nil, compressedCookie))
+	b.Write(make([]byte, 4))
+	z := zlib.NewWriter(&b)
+	z.Write(raw)
+	z.Close()
+	binary.BigEndian.PutUint32(b.Bytes()[4:], uint32(b.Len()-8))
+	return Histogram(base64.StdEncoding.EncodeToString(b.Bytes()))
+}
+
+// gaps that add up beyond 2^63, to a bucket before the first.
+func gaps() []int64 {
+	return append(slices.Repeat([]int64{-1 << 55}, 511), -(1<<55 - 1), 3)
+}
+
+// TestGapsAreBounded refuses buckets beyond the last, however the gaps before them add up.
+func TestGapsAreBounded(t *testing.T) {
+	for _, s := range []Scale{Fine, Coarse} {
+		last := int64(s.largest())
+		for _, bad := range [][]int64{
+			gaps(), append(gaps(), gaps()...), slices.Repeat([]int64{-1 << 54, 1}, 600),
+			{-1 << 55, 1}, {-last - 1, 1}, {-last - 2}, {-last, 1, -1, 1}, {-last / 2, 1, -last / 2, 1, -last, 1},
+		} {
+			if c, err := encodeRaw(s, bad...).Counts(s); err == nil {
+				t.Errorf("%d digits, %d varints from %d on: read as %v", s.digits, len(bad), bad[0], c)
+			}
+		}
+		c, err := encodeRaw(s, -last, 7).Counts(s)
+		if err != nil || !slices.Equal(c, Counts{{int32(last), 7}}) {
+			t.Errorf("the last bucket: %v, %v", c, err)
+		}
+	}
+}
+
 func FuzzCounts(f *testing.F) {
+	f.Add(string(encodeRaw(Fine, gaps()...)))
+	f.Add(string(encodeRaw(Coarse, gaps()...)))
 	f.Add(string(Counts{{5, 1}, {500, 2}}.Encode(Fine)))
 	f.Add(string(Counts{{5, 1}}.Encode(Coarse)))
 	f.Fuzz(func(t *testing.T, text string) {
