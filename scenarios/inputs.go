@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
@@ -50,7 +52,7 @@ func (c *checker) inputs(at, name string, open Open) []input {
 		for _, e := range entries {
 			switch {
 			case slices.Contains(konfig.RecognizedKustomizationFileNames(), e.Name()):
-				return c.build(at, filepath.Join(shown, e.Name()))
+				return c.build(filepath.Join(shown, e.Name()))
 			case e.Name() == "Chart.yaml":
 				return refuse(helmHint, "%s is a Helm chart, which is no manifest before it is rendered", name)
 			case !e.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(e.Name())):
@@ -123,105 +125,156 @@ func unrendered(in input, faults Faults) *Fault {
 
 // build gives what kustomize makes of a kustomization. Bases and files elsewhere than on this
 // machine, plugins and Helm charts are refused.
-func (c *checker) build(at, file string) []input {
-	before := len(c.faults)
-	c.checkLocal(file, map[string]bool{})
-	if len(c.faults) > before {
+func (c *checker) build(file string) []input {
+	refuse := func(faults ...Fault) []input {
 		c.broken = true
+		c.faults = append(c.faults, faults...)
 		return nil
 	}
-	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(&bounded{FileSystem: filesys.MakeFsOnDisk()}, filepath.Dir(file))
+	// kustomize may take a relative path for the address of a repository.
+	root, err := filepath.Abs(filepath.Dir(file))
+	if err == nil {
+		root, err = filepath.EvalSymlinks(root)
+	}
+	if err != nil {
+		return refuse(Fault{file, 1, cause(err).Error(), ""})
+	}
+	local := &local{FileSystem: filesys.MakeFsOnDisk(), shown: func(name string) string {
+		if relative, err := filepath.Rel(root, name); err == nil {
+			return filepath.Join(filepath.Dir(file), relative)
+		}
+		return name
+	}}
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(local, root)
+	if len(local.faults) > 0 {
+		return refuse(local.faults...)
+	}
 	var source []byte
 	if err == nil {
 		source, err = built.AsYaml()
 	}
 	if err != nil {
-		c.broken = true
-		c.faults = append(c.faults, Fault{file, 1, "kustomize cannot build it: " + strings.Join(strings.Fields(err.Error()), " "), ""})
-		return nil
+		return refuse(Fault{file, 1, "kustomize cannot build it: " + strings.Join(strings.Fields(err.Error()), " "), ""})
 	}
 	return []input{{shown: file, source: source, built: true}}
 }
 
-// bounded is a file system that gives files of the size of manifests, and as much of them in
-// all as a scenario may name.
-type bounded struct {
+// maxReads bounds how often kustomize reads a file: bases that share bases are read anew for
+// each, so that 30 small files could take days.
+const maxReads = 10_000
+
+// local is a file system that gives files of the size of manifests, and as much of them in
+// all as a scenario may name. It gives no kustomization that names what is not on this machine:
+// kustomize reads each here before it follows what is named there, and would ask the network
+// for it past its file system.
+type local struct {
 	filesys.FileSystem
-	size int
+	shown       func(name string) string
+	size, reads int
+	faults      Faults
 }
 
-func (b *bounded) ReadFile(name string) ([]byte, error) {
+func (l *local) ReadFile(name string) ([]byte, error) {
 	source, err := ReadFile(name, MaxSource)
-	if b.size += len(source); err == nil && b.size > maxFiles {
-		err = tooLarge(maxFiles)
+	l.size, l.reads = l.size+len(source), l.reads+1
+	var faults Faults
+	switch {
+	case err != nil:
+		faults = Faults{{Message: cause(err).Error()}}
+	case l.size > maxFiles:
+		faults = Faults{{Message: tooLarge(maxFiles).Error()}}
+	case l.reads > maxReads:
+		faults = Faults{{Message: fmt.Sprintf("kustomize reads more than %d files, as bases that share bases are read anew for each", maxReads)}}
+	default:
+		faults = notLocal(name, source)
 	}
-	return source, err
+	for i := range faults {
+		faults[i].File, faults[i].Line = l.shown(name), max(faults[i].Line, 1)
+	}
+	if len(faults) > 0 {
+		l.faults = append(l.faults, faults...)
+		return nil, faults // kustomize may look for another file first
+	}
+	return source, nil
 }
 
-var (
-	// remote are what kustomize takes for a repository or a file to fetch
-	// (NewRepoSpecFromURL and IsRemoteFile in sigs.k8s.io/kustomize/api/internal), and
-	// whatever might be.
-	remote = regexp.MustCompile(`(?i)://|^git::|^[a-z0-9-]+@|^[^/]*:|github\.com|\.git\b|_git/|\?ref=`)
-	// text are the fields of a kustomization that hold no names of files.
-	text = []string{"commonAnnotations", "commonLabels", "labels", "literals", "patch", "images", "options", "metadata", "namePrefix", "nameSuffix",
-		"namespace", "buildMetadata", "replicas", "vars", "target", "source", "targets", "apiVersion", "kind"}
-)
+// remoteBase are what kustomize takes for a repository (NewRepoSpecFromURL in
+// sigs.k8s.io/kustomize/api/internal/git), and whatever might be.
+var remoteBase = regexp.MustCompile(`(?i)://|^git::|^[a-z0-9-]+@|^[^/]*:|github\.com|\.git\b|_git/|\?ref=`)
 
-// checkLocal refuses a kustomization that names, itself or by its bases, what is not on this
-// machine.
-func (c *checker) checkLocal(file string, seen map[string]bool) {
-	if seen[file] {
-		return
-	}
-	seen[file] = true
-	source, err := ReadFile(file, MaxSource)
-	if err != nil {
-		c.faults = append(c.faults, Fault{file, 1, cause(err).Error(), ""})
-		return
-	}
-	docs, faults := readYAML(file, source)
-	c.faults = append(c.faults, faults...)
-	for _, d := range docs {
-		root, _ := d.value.(map[string]any)
-		for _, field := range []string{"helmCharts", "helmChartInflationGenerator"} {
-			if root[field] != nil {
-				c.faultAt(d, "/"+field, helmHint, "%s of a kustomization are not rendered here", field)
-			}
+// remoteFile says whether kustomize fetches a file (IsRemoteFile in
+// sigs.k8s.io/kustomize/api/internal/loader).
+func remoteFile(path string) bool {
+	u, err := url.Parse(path)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https")
+}
+
+// notLocal are the faults of a file if it is a kustomization, whatever its name, in which
+// something is fetched, or a program or a plugin is run. The kustomization is decoded as
+// kustomize does it, so that both see the same.
+func notLocal(name string, source []byte) (faults Faults) {
+	if slices.Contains(konfig.RecognizedKustomizationFileNames(), filepath.Base(name)) {
+		if _, faults = readYAML(name, source); len(faults) > 0 {
+			return faults
 		}
-		var walk func(pointer string, value any)
-		walk = func(pointer string, value any) {
-			switch v := value.(type) {
-			case map[string]any:
-				for key, inner := range v {
-					if !slices.Contains(text, key) {
-						walk(pointer+"/"+escape(key), inner)
-					}
-				}
-			case []any:
-				for i, inner := range v {
-					walk(fmt.Sprintf("%s/%d", pointer, i), inner)
-				}
-			case string:
-				_, path, keyed := strings.Cut(v, "=") // of a generator's file
-				if strings.Contains(v, "\n") && !strings.Contains(v, "://") {
-					return // an object, not its file
-				}
-				if remote.MatchString(v) || keyed && remote.MatchString(path) {
-					c.faultAt(d, pointer, "get it first, and name the copy", "%q is not on this machine, and nothing is fetched for a scenario", v)
-					return
-				}
-				if strings.Contains(v, "\n") {
-					return
-				}
-				for _, name := range konfig.RecognizedKustomizationFileNames() {
-					base := filepath.Join(filepath.Dir(file), v, name)
-					if _, err := os.Stat(base); err == nil {
-						c.checkLocal(base, seen)
-					}
-				}
-			}
-		}
-		walk("", root)
 	}
+	var k types.Kustomization
+	if k.Unmarshal(source) != nil {
+		return nil // kustomize says why, if it is to be one
+	}
+	fault := func(what, hint, format string, args ...any) {
+		line := 1
+		if i := bytes.Index(source, []byte(strings.Split(what, "\n")[0])); i >= 0 {
+			line += bytes.Count(source[:i], []byte("\n"))
+		}
+		faults = append(faults, Fault{name, line, fmt.Sprintf(format, args...), hint})
+	}
+	for field, used := range map[string]bool{"helmCharts": k.HelmCharts != nil, "helmChartInflationGenerator": k.HelmChartInflationGenerator != nil} {
+		if used {
+			fault(field, helmHint, "%s of a kustomization are not rendered here", field)
+		}
+	}
+	for field, plugins := range map[string][]string{"generators": k.Generators, "transformers": k.Transformers, "validators": k.Validators} {
+		if len(plugins) > 0 {
+			fault(field, "render it: kubectl kustomize FOLDER | hpabench run SCENARIO, with manifests: [-]",
+				"%s of a kustomization are not run here, as they may fetch files from elsewhere", field)
+		}
+	}
+	k.FixKustomization() // bases are resources then, and env is one of envs
+	check := func(path string, remote bool) {
+		if remote {
+			fault(path, "get it first, and name the copy", "%q is not on this machine, and nothing is fetched for a scenario", path)
+		}
+	}
+	for _, base := range append(k.Resources, k.Components...) {
+		check(base, remoteBase.MatchString(base) || remoteFile(base))
+	}
+	files := slices.Concat(k.Crds, k.Configurations, []string{k.OpenAPI["path"]})
+	var sources []types.KvPairSources
+	for _, g := range k.ConfigMapGenerator {
+		sources = append(sources, g.KvPairSources)
+	}
+	for _, g := range k.SecretGenerator {
+		sources = append(sources, g.KvPairSources)
+	}
+	for _, s := range sources {
+		files = append(files, s.EnvSources...)
+		for _, keyed := range s.FileSources {
+			_, path, _ := strings.Cut(keyed, "=")
+			check(keyed, remoteFile(keyed) || remoteFile(path))
+		}
+	}
+	for _, patch := range k.PatchesStrategicMerge {
+		files = append(files, string(patch))
+	}
+	for _, patch := range slices.Concat(k.Patches, k.PatchesJson6902) {
+		files = append(files, patch.Path)
+	}
+	for _, replacement := range k.Replacements {
+		files = append(files, replacement.Path)
+	}
+	for _, file := range files {
+		check(file, remoteFile(file))
+	}
+	return faults
 }

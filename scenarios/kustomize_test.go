@@ -1,0 +1,183 @@
+package scenarios
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Whatever a kustomization names, nothing is fetched for it: a server on this machine gets
+// no connection.
+func TestKustomizationFetchesNothing(t *testing.T) {
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections := make(chan string, 1000)
+	go func() {
+		for {
+			c, err := server.Accept()
+			if err != nil {
+				close(connections)
+				return
+			}
+			connections <- c.RemoteAddr().String()
+			c.Close()
+		}
+	}()
+	host := server.Addr().String()
+	const generator = "apiVersion: builtin\nkind: ConfigMapGenerator\nmetadata: {name: x}\n"
+	inline := func(plugin string) string { return "\n- |\n  " + strings.ReplaceAll(plugin, "\n", "\n  ") + "\n" }
+	for name, text := range map[string]string{
+		"file of a generator":     "generators: [gen.yaml]",
+		"generator":               "generators:" + inline(generator+"files: [\"k=http://HOST/x\"]"),
+		"generator, escaped":      "generators:" + inline(generator+`files: ["k=http:\x2f\x2fHOST/x"]`),
+		"generator, one line":     `generators: ['{apiVersion: builtin, kind: ConfigMapGenerator, metadata: {name: x}, envs: ["http:\x2f\x2fHOST/x"]}']`,
+		"transformer":             "transformers:" + inline("apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: x}\npath: \"http:\\x2f\\x2fHOST/x\""),
+		"transformer of files":    "transformers:" + inline("apiVersion: builtin\nkind: ReplacementTransformer\nmetadata: {name: x}\nreplacements: [{path: \"http:\\x2f\\x2fHOST/x\"}]"),
+		"validator":               "validators:" + inline("apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: x}\npath: \"http:\\x2f\\x2fHOST/x\""),
+		"in capitals":             "GENERATORS: [gen.yaml]",
+		"files":                   `configMapGenerator: [{name: c, files: ["http:\x2f\x2fHOST/x"]}]`,
+		"files with key":          `secretGenerator: [{name: c, files: ["k=http:\x2f\x2fHOST/x"]}]`,
+		"envs":                    "configMapGenerator: [{name: c, envs: ['HTTP://HOST/x']}]",
+		"env":                     "secretGenerator: [{name: c, env: 'http://HOST/x'}]",
+		"patch":                   "patches: [{path: 'http://HOST/x'}]",
+		"JSON patch":              "patchesJson6902: [{target: {kind: Deployment, name: shop, version: v1}, path: 'http://HOST/x'}]",
+		"strategic merge":         "patchesStrategicMerge: ['http://HOST/x']",
+		"replacements":            "replacements: [{path: 'http://HOST/x'}]",
+		"crds":                    "crds: ['http://HOST/x']",
+		"configurations":          "configurations: ['http://HOST/x']",
+		"openapi":                 "openapi: {path: 'http://HOST/x'}",
+		"resource":                "resources: ['http://HOST/x']",
+		"resource, on two lines":  "resources:\n- |\n  http://HOST/x\n",
+		"bases":                   "bases: ['http://HOST/x']",
+		"component":               "components: ['http://HOST/x//y?ref=v1']",
+		"forced git":              "resources: ['git::http://HOST/a/b.git']",
+		"ssh":                     "resources: ['ssh://git@HOST/a/b']",
+		"ssh, on two lines":       "resources:\n- |\n  git@127.0.0.1:a/b\n",
+		"chart":                   "helmCharts: [{name: c, repo: 'http://HOST/x'}]",
+		"plugins of an alias":     "metadata: {name: &g gen.yaml}\ngenerators: [*g]",
+		"with annotation of text": "commonAnnotations: {a: 'https://b'}\nresources: ['http://HOST/x']",
+	} {
+		for where, dir := range map[string]string{"itself": "top", "base": "base", "component": "component", "symlink": "linked"} {
+			t.Run(name+"/"+where, func(t *testing.T) {
+				files := map[string]string{
+					"top/kustomization.yaml":       "resources: [../base]\ncomponents: [../component]\n",
+					"base/kustomization.yaml":      "namePrefix: a-\nresources: [../linked]\n",
+					"linked/other.yaml":            "resources: [shop.yaml]\n",
+					"linked/shop.yaml":             shop,
+					"component/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnameSuffix: -b\n",
+				}
+				file := dir + "/kustomization.yaml"
+				if dir == "linked" {
+					file = "linked/other.yaml" // to which its kustomization.yaml points
+				}
+				hostile := strings.ReplaceAll(text, "HOST", host) + "\n"
+				if dir == "component" {
+					hostile = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n" + hostile
+				}
+				files[file], files[dir+"/gen.yaml"] = hostile, generator+"files: [\"k=http://"+host+"/x\"]\n"
+				t.Chdir(t.TempDir())
+				for name, text := range files {
+					if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+						t.Fatal(err)
+					}
+					if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := os.Symlink("other.yaml", "linked/kustomization.yaml"); err != nil {
+					t.Skip(err)
+				}
+				var c checker
+				c.build("top/kustomization.yaml")
+				if len(c.faults) == 0 || !strings.HasSuffix(c.faults[0].File, file) && !strings.HasSuffix(c.faults[0].File, dir+"/kustomization.yaml") || strings.Contains(c.faults.Error(), "cannot build") {
+					t.Errorf("the faults are %v", c.faults)
+				}
+			})
+		}
+	}
+	server.Close()
+	for from := range connections {
+		t.Errorf("a connection from %s", from)
+	}
+}
+
+// Text that is no name of a file may look like an address.
+func TestKustomizationText(t *testing.T) {
+	for name, text := range map[string]string{
+		"annotations":  "generatorOptions: {annotations: {a: 'https://example.com/x'}, labels: {b: c}}\nconfigMapGenerator: [{name: c, literals: ['a=git@github.com:a/b']}]\n",
+		"source value": "replacements: [{sourceValue: 'nginx:1', targets: [{select: {kind: Deployment}, fieldPaths: ['spec.template.spec.containers.0.image']}]}]\n",
+		"merge":        "patchesStrategicMerge:\n- |\n  apiVersion: apps/v1\n  kind: Deployment\n  metadata: {name: shop, annotations: {a: 'https://example.com/x'}}\n- '{apiVersion: apps/v1, kind: Deployment, metadata: {name: shop, annotations: {b: \"https://example.com/x\"}}}'\n",
+		"image":        "images: [{name: nginx, newName: 'registry.example.com:5000/nginx', digest: 'sha256:" + strings.Repeat("0", 64) + "'}]\n",
+		"annotation":   "commonAnnotations: {a: 'https://github.com/a/b?ref=c'}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := written(t, "k8s", map[string]string{"k8s/kustomization.yaml": "resources: [shop.yaml, front.yaml, scaler.yaml]\n" + text,
+				"k8s/shop.yaml": shop, "k8s/front.yaml": front, "k8s/scaler.yaml": scaler}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Bases that are reached on more ways than can be walked end in a fault, and soon.
+func TestKustomizationOfManyWays(t *testing.T) {
+	t.Run("symlinks", func(t *testing.T) {
+		t.Chdir(t.TempDir())
+		if err := os.WriteFile("kustomization.yaml", []byte("resources: [a, b]\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"a", "b"} {
+			if err := os.Symlink(".", name); err != nil {
+				t.Skip(err)
+			}
+		}
+		refusedSoon(t, "kustomization.yaml", "cycle")
+	})
+	t.Run("bases", func(t *testing.T) {
+		t.Chdir(t.TempDir())
+		for depth := range 40 {
+			for _, twin := range []string{"a", "b"} {
+				dir := fmt.Sprint(twin, depth)
+				if err := os.Mkdir(dir, 0o777); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(dir+"/kustomization.yaml", fmt.Appendf(nil, "resources: [../a%[1]d, ../b%[1]d]\n", depth+1), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, dir := range []string{"a40", "b40"} {
+			if err := os.Mkdir(dir, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(dir+"/kustomization.yaml", []byte("namespace: x\n"), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refusedSoon(t, "a0/kustomization.yaml", "kustomize reads more than 10000 files")
+	})
+}
+
+func refusedSoon(t *testing.T, file, want string) {
+	t.Helper()
+	done := make(chan Faults, 1)
+	go func() {
+		var c checker
+		c.build(file)
+		done <- c.faults
+	}()
+	select {
+	case faults := <-done:
+		if !strings.Contains(faults.Error(), want) {
+			t.Errorf("the faults are %v, want %s", faults, want)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it is still read after a minute")
+	}
+}
