@@ -161,7 +161,7 @@ func (c *checker) build(file string) []input {
 
 // maxReads bounds how often kustomize reads a file: bases that share bases are read anew for
 // each, so that 30 small files could take days.
-const maxReads = 10_000
+const maxReads = 2_000
 
 // local is a file system that gives files of the size of manifests, and as much of them in
 // all as a scenario may name. It gives no kustomization that names what is not on this machine:

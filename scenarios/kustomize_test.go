@@ -160,7 +160,7 @@ func TestKustomizationOfManyWays(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		refusedSoon(t, "a0/kustomization.yaml", "kustomize reads more than 10000 files")
+		refusedSoon(t, "a0/kustomization.yaml", "kustomize reads more than 2000 files")
 	})
 }
 
