@@ -2,7 +2,9 @@ package loadgen
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +18,8 @@ import (
 	"time"
 
 	"github.com/hpabench/hpabench/record"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // rawServer answers each request with what write writes.
@@ -174,6 +178,46 @@ func TestAnswersAreBoundedByHTTP2(t *testing.T) {
 				t.Errorf("failed %d: %v, but for %s; %q", p.Failed, p.Errors, c.cause, r.notes)
 			}
 		})
+	}
+}
+
+// A status code that has not three digits is no answer, by either version of HTTP.
+func TestStatusCodesAreBounded(t *testing.T) {
+	var code atomic.Pointer[string]
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.EnableHTTP2 = true
+	server.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": func(_ *http.Server, conn *tls.Conn, _ http.Handler) {
+		io.CopyN(io.Discard, conn, int64(len(http2.ClientPreface)))
+		framer := http2.NewFramer(conn, conn)
+		framer.WriteSettings()
+		for frame, err := framer.ReadFrame(); err == nil; frame, err = framer.ReadFrame() {
+			if _, is := frame.(*http2.HeadersFrame); is {
+				var block bytes.Buffer
+				hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: ":status", Value: *code.Load()})
+				framer.WriteHeaders(http2.HeadersFrameParam{StreamID: frame.Header().StreamID, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
+			}
+		}
+	}}
+	server.StartTLS()
+	defer server.Close()
+	second, err := URL(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := rawServer(t, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "HTTP/1.1 %s x\r\nContent-Length: 0\r\n\r\n", *code.Load())
+		return err
+	})
+	for _, c := range []string{"000", "0", "99", "099", "-01", "1000", "20000", "65736", "-200", "999", "600"} {
+		code.Store(&c)
+		for version, way := range []Way{first, second} {
+			r := generate(t, []record.Phase{rate(20, .1)}, Request{Path: "/", HTTP2: version == 1, TLS: &TLS{InsecureSkipVerify: true}}, way, nil)
+			p := r.phases[0]
+			valid := len(c) == 3 && c >= "600"
+			if valid != (p.Answered == 2) || !valid && p.Errors["no HTTP"] != 2 || checkCounts(&record.LoadSecond{Answered: p.Answered, Failed: p.Failed, Codes: p.Codes, Errors: p.Errors}) != nil {
+				t.Errorf("HTTP/%d, code %s: %d answers: %v, %v; %q", version+1, c, p.Answered, p.Codes, p.Errors, r.notes)
+			}
+		}
 	}
 }
 

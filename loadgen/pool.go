@@ -37,7 +37,7 @@ var (
 	errLost    = errors.New("the connection was closed before the answer")
 	errTimeout = errors.New("timeout: no answer in time")
 	errHead    = fmt.Errorf("answer head longer than %d KiB", maxHead>>10)
-	errStatus  = errors.New("malformed HTTP status code")
+	errStatus  = errors.New("malformed HTTP status code, which has three digits")
 )
 
 // pool sends HTTP/1.1 requests over connections that it keeps, each in the
@@ -119,9 +119,7 @@ func (c *pooled) ask(req *http.Request) (*http.Response, error) {
 			return nil, errLost
 		case err != nil:
 			return nil, err
-		case resp.StatusCode < 100:
-			return nil, errStatus
-		case resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols:
+		case resp.StatusCode/100 != 1 || resp.StatusCode == http.StatusSwitchingProtocols:
 			resp.Close = resp.Close || lost != nil
 			c.input.N = math.MaxInt64
 			return resp, nil

@@ -120,6 +120,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	// By https://www.rfc-editor.org/rfc/rfc9110#section-15 a code has three digits; HTTP/2
+	// would hand on any number, and vegeta the lowest 16 bits of it.
+	if resp.StatusCode < 100 || resp.StatusCode > 999 {
+		resp.Body.Close()
+		return nil, errStatus
+	}
 	var pod []string
 	if t.podHeader != "" {
 		pod = resp.Header[t.podHeader]
