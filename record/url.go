@@ -63,9 +63,10 @@ func Origin(raw string) string {
 }
 
 // ShownURL returns a URL as it may be shown and recorded: without its password. In a
-// text that is no URL all that stands before the last @ is taken for one.
+// text that is no URL, or has an @ behind the host, as a URL whose password holds a
+// slash has, all that stands before the last @ is taken for a password.
 func ShownURL(raw string) string {
-	if u, err := url.Parse(raw); err == nil && u.Host != "" {
+	if u, err := url.Parse(raw); err == nil && u.Host != "" && !strings.Contains(u.RequestURI()+u.EscapedFragment(), "@") {
 		return u.Redacted()
 	}
 	at := strings.LastIndex(raw, "@")
@@ -73,7 +74,7 @@ func ShownURL(raw string) string {
 		return raw
 	}
 	scheme, _, is := strings.Cut(raw[:at], "://")
-	if !is {
+	if !is || strings.ContainsAny(scheme, ":/") {
 		return "xxxxx" + raw[at:]
 	}
 	return scheme + "://xxxxx" + raw[at:]
