@@ -108,7 +108,11 @@ func (c *checker) request(open Open, at string, t HTTPTarget) []HTTPRequest {
 			list[i].Weight = weight
 			for name, values := range r.Headers {
 				for _, value := range values {
-					if err := c.checkHeader(name, value); err != nil {
+					err := c.checkHeader(name, value)
+					if err == nil && strings.EqualFold(name, "Host") {
+						err = errors.New("header Host: on a shared gateway it could choose another application; the headers of the scenario itself can name a host, a file of targets cannot")
+					}
+					if err != nil {
 						c.fault(at+".file", "", "targets %s: %s %s: %v", t.File, r.Method, r.Path, err)
 					}
 				}

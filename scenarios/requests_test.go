@@ -82,6 +82,9 @@ func TestHeadersLeadNowhere(t *testing.T) {
 		auth + "    headers: {Host: shop.example}\n":                                      "",
 		auth + "    targets: [{headers: {host: evil.example}}]\n":                         "credentials of spec.load.auth",
 		auth + "    targets: [{file: t.txt}]\n":                                           "credentials of spec.load.auth",
+		"    targets: [{file: t.txt}]\n":                                                  "a file of targets cannot",
+		"    headers: {Host: shop.example}\n    targets: [{file: t.txt}]\n":               "a file of targets cannot",
+		"    targets: [{file: t.json}]\n":                                                 "a file of targets cannot",
 		auth + "    headers: {authorization: x}\n":                                        "both spec.load.auth",
 		"    via: ingress\n    headers: {Host: evil.example}\n":                           "via: ingress",
 		"    via: ingress\n    targets: [{file: t.txt}]\n":                                "via: ingress",
@@ -95,7 +98,7 @@ func TestHeadersLeadNowhere(t *testing.T) {
 		"    url: \"u:secret@shop.example\"\n":                                            "no absolute",
 		"    url: \"http://u:secret@shop.example?x\"\n":                                   "query",
 	} {
-		_, err := requestsOf(t, load, map[string]string{"t.txt": "GET /\nHost: evil.example\n"})
+		_, err := requestsOf(t, load, map[string]string{"t.txt": "GET /\nHost: evil.example\n", "t.json": `{"method":"GET","url":"/","header":{"host":["evil.example"]}}`})
 		if want == "" && err != "" || !strings.Contains(err, want) || strings.Contains(err, "secret@") {
 			t.Errorf("%s: %s, want %q", load, err, want)
 		}
