@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hpabench/hpabench/record"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // Worker is a process elsewhere that runs Work. Its methods return when ctx is done.
@@ -113,6 +114,7 @@ type member struct {
 	end    *record.End
 	died   record.Instant // when it was first known to have ended; 0 if it is not
 	faulty bool           // it made no sense: what it said last does not count
+	before int            // its summary leaves out the phases before this one; used by follow, then by account
 }
 
 // NewFleet prepares to send the phases to url through workers, which must run and
@@ -181,6 +183,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 	}
 	watched()
 	f.account(cut != nil)
+	if cut == nil && slices.ContainsFunc(f.members, func(m *member) bool { return m.faulty }) {
+		return context.Cause(ctx) // after the end of the last phase
+	}
 	return cut
 }
 
@@ -379,13 +384,18 @@ func (f *Fleet) follow(ctx context.Context, m *member) {
 			source = func(ctx context.Context) (io.ReadCloser, error) { return m.Attach(ctx) }
 		}
 		attached, before := tries >= fruitless, m.lines
-		silent, err := f.readFrom(ctx, m, source)
+		silent, away, err := f.readFrom(ctx, m, source)
 		switch {
+		case away: // nobody can tell what would be read
 		case err != nil:
 			f.mu.Lock()
 			m.faulty = true
 			f.mu.Unlock()
-			f.fail(fmt.Errorf("worker %d of %d, %s, wrote what no worker writes: %w", m.number, len(f.members), m.Name(), err))
+			what := ", wrote what no worker writes"
+			if apart := apartError(0); errors.As(err, &apart) {
+				what, err = "", apart
+			}
+			f.fail(fmt.Errorf("worker %d of %d, %s%s: %w", m.number, len(f.members), m.Name(), what, err))
 		case m.lines > before && attached: // and so again
 		case m.lines > before || attached:
 			tries = 0
@@ -427,13 +437,14 @@ func (f *Fleet) follow(ctx context.Context, m *member) {
 }
 
 // readFrom reads lines until their source ends or is silent for some time, which a
-// worker never is.
-func (f *Fleet) readFrom(ctx context.Context, m *member, source func(context.Context) (io.ReadCloser, error)) (silent bool, err error) {
+// worker never is. Away says that nobody answered, as when the API server restarts.
+func (f *Fleet) readFrom(ctx context.Context, m *member, source func(context.Context) (io.ReadCloser, error)) (silent, away bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r, err := source(ctx)
 	if err != nil {
-		return false, nil // it is tried again
+		var answer apierrors.APIStatus
+		return false, !errors.As(err, &answer), nil // it is tried again
 	}
 	defer r.Close()
 	watchdog := time.AfterFunc(max(0, f.onset.Sub(f.rec.Clock.Now()))+quiet, func() {
@@ -441,7 +452,7 @@ func (f *Fleet) readFrom(ctx context.Context, m *member, source func(context.Con
 		r.Close()
 	})
 	err = f.read(m, r, func() { watchdog.Reset(quiet) })
-	return !watchdog.Stop(), err
+	return !watchdog.Stop(), false, err
 }
 
 // summary takes what a worker left that has ended, and whose last lines are lost.
@@ -469,6 +480,7 @@ func (f *Fleet) summary(ctx context.Context, m *member) {
 		return // what it does not say is unknown
 	}
 	f.note(fmt.Sprintf("the last lines of worker %d of %d (%s) were lost: its counts are those of its summary, and the latencies in these lines, and which pods answered, are not known", m.number, len(f.members), m.Name()))
+	m.before = s.Before
 	if s.End != nil && checkEnd(s.End) == nil {
 		f.mu.Lock()
 		m.end = s.End
@@ -507,14 +519,24 @@ func (f *Fleet) read(m *member, from io.Reader, heard func()) error {
 	return nil // any other is of the connection
 }
 
+// apartError is by how much the clock of a worker is ahead of that of the run, more than
+// maxSkew.
+type apartError time.Duration
+
+func (by apartError) Error() string {
+	return fmt.Sprintf("its clock is %s ahead of that of this machine, and they agreed when the load began: this machine was suspended, most likely, and its clock stood still meanwhile; keep it awake in a run (systemd-inhibit, caffeinate), or run hpabench on a machine that stays awake", time.Duration(by).Round(time.Second))
+}
+
 // check says what of a line no worker writes.
 func (f *Fleet) check(l *line) error {
 	now := f.rec.Clock.Now()
 	switch { // some lines a second, and one for each pod and each cause
 	case l.Number > 100*(secondOf(now)+1)+100_000:
 		return fmt.Errorf("line number %d", l.Number)
-	case l.At < 0 || l.At > now.Add(maxSkew):
-		return fmt.Errorf("a time %s after the run began", time.Duration(l.At))
+	case l.At < 0:
+		return fmt.Errorf("a time %s before the run began", -time.Duration(l.At))
+	case l.At > now.Add(maxSkew):
+		return apartError(l.At.Sub(now))
 	case l.Answer != nil && !isPodName(l.Answer.Pod):
 		return fmt.Errorf("pod %q", cut(l.Answer.Pod, 300))
 	case l.End != nil && checkEnd(l.End) != nil:
@@ -631,6 +653,7 @@ func (f *Fleet) reconcile(m *member, totals []record.LoadSecond, at record.Insta
 			continue
 		}
 		p := f.phaseOf(m, total.Phase)
+		at := max(p.onset, at)
 		rest.Second = min(secondOf(at), secondOf(p.end))
 		if p.schedule == nil || rest.Offered == 0 {
 			f.count(m, &rest, at)
@@ -694,7 +717,7 @@ func (f *Fleet) note(text string) {
 func (f *Fleet) account(cut bool) {
 	now := f.rec.Clock.Now()
 	for _, m := range f.members {
-		told, died, silent := min(now, m.heard.Add(beat)), m.died, false
+		told, died, silent, known := min(now, m.heard.Add(beat)), m.died, false, false
 		switch {
 		case m.end == nil:
 			if died == 0 || m.faulty {
@@ -704,13 +727,17 @@ func (f *Fleet) account(cut bool) {
 		case m.end.Outcome != record.Completed && !cut:
 			told, died = f.onset, f.onset
 		default:
-			continue
+			known = true // but for what its summary leaves out
 		}
 		unknown := uint64(0)
 		for i := range f.begun {
-			unknown += f.fill(m, i, told, died, silent)
+			if i < m.before {
+				unknown += f.fill(m, i, min(now, m.heard.Add(beat)), now, true)
+			} else if !known {
+				unknown += f.fill(m, i, told, died, silent)
+			}
 		}
-		if silent {
+		if silent || unknown > 0 {
 			f.note(fmt.Sprintf("what worker %d of %d (%s) sent after it was last heard is not known: %d requests of its schedules are counted as unknown", m.number, len(f.members), m.Name(), unknown))
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hpabench/hpabench/record"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // process runs Work as a pod does: its input stays open when who writes to it goes,
@@ -113,7 +114,7 @@ func (p *process) Follow(ctx context.Context) (io.ReadCloser, error) {
 	t := &tail{ctx: ctx, p: p, cuts: p.cuts}
 	p.mu.Unlock()
 	if p.noLog.Load() {
-		return nil, io.ErrUnexpectedEOF
+		return nil, apierrors.NewBadRequest("failed to open log file")
 	}
 	if p.broken.Add(-1) >= 0 {
 		return io.NopCloser(io.LimitReader(t, 1000)), nil

@@ -206,7 +206,8 @@ func TestNonsense(t *testing.T) {
 		`{"n":1,"load":{"phase":3,"second":2,"lateMaxSeconds":-1}}`:                                         "-1 s late",
 		`{"n":1,"load":{"phase":3,"second":2,"worker":7}}`:                                                  "another worker",
 		`{"n":1,"load":{"phase":3,"second":2,"pods":{"\u001b[31m":{}}}}`:                                    "pod",
-		`{"n":1,"at":-5,"note":{"text":"x"}}`:                                                               "a time -",
+		`{"n":1,"at":1000,"worker":{"beat":1}}`:                                                             "its clock is 15m40s ahead of that of this machine",
+		`{"n":1,"at":-5,"note":{"text":"x"}}`:                                                               "before the run began",
 		`{"n":1,"answer":{"pod":"` + strings.Repeat("a", 300) + `"}}`:                                       "pod",
 		`{"n":1,"end":{"outcome":"x"}}`:                                                                     "outcome",
 		`{"n":999999999999,"note":{"text":"x"}}`:                                                            "line number",
@@ -241,6 +242,105 @@ func TestFleetEndsForNonsense(t *testing.T) {
 	}
 	if p := r.phases[0]; p.Answered == 0 || p.Unknown == 0 || p.Offered > 1000 {
 		t.Errorf("answered %d, unknown %d, offered %d", p.Answered, p.Unknown, p.Offered)
+	}
+}
+
+// What is wrong after the end of the last phase is an error too, and a clock that is apart
+// is not called nonsense.
+func TestFleetEndsForNonsenseAtLast(t *testing.T) {
+	t.Parallel()
+	r, _ := fleet(t, 1, []record.Phase{rate(20, 1)}, func(w http.ResponseWriter, req *http.Request) { time.Sleep(1500 * time.Millisecond) }, func(p []*process, _ context.CancelCauseFunc) {
+		time.Sleep(headStart + 1500*time.Millisecond)
+		p[0].Write([]byte(`{"n":1000,"at":5000,"note":{"text":"x"}}` + "\n"))
+	})
+	if r.err == nil || !strings.Contains(r.err.Error(), "worker 1 of 1, worker-0: its clock is 1h23m") {
+		t.Error(r.err)
+	}
+}
+
+// unreachable is a Worker whose log cannot be asked for at first.
+type unreachable struct {
+	mute
+	failures, attached int
+	lines              string
+}
+
+func (u *unreachable) Attach(context.Context) (io.ReadWriteCloser, error) {
+	u.attached++
+	return nil, io.EOF
+}
+
+func (u *unreachable) Follow(context.Context) (io.ReadCloser, error) {
+	if u.failures--; u.failures >= 0 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return io.NopCloser(strings.NewReader(u.lines)), nil
+}
+
+func (u *unreachable) Ended(context.Context) (string, bool) { return "", false }
+
+// An API server that is away for some time costs no line: its log is read afterwards.
+func TestLogOfAnApiServerThatWasAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &unreachable{failures: 3 * fruitless, lines: `{"n":1,"note":{"text":"x"}}` + "\n" + `{"n":2,"end":{"outcome":"completed"}}` + "\n"}
+		f := NewFleet([]Worker{w}, []record.Phase{workers(1, 1)}, Request{}, "http://x", record.NewRecorder(record.StartClock(), nil), "v1", func(string) {})
+		f.ends = []record.Instant{record.Instant(time.Second)}
+		f.follow(t.Context(), f.members[0])
+		if m := f.members[0]; w.attached > 0 || m.lines != 2 || m.end == nil {
+			t.Errorf("attached %d times, read %d lines, end %v", w.attached, m.lines, m.end)
+		}
+	})
+}
+
+// What a summary leaves out, and no line that was read says, is unknown.
+func TestSummaryLeavesOut(t *testing.T) {
+	var phases []record.Phase
+	s := summary{End: &record.End{Outcome: record.Completed}}
+	for i := range 260 {
+		phases = append(phases, rate(200, .1))
+		s.Totals = append(s.Totals, record.LoadSecond{Phase: i, Offered: 10, Sent: 10, Answered: 10, Codes: map[string]uint64{"200": 10}})
+	}
+	for _, outcome := range []string{record.Completed, record.Interrupted} {
+		s.End.Outcome = outcome
+		first := `{"n":1,"at":2,"load":{"phase":0,"second":1,"offered":10,"sent":10,"answered":10,"codes":{"200":10}}}` + "\n"
+		f, err := hear(phases, first, string(encodeSummary(s)), false)
+		if err != nil || f.members[0].end == nil {
+			t.Fatal(err, f.members[0].end)
+		}
+		from := f.members[0].before
+		for i, p := range totalsOf(f) {
+			if answered := i == 0 || i >= from; from < 60 || p.Offered != 10 || answered && p.Answered != 10 || !answered && p.Unknown != 10 {
+				t.Errorf("%s, phase %d, and the summary begins with %d: %+v", outcome, i, from, p)
+			}
+		}
+	}
+}
+
+// Counts of a closed loop whose lines are lost belong to the time of its totals, and at
+// worst to its phase.
+func TestLostCountsKeepTheirTime(t *testing.T) {
+	phases := []record.Phase{{Name: "idle", Shape: record.ShapeIdle, Seconds: 5}, workers(1, 10)}
+	for line, want := range map[string]int{
+		`{"n":2,"at":9.5,"totals":[{"phase":1,"offered":3,"sent":3}],"worker":{"beat":1}}`:  9,
+		`{"n":2,"totals":[{"phase":1,"offered":3,"sent":3}],"worker":{"beat":1}}`:           6,
+		`{"n":2,"at":29.5,"totals":[{"phase":1,"offered":3,"sent":3}],"worker":{"beat":1}}`: 16,
+	} {
+		f, err := hear(phases, line+"\n", "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range f.rec.Run().Entries {
+			if e.Load != nil && e.Load.Sent > 0 && e.Load.Second != want {
+				t.Errorf("%s: second %d, not %d", line, e.Load.Second, want)
+			}
+		}
+	}
+	var out bytes.Buffer
+	w := &lineWriter{out: &out}
+	w.writeAt(record.Instant(3*time.Second), reply{Beat: 1})
+	var l line
+	if err := json.Unmarshal(out.Bytes(), &l); err != nil || l.At != record.Instant(3*time.Second) {
+		t.Errorf("a beat at %v, %v", l.At, err)
 	}
 }
 

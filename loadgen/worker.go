@@ -159,7 +159,7 @@ func work(ctx context.Context, o Order, s start, clock record.Clock, lines *line
 			for n := 1; ; n++ {
 				select {
 				case <-time.After(beat):
-					lines.write(reply{Beat: n})
+					lines.writeAt(clock.Now(), reply{Beat: n})
 				case <-alive.Done():
 					return
 				}
@@ -176,8 +176,9 @@ func work(ctx context.Context, o Order, s start, clock record.Clock, lines *line
 
 const (
 	// protocol is that of the lines of a worker. It grows when a Fleet could not make
-	// sense of the lines of an older worker; 2 is the one with Totals.
-	protocol = 2
+	// sense of the lines of an older worker; 3 is the one whose summary says what it
+	// leaves out.
+	protocol = 3
 
 	// beat is how often a worker says that it is alive.
 	beat = time.Second
@@ -237,7 +238,7 @@ func (w *lineWriter) Write(object []byte) (int, error) {
 	_, err := w.out.Write(append(b, object[1:]...))
 	if w.summary != nil && (e.Load != nil || e.End != nil) {
 		// Whoever cannot read it lacks the totals, and says so.
-		_, _ = w.summary.WriteAt(encodeSummary(summary{w.totals, e.End}), 0)
+		_, _ = w.summary.WriteAt(encodeSummary(summary{Totals: w.totals, End: e.End}), 0)
 	}
 	if err != nil {
 		return 0, err
@@ -247,11 +248,15 @@ func (w *lineWriter) Write(object []byte) (int, error) {
 
 func (w *lineWriter) Close() error { return nil }
 
-// write writes a reply. What cannot be written is lost with whoever read it.
-func (w *lineWriter) write(r reply) {
+// write writes a reply before the load. What cannot be written is lost with whoever read it.
+func (w *lineWriter) write(r reply) { w.writeAt(0, r) }
+
+// writeAt writes a reply with its time on the clock of the run.
+func (w *lineWriter) writeAt(now record.Instant, r reply) {
 	if b, err := json.Marshal(struct {
-		Reply reply `json:"worker"`
-	}{r}); err == nil {
+		At    record.Instant `json:"at"`
+		Reply reply          `json:"worker"`
+	}{now, r}); err == nil {
 		_, _ = w.Write(append(b, '\n'))
 	}
 }
@@ -260,6 +265,9 @@ func (w *lineWriter) write(r reply) {
 type summary struct {
 	Totals []record.LoadSecond `json:"totals"`
 	End    *record.End         `json:"end,omitempty"` // nil until then
+
+	// Before is the phase before which all are left out, 0 if none is.
+	Before int `json:"before,omitempty"`
 }
 
 // maxTotals is more than a summary has room for.
@@ -273,7 +281,12 @@ func IsSummary(text string) bool { return strings.HasPrefix(text, summaryHead) }
 // encodeSummary makes a text of maxSummary bytes: so each replaces the last as a
 // whole. Where all phases take more, the oldest are left out.
 func encodeSummary(s summary) []byte {
-	s.Totals = s.Totals[max(0, len(s.Totals)-maxTotals):]
+	drop := func(n int) {
+		if n > 0 {
+			s.Before, s.Totals = s.Totals[n-1].Phase+1, s.Totals[n:]
+		}
+	}
+	drop(len(s.Totals) - maxTotals)
 	for {
 		var b bytes.Buffer
 		b.WriteString(summaryHead)
@@ -289,7 +302,7 @@ func encodeSummary(s summary) []byte {
 		if len(s.Totals) == 0 {
 			return bytes.Repeat([]byte(" "), maxSummary)
 		}
-		s.Totals = s.Totals[len(s.Totals)/8+1:]
+		drop(len(s.Totals)/8 + 1)
 	}
 }
 
