@@ -6,7 +6,9 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -162,7 +164,20 @@ func (p *Permission) about(t task) string {
 		lines = append(lines, "They hold in all namespaces; with --namespace in that one alone.")
 	}
 	lines = append(lines, "A rule that is optional can be taken out: the preflight says what is lost.")
+	for i := range lines {
+		lines[i] = oneLine(lines[i])
+	}
 	return "# " + strings.Join(lines, "\n# ") + "\n"
+}
+
+// oneLine makes text of manifests fit for a comment: it cannot end it.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
 }
 
 // command says in words what the rights are for.
@@ -193,13 +208,17 @@ type rule struct {
 
 func (r *rule) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s\n", strings.Join(r.purposes, ", "))
+	fmt.Fprintf(&b, "# %s\n", oneLine(strings.Join(r.purposes, ", ")))
 	if r.optional != "" {
-		fmt.Fprintf(&b, "# optional: without it %s\n", r.optional)
+		fmt.Fprintf(&b, "# optional: without it %s\n", oneLine(r.optional))
 	}
 	start := "- "
 	list := func(name string, values []string) {
-		fmt.Fprintf(&b, "%s%s: [%s]\n", start, name, `"`+strings.Join(values, `", "`)+`"`)
+		quoted := make([]string, len(values))
+		for i, value := range values {
+			quoted[i] = strconv.Quote(value) // which YAML reads as Go does
+		}
+		fmt.Fprintf(&b, "%s%s: [%s]\n", start, name, strings.Join(quoted, ", "))
 		start = "  "
 	}
 	if len(r.urls) > 0 {

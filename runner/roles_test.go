@@ -209,3 +209,21 @@ spec: {selector: {app: web}, ports: [{port: 8443, appProtocol: https}]}
 		}
 	}
 }
+
+// TestRolesOfHostileNames has names that would end a value or a comment of YAML.
+func TestRolesOfHostileNames(t *testing.T) {
+	const more = "\n- apiGroups: [\"*\"]\n  resources: [\"*\"]\n  verbs: [\"*\"]\n"
+	for _, hostile := range []string{"x" + more, "x\"]" + more, "x\r- apiGroups: [\"*\"]", "x\u2028- a: b", "x\u0085- a: b", "\"], verbs: [\"*", "x\n---\nkind: ClusterRole", "\\", "\x7f\x1b[2J"} {
+		s := hostile
+		is := &rule{verbs: []string{s}, group: s, resources: []string{s}, names: []string{s, "y"}, purposes: []string{"what Role " + s + " grants", s}, optional: s}
+		var read []rbacv1.PolicyRule
+		if err := yaml.UnmarshalStrict([]byte(is.String()), &read); err != nil {
+			t.Errorf("%q: %v in\n%s", hostile, err, is.String())
+			continue
+		}
+		want := []rbacv1.PolicyRule{{APIGroups: []string{hostile}, Resources: []string{hostile}, ResourceNames: []string{hostile, "y"}, Verbs: []string{hostile}}}
+		if diff := cmp.Diff(want, read); diff != "" {
+			t.Errorf("%q: %s", hostile, diff)
+		}
+	}
+}
