@@ -178,6 +178,10 @@ func TestAFolderThatOthersCanChange(t *testing.T) {
 		{"of our own", func(dir string) error { return os.Mkdir(dir, 0o700) }, ""},
 		{"that is not there", func(string) error { return nil }, ""},
 		{"that others may read", func(dir string) error { return os.MkdirAll(filepath.Join(dir, "labs"), 0o755) }, ""},
+		{"within one that a group may change", func(dir string) error {
+			return errors.Join(os.Mkdir(filepath.Dir(dir)+"/shared", 0o700), os.Chown(filepath.Dir(dir)+"/shared", -1, 65534), os.Chmod(filepath.Dir(dir)+"/shared", os.ModeSetgid|0o775),
+				os.Mkdir(filepath.Dir(dir)+"/shared/hpabench", 0o700), os.Symlink("shared/hpabench", dir))
+		}, "group 65534 may rename"},
 		{"that everybody may change", func(dir string) error { return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o777)) }, "everybody may rename"},
 		{"that everybody may add to", func(dir string) error {
 			return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o777|os.ModeSticky))

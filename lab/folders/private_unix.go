@@ -40,6 +40,8 @@ func private(dir string, last bool) error {
 			return fmt.Errorf("%s belongs to another user (uid %d, ours is %d), who could put another folder in the place of ours", path, owner(info), me)
 		case mode.Perm()&0o002 != 0 && mode&os.ModeSticky == 0:
 			return fmt.Errorf("everybody may rename what is in %s (mode %#o, without the sticky bit)", path, mode.Perm())
+		case mode.Perm()&0o020 != 0 && mode&os.ModeSticky == 0 && !onlyOurs(group(info)):
+			return fmt.Errorf("group %d may rename what is in %s (mode %#o, without the sticky bit): chmod g-w %s", group(info), path, mode.Perm(), path)
 		}
 		if path == filepath.Dir(path) {
 			return nil
@@ -47,4 +49,10 @@ func private(dir string, last bool) error {
 	}
 }
 
+// onlyOurs says whether a group is the administrator's, or our primary group of the
+// number of our user, which has no other member by the custom of Linux (user private groups).
+func onlyOurs(gid int) bool { return gid == 0 || gid == os.Getegid() && gid == os.Geteuid() }
+
 func owner(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+
+func group(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Gid) }
