@@ -57,29 +57,40 @@ func (c *Cluster) Clean(ctx context.Context, o CleanOptions, say func(string)) e
 			return err
 		}
 	}
+	errs := c.removeAll(ctx, found, alive, o, say)
+	for _, l := range found.copies {
+		say(fmt.Sprintf("%s: left alone; it has the label of run %s, but nothing proves that the run made it", l, l.run))
+	}
+	if len(found.objects)+len(found.copies) == 0 && errs == nil {
+		if len(found.unlisted) > 0 {
+			return fmt.Errorf("no Lease of a run was found, and whether objects of runs are left without one is not known: no right to list %s", some(found.unlisted))
+		}
+		say("nothing to remove")
+	}
+	return errs
+}
+
+// removeAll removes what runs made that are not alive. The proof of what a run made,
+// its Lease, goes last, and stays when something else of the run does.
+func (c *Cluster) removeAll(ctx context.Context, found leftovers, alive map[string]bool, o CleanOptions, say func(string)) error {
 	errs := errors.Join(found.unseen...)
-	left := map[string]bool{} // runs that left something that is still there
-	for _, l := range found.objects {
+	left := found.unread // runs that left something that is still there
+	for i, l := range found.objects {
+		holds := i >= len(found.objects)-found.holders
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case alive[l.run]:
 			say(fmt.Sprintf("%s: left alone, its run is still going on (--all removes it too)", l))
+		case holds && left[l.run]:
+			say(fmt.Sprintf("%s: left until all else of its run is gone, as the run's Lease names that", l))
 		case o.DryRun:
 			say(fmt.Sprintf("%s: would be removed", l))
-		case l.gvk == leaseKind && left[l.run]:
-			say(fmt.Sprintf("%s: left until all else of its run is gone, as it names that", l))
 		default:
 			if err := c.remove(ctx, l, o, say); err != nil {
 				errs, left[l.run] = errors.Join(errs, err), true
 			}
 		}
-	}
-	for _, l := range found.copies {
-		say(fmt.Sprintf("%s: left alone; it has the label of run %s, but nothing proves that the run made it", l, l.run))
-	}
-	if len(found.objects)+len(found.copies) == 0 && errs == nil {
-		say("nothing to remove")
 	}
 	return errs
 }
@@ -190,12 +201,15 @@ func (c *Cluster) finalize(ctx context.Context, name string) error {
 
 // leftovers are the objects with the labels of runs.
 type leftovers struct {
-	objects []object               // that runs made, in the order in which to remove them
-	copies  []object               // of which nothing proves that a run made them
-	leases  []coordinationv1.Lease // of runs
-	where   string                 // the namespace in which Leases were looked for; empty: in all
-	ending  map[string]bool        // runs whose namespace is being deleted
-	unseen  []error                // what could not be looked at
+	objects  []object               // that runs made, in the order in which to remove them
+	holders  int                    // the last of the objects: Leases, and the namespaces that hold them
+	copies   []object               // of which nothing proves that a run made them
+	leases   []coordinationv1.Lease // of runs
+	where    string                 // the namespace in which Leases were looked for; empty: in all
+	ending   map[string]bool        // runs whose namespace is being deleted
+	unseen   []error                // what could not be looked at
+	unread   map[string]bool        // runs whose Lease names what could not be read
+	unlisted []string               // resources that may not be listed
 }
 
 // leftovers looks for what runs made: by the labels of namespaces, and by the
@@ -224,6 +238,7 @@ func (c *Cluster) leftovers(ctx context.Context, o CleanOptions) (found leftover
 		return found, fmt.Errorf("listing the namespaces of runs: %w", err)
 	}
 	known, within := map[types.UID]bool{}, o.Namespace
+	found.unread = map[string]bool{}
 	var holders []object // of Leases, and so the last to go
 	found.ending = map[string]bool{}
 	for _, n := range namespaces.Items {
@@ -248,16 +263,18 @@ func (c *Cluster) leftovers(ctx context.Context, o CleanOptions) (found leftover
 		found.objects = append(found.objects, objects...)
 		for _, err := range unread {
 			forbidden(err)
+			found.unread[l.Labels[RunLabel]] = true
 		}
 		if l.Namespace == within {
 			holders = append(holders, objectOf(leaseKind, &l))
 		}
 	}
-	found.objects = append(found.objects, holders...)
+	found.objects, found.holders = append(found.objects, holders...), len(holders)
 	for _, is := range found.objects {
 		known[is.uid] = true
 	}
-	others, err := c.labelled(ctx, within)
+	others, unlisted, err := c.labelled(ctx, within)
+	found.unlisted = unlisted
 	found.copies = append(found.copies, slices.DeleteFunc(others, func(is object) bool { return known[is.uid] })...)
 	return found, err
 }
@@ -373,10 +390,11 @@ func renewalOf(l *coordinationv1.Lease) time.Time {
 // labelled lists what carries a run's labels, as far as it may be listed: objects
 // without a namespace, and those in the given namespace. Objects that another
 // object owns and endpoints, which follow their Service, are left to Kubernetes.
-func (c *Cluster) labelled(ctx context.Context, namespace string) (found []object, err error) {
+// Unlisted are the resources within the namespace that may not be listed.
+func (c *Cluster) labelled(ctx context.Context, namespace string) (found []object, unlisted []string, err error) {
 	lists, err := c.Kube.Discovery().ServerPreferredResources()
 	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
-		return nil, fmt.Errorf("asking the cluster for its kinds: %w", err)
+		return nil, nil, fmt.Errorf("asking the cluster for its kinds: %w", err)
 	}
 	for _, list := range lists {
 		gv, err := schema.ParseGroupVersion(list.GroupVersion)
@@ -392,11 +410,14 @@ func (c *Cluster) labelled(ctx context.Context, namespace string) (found []objec
 				client = c.Dynamic.Resource(gv.WithResource(r.Name)).Namespace(namespace)
 			}
 			listed, err := client.List(ctx, metav1.ListOptions{LabelSelector: ourLabels})
+			if apierrors.IsForbidden(err) && r.Namespaced {
+				unlisted = append(unlisted, r.Name)
+			}
 			if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
 				continue
 			}
 			if err != nil {
-				return nil, fmt.Errorf("listing %s: %w", r.Name, err)
+				return nil, nil, fmt.Errorf("listing %s: %w", r.Name, err)
 			}
 			for _, item := range listed.Items {
 				if len(item.GetOwnerReferences()) == 0 {
@@ -405,5 +426,5 @@ func (c *Cluster) labelled(ctx context.Context, namespace string) (found []objec
 			}
 		}
 	}
-	return found, nil
+	return found, unlisted, nil
 }

@@ -132,6 +132,15 @@ func (c *created) make(ctx context.Context, gvk schema.GroupVersionKind, namespa
 		c.remember(o)
 		return nil
 	}
+	if apierrors.IsAlreadyExists(err) {
+		if client, _, lookup := c.resource(gvk, namespace); lookup == nil {
+			if current, lookup := client.Get(asked, name, metav1.GetOptions{}); lookup == nil && o.owns(current) {
+				o.uid = current.GetUID() // of an earlier request of this run
+				c.remember(o)
+				return nil
+			}
+		}
+	}
 	if refusal := apierrors.APIStatus(nil); errors.As(err, &refusal) && refusal.Status().Code/100 == 4 {
 		c.drop(o)
 	} else {
@@ -236,6 +245,7 @@ func (c *created) holdLease(ctx, alive context.Context, objects []*unstructured.
 	// A renewal does not wait for the one before, so that they arrive as often as they
 	// are sent, however slow the API server is. One that fails is ignored: the next
 	// ones succeed before the lease expires.
+	var anew sync.Mutex
 	go wait.UntilWithContext(alive, func(alive context.Context) {
 		go func() {
 			alive, cancel := context.WithTimeout(alive, leaseDuration)
@@ -246,7 +256,10 @@ func (c *created) holdLease(ctx, alive context.Context, objects []*unstructured.
 				if c.leaseLost != nil {
 					c.leaseLost()
 				}
-				_ = c.make(ctx, leaseKind, c.namespace, name, create)
+				if anew.TryLock() { // of two renewals that see this, one makes it
+					defer anew.Unlock()
+					_ = c.make(ctx, leaseKind, c.namespace, name, create)
+				}
 			}
 		}()
 	}, leaseRenewal)

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 )
 
@@ -373,9 +374,72 @@ func TestCleanWithoutRights(t *testing.T) {
 		if (err == nil) != (test.words == "") || err != nil && !strings.Contains(err.Error(), test.words) || strings.Contains(said, "nothing to remove") {
 			t.Errorf("without the right to %s: %v, want %q\n%s", test.lacking, err, test.words, said)
 		}
+		if leaseKept := !strings.Contains(said, run.lease()+" in namespace "+ns+": would be removed"); test.lacking == "configmaps" && !leaseKept {
+			t.Errorf("the Lease would go although what it names could not be read:\n%s", said)
+		}
+		if test.lacking == "" {
+			if said, err := cleaned(t, c, CleanOptions{Namespace: testNamespace(t, admin), DryRun: true}); !strings.Contains(said, "removed") && (err == nil || !strings.Contains(err.Error(), "no right to list")) {
+				t.Errorf("clean that may not look: %v\n%s", err, said)
+			}
+		}
 		var bad BadInput
 		if errors.As(err, &bad) {
 			t.Errorf("a missing right is no bad input: %v", err)
 		}
+	}
+}
+
+// TestLeaseMadeTwice has two renewals make the Lease anew: the second keeps it.
+func TestLeaseMadeTwice(t *testing.T) {
+	t.Parallel()
+	c := testCluster(t)
+	ns := testNamespace(t, c)
+	run := newCreated(c, ns, "twice")
+	for range 2 {
+		if err := run.holdLease(t.Context(), cancelled(t), nil); err != nil {
+			t.Error(err)
+		}
+	}
+	if left := run.left(); len(left) != 1 {
+		t.Errorf("the run knows of %v", left)
+	}
+	if err := run.tearDown(t.Context(), 0, func(string) {}); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Kube.CoordinationV1().Leases(ns).Get(t.Context(), run.lease(), metav1.GetOptions{}); err == nil {
+		t.Error("the Lease is left")
+	}
+}
+
+// TestCleanKeepsProof has an object of a run that does not go: the run's own namespace
+// stays, with the Lease that names the object. It is not parallel, as clean removes what
+// other tests keep.
+func TestCleanKeepsProof(t *testing.T) {
+	c := testCluster(t)
+	class := objectOfYAML(t, `{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: held, finalizers: [example.com/held]}, value: 1}`)
+	run := newCreated(c, "hpabench-test-keeps", "keeps")
+	run.own = true
+	if err := run.createNamespace(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.holdLease(t.Context(), cancelled(t), []*unstructured.Unstructured{class}); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.create(t.Context(), class); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.releaseLease(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	said, err := cleaned(t, c, CleanOptions{Timeout: time.Second})
+	if !errors.Is(err, ErrLeft) || !strings.Contains(said, "namespace/hpabench-test-keeps: left until all else of its run is gone") {
+		t.Errorf("%v\n%s", err, said)
+	}
+	client, _, _ := c.resource(class.GroupVersionKind(), "")
+	if _, err := client.Patch(t.Context(), "held", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.tearDown(t.Context(), 0, func(string) {}); err != nil {
+		t.Error(err)
 	}
 }
