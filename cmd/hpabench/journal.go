@@ -27,6 +27,7 @@ type journal struct {
 	size   int64 // of what was written
 	looked time.Time
 	moved  error // why it is not, or not all the time was, where it was to be
+	lost   error // why it is in no folder now; Close tries once more
 }
 
 // createRecord opens the record in dir, and refuses to write over one. Say tells at
@@ -63,7 +64,7 @@ func createFile(dir string) (*os.File, error) {
 func (j *journal) Write(line []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if time.Since(j.looked) >= journalLooks {
+	if j.lost == nil && time.Since(j.looked) >= journalLooks {
 		j.look()
 	}
 	n, err := j.file.Write(line)
@@ -79,11 +80,16 @@ func (j *journal) Write(line []byte) (int, error) {
 	return n, err
 }
 
-// look goes elsewhere if the file is not in its folder any more.
+// look goes elsewhere if the file is not in its folder any more. If it cannot, the file is
+// written on, though nobody can find it yet.
 func (j *journal) look() {
 	j.looked = time.Now()
-	if !j.there() {
-		_ = j.move(nil) // else the file is written on, though nobody can find it yet
+	if j.there() {
+		return
+	}
+	said := j.lost != nil
+	if j.lost = j.move(nil); j.lost != nil && !said {
+		j.say("warning: " + j.lost.Error() + "; that is tried once more when the run ends")
 	}
 }
 
@@ -99,15 +105,14 @@ func (j *journal) move(why error) error {
 	dir, file, err := j.dir, (*os.File)(nil), why
 	if why == nil {
 		why = fmt.Errorf("somebody deleted %s while the run went on", j.file.Name())
-		file, err = createFile(dir)
+		file, err = j.copyTo(dir)
 	}
 	if err != nil {
 		if dir, err = os.MkdirTemp("", filepath.Base(j.dir)+"-"); err == nil {
-			file, err = createFile(dir)
+			if file, err = j.copyTo(dir); err != nil {
+				_ = os.Remove(dir)
+			}
 		}
-	}
-	if err == nil {
-		_, err = io.Copy(file, io.NewSectionReader(j.file, 0, j.size))
 	}
 	if err != nil {
 		return fmt.Errorf("%w; and it cannot go elsewhere: %w", why, err)
@@ -118,12 +123,26 @@ func (j *journal) move(why error) error {
 	return nil
 }
 
-// Close closes the journal. The error is also that it had to go elsewhere.
+// copyTo makes a file in dir of what was written: all of it or none.
+func (j *journal) copyTo(dir string) (*os.File, error) {
+	file, err := createFile(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(file, io.NewSectionReader(j.file, 0, j.size)); err != nil {
+		_ = file.Close()
+		_ = os.Remove(file.Name())
+		return nil, err
+	}
+	return file, nil
+}
+
+// Close closes the journal. The error is also that it had to go elsewhere, or is lost.
 func (j *journal) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.look()
-	return errors.Join(j.moved, j.file.Close())
+	return errors.Join(j.moved, j.lost, j.file.Close())
 }
 
 // folder is where the record is.

@@ -118,6 +118,40 @@ func TestJournalNowhere(t *testing.T) {
 	}
 }
 
+// TestJournalIsNotCopied deletes a record that cannot be read again, as when its disk is full
+// for a copy: that is said once, nothing is left of what was tried, and the end tells.
+func TestJournalIsNotCopied(t *testing.T) {
+	temporary, dir := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	var said []string
+	j, err := createRecord(dir, func(line string) { said = append(said, line) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := record.NewRecorder(record.StartClock(), j)
+	rec.Add(record.Entry{Note: &record.Note{Text: "first"}})
+	j.file.Close()
+	if j.file, err = os.OpenFile(j.file.Name(), os.O_WRONLY|os.O_APPEND, 0); err != nil {
+		t.Fatal(err)
+	}
+	remove(t, j.file.Name())
+	for range 3 {
+		j.looked = time.Time{} // a second later
+		rec.Add(record.Entry{Note: &record.Note{Text: "next"}})
+	}
+	if err := rec.Close(); err == nil || !strings.Contains(err.Error(), "somebody deleted") || !strings.Contains(err.Error(), "cannot go elsewhere") {
+		t.Errorf("it ended with %v", err)
+	}
+	if len(said) != 1 || !strings.Contains(said[0], "cannot go elsewhere") {
+		t.Errorf("said %q", said)
+	}
+	for _, in := range []string{temporary, dir} {
+		if left, err := os.ReadDir(in); err != nil || len(left) > 0 {
+			t.Errorf("left in %s: %v (%v)", in, left, err)
+		}
+	}
+}
+
 func TestWhereabouts(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct{ file, words string }{
