@@ -31,8 +31,8 @@ const (
 
 // changeOf says what c did to an object: its end, or the difference of those of its
 // fields that the function returns. It is nil if c did none of that, and for an object
-// that is new. Values are shown of the paths that shown takes: others can hold secrets.
-func changeOf[T object](kind string, c change[T], fields func(T) map[string]any, shown func(path string) bool) *record.Change {
+// that is new. Values are shown of the fields that shown takes: others can hold secrets.
+func changeOf[T object](kind string, c change[T], fields func(T) map[string]any, shown func(at []string) bool) *record.Change {
 	is := &record.Change{Kind: kind, Name: c.now.GetName()}
 	switch {
 	case c.removed:
@@ -47,7 +47,7 @@ func changeOf[T object](kind string, c change[T], fields func(T) map[string]any,
 		is.What = record.ChangeDeleted
 		return is
 	}
-	is.What, is.Fields = record.ChangeUpdated, fieldChanges(leaves(fields(c.was)), leaves(fields(c.now)), shown)
+	is.What, is.Fields = record.ChangeUpdated, fieldChanges(leaves(fields(c.was), shown), leaves(fields(c.now), shown))
 	if is.Fields == nil {
 		return nil
 	}
@@ -94,39 +94,52 @@ func owned(e metav1.ManagedFieldsEntry) *fieldpath.Set {
 }
 
 // fieldChanges lists the paths whose values differ, the first ones if they are many.
-func fieldChanges(was, now map[string]string, shown func(path string) bool) (all []record.FieldChange) {
+func fieldChanges(was, now map[string]leaf) (all []record.FieldChange) {
 	for _, path := range slices.Sorted(maps.Keys(was)) {
-		if value, still := now[path]; !still || value != was[path] {
-			all = append(all, record.FieldChange{Path: path, Was: was[path], Now: value})
+		if is, still := now[path]; !still || is.value != was[path].value {
+			all = append(all, record.FieldChange{Path: path, Was: was[path].told(), Now: is.told()})
 		}
 	}
-	for path, value := range now {
+	for path, is := range now {
 		if _, there := was[path]; !there {
-			all = append(all, record.FieldChange{Path: path, Now: value})
+			all = append(all, record.FieldChange{Path: path, Now: is.told()})
 		}
 	}
 	slices.SortFunc(all, func(a, b record.FieldChange) int { return cmp.Compare(a.Path, b.Path) })
 	if more := len(all) - mostFields; more > 0 {
 		all = append(all[:mostFields], record.FieldChange{Path: fmt.Sprintf("and %d more fields", more)})
 	}
-	for i := range all {
-		if !shown(all[i].Path) {
-			all[i].Was, all[i].Now = "", ""
-		}
-	}
 	return all
 }
 
+// leaf is a value without fields of its own.
+type leaf struct {
+	value string
+	shown bool
+}
+
+func (l leaf) told() string {
+	if !l.shown {
+		return ""
+	}
+	return l.value
+}
+
+// element is a step of the way to a field that leads into a list, whatever the element's name.
+const element = "[]"
+
 // leaves are the values of an object without fields of their own, by their paths. An
-// element of a list is called by its name, or else its index.
-func leaves(object map[string]any) map[string]string {
-	all := map[string]string{}
-	var walk func(path string, v any)
-	walk = func(path string, v any) {
+// element of a list is called by its name, or else its index. Shown gets the way to each as
+// steps: names are free to look like a path.
+func leaves(object map[string]any, shown func(at []string) bool) map[string]leaf {
+	all := map[string]leaf{}
+	var walk func(path string, at []string, v any)
+	walk = func(path string, at []string, v any) {
+		at = at[:len(at):len(at)]
 		switch v := v.(type) {
 		case map[string]any:
 			for k, of := range v {
-				walk(strings.TrimPrefix(path+"."+k, "."), of)
+				walk(strings.TrimPrefix(path+"."+k, "."), append(at, k), of)
 			}
 		case []any:
 			for i, of := range v {
@@ -136,7 +149,7 @@ func leaves(object map[string]any) map[string]string {
 						name = s
 					}
 				}
-				walk(path+"["+name+"]", of)
+				walk(path+"["+name+"]", append(at, element), of)
 			}
 		default:
 			text, _ := json.Marshal(v)
@@ -144,10 +157,10 @@ func leaves(object map[string]any) map[string]string {
 			if len(value) > longestValue {
 				value = strings.ToValidUTF8(value[:longestValue], "") + "…"
 			}
-			all[path] = value
+			all[path] = leaf{value, shown(at)}
 		}
 	}
-	walk("", object)
+	walk("", nil, object)
 	return all
 }
 
@@ -171,7 +184,7 @@ func labelsOf(labels map[string]string) map[string]any {
 
 const autoscalerKind = "HorizontalPodAutoscaler"
 
-func anyPath(string) bool { return true }
+func anyPath([]string) bool { return true }
 
 func autoscalerFields(o *autoscalingv2.HorizontalPodAutoscaler) map[string]any {
 	return map[string]any{"metadata": labelsOf(o.Labels), "spec": generic(o.Spec)}
@@ -192,9 +205,18 @@ func (s Subject) targetFields(o *unstructured.Unstructured) map[string]any {
 
 // showsTarget takes what can hold no secret, unlike the environment and the arguments
 // of containers.
-func showsTarget(path string) bool {
-	return strings.HasPrefix(path, "metadata.labels.") || strings.HasPrefix(path, "spec.selector.") || strings.HasPrefix(path, "spec.template.metadata.labels.") ||
-		strings.HasSuffix(path, "].image") || strings.Contains(path, "].resources.")
+func showsTarget(at []string) bool {
+	for _, way := range [][]string{{"metadata", "labels"}, {"spec", "selector"}, {"spec", "template", "metadata", "labels"}} {
+		if len(at) > len(way) && slices.Equal(at[:len(way)], way) {
+			return true
+		}
+	}
+	i := slices.Index(at, element)
+	if i < 1 || i+1 >= len(at) || at[i-1] != "containers" && at[i-1] != "initContainers" {
+		return false
+	}
+	of := at[i+1:]
+	return len(of) == 1 && of[0] == "image" || len(of) > 1 && of[0] == "resources"
 }
 
 // selected are the labels of a pod by which the target or a Service selects it.

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +74,27 @@ func TestChangesShowNoSecret(t *testing.T) {
 		{Path: container + "args[0]"}, {Path: container + "env[P].value"}, {Path: container + "image", Was: "a", Now: "b"}}}
 	if diff := cmp.Diff(want, changeOf("Deployment", c, Subject{}.targetFields, showsTarget)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for name, path := range map[string][]string{
+		`{containers: [{name: web, env: [{name: "].resources.x", value: VALUE}]}]}`: {"containers", "[web].env[].resources.x].value"},
+		`{containers: [{name: web, env: [{name: "].image", value: VALUE}]}]}`:       {"containers", "[web].env[].image].value"},
+		`{a: {"x].image": VALUE}}`:                                       {"a", ".x].image"},
+		`{metadata: {"labels.x": VALUE}}`:                                {"metadata", ".labels.x"},
+		`{volumes: [{name: v, image: {reference: VALUE}}]}`:              {"volumes", "[v].image.reference"},
+		`{containers: [{name: web, resources: {limits: {cpu: VALUE}}}]}`: {"containers", "[web].resources.limits.cpu", "1", "2"},
+		`{initContainers: [{name: "a].env[b", image: VALUE}]}`:           {"initContainers", "[a].env[b].image", "1", "2"},
+	} {
+		of := func(value string) *unstructured.Unstructured {
+			return target("{metadata: {name: web}, spec: {template: {spec: " + strings.ReplaceAll(name, "VALUE", `"`+value+`"`) + "}}}")
+		}
+		field := record.FieldChange{Path: "spec.template.spec." + path[0] + path[1]}
+		if len(path) > 2 {
+			field.Was, field.Now = path[2], path[3]
+		}
+		got := changeOf("Deployment", change[*unstructured.Unstructured]{had: true, was: of("1"), now: of("2")}, Subject{}.targetFields, showsTarget)
+		if diff := cmp.Diff([]record.FieldChange{field}, got.Fields); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 	c.now = c.was.DeepCopy()
 	_ = unstructured.SetNestedField(c.now.Object, int64(4), "spec", "replicas")
