@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hpabench/hpabench/analysis"
@@ -102,14 +103,22 @@ func WriteAll(dir string, r *analysis.Result) error {
 	return nil
 }
 
-// writing is held while a temporary file is there.
-var writing sync.Mutex
+// writing is held while a temporary file is there, unfinished is its name.
+var (
+	writing    sync.Mutex
+	unfinished atomic.Pointer[string]
+)
 
-// Hold lets no more reports be written, for a process that is about to end, and waits for so
-// long at most for one that is being written.
+// Hold lets no more reports be written, for a process that is about to end. It waits for so
+// long at most for one that is being written, and then removes what is there of it.
 func Hold(patience time.Duration) {
-	for end := time.Now().Add(patience); !writing.TryLock() && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
+	for end := time.Now().Add(patience); !writing.TryLock(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			if name := unfinished.Load(); name != nil {
+				_ = os.Remove(*name)
+			}
+			return
+		}
 	}
 }
 
@@ -121,6 +130,7 @@ func writeFile(file string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
+	unfinished.Store(new(temporary.Name()))
 	defer os.Remove(temporary.Name()) // nothing is there any more once it is renamed
 	if err := temporary.Chmod(0o644); err != nil {
 		temporary.Close()

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -166,6 +167,23 @@ func TestJSONReadsBack(t *testing.T) {
 		if d := cmp.Diff(*r, back); d != "" {
 			t.Errorf("%s (-written +read):\n%s", name, d)
 		}
+	}
+}
+
+// TestHold ends the process in the middle of a report that takes long: nothing of it is left.
+func TestHold(t *testing.T) {
+	dir, began, on, ended := t.TempDir(), make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		ended <- writeFile(filepath.Join(dir, "report.html"), func(io.Writer) error { close(began); <-on; return nil })
+	}()
+	<-began
+	Hold(time.Millisecond)
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v (%v)", left, err)
+	}
+	close(on)
+	if err := <-ended; err == nil {
+		t.Error("a report that was removed is said to be there")
 	}
 }
 
