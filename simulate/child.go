@@ -179,14 +179,25 @@ func (f *frames) rest(a any) error {
 }
 
 // Pool are children that simulate, each one run at a time.
-type Pool struct{ free chan *child }
+type Pool struct{ free chan *child } // nil in the place of one that has ended
 
 type child struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	runs   *json.Encoder
 	out    *bufio.Reader
-	stderr *bytes.Buffer
+	stderr *tail
+}
+
+// tail keeps the end of what is written to it, of mostTail bytes.
+type tail struct{ bytes.Buffer }
+
+const mostTail = 64 << 10 // the stacks of a child that panics, and more
+
+func (t *tail) Write(b []byte) (int, error) {
+	_, _ = t.Buffer.Write(b[max(0, len(b)-mostTail):]) // never fails
+	t.Next(max(0, t.Len()-mostTail))
+	return len(b), nil
 }
 
 // Start starts n children: processes of this program, which must call Child. They end
@@ -194,10 +205,7 @@ type child struct {
 func Start(n int) (*Pool, error) {
 	p := &Pool{free: make(chan *child, n)}
 	for range n {
-		c, err := startChild(bare)
-		if err != nil {
-			c, err = startChild(asTest)
-		}
+		c, err := newChild()
 		if err != nil {
 			p.Close()
 			return nil, err
@@ -210,12 +218,20 @@ func Start(n int) (*Pool, error) {
 // patience is how long a child may take to its first word.
 const patience = 20 * time.Second
 
+func newChild() (*child, error) {
+	c, err := startChild(bare)
+	if err != nil {
+		c, err = startChild(asTest)
+	}
+	return c, err
+}
+
 func startChild(kind string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	c := &child{cmd: exec.Command(self), stderr: new(bytes.Buffer)}
+	c := &child{cmd: exec.Command(self), stderr: new(tail)}
 	// Its goroutines take turns: a second thread would only cost. What a run leaves is little,
 	// so that collecting it less often takes no memory to speak of.
 	c.cmd.Env = append(os.Environ(), childEnv+"="+kind, "GOMAXPROCS=1", "GOGC=400")
@@ -248,21 +264,32 @@ func (c *child) end() {
 	_ = c.cmd.Wait()
 }
 
-// last is the last line that it said of itself.
-func (c *child) last() string {
-	lines := strings.Split(strings.TrimSpace(c.stderr.String()), "\n")
-	return lines[len(lines)-1]
+// last is why it panicked, or else the last line that it said of itself.
+func (c *child) last() (line string) {
+	for line = range strings.SplitSeq(strings.TrimSpace(c.stderr.String()), "\n") {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+			break
+		}
+	}
+	return line
 }
 
 // Do makes a run in the next child that is free. If the run has a Header, read is called
-// with the record that comes of it, as the file that it would be, while it is made. Do may be
-// called from several goroutines.
+// with the record that comes of it, as the file that it would be, while it is made. A child
+// that ends is replaced for the next run. Do may be called from several goroutines.
 func (p *Pool) Do(ctx context.Context, r *Run, read func(io.Reader) error) (Score, error) {
 	var c *child
 	select {
 	case c = <-p.free:
 	case <-ctx.Done():
 		return Score{}, context.Cause(ctx)
+	}
+	if c == nil {
+		var err error
+		if c, err = newChild(); err != nil {
+			p.free <- nil
+			return Score{}, err
+		}
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.cmd.Process.Kill() })
 	var a answer
@@ -277,10 +304,11 @@ func (p *Pool) Do(ctx context.Context, r *Run, read func(io.Reader) error) (Scor
 	}
 	switch ended := err; {
 	case !stop():
-		err = context.Cause(ctx)
+		c.end()
+		c, err = nil, context.Cause(ctx)
 	case ended != nil:
 		c.end()
-		err = fmt.Errorf("the process that simulates has ended: %s", c.last())
+		c, err = nil, fmt.Errorf("the process that simulates has ended: %s", c.last())
 	case a.Error != "":
 		err = errors.New(a.Error)
 	default:
@@ -298,7 +326,9 @@ func (p *Pool) Close() {
 	for {
 		select {
 		case c := <-p.free:
-			c.end()
+			if c != nil {
+				c.end()
+			}
 		default:
 			return
 		}

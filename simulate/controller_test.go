@@ -18,6 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	Child()
 	Prepare()
 	os.Exit(m.Run())
 }
