@@ -281,7 +281,11 @@ func (a *app) simulated(ctx context.Context, pool *simulate.Pool, r *simulate.Ru
 			_, _ = lines.Write(line) // the next write tells
 			return lines.WriteByte('\n')
 		}
-		close = func() error { whole = true; return errors.Join(lines.Flush(), journal.Close()) }
+		close = func() error {
+			err := errors.Join(lines.Flush(), journal.Close())
+			whole = err == nil
+			return err
+		}
 	}
 	type part struct {
 		line []byte

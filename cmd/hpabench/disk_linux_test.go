@@ -1,0 +1,49 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// diskEnv tells a process of this test how many bytes its disk takes of a file.
+const diskEnv = "HPABENCH_TEST_DISK"
+
+func init() {
+	if size, err := strconv.ParseUint(os.Getenv(diskEnv), 10, 64); err == nil {
+		signal.Ignore(syscall.SIGXFSZ)
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: size}); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// TestSimulateOnAFullDisk leaves no part of a record whose last write fails, which is of what
+// is left in the buffer.
+func TestSimulateOnAFullDisk(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "hpabench") // by whose name it is not the test
+	self, err := os.Executable()
+	if err == nil {
+		err = os.Link(self, bin)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "out")
+	cmd := exec.Command(bin, "simulate", "spike", "-q", "--out", dir)
+	cmd.Env = append(os.Environ(), diskEnv+"=4096")
+	said, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(string(said), record.File+": file too large") {
+		t.Errorf("%v: %s", err, said)
+	}
+	if _, err := os.Stat(filepath.Join(dir, record.File)); !os.IsNotExist(err) {
+		t.Errorf("a part of the record is left (%v)", err)
+	}
+}
