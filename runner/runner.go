@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -138,8 +139,13 @@ func New(c *Cluster, file *scenarios.File, o Options, progress func(Progress)) (
 	if s.own {
 		s.namespace = namespaceOf(file.Metadata.Name, o.ID)
 	}
-	r := &Runner{options: o, progress: progress}
-	r.pre = &preflight{file: file, options: o, inspection: inspection{Cluster: c, subject: s, beside: o.Beside, report: func(c record.Check) { progress(Progress{Check: &c}) }}}
+	var telling sync.Mutex
+	r := &Runner{options: o, progress: func(p Progress) {
+		telling.Lock()
+		defer telling.Unlock()
+		progress(p)
+	}}
+	r.pre = &preflight{file: file, options: o, inspection: inspection{Cluster: c, subject: s, beside: o.Beside, report: func(c record.Check) { r.progress(Progress{Check: &c}) }}}
 	r.created = &created{Cluster: c, namespace: s.namespace, own: s.own, labels: map[string]string{
 		ManagedByLabel: ManagedBy, RunLabel: o.ID, ScenarioLabel: file.Metadata.Name}}
 	return r, nil

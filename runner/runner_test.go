@@ -2,6 +2,8 @@ package runner
 
 import (
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -186,6 +188,32 @@ func TestNamespaceOfARun(t *testing.T) {
 	if r, err = New(&Cluster{}, file, Options{ID: "abcde", Namespace: "mine"}, nil); err != nil || r.pre.own {
 		t.Errorf("with -n: own namespace %v, %v", r.pre.own, err)
 	}
+}
+
+// TestProgressIsToldByOneAtATime lets many goroutines tell at once, as that of the Lease does
+// beside the one of the run.
+func TestProgressIsToldByOneAtATime(t *testing.T) {
+	file, err := scenarios.Read("demo-nginx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var telling atomic.Int32
+	r, err := New(&Cluster{}, file, Options{ID: "abcde"}, func(Progress) {
+		if telling.Add(1) > 1 {
+			t.Error("two tell at a time")
+		}
+		time.Sleep(time.Millisecond)
+		telling.Add(-1)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range 10 {
+		wait.Go(func() { r.say("said") })
+		wait.Go(func() { r.pre.report(record.Check{}) })
+	}
+	wait.Wait()
 }
 
 func TestLeft(t *testing.T) {
