@@ -150,7 +150,10 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 		return err
 	}
 	if lab != nil {
-		defer lab.Stop()
+		defer func() {
+			defer a.orderly()()
+			lab.Stop()
+		}()
 	}
 	dir := f.out
 	if dir == "" {
@@ -161,6 +164,7 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 		return t.run(ctx, a, over)
 	}
 	show.close()
+	over() // each of them has its own
 	return a.several(ctx, t, settings, variants)
 }
 

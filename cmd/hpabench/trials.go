@@ -70,9 +70,9 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 				break
 			}
 			mu.Lock()
-			over := ended != nil
+			enough := ended != nil
 			mu.Unlock()
-			if over {
+			if enough {
 				places.Release(1)
 				break
 			}
@@ -95,11 +95,13 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 				held = parallel
 				return nil
 			}
+			over := a.orderly()
 			wait.Go(func() {
 				defer func() { places.Release(held) }()
 				one.show.progress(runner.Progress{Message: what})
 				run, err := one.measure(ctx, a)
 				one.show.close()
+				over() // judging looks at no context
 				var r *analysis.Result
 				if run != nil {
 					var unwritten error
