@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -110,7 +111,7 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err err
 	}
 	conflict := func(format string, args ...any) { conflicts = append(conflicts, fmt.Sprintf(format, args...)) }
 
-	pods, err := p.Kube.CoreV1().Pods(p.namespace).List(ctx, metav1.ListOptions{})
+	pods, err := limited(ctx, p.Kube.CoreV1().Pods(p.namespace).List)
 	if err != nil {
 		return nil, fmt.Errorf("listing the pods of namespace %s: %w", p.namespace, err)
 	}
@@ -126,7 +127,7 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err err
 		}
 	}
 
-	services, err := p.Kube.CoreV1().Services(p.namespace).List(ctx, metav1.ListOptions{})
+	services, err := limited(ctx, p.Kube.CoreV1().Services(p.namespace).List)
 	if err != nil {
 		return nil, fmt.Errorf("listing the Services of namespace %s: %w", p.namespace, err)
 	}
@@ -136,13 +137,17 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err err
 		}
 	}
 
-	budgets, err := p.Kube.PolicyV1().PodDisruptionBudgets(p.namespace).List(ctx, metav1.ListOptions{})
+	budgets, err := limited(ctx, p.Kube.PolicyV1().PodDisruptionBudgets(p.namespace).List)
 	if err != nil {
 		return nil, fmt.Errorf("listing the PodDisruptionBudgets of namespace %s: %w", p.namespace, err)
 	}
 	for _, b := range budgets.Items {
 		if selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector); err == nil && matchesAny(selector, ours) {
-			conflict("PodDisruptionBudget %s in namespace %s selects %s, which are labels of the run's pods: it would count them as its own", b.Name, p.namespace, selector)
+			what := selector.String() + ", which are labels of the run's pods"
+			if selector.Empty() {
+				what = "all pods"
+			}
+			conflict("PodDisruptionBudget %s in namespace %s selects %s: it would count the run's pods as its own", b.Name, p.namespace, what)
 		}
 	}
 
@@ -152,28 +157,42 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err err
 	}
 	conflicts = append(conflicts, taken...)
 
-	hpas, err := p.Kube.AutoscalingV2().HorizontalPodAutoscalers(p.namespace).List(ctx, metav1.ListOptions{})
+	hpas, err := limited(ctx, p.Kube.AutoscalingV2().HorizontalPodAutoscalers(p.namespace).List)
 	if err != nil {
 		return nil, fmt.Errorf("listing the HPAs of namespace %s: %w", p.namespace, err)
 	}
-	for _, h := range hpas.Items {
+	selectors, failures := make([]labels.Selector, len(hpas.Items)), make([]error, len(hpas.Items))
+	var reads errgroup.Group
+	reads.SetLimit(parallelReads)
+	for i, h := range hpas.Items {
+		reads.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+			defer cancel()
+			selectors[i], failures[i] = p.selectorOf(ctx, h.Spec.ScaleTargetRef)
+			return nil
+		})
+	}
+	var unknown error
+	_ = reads.Wait() // the failures are told one by one
+	for i, h := range hpas.Items {
 		target := h.Spec.ScaleTargetRef
 		if target.Kind == p.gvk.Kind && target.Name == p.name {
 			conflict("HPA %s in namespace %s scales %s %s already", h.Name, p.namespace, p.gvk.Kind, p.name)
 			continue
 		}
-		selector, err := p.selectorOf(ctx, target)
+		selector, err := selectors[i], failures[i]
 		if err != nil {
 			// Also a missing right, which depends on what is scaled.
 			p.forbidden = p.forbidden || apierrors.IsForbidden(err)
-			return conflicts, fmt.Errorf("finding out which pods HPA %s in namespace %s counts: %v", h.Name, p.namespace, err)
+			unknown = errors.Join(unknown, fmt.Errorf("finding out which pods HPA %s in namespace %s counts: %v", h.Name, p.namespace, err))
+			continue
 		}
 		if matchesAny(selector, ours) {
 			conflict("HPA %s in namespace %s selects %s by %s %s, which are labels of the run's pods: it would be switched off (AmbiguousSelector)",
 				h.Name, p.namespace, selector, target.Kind, target.Name)
 		}
 	}
-	return conflicts, nil
+	return conflicts, unknown
 }
 
 // takenClaims names the claims of others that a StatefulSet among the objects would
@@ -187,7 +206,7 @@ func (p *preflight) takenClaims(ctx context.Context, objects []*unstructured.Uns
 			continue
 		}
 		if claims == nil {
-			if claims, err = p.Kube.CoreV1().PersistentVolumeClaims(p.namespace).List(ctx, metav1.ListOptions{}); err != nil {
+			if claims, err = limited(ctx, p.Kube.CoreV1().PersistentVolumeClaims(p.namespace).List); err != nil {
 				return nil, fmt.Errorf("listing the PersistentVolumeClaims of namespace %s: %w", p.namespace, err)
 			}
 		}
@@ -205,22 +224,44 @@ func (p *preflight) takenClaims(ctx context.Context, objects []*unstructured.Uns
 	return conflicts, nil
 }
 
+// parallelReads bounds the requests for the scales of HPAs' targets at once.
+const parallelReads = 8
+
+// noScale is what the client of scales says of a kind that has none, for which it
+// has no error of its own (k8s.io/client-go/scale, NewDiscoveryScaleKindResolver).
+const noScale = "could not find scale subresource"
+
+// limited makes one request, in the time that one may take.
+func limited[T any](ctx context.Context, list func(context.Context, metav1.ListOptions) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return list(ctx, metav1.ListOptions{})
+}
+
 // selectorOf returns the selector of an HPA's target: one that selects nothing
-// when there is no such target.
+// when there is no such target, or when the HPA cannot scale it.
 func (p *preflight) selectorOf(ctx context.Context, target autoscalingv2.CrossVersionObjectReference) (labels.Selector, error) {
-	_, mapping, err := p.Cluster.resource(schema.FromAPIVersionAndKind(target.APIVersion, target.Kind), p.namespace)
+	group, err := schema.ParseGroupVersion(target.APIVersion)
+	if err != nil {
+		return labels.Nothing(), nil // that HPA does nothing
+	}
+	_, mapping, err := p.Cluster.resource(group.WithKind(target.Kind), p.namespace)
 	if meta.IsNoMatchError(err) {
 		return labels.Nothing(), nil
 	} else if err != nil {
 		return nil, err
 	}
 	scale, err := p.scale(ctx, mapping.Resource, p.namespace, target.Name)
-	if apierrors.IsNotFound(err) || err == nil && scale.Status.Selector == "" {
+	if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) || err != nil && strings.Contains(err.Error(), noScale) || err == nil && scale.Status.Selector == "" {
 		return labels.Nothing(), nil
 	} else if err != nil {
 		return nil, err
 	}
-	return labels.Parse(scale.Status.Selector)
+	selector, err := labels.Parse(scale.Status.Selector)
+	if err != nil {
+		return labels.Nothing(), nil // that HPA does nothing, and says so
+	}
+	return selector, nil
 }
 
 func selected(pods []corev1.Pod, selector labels.Selector) (names []string) {

@@ -95,10 +95,10 @@ func (p *preflight) objects() []*unstructured.Unstructured {
 // checkTarget finds the object that is to be scaled, or makes sure that the
 // ones to be created are in nobody's way.
 func (p *preflight) checkTarget(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	within, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if p.options.Namespace != "" {
-		if _, err := p.Kube.CoreV1().Namespaces().Get(ctx, p.options.Namespace, metav1.GetOptions{}); apierrors.IsNotFound(err) {
+		if _, err := p.Kube.CoreV1().Namespaces().Get(within, p.options.Namespace, metav1.GetOptions{}); apierrors.IsNotFound(err) {
 			return p.refuse("namespace", fmt.Sprintf("there is no namespace %q", p.options.Namespace),
 				"-n takes one that exists; without -n the run makes one of its own")
 		}
@@ -106,7 +106,7 @@ func (p *preflight) checkTarget(ctx context.Context) bool {
 	ref := p.file.TargetRef()
 	p.gvk, p.name = schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind), ref.Name
 	if p.file.Spec.Workload.Existing != nil {
-		return p.checkExisting(ctx)
+		return p.checkExisting(within)
 	}
 	p.autoscaler, p.spec, p.template = p.file.AutoscalerName(), p.file.Autoscaling(), p.file.PodTemplate()
 	if p.template != nil {
@@ -134,7 +134,9 @@ func (p *preflight) checkUnused(ctx context.Context) bool {
 		if err != nil {
 			continue // told when it is created; a CRD of the manifests may define it
 		}
-		if _, err := client.Get(ctx, o.GetName(), metav1.GetOptions{}); err == nil {
+		if _, err := limited(ctx, func(ctx context.Context, _ metav1.ListOptions) (*unstructured.Unstructured, error) {
+			return client.Get(ctx, o.GetName(), metav1.GetOptions{})
+		}); err == nil {
 			free = p.refuse("target", fmt.Sprintf("%s %s exists already: hpabench does not change what it did not create",
 				o.GetKind(), o.GetName()), "give the scenario another name, leave out -n, or name the object under workload.existing")
 		}
