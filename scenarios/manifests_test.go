@@ -112,6 +112,17 @@ func TestWhatTheServerRefuses(t *testing.T) {
 }
 
 // The short form is judged as the objects that it stands for, in its own words.
+// What an API server takes with what its storage adds: a cluster IP alone.
+func TestWhatTheServerTakes(t *testing.T) {
+	for _, spec := range []string{"clusterIP: None, selector: {app: x}", "clusterIP: None, selector: {app: x}, ports: [{port: 80}]",
+		"clusterIP: None, clusterIPs: [None], selector: {app: x}", "type: ExternalName, externalName: a.example"} {
+		service := "{apiVersion: v1, kind: Service, metadata: {name: other}, spec: {" + spec + "}}\n"
+		if _, err := written(t, "m.yaml", map[string]string{"m.yaml": strings.Join([]string{shop, front, scaler, service}, "---\n")}); err != nil {
+			t.Errorf("%s: %v", spec, err)
+		}
+	}
+}
+
 func TestShortFormAsTheServer(t *testing.T) {
 	for text, want := range map[string]string{
 		"{image: a, port: 80, resources: {requests: {cpu: 2}, limits: {cpu: 1}}}":                                                                           "s.yaml:5: spec.workload.deployment.resources.requests: Invalid value: \"2\"",

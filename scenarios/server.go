@@ -128,6 +128,9 @@ func served(o *unstructured.Unstructured) (runtime.Object, field.ErrorList) {
 		ctx = genericapirequest.WithNamespace(ctx, metav1.NamespaceDefault)
 		meta.SetNamespace(metav1.NamespaceDefault)
 	}
+	if s, ok := internal.(*core.Service); ok && len(s.Spec.ClusterIPs) == 0 && s.Spec.ClusterIP != "" {
+		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP} // as normalizeClusterIPs of the Service's REST storage does
+	}
 	rest.FillObjectMetaSystemFields(meta)
 	strategy.PrepareForCreate(ctx, internal)
 	return defaulted, rest.ValidateCreate(ctx, internal, strategy)
