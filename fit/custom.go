@@ -74,11 +74,16 @@ func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows
 	for second := range last {
 		open[second+1] += open[second]
 	}
-	ofAll := func(second float64) (sum float64) {
-		for _, p := range l.result.Pods {
-			sum += l.answered(p.Name, second+1) - l.answered(p.Name, second)
+	ofAll := 0.0 // what was answered in a second, the latest that was asked for
+	latest := math.Inf(-1)
+	sum := func(second float64) float64 {
+		if second != latest {
+			ofAll, latest = 0, second
+			for _, p := range l.result.Pods {
+				ofAll += l.answered(p.Name, second+1) - l.answered(p.Name, second)
+			}
 		}
-		return sum
+		return ofAll
 	}
 	// of is what the candidate says of a pod, if it was scraped half a period ago.
 	of := func(i int, now time.Duration) (float64, bool) {
@@ -88,7 +93,7 @@ func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows
 		}
 		if second := math.Floor(at.Seconds()); candidate.Of == model.OfInFlight {
 			rate := l.answered(p.Name, second+1) - l.answered(p.Name, second)
-			all := ofAll(second)
+			all := sum(second)
 			if rate <= 0 || all <= 0 {
 				return 0, true
 			}

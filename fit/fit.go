@@ -11,7 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"gonum.org/v1/gonum/mat"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -81,8 +80,10 @@ type learner struct {
 	result *analysis.Result
 	like   *simulate.Run
 
-	learned model.Model          // of the workload, what could be measured
-	counts  map[string][]float64 // of answers, by pod, up to each second
+	learned model.Model        // of the workload, what could be measured
+	courses map[string]*course // by pod
+	end     int                // the second after the last of the load
+	serving []shift
 }
 
 func (l *learner) add(p Parameter) { l.Measured = append(l.Measured, p) }
@@ -377,16 +378,13 @@ func (l *learner) workload() {
 		l.missing("workload.cpu", "too few requests while the pods' metrics were read")
 		return
 	}
-	cpu := func(w []window) []float64 {
-		x, y := make([][]float64, len(w)), make([]float64, len(w))
-		for i, r := range w {
-			// Which pod a request goes to is chance, and so the error grows with their number.
-			weight := 1 / math.Sqrt(1+r.requests)
-			x[i], y[i] = []float64{r.requests * weight, r.length * weight, r.starts * weight}, r.cpu*weight
-		}
-		return leastSquares(x, y)
+	samples := make([]sample, len(rows))
+	for i, r := range rows {
+		// Which pod a request goes to is chance, and so the error grows with their number.
+		weight := 1 / math.Sqrt(1+r.requests)
+		samples[i] = sample{[]float64{r.requests * weight, r.length * weight, r.starts * weight}, r.cpu * weight}
 	}
-	is, low, high := bootstrap(rows, cpu)
+	is, low, high := bootstrap(samples, leastSquares)
 	n := len(rows)
 	l.add(Parameter{Name: "workload.cpu", Unit: "s", Value: is[0], Low: low[0], High: high[0], Samples: n})
 	l.add(Parameter{Name: "workload.idleCPU", Unit: "cores", Value: is[1], Low: low[1], High: high[1], Samples: n})
@@ -419,20 +417,18 @@ var holds = []float64{1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 120
 // within the last while, for which it is held: the one of holds that explains most of it.
 // Where none explains half, requests take none.
 func (l *learner) memory(rows []window) {
-	within := func(r window, held float64) float64 { return l.answered(r.pod, r.end) - l.answered(r.pod, r.end-held) }
-	estimate := func(held float64) func(w []window) []float64 {
-		return func(w []window) []float64 {
-			x, y := make([][]float64, len(w)), make([]float64, len(w))
-			for i, r := range w {
-				x[i], y[i] = []float64{1, within(r, held)}, r.memory
-			}
-			return leastSquares(x, y)
+	samples := func(held float64) []sample {
+		is := make([]sample, len(rows))
+		for i, r := range rows {
+			is[i] = sample{[]float64{1, l.answered(r.pod, r.end) - l.answered(r.pod, r.end-held)}, r.memory}
 		}
+		return is
 	}
 	left := func(held float64) (sum float64) {
-		is := estimate(held)(rows)
-		for _, r := range rows {
-			d := r.memory - is[0] - is[1]*within(r, held)
+		of := samples(held)
+		is := leastSquares(of)
+		for _, s := range of {
+			d := s.y - is[0] - is[1]*s.x[1]
 			sum += d * d
 		}
 		return sum
@@ -445,7 +441,7 @@ func (l *learner) memory(rows []window) {
 			held, least = h, errors[i]
 		}
 	}
-	is, low, high := bootstrap(rows, estimate(held))
+	is, low, high := bootstrap(samples(held), leastSquares)
 	n, k := len(rows), &l.learned
 	l.add(Parameter{Name: "workload.memory", Unit: "bytes", Value: is[0], Low: low[0], High: high[0], Samples: n})
 	k.Memory, k.MemoryPerRequest = resource.NewQuantity(int64(is[0]), resource.BinarySI), resource.NewQuantity(int64(is[1]), resource.BinarySI)
@@ -496,89 +492,6 @@ func (l *learner) newConnections() bool {
 	return slices.ContainsFunc(l.like.Phases, func(p record.Phase) bool { return p.Shape != record.ShapeIdle && !p.KeepAlive })
 }
 
-// count counts what each pod worked on: what it answered as the record has it, else its
-// share of all answers, of which each pod in service has as many; and as large a share of
-// what was given up, which a server does not see, and works on: of that the pods have more
-// that got more than they answered.
-func (l *learner) count() {
-	answers, late, sent := map[int]uint64{}, map[int]uint64{}, map[int]uint64{} // by second
-	by := map[string]map[int]uint64{}                                           // and pod, where that is known
-	last := -1
-	for _, e := range l.run.Entries {
-		if e.Load == nil {
-			continue
-		}
-		last = max(last, e.Load.Second)
-		answers[e.Load.Second] += e.Load.Answered
-		late[e.Load.Second] += e.Load.Errors["timeout"]
-		sent[e.Load.Second] += e.Load.Sent
-		for name, p := range e.Load.Pods {
-			if by[name] == nil {
-				by[name] = map[int]uint64{}
-			}
-			by[name][e.Load.Second] += p.Answered
-		}
-	}
-	l.counts = map[string][]float64{}
-	for _, p := range l.result.Pods {
-		l.counts[p.Name] = make([]float64, last+2)
-	}
-	got := map[string]float64{} // by pod, what was sent long enough ago to be given up
-	for second := range last + 1 {
-		have, before := l.in(second), second-int(l.like.Timeout.Seconds())
-		had := l.in(before)
-		for _, name := range had {
-			got[name] += float64(sent[before]) / float64(len(had))
-		}
-		owe, all := make([]float64, len(l.result.Pods)), 0.0
-		for i, p := range l.result.Pods {
-			c, n := l.counts[p.Name], float64(by[p.Name][second])
-			if len(by) == 0 && slices.Contains(have, p.Name) {
-				n = float64(answers[second]) / float64(len(have))
-			}
-			c[second+1] = c[second] + n
-			owe[i] = max(0, got[p.Name]-c[second+1])
-			all += owe[i]
-		}
-		for i, p := range l.result.Pods {
-			if all > 0 {
-				l.counts[p.Name][second+1] += float64(late[second]) * owe[i] / all
-			}
-		}
-	}
-}
-
-// in are the pods in service in the middle of a second.
-func (l *learner) in(second int) (names []string) {
-	middle := float64(second) + 0.5
-	for i := range l.result.Pods {
-		p := &l.result.Pods[i]
-		from := p.InService
-		if from == nil && p.Before {
-			from = &p.FirstSeen
-		}
-		if from != nil && *from <= middle && (p.OutOfService == nil || middle < *p.OutOfService) {
-			names = append(names, p.Name)
-		}
-	}
-	return names
-}
-
-// answered is how many requests a pod had worked on by a time, evenly within a second.
-func (l *learner) answered(pod string, until float64) float64 {
-	c := l.counts[pod]
-	last := float64(len(c) - 1)
-	if last < 0 {
-		return 0
-	}
-	until = min(max(0, until), last)
-	i := int(until)
-	if i+1 >= len(c) {
-		return c[i]
-	}
-	return c[i] + (c[i+1]-c[i])*(until-float64(i))
-}
-
 // windows are the samples of all pods, of the load's time.
 func (l *learner) windows() (rows []window) {
 	started := map[string]*float64{}
@@ -617,23 +530,23 @@ func (l *learner) windows() (rows []window) {
 func (l *learner) roundTrip() {
 	const cases = 200 // so that a slow hundredth is more than one of them
 	l.like.Plant.Workload = l.learned.Over(l.like.Plant.Workload)
-	var all *hdrhistogram.Histogram
+	var all record.Counts
 	var inPod []weighted
 	// Best are seconds in which requests hardly met each other.
 	for _, load := range []float64{0.2, 0.5} {
-		if all, inPod = l.quiet(load); all.TotalCount() >= cases {
+		if all, inPod = l.quiet(load); all.Total() >= cases {
 			break
 		}
 	}
-	if all.TotalCount() < cases {
+	answers := all.Total()
+	if answers < cases {
 		l.missing("roundTrip", "too few answers in seconds without a queue")
 		return
 	}
 	var took []weighted
-	for _, bar := range all.Distribution() {
-		if bar.Count > 0 {
-			took = append(took, weighted{float64(bar.From+bar.To) / 2e6, float64(bar.Count)})
-		}
+	for _, c := range all {
+		from, to := record.Fine.Range(c)
+		took = append(took, weighted{float64(from+to) / 2e6, float64(c.N)})
 	}
 	slices.SortFunc(inPod, func(a, b weighted) int { return cmp.Compare(a.value, b.value) })
 	trips, pod := parts(took, cases), parts(inPod, cases)
@@ -641,7 +554,7 @@ func (l *learner) roundTrip() {
 		trips[i] = max(0, trips[i]-pod[i])
 	}
 	slices.Sort(trips)
-	l.add(Parameter{Name: "roundTrip", Unit: "s", Value: quantile(trips, 0.5), Low: quantile(trips, 0.05), High: quantile(trips, 0.95), Samples: int(all.TotalCount())})
+	l.add(Parameter{Name: "roundTrip", Unit: "s", Value: quantile(trips, 0.5), Low: quantile(trips, 0.05), High: quantile(trips, 0.95), Samples: int(answers)})
 	l.Plant.RoundTrip = nil
 	for _, t := range trips {
 		l.Plant.RoundTrip = append(l.Plant.RoundTrip, duration(t))
@@ -650,9 +563,12 @@ func (l *learner) roundTrip() {
 
 // quiet are the answers of seconds in which the pods had no more than a load, as a share of
 // what they can do, and some time after others; and their times in the pod.
-func (l *learner) quiet(load float64) (all *hdrhistogram.Histogram, inPod []weighted) {
+func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 	const calm = 15 // seconds after which no line is left
-	all = record.NewHistogram()
+	var tally record.Tally
+	// The simulation has one list for all seconds that are alike: a long run has few others.
+	alike := map[*float64]float64{} // answers for each time of a list, by its first
+	var lists [][]float64
 	busy := -calm
 	for _, e := range l.run.Entries {
 		s := e.Load
@@ -660,8 +576,8 @@ func (l *learner) quiet(load float64) (all *hdrhistogram.Histogram, inPod []weig
 			continue
 		}
 		serving, costs := l.in(s.Second), 0.0
-		for i, p := range l.result.Pods {
-			if slices.Contains(serving, p.Name) && i < len(l.Costs) {
+		for _, i := range serving {
+			if i < len(l.Costs) {
 				costs += cmp.Or(l.Costs[i], 1) / float64(len(serving))
 			}
 		}
@@ -671,15 +587,26 @@ func (l *learner) quiet(load float64) (all *hdrhistogram.Histogram, inPod []weig
 		if pods == 0 || rate > load*l.like.Highest(connects, costs) || rate*float64(pods)*l.like.Cost(connects)*costs > load*l.cores() {
 			busy = s.Second
 		}
-		if s.Answered < 1 || s.Second < busy+calm || s.Latency.AddTo(all) != nil {
+		if s.Answered < 1 || s.Second < busy+calm {
 			continue
 		}
+		latency, err := s.Latency.Counts(record.Fine)
+		if err != nil {
+			continue
+		}
+		tally.Add(latency)
 		took := l.like.InPod(rate, pods, connects, costs)
+		if _, had := alike[&took[0]]; !had {
+			lists = append(lists, took)
+		}
+		alike[&took[0]] += float64(s.Answered) / float64(len(took))
+	}
+	for _, took := range lists {
 		for _, t := range took {
-			inPod = append(inPod, weighted{t, float64(s.Answered) / float64(len(took))})
+			inPod = append(inPod, weighted{t, alike[&took[0]]})
 		}
 	}
-	return all, inPod
+	return tally.Counts(), inPod
 }
 
 // cores are those of all nodes.
@@ -751,44 +678,51 @@ func bootstrap[T any](rows []T, estimate func([]T) []float64) (is, low, high []f
 	return is, low, high
 }
 
+// sample is a measured y, and the x of which it is made.
+type sample struct {
+	x []float64
+	y float64
+}
+
 // leastSquares gives the factors of the columns of x that come closest to y, none of them
 // negative: one that would be is left out. A column without values has 0.
-func leastSquares(x [][]float64, y []float64) []float64 {
-	columns := make([]int, len(x[0]))
+func leastSquares(of []sample) []float64 {
+	columns := make([]int, len(of[0].x))
 	for i := range columns {
 		columns[i] = i
 	}
 	for {
-		r := solve(x, y, columns)
+		r := solve(of, columns)
 		worst := slices.MinFunc(columns, func(a, b int) int { return cmp.Compare(r[a], r[b]) })
 		if r[worst] >= 0 {
 			return r
 		}
 		if columns = slices.DeleteFunc(columns, func(c int) bool { return c == worst }); len(columns) == 0 {
-			return make([]float64, len(x[0]))
+			return make([]float64, len(of[0].x))
 		}
 	}
 }
 
 // solve is leastSquares for some of the columns, negative factors and all.
-func solve(x [][]float64, y []float64, columns []int) []float64 {
-	r := make([]float64, len(x[0]))
+func solve(of []sample, columns []int) []float64 {
+	r := make([]float64, len(of[0].x))
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c int) bool {
-		return !slices.ContainsFunc(x, func(row []float64) bool { return row[c] != 0 })
+		return !slices.ContainsFunc(of, func(s sample) bool { return s.x[c] != 0 })
 	})
-	if len(columns) == 0 || len(x) < len(columns) {
+	if len(columns) == 0 || len(of) < len(columns) {
 		return r
 	}
-	a := mat.NewDense(len(x), len(columns), nil)
-	for k, row := range x {
+	a, y := mat.NewDense(len(of), len(columns), nil), mat.NewVecDense(len(of), nil)
+	for k, s := range of {
 		for i, c := range columns {
-			a.Set(k, i, row[c])
+			a.Set(k, i, s.x[c])
 		}
+		y.SetVec(k, s.y)
 	}
 	var qr mat.QR
 	qr.Factorize(a)
 	var factors mat.VecDense
-	if err := qr.SolveVecTo(&factors, false, mat.NewVecDense(len(y), y)); factors.IsEmpty() || errors.As(err, new(mat.Condition)) && math.IsInf(qr.Cond(), 1) {
+	if err := qr.SolveVecTo(&factors, false, y); factors.IsEmpty() || errors.As(err, new(mat.Condition)) && math.IsInf(qr.Cond(), 1) {
 		return r
 	}
 	for i, c := range columns {

@@ -89,9 +89,9 @@ func TestBadPlants(t *testing.T) {
 	for content, want := range map[string]string{
 		"version: hpabench.dev/plant/v1\nplant: {cost: [1]}\n":                                `unknown field "cost"`,
 		"version: hpabench.dev/plant/v0\n":                                                    "its version is",
-		"version: hpabench.dev/plant/v1\nplant: {costs: [0]}\n":                               "plant.costs[0] is 0 and must be from 1e-06",
+		"version: hpabench.dev/plant/v1\nplant: {costs: [0]}\n":                               "plant.costs[0] is 0 and must be from 1e-06 to 1e+06",
 		"version: hpabench.dev/plant/v1\nplant: {roundTrip: 1ms soon}\n":                      `invalid duration "soon"`,
-		"version: hpabench.dev/plant/v1\nplant: {pods: {start: [1s, -2s]}, roundTrip: 1ms}\n": "plant.pods.start[1] is -2s and must be from 0s",
+		"version: hpabench.dev/plant/v1\nplant: {pods: {start: [1s, -2s]}, roundTrip: 1ms}\n": "plant.pods.start[1] is -2s and must be from 0s to 24h0m0s",
 		`{"at":0}`: "the record is empty",
 	} {
 		name := filepath.Join(t.TempDir(), "plant.yaml")

@@ -24,8 +24,11 @@ func (l *learner) workers() {
 	l.like.Plant.Workload = l.learned.Over(l.like.Plant.Workload)
 	var quick []float64 // what half of the answers of a second took at most
 	for _, e := range l.run.Entries {
-		if h := record.NewHistogram(); e.Load != nil && e.Load.Answered > 0 && e.Load.Latency.AddTo(h) == nil {
-			quick = append(quick, float64(h.ValueAtQuantile(50))/1e6)
+		if e.Load == nil || e.Load.Answered == 0 {
+			continue
+		}
+		if latency, err := e.Load.Latency.Counts(record.Fine); err == nil {
+			quick = append(quick, float64(latency.Percentile(record.Fine, 50))/1e6)
 		}
 	}
 	if len(quick) < 10 {

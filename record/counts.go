@@ -54,6 +54,9 @@ type Count struct {
 // From is the least value of the bucket, in microseconds.
 func (s Scale) From(c Count) int64 { v, _ := s.low(c.Bucket); return v }
 
+// Range are the least and the largest value of the bucket, in microseconds.
+func (s Scale) Range(c Count) (from, to int64) { v, width := s.low(c.Bucket); return v, v + width - 1 }
+
 // Counts are the values of a histogram, by bucket from the lowest on. They take memory for
 // the buckets that have values only.
 type Counts []Count
