@@ -579,7 +579,7 @@ func (f *Fleet) checkPlan(m *member, index int, offered uint64) error {
 
 func checkEnd(e *record.End) error {
 	if e.Outcome != record.Completed && e.Outcome != record.Interrupted {
-		return fmt.Errorf("the outcome %q", cut(string(e.Outcome), 50))
+		return fmt.Errorf("the outcome %q", cut(e.Outcome, 50))
 	}
 	return nil
 }

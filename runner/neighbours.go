@@ -184,7 +184,7 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err err
 		if err != nil {
 			// Also a missing right, which depends on what is scaled.
 			p.forbidden = p.forbidden || apierrors.IsForbidden(err)
-			unknown = errors.Join(unknown, fmt.Errorf("finding out which pods HPA %s in namespace %s counts: %v", h.Name, p.namespace, err))
+			unknown = errors.Join(unknown, fmt.Errorf("finding out which pods HPA %s in namespace %s counts: %w", h.Name, p.namespace, err))
 			continue
 		}
 		if matchesAny(selector, ours) {

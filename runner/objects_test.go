@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 )
 
@@ -362,13 +363,13 @@ func TestCleanWithoutRights(t *testing.T) {
 		c := testCluster(t, func(config *rest.Config) {
 			config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}}
 		})
-		if test.lacking == "" { // the authorizer sees a new role some time later
-			for i := 0; i < 100; i++ {
-				if _, err := c.Kube.CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{}); err == nil {
-					break
-				}
-				time.Sleep(100 * time.Millisecond)
-			}
+		// The authorizer sees a new role some time later, and a new lab makes the default ones.
+		if err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+			_, err := c.Kube.SchedulingV1().PriorityClasses().Get(ctx, "none", metav1.GetOptions{})
+			_, kinds := c.Kube.Discovery().ServerGroups()
+			return apierrors.IsNotFound(err) && kinds == nil, nil
+		}); err != nil {
+			t.Fatal(err)
 		}
 		said, err := cleaned(t, c, CleanOptions{Namespace: ns, DryRun: true})
 		if (err == nil) != (test.words == "") || err != nil && !strings.Contains(err.Error(), test.words) || strings.Contains(said, "nothing to remove") {

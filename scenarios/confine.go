@@ -64,7 +64,7 @@ func SelectsPods(o *unstructured.Unstructured) labels.Selector {
 		}
 	}
 	for _, s := range selectorsOf(o) {
-		if parsed := s.parse(); parsed != nil && !(s.plain && parsed.Empty()) {
+		if parsed := s.parse(); parsed != nil && (!s.plain || !parsed.Empty()) {
 			return parsed
 		}
 	}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 )
 
@@ -67,7 +66,7 @@ func TestSelectsPods(t *testing.T) {
 		`{kind: ServiceMonitor, spec: {selector: {matchLabels: {app: a}}}}`:                                 "none",
 		`{kind: DeploymentConfig, spec: {selector: {app: a}, template: {spec: {containers: [{name: c}]}}}}`: "app=a",
 	} {
-		var selector labels.Selector = SelectsPods(objectFrom(t, object))
+		selector := SelectsPods(objectFrom(t, object))
 		if got := "none"; selector == nil && want != got || selector != nil && selector.String() != want {
 			t.Errorf("%s selects by %v, want %s", object, selector, want)
 		}

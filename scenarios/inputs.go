@@ -264,10 +264,10 @@ func notLocal(name string, source []byte) (faults Faults) {
 			check(keyed, remoteFile(keyed) || remoteFile(path))
 		}
 	}
-	for _, patch := range k.PatchesStrategicMerge {
+	for _, patch := range k.PatchesStrategicMerge { //nolint:staticcheck // people still write it
 		files = append(files, string(patch))
 	}
-	for _, patch := range slices.Concat(k.Patches, k.PatchesJson6902) {
+	for _, patch := range slices.Concat(k.Patches, k.PatchesJson6902) { //nolint:staticcheck // people still write it
 		files = append(files, patch.Path)
 	}
 	for _, replacement := range k.Replacements {

@@ -77,9 +77,6 @@ const (
 	// MaxRepeat bounds the runs of one scenario, one after the other.
 	MaxRepeat = 1000
 
-	// maxExpectations bounds spec.expect.
-	maxExpectations = 1000
-
 	// maxFaults bounds the faults that are listed.
 	maxFaults = 100
 )
