@@ -83,7 +83,8 @@ type Lab struct {
 	config *rest.Config
 	failed chan error
 	nodes  cluster
-	undo   []func() error // of what has been started, in that order
+	end    context.CancelFunc // says that the lab is to stop, before anything of it does
+	undo   []func() error     // of what has been started, in that order
 }
 
 var started atomic.Bool
@@ -129,7 +130,9 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 			err = errors.Join(err, l.Stop())
 		}
 	}()
-	if l.state, err = open(ctx, o); err != nil {
+	running, end := context.WithCancel(ctx)
+	l.end = end
+	if l.state, err = open(running, o); err != nil {
 		return nil, err
 	}
 	l.atStop(l.state.Close)
@@ -265,6 +268,9 @@ func (l *Lab) Failed() <-chan error { return l.failed }
 
 // Stop ends the lab and removes all that it left.
 func (l *Lab) Stop() error {
+	if l.end != nil {
+		l.end()
+	}
 	var errs []error
 	for _, undo := range slices.Backward(l.undo) {
 		errs = append(errs, undo())

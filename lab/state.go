@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"os"
+	"runtime"
 	"sync"
 
 	"k8s.io/klog/v2"
@@ -22,7 +23,7 @@ var living struct {
 	folder *folders.Folder
 }
 
-// open takes a folder for the lab of this process.
+// open takes a folder for the lab of this process, which stops when ctx is done.
 func open(ctx context.Context, o Options) (*state, error) {
 	living.Lock()
 	defer living.Unlock()
@@ -32,6 +33,9 @@ func open(ctx context.Context, o Options) (*state, error) {
 	}
 	living.folder = folder
 	klog.OsExit = func(code int) { // a part of Kubernetes ends the process in place of an error
+		if ctx.Err() != nil { // the part that is told to stop before it is ready; the lab stops by itself
+			runtime.Goexit()
+		}
 		_ = Abandon()
 		os.Exit(code)
 	}

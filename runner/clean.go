@@ -61,10 +61,11 @@ func (c *Cluster) Clean(ctx context.Context, o CleanOptions, say func(string)) e
 	for _, l := range found.copies {
 		say(fmt.Sprintf("%s: left alone; it has the label of run %s, but nothing proves that the run made it", l, l.run))
 	}
-	if len(found.objects)+len(found.copies) == 0 && errs == nil {
-		if len(found.unlisted) > 0 {
-			return fmt.Errorf("no Lease of a run was found, and whether objects of runs are left without one is not known: no right to list %s", some(found.unlisted))
-		}
+	switch {
+	case errs != nil || len(found.objects) > 0:
+	case len(found.unlisted) > 0:
+		return fmt.Errorf("no Lease of a run was found, and whether objects of runs are left without one is not known: no right to list %s", some(found.unlisted))
+	case len(found.copies) == 0:
 		say("nothing to remove")
 	}
 	return errs
