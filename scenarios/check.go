@@ -23,10 +23,12 @@ import (
 // fault was found already: what it would say there may only follow from that.
 type checker struct {
 	*File
-	bad    map[*document]map[string]bool // pointers of what the schema found wrong
-	broken bool                          // some manifest could not be read
-	over   bool                          // there are more phases or points than can be written out
-	faults Faults
+	bad map[*document]map[string]bool // pointers of what the schema found wrong
+	// Pointers of what the API server refuses, of which a lack of something would only follow.
+	refused map[*document][]string
+	broken  bool // some manifest could not be read
+	over    bool // there are more phases or points than can be written out
+	faults  Faults
 	// What an API server sets was left out of exported objects: the fields, by file.
 	dropped map[string][]string
 }
@@ -54,14 +56,27 @@ func (c *checker) missing(in, field, hint string) {
 // doubtful says whether something in the value, or around it, was found wrong.
 func (c *checker) doubtful(d *document, pointer string) bool {
 	for bad := range c.bad[d] {
-		if strings.HasPrefix(bad+"/", pointer+"/") || strings.HasPrefix(pointer+"/", bad+"/") {
+		if overlap(bad, pointer) {
 			return true
 		}
 	}
 	return false
 }
 
+// overlap says whether one of two pointers is of the value at the other, or of a part of it.
+func overlap(a, b string) bool {
+	return strings.HasPrefix(a+"/", b+"/") || strings.HasPrefix(b+"/", a+"/")
+}
+
+// refusedIn says whether the API server refuses something in the value, or around it.
+func (c *checker) refusedIn(d *document, pointer string) bool {
+	return slices.ContainsFunc(c.refused[d], func(refused string) bool { return overlap(refused, pointer) })
+}
+
 func (c *checker) check() {
+	if c.Metadata.Name == "" { // a fault: what else there is to say is not about the name
+		c.Metadata.Name = "scenario"
+	}
 	c.checkWorkload()
 	c.checkAutoscaler()
 	c.checkLoad()
@@ -171,7 +186,7 @@ func (c *checker) checkTemplate() {
 	template := c.asWritten()
 	for i := range c.Manifests {
 		by := as[corev1.LimitRange](&c.Manifests[i])
-		if by == nil || template == nil {
+		if by == nil || template == nil || c.refusedIn(c.Manifests[i].doc, c.Manifests[i].base) {
 			continue
 		}
 		var err error
@@ -255,7 +270,7 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 	}
 	if template := c.PodTemplate(); template != nil && !c.files.admitted {
 		for _, f := range c.LackingRequests(template.Spec) {
-			if at, pointer := c.pods(); !c.doubtful(at, pointer) {
+			if at, pointer := c.pods(); !c.doubtful(at, pointer) && !c.refusedIn(at, pointer) {
 				c.faults = append(c.faults, f)
 			}
 		}

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"maps"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -56,7 +57,10 @@ func serverSet(o *unstructured.Unstructured, base string) map[string]bool {
 	}
 	switch o.GetKind() {
 	case "Service":
-		if ip, _, _ := unstructured.NestedString(o.Object, "spec", "clusterIP"); ip != corev1.ClusterIPNone {
+		ip, _, _ := unstructured.NestedString(o.Object, "spec", "clusterIP")
+		ips, _, _ := unstructured.NestedStringSlice(o.Object, "spec", "clusterIPs")
+		foreign := func(ip string) bool { return net.ParseIP(ip) == nil } // for the API server to judge
+		if from && ip != corev1.ClusterIPNone || !slices.ContainsFunc(append(ips, ip), foreign) {
 			add("spec", "clusterIP")
 			add("spec", "clusterIPs")
 		}

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -13,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // Manifest is one object of the scenario's manifests and where it is written.
@@ -162,14 +163,14 @@ func (c *checker) readObject(d *document, base string, value any) {
 	c.Manifests = append(c.Manifests, m)
 }
 
-// checkKind compares an object with the type that client-go has for its kind.
-// A kind that client-go does not know is left to the API server, unless it looks
+// checkKind compares an object with the type that Kubernetes has for its kind.
+// A kind that Kubernetes does not know is left to the API server, unless it looks
 // like a slip.
 func (c *checker) checkKind(m *Manifest, object map[string]any) {
 	gvk := m.Object.GroupVersionKind()
-	typed, err := scheme.Scheme.New(gvk)
+	typed, err := known.New(gvk)
 	if err != nil {
-		kinds := slices.Collect(maps.Keys(scheme.Scheme.KnownTypes(gvk.GroupVersion())))
+		kinds := slices.Collect(maps.Keys(known.KnownTypes(gvk.GroupVersion())))
 		if near := nearest(gvk.Kind, kinds); near != "" {
 			c.faultAt(m.doc, m.base+"/kind", fmt.Sprintf("did you mean %q?", near), "%s has no kind %q", gvk.GroupVersion(), gvk.Kind)
 		}
@@ -177,7 +178,7 @@ func (c *checker) checkKind(m *Manifest, object map[string]any) {
 	}
 	against, err := forManifests(reflect.TypeOf(typed).Elem())
 	if err != nil {
-		c.faultAt(m.doc, m.base, "", "describing a %s: %v", gvk.Kind, err)
+		c.faultAt(m.doc, m.base, "", "describing %s: %v", WithArticle(gvk.Kind), err)
 		return
 	}
 	faults, bad := against.validate(m.doc, m.base, object)
@@ -195,18 +196,69 @@ func (c *checker) checkKind(m *Manifest, object map[string]any) {
 	var errs field.ErrorList
 	m.served, errs = served(m.Object)
 	if len(bad) == 0 { // else what the API server says may only follow from that
-		c.refuse(m.doc, m.base, gvk.Kind, errs, nil)
+		written := definitionPath
+		if gvk.Kind != "CustomResourceDefinition" {
+			written = nil
+		}
+		c.refuse(m.doc, m.base, gvk.Kind, errs, written)
 	}
 }
 
 // refuse reports what the API server refuses of the object that stands at base. written
 // turns a path of the object into that which the user wrote, and is nil when they are the same.
 func (c *checker) refuse(d *document, base, kind string, errs field.ErrorList, written func(path string) string) {
+	var wrong []string
 	for _, err := range errs {
 		path := err.Field
 		if written != nil {
 			path = written(path)
 		}
-		c.faultAt(d, base+pointerOf(path), "the API server refuses such a "+kind, "%s: %s", path, err.ErrorBody())
+		message := path + ": " + oneLine(err.ErrorBody())
+		if path == "" || path == "[]" { // it is about the object
+			path, message = "", "the "+kind+": "+oneLine(err.ErrorBody())
+		}
+		c.faultAt(d, base+pointerOf(path), "the API server refuses such "+WithArticle(kind), "%s", message)
+		wrong = append(wrong, base+pointerOf(path))
 	}
+	c.refused[d] = append(c.refused[d], wrong...)
+}
+
+// definitionPath gives the path in a CustomResourceDefinition of one that the API server has
+// for what is the same in all its versions.
+func definitionPath(path string) string {
+	for _, of := range [][2]string{{"spec.validation.", "spec.versions[0].schema."}, {"spec.subresources", "spec.versions[0].subresources"}, {"spec.additionalPrinterColumns", "spec.versions[0].additionalPrinterColumns"}, {"spec.selectableFields", "spec.versions[0].selectableFields"}} {
+		if rest, is := strings.CutPrefix(path, of[0]); is {
+			return of[1] + rest
+		}
+	}
+	return path
+}
+
+// oneLine gives the text on one line, which is not much longer than a terminal's screen.
+func oneLine(text string) string {
+	const most = 800
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+// initialism is the beginning of a kind that is read letter by letter, as HTTPRoute is.
+var initialism = regexp.MustCompile(`^[A-Z]{2,}$|^[A-Z]{2,}[A-Z][a-z]`)
+
+// WithArticle gives the name of a kind behind a or an, by how it is read: an Ingress, a
+// HorizontalPodAutoscaler, an HTTPRoute, a UDPRoute.
+func WithArticle(kind string) string {
+	vowels := "AEIO"
+	switch {
+	case initialism.MatchString(kind):
+		vowels = "AEFHILMNORSX"
+	case !strings.HasPrefix(kind, "Us") && !strings.HasPrefix(kind, "Uni"):
+		vowels = "AEIOU"
+	}
+	if kind != "" && strings.ContainsRune(vowels, unicode.ToUpper(rune(kind[0]))) {
+		return "an " + kind
+	}
+	return "a " + kind
 }

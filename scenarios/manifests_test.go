@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	apischema "k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 )
 
@@ -97,6 +99,81 @@ var hostile = map[string][3]string{
 	"CronJob":          {front, front + "---\n{apiVersion: batch/v1, kind: CronJob, metadata: {name: shop}, spec: {schedule: whenever, jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}}}\n", "m.yaml:6: spec.schedule: Invalid value: \"whenever\""},
 }
 
+// beside puts an object behind those of the shop.
+func beside(object, want string) [3]string {
+	return [3]string{front, front + "---\n" + object + "\n", "m.yaml:6: " + want}
+}
+
+func init() {
+	const (
+		crd     = "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: %s}, spec: {group: example.com, scope: Namespaced, names: {plural: widgets, kind: Widget}, versions: [{name: v1, served: true, storage: true%s}]}}"
+		hook    = "{apiVersion: admissionregistration.k8s.io/v1, kind: %sWebhookConfiguration, metadata: {name: w}, webhooks: [{name: %s, sideEffects: None, admissionReviewVersions: [v1], clientConfig: {url: '%s://x'}}]}"
+		typed   = ", schema: {openAPIV3Schema: {type: object}}"
+		service = "{apiVersion: v1, kind: Service, metadata: {name: other}, spec: {%s, ports: [{port: 80}]}}"
+	)
+	for name, c := range map[string][3]string{
+		"CRD name":            beside(fmt.Sprintf(crd, "widget", typed), `metadata.name: Invalid value: "widget": must be spec.names.plural+"."+spec.group (the API server refuses such a Custom`),
+		"CRD without schema":  beside(fmt.Sprintf(crd, "widgets.example.com", ""), "spec.versions[0].schema.openAPIV3Schema: Required value"),
+		"CRD field":           beside(fmt.Sprintf(crd, "widgets.example.com", ", schema: {openAPIV3Schema: {typ: object}}"), `unknown field "typ" in spec.versions[0].schema.openAPIV3Schema (did you mean "type"?)`),
+		"CRD rule":            beside(fmt.Sprintf(crd, "widgets.example.com", ", schema: {openAPIV3Schema: {type: object, x-kubernetes-validations: [{rule: self.x}]}}"), "spec.versions[0].schema.openAPIV3Schema.x-kubernetes-validations[0].rule: Invalid value"),
+		"APIService":          beside("{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: v1.a}, spec: {group: a, version: v1, versionPriority: 5}}", "spec.groupPriorityMinimum: Invalid value: 0"),
+		"webhook name":        beside(fmt.Sprintf(hook, "Validating", "a", "https"), `webhooks[0].name: Invalid value: "a": should be a domain`),
+		"webhook URL":         beside(fmt.Sprintf(hook, "Mutating", "a.b.c", "http"), `webhooks[0].clientConfig.url: Invalid value: "http"`),
+		"admission policy":    beside("{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: w}, spec: {matchConstraints: {resourceRules: [{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [pods]}]}, validations: [{expression: 'object.x +'}]}}", `spec.validations[0].expression: Invalid value: "object.x +"`),
+		"its binding":         beside("{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingAdmissionPolicyBinding, metadata: {name: w}, spec: {}}", "spec.policyName: Required value"),
+		"FlowSchema":          beside("{apiVersion: flowcontrol.apiserver.k8s.io/v1, kind: FlowSchema, metadata: {name: w}, spec: {}}", "spec.priorityLevelConfiguration.name: Required value"),
+		"certificate":         beside("{apiVersion: certificates.k8s.io/v1, kind: CertificateSigningRequest, metadata: {name: w}, spec: {request: YQ==, usages: [client auth], signerName: a.b/c}}", "spec.request: Invalid value"),
+		"CSIDriver":           beside("{apiVersion: storage.k8s.io/v1, kind: CSIDriver, metadata: {name: w_}}", "metadata.name: Invalid value"),
+		"clusterIP":           beside(fmt.Sprintf(service, "clusterIP: foo"), `spec.clusterIPs[0]: Invalid value: "foo": must be a valid IP address`),
+		"clusterIP, no bytes": beside(fmt.Sprintf(service, "clusterIP: 10.0.0.300"), `spec.clusterIPs[0]: Invalid value: "10.0.0.300"`),
+		"clusterIPs":          beside(fmt.Sprintf(service, "clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1, x]"), `spec.clusterIPs`),
+		"ConfigMap's size":    beside("{apiVersion: v1, kind: ConfigMap, metadata: {name: l}, data: {a: "+strings.Repeat("x", 1<<20+1)+"}}", "the ConfigMap: Too long: may not be more than 1048576 bytes (the API server refuses such a ConfigMap)"),
+		"an Ingress":          beside("{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: l}, spec: {}}", "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified (the API server refuses such an Ingress)"),
+	} {
+		hostile[name] = c
+	}
+}
+
+// What follows from one fault is not a fault of its own.
+func TestOneFault(t *testing.T) {
+	for name, c := range map[string][3]string{
+		"negative request":        {"cpu: 20m", "cpu: -20m", "m.yaml:2: spec.template.spec.containers[0].resources.requests[cpu]: Invalid value"},
+		"negative limit":          {"requests: {cpu: 20m}", "limits: {cpu: -20m}", "m.yaml:2: spec.template.spec.containers[0].resources.limits[cpu]: Invalid value"},
+		"LimitRange's defaults":   beside("{apiVersion: v1, kind: LimitRange, metadata: {name: l}, spec: {limits: [{type: Container, min: {cpu: 2}, max: {cpu: 1}}]}}", "spec.limits[0].min[cpu]: Invalid value"),
+		"LimitRange's default of": beside("{apiVersion: v1, kind: LimitRange, metadata: {name: l}, spec: {limits: [{type: Container, min: {cpu: 1}, default: {cpu: 500m}}]}}", "spec.limits[0].default[cpu]: Invalid value"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ofShop(t, c[0], c[1])
+			var faults Faults
+			if !errors.As(err, &faults) || len(faults) != 1 || !strings.Contains(err.Error(), c[2]) {
+				t.Errorf("%v\nwant %s alone", err, c[2])
+			}
+		})
+	}
+	for _, name := range []string{"Bad_Name", "a.b", strings.Repeat("a", 82), "''", "5"} {
+		for _, workload := range []string{"{deployment: {image: a, port: 80, resources: {requests: {cpu: 1}}}}", "{existing: {kind: Deployment, name: a}}"} {
+			source := "apiVersion: hpabench.dev/v1alpha1\nkind: Scenario\nmetadata: {name: " + name + "}\nspec:\n  workload: " + workload + "\n  load: {phases: [{name: a, duration: 30s, rate: 5}]}\n"
+			if strings.HasPrefix(workload, "{deployment") {
+				source += "  autoscaler: {cpuPercent: 50, max: 3}\n"
+			}
+			_, err := Parse("s.yaml", []byte(source), nowhere)
+			var faults Faults
+			if !errors.As(err, &faults) || len(faults) != 1 || faults[0].Line != 3 {
+				t.Errorf("name %s of %s: %v\nwant one fault, of line 3", name, workload, err)
+			}
+		}
+	}
+}
+
+func TestArticles(t *testing.T) {
+	for _, want := range []string{"an Ingress", "an EndpointSlice", "a HorizontalPodAutoscaler", "a Deployment", "an APIService", "an HTTPRoute", "a UDPRoute", "a PVC", "an HPA", "a User", "an UpgradePlan", "an IPAddress", "a CSIDriver"} {
+		_, kind, _ := strings.Cut(want, " ")
+		if got := WithArticle(kind); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
 func TestWhatTheServerRefuses(t *testing.T) {
 	for name, c := range hostile {
 		t.Run(name, func(t *testing.T) {
@@ -167,6 +244,53 @@ func TestRemovedAPIs(t *testing.T) {
 				t.Errorf("%v\nwant %s alone", err, c[2])
 			}
 		})
+	}
+}
+
+// Nothing is told to become what is removed as well, and what is served has no fault.
+func TestReplacementsAreServed(t *testing.T) {
+	removed := 0
+	check := func(gvk apischema.GroupVersionKind) {
+		message, _ := removedIn(gvk)
+		if message == "" {
+			return
+		}
+		removed++
+		_, to, is := strings.Cut(message, ": write ")
+		gv, err := apischema.ParseGroupVersion(to)
+		if !is || err != nil {
+			return
+		}
+		if strings.Contains(gv.Version, "alpha") || strings.Contains(gv.Version, "beta") {
+			t.Errorf("%v: %s", gvk, message)
+		}
+		if again, _ := removedIn(gv.WithKind(gvk.Kind)); again != "" {
+			t.Errorf("%v: %s; %s", gvk, message, again)
+		}
+		if _, err := known.New(gv.WithKind(gvk.Kind)); err != nil && gvk.Kind != "Scale" {
+			t.Errorf("%v: %s: %v", gvk, message, err)
+		}
+	}
+	for gvk := range known.AllKnownTypes() {
+		check(gvk)
+	}
+	for key := range removedTypes {
+		api, kind, _ := strings.Cut(key, " ")
+		gv, err := apischema.ParseGroupVersion(api)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(gv.WithKind(kind))
+	}
+	if removed < 80 {
+		t.Errorf("only %d API versions are removed", removed)
+	}
+	for from, want := range map[string]string{"flowcontrol.apiserver.k8s.io/v1beta2 FlowSchema": "1.29: write flowcontrol.apiserver.k8s.io/v1", "storage.k8s.io/v1alpha1 CSIStorageCapacity": "1.24: write storage.k8s.io/v1", "node.k8s.io/v1beta1 RuntimeClass": "1.25: write node.k8s.io/v1"} {
+		api, kind, _ := strings.Cut(from, " ")
+		gv, _ := apischema.ParseGroupVersion(api)
+		if message, _ := removedIn(gv.WithKind(kind)); !strings.HasSuffix(message, want) {
+			t.Errorf("%s: %s, want %s", from, message, want)
+		}
 	}
 }
 

@@ -2,8 +2,11 @@ package scenarios
 
 import (
 	"fmt"
+	"slices"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	apischema "k8s.io/apimachinery/pkg/runtime/schema"
+	apiversion "k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/component-base/version"
 )
@@ -79,20 +82,12 @@ func removedIn(gvk apischema.GroupVersionKind) (message, hint string) {
 	api, kind := gvk.GroupVersion().String(), gvk.Kind
 	gone, known := removedTypes[api+" "+kind]
 	if object, err := scheme.Scheme.New(gvk); err == nil {
-		r, is := object.(removable)
-		if !is {
-			return "", ""
-		}
-		var major, served int
-		if _, err := fmt.Sscanf(version.DefaultKubeBinaryVersion, "%d.%d", &major, &served); err != nil {
-			panic(err) // it is a constant of Kubernetes
-		}
-		_, gone.minor = r.APILifecycleRemoved()
-		known = gone.minor <= served
-		if r, is := object.(replaceable); is {
-			if to := r.APILifecycleReplacement(); to.Kind == kind {
-				gone.replacement = to.GroupVersion().String()
+		if gone.minor, known = removedSince(object); known {
+			group := gvk.Group
+			if r, is := object.(replaceable); is && r.APILifecycleReplacement().Kind == kind {
+				group = r.APILifecycleReplacement().Group
 			}
+			gone.replacement = servedVersion(group, kind)
 		}
 	}
 	if !known {
@@ -108,4 +103,35 @@ func removedIn(gvk apischema.GroupVersionKind) (message, hint string) {
 		}
 	}
 	return message, ""
+}
+
+// removedSince gives the minor version of Kubernetes 1 since which an API is not served, and
+// whether the one whose API server is embedded here serves it no more.
+func removedSince(object runtime.Object) (minor int, removed bool) {
+	r, is := object.(removable)
+	if !is {
+		return 0, false
+	}
+	var major, served int
+	if _, err := fmt.Sscanf(version.DefaultKubeBinaryVersion, "%d.%d", &major, &served); err != nil {
+		panic(err) // it is a constant of Kubernetes
+	}
+	_, minor = r.APILifecycleRemoved()
+	return minor, minor <= served
+}
+
+// servedVersion gives the most stable API version of a kind that is not removed, or "". What
+// a removed version names as its replacement may be removed as well.
+func servedVersion(group, kind string) string {
+	versions := slices.DeleteFunc(scheme.Scheme.VersionsForGroupKind(apischema.GroupKind{Group: group, Kind: kind}), func(gv apischema.GroupVersion) bool {
+		object, err := scheme.Scheme.New(gv.WithKind(kind))
+		_, removed := removedSince(object)
+		return err != nil || removed
+	})
+	if len(versions) == 0 {
+		return ""
+	}
+	return slices.MaxFunc(versions, func(a, b apischema.GroupVersion) int {
+		return apiversion.CompareKubeAwareVersionStrings(a.Version, b.Version)
+	}).String()
 }

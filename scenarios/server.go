@@ -3,19 +3,35 @@ package scenarios
 import (
 	"context"
 	"regexp"
+	"strconv"
 	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	definitions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/install"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiextensions-apiserver/pkg/registry/customresourcedefinition"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-
+	apischema "k8s.io/apimachinery/pkg/runtime/schema"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/client-go/kubernetes/scheme"
+	apiservices "k8s.io/kube-aggregator/pkg/apis/apiregistration/install"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	"k8s.io/kube-aggregator/pkg/registry/apiservice"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	"k8s.io/kubernetes/pkg/apis/core"
+	"k8s.io/kubernetes/pkg/registry/admissionregistration/mutatingadmissionpolicy"
+	"k8s.io/kubernetes/pkg/registry/admissionregistration/mutatingadmissionpolicybinding"
+	"k8s.io/kubernetes/pkg/registry/admissionregistration/mutatingwebhookconfiguration"
+	"k8s.io/kubernetes/pkg/registry/admissionregistration/validatingadmissionpolicy"
+	"k8s.io/kubernetes/pkg/registry/admissionregistration/validatingadmissionpolicybinding"
+	"k8s.io/kubernetes/pkg/registry/admissionregistration/validatingwebhookconfiguration"
+	"k8s.io/kubernetes/pkg/registry/apps/controllerrevision"
 	"k8s.io/kubernetes/pkg/registry/apps/daemonset"
 	"k8s.io/kubernetes/pkg/registry/apps/deployment"
 	"k8s.io/kubernetes/pkg/registry/apps/replicaset"
@@ -23,11 +39,14 @@ import (
 	"k8s.io/kubernetes/pkg/registry/autoscaling/horizontalpodautoscaler"
 	"k8s.io/kubernetes/pkg/registry/batch/cronjob"
 	"k8s.io/kubernetes/pkg/registry/batch/job"
+	"k8s.io/kubernetes/pkg/registry/certificates/certificates"
 	"k8s.io/kubernetes/pkg/registry/coordination/lease"
 	"k8s.io/kubernetes/pkg/registry/core/configmap"
 	"k8s.io/kubernetes/pkg/registry/core/endpoint"
+	"k8s.io/kubernetes/pkg/registry/core/event"
 	"k8s.io/kubernetes/pkg/registry/core/limitrange"
 	"k8s.io/kubernetes/pkg/registry/core/namespace"
+	"k8s.io/kubernetes/pkg/registry/core/node"
 	"k8s.io/kubernetes/pkg/registry/core/persistentvolume"
 	"k8s.io/kubernetes/pkg/registry/core/persistentvolumeclaim"
 	"k8s.io/kubernetes/pkg/registry/core/pod"
@@ -38,41 +57,81 @@ import (
 	"k8s.io/kubernetes/pkg/registry/core/service"
 	"k8s.io/kubernetes/pkg/registry/core/serviceaccount"
 	"k8s.io/kubernetes/pkg/registry/discovery/endpointslice"
+	"k8s.io/kubernetes/pkg/registry/flowcontrol/flowschema"
+	"k8s.io/kubernetes/pkg/registry/flowcontrol/prioritylevelconfiguration"
 	"k8s.io/kubernetes/pkg/registry/networking/ingress"
 	"k8s.io/kubernetes/pkg/registry/networking/ingressclass"
+	"k8s.io/kubernetes/pkg/registry/networking/ipaddress"
 	"k8s.io/kubernetes/pkg/registry/networking/networkpolicy"
+	"k8s.io/kubernetes/pkg/registry/networking/servicecidr"
 	"k8s.io/kubernetes/pkg/registry/node/runtimeclass"
 	"k8s.io/kubernetes/pkg/registry/policy/poddisruptionbudget"
 	"k8s.io/kubernetes/pkg/registry/rbac/clusterrole"
 	"k8s.io/kubernetes/pkg/registry/rbac/clusterrolebinding"
 	"k8s.io/kubernetes/pkg/registry/rbac/role"
 	"k8s.io/kubernetes/pkg/registry/rbac/rolebinding"
+	"k8s.io/kubernetes/pkg/registry/resource/deviceclass"
 	"k8s.io/kubernetes/pkg/registry/scheduling/priorityclass"
+	"k8s.io/kubernetes/pkg/registry/storage/csidriver"
+	"k8s.io/kubernetes/pkg/registry/storage/csistoragecapacity"
 	"k8s.io/kubernetes/pkg/registry/storage/storageclass"
+	"k8s.io/kubernetes/pkg/registry/storage/volumeattributesclass"
 	"k8s.io/kubernetes/plugin/pkg/admission/limitranger"
 
 	// Types, defaults and conversions of the kinds above.
+	_ "k8s.io/kubernetes/pkg/apis/admissionregistration/install"
 	_ "k8s.io/kubernetes/pkg/apis/apps/install"
 	_ "k8s.io/kubernetes/pkg/apis/autoscaling/install"
 	_ "k8s.io/kubernetes/pkg/apis/batch/install"
+	_ "k8s.io/kubernetes/pkg/apis/certificates/install"
 	_ "k8s.io/kubernetes/pkg/apis/coordination/install"
 	_ "k8s.io/kubernetes/pkg/apis/core/install"
 	_ "k8s.io/kubernetes/pkg/apis/discovery/install"
+	_ "k8s.io/kubernetes/pkg/apis/flowcontrol/install"
 	_ "k8s.io/kubernetes/pkg/apis/networking/install"
 	_ "k8s.io/kubernetes/pkg/apis/node/install"
 	_ "k8s.io/kubernetes/pkg/apis/policy/install"
 	_ "k8s.io/kubernetes/pkg/apis/rbac/install"
+	_ "k8s.io/kubernetes/pkg/apis/resource/install"
 	_ "k8s.io/kubernetes/pkg/apis/scheduling/install"
 	_ "k8s.io/kubernetes/pkg/apis/storage/install"
 )
+
+// known has the types that manifests are decoded into.
+var known = schemeOf(scheme.AddToScheme, apiextensionsv1.AddToScheme, apiregistrationv1.AddToScheme)
+
+// extended has the kinds of the API servers that kube-apiserver consists of beside its own.
+var extended = schemeOf(func(s *runtime.Scheme) error {
+	definitions.Install(s)
+	apiservices.Install(s)
+	return nil
+})
+
+func schemeOf(adds ...func(*runtime.Scheme) error) *runtime.Scheme {
+	s := runtime.NewScheme()
+	for _, add := range adds {
+		utilruntime.Must(add(s))
+	}
+	return s
+}
+
+// serving has the types, defaults and conversions of a kind.
+func serving(gvk apischema.GroupVersionKind) *runtime.Scheme {
+	if extended.Recognizes(gvk) {
+		return extended
+	}
+	return legacyscheme.Scheme
+}
 
 // strategies are what kube-apiserver itself creates objects by. An object of a kind that
 // is not listed is judged by the API server of the run alone.
 var strategies = map[metav1.GroupKind]rest.RESTCreateStrategy{
 	{Kind: "ConfigMap"}:             configmap.Strategy,
 	{Kind: "Endpoints"}:             endpoint.Strategy,
+	{Kind: "Event"}:                 event.Strategy,
 	{Kind: "LimitRange"}:            limitrange.Strategy,
 	{Kind: "Namespace"}:             namespace.Strategy,
+	{Kind: "Node"}:                  node.Strategy,
 	{Kind: "PersistentVolume"}:      persistentvolume.Strategy,
 	{Kind: "PersistentVolumeClaim"}: persistentvolumeclaim.Strategy,
 	{Kind: "Pod"}:                   pod.Strategy,
@@ -83,26 +142,44 @@ var strategies = map[metav1.GroupKind]rest.RESTCreateStrategy{
 	{Kind: "Service"}:               service.Strategy,
 	{Kind: "ServiceAccount"}:        serviceaccount.Strategy,
 
-	{Group: "apps", Kind: "DaemonSet"}:                               daemonset.Strategy,
-	{Group: "apps", Kind: "Deployment"}:                              deployment.Strategy,
-	{Group: "apps", Kind: "ReplicaSet"}:                              replicaset.Strategy,
-	{Group: "apps", Kind: "StatefulSet"}:                             statefulset.Strategy,
-	{Group: "autoscaling", Kind: "HorizontalPodAutoscaler"}:          horizontalpodautoscaler.Strategy,
-	{Group: "batch", Kind: "CronJob"}:                                cronjob.Strategy,
-	{Group: "batch", Kind: "Job"}:                                    job.Strategy,
-	{Group: "coordination.k8s.io", Kind: "Lease"}:                    lease.Strategy,
-	{Group: "discovery.k8s.io", Kind: "EndpointSlice"}:               endpointslice.Strategy,
-	{Group: "networking.k8s.io", Kind: "Ingress"}:                    ingress.Strategy,
-	{Group: "networking.k8s.io", Kind: "IngressClass"}:               ingressclass.Strategy,
-	{Group: "networking.k8s.io", Kind: "NetworkPolicy"}:              networkpolicy.Strategy,
-	{Group: "node.k8s.io", Kind: "RuntimeClass"}:                     runtimeclass.Strategy,
-	{Group: "policy", Kind: "PodDisruptionBudget"}:                   poddisruptionbudget.Strategy,
-	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}:        clusterrole.Strategy,
-	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}: clusterrolebinding.Strategy,
-	{Group: "rbac.authorization.k8s.io", Kind: "Role"}:               role.Strategy,
-	{Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}:        rolebinding.Strategy,
-	{Group: "scheduling.k8s.io", Kind: "PriorityClass"}:              priorityclass.Strategy,
-	{Group: "storage.k8s.io", Kind: "StorageClass"}:                  storageclass.Strategy,
+	{Group: "admissionregistration.k8s.io", Kind: "MutatingAdmissionPolicy"}:          mutatingadmissionpolicy.NewStrategy(nil, nil),
+	{Group: "admissionregistration.k8s.io", Kind: "MutatingAdmissionPolicyBinding"}:   mutatingadmissionpolicybinding.NewStrategy(nil, nil, nil),
+	{Group: "admissionregistration.k8s.io", Kind: "MutatingWebhookConfiguration"}:     mutatingwebhookconfiguration.Strategy,
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicy"}:        validatingadmissionpolicy.NewStrategy(nil, nil),
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicyBinding"}: validatingadmissionpolicybinding.NewStrategy(nil, nil, nil),
+	{Group: "admissionregistration.k8s.io", Kind: "ValidatingWebhookConfiguration"}:   validatingwebhookconfiguration.Strategy,
+	{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}:                 customresourcedefinition.NewStrategy(extended),
+	{Group: "apiregistration.k8s.io", Kind: "APIService"}:                             apiservice.NewStrategy(extended),
+	{Group: "apps", Kind: "ControllerRevision"}:                                       controllerrevision.Strategy,
+	{Group: "apps", Kind: "DaemonSet"}:                                                daemonset.Strategy,
+	{Group: "apps", Kind: "Deployment"}:                                               deployment.Strategy,
+	{Group: "apps", Kind: "ReplicaSet"}:                                               replicaset.Strategy,
+	{Group: "apps", Kind: "StatefulSet"}:                                              statefulset.Strategy,
+	{Group: "autoscaling", Kind: "HorizontalPodAutoscaler"}:                           horizontalpodautoscaler.Strategy,
+	{Group: "batch", Kind: "CronJob"}:                                                 cronjob.Strategy,
+	{Group: "batch", Kind: "Job"}:                                                     job.Strategy,
+	{Group: "certificates.k8s.io", Kind: "CertificateSigningRequest"}:                 certificates.Strategy,
+	{Group: "coordination.k8s.io", Kind: "Lease"}:                                     lease.Strategy,
+	{Group: "discovery.k8s.io", Kind: "EndpointSlice"}:                                endpointslice.Strategy,
+	{Group: "flowcontrol.apiserver.k8s.io", Kind: "FlowSchema"}:                       flowschema.Strategy,
+	{Group: "flowcontrol.apiserver.k8s.io", Kind: "PriorityLevelConfiguration"}:       prioritylevelconfiguration.Strategy,
+	{Group: "networking.k8s.io", Kind: "IPAddress"}:                                   ipaddress.Strategy,
+	{Group: "networking.k8s.io", Kind: "ServiceCIDR"}:                                 servicecidr.Strategy,
+	{Group: "networking.k8s.io", Kind: "Ingress"}:                                     ingress.Strategy,
+	{Group: "networking.k8s.io", Kind: "IngressClass"}:                                ingressclass.Strategy,
+	{Group: "networking.k8s.io", Kind: "NetworkPolicy"}:                               networkpolicy.Strategy,
+	{Group: "node.k8s.io", Kind: "RuntimeClass"}:                                      runtimeclass.Strategy,
+	{Group: "policy", Kind: "PodDisruptionBudget"}:                                    poddisruptionbudget.Strategy,
+	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}:                         clusterrole.Strategy,
+	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}:                  clusterrolebinding.Strategy,
+	{Group: "rbac.authorization.k8s.io", Kind: "Role"}:                                role.Strategy,
+	{Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}:                         rolebinding.Strategy,
+	{Group: "resource.k8s.io", Kind: "DeviceClass"}:                                   deviceclass.Strategy,
+	{Group: "scheduling.k8s.io", Kind: "PriorityClass"}:                               priorityclass.Strategy,
+	{Group: "storage.k8s.io", Kind: "CSIDriver"}:                                      csidriver.Strategy,
+	{Group: "storage.k8s.io", Kind: "CSIStorageCapacity"}:                             csistoragecapacity.Strategy,
+	{Group: "storage.k8s.io", Kind: "VolumeAttributesClass"}:                          volumeattributesclass.Strategy,
+	{Group: "storage.k8s.io", Kind: "StorageClass"}:                                   storageclass.Strategy,
 }
 
 // served gives an object as the API server would keep it, with its defaults, and what the
@@ -110,14 +187,14 @@ var strategies = map[metav1.GroupKind]rest.RESTCreateStrategy{
 // object does not decode.
 func served(o *unstructured.Unstructured) (runtime.Object, field.ErrorList) {
 	gvk := o.GroupVersionKind()
-	strategy := strategies[metav1.GroupKind(gvk.GroupKind())]
-	object, err := legacyscheme.Scheme.New(gvk)
+	strategy, types := strategies[metav1.GroupKind(gvk.GroupKind())], serving(gvk)
+	object, err := types.New(gvk)
 	if strategy == nil || err != nil || decode(o.Object, object) != nil {
 		return nil, nil
 	}
-	legacyscheme.Scheme.Default(object)
+	types.Default(object)
 	defaulted := object.DeepCopyObject()
-	internal, err := legacyscheme.Scheme.UnsafeConvertToVersion(object, runtime.InternalGroupVersioner)
+	internal, err := types.UnsafeConvertToVersion(object, runtime.InternalGroupVersioner)
 	if err != nil {
 		return defaulted, field.ErrorList{field.InternalError(nil, err)}
 	}
@@ -133,7 +210,47 @@ func served(o *unstructured.Unstructured) (runtime.Object, field.ErrorList) {
 	}
 	rest.FillObjectMetaSystemFields(meta)
 	strategy.PrepareForCreate(ctx, internal)
-	return defaulted, rest.ValidateCreate(ctx, internal, strategy)
+	return defaulted, aboutWritten(rest.ValidateCreate(ctx, internal, strategy), o, defaulted)
+}
+
+// aboutWritten leaves out the errors about fields that only the API server's defaults set, as
+// these follow from what is wrong with others.
+func aboutWritten(errs field.ErrorList, o *unstructured.Unstructured, defaulted runtime.Object) field.ErrorList {
+	if len(errs) < 2 {
+		return errs
+	}
+	all := unstructuredOf(defaulted).Object
+	var written field.ErrorList
+	for _, err := range errs {
+		if has(o.Object, err.Field) || !has(all, err.Field) {
+			written = append(written, err)
+		}
+	}
+	if len(written) == 0 {
+		return errs
+	}
+	return written
+}
+
+// has says whether there is a value at a path as the API server writes it.
+func has(value any, path string) bool {
+	for _, step := range stepsOf(path) {
+		switch v := value.(type) {
+		case map[string]any:
+			if value = v[step]; value == nil {
+				return false
+			}
+		case []any:
+			i, err := strconv.Atoi(step)
+			if err != nil || i < 0 || i >= len(v) {
+				return false
+			}
+			value = v[i]
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // inV2 gives the spec of an HPA of any version as autoscaling/v2 has it, with its defaults.
@@ -191,16 +308,24 @@ func servedTemplate(template map[string]any) (*corev1.PodTemplateSpec, field.Err
 
 var pathStep = regexp.MustCompile(`\[([^\]]*)\]|[^.\[\]]+`)
 
-// pointerOf makes a JSON pointer of a path as the API server writes it, such as
-// spec.ports[0].port or metadata.labels[example.com/name].
-func pointerOf(path string) string {
-	var pointer strings.Builder
+// stepsOf takes a path apart as the API server writes it, such as spec.ports[0].port or
+// metadata.labels[example.com/name].
+func stepsOf(path string) (steps []string) {
 	for _, step := range pathStep.FindAllStringSubmatch(path, -1) {
 		name := step[0]
 		if step[0][0] == '[' {
 			name = step[1]
 		}
-		pointer.WriteString("/" + escape(name))
+		steps = append(steps, name)
+	}
+	return steps
+}
+
+// pointerOf makes a JSON pointer of such a path.
+func pointerOf(path string) string {
+	var pointer strings.Builder
+	for _, step := range stepsOf(path) {
+		pointer.WriteString("/" + escape(step))
 	}
 	return pointer.String()
 }
