@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"reflect"
 	"slices"
 	"time"
@@ -21,6 +22,7 @@ type Builder struct {
 	header  *record.Header
 	loads   *loads
 	entries []entry
+	texts   texts
 	began   bool
 	err     error          // of a histogram
 	last    record.Instant // of all
@@ -34,25 +36,67 @@ type Builder struct {
 
 var errNoHeader = errors.New("it does not start with a header")
 
-// entry is one of the record's that is kept: its load is in sums, and its metrics in readings.
+// entry is one of the record's that is kept: what is a pointer of record.Entry, or *readings. Its
+// load is in sums.
 type entry struct {
-	record.Entry
-	readings *readings
+	At   record.Instant
+	what any
 }
 
-// readings is record.PodMetrics.
-type readings struct{ samples []sample }
+// is the entry's T, nil if it has another.
+func is[T any](e entry) *T {
+	v, _ := e.what.(*T)
+	return v
+}
+
+// readings is record.PodMetrics in half of its memory, in which nothing points to anything: weeks
+// have a million samples.
+type readings struct {
+	texts      *texts
+	samples    []sample
+	containers []container // of all samples, one after the other
+}
 
 // sample is record.Sample.
 type sample struct {
-	Pod        string
-	New        bool
 	stamp      int64 // nanoseconds of Unix
 	Window     float64
-	Containers []record.ContainerSample
+	pod        uint32 // of texts
+	from       uint32 // of containers
+	containers uint16
+	New        bool
+}
+
+// container is record.ContainerSample.
+type container struct {
+	CPU    float64
+	Memory int64
+	name   uint32 // of texts
 }
 
 func (s *sample) timestamp() time.Time { return time.Unix(0, s.stamp).UTC() }
+
+func (r *readings) pod(s *sample) string               { return r.texts.all[s.pod] }
+func (r *readings) name(c *container) string           { return r.texts.all[c.name] }
+func (r *readings) containersOf(s *sample) []container { return r.containers[s.from:][:s.containers] }
+
+// texts are names, each of which is kept once.
+type texts struct {
+	all []string
+	of  map[string]uint32
+}
+
+func (t *texts) add(s string) uint32 {
+	n, known := t.of[s]
+	if !known {
+		if t.of == nil {
+			t.of = map[string]uint32{}
+		}
+		n = uint32(len(t.all))
+		t.all, t.of[s] = append(t.all, s), n
+	}
+	return n
+}
 
 // Prepared is an entry on its way to a Builder.
 type Prepared struct {
@@ -64,39 +108,68 @@ type Prepared struct {
 // Prepare does the part of Add's work that needs no Builder, so that several goroutines can
 // share it. Nothing that e points to may be changed any more.
 func Prepare(e *record.Entry) Prepared {
-	p := Prepared{entry: entry{Entry: *e}}
+	p := Prepared{entry: entry{At: e.At}}
 	switch {
+	case e.Header != nil:
+		p.what = e.Header
+	case e.Check != nil:
+		p.what = e.Check
+	case e.Cluster != nil:
+		p.what = e.Cluster
+	case e.Subject != nil:
+		p.what = e.Subject
+	case e.Phase != nil:
+		p.what = e.Phase
 	case e.Load != nil:
 		p.load, p.err = decode(e.Load)
-		p.Load = nil
+	case e.Autoscaler != nil:
+		p.what = e.Autoscaler
+	case e.Target != nil:
+		p.what = e.Target
+	case e.ReplicaSet != nil:
+		p.what = e.ReplicaSet
 	case e.Pod != nil:
 		pod := *e.Pod
-		p.Pod = &pod
+		p.what = &pod
 		pod.Name, pod.UID, pod.Node = intern(pod.Name), intern(pod.UID), intern(pod.Node)
 		pod.Status.Conditions = slices.Clone(pod.Status.Conditions)
 		for i := range pod.Status.Conditions {
 			c := &pod.Status.Conditions[i]
 			c.Type, c.Status, c.Reason, c.Message = corev1.PodConditionType(intern(string(c.Type))), corev1.ConditionStatus(intern(string(c.Status))), intern(c.Reason), intern(c.Message)
 		}
+	case e.Endpoints != nil:
+		p.what = e.Endpoints
 	case e.PodMetrics != nil:
-		p.readings, p.PodMetrics = readingsOf(e.PodMetrics), nil
+		p.what = e.PodMetrics
+	case e.Event != nil:
+		p.what = e.Event
+	case e.Change != nil:
+		p.what = e.Change
+	case e.Answer != nil:
+		p.what = e.Answer
+	case e.Gap != nil:
+		p.what = e.Gap
+	case e.Note != nil:
+		p.what = e.Note
+	case e.End != nil:
+		p.what = e.End
 	}
 	return p
 }
 
-func readingsOf(m *record.PodMetrics) *readings {
+func (b *Builder) readings(m *record.PodMetrics) *readings {
 	n := 0
-	for _, s := range m.Samples {
-		n += len(s.Containers)
+	for i := range m.Samples {
+		n += len(m.Samples[i].Containers)
 	}
-	r, containers := &readings{make([]sample, len(m.Samples))}, make([]record.ContainerSample, 0, n)
-	for i, s := range m.Samples {
-		from := len(containers)
-		for _, c := range s.Containers {
-			c.Name = intern(c.Name)
-			containers = append(containers, c)
+	r := &readings{&b.texts, make([]sample, len(m.Samples)), make([]container, 0, n)}
+	for i := range m.Samples {
+		s := &m.Samples[i]
+		list := s.Containers[:min(len(s.Containers), math.MaxUint16)]
+		r.samples[i] = sample{s.Timestamp.UnixNano(), s.Window, b.texts.add(s.Pod), uint32(len(r.containers)), uint16(len(list)), s.New}
+		for _, c := range list {
+			r.containers = append(r.containers, container{c.CPU, c.Memory, b.texts.add(c.Name)})
 		}
-		r.samples[i] = sample{Pod: intern(s.Pod), New: s.New, stamp: s.Timestamp.UnixNano(), Window: s.Window, Containers: containers[from:len(containers):len(containers)]}
 	}
 	return r
 }
@@ -116,37 +189,39 @@ func (b *Builder) AddEntry(e record.Entry) { b.Add(Prepare(&e)) }
 // Add adds the next entry.
 func (b *Builder) Add(p Prepared) {
 	if b.loads == nil {
-		if b.header = p.Header; b.header == nil {
+		if b.header = is[record.Header](p.entry); b.header == nil {
 			b.err = cmp.Or(b.err, errNoHeader)
 			return
 		}
 		b.loads = newLoads(b.header)
 	}
 	b.err = cmp.Or(b.err, p.err)
-	if p.Phase != nil {
-		b.began = true
-		b.loads.marked(p.Phase)
-	}
 	b.last = max(b.last, p.At)
-	switch {
-	case p.load != nil:
-		b.loads.add(p.load)
-		return
-	case p.err != nil:
-		return
-	case p.Autoscaler != nil:
-		p.Autoscaler = b.share(*p.Autoscaler)
-	case p.Pod != nil:
-		if reflect.DeepEqual(b.containers, p.Pod.Containers) {
-			p.Pod.Containers = b.containers // Prepare made it a copy
+	switch e := p.what.(type) {
+	case nil:
+		if p.load != nil {
+			b.loads.add(p.load)
 		}
-		b.containers = p.Pod.Containers
-	case p.Endpoints != nil:
-		e := *p.Endpoints
-		e.Endpoints, p.Endpoints = slices.Clone(e.Endpoints), &e
-		for i := range e.Endpoints {
-			e.Endpoints[i].Pod = intern(e.Endpoints[i].Pod)
+		return
+	case *record.PhaseMark:
+		b.began = true
+		b.loads.marked(e)
+	case *record.Autoscaler:
+		p.what = b.share(*e)
+	case *record.PodMetrics:
+		p.what = b.readings(e)
+	case *record.Pod:
+		if reflect.DeepEqual(b.containers, e.Containers) {
+			e.Containers = b.containers // Prepare made it a copy
 		}
+		b.containers = e.Containers
+	case *record.Endpoints:
+		of := *e
+		of.Endpoints = slices.Clone(e.Endpoints)
+		for i := range of.Endpoints {
+			of.Endpoints[i].Pod = intern(of.Endpoints[i].Pod)
+		}
+		p.what = &of
 	}
 	b.entries = append(b.entries, p.entry)
 }

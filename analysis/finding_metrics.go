@@ -37,16 +37,18 @@ func (d *diagnosis) measuredResolution() time.Duration {
 		return time.Duration(d.cluster.Lab.MetricsResolution * float64(time.Second))
 	}
 	shortest := time.Duration(math.MaxInt64)
-	before := map[string]int64{}
+	before := map[uint32]int64{}
 	for _, e := range d.entries {
-		if e.readings == nil {
+		m := is[readings](e)
+		if m == nil {
 			continue
 		}
-		for _, s := range e.readings.samples {
-			if t, known := before[s.Pod]; known && s.stamp > t {
+		for i := range m.samples {
+			s := &m.samples[i]
+			if t, known := before[s.pod]; known && s.stamp > t {
 				shortest = min(shortest, time.Duration(s.stamp-t))
 			}
-			before[s.Pod] = s.stamp
+			before[s.pod] = s.stamp
 		}
 	}
 	if shortest > 5*time.Minute {
@@ -193,12 +195,14 @@ func (d *diagnosis) metricsStale() {
 		}
 	}
 	for _, e := range d.entries {
-		if e.readings == nil {
+		m := is[readings](e)
+		if m == nil {
 			continue
 		}
 		check(e.At)
-		for _, s := range e.readings.samples {
-			newest[s.Pod] = s.timestamp()
+		for i := range m.samples {
+			s := &m.samples[i]
+			newest[m.pod(s)] = s.timestamp()
 		}
 	}
 	check(d.end)
@@ -237,12 +241,14 @@ func (d *diagnosis) metricsMissing() {
 	first := map[string]record.Instant{}
 	var anyAt record.Instant
 	for _, e := range d.entries {
-		if e.readings == nil {
+		m := is[readings](e)
+		if m == nil {
 			continue
 		}
-		for _, s := range e.readings.samples {
-			if _, known := first[s.Pod]; !known {
-				first[s.Pod] = e.At
+		for i := range m.samples {
+			s := &m.samples[i]
+			if _, known := first[m.pod(s)]; !known {
+				first[m.pod(s)] = e.At
 			}
 			anyAt = e.At
 		}

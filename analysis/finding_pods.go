@@ -47,15 +47,16 @@ func (d *diagnosis) charts() []*chart {
 	}
 	seen := map[string]bool{}
 	for _, e := range d.entries {
-		if e.Pod == nil || e.At > d.end {
+		p := is[record.Pod](e)
+		if p == nil || e.At > d.end {
 			continue
 		}
-		c := byUID[e.Pod.UID]
-		if e.Pod.Deleting != nil || e.Pod.Gone || c == nil {
+		c := byUID[p.UID]
+		if p.Deleting != nil || p.Gone || c == nil {
 			continue
 		}
-		c.show(d, e.At, *e.Pod, !seen[e.Pod.UID])
-		seen[e.Pod.UID] = true
+		c.show(d, e.At, *p, !seen[p.UID])
+		seen[p.UID] = true
 	}
 	unhealthy := map[string][]at[record.Event]{}
 	for _, e := range d.byReason[[2]string{"Pod", "Unhealthy"}] {

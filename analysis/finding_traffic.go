@@ -28,15 +28,17 @@ func (d *diagnosis) cpuLimit() {
 	}
 	since := map[key]record.Instant{}
 	for _, e := range d.entries {
-		if e.readings == nil || e.At < d.start || e.At > d.end {
+		m := is[readings](e)
+		if m == nil || e.At < d.start || e.At > d.end {
 			continue
 		}
-		for _, s := range e.readings.samples {
+		for i := range m.samples {
+			s := &m.samples[i]
 			if !s.New {
 				continue
 			}
-			for _, c := range s.Containers {
-				k := key{s.Pod, c.Name}
+			for _, c := range m.containersOf(s) {
+				k := key{m.pod(s), m.name(&c)}
 				limit, has := limits[k]
 				if !has || c.CPU < 0.95*limit {
 					delete(since, k)
@@ -47,8 +49,8 @@ func (d *diagnosis) cpuLimit() {
 					since[k] = e.At
 					continue
 				}
-				d.add(Finding{Kind: FoundCPULimit, Severity: Limits, Object: "pod/" + s.Pod, SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(e.At),
-					Seen:   fmt.Sprintf("Container %s used %.0fm of CPU, and its limit is %.0fm.", c.Name, c.CPU*1000, limit*1000),
+				d.add(Finding{Kind: FoundCPULimit, Severity: Limits, Object: "pod/" + k.pod, SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(e.At),
+					Seen:   fmt.Sprintf("Container %s used %.0fm of CPU, and its limit is %.0fm.", k.container, c.CPU*1000, limit*1000),
 					Cause:  "The kernel throttles it there (metrics.k8s.io does not tell for how long), so that requests wait; and the HPA sees no more load than that.",
 					Advice: "Raise or remove the CPU limit; the request is what the HPA's target and the scheduler go by."})
 			}
@@ -61,15 +63,17 @@ func (d *diagnosis) starved() {
 	resolution := d.resolution()
 	twice, there := 0, living{pods: d.observed.pods}
 	for _, e := range d.entries {
-		if e.readings == nil || e.At < d.start || e.At > d.end || !d.kept(e.At) {
+		m := is[readings](e)
+		if m == nil || e.At < d.start || e.At > d.end || !d.kept(e.At) {
 			continue
 		}
 		fresh := false
 		use := map[string]float64{}
-		for _, s := range e.readings.samples {
+		for i := range m.samples {
+			s := &m.samples[i]
 			fresh = fresh || s.New
-			for _, c := range s.Containers {
-				use[s.Pod] += c.CPU
+			for _, c := range m.containersOf(s) {
+				use[m.pod(s)] += c.CPU
 			}
 		}
 		if !fresh {

@@ -149,7 +149,7 @@ func recommendation(a record.Autoscaler, f flags) (int32, bool) {
 // podRatio is current/target of the HPA's metric that is furthest above its
 // target, as the HPA would work it out from m. It is not known if the HPA has
 // metrics that are not in m, or if the requests of a pod are not known.
-func podRatio(a record.Autoscaler, m *readings, alive []*pod, now time.Time, f flags) (float64, bool) {
+func podRatio(a record.Autoscaler, m *readings, alive map[string][]*pod, now time.Time, f flags) (float64, bool) {
 	var largest float64
 	for _, spec := range a.Spec.Metrics {
 		name, container := resourceOf(spec)
@@ -192,19 +192,21 @@ func resourceOf(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container
 	return "", ""
 }
 
-// podUsage sums usage and requests of the pods that the HPA counts, and says how
-// many they are. Requests are nil if there are none or one of the pods' is not
+// podUsage sums usage and requests of the pods that the HPA counts, of those that are
+// there by name, and says how many they are. Requests are nil if there are none or one of the pods' is not
 // known: the HPA has no metric then.
-func podUsage(m *readings, alive []*pod, name corev1.ResourceName, container string, now time.Time, f flags) (use float64, requests *float64, pods int) {
+func podUsage(m *readings, alive map[string][]*pod, name corev1.ResourceName, container string, now time.Time, f flags) (use float64, requests *float64, pods int) {
 	var requested float64
 	known := true
-	for _, s := range m.samples {
-		p := counted(s, alive, name, now, f)
-		if p == nil {
+	for i := range m.samples {
+		s := &m.samples[i]
+		named := alive[m.pod(s)]
+		if len(named) == 0 || !named[0].counted(s, name, now, f) {
 			continue
 		}
+		p := named[0]
 		pods++
-		use += sampled(s, name, container)
+		use += m.sampled(s, name, container)
 		for _, c := range p.now.Containers {
 			if container == "" || c.Name == container {
 				q, has := c.Requests[name]
@@ -219,10 +221,10 @@ func podUsage(m *readings, alive []*pod, name corev1.ResourceName, container str
 	return use, requests, pods
 }
 
-func sampled(s sample, name corev1.ResourceName, container string) (use float64) {
-	for _, c := range s.Containers {
+func (r *readings) sampled(s *sample, name corev1.ResourceName, container string) (use float64) {
+	for _, c := range r.containersOf(s) {
 		switch {
-		case container != "" && c.Name != container:
+		case container != "" && r.name(&c) != container:
 		case name == corev1.ResourceCPU:
 			// The HPA adds up whole millicores, rounded up (MilliValue). The small
 			// term undoes what a binary fraction adds to a decimal one.
@@ -234,42 +236,32 @@ func sampled(s sample, name corev1.ResourceName, container string) (use float64)
 	return use
 }
 
-// counted returns the pod of s if the HPA would count the sample: not of a pod
+// counted says whether the HPA would count the sample of p: not of a pod
 // that is terminating, failed or pending, and for CPU not of one that is not
 // ready or has not been for a whole window while it is young (groupPods in
 // kubernetes/pkg/controller/podautoscaler/replica_calculator.go). Now and the
 // times in the pod's status are wall clocks, as they are for the HPA.
-func counted(s sample, alive []*pod, name corev1.ResourceName, now time.Time, f flags) *pod {
-	for _, p := range alive {
-		if p.name != s.Pod {
-			continue
-		}
-		status := p.now.Status
-		if p.now.Deleting != nil || status.Phase == corev1.PodFailed || status.Phase == corev1.PodPending {
-			return nil
-		}
-		if name != corev1.ResourceCPU {
-			return p
-		}
-		var ready *corev1.PodCondition
-		for i, c := range status.Conditions {
-			if c.Type == corev1.PodReady {
-				ready = &status.Conditions[i]
-			}
-		}
-		if ready == nil || status.StartTime == nil {
-			return nil
-		}
-		isnt := ready.Status == corev1.ConditionFalse
-		if status.StartTime.Add(f.cpuInitialization).After(now) {
-			window := time.Duration(s.Window * float64(time.Second))
-			if isnt || s.timestamp().Before(ready.LastTransitionTime.Add(window)) {
-				return nil
-			}
-		} else if isnt && status.StartTime.Add(f.initialReadiness).After(ready.LastTransitionTime.Time) {
-			return nil
-		}
-		return p
+func (p *pod) counted(s *sample, name corev1.ResourceName, now time.Time, f flags) bool {
+	status := &p.now.Status
+	if p.now.Deleting != nil || status.Phase == corev1.PodFailed || status.Phase == corev1.PodPending {
+		return false
 	}
-	return nil
+	if name != corev1.ResourceCPU {
+		return true
+	}
+	var ready *corev1.PodCondition
+	for i, c := range status.Conditions {
+		if c.Type == corev1.PodReady {
+			ready = &status.Conditions[i]
+		}
+	}
+	if ready == nil || status.StartTime == nil {
+		return false
+	}
+	isnt := ready.Status == corev1.ConditionFalse
+	if status.StartTime.Add(f.cpuInitialization).After(now) {
+		window := time.Duration(s.Window * float64(time.Second))
+		return !isnt && !s.timestamp().Before(ready.LastTransitionTime.Add(window))
+	}
+	return !isnt || !status.StartTime.Add(f.initialReadiness).After(ready.LastTransitionTime.Time)
 }

@@ -38,8 +38,8 @@ func TestCounted(t *testing.T) {
 		if c.deleting {
 			p.now.Deleting = &metav1.Time{Time: start}
 		}
-		s := sample{Pod: "p", stamp: start.Add(c.sampled).UnixNano(), Window: 10}
-		if got := counted(s, []*pod{p}, c.resource, c.now, defaultFlags) != nil; got != c.want {
+		s := sample{stamp: start.Add(c.sampled).UnixNano(), Window: 10}
+		if got := p.counted(&s, c.resource, c.now, defaultFlags); got != c.want {
 			t.Errorf("%s: counted %v, want %v", name, got, c.want)
 		}
 	}

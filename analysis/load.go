@@ -23,6 +23,7 @@ type loads struct {
 	every   int // seconds of a row
 	rows    map[int]*row
 	open    []int // rows whose latencies are still summed up
+	spare   record.Counts
 	seconds map[int]*[pageSeconds]secondSum
 	pods    map[int]*[pageSeconds][]podCount
 }
@@ -56,7 +57,6 @@ const pageSeconds = 256
 type row struct {
 	Second
 	latency record.Counts
-	merged  int  // how many of latency are in order
 	closed  bool // its percentiles are worked out
 }
 
@@ -231,18 +231,14 @@ func (l *loads) addRow(d *decoded) {
 	case r.closed: // what it had is not kept, so that nothing can be said of all
 		r.P50, r.P90, r.P99 = nil, nil, nil
 	case r.latency == nil:
-		r.latency, r.merged = d.latency, len(d.latency)
+		r.latency = d.latency
 	default:
-		if r.latency = append(r.latency, d.latency...); len(r.latency) > 2*r.merged {
-			r.latency = r.latency.Merge()
-			r.merged = len(r.latency)
-		}
+		l.spare, r.latency = r.latency, r.latency.Plus(d.latency, l.spare[:0])
 	}
 }
 
 // close works out the percentiles of r, and lets go of what they are of.
 func (r *row) close() {
-	r.latency = r.latency.Merge()
 	q := quantiles(r.latency, record.Fine)
 	r.P50, r.P90, r.P99 = q.P50, q.P90, q.P99
 	r.latency, r.closed = nil, true

@@ -222,17 +222,17 @@ func tolerances(p policy) string {
 	return fmt.Sprintf("%g %% up and %g %% down", p.up*100, p.down*100)
 }
 
-// samples returns the last reading of PodMetrics with the pods that are there.
-func (o *observed) samples() (*readings, []*pod) {
-	var alive []*pod
+// samples returns the last reading of PodMetrics with the pods that are there, by name.
+func (o *observed) samples() (*readings, map[string][]*pod) {
+	alive := map[string][]*pod{}
 	for _, p := range o.pods {
 		if !p.gone.seen {
-			alive = append(alive, p)
+			alive[p.name] = append(alive[p.name], p)
 		}
 	}
 	for _, e := range slices.Backward(o.entries) {
-		if e.readings != nil && e.At <= o.end {
-			return e.readings, alive
+		if m := is[readings](e); m != nil && e.At <= o.end {
+			return m, alive
 		}
 	}
 	return nil, alive
@@ -273,7 +273,7 @@ func optional(q *resource.Quantity) string {
 }
 
 // byPods fills in what the pods' samples tell of the metric.
-func (m *MetricNow) byPods(spec autoscalingv2.MetricSpec, target autoscalingv2.MetricTarget, samples *readings, alive []*pod, now time.Time, f flags) {
+func (m *MetricNow) byPods(spec autoscalingv2.MetricSpec, target autoscalingv2.MetricTarget, samples *readings, alive map[string][]*pod, now time.Time, f flags) {
 	name, container := resourceOf(spec)
 	if name == "" {
 		return
@@ -291,8 +291,10 @@ func (m *MetricNow) byPods(spec autoscalingv2.MetricSpec, target autoscalingv2.M
 	default:
 		return
 	}
-	for _, s := range samples.samples {
-		if age := now.Sub(s.timestamp()).Seconds(); counted(s, alive, name, now, f) != nil && (m.OldestSampleSeconds == nil || age > *m.OldestSampleSeconds) {
+	for i := range samples.samples {
+		s := &samples.samples[i]
+		named := alive[samples.pod(s)]
+		if age := now.Sub(s.timestamp()).Seconds(); len(named) > 0 && named[0].counted(s, name, now, f) && (m.OldestSampleSeconds == nil || age > *m.OldestSampleSeconds) {
 			m.OldestSampleSeconds = &age
 		}
 	}

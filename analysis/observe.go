@@ -129,47 +129,51 @@ func observe(b *Builder) *observed {
 	entries := b.entries
 	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.At, b.At) })
 	for _, e := range entries { // a gap is written after what it casts doubt on
-		if e.Gap != nil {
-			o.gaps = append(o.gaps, *e.Gap)
+		if g := is[record.Gap](e); g != nil {
+			o.gaps = append(o.gaps, *g)
 		}
 	}
 	o.entries = entries
 	o.markPhases(entries)
-	tracker := tracker{o: o, byUID: map[string]*pod{}, slices: map[string]record.Endpoints{}, samples: map[string]use{}}
+	tracker := tracker{o: o, byUID: map[string]*pod{}, named: map[string][]*pod{}, slices: map[string][]record.Endpoint{}, serving: map[string]int{}, samples: map[string]use{}}
 	for _, e := range entries {
-		switch {
-		case e.Check != nil:
-			o.checks = append(o.checks, *e.Check)
-		case e.Cluster != nil:
-			if o.cluster = e.Cluster; o.cluster.Lab != nil {
+		switch v := e.what.(type) {
+		case *record.Check:
+			o.checks = append(o.checks, *v)
+		case *record.Cluster:
+			if o.cluster = v; o.cluster.Lab != nil {
 				o.flags = flagsOf(o.cluster.Lab)
 			}
-		case e.Subject != nil:
-			o.subject = e.Subject
-		case e.Autoscaler != nil && !e.Autoscaler.Deleted:
-			o.hpas = append(o.hpas, at[*record.Autoscaler]{e.At, e.Autoscaler})
-		case e.Target != nil && !e.Target.Deleted:
-			o.targets = append(o.targets, at[record.Target]{e.At, *e.Target})
-		case e.Change != nil:
-			if e.Change.By != "hpabench-"+o.header.Run { // that of the run itself
-				o.writes = append(o.writes, at[record.Change]{e.At, *e.Change})
+		case *record.Subject:
+			o.subject = v
+		case *record.Autoscaler:
+			if !v.Deleted {
+				o.hpas = append(o.hpas, at[*record.Autoscaler]{e.At, v})
 			}
-		case e.ReplicaSet != nil:
-			o.replicaSets[e.ReplicaSet.Name] = append(o.replicaSets[e.ReplicaSet.Name], at[int32]{e.At, e.ReplicaSet.Replicas})
-		case e.Pod != nil:
-			tracker.pod(e.At, *e.Pod)
-		case e.Endpoints != nil:
-			tracker.endpoints(e.At, *e.Endpoints)
-		case e.readings != nil:
-			tracker.metrics(e.At, e.readings)
-		case e.Event != nil:
-			o.events = append(o.events, at[record.Event]{e.At, *e.Event})
-		case e.Answer != nil:
-			tracker.answer(e.At, e.Answer.Pod)
-		case e.Note != nil:
-			o.notes = append(o.notes, e.Note.Text)
-		case e.End != nil:
-			o.finish = e.End
+		case *record.Target:
+			if !v.Deleted {
+				o.targets = append(o.targets, at[record.Target]{e.At, *v})
+			}
+		case *record.Change:
+			if v.By != "hpabench-"+o.header.Run { // that of the run itself
+				o.writes = append(o.writes, at[record.Change]{e.At, *v})
+			}
+		case *record.ReplicaSet:
+			o.replicaSets[v.Name] = append(o.replicaSets[v.Name], at[int32]{e.At, v.Replicas})
+		case *record.Pod:
+			tracker.pod(e.At, *v)
+		case *record.Endpoints:
+			tracker.endpoints(e.At, *v)
+		case *readings:
+			tracker.metrics(e.At, v)
+		case *record.Event:
+			o.events = append(o.events, at[record.Event]{e.At, *v})
+		case *record.Answer:
+			tracker.answer(e.At, v.Pod)
+		case *record.Note:
+			o.notes = append(o.notes, v.Text)
+		case *record.End:
+			o.finish = v
 		}
 	}
 	if o.finish != nil && o.finish.Outcome != record.Completed && !o.allPhasesEnded() {
@@ -196,10 +200,11 @@ func observe(b *Builder) *observed {
 func (o *observed) markDeleted() {
 	for _, e := range o.entries {
 		c := record.Change{What: record.ChangeDeleted}
+		a, target := is[record.Autoscaler](e), is[record.Target](e)
 		switch {
-		case e.Autoscaler != nil && e.Autoscaler.Deleted:
-			c.Kind, c.Name = "HorizontalPodAutoscaler", e.Autoscaler.Name
-		case e.Target != nil && e.Target.Deleted && o.subject != nil:
+		case a != nil && a.Deleted:
+			c.Kind, c.Name = "HorizontalPodAutoscaler", a.Name
+		case target != nil && target.Deleted && o.subject != nil:
 			c.Kind, c.Name = o.subject.Kind, o.subject.Name
 		default:
 			continue
@@ -228,13 +233,14 @@ func (o *observed) allPhasesEnded() bool {
 // not through the deletion of what it measured.
 func (o *observed) markPhases(entries []entry) {
 	for _, e := range entries {
-		if (e.Autoscaler != nil && e.Autoscaler.Deleted) || (e.Target != nil && e.Target.Deleted) {
+		a, target := is[record.Autoscaler](e), is[record.Target](e)
+		if a != nil && a.Deleted || target != nil && target.Deleted {
 			o.end, o.endedBy = e.At, "the workload was deleted"
 			break
 		}
 	}
 	for _, e := range entries {
-		m := e.Phase
+		m := is[record.PhaseMark](e)
 		if m == nil {
 			continue
 		}
@@ -317,13 +323,18 @@ func (o *observed) supplyOf(c counts) int {
 	return c.ready
 }
 
-// tracker holds the state of the pods while observe goes through the entries.
+// tracker holds the state of the pods while observe goes through the entries. What an entry
+// costs does not grow with the number of pods, but for a look at the metrics.
 type tracker struct {
 	o       *observed
 	byUID   map[string]*pod
-	slices  map[string]record.Endpoints
+	named   map[string][]*pod // that are not gone
+	slices  map[string][]record.Endpoint
+	serving map[string]int // ready endpoints by the name of their pod
 	samples map[string]use // the latest of each pod, by name
-	alive   []*pod         // that are not gone
+	alive   []*pod         // that are not gone, and some that are
+	gone    int            // of alive
+	sum     counts
 }
 
 // use is what a sample tells of a pod.
@@ -335,59 +346,78 @@ type use struct {
 func (k *tracker) pod(t record.Instant, p record.Pod) {
 	is := k.byUID[p.UID]
 	if is == nil {
-		is = &pod{name: p.Name, uid: p.UID}
+		is = &pod{name: p.Name, uid: p.UID, use: k.samples[p.Name]}
 		k.byUID[p.UID] = is
 		k.o.pods, k.alive = append(k.o.pods, is), append(k.alive, is)
+		k.named[p.Name] = append(k.named[p.Name], is)
 		is.show(k.o, t, p, true)
-		is.serve(k.o.see(endpointsSource, t), k.serving(p.Name))
+		is.serve(k.o.see(endpointsSource, t), k.serving[p.Name] > 0)
 	} else {
 		is.show(k.o, t, p, false)
 	}
 	if p.Gone {
 		is.serve(k.o.see(podSource, t), false)
-		delete(k.samples, p.Name) // a StatefulSet's next pod has the same name
+		k.sampled(p.Name, use{}) // a StatefulSet's next pod has the same name
+		delete(k.samples, p.Name)
 	}
-	if is.gone.seen {
-		k.alive = slices.DeleteFunc(k.alive, func(p *pod) bool { return p == is })
+	if is.gone.seen && !is.buried {
+		is.buried = true
+		k.named[is.name] = slices.DeleteFunc(k.named[is.name], func(p *pod) bool { return p == is })
+		if k.gone++; k.gone > len(k.alive)/2 {
+			k.alive, k.gone = slices.DeleteFunc(k.alive, func(p *pod) bool { return p.buried }), 0
+		}
 	}
-	k.count(t)
+	k.count(is)
+	k.counts(t)
+}
+
+func (k *tracker) sampled(name string, of use) {
+	for _, p := range k.named[name] {
+		p.use = of
+	}
 }
 
 func (k *tracker) endpoints(t record.Instant, e record.Endpoints) {
 	k.o.serviceWatched = true
-	k.slices[e.Slice] = e
+	before := k.slices[e.Slice]
+	now := e.Endpoints
 	if e.Deleted {
-		delete(k.slices, e.Slice)
+		now = nil
 	}
-	s := k.o.see(endpointsSource, t)
-	for _, p := range k.alive {
-		p.serve(s, k.serving(p.name))
-	}
-	k.count(t)
-}
-
-func (k *tracker) serving(name string) bool {
-	for _, s := range k.slices {
-		for _, e := range s.Endpoints {
-			if e.Pod == name && e.Ready {
-				return true
+	k.slices[e.Slice] = now
+	ready := func(list []record.Endpoint, change int) {
+		for _, of := range list {
+			if of.Ready {
+				k.serving[of.Pod] += change
 			}
 		}
 	}
-	return false
+	ready(now, 1)
+	ready(before, -1)
+	s := k.o.see(endpointsSource, t)
+	for _, list := range [][]record.Endpoint{before, now} {
+		for _, of := range list {
+			for _, p := range k.named[of.Pod] {
+				p.serve(s, k.serving[of.Pod] > 0)
+				k.count(p)
+			}
+		}
+	}
+	k.counts(t)
 }
 
 func (k *tracker) answer(t record.Instant, name string) {
-	for _, p := range k.alive {
-		if p.name == name && !p.answered.seen {
+	for _, p := range k.named[name] {
+		if !p.answered.seen {
 			p.answered = sight{t: t, seen: true}
 		}
 	}
 }
 
-func (k *tracker) count(t record.Instant) {
+// count takes what p counts as now.
+func (k *tracker) count(p *pod) {
 	var c counts
-	for _, p := range k.alive {
+	if !p.buried {
 		c.pods++
 		switch {
 		case p.now.Deleting != nil:
@@ -399,26 +429,38 @@ func (k *tracker) count(t record.Instant) {
 			c.inService++
 		}
 	}
-	k.o.counts = append(k.o.counts, at[counts]{t, c})
+	k.sum.pods += c.pods - p.counts.pods
+	k.sum.ready += c.ready - p.counts.ready
+	k.sum.inService += c.inService - p.counts.inService
+	k.sum.terminating += c.terminating - p.counts.terminating
+	p.counts = c
+}
+
+func (k *tracker) counts(t record.Instant) {
+	k.o.counts = append(k.o.counts, at[counts]{t, k.sum})
 }
 
 func (k *tracker) metrics(t record.Instant, m *readings) {
-	for _, s := range m.samples {
+	for i := range m.samples {
+		s := &m.samples[i]
 		var of use
-		for _, c := range s.Containers {
+		for _, c := range m.containersOf(s) {
 			of.cpu += c.CPU
 			of.memory += c.Memory
 		}
-		k.samples[s.Pod] = of
+		name := m.pod(s)
+		k.samples[name] = of
+		k.sampled(name, of)
 	}
 	var u usage
-	alive := k.alive
-	for _, p := range alive {
-		u.cpu += k.samples[p.name].cpu
-		u.memory += k.samples[p.name].memory
+	for _, p := range k.alive {
+		if !p.buried {
+			u.cpu += p.use.cpu
+			u.memory += p.use.memory
+		}
 	}
 	now := k.o.header.Started.Add(time.Duration(t))
-	if use, requests, _ := podUsage(m, alive, corev1.ResourceCPU, "", now, k.o.flags); requests != nil && *requests > 0 {
+	if use, requests, _ := podUsage(m, k.named, corev1.ResourceCPU, "", now, k.o.flags); requests != nil && *requests > 0 {
 		u.cpuPercent = new(use / *requests * 100)
 	}
 	if hpa := k.o.autoscaler(t); hpa != nil {
@@ -426,8 +468,8 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 		if len(hpa.Spec.Metrics) > 0 && hpa.Spec.Metrics[0].Resource != nil {
 			name = hpa.Spec.Metrics[0].Resource.Name
 		}
-		_, _, u.counted = podUsage(m, alive, name, "", now, k.o.flags)
-		if ratio, ok := podRatio(*hpa, m, alive, now, k.o.flags); ok && !math.IsNaN(ratio) {
+		_, _, u.counted = podUsage(m, k.named, name, "", now, k.o.flags)
+		if ratio, ok := podRatio(*hpa, m, k.named, now, k.o.flags); ok && !math.IsNaN(ratio) {
 			u.ratio = &ratio
 		}
 	}

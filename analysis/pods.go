@@ -34,6 +34,10 @@ type pod struct {
 	answered sight  // its first answer
 	grace    *int64 // of its deletion
 
+	use    use    // its latest sample
+	counts counts // what it counts as
+	buried bool   // it is not among those that are there any more
+
 	finished     bool // its containers had ended for good before it was terminating
 	serving      bool
 	beforeStates map[*sight]bool // true already when first seen

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/adler32"
 	"io"
 	"math"
 	"math/bits"
@@ -103,6 +104,21 @@ func (c Counts) Merge() Counts {
 	return c[:n]
 }
 
+// Plus appends to sum what c and other have together; all are in order of their buckets.
+func (c Counts) Plus(other, sum Counts) Counts {
+	for len(c) > 0 && len(other) > 0 {
+		switch a, b := c[0], other[0]; {
+		case a.Bucket < b.Bucket:
+			sum, c = append(sum, a), c[1:]
+		case a.Bucket > b.Bucket:
+			sum, other = append(sum, b), other[1:]
+		default:
+			sum, c, other = append(sum, Count{a.Bucket, a.N + b.N}), c[1:], other[1:]
+		}
+	}
+	return append(append(sum, c...), other...)
+}
+
 // Tally sums up many Counts in memory that does not grow with their number.
 type Tally struct{ pages [][]uint64 }
 
@@ -149,7 +165,7 @@ const (
 )
 
 var (
-	inflaters = sync.Pool{}
+	decodings = sync.Pool{New: func() any { return new(decoding) }}
 	// A second has so few values that compression saves a fifth, and takes most of the time.
 	deflaters = sync.Pool{New: func() any {
 		w, _ := zlib.NewWriterLevel(nil, zlib.NoCompression) // the level is a valid one
@@ -212,13 +228,24 @@ func (h Histogram) Counts(s Scale) (Counts, error) {
 	return c, nil
 }
 
+// decoding is the memory that decoding a histogram takes.
+type decoding struct {
+	text, packed, raw []byte
+	counts            Counts
+	in                bytes.Reader
+	inflater          io.ReadCloser
+}
+
 // counts decodes a histogram of the scale; ours is false if it is of another one.
 func (h Histogram) counts(s Scale) (c Counts, ours bool, err error) {
-	b, err := base64.StdEncoding.DecodeString(string(h))
-	switch {
-	case err != nil:
+	d := decodings.Get().(*decoding)
+	defer decodings.Put(d)
+	d.text = append(d.text[:0], h...)
+	if d.packed, err = base64.StdEncoding.AppendDecode(d.packed[:0], d.text); err != nil {
 		return nil, false, err
-	case len(b) < 8 || binary.BigEndian.Uint32(b) != compressedCookie:
+	}
+	b := d.packed
+	if len(b) < 8 || binary.BigEndian.Uint32(b) != compressedCookie {
 		return nil, false, nil // or what the library says of it
 	}
 	if n := binary.BigEndian.Uint32(b[4:]); uint64(n) > uint64(len(b)-8) {
@@ -226,37 +253,31 @@ func (h Histogram) counts(s Scale) (c Counts, ours bool, err error) {
 	} else {
 		b = b[8 : 8+n]
 	}
-	z, _ := inflaters.Get().(io.ReadCloser)
-	if z == nil {
-		z, err = zlib.NewReader(bytes.NewReader(b))
-	} else {
-		err = z.(zlib.Resetter).Reset(bytes.NewReader(b), nil)
+	last := s.largest()
+	most := int64(last+1) * 9
+	raw, ok := stored(b)
+	if !ok {
+		if raw, err = d.inflate(b, headLength+most+1); err != nil {
+			return nil, false, err
+		}
 	}
-	if err != nil {
-		return nil, false, err
-	}
-	defer inflaters.Put(z)
-	var head [headLength]byte
-	if _, err := io.ReadFull(z, head[:]); err != nil {
+	if len(raw) < headLength {
 		return nil, false, errCut
 	}
-	if binary.BigEndian.Uint32(head[:]) != cookie || binary.BigEndian.Uint32(head[12:]) != uint32(s.digits) ||
+	head, raw := raw[:headLength], raw[headLength:]
+	if binary.BigEndian.Uint32(head) != cookie || binary.BigEndian.Uint32(head[12:]) != uint32(s.digits) ||
 		binary.BigEndian.Uint64(head[16:]) != 1 || binary.BigEndian.Uint64(head[24:]) != uint64(MaxLatency.Microseconds()) {
 		return nil, false, nil
 	}
 	length := int64(binary.BigEndian.Uint32(head[4:]))
-	last := s.largest()
-	if length > int64(last+1)*9 {
+	if length > most {
 		return nil, false, fmt.Errorf("it has %d bytes", length)
-	}
-	raw, err := io.ReadAll(io.LimitReader(z, length+1))
-	if err != nil {
-		return nil, false, err
 	}
 	if int64(len(raw)) != length {
 		return nil, false, errCut
 	}
 	at := int64(0)
+	d.counts = d.counts[:0]
 	for len(raw) > 0 {
 		n, took := binary.Varint(raw)
 		if took <= 0 || took > 8 { // a longer one is written otherwise
@@ -273,12 +294,45 @@ func (h Histogram) counts(s Scale) (c Counts, ours bool, err error) {
 			return nil, false, fmt.Errorf("bucket %d, and the last is %d", at, last)
 		default:
 			if n > 0 {
-				c = append(c, Count{int32(at), uint64(n)})
+				d.counts = append(d.counts, Count{int32(at), uint64(n)})
 			}
 			at++
 		}
 	}
-	return c, true, nil
+	return slices.Clone(d.counts), true, nil
+}
+
+// stored is what b holds, if that is one block that is not compressed, as Encode writes it
+// (RFC 1950 and 1951, section 3.2.4).
+func stored(b []byte) ([]byte, bool) {
+	const before, after = 2 + 5, 5 + 4 // the heads of the stream and of the block; an empty last block and the checksum
+	n := len(b) - before - after
+	if n < 0 || b[0]&0x0f != 8 || b[1]&0x20 != 0 || binary.BigEndian.Uint16(b)%31 != 0 || b[2] != 0 ||
+		int(binary.LittleEndian.Uint16(b[3:])) != n || binary.LittleEndian.Uint16(b[5:]) != ^uint16(n) {
+		return nil, false
+	}
+	raw, rest := b[before:before+n], b[before+n:]
+	return raw, bytes.HasPrefix(rest, []byte{1, 0, 0, 0xff, 0xff}) && adler32.Checksum(raw) == binary.BigEndian.Uint32(rest[5:])
+}
+
+// inflate is what b holds, up to a number of bytes.
+func (d *decoding) inflate(b []byte, most int64) (raw []byte, err error) {
+	d.in.Reset(b)
+	if d.inflater == nil {
+		d.inflater, err = zlib.NewReader(&d.in)
+	} else {
+		err = d.inflater.(zlib.Resetter).Reset(&d.in, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := bytes.NewBuffer(d.raw[:0])
+	_, err = out.ReadFrom(io.LimitReader(d.inflater, most))
+	d.raw = out.Bytes()
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errCut
+	}
+	return d.raw, err
 }
 
 // others decodes what the library does, and puts it into the buckets of the scale.

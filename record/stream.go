@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"sync"
 
-	"github.com/go-json-experiment/json"
 	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
@@ -24,10 +23,12 @@ const block = 256 << 10
 // most, or of a header with a scenario, and some room.
 const longestLine = 64 << 20
 
-// Stream reads a record without holding it: each is called with its entries one after the
-// other, in the order of the file, and with what prepare makes of each. Prepare is called
-// by several goroutines side by side; line is the entry's own, without its end. It says whether the record has no end. A last line without its end is dropped:
-// it was being written when the run was cut off.
+// Stream reads a record without holding it: each is called with what prepare makes of its
+// entries, one after the other in the order of the file. Prepare is called by several
+// goroutines side by side. Entries share what their lines have in common, so that nothing an
+// entry points to may be changed; line has no end, and is there until each has returned. It
+// says whether the record has no end. A last line without its end is dropped: it was being
+// written when the run was cut off.
 func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error), each func(T) error) (truncated bool, err error) {
 	type part struct {
 		text  []byte
@@ -37,15 +38,14 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 		err   error
 		done  chan struct{}
 	}
-	decode := func(p *part) {
+	decode := func(d *decoder, p *part) {
 		defer close(p.done)
 		for n, rest := p.first, p.text; len(rest) > 0; n++ {
 			line, after, _ := bytes.Cut(rest, []byte("\n"))
 			rest = after
-			var e Entry
-			if line = bytes.TrimSpace(line); loadLine(line, &e) {
-				// as most are
-			} else if err := json.Unmarshal(line, &e, asEver); err != nil {
+			line = bytes.TrimSpace(line)
+			e, err := d.entry(line)
+			if err != nil {
 				p.err = fmt.Errorf("line %d is not an entry of a record: %w", n, err)
 				return
 			}
@@ -67,8 +67,8 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 			}
 			p.made = append(p.made, made)
 		}
-		p.text = nil
 	}
+	var parts sync.Pool // that were used
 	workers := runtime.GOMAXPROCS(0)
 	todo, inOrder, stop := make(chan *part), make(chan *part, workers), make(chan struct{})
 	var wait sync.WaitGroup
@@ -76,8 +76,9 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 	defer close(stop)
 	for range workers {
 		wait.Go(func() {
+			var d decoder
 			for p := range todo {
-				decode(p)
+				decode(&d, p)
 			}
 		})
 	}
@@ -86,7 +87,11 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 		defer close(todo)
 		lines, first, length := bufio.NewReaderSize(in, block), 1, 0
 		for over := false; !over; {
-			p := &part{first: first, done: make(chan struct{})}
+			p, _ := parts.Get().(*part)
+			if p == nil {
+				p = &part{text: make([]byte, 0, block+block/4)}
+			}
+			p.first, p.done, p.text, p.made = first, make(chan struct{}), p.text[:0], p.made[:0]
 			for len(p.text) < block || length > 0 {
 				line, err := lines.ReadSlice('\n')
 				p.text = append(p.text, line...)
@@ -139,6 +144,9 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 		}
 		if len(p.made) > 0 {
 			truncated = !p.ended
+		}
+		if clear(p.made); cap(p.text) <= 2*block {
+			parts.Put(p)
 		}
 	}
 	if !any {
