@@ -49,6 +49,12 @@ func TestCountsAreThoseOfHdrHistogram(t *testing.T) {
 					if err := mine.Encode(c.scale).AddTo(back); err != nil || !back.Equals(want) {
 						t.Fatalf("%d values: the library reads other counts from what was encoded (%v)", values, err)
 					}
+					if again, err := mine.Encode(c.scale).Counts(c.scale); err != nil || !slices.Equal(again, mine) {
+						t.Fatalf("%d values: %v became %v, %v", values, mine, again, err)
+					}
+					if sum := mine.Plus(read, nil); !slices.Equal(sum, append(slices.Clone(mine), read...).Merge()) {
+						t.Fatalf("%d values: the sum is %v", values, sum)
+					}
 					for _, percent := range []float64{0.001, 1, 50, 90, 95, 99, 99.9, 100} {
 						if is, should := mine.Percentile(c.scale, percent), want.ValueAtPercentile(percent); is != should {
 							t.Errorf("%d values: %g %% is %d, not %d", values, percent, is, should)
@@ -86,7 +92,9 @@ func TestCountsOfOthers(t *testing.T) {
 	_ = wide.RecordValue(3_000_000_000)
 	beyond, _ := EncodeHistogram(wide)
 	cut := string(Counts{{5, 1}, {500, 2}}.Encode(Fine))
-	for _, bad := range []Histogram{"rubbish", "AAAA", beyond, Histogram(cut[:len(cut)-8]), Histogram(cut[:40])} {
+	spoiled, _ := base64.StdEncoding.DecodeString(cut)
+	spoiled[60]++ // the checksum is another one
+	for _, bad := range []Histogram{"rubbish", Histogram(base64.StdEncoding.EncodeToString(spoiled)), "AAAA", beyond, Histogram(cut[:len(cut)-8]), Histogram(cut[:40])} {
 		if c, err := bad.Counts(Fine); err == nil {
 			t.Errorf("%.40q was read as %v", bad, c)
 		}
