@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -490,6 +491,18 @@ func TestStagesSum(t *testing.T) {
 // result, each figure has either a value or a reason, and it makes JSON.
 func FuzzAnalyze(f *testing.F) {
 	full := demo().finished().run(f)
+	latency := record.NewHistogram() // one bucket, which is soon read
+	_ = latency.RecordValues(10_000, 100)
+	encoded, err := record.EncodeHistogram(latency)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, e := range full.Entries {
+		if e.Load != nil {
+			e.Load.Latency = encoded
+		}
+	}
+	debug.SetGCPercent(400) // the heap is small
 	for seed := range uint64(60) {
 		f.Add(seed, uint8(seed*4))
 	}

@@ -155,8 +155,11 @@ func (s *scheduler) usage(now time.Duration) time.Duration {
 	used := time.Duration(s.idle * float64(s.now-s.started))
 	for _, l := range s.lanes {
 		used += l.done
-		for _, r := range l.runs {
-			used += max(0, min(r.to, s.now)-r.from)
+		for _, r := range l.runs { // in the order of time
+			if r.from >= s.now {
+				break
+			}
+			used += min(r.to, s.now) - r.from
 		}
 	}
 	return used
