@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -201,6 +202,43 @@ func TestInterrupt(t *testing.T) {
 	}
 	if !strings.Contains(run.stdout.String(), "interrupted") {
 		t.Error("the report does not say that the run was interrupted")
+	}
+}
+
+// TestSignalsAtEachStage ends runs by each signal at each stage. Interrupted runs
+// leave nothing; those that are killed leave nothing behind clean.
+func TestSignalsAtEachStage(t *testing.T) {
+	inFull(t)
+	file := scenario(t, strings.NewReplacer("60s", "10s", "100", "5").Replace(fmt.Sprintf(short, "nginx:1.15.2", "16Mi", "{}")))
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Run("runs", func(t *testing.T) {
+				for stage, pattern := range map[string]string{
+					"preflight": `^ok +API server`, "namespace": `^creating namespace`, "service": `^creating Service`,
+					"hpa": `^creating HorizontalPodAutoscaler`, "pods": `^waiting for the pods`, "metric": `^waiting for the first metric`,
+					"idle": `^idle `, "surge": `^surge `, "calm": `^calm `, "tear-down": `^removing what the run created`,
+				} {
+					t.Run(stage, func(t *testing.T) {
+						t.Parallel()
+						run := startRun(t, file)
+						run.waitFor(pattern, 3*time.Minute)
+						_ = run.cmd.Process.Signal(signal)
+						select {
+						case <-run.exited:
+						case <-time.After(2 * time.Minute):
+							t.Fatal("it goes on")
+						}
+						if killed := run.code == -1; killed != (signal == syscall.SIGKILL) || !killed && run.code != 3 && stage != "tear-down" {
+							t.Errorf("exit code %d", run.code)
+						}
+					})
+				}
+			})
+			if signal == syscall.SIGKILL {
+				clean(t, 0)
+			}
+			wantNothingLeft(t)
+		})
 	}
 }
 
