@@ -2,17 +2,20 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	cri "k8s.io/cri-client/pkg"
 )
 
 // testJobLogs loses the logs of three of four workers in the load: one file is deleted,
-// one is cut off, one is renamed as a rotation does, and in each case again and again. No
-// count is lost: the lines that still come, or the container's termination message, have
+// one is cut off, one is rotated as the kubelet does it, and in each case again and again.
+// No count is lost: the lines that still come, or the container's termination message, have
 // the totals.
 func testJobLogs(t *testing.T) {
 	loadImage(t)
@@ -20,17 +23,28 @@ func testJobLogs(t *testing.T) {
 	run.waitFor(`^hot `, 3*time.Minute)
 	namespace := regexp.MustCompile(`creating namespace (\S+)`).FindStringSubmatch(run.stderr())[1]
 	t.Cleanup(func() { kubectl(t, "delete", "namespace", namespace) })
-	log := func(index string) string {
+	log := func(index string) (file, container, runtime string) {
 		t.Helper()
-		pod := strings.Fields(kubectl(t, "get", "pods", "-n", namespace, "-l", "batch.kubernetes.io/job-completion-index="+index, "-o", "jsonpath={.items[0].metadata.name} {.items[0].metadata.uid} {.items[0].spec.nodeName}"))
-		var kubelet struct{ Kubeletconfig struct{ PodLogsDir string } }
+		pod := strings.Fields(kubectl(t, "get", "pods", "-n", namespace, "-l", "batch.kubernetes.io/job-completion-index="+index, "-o",
+			"jsonpath={.items[0].metadata.name} {.items[0].metadata.uid} {.items[0].spec.nodeName} {.items[0].status.containerStatuses[0].containerID}"))
+		var kubelet struct {
+			Kubeletconfig struct{ PodLogsDir, ContainerRuntimeEndpoint string }
+		}
 		if err := json.Unmarshal([]byte(kubectl(t, "get", "--raw", "/api/v1/nodes/"+pod[2]+"/proxy/configz")), &kubelet); err != nil {
 			t.Fatal(err)
 		}
-		return filepath.Join(kubelet.Kubeletconfig.PodLogsDir, namespace+"_"+pod[0]+"_"+pod[1], "worker", "0.log")
+		t.Logf("worker %s is on %s", index, pod[2])
+		_, container, _ = strings.Cut(pod[3], "://")
+		return filepath.Join(kubelet.Kubeletconfig.PodLogsDir, namespace+"_"+pod[0]+"_"+pod[1], "worker", "0.log"), container, kubelet.Kubeletconfig.ContainerRuntimeEndpoint
 	}
-	deleted, cut, rotated := log("0"), log("1"), log("2")
-	for range 5 {
+	deleted, _, _ := log("0")
+	cut, _, _ := log("1")
+	rotated, container, endpoint := log("2")
+	runtime, err := cri.NewRemoteRuntimeService(t.Context(), endpoint, 10*time.Second, nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
 		time.Sleep(3 * time.Second)
 		if err := os.Remove(deleted); err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
@@ -38,7 +52,10 @@ func testJobLogs(t *testing.T) {
 		if err := os.Truncate(cut, 0); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Rename(rotated, rotated+".old"); err != nil && !os.IsNotExist(err) {
+		if err := os.Rename(rotated, fmt.Sprintf("%s.%d", rotated, i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := runtime.ReopenContainerLog(t.Context(), container); err != nil {
 			t.Fatal(err)
 		}
 	}
