@@ -126,10 +126,14 @@ func (o observers) compare(t *testing.T, run *invocation) {
 	autoscaler := o.autoscalers.all(func(h autoscalingv2.HorizontalPodAutoscaler) bool {
 		return h.Namespace == r.Subject.Namespace && h.Name == r.Subject.Autoscaler
 	})
-	desired := int32(-1)
+	desired := int32(-1) // until the list that a run's watch begins with, which tells no instant of a change
 	for _, e := range run.record().Entries {
 		if a := e.Autoscaler; a != nil && !a.Deleted && a.Status.DesiredReplicas != desired {
+			first := desired < 0
 			desired = a.Status.DesiredReplicas
+			if first {
+				continue
+			}
 			at := e.At.Seconds()
 			observed := firstWhere(after(autoscaler, since(at)), func(h autoscalingv2.HorizontalPodAutoscaler) bool { return h.Status.DesiredReplicas == desired })
 			wantNear(t, fmt.Sprintf("HPA status: desired %d", desired), r.Started, &at, observed)
