@@ -210,6 +210,13 @@ func environment(figures []analysis.Figure) (*cel.Env, error) {
 	return cel.NewEnv(options...)
 }
 
+// texts are functions whose argument, where it is written out, can be judged before the run.
+var texts = map[string]func(string) error{
+	"matches":   func(text string) error { _, err := regexp.Compile(text); return err },
+	"duration":  func(text string) error { _, err := time.ParseDuration(text); return err },
+	"timestamp": func(text string) error { _, err := time.Parse(time.RFC3339, text); return err },
+}
+
 func compile(env *cel.Env, expression string) (*cel.Ast, error) {
 	if len(expression) > 4*maxLength || utf8.RuneCountInString(expression) > maxLength {
 		return nil, fmt.Errorf("it has %d bytes, and may have %d characters", len(expression), maxLength)
@@ -225,6 +232,16 @@ func compile(env *cel.Env, expression string) (*cel.Ast, error) {
 			all = append(all, e.Message)
 		}
 		return nil, errors.New(strings.Join(all, "; "))
+	}
+	for function, parse := range texts {
+		for _, call := range ast.MatchDescendants(ast.NavigateAST(checked.NativeRep()), ast.FunctionMatcher(function)) {
+			args := call.AsCall().Args() // of the function, or of the method
+			if text, is := literal(args[len(args)-1]); is {
+				if err := parse(text); err != nil {
+					return nil, fmt.Errorf("%s of %q: %w", function, text, err)
+				}
+			}
+		}
 	}
 	if checked.OutputType() != cel.BoolType {
 		return nil, fmt.Errorf("it gives a value of type %s and is no condition", checked.OutputType())

@@ -49,16 +49,21 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	for expression, want := range map[string]string{
-		"replicas.peak == hpa.max":   "",
-		"load.surge.errors == 0":     "",
-		"load.calm.errors == 0":      "undeclared reference",
-		"replicas.peek == hpa.max":   "undeclared reference",
-		"scaleUp.inService < 90":     "no matching overload",
-		"replicas.peak + 1":          "no condition",
-		`findings.none("flapping")`:  "",
-		`findings.none("flaping")`:   "there is no finding \"flaping\": they are no-request,",
-		`findings.none(1)`:           "no matching overload",
-		"replicas.peak == hpa.max &": "Syntax error",
+		"replicas.peak == hpa.max":            "",
+		"load.surge.errors == 0":              "",
+		"load.calm.errors == 0":               "undeclared reference",
+		"replicas.peek == hpa.max":            "undeclared reference",
+		"scaleUp.inService < 90":              "no matching overload",
+		"replicas.peak + 1":                   "no condition",
+		`findings.none("flapping")`:           "",
+		`findings.none("flaping")`:            "there is no finding \"flaping\": they are no-request,",
+		`findings.none(1)`:                    "no matching overload",
+		"replicas.peak == hpa.max &":          "Syntax error",
+		`"a".matches("[")`:                    "error parsing regexp",
+		`matches("a", "a(")`:                  "error parsing regexp",
+		`"a".matches("^a$")`:                  "",
+		`scaleUp.inService < duration("90x")`: "duration",
+		`timestamp("yesterday") < timestamp("2026-01-01T00:00:00Z")`: "cannot parse",
 	} {
 		err := checker.Check(expression)
 		switch {
@@ -122,7 +127,7 @@ func TestExpressionsAreBounded(t *testing.T) {
 		"no list":          {expression: `dyn(1).none("flapping")`, missed: "no such overload"},
 		"divided by zero":  {expression: "1 / (replicas.peak - replicas.peak) > 0", missed: "zero"},
 		"overflow":         {expression: "9223372036854775807 + replicas.peak > 0", missed: "overflow"},
-		"long duration":    {expression: `scaleUp.inService < duration("9223372036854775807s")`, missed: "type conversion error"},
+		"long duration":    {expression: `scaleUp.inService < duration("9223372036854775807s")`, refused: "invalid duration"},
 		"odd pattern":      {expression: `"a".matches("(" + "(((((")`, missed: "missing closing"},
 		"NUL":              {expression: "true \x00", refused: "Syntax error"},
 		"no UTF-8":         {expression: "\"\xff\" == \"\"", refused: ""},

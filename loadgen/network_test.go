@@ -118,7 +118,7 @@ func TestURL(t *testing.T) {
 			t.Errorf("URL(%q) = %v, %v", base, way, err)
 		}
 	}
-	if way, _ := URL("http://u:secret@a"); way.URL() != "http://u:xxxxx@a" {
+	if way, _ := URL("http://u:secret@a"); way.URL() != "http://xxxxx@a" {
 		t.Errorf("a password is shown: %s", way.URL())
 	}
 }

@@ -47,6 +47,9 @@ func At(kind, base, host string) (Way, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("reading the URL of the workload: %q is not like http://host:port/path; a query belongs to the path of the request", record.ShownURL(base))
 	}
+	if _, err := record.JoinURL(base, ""); err != nil {
+		return nil, fmt.Errorf("reading the URL of the workload: %w", err)
+	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
 	d := &direct{addresses: newAddresses(), kind: kind, base: u.String(), shown: record.ShownURL(u.String()), header: host}
 	if host != "" {

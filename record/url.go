@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -18,20 +19,28 @@ func JoinURL(base, path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%q is no URL", ShownURL(base))
 	}
+	if upwards(to) {
+		return "", fmt.Errorf("the URL %q leads upwards (..)", ShownURL(base))
+	}
 	u, err := url.Parse(base + path)
 	switch {
 	case path != "" && path[0] != '/':
 		return "", fmt.Errorf("%q is no path: it does not begin with a slash", ShownURL(path))
 	case err != nil:
-		return "", fmt.Errorf("%q is no path: %w", path, withoutURL(err))
+		return "", fmt.Errorf("%q is no path: %w", ShownURL(path), withoutURL(err))
 	case u.Scheme != to.Scheme || u.Host != to.Host || u.User.String() != to.User.String():
-		return "", fmt.Errorf("path %q leads to another host", path)
+		return "", fmt.Errorf("path %q leads to another host", ShownURL(path))
 	case strings.Contains(path, "#"):
-		return "", fmt.Errorf("path %q has a fragment, which is never sent: write %%23 for #", path)
-	case slices.ContainsFunc(strings.Split(strings.ReplaceAll(u.Path, `\`, "/"), "/"), func(s string) bool { return s == "." || s == ".." }):
-		return "", fmt.Errorf("path %q leads upwards (..)", path)
+		return "", fmt.Errorf("path %q has a fragment, which is never sent: write %%23 for #", ShownURL(path))
+	case upwards(u):
+		return "", fmt.Errorf("path %q leads upwards (..)", ShownURL(path))
 	}
 	return u.String(), nil
+}
+
+// upwards says whether servers and proxies may take the path of a URL for a shorter one.
+func upwards(u *url.URL) bool {
+	return slices.ContainsFunc(strings.Split(strings.ReplaceAll(u.Path, `\`, "/"), "/"), func(s string) bool { return s == "." || s == ".." })
 }
 
 // withoutURL is an error of url.Parse without the URL.
@@ -62,12 +71,50 @@ func Origin(raw string) string {
 	return u.Scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// ShownURL returns a URL as it may be shown and recorded: without its password. In a
-// text that is no URL, or has an @ behind the host, as a URL whose password holds a
-// slash has, all that stands before the last @ is taken for a password.
+// Hidden stands for what is secret.
+const Hidden = "xxxxx"
+
+// ShownURL returns a URL or a path as it may be shown and recorded: without its user and
+// password, and without the values of queries that have the name of a secret.
 func ShownURL(raw string) string {
-	if u, err := url.Parse(raw); err == nil && u.Host != "" && !strings.Contains(u.RequestURI()+u.EscapedFragment(), "@") {
-		return u.Redacted()
+	return queryValue.ReplaceAllStringFunc(withoutUser(raw), func(pair string) string {
+		name, value, _ := strings.Cut(pair, "=")
+		plain, err := url.QueryUnescape(name[1:])
+		if err != nil {
+			plain = name[1:]
+		}
+		if value == "" || !SecretName(plain) {
+			return pair
+		}
+		return name + "=" + Hidden
+	})
+}
+
+// queryValue is a name and a value of a query, or of a fragment, which credentials are put
+// into as well.
+var queryValue = regexp.MustCompile(`[?&;#][^=&;#?]+=[^&;#]*`)
+
+// withoutUser hides what stands before the host. In a text that is no URL, or has an @ behind
+// the host, as a URL whose password holds a slash has, all that stands before the last @ is
+// taken for a password, but for an @ that begins a part of a path, and for those behind what
+// can only be a host.
+func withoutUser(raw string) string {
+	if strings.HasPrefix(raw, "/") && !strings.HasPrefix(raw, "//") {
+		return raw // a path
+	}
+	if u, err := url.Parse(raw); err == nil && u.Host != "" {
+		_, rest, _ := strings.Cut(raw, "//")
+		_, rest, _ = strings.Cut(rest, u.Host)
+		within := strings.Count(rest, "@") > strings.Count(rest, "/@")
+		isHost := u.User == nil && (strings.ContainsAny(u.Hostname(), ".:") || u.Hostname() == "localhost")
+		switch {
+		case within && !isHost:
+		case u.User == nil:
+			return raw
+		default:
+			u.User = url.User(Hidden)
+			return u.String()
+		}
 	}
 	at := strings.LastIndex(raw, "@")
 	if at < 0 {
@@ -75,7 +122,25 @@ func ShownURL(raw string) string {
 	}
 	scheme, _, is := strings.Cut(raw[:at], "://")
 	if !is || strings.ContainsAny(scheme, ":/") {
-		return "xxxxx" + raw[at:]
+		return Hidden + raw[at:]
 	}
-	return scheme + "://xxxxx" + raw[at:]
+	return scheme + "://" + Hidden + raw[at:]
+}
+
+// secretEnds are what names of secrets end in, in small letters and without separators;
+// secretNames are such names that others end in too.
+var (
+	secretEnds  = []string{"token", "apikey", "accesskey", "privatekey", "secretkey", "secret", "password", "passwd", "passphrase", "signature", "authorization", "cookie", "credential", "credentials", "jwt"}
+	secretNames = []string{"key", "sig", "auth", "pwd", "pass", "sid", "session"}
+)
+
+// SecretName says whether a query, a header or an environment variable holds a secret, as far
+// as its name tells.
+func SecretName(name string) bool {
+	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return strings.ContainsRune("-_. []", r) })
+	if len(words) == 0 {
+		return false
+	}
+	last, all := words[len(words)-1], strings.Join(words, "")
+	return slices.Contains(secretNames, last) || slices.ContainsFunc(secretEnds, func(end string) bool { return strings.HasSuffix(all, end) })
 }

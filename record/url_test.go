@@ -48,9 +48,9 @@ func TestJoinURL(t *testing.T) {
 func TestShownURL(t *testing.T) {
 	for raw, want := range map[string]string{
 		"http://a/x":            "http://a/x",
-		"http://u@a/x":          "http://u@a/x",
-		"http://u:secret@a/x":   "http://u:xxxxx@a/x",
-		"http://u:sec@ret@a/x":  "http://u:xxxxx@a/x",
+		"http://token@a/x":      "http://xxxxx@a/x",
+		"http://u:secret@a/x":   "http://xxxxx@a/x",
+		"http://u:sec@ret@a/x":  "http://xxxxx@a/x",
 		"http://u:sec/ret@a":    "http://xxxxx@a",
 		"http://u:sec@re/t@a":   "http://xxxxx@a",
 		"http://u:123/secret@a": "http://xxxxx@a",
@@ -62,8 +62,28 @@ func TestShownURL(t *testing.T) {
 		"http://u:secret@a b/x": "http://xxxxx@a b/x",
 		"http://u:secret@%zz":   "http://xxxxx@%zz",
 		"u:secret@a":            "xxxxx@a",
-		"//u:secret@a":          "//u:xxxxx@a",
+		"//u:secret@a":          "//xxxxx@a",
 		"":                      "",
+
+		"http://host/@me":                              "http://host/@me",
+		"http://host:8080/users/@me/x":                 "http://host:8080/users/@me/x",
+		"http://u:secret@host/@me":                     "http://xxxxx@host/@me",
+		"http://shop.example/npm/react@18/x":           "http://shop.example/npm/react@18/x",
+		"http://127.0.0.1:8080/x?mail=me@b":            "http://127.0.0.1:8080/x?mail=me@b",
+		"http://[::1]/a@b":                             "http://[::1]/a@b",
+		"http://localhost/a@b":                         "http://localhost/a@b",
+		"/@me":                                         "/@me",
+		"/x?mail=me@b":                                 "/x?mail=me@b",
+		"http://a/x?token=secret":                      "http://a/x?token=xxxxx",
+		"/x?q=1&access_token=secret&b=2":               "/x?q=1&access_token=xxxxx&b=2",
+		"/x?API_KEY=secret;sig=secret":                 "/x?API_KEY=xxxxx;sig=xxxxx",
+		"/x?apikey=secret#y":                           "/x?apikey=xxxxx#y",
+		"/x?key=a=secret&password=&monkey=banana":      "/x?key=xxxxx&password=&monkey=banana",
+		"/x?client%5Fsecret=secret":                    "/x?client%5Fsecret=xxxxx",
+		"/x#id_token=secret":                           "/x#id_token=xxxxx",
+		"/x?X-Amz-Signature=secret&accessToken=secret": "/x?X-Amz-Signature=xxxxx&accessToken=xxxxx",
+		"http://token@a/x?secret=secret":               "http://xxxxx@a/x?secret=xxxxx",
+		"http://u:p@%zz?token=secret":                  "http://xxxxx@%zz?token=xxxxx",
 	} {
 		if got := ShownURL(raw); got != want {
 			t.Errorf("%s: %s, want %s", raw, got, want)

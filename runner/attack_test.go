@@ -54,7 +54,7 @@ func TestPasswordInURL(t *testing.T) {
 	const secret = "s3cret"
 	var good, bad atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if user, password, _ := req.BasicAuth(); user == "user" && password == secret {
+		if user, password, _ := req.BasicAuth(); user == "user" && password == secret || user == secret {
 			good.Add(1)
 		} else {
 			bad.Add(1)
@@ -73,6 +73,9 @@ func TestPasswordInURL(t *testing.T) {
 	}{
 		{"http://user:" + secret + "@" + address, true, false}, {"http://user:" + secret + "@" + address, false, false},
 		{"http://user:" + secret + "@" + closed.Addr().String(), true, true}, {"http://user:" + secret + "@" + closed.Addr().String(), false, true},
+		{"http://" + secret + "@" + address, true, false}, {"http://" + secret + "@" + address, false, false},
+		{"http://" + secret + "@" + closed.Addr().String(), true, true}, {"http://" + secret + "@" + address + "/a/../b", true, true},
+		{"http://" + address + "/?token=" + secret, true, true},
 		{"http://user:" + secret + "@no such host", true, true}, {"user:" + secret + "@" + address, true, true},
 		{"http://user:" + secret + "/x@" + address, true, true}, {"http://user:" + secret + "@" + address + "/?q", true, true},
 		{"ftp://user:" + secret + "@" + address, true, true}, {"http://user:" + secret + "@%zz", true, true},

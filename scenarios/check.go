@@ -270,6 +270,9 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 	}
 	if template := c.PodTemplate(); template != nil && !c.files.admitted {
 		for _, f := range c.LackingRequests(template.Spec) {
+			if f.Hint != "" {
+				f.Hint += "; or run it with -n, in a namespace whose LimitRange adds one"
+			}
 			if at, pointer := c.pods(); !c.doubtful(at, pointer) && !c.refusedIn(at, pointer) {
 				c.faults = append(c.faults, f)
 			}
@@ -402,6 +405,8 @@ func (c *checker) checkLoad() {
 			c.fault("spec.load.url", "such as http://127.0.0.1:8080", "spec.load.url %q is no absolute http or https URL", record.ShownURL(l.URL))
 		case u.RawQuery != "" || u.Fragment != "":
 			c.fault("spec.load.url", "the query belongs to spec.load.path", "spec.load.url %q has a query or a fragment", record.ShownURL(l.URL))
+		case unjoined(l.URL) != nil:
+			c.fault("spec.load.url", "", "spec.load.url cannot be used: %v", unjoined(l.URL))
 		case u.User != nil && l.Auth != nil:
 			c.fault("spec.load.auth", "remove one", "there are credentials in spec.load.url and in spec.load.auth")
 		}
@@ -411,6 +416,12 @@ func (c *checker) checkLoad() {
 		return
 	}
 	c.checkService()
+}
+
+// unjoined says why no path can be put behind a URL.
+func unjoined(base string) error {
+	_, err := record.JoinURL(base, "")
+	return err
 }
 
 // checkNoRequests refuses phases whose end is not known before: pods that send

@@ -172,7 +172,7 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 		return 1, err
 	}
 	if v.File, err = parse(f.Path, source, f.files); v.File != nil {
-		v.Embedded = f.Embedded
+		v.Embedded, v.origin, v.with = f.Embedded, f, v.Name(settings)
 	}
 	return f.doc.line("/spec/matrix"), err
 }

@@ -13,11 +13,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/yaml"
-
-	"github.com/hpabench/hpabench/record"
 )
 
 // File is a scenario that was read and found to be without faults.
@@ -33,6 +31,11 @@ type File struct {
 
 	// namespace that the manifests are written for; the run has another.
 	namespace string
+
+	// A variant is written in no file: its faults are shown where the scenario is that it is
+	// made of, with its values.
+	origin *File
+	with   string
 
 	doc      *document
 	files    *files     // what the scenario names
@@ -247,6 +250,9 @@ func decode(value, into any) error {
 // like spec.expect[0], or a JSON pointer; what is not in the file stands for
 // what is around it.
 func (f *File) Fault(path, message, hint string) Fault {
+	if f.origin != nil {
+		return f.origin.Fault(path, "with "+f.with+": "+message, hint)
+	}
 	return Fault{f.Path, f.doc.line(pointerTo(path)), message, hint}
 }
 
@@ -261,25 +267,6 @@ func (f *File) ObjectFault(o *unstructured.Unstructured, message, hint string) F
 		return f.Fault("spec.autoscaler", message, hint)
 	}
 	return f.Fault("spec.workload", message, hint)
-}
-
-// shownSource is the scenario without the password that its load.url may have.
-func (f *File) shownSource() string {
-	raw := f.Spec.Load.URL
-	shown := record.ShownURL(raw)
-	if shown == raw {
-		return string(f.Source)
-	}
-	if source := strings.ReplaceAll(string(f.Source), raw, shown); source != string(f.Source) {
-		return source
-	}
-	s := f.Scenario // YAML can write the same text in many ways
-	s.Spec.Load.URL = shown
-	source, err := yaml.Marshal(s)
-	if err != nil {
-		return ""
-	}
-	return string(source)
 }
 
 // Header is what the header of a record says of the scenario.

@@ -113,7 +113,7 @@ func (c *checker) request(open Open, at string, t HTTPTarget) []HTTPRequest {
 						err = errors.New("header Host: on a shared gateway it could choose another application; the headers of the scenario itself can name a host, a file of targets cannot")
 					}
 					if err != nil {
-						c.fault(at+".file", "", "targets %s: %s %s: %v", t.File, r.Method, r.Path, err)
+						c.fault(at+".file", "", "targets %s: %s %s: %v", t.File, r.Method, record.ShownURL(r.Path), err)
 					}
 				}
 			}
@@ -211,8 +211,14 @@ func (c *checker) checkHeader(name, value string) error {
 	switch {
 	case !httpguts.ValidHeaderFieldName(name):
 		return fmt.Errorf("%q cannot be the name of a header", name)
+	case !httpguts.ValidHeaderFieldValue(value) && record.SecretName(name):
+		return fmt.Errorf("the value of header %s cannot be sent: it has a control character", name)
 	case !httpguts.ValidHeaderFieldValue(value):
 		return fmt.Errorf("the value of header %s cannot be sent: %q", name, value)
+	case is("Content-Length", "Transfer-Encoding", "Trailer"):
+		return fmt.Errorf("header %s: Go's HTTP client sets it by the body, and does not send this one: remove it", name)
+	case c.Spec.Load.HTTP2 && is("Connection", "Proxy-Connection", "Keep-Alive", "Upgrade"):
+		return fmt.Errorf("header %s: HTTP/2 has none, and it is not sent: remove it", name)
 	case is("Host") && !httpguts.ValidHostHeader(value):
 		return fmt.Errorf("header Host: %q is no host", value)
 	case is("Host") && via == ViaIngress:

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // requestsOf reads a scenario with these lines in its load, beside the given files.
@@ -95,10 +97,17 @@ func TestHeadersLeadNowhere(t *testing.T) {
 		"    method: CONNECT\n":                                                           "tunnel",
 		"    url: http://u:secret@shop.example\n" + auth:                                  "credentials in spec.load.url and",
 		"    url: \"http://u:secret@shop example\"\n":                                     "no absolute",
+		"    headers: {Content-Length: '5'}\n":                                            "header Content-Length: Go's HTTP client sets it by the body",
+		"    targets: [{headers: {transfer-encoding: chunked}}]\n":                        "header transfer-encoding: Go's HTTP client",
+		"    targets: [{file: trailer.txt}]\n":                                            "header Trailer: Go's HTTP client",
+		"    url: https://a\n    http2: true\n    headers: {Connection: close}\n":         "header Connection: HTTP/2 has none",
+		"    headers: {Connection: close}\n":                                              "",
+		"    url: http://shop.example/a/../b\n":                                           "spec.load.url cannot be used: the URL \"http://shop.example/a/../b\" leads upwards",
+		"    url: http://u:secret@shop.example/%2e%2e/b\n":                                "spec.load.url cannot be used: the URL \"http://xxxxx@shop.example/%2e%2e/b\" leads upwards",
 		"    url: \"u:secret@shop.example\"\n":                                            "no absolute",
 		"    url: \"http://u:secret@shop.example?x\"\n":                                   "query",
 	} {
-		_, err := requestsOf(t, load, map[string]string{"t.txt": "GET /\nHost: evil.example\n", "t.json": `{"method":"GET","url":"/","header":{"host":["evil.example"]}}`})
+		_, err := requestsOf(t, load, map[string]string{"t.txt": "GET /\nHost: evil.example\n", "trailer.txt": "GET /\nTrailer: X\n", "t.json": `{"method":"GET","url":"/","header":{"host":["evil.example"]}}`})
 		if want == "" && err != "" || !strings.Contains(err, want) || strings.Contains(err, "secret@") {
 			t.Errorf("%s: %s, want %q", load, err, want)
 		}
@@ -143,11 +152,78 @@ func TestHeaderShowsNoPassword(t *testing.T) {
 			t.Fatal(err)
 		}
 		source := f.Header().Source
-		if strings.Contains(source, "secret") || strings.Contains(source, `\x73`) || !strings.Contains(source, "u:xxxxx@shop.example") || f.Spec.Load.URL != "http://u:secret@shop.example" {
+		if strings.Contains(source, "secret") || strings.Contains(source, `\x73`) || !strings.Contains(source, "//xxxxx@shop.example") || f.Spec.Load.URL != "http://u:secret@shop.example" {
 			t.Errorf("%s: %s", url, source)
 		}
 		if again, err := Parse("again", []byte(source), nil); err != nil || len(again.Phases()) != 1 {
 			t.Errorf("%s: %v", url, err)
 		}
+	}
+}
+
+// Secrets that are written into a scenario are sent, and get into no record.
+func TestHeaderShowsNoSecrets(t *testing.T) {
+	for _, load := range []string{
+		"    headers: {Authorization: Bearer s3cret, X-Api-Key: 's3cret', Accept: a}\n",
+		"    headers: {cookie: \"s3cr\\x65t\"}\n",
+		"    path: /x?q=1&access_token=s3cret\n",
+		"    url: http://s3cret@shop.example\n",
+		"    targets: [{path: '/x?sig=s3cret', headers: {X-Auth-Token: s3cret}}, {path: /y}]\n",
+		"    headers: {X-Api-Key: a}\n    path: /?token=s3cret\n", // the letter a is elsewhere too
+	} {
+		f, err := requestsOf(t, load, map[string]string{})
+		if err != "" {
+			t.Fatal(err)
+		}
+		source := f.Header().Source
+		if strings.Contains(source, "s3cret") || strings.Contains(source, "x65") || !strings.Contains(source, record.Hidden) {
+			t.Errorf("%s: %s", load, source)
+		}
+		again, parsed := Parse("again", []byte(source), nil)
+		if parsed != nil || len(again.Phases()) != len(f.Phases()) || again.Spec.Workload.Deployment.Image != f.Spec.Workload.Deployment.Image {
+			t.Errorf("%s: %v of %s", load, parsed, source)
+		}
+	}
+	const deployment = "apiVersion: hpabench.dev/v1alpha1\nkind: Scenario\nmetadata: {name: a} # a comment\nspec:\n  workload: {deployment: {image: a, port: 80, resources: {requests: {cpu: 1}}, env: [{name: DB_PASSWORD, value: s3cret}, {name: COLOUR, value: blue}]}}\n" +
+		"  autoscaler: {cpuPercent: 50, max: 3}\n  load: {phases: [{name: a, duration: 30s, rate: 5}]}\n"
+	f, err := Parse("s.yaml", []byte(deployment), nowhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := f.Header().Source, strings.Replace(deployment, "s3cret", record.Hidden, 1); got != want {
+		t.Errorf("recorded %s, want %s", got, want)
+	}
+}
+
+// No message repeats what is a secret by its place.
+func TestMessagesShowNoSecrets(t *testing.T) {
+	for load, want := range map[string]string{
+		"    auth: {bearer: s3cret}\n":                     "spec.load.auth.bearer wants a mapping, has a string",
+		"    auth: s3cret\n":                               "spec.load.auth wants a mapping, has a string",
+		"    auth: {basic: 'u:s3cret'}\n":                  "spec.load.auth.basic wants a mapping, has a string",
+		"    auth: {basic: {user: u, password: s3cret}}\n": "spec.load.auth.basic.password wants a mapping, has a string",
+		"    auth: {bearer: 73241}\n":                      "spec.load.auth.bearer wants a mapping, has a number",
+		"    headers: {X-Api-Key: 73241}\n":                "wants a string, has a number",
+		"    headers: {Authorization: \"s3cret\\x07\"}\n":  "the value of header Authorization cannot be sent",
+		"    path: /../x?token=s3cret\n":                   `path "/../x?token=xxxxx" leads upwards`,
+		"    path: x?token=s3cret\n":                       "a path that starts with /",
+		"    targets: [{file: t.txt}]\n":                   "leads upwards",
+		"    url: http://s3cret@shop.example/?x\n":         "has a query",
+		"    url: http://shop.example/?token=s3cret\n":     "has a query",
+		"    url: ftp://shop.example/?token=s3cret\n":      "no absolute",
+		"    url: http://s3cret@shop.example/../x\n":       "leads upwards",
+	} {
+		_, err := requestsOf(t, load, map[string]string{"t.txt": "GET /../x?token=s3cret\n"})
+		if !strings.Contains(err, want) || strings.Contains(err, "s3cret") || strings.Contains(err, "73241") {
+			t.Errorf("%s: %s, want %s", load, err, want)
+		}
+	}
+	_, err := ofShop(t, front, front+"---\n{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {a: 73241}}\n")
+	if err == nil || strings.Contains(err.Error(), "73241") {
+		t.Errorf("a Secret: %v", err)
+	}
+	_, err = ofShop(t, "image: nginx,", "image: nginx, env: [{name: DB_PASSWORD, value: 73241}],")
+	if err == nil || strings.Contains(err.Error(), "73241") {
+		t.Errorf("a variable: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +23,11 @@ func (c *checker) readTraces(at string, phases []Phase) {
 		c.readTraces(here+".phases", phases[i].Phases)
 		if r := phases[i].Replay; r != nil {
 			if err := c.readReplay(&phases[i]); err != nil {
-				c.fault(here+".replay.file", "traces are looked for beside the scenario file", "%v", err)
+				hint := ""
+				if errors.Is(err, fs.ErrNotExist) {
+					hint = "traces are looked for beside the scenario file"
+				}
+				c.fault(here+".replay.file", hint, "%v", err)
 			}
 		}
 	}
@@ -143,7 +148,12 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 	}
 	at, value := columnOf(head, timeColumns), columnOf(head, column.Names)
 	if at < 0 || value < 0 {
-		return nil, fmt.Errorf("%s:%d: the first line is %s, and must be %s", name, lineOf(rows), shorten(strings.Join(head, string(rows.Comma))), want)
+		line := shorten(strings.Join(head, string(rows.Comma)))
+		if slices.ContainsFunc(head, isNumber) {
+			return nil, fmt.Errorf("%s:%d: there is no header: the first line is %s. Write %s,%s above it", name, lineOf(rows), line, timeColumns[0], column.Names[0])
+		}
+		return nil, fmt.Errorf("%s:%d: the first line is %s, and must be %s (a time may be named %s, and a %s %s)", name, lineOf(rows), line, want,
+			strings.Join(timeColumns[1:], " or "), column.Names[0], strings.Join(column.Names[1:], ", "))
 	}
 	decimal := strings.NewReplacer()
 	if rows.Comma == ';' {
@@ -188,6 +198,11 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 		return nil, fmt.Errorf("%s has a header and no row", name)
 	}
 	return steps, nil
+}
+
+func isNumber(text string) bool {
+	_, err := strconv.ParseFloat(strings.ReplaceAll(strings.TrimSpace(text), ",", "."), 64)
+	return err == nil
 }
 
 func timeText(s Step) string {

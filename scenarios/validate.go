@@ -82,7 +82,7 @@ func (s *schema) validate(d *document, base string, value any) (faults Faults, b
 		for _, token := range e.InstanceLocation {
 			at += "/" + escape(token)
 		}
-		for _, p := range s.explain(e, at, find(value, e.InstanceLocation)) {
+		for _, p := range s.explain(e, at, shownAt(value, e.InstanceLocation)) {
 			bad[p.pointer] = true
 			faults = append(faults, d.fault(p.pointer, p.message, p.hint))
 		}
@@ -149,21 +149,21 @@ func (s *schema) explain(e *validator.ValidationError, pointer string, value any
 		}
 		return one(hint, "wants %s, has %s", want, show(value))
 	case *kind.Format:
-		return one("", "wants %v, has %s", k.Err, quoted(k.Got))
+		return one("", "wants %v, has %s", k.Err, quoted(value))
 	case *kind.Enum:
 		words := make([]string, len(k.Want))
 		for i, w := range k.Want {
 			words[i] = fmt.Sprint(w)
 		}
 		if len(words) == 1 {
-			return one("", "wants %s, has %s", words[0], quoted(k.Got))
+			return one("", "wants %s, has %s", words[0], quoted(value))
 		}
-		return one(didYouMean(fmt.Sprint(k.Got), slices.Clone(words)), "wants one of %s, has %s", strings.Join(words, ", "), quoted(k.Got))
+		return one(didYouMean(fmt.Sprint(k.Got), slices.Clone(words)), "wants one of %s, has %s", strings.Join(words, ", "), quoted(value))
 	case *kind.Pattern:
 		if words := patternWords[k.Want]; words != "" {
-			return one("", "wants %s, has %q", words, k.Got)
+			return one("", "wants %s, has %s", words, quoted(value))
 		}
-		return one("", "wants a string that matches %s, has %q", k.Want, k.Got)
+		return one("", "wants a string that matches %s, has %s", k.Want, quoted(value))
 	case *kind.MaxLength:
 		return one("", "has %d characters, at most %d are allowed", k.Got, k.Want)
 	case *kind.MinLength:
@@ -195,6 +195,8 @@ var patternWords = map[string]string{
 
 func show(v any) string {
 	switch v := v.(type) {
+	case concealed:
+		return string(v)
 	case string:
 		return fmt.Sprintf("the string %q", v)
 	case json.Number:

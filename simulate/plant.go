@@ -1,16 +1,21 @@
 package simulate
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	resourcehelper "k8s.io/component-helpers/resource"
+	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
@@ -258,6 +263,41 @@ func (p *Plant) Check() error {
 		faults = append(faults[:maxFaults:maxFaults], fmt.Errorf("and %d faults more", len(faults)-maxFaults))
 	}
 	return errors.Join(faults...)
+}
+
+// CheckRoom says why the load could never begin: the nodes are too small for the pods that
+// there are before.
+func (r *Run) CheckRoom() error {
+	first := min(max(r.Replicas, ptr.Deref(r.HPA.MinReplicas, 1)), max(r.HPA.MaxReplicas, 1))
+	requests, used := r.requests(), make([]int, len(r.Plant.Nodes))
+	for n := range int(first) {
+		node := room(r.Plant.Nodes, used, requests)
+		if node < 0 {
+			most := slices.MaxFunc(r.Plant.Nodes, func(a, b Node) int { return cmp.Compare(a.CPU, b.CPU) })
+			what := "a pod fits no node of the simulation"
+			if n > 0 {
+				what = fmt.Sprintf("%d of the first %d pods fit the nodes of the simulation", n, first)
+			}
+			return fmt.Errorf("%s: a pod requests %s; %s has room for %s", what, amounts(requests), most.Name, amounts(most.Free))
+		}
+		used[node]++
+	}
+	return nil
+}
+
+// requests are those of a pod, as the scheduler sums them up.
+func (r *Run) requests() corev1.ResourceList {
+	return resourcehelper.PodRequests(&corev1.Pod{Spec: r.Pod}, resourcehelper.PodResourcesOptions{})
+}
+
+// amounts lists resources, such as cpu 100m, memory 64Mi.
+func amounts(list corev1.ResourceList) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		q := list[name]
+		all = append(all, fmt.Sprintf("%s %s", name, q.String()))
+	}
+	return strings.Join(all, ", ")
 }
 
 // room is the first node, of those with the fewest of the pods, that fits one more.

@@ -140,7 +140,13 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	case onset = <-begins:
 	case <-time.After(firstMetric):
 		stop()
-		return score, fmt.Errorf("after %s the HPA has no metric yet, or not all pods are in service: %s", firstMetric, waiting)
+		switch {
+		case len(w.waiting) > 0:
+			return score, fmt.Errorf("after %s %d of %d pods wait for room on a node: %w", firstMetric, len(w.waiting), w.spec, r.CheckRoom())
+		case len(w.serving) < int(w.spec):
+			return score, fmt.Errorf("after %s %d of %d pods are in service, and the load waits for all of them", firstMetric, len(w.serving), w.spec)
+		}
+		return score, fmt.Errorf("after %s the HPA has no metric yet: %s", firstMetric, waiting)
 	}
 	length := 0.0
 	for _, p := range r.Phases {

@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
-	resourcehelper "k8s.io/component-helpers/resource"
 	"k8s.io/kubernetes/pkg/controller"
 	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
 	"sigs.k8s.io/metrics-server/pkg/storage"
@@ -259,7 +258,7 @@ func (w *world) schedule(p *pod) {
 	if p.deleted {
 		return
 	}
-	p.node = room(w.Plant.Nodes, w.used, resourcehelper.PodRequests(&corev1.Pod{Spec: w.Pod}, resourcehelper.PodResourcesOptions{}))
+	p.node = room(w.Plant.Nodes, w.used, w.requests())
 	if p.refused = p.node < 0; p.refused {
 		w.waiting = append(w.waiting, p)
 		w.show(p)

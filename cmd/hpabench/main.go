@@ -98,11 +98,12 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)
 	var faults scenarios.Faults
+	var fault scenarios.Fault
 	var badInput runner.BadInput
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &faults):
+	case errors.As(err, &faults), errors.As(err, &fault):
 		fmt.Fprintln(a.stderr, err) // file:line: comes first, for editors
 		return exitBadInput
 	}

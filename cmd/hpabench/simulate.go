@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -143,6 +144,9 @@ func simulated(f *scenarios.File, plant *simulate.Plant) (*simulate.Run, error) 
 	if err := r.Check(); err != nil {
 		return nil, f.Fault("spec.autoscaler", err.Error(), "say what it tells of a pod: workload.model.metrics.NAME: {of: requests} or {of: inFlight}, or --like a record of a run with it")
 	}
+	if err := r.CheckRoom(); err != nil {
+		return nil, f.Fault("spec.workload", err.Error(), "lower the requests or the replicas, or --like a plant with larger nodes, as hpabench fit writes it")
+	}
 	return r, nil
 }
 
@@ -171,6 +175,9 @@ func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.P
 	cases, runs := make([]combination, len(variants)), make([]*simulate.Run, len(variants))
 	for i, v := range variants {
 		cases[i], runs[i] = newCombination(v.Name, r.Header.Scenario), v.Run
+		if err := v.Run.CheckRoom(); err != nil {
+			return runner.BadInput{Err: fmt.Errorf("%s: %w", strings.TrimSpace(name+" "+v.Name), err)}
+		}
 	}
 	return a.simulateAll(ctx, cases, runs, len(f.set) > 0, f, w)
 }
