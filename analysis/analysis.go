@@ -19,7 +19,6 @@ package analysis
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -27,12 +26,8 @@ import (
 // LoadOnly says that no cluster was looked at.
 func (r *Result) LoadOnly() bool { return r.Subject != nil && r.Subject.Kind == "" }
 
-// longest is the longest run that Analyze takes. It keeps a damaged record from
-// asking for a timeline of a million years.
-const longest = 30 * 24 * time.Hour
-
 // Analyze works out the figures of run. It fails if the record has no header,
-// holds a histogram that cannot be read, or spans more than 30 days.
+// holds a histogram that cannot be read, or spans more than record.MaxInstant.
 func Analyze(run record.Run) (*Result, error) {
 	var b Builder
 	for _, e := range run.Entries {
@@ -44,7 +39,7 @@ func Analyze(run record.Run) (*Result, error) {
 
 func analyze(b *Builder) (*Result, error) {
 	h, o := b.header, observe(b)
-	if length := o.end.Sub(o.start); length > longest {
+	if length := o.end.Sub(o.start); length > record.MaxInstant {
 		return nil, fmt.Errorf("analysing run %s: its phases span %s, which cannot be", h.Run, length)
 	}
 	r := &Result{

@@ -261,7 +261,10 @@ func (b *Builder) Result() (*Result, error) {
 // Read adds the entries of a record as its file has them. The Result is truncated if it has
 // no end.
 func (b *Builder) Read(in io.Reader) (err error) {
-	b.truncated, err = record.Stream(in, func(_ []byte, e *record.Entry) (Prepared, error) { return Prepare(e), nil }, func(p Prepared) error {
+	b.truncated, err = record.Stream(in, func(_ []byte, e *record.Entry) (Prepared, error) {
+		p := Prepare(e)
+		return p, p.err
+	}, func(p Prepared) error {
 		b.Add(p)
 		return nil
 	})

@@ -218,6 +218,9 @@ func (h Histogram) Counts(s Scale) (Counts, error) {
 	if h == "" {
 		return nil, nil
 	}
+	if len(h) > maxHistogram {
+		return nil, fmt.Errorf("decoding a latency histogram: it has %d bytes, and may have %d", len(h), maxHistogram)
+	}
 	c, ours, err := h.counts(s)
 	if err != nil {
 		return nil, fmt.Errorf("decoding a latency histogram: %w", err)

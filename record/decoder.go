@@ -21,6 +21,8 @@ type decoder struct {
 	metrics    cache[[]autoscalingv2.MetricStatus]
 	conditions cache[[]autoscalingv2.HorizontalPodAutoscalerCondition]
 	times      cache[*metav1.Time]
+
+	checked *autoscalingv2.HorizontalPodAutoscalerSpec // the last one that was
 }
 
 // entry decodes a line. The entry must not be changed.

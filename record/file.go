@@ -118,7 +118,12 @@ func Open(file string) (Run, error) {
 func Read(in io.Reader) (Run, error) {
 	var run Run
 	var err error
-	run.Truncated, err = Stream(in, func(_ []byte, e *Entry) (*Entry, error) { return e, nil }, func(e *Entry) error {
+	run.Truncated, err = Stream(in, func(_ []byte, e *Entry) (*Entry, error) {
+		if e.Load != nil {
+			return e, e.Load.CheckHistograms()
+		}
+		return e, nil
+	}, func(e *Entry) error {
 		run.Entries = append(run.Entries, *e)
 		return nil
 	})

@@ -8,8 +8,9 @@ import (
 // Limits on what a record may say, which somebody else may have written: what reads it
 // goes through its seconds one by one.
 const (
-	// MaxInstant is the latest instant of an entry, and the longest phase.
-	MaxInstant = 400 * 24 * time.Hour
+	// MaxInstant is the latest instant of an entry, and the longest phase: a load of a month,
+	// and a week for what is before and after it.
+	MaxInstant = 31*24*time.Hour + maxAfter
 
 	maxPhases  = 100_000
 	maxPoints  = 4_000_000 // of all curves
@@ -34,37 +35,18 @@ func (h *Header) Check() error {
 	if points > maxPoints {
 		return fmt.Errorf("its curves have %d points, and may have %d", points, maxPoints)
 	}
-	for _, v := range []struct {
-		name        string
-		value, most float64
-	}{
+	return figures{
 		{"the sum of the phases' seconds", length, MaxInstant.Seconds()}, {"metricsEverySeconds", h.MetricsEvery, MaxInstant.Seconds()},
 		{"capacityPerReplica", h.CapacityPerReplica, 1e9}, {"sloLatencySeconds", h.SLOLatency, MaxInstant.Seconds()},
-	} {
-		if !(v.value >= 0 && v.value <= v.most) {
-			return fmt.Errorf("%s is %g, and must be from 0 to %g", v.name, v.value, v.most)
-		}
-	}
-	return nil
+	}.check()
 }
 
 func (p *Phase) check() error {
-	between := func(name string, v, most float64) error {
-		if !(v >= 0 && v <= most) {
-			return fmt.Errorf("%s is %g, and must be from 0 to %g", name, v, most)
-		}
-		return nil
-	}
-	for _, v := range []struct {
-		name        string
-		value, most float64
-	}{
+	if err := (figures{
 		{"seconds", p.Seconds, MaxInstant.Seconds()}, {"from", p.From, maxRate}, {"to", p.To, maxRate}, {"amplitude", p.Amplitude, maxRate},
 		{"periodSeconds", p.Period, MaxInstant.Seconds()}, {"thinkSeconds", p.Think, MaxInstant.Seconds()}, {"workers", float64(p.Workers), maxWorkers},
-	} {
-		if err := between(v.name, v.value, v.most); err != nil {
-			return err
-		}
+	}).check(); err != nil {
+		return err
 	}
 	for i, c := range p.Curve {
 		if err := between(fmt.Sprintf("the rate of curve[%d]", i), c.Rate, maxRate); err != nil {

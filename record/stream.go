@@ -34,7 +34,8 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 		text  []byte
 		first int // number of its first line
 		made  []T
-		ended bool // its last entry is an End
+		facts []fact // of each of made
+		ended bool   // its last entry is an End
 		err   error
 		done  chan struct{}
 	}
@@ -53,19 +54,16 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 				p.err = fmt.Errorf("not a record of this version: the first line must be a header with format %q", Format)
 				return
 			}
-			if e.Header != nil {
-				if err := e.Header.Check(); err != nil {
-					p.err = fmt.Errorf("line %d, the header: %w", n, err)
-					return
-				}
-			}
 			p.ended = e.End != nil
-			made, err := prepare(line, &e)
+			var made T
+			if err = d.check(&e); err == nil {
+				made, err = prepare(line, &e)
+			}
 			if err != nil {
 				p.err = fmt.Errorf("line %d: %w", n, err)
 				return
 			}
-			p.made = append(p.made, made)
+			p.made, p.facts = append(p.made, made), append(p.facts, factOf(&e))
 		}
 	}
 	var parts sync.Pool // that were used
@@ -92,6 +90,7 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 				p = &part{text: make([]byte, 0, block+block/4)}
 			}
 			p.first, p.done, p.text, p.made = first, make(chan struct{}), p.text[:0], p.made[:0]
+			p.facts = p.facts[:0]
 			for len(p.text) < block || length > 0 {
 				line, err := lines.ReadSlice('\n')
 				p.text = append(p.text, line...)
@@ -131,10 +130,14 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 		}
 	})
 	truncated, any := true, false
+	var all sequence
 	for p := range inOrder {
 		<-p.done
-		for _, x := range p.made {
+		for i, x := range p.made {
 			any = true
+			if err := all.check(p.facts[i]); err != nil {
+				return truncated, fmt.Errorf("line %d: %w", p.first+i, err)
+			}
 			if err := each(x); err != nil {
 				return truncated, err
 			}
@@ -145,6 +148,7 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 		if len(p.made) > 0 {
 			truncated = !p.ended
 		}
+		clear(p.facts)
 		if clear(p.made); cap(p.text) <= 2*block {
 			parts.Put(p)
 		}
