@@ -71,6 +71,9 @@ func Learn(run record.Run) (*Fit, error) {
 	l.roundTrip()
 	l.custom()
 	f.Plant.Workload = l.learned
+	if err := f.Plant.Check(); err != nil {
+		return nil, fmt.Errorf("what the record shows makes no plant: %w", err)
+	}
 	return f, nil
 }
 
@@ -294,7 +297,7 @@ func (l *learner) pipeline() {
 		if m == nil {
 			continue
 		}
-		if before > 0 {
+		if before > 0 && e.At.Seconds() > before {
 			spacing = append(spacing, e.At.Seconds()-before)
 		}
 		before = e.At.Seconds()

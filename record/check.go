@@ -1,6 +1,7 @@
 package record
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -19,9 +20,11 @@ const (
 	// MaxPods bounds the pods of one record: figures of a pod are set beside those of others.
 	MaxPods = 20_000
 
-	// maxLate is by how much an entry can be earlier than one before it: the lines of workers
-	// whose log was cut off for a while are.
-	maxLate = time.Hour
+	// maxLate is by how much an entry of the load can be earlier than one before it: those of
+	// workers whose log was cut off for a while are. maxBeside is that of others, whose sources
+	// run side by side.
+	maxLate   = time.Hour
+	maxBeside = time.Minute
 
 	// maxAfter is how long after the planned phases a run can go on: before them it waits for
 	// nodes and images, and after them for pods to end.
@@ -131,13 +134,13 @@ func (l *LoadSecond) check() error {
 	}.check()
 	for _, counts := range []map[string]uint64{l.Codes, l.Errors} {
 		for what, n := range counts {
-			err = errors.Join(err, between(fmt.Sprintf("the number of %q", what), float64(n), maxCount))
+			err = cmp.Or(err, between(fmt.Sprintf("the number of %q", what), float64(n), maxCount))
 		}
 	}
 	for name, p := range l.Pods {
-		err = errors.Join(err, between("answered of pod "+name, float64(p.Answered), maxCount), between("errors of pod "+name, float64(p.Errors), maxCount))
+		err = cmp.Or(err, between("answered of pod "+name, float64(p.Answered), maxCount), between("errors of pod "+name, float64(p.Errors), maxCount))
 	}
-	return errors.Join(err, atMost("pods", len(l.Pods), MaxPods))
+	return cmp.Or(err, atMost("pods", len(l.Pods), MaxPods))
 }
 
 // CheckHistograms says which histogram of l cannot be read.
@@ -157,14 +160,14 @@ func (l *LoadSecond) CheckHistograms() error {
 func (c *Cluster) check() error {
 	err := atMost("nodes", len(c.Nodes), maxNodes)
 	for _, n := range c.Nodes {
-		err = errors.Join(err, between("cpu of node "+n.Name, n.CPU, maxCores), between("memoryBytes of node "+n.Name, float64(n.Memory), maxBytes))
+		err = cmp.Or(err, between("cpu of node "+n.Name, n.CPU, maxCores), between("memoryBytes of node "+n.Name, float64(n.Memory), maxBytes))
 	}
 	if l := c.Lab; l != nil {
 		hour := time.Hour.Seconds()
 		if l.HPASync <= 0 {
-			err = errors.Join(err, fmt.Errorf("hpaSyncSeconds is %g, and must be above 0", l.HPASync))
+			err = cmp.Or(err, fmt.Errorf("hpaSyncSeconds is %g, and must be above 0", l.HPASync))
 		}
-		err = errors.Join(err, figures{
+		err = cmp.Or(err, figures{
 			{"hpaSyncSeconds", l.HPASync, hour}, {"metricsResolutionSeconds", l.MetricsResolution, hour}, {"downscaleStabilizationSeconds", l.DownscaleStabilization, 24 * hour},
 			{"tolerance", l.Tolerance, 1000}, {"cpuInitializationSeconds", l.CPUInitialization, 24 * hour}, {"initialReadinessSeconds", l.InitialReadiness, 24 * hour},
 		}.check())
@@ -178,7 +181,7 @@ func (p *Pod) check() error {
 		for _, list := range []corev1.ResourceList{c.Requests, c.Limits} {
 			for name, q := range list {
 				if q.Sign() < 0 {
-					err = errors.Join(err, fmt.Errorf("container %s has %s of %s", c.Name, q.String(), name))
+					err = cmp.Or(err, fmt.Errorf("container %s has %s of %s", c.Name, q.String(), name))
 				}
 			}
 		}
@@ -199,12 +202,12 @@ func (m *PodMetrics) check() error {
 		if y := s.Timestamp.Year(); !s.Timestamp.IsZero() && (y < firstYear || y > lastYear) {
 			return fmt.Errorf("the timestamp%s is of the year %d, and must be from %d to %d", of, y, firstYear, lastYear)
 		}
-		if err := errors.Join(between("windowSeconds"+of, s.Window, MaxInstant.Seconds()), atMost("containers"+of, len(s.Containers), maxContainers)); err != nil {
+		if err := cmp.Or(between("windowSeconds"+of, s.Window, MaxInstant.Seconds()), atMost("containers"+of, len(s.Containers), maxContainers)); err != nil {
 			return err
 		}
 		for _, c := range s.Containers {
 			if c.CPU < 0 || c.CPU > maxCores || c.Memory < 0 || c.Memory > maxBytes {
-				return errors.Join(between("cpu"+of, c.CPU, maxCores), between("memoryBytes"+of, float64(c.Memory), maxBytes))
+				return cmp.Or(between("cpu"+of, c.CPU, maxCores), between("memoryBytes"+of, float64(c.Memory), maxBytes))
 			}
 		}
 	}
@@ -247,12 +250,16 @@ type sequence struct {
 // fact is what sequence is to know of an entry.
 type fact struct {
 	at     Instant
+	late   time.Duration // by how much it can be
 	header *Header
 	uid    string // of a pod
 }
 
 func factOf(e *Entry) fact {
-	f := fact{at: e.At, header: e.Header}
+	f := fact{at: e.At, late: maxBeside, header: e.Header}
+	if e.Load != nil || e.Answer != nil || e.Phase != nil {
+		f.late = maxLate
+	}
 	if e.Pod != nil {
 		f.uid = e.Pod.UID
 	}
@@ -276,8 +283,8 @@ func (s *sequence) check(f fact) error {
 	switch {
 	case f.at > s.end:
 		return fmt.Errorf("it is of second %.0f, and the phases of the header end by %.0f", f.at.Seconds(), s.end.Seconds())
-	case f.at < s.latest.Add(-maxLate):
-		return fmt.Errorf("it is of second %.0f, after one of second %.0f: entries are in the order of time, and late by %.0f s at most", f.at.Seconds(), s.latest.Seconds(), maxLate.Seconds())
+	case f.at < s.latest.Add(-f.late):
+		return fmt.Errorf("it is of second %.0f, after one of second %.0f: entries are in the order of time, and this one late by %.0f s at most", f.at.Seconds(), s.latest.Seconds(), f.late.Seconds())
 	}
 	s.latest = max(s.latest, f.at)
 	if f.uid != "" {

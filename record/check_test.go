@@ -48,7 +48,7 @@ func TestEntriesAreBounded(t *testing.T) {
 		strings.TrimSpace(headerLine):                              "it is a second header",
 		`{"at":2000000,"note":{"text":"a"}}`:                       "the phases of the header end by",
 		`{"at":99999999,"note":{"text":"a"}}`:                      "the instant is at second 99999999",
-		`{"at":-3700,"note":{"text":"a"}}`:                         "late by 3600 s at most",
+		`{"at":-3700,"note":{"text":"a"}}`:                         "late by 60 s at most",
 		hpaLine(`"minReplicas":-1,"maxReplicas":3`):                "spec.minReplicas",
 		hpaLine(`"maxReplicas":-1`):                                "spec.maxReplicas",
 		hpaLine(`"minReplicas":5,"maxReplicas":3`):                 "spec.maxReplicas",
@@ -93,9 +93,10 @@ func TestSequenceIsBounded(t *testing.T) {
 		lines []string
 		want  string
 	}{
-		"reversed": {reversed, "line 3603: it is of second 4398, after one of second 7999"},
+		"reversed": {reversed, "line 63: it is of second 7938, after one of second 7999"},
 		"pods":     {pods, fmt.Sprintf("line %d: there are %d pods, and may be %d", MaxPods+2, MaxPods+1, MaxPods)},
-		"late":     {[]string{note(5000), note(1400), note(5000)}, ""},
+		"beside":   {[]string{note(5000), note(4940), note(5000)}, ""},
+		"late":     {[]string{note(5000), `{"at":1400,"load":{"phase":0,"second":1399}}`, `{"at":1399,"answer":{"pod":"a"}}`}, "line 4"},
 	} {
 		_, err := Read(strings.NewReader(headerLine + strings.Join(c.lines, "\n") + "\n"))
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
