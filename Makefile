@@ -66,7 +66,7 @@ bench-load: ## Compare the load generator with vegeta, hey and wrk (needs nginx 
 	$(GO) run ./bench/load
 
 bench: ## Run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
 
 # Each target by itself. Coverage is counted in our packages and in those that parse for them
 # alone: go test -fuzz counts it in every package, and sends all counters from process to

@@ -32,13 +32,15 @@ spec:
 	return file
 }
 
-// measured runs a command to its end, and reports the largest memory of its processes
-// together (PSS, looked at each 50 ms). Linux only.
+// measured runs a command to its end, and reports how long it took, the CPU time of it and
+// of the processes that it started, and the largest memory of all of these together (PSS,
+// looked at each 50 ms). Linux only.
 func measured(b *testing.B, binary string, args ...string) {
 	b.Helper()
 	cmd := exec.Command(binary, args...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
+	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -53,6 +55,7 @@ func measured(b *testing.B, binary string, args ...string) {
 				b.Fatalf("%v: %s", err, said.String())
 			}
 			b.ReportMetric(peak, "MiB-peak")
+			b.ReportMetric(time.Since(began).Seconds(), "s-wall")
 			b.ReportMetric((cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), "s-CPU")
 			return
 		case <-looks.C:
@@ -93,7 +96,7 @@ func command(b *testing.B) string {
 }
 
 // BenchmarkSimulate is hpabench simulate of loads of several lengths: a day takes 8 s and
-// 300 MiB at most on two cores.
+// 300 MiB at most on two cores. Tune tries three settings, each twice.
 func BenchmarkSimulate(b *testing.B) {
 	binary := command(b)
 	for _, length := range []string{"1h", "6h", "24h"} {
@@ -105,10 +108,16 @@ func BenchmarkSimulate(b *testing.B) {
 			}
 		})
 	}
+	b.Run("tune/2h", func(b *testing.B) {
+		file := sine(b, b.TempDir(), "2h")
+		for b.Loop() {
+			measured(b, binary, "tune", "-q", file, "--settings", "3", "--phases", "2")
+		}
+	})
 }
 
 // BenchmarkReport is what reads a record: report with all that it writes, compare with
-// itself, fit and tune. The records are simulated ones, whose entries come as often as those
+// itself, fit and simulate. The records are simulated ones, whose entries come as often as those
 // of a run do: a second of load each second, samples and statuses of the HPA each 15 s. Of two
 // weeks, report takes 15 s and 500 MiB at most.
 func BenchmarkReport(b *testing.B) {
@@ -127,10 +136,12 @@ func BenchmarkReport(b *testing.B) {
 			})
 		}
 		run("report", "report", "-q", folder, "--out", filepath.Join(dir, "again"))
-		if length == "24h" {
+		switch length {
+		case "2h":
+			run("simulate", "simulate", "-q", folder)
+		case "24h":
 			run("compare", "compare", "-q", folder, folder)
 			run("fit", "fit", "-q", folder)
-			run("tune", "tune", "-q", folder, "--settings", "2", "--phases", "1")
 		}
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // labsOf is what there is in the folder of a newcomer's embedded clusters, but for
@@ -51,8 +53,12 @@ func soon(t *testing.T, what string, env []string) {
 	}
 }
 
+// promptly is how long a command may take to end after a signal: two seconds, on a machine
+// on which several embedded clusters start at once.
+const promptly = 10 * time.Second
+
 // TestSignalsLeaveNothing ends commands that start an embedded cluster, at instants
-// from before it has a folder to after it is ready.
+// from before it has a folder to after it is ready, and one in its load.
 func TestSignalsLeaveNothing(t *testing.T) {
 	if !embedded {
 		t.Skip("needs no cluster")
@@ -79,9 +85,13 @@ func TestSignalsLeaveNothing(t *testing.T) {
 					return
 				}
 				time.Sleep(after)
+				signaled := time.Now()
 				_ = cmd.Process.Signal(signal)
 				_ = cmd.Wait()
 				what := name + ", " + signal.String() + " after " + after.String()
+				if took := time.Since(signaled); took > promptly {
+					t.Errorf("%s: it ended %s later", what, took)
+				}
 				state := cmd.ProcessState.Sys().(syscall.WaitStatus)
 				switch {
 				case name == "hpabench lab up" && state.ExitStatus() == 0: // it was faster
@@ -99,6 +109,47 @@ func TestSignalsLeaveNothing(t *testing.T) {
 			}
 		})
 	}
+	env, dir := newcomer(t), t.TempDir()
+	wg.Go(func() { interruptLoad(t, env, dir, demo) })
+}
+
+// interruptLoad ends a run in its load. It removes nothing from its cluster, which ends.
+func interruptLoad(t *testing.T, env []string, dir, demo string) {
+	cmd := exec.Command(binary, "run", "--timing", "fast", "--out", "out", demo)
+	cmd.Env, cmd.Dir = env, dir
+	stderr, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	var said strings.Builder
+	var signaled time.Time
+	for lines := bufio.NewScanner(io.TeeReader(stderr, &said)); lines.Scan(); {
+		if signaled.IsZero() && strings.Contains(lines.Text(), " left, run ") {
+			time.Sleep(time.Second)
+			signaled = time.Now()
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	_ = cmd.Wait()
+	if took := time.Since(signaled); cmd.ProcessState.ExitCode() != 3 || took > promptly || strings.Contains(said.String(), "removing") {
+		t.Errorf("a run that was ended in its load: exit code %d after %s\n%s", cmd.ProcessState.ExitCode(), took, &said)
+	}
+	run, err := record.Open(filepath.Join(dir, "out", record.File))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if end := run.Entries[len(run.Entries)-1].End; end == nil || end.Outcome != record.Interrupted || len(end.Left) > 0 {
+		t.Errorf("the record ends with %+v", end)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "out", "report.md")); err != nil {
+		t.Error(err)
+	}
+	soon(t, "a run that was ended in its load", env)
 }
 
 // TestTwoStartAtOnce starts one embedded cluster from two processes, kills a third,

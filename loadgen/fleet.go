@@ -136,7 +136,7 @@ func NewFleet(workers []Worker, phases []record.Phase, request Request, url stri
 // Run gives the workers their orders, starts them at one instant and returns when all
 // have ended. What a worker that died had not told is counted: what was due by then
 // as aborted, because it may have been sent, and the rest as unsent. When ctx is
-// done, the workers are told to stop, and have the request's timeout, at most 5 s,
+// done, the workers are told to stop, and have the request's timeout, at most 1 s,
 // for what is in flight; then Run returns the cause of ctx.
 //
 // A worker that writes what no worker writes ends the load: Run returns that as an

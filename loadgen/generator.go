@@ -44,8 +44,8 @@ const (
 	defaultTimeout = 30 * time.Second
 
 	// maxGrace bounds how long requests in flight may still be answered after a
-	// run was cancelled.
-	maxGrace = 5 * time.Second
+	// run was cancelled: a signal ends a command within two seconds.
+	maxGrace = time.Second
 
 	// lastCall is how long after the end of an open-loop phase a request may
 	// still leave that was due just before: a timer is often a millisecond late,
@@ -253,7 +253,7 @@ func podOf(way Way, header string) func(*vegeta.Result) string {
 // the last request has its answer or has failed. It can be called once.
 //
 // When ctx is done, nothing more is sent. Requests in flight have the request's
-// timeout, at most 5 s, to be answered; what is left is cut off and counted as
+// timeout, at most 1 s, to be answered; what is left is cut off and counted as
 // aborted. Then Run returns the cause of ctx. The record is complete either way:
 // each phase that began has its end.
 func (g *Generator) Run(ctx context.Context) error { return g.RunAt(ctx, g.rec.Clock.Now()) }

@@ -437,7 +437,7 @@ func TestCancelLetsAnswersIn(t *testing.T) {
 	var last atomic.Int64 // when the server saw its last request
 	r := virtual(t, []record.Phase{rate(10, 60), rate(10, 60)}, Request{Path: "/"}, func(w http.ResponseWriter, req *http.Request) {
 		last.Store(time.Now().UnixNano())
-		after(2*time.Second)(w, req)
+		after(900*time.Millisecond)(w, req)
 	}, func(cancel context.CancelCauseFunc, _ *Generator) {
 		time.Sleep(10*time.Second + 50*time.Millisecond)
 		if n := last.Load(); time.Since(time.Unix(0, n)) > 100*time.Millisecond {
@@ -472,8 +472,8 @@ func TestCancelAbortsWhatHangs(t *testing.T) {
 			if p.Sent != want || p.Aborted != want || p.Failed != 0 || r.served != int64(want) {
 				t.Errorf("sent %d, aborted %d, failed %d, served %d; want %d, %[5]d, 0, %[5]d", p.Sent, p.Aborted, p.Failed, r.served, want)
 			}
-			if len(r.seconds) != 7 || r.seconds[6].Aborted != want {
-				t.Errorf("the requests were cut off in second %d, want 6: 1.95 s and 5 s of grace", len(r.seconds)-1)
+			if len(r.seconds) != 3 || r.seconds[2].Aborted != want {
+				t.Errorf("the requests were cut off in second %d, want 2: 1.95 s and 1 s of grace", len(r.seconds)-1)
 			}
 		})
 	}
@@ -521,8 +521,8 @@ func TestCancelAbortsConnecting(t *testing.T) {
 			time.Sleep(1950 * time.Millisecond)
 			cancel(errStop)
 		})
-		if len(r.seconds) != 7 || r.seconds[6].Aborted != 20 {
-			t.Errorf("the requests were cut off in second %d, want 6", len(r.seconds)-1)
+		if len(r.seconds) != 3 || r.seconds[2].Aborted != 20 {
+			t.Errorf("the requests were cut off in second %d, want 2", len(r.seconds)-1)
 		}
 	})
 }

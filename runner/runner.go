@@ -57,6 +57,10 @@ type Options struct {
 	// begin at the same point of its sync period.
 	Wait time.Duration
 
+	// Ends is closed when the cluster is about to end, with all that is in it: from then
+	// on the run removes nothing. Nil for a cluster that stays.
+	Ends <-chan struct{}
+
 	// Beside is how many runs like this one go on at the same time: the preflight looks
 	// for the room of all their pods.
 	Beside int
@@ -177,6 +181,8 @@ func (r *Runner) Left() []string {
 	select {
 	case <-r.pre.Ended:
 		return nil // it went with the cluster
+	case <-r.options.Ends:
+		return nil // it goes with the cluster
 	default:
 		return r.created.left()
 	}
@@ -192,8 +198,9 @@ func header(file *scenarios.File, o Options, rec *record.Recorder) *record.Heade
 }
 
 // Run makes the run, after its Preflight, and records it. When ctx is
-// cancelled the load stops and what was created is removed all the same: the
-// tear-down has a context of its own.
+// cancelled the load stops and what was created is removed all the same, unless
+// Options.Ends says that it goes with the cluster: the tear-down has a context of
+// its own.
 //
 // The error is the first of: what ended the measurement early (the cause of
 // ctx, ErrInterrupted among them), and what could not be removed.
@@ -238,7 +245,17 @@ func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 	} else if len(r.Left()) > 0 {
 		r.say("removing what the run created")
 		removing, done := r.pre.whileUp(context.WithoutCancel(ctx))
+		go func() {
+			select {
+			case <-r.options.Ends:
+				done()
+			case <-removing.Done():
+			}
+		}()
 		removed := r.created.tearDown(removing, r.grace(), r.say)
+		if len(r.Left()) == 0 {
+			removed = nil
+		}
 		if cause := context.Cause(removing); errors.Is(cause, errEnded) {
 			removed = nil
 			if !errors.Is(err, errEnded) {

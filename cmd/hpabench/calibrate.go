@@ -108,7 +108,9 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	if err != nil {
 		return err
 	}
+	var ends <-chan struct{}
 	if lab != nil {
+		ends = ctx.Done()
 		defer lab.Stop()
 	}
 	show.close()
@@ -125,7 +127,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 			}
 			ctx, cancel := context.WithCancelCause(ctx)
 			defer cancel(nil)
-			t := trial{runFlags: &f.runFlags, file: fixed, cluster: cluster, lab: lab, id: runner.NewID(), dir: filepath.Join(base, fmt.Sprintf("%d-replicas-%s", n, what)), show: newDisplay(a.stderr, f.quiet)}
+			t := trial{runFlags: &f.runFlags, file: fixed, cluster: cluster, lab: lab, ends: ends, id: runner.NewID(), dir: filepath.Join(base, fmt.Sprintf("%d-replicas-%s", n, what)), show: newDisplay(a.stderr, f.quiet)}
 			slow := 0
 			t.seen = func(p runner.Progress) {
 				if p.Load == nil || p.Load.Offered == nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,10 +24,10 @@ spec:
   load: {phases: [{name: day, duration: 24h, sine: {mean: 90, amplitude: 60, period: 1h}}]}
 `
 
-// TestInterrupt sends a signal to each command that has nothing to end in order while it
-// is busy or waits for its input: it ends within two seconds, which are five on a busy
-// machine, with code 3, and leaves neither a process nor a part of a file. A process that
-// is killed leaves no other either.
+// TestInterrupt sends a signal to each command while it is busy, or waits for its input, for
+// a cluster or for answers: it ends within two seconds, which are five on a busy machine,
+// with code 3, and leaves neither a process nor a part of a file. A process that is killed
+// leaves no other either.
 func TestInterrupt(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -46,7 +47,7 @@ func TestInterrupt(t *testing.T) {
 	load := strings.Repeat(`{"at":1.000000,"load":{"phase":0,"second":0,"offered":1,"sent":1,"answered":1,"codes":{"200":1}}}`+"\n", 1000)
 	for _, c := range []struct {
 		name   string
-		args   string // FIFO is a file that never ends
+		args   string // FIFO is a file that never ends, MUTE a server that never answers, and kubeconfig has it
 		first  string // in it
 		more   string // over and over; "" for nothing
 		child  bool   // it starts one
@@ -65,6 +66,14 @@ func TestInterrupt(t *testing.T) {
 		{"simulate", "simulate day.yaml --repeat 100", "", "", true, syscall.SIGKILL},
 		{"tune", "tune day.yaml", "", "", true, syscall.SIGINT},
 		{"tune", "tune day.yaml", "", "", true, syscall.SIGKILL},
+		{"attack", "attack day.yaml --url MUTE --out sent", "", "", false, syscall.SIGINT},
+		{"run", "run day.yaml --kubeconfig kubeconfig", "", "", false, syscall.SIGTERM},
+		{"run, several", "run day.yaml --kubeconfig kubeconfig --repeat 3 --parallel 2", "", "", false, syscall.SIGINT},
+		{"calibrate", "calibrate day.yaml --kubeconfig kubeconfig", "", "", false, syscall.SIGINT},
+		{"watch", "watch hpa/web --kubeconfig kubeconfig", "", "", false, syscall.SIGTERM},
+		{"doctor", "doctor --kubeconfig kubeconfig", "", "", false, syscall.SIGINT},
+		{"doctor of an HPA", "doctor hpa/web -n shop --kubeconfig kubeconfig", "", "", false, syscall.SIGTERM},
+		{"clean", "clean --kubeconfig kubeconfig", "", "", false, syscall.SIGINT},
 	} {
 		t.Run(fmt.Sprint(c.name, " ", c.signal), func(t *testing.T) {
 			t.Parallel()
@@ -76,7 +85,11 @@ func TestInterrupt(t *testing.T) {
 			if err := syscall.Mkfifo(fifo, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			args := strings.Fields(strings.NewReplacer("FIFO", fifo, "OUT", filepath.Join(dir, "out")).Replace(c.args))
+			server, asked := mute(t)
+			if err := os.WriteFile(filepath.Join(dir, "kubeconfig"), fmt.Appendf(nil, "{apiVersion: v1, kind: Config, current-context: mute, clusters: [{name: mute, cluster: {server: %q}}], contexts: [{name: mute, context: {cluster: mute}}]}", server), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			args := strings.Fields(strings.NewReplacer("MUTE", server, "FIFO", fifo, "OUT", filepath.Join(dir, "out")).Replace(c.args))
 			cmd := exec.Command(bin, args...)
 			var said bytes.Buffer
 			cmd.Dir, cmd.Stderr = dir, &said
@@ -99,6 +112,15 @@ func TestInterrupt(t *testing.T) {
 						for err := error(nil); err == nil; _, err = in.WriteString(c.more) {
 						}
 					}()
+				}
+			}
+			if strings.Contains(c.args, "MUTE") || strings.Contains(c.args, "kubeconfig") {
+				select {
+				case <-asked:
+				case <-ended:
+					t.Fatalf("it has ended by itself: %s", said.String())
+				case <-time.After(30 * time.Second):
+					t.Fatal("it asks nothing")
 				}
 			}
 			var children []string
@@ -145,6 +167,30 @@ func TestInterrupt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// mute is the URL of a server that takes connections and never answers. Asked is closed when
+// it has one.
+func mute(t *testing.T) (url string, asked <-chan struct{}) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	first := make(chan struct{})
+	go func() {
+		for n := 0; ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if n == 0 {
+				close(first)
+			}
+			defer c.Close()
+		}
+	}()
+	return "http://" + l.Addr().String(), first
 }
 
 func childrenOf(pid int) (all []string) {

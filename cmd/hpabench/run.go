@@ -160,6 +160,9 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 		dir = fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id)
 	}
 	t := trial{runFlags: f, file: variants[0].File, cluster: cluster, lab: lab, id: id, dir: dir, show: show}
+	if lab != nil {
+		t.ends = ctx.Done()
+	}
 	if !several {
 		return t.run(ctx, a, over)
 	}
@@ -196,7 +199,8 @@ type trial struct {
 	*runFlags
 	file    *scenarios.File
 	cluster *runner.Cluster
-	lab     *embedded.Lab // that was started for it; nil for another cluster
+	lab     *embedded.Lab   // that was started for it; nil for another cluster
+	ends    <-chan struct{} // the cluster, when the command is interrupted; nil for another cluster
 	id, dir string
 	show    *display
 	wait    time.Duration // before the load
@@ -235,7 +239,7 @@ func spoiled(r *analysis.Result, ended error) error {
 // unless no load was sent.
 func (t *trial) measure(ctx context.Context, a *app) (*analysis.Builder, error) {
 	o := runner.Options{ID: t.id, Namespace: t.runFlags.cluster.namespace, Keep: t.keep, MetricsEvery: t.metricsEvery, Timeout: t.timeout, Version: version(),
-		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Wait: t.wait, Beside: t.beside, SkipUnknown: t.skipUnknown}
+		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Wait: t.wait, Beside: t.beside, Ends: t.ends, SkipUnknown: t.skipUnknown}
 	r, room, err := t.prepare(ctx, o)
 	if err == nil && !room && t.beside > 0 {
 		t.show.progress(runner.Progress{Message: "the cluster has no room for this run beside others: waiting for them"})
