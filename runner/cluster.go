@@ -158,11 +158,12 @@ func connect(config *rest.Config) (*Cluster, error) {
 	config.WarningHandler = rest.NoWarnings{}
 	config.UserAgent = "hpabench"
 	c := &Cluster{Config: config}
+	mark := markPlugin(config)
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
 	}
-	httpClient.Transport, c.login = withPlugin(config, httpClient.Transport, func(line string) {
+	httpClient.Transport, c.login = withPlugin(config, mark, httpClient.Transport, func(line string) {
 		if c.Say != nil {
 			c.Say(line)
 		}

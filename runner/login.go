@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,18 +31,41 @@ const (
 type plugin struct {
 	http.RoundTripper
 	command string
+	mark    string // of its processes; see markPlugin
 	timeout time.Duration
 	say     func(string)
 	told    sync.Once
 }
 
+// markPlugin has the credential plugin of a config, and what that starts, run with a variable
+// in the environment that no other process has: client-go tells nobody which process it is.
+func markPlugin(config *rest.Config) (mark string) {
+	if config.ExecProvider == nil {
+		return ""
+	}
+	e := *config.ExecProvider
+	v := clientcmdapi.ExecEnvVar{Name: "HPABENCH_PLUGIN", Value: NewID() + NewID()}
+	e.Env = append(slices.Clone(e.Env), v)
+	config.ExecProvider = &e
+	return v.Name + "=" + v.Value
+}
+
+// end ends the plugin, on Linux; elsewhere it goes on until it ends by itself.
+func (p *plugin) end() {
+	for _, pid := range marked(p.mark) {
+		if process, err := os.FindProcess(pid); err == nil {
+			_ = process.Kill()
+		}
+	}
+}
+
 // withPlugin bounds the credential plugin of a config, if it has one.
-func withPlugin(config *rest.Config, next http.RoundTripper, say func(string)) (http.RoundTripper, time.Duration) {
+func withPlugin(config *rest.Config, mark string, next http.RoundTripper, say func(string)) (http.RoundTripper, time.Duration) {
 	e := config.ExecProvider
 	if e == nil {
 		return next, 0
 	}
-	p := &plugin{RoundTripper: next, command: e.Command, timeout: pluginTimeout, say: say}
+	p := &plugin{RoundTripper: next, command: e.Command, mark: mark, timeout: pluginTimeout, say: say}
 	if e.InteractiveMode != clientcmdapi.NeverExecInteractiveMode && term.IsTerminal(int(os.Stdin.Fd())) {
 		p.timeout = loginTimeout
 	}
@@ -81,9 +105,13 @@ func (p *plugin) RoundTrip(r *http.Request) (*http.Response, error) {
 			p.told.Do(func() { p.say("waiting for the credential plugin of the kubeconfig, " + p.command) })
 		case <-late.C:
 			close(abandoned)
+			p.end()
 			return nil, fmt.Errorf("%w for %s: run %s by hand to see what it waits for, or log in with it first", p.hangs(), p.timeout, p.command)
 		case <-r.Context().Done():
 			close(abandoned)
+			if errors.Is(context.Cause(r.Context()), ErrInterrupted) { // no other request waits for it either
+				p.end()
+			}
 			return nil, fmt.Errorf("%w: %w", p.hangs(), context.Cause(r.Context()))
 		}
 	}

@@ -69,13 +69,23 @@ func TestCredentialPlugin(t *testing.T) {
 		t.Errorf("with a plugin that fails: %v", get(t.Context(), fails))
 	}
 
-	hangs := withCredentials(t, server.URL, "exec sleep 60")
+	gone := func(c *Cluster) {
+		t.Helper()
+		mark := pluginOf(t, c).mark
+		for end := time.Now().Add(10 * time.Second); len(marked(mark)) > 0; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("processes %v of a plugin that was given up go on", marked(mark))
+			}
+		}
+	}
+	hangs := withCredentials(t, server.URL, "sleep 60\necho")
 	pluginOf(t, hangs).timeout = 200 * time.Millisecond
 	if err := get(t.Context(), hangs); !errors.Is(err, errPlugin) || !strings.Contains(err.Error(), "/plugin") || !strings.Contains(err.Error(), "200ms") {
 		t.Errorf("with a plugin that hangs: %v", err)
 	}
+	gone(hangs)
 
-	ended := withCredentials(t, server.URL, "exec sleep 60")
+	ended := withCredentials(t, server.URL, "sleep 60 & wait")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(ErrInterrupted)
 	if err := get(ctx, ended); err == nil {
@@ -86,6 +96,7 @@ func TestCredentialPlugin(t *testing.T) {
 	if err := get(ctx, ended); !errors.Is(err, errPlugin) || !strings.Contains(err.Error(), ErrInterrupted.Error()) {
 		t.Errorf("when the user ends the waiting: %v", err)
 	}
+	gone(ended)
 }
 
 // TestVersionRefused goes on where the version may not be read.
