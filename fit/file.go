@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -21,7 +20,7 @@ const recordHead = `{"at"`
 // Open gives the plant of runs, by their records or their folders, or of a file that Write
 // made. A folder of several trials is all of them.
 func Open(names ...string) (*Fit, error) {
-	return OpenWith(func(file string) (io.ReadCloser, error) { return os.Open(file) }, names...)
+	return OpenWith(func(file string) (io.ReadCloser, error) { return record.OpenFile(file) }, names...)
 }
 
 // OpenWith is Open with what opens each file.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
 )
@@ -101,7 +100,7 @@ func (r Run) Header() *Header {
 
 // Open reads the record in file.
 func Open(file string) (Run, error) {
-	f, err := os.Open(file)
+	f, err := OpenFile(file)
 	if err != nil {
 		return Run{}, fmt.Errorf("reading a record: %w", err)
 	}

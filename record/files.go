@@ -2,8 +2,10 @@ package record
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // File is the name of the record in the folder of a run.
@@ -36,6 +38,37 @@ func Files(name string) (files []string, trials bool, err error) {
 		return nil, false, fmt.Errorf("%s holds neither %s nor folders of runs", name, File)
 	}
 	return files, true, nil
+}
+
+// OpenFile opens a file of a user for reading. A named pipe or a device is refused, as its end
+// may never come, but for what the process was started with: the standard input, and what a
+// shell puts in place of <(...).
+func OpenFile(name string) (*os.File, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode(); !mode.IsRegular() && !mode.IsDir() && !inherited(info) {
+		what := "a device"
+		switch {
+		case mode&fs.ModeNamedPipe != 0:
+			what = "a named pipe"
+		case mode&fs.ModeSocket != 0:
+			what = "a socket"
+		}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("it is %s, whose end may never come: give a file, /dev/stdin or <(...)", what)}
+	}
+	return os.Open(name)
+}
+
+// inherited says whether the process has a file open already.
+func inherited(info fs.FileInfo) bool {
+	const open = "/dev/fd"
+	entries, err := os.ReadDir(open)
+	return err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		own, err := os.Stat(filepath.Join(open, e.Name()))
+		return err == nil && os.SameFile(info, own)
+	})
 }
 
 func exists(file string) bool {

@@ -63,7 +63,7 @@ func (c *checker) inputs(at, name string, open Open) []input {
 			return refuse("those of folders in it are named one by one", "folder %s holds no file *.yaml, *.yml or *.json", name)
 		}
 	case errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(name, "*?["):
-		names, err = filepath.Glob(shown)
+		names, err = filepath.Glob(asWritten(shown))
 		if err != nil || len(names) == 0 {
 			return refuse("a pattern has *, ? and [a-z], and is looked for beside the scenario file", "no file fits the pattern %s", name)
 		}
@@ -90,6 +90,27 @@ func (c *checker) inputs(at, name string, open Open) []input {
 	}
 	return all
 }
+
+// asWritten is a pattern in which the folders at its begin that have such names, as
+// configs[1], stand for themselves.
+func asWritten(pattern string) string {
+	if os.PathSeparator == '\\' {
+		return pattern // which has no sign that takes the meaning from another
+	}
+	parts := strings.Split(pattern, "/")
+	folder := ""
+	for i, part := range parts {
+		folder += part + "/"
+		info, err := os.Stat(folder)
+		if err != nil || !info.IsDir() {
+			break
+		}
+		parts[i] = special.ReplaceAllString(part, `\$0`)
+	}
+	return strings.Join(parts, "/")
+}
+
+var special = regexp.MustCompile(`[*?[\\]`)
 
 const helmHint = "render it: helm template RELEASE CHART | hpabench run SCENARIO, with manifests: [-]"
 

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"time"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // The limits on what a user's files may ask for. Each is far above what runs need, and
@@ -82,9 +83,9 @@ const (
 )
 
 // ReadFile reads a file of a user whole. A file that has more bytes than the limit is an
-// error, whatever it is: a device and a pipe have no size that could be asked for before.
+// error, whatever it is: a pipe has no size that could be asked for before.
 func ReadFile(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := record.OpenFile(name)
 	if err != nil {
 		return nil, err
 	}

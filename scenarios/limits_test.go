@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -149,7 +150,11 @@ func TestOddFiles(t *testing.T) {
 	if err := os.Symlink(loop, loop); err != nil {
 		t.Fatal(err)
 	}
-	for file, want := range map[string]string{"/dev/zero": "too large: more than", dir: "is a directory", loop: "too many levels", "nul\x00": "invalid argument"} {
+	fifo := filepath.Join(dir, "fifo")
+	if out, err := exec.Command("mkfifo", fifo).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for file, want := range map[string]string{"/dev/zero": "it is a device, whose end may never come", fifo: "it is a named pipe, whose end may never come", dir: "is a directory", loop: "too many levels", "nul\x00": "invalid argument"} {
 		if _, err := Read(file); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("scenario %q: %v, want %q", file, err, want)
 		}

@@ -418,6 +418,9 @@ func TestInputs(t *testing.T) {
 	}{
 		"directory":            {"k8s", in("k8s/", map[string]string{"k8s/README.md": "# no manifest", "k8s/deeper/x.yaml": "{"}), ""},
 		"pattern":              {"'k8s/*.yaml'", in("k8s/", nil), ""},
+		"pattern in d[1]":      {"'d[1]/*.yaml'", in("d[1]/", map[string]string{"d1/other.yaml": "{"}), ""},
+		"patterns in d[*]":     {"'d[*]/v?/*.yaml'", in("d[*]/v1/", nil), ""},
+		"pattern of one of d1": {"'d[1]/*.yaml'", in("d1/", nil), ""},
 		"pattern of nothing":   {"'k8s/*.json'", in("k8s/", nil), "s.yaml:5: no file fits the pattern k8s/*.json"},
 		"empty directory":      {"k8s", map[string]string{"k8s/README.md": ""}, "s.yaml:5: folder k8s holds no file *.yaml, *.yml or *.json"},
 		"typed list":           {"m.yaml", map[string]string{"m.yaml": "{apiVersion: apps/v1, kind: DeploymentList, items: [" + strings.Replace(strings.TrimSpace(shop), "apiVersion: apps/v1, kind: Deployment, ", "", 1) + "]}\n---\n" + front + "---\n" + scaler}, ""},

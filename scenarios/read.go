@@ -61,8 +61,22 @@ func ReadAdmitted(file string) (*File, error) { return read(file, true) }
 // standardInput is read once, for all that name it.
 var standardInput = sync.OnceValues(func() ([]byte, error) { return ReadAll(os.Stdin, MaxSource) })
 
+// StandardInput is the Path of a scenario that was read from there.
+const StandardInput = "standard input"
+
 func read(file string, admitted bool) (*File, error) {
-	source, err := ReadFile(file, MaxSource)
+	folder := filepath.Dir(file)
+	var source []byte
+	var err error
+	if file == stdin {
+		file = StandardInput
+		source, err = standardInput()
+	} else {
+		source, err = ReadFile(file, MaxSource)
+	}
+	if info, err := os.Stat(file); file == StandardInput || err == nil && !info.Mode().IsRegular() {
+		folder = "." // of a pipe, as for kubectl
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		name := strings.TrimPrefix(filepath.ToSlash(file), "scenarios/")
 		bare := strings.TrimSuffix(name, ".yaml")
@@ -80,17 +94,19 @@ func read(file string, admitted bool) (*File, error) {
 		return nil, fmt.Errorf("reading scenario %s: %w", file, cause(err))
 	}
 	named := filesBy(func(name string) (string, []byte, error) {
-		if name == stdin {
+		switch {
+		case name == stdin && file == StandardInput:
+			return StandardInput, nil, errors.New("the scenario is read from it, and it can be read once")
+		case name == stdin:
 			source, err := standardInput()
-			return "standard input", source, err
-		}
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(filepath.Dir(file), name)
+			return StandardInput, source, err
+		case !filepath.IsAbs(name):
+			name = filepath.Join(folder, name)
 		}
 		source, err := ReadFile(name, MaxFile)
 		return name, source, err
 	})
-	named.admitted = admitted
+	named.admitted, named.folder = admitted, folder
 	return parse(file, source, named)
 }
 
@@ -152,8 +168,9 @@ type Open func(name string) (shown string, source []byte, err error)
 // files are those that a scenario names, and what was made of them: each is read once,
 // for all variants of the scenario.
 type files struct {
-	open Open
-	read map[string]opened
+	open   Open
+	folder string // of the scenario
+	read   map[string]opened
 	// admitted: whether the pods lack a request is left to the API server.
 	admitted bool
 	size     int64
@@ -193,6 +210,9 @@ func Parse(file string, source []byte, open Open) (*File, error) {
 }
 
 func parse(file string, source []byte, named *files) (*File, error) {
+	if named.folder == "" {
+		named.folder = filepath.Dir(file)
+	}
 	docs, faults := readYAML(file, source)
 	switch {
 	case len(docs) == 0 && faults == nil, len(docs) > 0 && docs[0].value == nil && faults == nil:

@@ -175,7 +175,7 @@ func (c *checker) beside(open Open, name string) (shown string, content []byte, 
 		return shown, nil, err
 	}
 	// By way of a symbolic link neither. What is not on disk comes from the library.
-	folder, err1 := filepath.EvalSymlinks(filepath.Dir(c.Path))
+	folder, err1 := filepath.EvalSymlinks(c.files.folder)
 	real, err2 := filepath.EvalSymlinks(shown)
 	if err1 != nil || err2 != nil {
 		return shown, content, nil

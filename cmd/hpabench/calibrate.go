@@ -259,7 +259,7 @@ func fingerprint(file *scenarios.File) string {
 // calibrationFile is where the calibration of a scenario is: beside it, for one of the
 // library in the working directory.
 func calibrationFile(file *scenarios.File) string {
-	if file.Embedded {
+	if file.Embedded || file.Path == scenarios.StandardInput {
 		return file.Metadata.Name + ".calibration.json"
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(file.Path, ".yaml"), ".yml") + ".calibration.json"

@@ -82,9 +82,14 @@ func TestInterrupt(t *testing.T) {
 			if err := os.WriteFile(scenario, []byte(day), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if err := syscall.Mkfifo(fifo, 0o644); err != nil {
+			if err := os.Symlink("/dev/stdin", fifo); err != nil { // a pipe that has no end
 				t.Fatal(err)
 			}
+			from, in, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer in.Close()
 			server, asked := mute(t)
 			if err := os.WriteFile(filepath.Join(dir, "kubeconfig"), fmt.Appendf(nil, "{apiVersion: v1, kind: Config, current-context: mute, clusters: [{name: mute, cluster: {server: %q}}], contexts: [{name: mute, context: {cluster: mute}}]}", server), 0o600); err != nil {
 				t.Fatal(err)
@@ -92,18 +97,14 @@ func TestInterrupt(t *testing.T) {
 			args := strings.Fields(strings.NewReplacer("MUTE", server, "FIFO", fifo, "OUT", filepath.Join(dir, "out")).Replace(c.args))
 			cmd := exec.Command(bin, args...)
 			var said bytes.Buffer
-			cmd.Dir, cmd.Stderr = dir, &said
+			cmd.Dir, cmd.Stdin, cmd.Stderr = dir, from, &said
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
+			from.Close()
 			ended := make(chan struct{})
 			go func() { _ = cmd.Wait(); close(ended) }()
 			if c.first != "" {
-				in, err := os.OpenFile(fifo, os.O_WRONLY, 0) // waits for the reader
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer in.Close()
 				if _, err := in.WriteString(c.first); err != nil {
 					t.Fatal(err)
 				}

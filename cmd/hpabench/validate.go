@@ -16,9 +16,12 @@ func (a *app) validateCommand() *cobra.Command {
 		Use:   "validate FILE...",
 		Short: "Check scenario files without a cluster",
 		Long: `Check scenario files without a cluster. Every fault is shown with its file and
-line, all at once; the exit code is then 2.`,
-		Example: `  hpabench validate scenarios/*.yaml`,
-		Args:    cobra.MinimumNArgs(1),
+line, all at once; the exit code is then 2. A dash in place of FILE stands for the
+standard input; the files that such a scenario names are looked for in the working
+directory.`,
+		Example: `  hpabench validate scenarios/*.yaml
+  generate-scenario | hpabench validate -`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var all scenarios.Faults
 			var unread error

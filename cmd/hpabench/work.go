@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/reports"
 )
 
@@ -124,7 +125,7 @@ func (w *work) done() {
 
 // open opens a file, of which it shows how much was read.
 func (w *work) open(file string) (io.ReadCloser, error) {
-	f, err := os.Open(file)
+	f, err := record.OpenFile(file)
 	if err != nil {
 		return nil, err
 	}
