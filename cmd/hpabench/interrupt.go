@@ -63,11 +63,18 @@ func (a *app) isOrderly() bool {
 	return a.ordered > 0
 }
 
+func (a *app) isCutOff() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cutOff
+}
+
 // interrupted says what comes of the first signal, and whether it ends the command in order.
 func (a *app) interrupted() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ordered == 0 {
+		a.cutOff = true
 		return false
 	}
 	says := "interrupted: ending in order; once more ends at once"

@@ -64,6 +64,7 @@ type app struct {
 	mu          sync.Mutex
 	left        []func() []string // what runs that go on would leave behind
 	onInterrupt string            // what Ctrl-C means to the command, if that is not to break off
+	cutOff      bool              // it was interrupted with nothing to end in order
 	ordered     int               // how many things have to be ended in order, see orderly
 	unmade      map[string]bool   // files that are not there whole yet
 }
@@ -97,6 +98,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)
+	if a.isCutOff() && (err == nil || onlyMissed(err) || errors.Is(err, errIll)) {
+		err = runner.ErrInterrupted // it was about to end by itself
+	}
 	var faults scenarios.Faults
 	var fault scenarios.Fault
 	var badInput runner.BadInput

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"flag"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -15,6 +18,27 @@ var update = flag.Bool("update", false, "write the golden output anew")
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"hpabench": main})
+}
+
+// A command that comes to its end after it was interrupted, as one that judges expectations
+// does, has not done what it was to do all the same.
+func TestInterruptedAtTheEnd(t *testing.T) {
+	var said bytes.Buffer
+	a := &app{stdout: io.Discard, stderr: &said}
+	if code := a.run(context.Background(), []string{"version"}); code != exitDone {
+		t.Fatalf("exit code %d: %s", code, said.String())
+	}
+	if a.interrupted() {
+		t.Fatal("there is nothing to end in order")
+	}
+	if code := a.run(context.Background(), []string{"version"}); code != exitFailed || said.String() != "hpabench: interrupted\n" {
+		t.Errorf("exit code %d: %s", code, said.String())
+	}
+	over := a.orderly()
+	if !a.interrupted() {
+		t.Error("there is something to end in order")
+	}
+	over()
 }
 
 // TestScripts runs the binary as a user does. Beside testscript's own commands
