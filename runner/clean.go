@@ -64,7 +64,8 @@ func (c *Cluster) Clean(ctx context.Context, o CleanOptions, say func(string)) e
 	switch {
 	case errs != nil || len(found.objects) > 0:
 	case len(found.unlisted) > 0:
-		return fmt.Errorf("no Lease of a run was found, and whether objects of runs are left without one is not known: no right to list %s", some(found.unlisted))
+		// Without a Lease nothing is removed in any case.
+		say("nothing to remove, by the Leases of runs; objects with the labels of runs and without a Lease were not looked for, for lack of the right to list " + some(found.unlisted))
 	case len(found.copies) == 0:
 		say("nothing to remove")
 	}
@@ -248,8 +249,10 @@ func (c *Cluster) leftovers(ctx context.Context, o CleanOptions) (found leftover
 		case is.name != namespaceOf(n.Labels[ScenarioLabel], is.run) || !madeBy(&n, is.run):
 			found.copies = append(found.copies, is)
 			continue
-		case len(found.unseen) > 0 && !o.All:
-			continue // its Lease could not be seen, so that its run may go on
+		case len(found.unseen) > 0:
+			// Its Lease tells whether the run goes on, and what else it made.
+			found.unseen = append(found.unseen, fmt.Errorf("%s: left, since its run's Lease could not be looked at", is))
+			continue
 		}
 		holders, found.ending[is.run] = append(holders, is), n.DeletionTimestamp != nil
 		if is.name == within {

@@ -55,7 +55,7 @@ func (i *inspection) findAutoscaler(ctx context.Context, ref reference) *autosca
 		i.refuse(name, fmt.Sprintf("the cluster has no resource %q: %v", ref.kind, err), "kubectl api-resources lists those that there are")
 		return nil
 	}
-	list, err := i.Kube.AutoscalingV2().HorizontalPodAutoscalers(i.namespace).List(ctx, metav1.ListOptions{})
+	list, err := limited(ctx, i.Kube.AutoscalingV2().HorizontalPodAutoscalers(i.namespace).List)
 	if err != nil {
 		i.failed(name, fmt.Errorf("listing the HPAs of namespace %s: %w", i.namespace, err))
 		return nil
@@ -143,8 +143,6 @@ func (i *inspection) checkNamed(ctx context.Context, ref reference, ill string) 
 	if !i.checkNamespace(ctx) {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	hpa := i.findAutoscaler(ctx, ref)
 	if hpa == nil {
 		return false

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -187,11 +188,15 @@ func (i *inspection) checkScalable() bool {
 // readTarget reads a target that exists already: its scale and, if it has one,
 // its pod template. The error passes apierrors.IsNotFound if it does not exist.
 func (i *inspection) readTarget(ctx context.Context) error {
-	object, err := i.Dynamic.Resource(i.gvr).Namespace(i.namespace).Get(ctx, i.name, metav1.GetOptions{})
+	object, err := limited(ctx, func(ctx context.Context, _ metav1.ListOptions) (*unstructured.Unstructured, error) {
+		return i.Dynamic.Resource(i.gvr).Namespace(i.namespace).Get(ctx, i.name, metav1.GetOptions{})
+	})
 	if err != nil {
 		return fmt.Errorf("reading %s %s: %w", i.gvk.Kind, i.name, err)
 	}
-	scale, err := i.scale(ctx, i.gvr, i.namespace, i.name)
+	scale, err := limited(ctx, func(ctx context.Context, _ metav1.ListOptions) (*autoscalingv1.Scale, error) {
+		return i.scale(ctx, i.gvr, i.namespace, i.name)
+	})
 	if err != nil {
 		return fmt.Errorf("reading the scale of %s %s: %w", i.gvk.Kind, i.name, err)
 	}
@@ -218,7 +223,9 @@ func (i *inspection) lackingRequests(ctx context.Context) (messages []string) {
 	if i.selector == "" {
 		return nil
 	}
-	pods, err := i.Kube.CoreV1().Pods(i.namespace).List(ctx, metav1.ListOptions{LabelSelector: i.selector, Limit: 1})
+	pods, err := limited(ctx, func(ctx context.Context, _ metav1.ListOptions) (*corev1.PodList, error) {
+		return i.Kube.CoreV1().Pods(i.namespace).List(ctx, metav1.ListOptions{LabelSelector: i.selector, Limit: 1})
+	})
 	if err != nil || len(pods.Items) == 0 {
 		return nil
 	}

@@ -231,11 +231,12 @@ const parallelReads = 8
 // has no error of its own (k8s.io/client-go/scale, NewDiscoveryScaleKindResolver).
 const noScale = "could not find scale subresource"
 
-// limited makes one request, in the time that one may take.
-func limited[T any](ctx context.Context, list func(context.Context, metav1.ListOptions) (T, error)) (T, error) {
+// limited makes one request, in the time that one may take: what needs several has that time
+// for each.
+func limited[T any](ctx context.Context, list func(context.Context, metav1.ListOptions) (T, error), selectors ...string) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	return list(ctx, metav1.ListOptions{})
+	return list(ctx, metav1.ListOptions{LabelSelector: strings.Join(selectors, ",")})
 }
 
 // selectorOf returns the selector of an HPA's target: one that selects nothing
@@ -301,11 +302,11 @@ func (i *inspection) othersPods(ctx context.Context) (names []string, err error)
 	if i.selector == "" {
 		return nil, nil
 	}
-	pods, err := i.Kube.CoreV1().Pods(i.namespace).List(ctx, metav1.ListOptions{LabelSelector: i.selector})
+	pods, err := limited(ctx, i.Kube.CoreV1().Pods(i.namespace).List, i.selector)
 	if err != nil {
 		return nil, fmt.Errorf("listing the pods of %s %s: %w", i.gvk.Kind, i.name, err)
 	}
-	sets, err := i.Kube.AppsV1().ReplicaSets(i.namespace).List(ctx, metav1.ListOptions{LabelSelector: i.selector})
+	sets, err := limited(ctx, i.Kube.AppsV1().ReplicaSets(i.namespace).List, i.selector)
 	if err != nil {
 		return nil, fmt.Errorf("listing the ReplicaSets of %s %s: %w", i.gvk.Kind, i.name, err)
 	}

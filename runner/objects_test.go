@@ -338,6 +338,11 @@ func TestCleanWithoutRights(t *testing.T) {
 	if err := run.releaseLease(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	own := newCreated(admin, "hpabench-test-rightown", "rightown")
+	own.own = true
+	if err := errors.Join(own.createNamespace(t.Context()), own.holdLease(t.Context(), cancelled(t), nil), own.releaseLease(t.Context())); err != nil {
+		t.Fatal(err)
+	}
 	for i, test := range []struct{ lacking, words string }{
 		{"namespaces leases configmaps", "leases.coordination.k8s.io is forbidden"},
 		{"namespaces", "namespaces is forbidden"},
@@ -378,9 +383,16 @@ func TestCleanWithoutRights(t *testing.T) {
 		if leaseKept := !strings.Contains(said, run.lease()+" in namespace "+ns+": would be removed"); test.lacking == "configmaps" && !leaseKept {
 			t.Errorf("the Lease would go although what it names could not be read:\n%s", said)
 		}
+		// Its Lease may name what else that run made, without a namespace.
+		said, err = cleaned(t, c, CleanOptions{All: true, DryRun: true})
+		if removed := strings.Contains(said, own.namespace+": would be removed"); removed != (test.lacking == "" || test.lacking == "configmaps") {
+			t.Errorf("clean --all without the right to %s: %v\n%s", test.lacking, err, said)
+		} else if test.lacking == "leases" && !strings.Contains(err.Error(), own.namespace+": left, since its run's Lease could not be looked at") {
+			t.Errorf("clean --all without the right to Leases: %v", err)
+		}
 		if test.lacking == "" {
-			if said, err := cleaned(t, c, CleanOptions{Namespace: testNamespace(t, admin), DryRun: true}); !strings.Contains(said, "removed") && (err == nil || !strings.Contains(err.Error(), "no right to list")) {
-				t.Errorf("clean that may not look: %v\n%s", err, said)
+			if said, err := cleaned(t, c, CleanOptions{Namespace: testNamespace(t, admin), DryRun: true}); err != nil || !strings.Contains(said, "removed") && !strings.Contains(said, "for lack of the right to list") {
+				t.Errorf("clean that may not list more: %v\n%s", err, said)
 			}
 		}
 		var bad BadInput

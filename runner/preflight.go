@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -95,10 +96,10 @@ func (p *preflight) objects() []*unstructured.Unstructured {
 // checkTarget finds the object that is to be scaled, or makes sure that the
 // ones to be created are in nobody's way.
 func (p *preflight) checkTarget(ctx context.Context) bool {
-	within, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	if p.options.Namespace != "" {
-		if _, err := p.Kube.CoreV1().Namespaces().Get(within, p.options.Namespace, metav1.GetOptions{}); apierrors.IsNotFound(err) {
+		if _, err := limited(ctx, func(ctx context.Context, _ metav1.ListOptions) (*corev1.Namespace, error) {
+			return p.Kube.CoreV1().Namespaces().Get(ctx, p.options.Namespace, metav1.GetOptions{})
+		}); apierrors.IsNotFound(err) {
 			return p.refuse("namespace", fmt.Sprintf("there is no namespace %q", p.options.Namespace),
 				"-n takes one that exists; without -n the run makes one of its own")
 		}
@@ -106,7 +107,7 @@ func (p *preflight) checkTarget(ctx context.Context) bool {
 	ref := p.file.TargetRef()
 	p.gvk, p.name = schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind), ref.Name
 	if p.file.Spec.Workload.Existing != nil {
-		return p.checkExisting(within)
+		return p.checkExisting(ctx)
 	}
 	p.autoscaler, p.spec, p.template = p.file.AutoscalerName(), p.file.Autoscaling(), p.file.PodTemplate()
 	if p.template != nil {
@@ -158,7 +159,7 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 	} else if err != nil {
 		return p.failed("target", err)
 	}
-	hpas, err := p.Kube.AutoscalingV2().HorizontalPodAutoscalers(p.namespace).List(ctx, metav1.ListOptions{})
+	hpas, err := limited(ctx, p.Kube.AutoscalingV2().HorizontalPodAutoscalers(p.namespace).List)
 	if err != nil {
 		return p.failed("autoscaler", fmt.Errorf("listing the HPAs of namespace %s: %w", p.namespace, err))
 	}
