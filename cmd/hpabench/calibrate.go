@@ -60,6 +60,7 @@ workload or request it is not taken.`,
 	cmd.Flags().DurationVar(&f.step, "step", 10*time.Second, "how long each rate lasts when it is looked at closely; half of that before")
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the records of the runs (default hpabench-calibration-SCENARIO-ID)")
 	addQuiet(cmd, &f.quiet)
+	f.addSkipUnknown(cmd)
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric")
 	f.image, f.output.format = runner.WorkerImage, "table"
 	return cmd

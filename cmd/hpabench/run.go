@@ -36,6 +36,10 @@ type runFlags struct {
 	skipUnknown  bool
 }
 
+func (f *runFlags) addSkipUnknown(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.skipUnknown, "skip-unknown", false, "on the embedded cluster, leave out objects of the manifests whose kinds it does not have; the report names them")
+}
+
 func (a *app) runCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
@@ -92,7 +96,7 @@ the job's summary too, with an annotation for each expectation that was missed.
 	cmd.Flags().StringVar(&f.image, "image", runner.WorkerImage, "image of the workers of via: job (make image builds it)")
 	cmd.Flags().StringVar(&f.pullPolicy, "image-pull-policy", "", "when nodes pull that image: Always, IfNotPresent or Never (default: as Kubernetes has it)")
 	_ = cmd.RegisterFlagCompletionFunc("image-pull-policy", cobra.FixedCompletions(pullPolicies, cobra.ShellCompDirectiveNoFileComp))
-	cmd.Flags().BoolVar(&f.skipUnknown, "skip-unknown", false, "on the embedded cluster, leave out objects of the manifests whose kinds it does not have; the report names them")
+	f.addSkipUnknown(cmd)
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric")
 	return cmd
 }
