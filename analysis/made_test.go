@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -214,11 +215,11 @@ func (m *made) gap(source string, from, to float64) {
 	}})
 }
 
-// lines is the record's file.
+// lines is the record's file, in the order of time.
 func (m *made) lines(t testing.TB) *bytes.Buffer {
 	t.Helper()
 	var b bytes.Buffer
-	for _, e := range m.entries {
+	for _, e := range slices.SortedStableFunc(slices.Values(m.entries), func(a, b record.Entry) int { return cmp.Compare(a.At, b.At) }) {
 		line, err := json.Marshal(e)
 		if err != nil {
 			t.Fatal(err)
