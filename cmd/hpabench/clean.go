@@ -12,6 +12,7 @@ import (
 func (a *app) cleanCommand() *cobra.Command {
 	var f clusterFlags
 	var o runner.CleanOptions
+	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "clean",
 		Short: "Remove what earlier runs left in a cluster",
@@ -36,16 +37,23 @@ namespace of that name is made again.`,
   hpabench clean --context kind-kind --finalize`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			say := func(line string) { fmt.Fprintln(a.stderr, line) }
-			cluster, err := f.existing(cmd.Context(), say)
+			w := a.work(quiet)
+			defer w.done()
+			w.does("looking for what runs left, and removing it")
+			cluster, err := f.existing(cmd.Context(), func(line string) {
+				if !quiet {
+					w.above(func() { fmt.Fprintln(a.stderr, line) })
+				}
+			})
 			if err != nil {
 				return err
 			}
 			o.Namespace = f.namespace
-			return cluster.Clean(cmd.Context(), o, func(line string) { fmt.Fprintln(a.stdout, line) })
+			return cluster.Clean(cmd.Context(), o, func(line string) { w.above(func() { fmt.Fprintln(a.stdout, line) }) })
 		},
 	}
 	f.add(cmd, "also remove what runs left in this `namespace`")
+	addQuiet(cmd, &quiet)
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "only say what would be removed")
 	cmd.Flags().BoolVar(&o.All, "all", false, "also remove what belongs to a run that is still alive")
 	cmd.Flags().BoolVar(&o.Finalize, "finalize", false, "take the finalizers off namespaces that do not go")

@@ -82,6 +82,12 @@ func (d *display) progress(p runner.Progress) {
 	}
 }
 
+// slow says what the command waits for, unless that is over soon.
+func (d *display) slow(what string) (over func()) {
+	timer := time.AfterFunc(workShown, func() { d.progress(runner.Progress{Message: what}) })
+	return func() { timer.Stop() }
+}
+
 func (d *display) load(l runner.LoadProgress) {
 	line := fmt.Sprintf("%-8s %6s left, run %-6s %6.0f", l.Phase, clock(l.PhaseLeft), clock(l.RunLeft), l.Rate)
 	if l.Offered != nil {

@@ -26,6 +26,7 @@ var errIll = errors.New("not able to autoscale")
 func (a *app) doctorCommand() *cobra.Command {
 	var cluster clusterFlags
 	output := "table"
+	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "doctor [TYPE/NAME]",
 		Short: "Find out why an autoscaler, or any on a cluster, does not scale",
@@ -58,11 +59,12 @@ Exit codes:
 			if len(args) > 0 {
 				ref = args[0]
 			}
-			return a.doctor(cmd.Context(), ref, &cluster, output == "json")
+			return a.doctor(cmd.Context(), ref, &cluster, output == "json", quiet)
 		},
 	}
 	cluster.add(cmd, "`namespace` of the autoscaler (default: that of the context; without a NAME all); without --context, of the kubeconfig's current context")
 	cmd.Flags().StringVarP(&output, "output", "o", output, "what to print: json, table")
+	addQuiet(cmd, &quiet)
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "table"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -82,8 +84,15 @@ type diagnosis struct {
 	started time.Time
 }
 
-func (a *app) doctor(ctx context.Context, ref string, f *clusterFlags, asJSON bool) error {
-	say := func(line string) { fmt.Fprintln(a.stderr, line) }
+func (a *app) doctor(ctx context.Context, ref string, f *clusterFlags, asJSON, quiet bool) error {
+	w := a.work(quiet)
+	defer w.done()
+	w.does("asking the cluster")
+	say := func(line string) {
+		if !quiet {
+			w.above(func() { fmt.Fprintln(a.stderr, line) })
+		}
+	}
 	cluster, err := f.existing(ctx, say)
 	if err != nil {
 		return err
@@ -97,7 +106,7 @@ func (a *app) doctor(ctx context.Context, ref string, f *clusterFlags, asJSON bo
 		case p.Message != "":
 			say(p.Message)
 		case p.Check != nil:
-			show.progress(p)
+			w.above(func() { show.progress(p) })
 		}
 	})
 	if err != nil {
@@ -107,6 +116,7 @@ func (a *app) doctor(ctx context.Context, ref string, f *clusterFlags, asJSON bo
 	if err != nil {
 		return err
 	}
+	w.done()
 	d, err := diagnose(e)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 
 func (a *app) elasticityCommand() *cobra.Command {
 	var demand, supply, baseline, format string
+	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "elasticity --demand FILE --supply FILE",
 		Short: "Compare any demand and supply of replicas",
@@ -37,25 +38,30 @@ or seconds or milliseconds since 1970. The last row holds until the longer file 
 			if format != "table" && format != "json" {
 				return runner.BadInput{Err: fmt.Errorf("-o %s: must be one of json, table", format)}
 			}
-			return a.elasticity(demand, supply, baseline, format)
+			w := a.work(quiet)
+			defer w.done()
+			return a.elasticity(demand, supply, baseline, format, w)
 		},
 	}
 	cmd.Flags().StringVar(&demand, "demand", "", "`file` with the replicas that were needed")
 	cmd.Flags().StringVar(&supply, "supply", "", "`file` with the replicas that there were")
 	cmd.Flags().StringVar(&baseline, "baseline", "", "`file` with another supply, to compare with")
 	cmd.Flags().StringVarP(&format, "output", "o", "table", "what to print: json, table")
+	addQuiet(cmd, &quiet)
 	_ = cmd.MarkFlagRequired("demand")
 	_ = cmd.MarkFlagRequired("supply")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "table"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-func (a *app) elasticity(demandFile, supplyFile, baselineFile, format string) error {
+func (a *app) elasticity(demandFile, supplyFile, baselineFile, format string, w *work) error {
+	w.does("reading " + demandFile)
 	demand, err := readLevels(demandFile)
 	if err != nil {
 		return runner.BadInput{Err: err}
 	}
 	measure := func(file string) (analysis.Elasticity, error) {
+		w.does("reading " + file)
 		supply, err := readLevels(file)
 		if err != nil {
 			return analysis.Elasticity{}, runner.BadInput{Err: err}
@@ -78,6 +84,7 @@ func (a *app) elasticity(demandFile, supplyFile, baselineFile, format string) er
 		}
 		speedUp = e.SpeedUp(other)
 	}
+	w.done()
 	if format == "json" {
 		encoder := json.NewEncoder(a.stdout)
 		encoder.SetIndent("", "  ")

@@ -91,7 +91,7 @@ func TestInterrupt(t *testing.T) {
 			}
 			defer in.Close()
 			server, asked := mute(t)
-			if err := os.WriteFile(filepath.Join(dir, "kubeconfig"), fmt.Appendf(nil, "{apiVersion: v1, kind: Config, current-context: mute, clusters: [{name: mute, cluster: {server: %q}}], contexts: [{name: mute, context: {cluster: mute}}]}", server), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "kubeconfig"), kubeconfigOf(server), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			args := strings.Fields(strings.NewReplacer("MUTE", server, "FIFO", fifo, "OUT", filepath.Join(dir, "out")).Replace(c.args))
@@ -131,7 +131,7 @@ func TestInterrupt(t *testing.T) {
 			if c.child && len(children) == 0 {
 				t.Fatalf("it has no child: %s", said.String())
 			}
-			time.Sleep(500 * time.Millisecond) // it is at work
+			time.Sleep(time.Second) // it is at work
 			at := time.Now()
 			if err := cmd.Process.Signal(c.signal); err != nil {
 				t.Fatalf("it has ended by itself: %v: %s", err, said.String())
@@ -192,6 +192,10 @@ func mute(t *testing.T) (url string, asked <-chan struct{}) {
 		}
 	}()
 	return "http://" + l.Addr().String(), first
+}
+
+func kubeconfigOf(server string) []byte {
+	return fmt.Appendf(nil, "{apiVersion: v1, kind: Config, current-context: mute, clusters: [{name: mute, cluster: {server: %q}}], contexts: [{name: mute, context: {cluster: mute}}]}", server)
 }
 
 func childrenOf(pid int) (all []string) {

@@ -119,6 +119,7 @@ func where(k *embedded.Kept) string {
 
 func (a *app) labDownCommand() *cobra.Command {
 	var name string
+	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "End an embedded cluster",
@@ -130,7 +131,11 @@ again, unless another was chosen since.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			defer a.orderly()()
-			was, k, err := embedded.Down(cmd.Context(), name, warn)
+			w := a.work(quiet)
+			defer w.done()
+			w.does("ending the embedded cluster")
+			was, k, err := embedded.Down(cmd.Context(), name, func(line string) { w.above(func() { warn(line) }) })
+			w.done()
 			if err != nil {
 				return labError(err)
 			}
@@ -146,17 +151,23 @@ again, unless another was chosen since.`,
 		},
 	}
 	addName(cmd, &name, embedded.DefaultName, "of the embedded cluster")
+	addQuiet(cmd, &quiet)
 	return cmd
 }
 
 func (a *app) labStatusCommand() *cobra.Command {
 	var name string
+	var quiet bool
 	cmd := &cobra.Command{
 		Use:     "status",
 		Short:   "List the embedded clusters that are up, those of runs among them",
 		Example: `  hpabench lab status`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			w := a.work(quiet)
+			defer w.done()
+			w.does("looking for embedded clusters")
+			warn := func(line string) { w.above(func() { warn(line) }) }
 			all, err := embedded.All(cmd.Context(), warn)
 			if err == nil {
 				err = embedded.Sweep(cmd.Context(), warn)
@@ -169,6 +180,7 @@ func (a *app) labStatusCommand() *cobra.Command {
 					all = nil
 				}
 			}
+			w.done()
 			if err != nil {
 				return labError(err)
 			}
@@ -176,18 +188,19 @@ func (a *app) labStatusCommand() *cobra.Command {
 				fmt.Fprintln(a.stdout, "no embedded cluster is up: hpabench lab up starts one")
 				return nil
 			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tTIMING\tPROCESS\tCONTEXT\tKUBECONFIG")
+			table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(table, "NAME\tTIMING\tPROCESS\tCONTEXT\tKUBECONFIG")
 			for _, k := range all {
 				timing, context := "–", "–"
 				if k.Entry != nil {
 					timing, context = k.Timing(), k.Entry.Context
 				}
-				fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", k.Name, timing, k.PID(), context, k.Kubeconfig())
+				fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\n", k.Name, timing, k.PID(), context, k.Kubeconfig())
 			}
-			return w.Flush()
+			return table.Flush()
 		},
 	}
+	addQuiet(cmd, &quiet)
 	addName(cmd, &name, "", "only the embedded cluster of this name")
 	return cmd
 }

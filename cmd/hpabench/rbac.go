@@ -13,6 +13,7 @@ import (
 
 func (a *app) rbacCommand() *cobra.Command {
 	p := runner.Permission{Task: runner.TaskRun}
+	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "rbac [SCENARIO]",
 		Short: "Print the Role that a command needs",
@@ -47,13 +48,18 @@ its kind in lower case with an s: look at it.`,
 				return runner.BadInput{Err: fmt.Errorf("--for must be one of %s, is %q", strings.Join(runner.Tasks, ", "), p.Task)}
 			}
 			if len(args) > 0 {
+				w := a.work(quiet)
+				defer w.done()
+				w.does("reading " + args[0])
 				if err := a.permissionOf(&p, args[0]); err != nil {
 					return err
 				}
+				w.done()
 			}
 			return p.Write(a.stdout)
 		},
 	}
+	addQuiet(cmd, &quiet)
 	cmd.Flags().StringVar(&p.Task, "for", p.Task, "what the rights are for: "+strings.Join(runner.Tasks, ", "))
 	cmd.Flags().StringVarP(&p.Namespace, "namespace", "n", "", "existing `namespace` that the command gets as -n")
 	cmd.Flags().StringVar(&p.Account, "service-account", "", "also print this ServiceAccount, as `NAMESPACE/NAME`, and what binds it to the rights")

@@ -181,7 +181,7 @@ func terminal(w io.Writer) *os.File {
 // width is that of the terminal, or 100 columns for a file or a pipe.
 func width(w io.Writer) int {
 	if f := terminal(w); f != nil {
-		if columns, _, err := term.GetSize(int(f.Fd())); err == nil {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 { // 0 where nobody said
 			return columns
 		}
 	}

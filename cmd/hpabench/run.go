@@ -300,7 +300,9 @@ func (t *trial) prepare(ctx context.Context, o runner.Options) (r *runner.Runner
 		t.show.progress(p)
 	})
 	if err == nil {
+		over := t.show.slow("asking the cluster")
 		err = r.Preflight(ctx)
+		over()
 	}
 	return r, room, err
 }

@@ -12,7 +12,8 @@ import (
 )
 
 func (a *app) validateCommand() *cobra.Command {
-	return &cobra.Command{
+	var quiet bool
+	cmd := &cobra.Command{
 		Use:   "validate FILE...",
 		Short: "Check scenario files without a cluster",
 		Long: `Check scenario files without a cluster. Every fault is shown with its file and
@@ -23,9 +24,12 @@ directory.`,
   generate-scenario | hpabench validate -`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			w := a.work(quiet)
+			defer w.done()
 			var all scenarios.Faults
 			var unread error
 			for _, name := range args {
+				w.does("reading " + name)
 				file, err := readScenario(name)
 				var faults scenarios.Faults
 				if errors.As(err, &faults) {
@@ -33,8 +37,10 @@ directory.`,
 				} else if err != nil {
 					unread = errors.Join(unread, err)
 				} else {
-					a.notes(file)
-					fmt.Fprintf(a.stdout, "%s: ok\n", name)
+					w.above(func() {
+						a.notes(file)
+						fmt.Fprintf(a.stdout, "%s: ok\n", name)
+					})
 				}
 			}
 			if len(all) > 0 {
@@ -43,6 +49,8 @@ directory.`,
 			return unread
 		},
 	}
+	addQuiet(cmd, &quiet)
+	return cmd
 }
 
 // notes says what a run makes of the manifests that is not as they are written.

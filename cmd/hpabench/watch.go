@@ -75,7 +75,10 @@ func (a *app) watch(ctx context.Context, ref string, f *watchFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := observer.Preflight(ctx); err != nil {
+	over := show.slow("asking the cluster")
+	err = observer.Preflight(ctx)
+	over()
+	if err != nil {
 		return err
 	}
 	dir := f.out
@@ -92,7 +95,7 @@ func (a *app) watch(ctx context.Context, ref string, f *watchFlags) error {
 	a.mu.Lock()
 	a.onInterrupt = "ending, and then the report; once more ends at once"
 	a.mu.Unlock()
-	over := a.orderly()
+	over = a.orderly()
 	defer over()
 	rec, run := recorder(journal)
 	runErr := observer.Run(ctx, rec)

@@ -26,8 +26,8 @@ const (
 // not to be disturbed: the heap of a record of weeks is large.
 const workGC = 60
 
-// work is what a command does without a cluster, by which it may be busy for a while. A nil
-// one shows nothing.
+// work is what a command does without a run, by which it may be busy for a while. A nil one
+// shows nothing.
 type work struct {
 	out  io.Writer
 	live *os.File // the terminal, if it is one
@@ -105,6 +105,19 @@ func (w *work) part(share float64) {
 		defer w.mu.Unlock()
 		w.share = min(share, 1)
 	}
+}
+
+// above lets print write to the terminal, which may be that of the live line.
+func (w *work) above(print func()) {
+	if w != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.drawn {
+			fmt.Fprint(w.live, "\r\x1b[K")
+			w.drawn = false
+		}
+	}
+	print()
 }
 
 // done ends the work, and takes the live line away. It may be called again.
