@@ -56,7 +56,8 @@ on that of the kubeconfig's current context.
 SCENARIO is a file, or the name of one of the library (hpabench scenarios).
 The run looks whether it can work before it creates anything, makes a namespace
 of its own, sends the load, and removes all that it created. Ctrl-C ends it in
-order: what was measured is reported, what was created is removed.
+order: what was measured is reported, what was created is removed; a cluster that was
+started for the run ends at once, with all that is in it.
 
 With --repeat, --set or a matrix in the scenario there are several runs. They are made
 in turn, so that what changes with time is the same for all, and begin at different
