@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -32,6 +33,26 @@ func (c *cohort) take(n float64) cohort {
 	c.from = taken.to
 	c.n -= n
 	return taken
+}
+
+// join makes c and what came evenly after it one cohort, if they are alike. Without it, cohorts
+// that are parted at the end of each step would become more and more.
+func (c *cohort) join(next cohort) bool {
+	const nearly = 1e-9 // rounding, in seconds
+	length, more := c.to-c.from, next.to-next.from
+	if c.phase != next.phase || math.Abs(c.left-next.left) > nearly || math.Abs(next.from-c.to) > nearly ||
+		math.Abs(c.n*more-next.n*length) > 1e-6*c.n*more {
+		return false
+	}
+	c.to, c.n = next.to, c.n+next.n
+	return true
+}
+
+// serves takes requests of a pod behind those that have a worker.
+func (p *pod) serves(c cohort) {
+	if n := len(p.served); n == 0 || !p.served[n-1].join(c) {
+		p.served = append(p.served, c)
+	}
 }
 
 // pop drops the first cohort once there is nothing left of it.
@@ -122,7 +143,7 @@ func (w *world) line(p *pod, from, to float64) {
 		had.left -= gets
 		p.cpu += n * gets
 		if had.left > 1e-9 {
-			p.served = append(p.served, had)
+			p.serves(had)
 		} else {
 			p.busy -= n
 			w.done(p, had, at, next, beside)
@@ -155,7 +176,7 @@ func (p *pod) admit(workers float64) {
 		c := p.waiting[0].take(min(p.waiting[0].n, workers-p.busy))
 		p.waiting = pop(p.waiting)
 		p.busy += c.n
-		p.served = append(p.served, c)
+		p.serves(c)
 	}
 }
 

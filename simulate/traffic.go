@@ -199,7 +199,7 @@ func (w *world) offer(dt float64) bool {
 	for _, p := range w.pods {
 		busy += p.backlog
 	}
-	used := w.connect(int(math.Ceil(busy + rate*w.base())))
+	used := w.connect(int(math.Ceil(min(busy+rate*w.base(), mostConnections))))
 	for _, c := range used {
 		if each := rate / float64(len(used)); c == nil {
 			w.failed(w.traffic.phase, w.now, each*dt, "connection refused")
@@ -210,10 +210,14 @@ func (w *world) offer(dt float64) bool {
 	return true
 }
 
+// mostConnections are followed one by one. Where there are more, each stands for several.
+const mostConnections = 10_000
+
 // connect gives the n connections that are used, each to a pod at random, or nil if there is
 // none in service.
 func (w *world) connect(n int) []*pod {
 	t := &w.traffic
+	n = min(n, mostConnections)
 	if n > len(t.connections) {
 		t.connections = append(t.connections, make([]*pod, n-len(t.connections))...)
 	}
@@ -236,11 +240,12 @@ func (w *world) closed(p *record.Phase, dt float64) {
 	none := 0.0 // workers that find no pod, and try again at once
 	switch {
 	case p.KeepAlive && !w.Even:
-		for _, c := range w.connect(p.Workers) {
-			if c == nil {
-				none++
+		used := w.connect(p.Workers)
+		for _, c := range used {
+			if each := float64(p.Workers) / float64(len(used)); c == nil {
+				none += each
 			} else {
-				c.workers++
+				c.workers += each
 			}
 		}
 	case len(w.serving) == 0:
