@@ -27,6 +27,7 @@ type checker struct {
 	// Pointers of what the API server refuses, of which a lack of something would only follow.
 	refused map[*document][]string
 	broken  bool // some manifest could not be read
+	rules   int  // expressions of the manifests
 	over    bool // there are more phases or points than can be written out
 	faults  Faults
 	// What an API server sets was left out of exported objects: the fields, by file.

@@ -78,6 +78,17 @@ const (
 	// MaxRepeat bounds the runs of one scenario, one after the other.
 	MaxRepeat = 1000
 
+	// maxRules bounds the expressions in CEL of the manifests (of definitions, webhooks and
+	// admission policies) in characters, as which each counts leastRule: 1,000 short ones are
+	// compiled in 0.3 s. maxSchema bounds the values of a definition that is judged here: that
+	// of Prometheus, one of the largest, has some 25,000. maxCustom bounds the
+	// objects that are judged by a definition among the manifests, of which each may take a
+	// second (RuntimeCELCostBudget of Kubernetes); the API server of the run judges the others.
+	maxRules  = 200_000
+	leastRule = 200
+	maxSchema = 50_000
+	maxCustom = 50
+
 	// maxFaults bounds the faults that are listed.
 	maxFaults = 100
 )

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"unicode"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -95,6 +97,7 @@ func (c *checker) readManifests(open Open) {
 	}
 	c.leaveOut()
 	c.takeNamespace()
+	c.checkCustom()
 }
 
 func (c *checker) readObject(d *document, base string, value any) {
@@ -168,9 +171,9 @@ func (c *checker) readObject(d *document, base string, value any) {
 // like a slip.
 func (c *checker) checkKind(m *Manifest, object map[string]any) {
 	gvk := m.Object.GroupVersionKind()
-	typed, err := known.New(gvk)
+	typed, err := typesOf(gvk.GroupVersion()).New(gvk)
 	if err != nil {
-		kinds := slices.Collect(maps.Keys(known.KnownTypes(gvk.GroupVersion())))
+		kinds := slices.Collect(maps.Keys(typesOf(gvk.GroupVersion()).KnownTypes(gvk.GroupVersion())))
 		if near := nearest(gvk.Kind, kinds); near != "" {
 			c.faultAt(m.doc, m.base+"/kind", fmt.Sprintf("did you mean %q?", near), "%s has no kind %q", gvk.GroupVersion(), gvk.Kind)
 		}
@@ -188,6 +191,16 @@ func (c *checker) checkKind(m *Manifest, object map[string]any) {
 	}
 	maps.Copy(c.bad[m.doc], bad)
 	rest := prune(object, m.base, bad).(map[string]any)
+	if gvk.Group == apiextensionsv1.GroupName || gvk.Group == admissionregistrationv1.GroupName {
+		rules, values := extentOf(rest)
+		if c.rules += rules; c.rules > maxRules {
+			c.faultAt(m.doc, m.base, "", "the expressions up to the end of this object have %d characters, each counted as %d at least, and may have %d", c.rules, leastRule, maxRules)
+			return
+		}
+		if values > maxSchema {
+			return
+		}
+	}
 	m.Object = unstructuredOf(rest)
 	if err := decode(rest, typed); err != nil {
 		c.faultAt(m.doc, m.base, "", "%s: %v", m, err)
@@ -214,7 +227,7 @@ func (c *checker) refuse(d *document, base, kind string, errs field.ErrorList, w
 			path = written(path)
 		}
 		message := path + ": " + oneLine(err.ErrorBody())
-		if path == "" || path == "[]" { // it is about the object
+		if path == "" || path == "[]" || path == noField { // it is about the object
 			path, message = "", "the "+kind+": "+oneLine(err.ErrorBody())
 		}
 		c.faultAt(d, base+pointerOf(path), "the API server refuses such "+WithArticle(kind), "%s", message)

@@ -13,6 +13,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	apischema "k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 )
 
@@ -128,6 +129,8 @@ func init() {
 		"clusterIP, no bytes": beside(fmt.Sprintf(service, "clusterIP: 10.0.0.300"), `spec.clusterIPs[0]: Invalid value: "10.0.0.300"`),
 		"clusterIPs":          beside(fmt.Sprintf(service, "clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1, x]"), `spec.clusterIPs`),
 		"ConfigMap's size":    beside("{apiVersion: v1, kind: ConfigMap, metadata: {name: l}, data: {a: "+strings.Repeat("x", 1<<20+1)+"}}", "the ConfigMap: Too long: may not be more than 1048576 bytes (the API server refuses such a ConfigMap)"),
+		"many rules":          beside(fmt.Sprintf(crd, "widgets.example.com", ", schema: {openAPIV3Schema: {type: object, x-kubernetes-validations: ["+strings.Repeat("{rule: 'true'}, ", 1001)+"]}}"), "the expressions up to the end of this object have 200200 characters, each counted as 200 at least, and may have 200000"),
+		"long rules":          beside(fmt.Sprintf(crd, "widgets.example.com", ", schema: {openAPIV3Schema: {type: object, x-kubernetes-validations: [{rule: '"+strings.Repeat("true && ", 30_000)+"true'}]}}"), "the expressions up to the end of this object have 240004 characters"),
 		"an Ingress":          beside("{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: l}, spec: {}}", "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified (the API server refuses such an Ingress)"),
 	} {
 		hostile[name] = c
@@ -267,11 +270,11 @@ func TestReplacementsAreServed(t *testing.T) {
 		if again, _ := removedIn(gv.WithKind(gvk.Kind)); again != "" {
 			t.Errorf("%v: %s; %s", gvk, message, again)
 		}
-		if _, err := known.New(gv.WithKind(gvk.Kind)); err != nil && gvk.Kind != "Scale" {
+		if _, err := typesOf(gv).New(gv.WithKind(gvk.Kind)); err != nil && gvk.Kind != "Scale" {
 			t.Errorf("%v: %s: %v", gvk, message, err)
 		}
 	}
-	for gvk := range known.AllKnownTypes() {
+	for gvk := range scheme.Scheme.AllKnownTypes() {
 		check(gvk)
 	}
 	for key := range removedTypes {
@@ -528,6 +531,39 @@ func TestCustomKinds(t *testing.T) {
 		_, err := written(t, "m.yaml", rollout(spec))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v\nwant %s", spec, err, want)
+		}
+	}
+}
+
+// Objects of a kind that the manifests define are judged by its definition.
+func TestDefinedKinds(t *testing.T) {
+	const definition = `{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: widgets.example.com}, spec: {group: example.com, scope: Namespaced, names: {plural: widgets, kind: Widget}, versions: [
+  {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, required: [spec], properties: {spec: {type: object, required: [size], properties: {
+    size: {type: integer, maximum: 5}, colour: {type: string, default: red, enum: [red, blue]}, more: {type: object, x-kubernetes-preserve-unknown-fields: true}},
+    x-kubernetes-validations: [{rule: "self.size > 1 || self.colour == 'red'", message: small ones are red}]}}}}},
+  {name: v0, served: false, storage: false, schema: {openAPIV3Schema: {type: object}}}]}}
+`
+	for object, want := range map[string]string{
+		"example.com/v1, spec: {size: 3}":                       "",
+		"example.com/v1, spec: {size: 3, more: {a: {b: c}}}":    "",
+		"example.com/v1, spec: {size: 1}":                       "",
+		"other.com/v1, spec: {size: many}":                      "",
+		"example.com/v1":                                        "spec: Required value",
+		"example.com/v1, spec: {size: many}":                    "spec.size: Invalid value: \"string\"",
+		"example.com/v1, spec: {size: 6}":                       "spec.size: Invalid value: 6: spec.size in body should be less than or equal to 5",
+		"example.com/v1, spec: {size: 3, colour: green}":        "spec.colour: Unsupported value: \"green\"",
+		"example.com/v1, spec: {size: 1, colour: blue}":         "spec: Invalid value: small ones are red",
+		"example.com/v1, spec: {size: 3, colr: red}":            "spec.colr: Forbidden: unknown field (the API server refuses such a Widget)",
+		"example.com/v0, spec: {}":                              "apiVersion: Unsupported value: \"v0\": supported values: \"v1\"",
+		"example.com/v1, metadata: {name: W_}, spec: {size: 3}": "metadata.name: Invalid value: \"W_\"",
+	} {
+		if !strings.Contains(object, "metadata") {
+			object += ", metadata: {name: w, namespace: prod}"
+		}
+		_, err := ofShop(t, front, front+"---\n"+definition+"---\n{kind: Widget, apiVersion: "+object+"}\n")
+		var faults Faults
+		if want == "" && err != nil || want != "" && (!errors.As(err, &faults) || len(faults) != 1 || !strings.Contains(err.Error(), "m.yaml:12: "+want)) {
+			t.Errorf("%s: %v\nwant %s", object, err, want)
 		}
 	}
 }

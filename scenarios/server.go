@@ -9,19 +9,16 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	definitions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/install"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/registry/customresourcedefinition"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	apischema "k8s.io/apimachinery/pkg/runtime/schema"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/client-go/kubernetes/scheme"
 	apiservices "k8s.io/kube-aggregator/pkg/apis/apiregistration/install"
-	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	"k8s.io/kube-aggregator/pkg/registry/apiservice"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	"k8s.io/kubernetes/pkg/apis/core"
@@ -97,22 +94,20 @@ import (
 	_ "k8s.io/kubernetes/pkg/apis/storage/install"
 )
 
-// known has the types that manifests are decoded into.
-var known = schemeOf(scheme.AddToScheme, apiextensionsv1.AddToScheme, apiregistrationv1.AddToScheme)
-
 // extended has the kinds of the API servers that kube-apiserver consists of beside its own.
-var extended = schemeOf(func(s *runtime.Scheme) error {
+var extended = func() *runtime.Scheme {
+	s := runtime.NewScheme()
 	definitions.Install(s)
 	apiservices.Install(s)
-	return nil
-})
-
-func schemeOf(adds ...func(*runtime.Scheme) error) *runtime.Scheme {
-	s := runtime.NewScheme()
-	for _, add := range adds {
-		utilruntime.Must(add(s))
-	}
 	return s
+}()
+
+// typesOf has the types that a manifest is decoded into.
+func typesOf(gv apischema.GroupVersion) *runtime.Scheme {
+	if gv.Group != "" && extended.IsVersionRegistered(gv) {
+		return extended
+	}
+	return scheme.Scheme
 }
 
 // serving has the types, defaults and conversions of a kind.
