@@ -101,8 +101,8 @@ func TestRoles(t *testing.T) {
 	const manifests = `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
-metadata: {name: shops.example.com}
-spec: {group: example.com, scope: Cluster, names: {kind: Shop, plural: shopz}}
+metadata: {name: shopz.example.com}
+spec: {group: example.com, scope: Cluster, names: {kind: Shop, plural: shopz}, versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]}
 ---
 {apiVersion: example.com/v1, kind: Shop, metadata: {name: corner}}
 ---
@@ -181,7 +181,7 @@ spec: {selector: {app: web}, ports: [{port: 8443, appProtocol: https}]}
 				"services web: get delete", "configmaps one: get update delete", "configmaps two: get delete", "configmaps: create", "policies.other.example.com mine: get delete", "policies.other.example.com: create",
 				"roles.rbac.authorization.k8s.io reader: get delete", "roles.rbac.authorization.k8s.io: create", "rolebindings.rbac.authorization.k8s.io reads views: get delete", "rolebindings.rbac.authorization.k8s.io: create",
 				"*.apps: list", "*.batch: list", "clusterroles.rbac.authorization.k8s.io view: bind"}),
-			"ClusterRole": slices.Concat(room, []string{"shopz.example.com corner: get delete", "shopz.example.com: create", "customresourcedefinitions.apiextensions.k8s.io shops.example.com: get delete", "customresourcedefinitions.apiextensions.k8s.io: create",
+			"ClusterRole": slices.Concat(room, []string{"shopz.example.com corner: get delete", "shopz.example.com: create", "customresourcedefinitions.apiextensions.k8s.io shopz.example.com: get delete", "customresourcedefinitions.apiextensions.k8s.io: create",
 				"clusterroles.rbac.authorization.k8s.io prober: get delete", "clusterroles.rbac.authorization.k8s.io: create", "/probe: get"})}},
 		{"to a URL, with a Secret", Permission{Task: TaskRun, Files: short(", url: \"http://x\", auth: {bearer: {secret: {name: token, key: t}}}"), Namespace: "n"}, map[string][]string{
 			"Role n":      slices.Concat(made, []string{"secrets token: get"}),

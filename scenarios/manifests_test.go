@@ -142,6 +142,7 @@ func TestOneFault(t *testing.T) {
 	for name, c := range map[string][3]string{
 		"negative request":        {"cpu: 20m", "cpu: -20m", "m.yaml:2: spec.template.spec.containers[0].resources.requests[cpu]: Invalid value"},
 		"negative limit":          {"requests: {cpu: 20m}", "limits: {cpu: -20m}", "m.yaml:2: spec.template.spec.containers[0].resources.limits[cpu]: Invalid value"},
+		"no version":              beside("{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: shops.example.com}, spec: {group: example.com, scope: Cluster, names: {kind: Shop, plural: shops}}}", "spec.versions: Invalid value"),
 		"LimitRange's defaults":   beside("{apiVersion: v1, kind: LimitRange, metadata: {name: l}, spec: {limits: [{type: Container, min: {cpu: 2}, max: {cpu: 1}}]}}", "spec.limits[0].min[cpu]: Invalid value"),
 		"LimitRange's default of": beside("{apiVersion: v1, kind: LimitRange, metadata: {name: l}, spec: {limits: [{type: Container, min: {cpu: 1}, default: {cpu: 500m}}]}}", "spec.limits[0].default[cpu]: Invalid value"),
 	} {

@@ -208,7 +208,7 @@ func served(o *unstructured.Unstructured) (runtime.Object, field.ErrorList) {
 	return defaulted, aboutWritten(rest.ValidateCreate(ctx, internal, strategy), o, defaulted)
 }
 
-// aboutWritten leaves out the errors about fields that only the API server's defaults set, as
+// aboutWritten leaves out the errors about fields that only the API server sets, as
 // these follow from what is wrong with others.
 func aboutWritten(errs field.ErrorList, o *unstructured.Unstructured, defaulted runtime.Object) field.ErrorList {
 	if len(errs) < 2 {
@@ -217,7 +217,7 @@ func aboutWritten(errs field.ErrorList, o *unstructured.Unstructured, defaulted 
 	all := unstructuredOf(defaulted).Object
 	var written field.ErrorList
 	for _, err := range errs {
-		if has(o.Object, err.Field) || !has(all, err.Field) {
+		if has(o.Object, err.Field) || !has(all, err.Field) && !strings.HasPrefix(err.Field, "status.") {
 			written = append(written, err)
 		}
 	}
