@@ -40,8 +40,9 @@ func (c *cohort) take(n float64) cohort {
 func (c *cohort) join(next cohort) bool {
 	const nearly = 1e-9 // rounding, in seconds
 	length, more := c.to-c.from, next.to-next.from
+	uneven := math.Abs(c.n*more - next.n*length)
 	if c.phase != next.phase || math.Abs(c.left-next.left) > nearly || math.Abs(next.from-c.to) > nearly ||
-		math.Abs(c.n*more-next.n*length) > 1e-6*c.n*more {
+		uneven > c.n*(1e-6*more+nearly) && uneven > next.n*(1e-6*length+nearly) {
 		return false
 	}
 	c.to, c.n = next.to, c.n+next.n
