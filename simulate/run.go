@@ -121,9 +121,6 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	}
 	status := func(s autoscalingv2.HorizontalPodAutoscalerStatus) {
 		w.catchUp()
-		if w.traffic.phase >= 0 || w.traffic.ended {
-			j.settle(w.now)
-		}
 		w.tellAutoscaler(s)
 		ready, waiting = hasMetrics(r.HPA, s)
 		w.synced()
