@@ -1,7 +1,10 @@
 package simulate
 
 import (
+	"cmp"
 	"math"
+	"slices"
+	"sort"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -72,6 +75,9 @@ func (r *Run) observe(run record.Run) {
 			}
 		}
 	}
+	for _, p := range stays {
+		slices.SortStableFunc(p.samples, func(a, b use) int { return cmp.Compare(a.to, b.to) })
+	}
 	r.observed = make([]usage, max(0, int(end-onset)))
 	for i := range r.observed {
 		at := onset + float64(i) + 0.5
@@ -87,15 +93,11 @@ func (r *Run) observe(run record.Run) {
 // at is what a pod used at a time: as its sample tells, and where there is none as the next
 // one does, or the last.
 func (s *stay) at(t float64) float64 {
-	for _, u := range s.samples {
-		if t < u.to {
-			return u.cpu
-		}
+	n := len(s.samples)
+	if n == 0 {
+		return 0
 	}
-	if n := len(s.samples); n > 0 {
-		return s.samples[n-1].cpu
-	}
-	return 0
+	return s.samples[min(n-1, sort.Search(n, func(i int) bool { return t < s.samples[i].to }))].cpu
 }
 
 // demand makes the load of what was observed, by what a request costs on the plant.
