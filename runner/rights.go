@@ -100,6 +100,9 @@ func (t *task) rights() []right {
 	custom := !t.target.Empty() && !scheme.Scheme.IsGroupRegistered(t.target.Group)
 	target, scale := t.target.String(), schema.GroupResource{Group: t.target.Group, Resource: t.target.Resource + "/scale"}.String()
 
+	const deployments, statefulSets = "deployments/scale.apps", "statefulsets/scale.apps"
+	beside := creates && !t.own // others' objects
+
 	via, loads, secret, balancer := t.load()
 	job := run && loads && via == scenarios.ViaJob
 	holds := creates || job
@@ -118,14 +121,15 @@ func (t *task) rights() []right {
 		{(run || observes) && !t.own && t.namespace != "", "get", "namespaces", t.namespace, here, "whether the namespace exists", "a namespace that does not exist is noticed late"},
 		{holds, "create patch", "leases.coordination.k8s.io", "", here, "the sign that the run is alive", ""},
 		{holds && !t.own, "get delete", "leases.coordination.k8s.io", "", here, "the sign that the run is alive", ""},
-		{creates && !t.own, "list", "poddisruptionbudgets.policy", "", here, "whom the run could harm", ""},
-		{creates && !t.own && (t.file == nil || t.file.PodTemplate() != nil), "create", "pods", "", here, "whether the namespace admits the pods, by a dry run", "what the namespace adds to the pods or refuses is not known before"},
-		{creates && !t.own && t.claims(), "list", "persistentvolumeclaims", "", here, "whom the run could harm", ""},
-		{creates && !t.own, "get", "deployments/scale.apps", "", here, "whom the run could harm", "a run is refused where an HPA scales another Deployment"},
-		{creates && !t.own, "get", "statefulsets/scale.apps", "", here, "whom the run could harm", "a run is refused where an HPA scales another StatefulSet"},
+		{beside, "list", "poddisruptionbudgets.policy", "", here, "whom the run could harm", ""},
+		{beside && (t.file == nil || t.file.PodTemplate() != nil), "create", "pods", "", here, "whether the namespace admits the pods, by a dry run", "what the namespace adds to the pods or refuses is not known before"},
+		{beside && t.claims(), "list", "persistentvolumeclaims", "", here, "whom the run could harm", ""},
+		{beside && scale != deployments, "get", deployments, "", here, "whom the run could harm", "a run is refused where an HPA scales another Deployment"},
+		{beside && scale != statefulSets, "get", statefulSets, "", here, "whom the run could harm", "a run is refused where an HPA scales another StatefulSet"},
+		{beside && (scale == deployments || scale == statefulSets), "get", scale, "", here, "the pods of the target, and whom the run could harm", ""},
 
 		// What is watched.
-		{observes && target != "", "get", scale, t.name, here, "the pods of the target", ""},
+		{observes && target != "" && (!beside || scale != deployments && scale != statefulSets), "get", scale, t.name, here, "the pods of the target", ""},
 		{observes && target != "", "list watch", target, t.name, here, "the target", ""},
 		{observes && target != "" && !creates, "get", target, t.name, here, "the target", ""},
 		{observes && custom, "get", "customresourcedefinitions.apiextensions.k8s.io", target, everywhere, "where the target keeps its replicas", "they are taken to be where a Deployment keeps them"},

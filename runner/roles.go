@@ -132,6 +132,8 @@ func (p *Permission) Write(w io.Writer) error {
 		role := "hpabench-" + p.Task
 		if f := tasks[0].file; f != nil {
 			role += "-" + f.Metadata.Name
+		} else if t := tasks[0]; t.name != "" { // or the Role for one would take the place of that for another
+			role += "-" + t.target.Resource + "-" + t.name
 		}
 		kind, in := "Role", fmt.Sprintf("  namespace: %q\n", where)
 		if where == everywhere {

@@ -156,7 +156,7 @@ spec: {selector: {app: web}, ports: [{port: 8443, appProtocol: https}]}
 	lease := []string{"leases.coordination.k8s.io: get create patch delete", "namespaces n: get"}
 	// A run with -n, beside its target and HPA: what it could harm.
 	among := slices.Concat(observed, lease, []string{"poddisruptionbudgets.policy: list", "pods: create", "deployments/scale.apps: get", "statefulsets/scale.apps: get", "services: list watch create"})
-	made := slices.Concat(among, []string{"deployments/scale.apps shop: get", "deployments.apps shop: get list watch delete", "deployments.apps: create",
+	made := slices.Concat(among, []string{"deployments.apps shop: get list watch delete", "deployments.apps: create",
 		"horizontalpodautoscalers.autoscaling shop: get delete", "horizontalpodautoscalers.autoscaling: list watch create", "services shop: get delete"})
 	room := []string{"nodes: list", "pods: list", "nodes.metrics.k8s.io: list"}
 	existing := scenario(t, "workload: {existing: {kind: Rollout, apiVersion: argoproj.io/v1alpha1, name: web, namespace: prod, autoscaler: web}}\n  load: {phases: [{name: surge, duration: 1m, rate: 5}], via: job}", "")
@@ -177,7 +177,7 @@ spec: {selector: {app: web}, ports: [{port: 8443, appProtocol: https}]}
 			"ClusterRole": room}},
 		{"manifests", Permission{Task: TaskRun, Files: scenario(t, "workload: {manifests: [objects.yaml]}\n  "+tail+", via: ingress}", manifests), Namespace: "n"}, map[string][]string{
 			"Role n": slices.Concat(among, []string{"ingresses.networking.k8s.io: list",
-				"statefulsets/scale.apps web: get", "statefulsets.apps web: get list watch delete", "statefulsets.apps: create", "horizontalpodautoscalers.autoscaling web: get delete", "horizontalpodautoscalers.autoscaling: list watch create",
+				"statefulsets.apps web: get list watch delete", "statefulsets.apps: create", "horizontalpodautoscalers.autoscaling web: get delete", "horizontalpodautoscalers.autoscaling: list watch create",
 				"services web: get delete", "configmaps one: get update delete", "configmaps two: get delete", "configmaps: create", "policies.other.example.com mine: get delete", "policies.other.example.com: create",
 				"roles.rbac.authorization.k8s.io reader: get delete", "roles.rbac.authorization.k8s.io: create", "rolebindings.rbac.authorization.k8s.io reads views: get delete", "rolebindings.rbac.authorization.k8s.io: create",
 				"*.apps: list", "*.batch: list", "clusterroles.rbac.authorization.k8s.io view: bind"}),

@@ -99,18 +99,23 @@ func serverSet(o *unstructured.Unstructured, base string) map[string]bool {
 }
 
 // leaveOut drops the objects that a cluster makes by itself from those that were exported
-// from one: their controllers are among the manifests, or every namespace has them.
+// from one: what they are made for is among the manifests, or every namespace has them.
 func (c *checker) leaveOut() {
-	there := map[string]bool{}
+	there, selecting := map[string]bool{}, map[string]bool{}
 	for i := range c.Manifests {
-		there[c.Manifests[i].String()] = true
+		m := &c.Manifests[i]
+		there[m.String()] = true
+		if selector, _, _ := unstructured.NestedMap(m.Object.Object, "spec", "selector"); m.Object.GetKind() == "Service" && len(selector) > 0 {
+			selecting[m.Object.GetName()] = true
+		}
 	}
 	var made []string
 	c.Manifests = slices.DeleteFunc(c.Manifests, func(m Manifest) bool {
 		owned := m.owner != nil && there[m.owner.Kind+" "+m.owner.Name]
 		o := m.Object
 		common := m.String() == "ConfigMap kube-root-ca.crt" || m.exported && (m.String() == "ServiceAccount default" ||
-			o.GetKind() == "Secret" && o.GetAnnotations()[corev1.ServiceAccountUIDKey] != "")
+			o.GetKind() == "Secret" && o.GetAnnotations()[corev1.ServiceAccountUIDKey] != "" ||
+			o.GetKind() == "Endpoints" && selecting[o.GetName()])
 		if owned || common {
 			made = append(made, m.String())
 		}

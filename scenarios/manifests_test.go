@@ -330,6 +330,8 @@ items:
   spec: {accessModes: [ReadWriteOnce], volumeName: pvc-1, resources: {requests: {storage: 1Gi}}}
 - {apiVersion: v1, kind: ConfigMap, metadata: {name: kube-root-ca.crt, ` + meta + `}}
 - {apiVersion: v1, kind: ServiceAccount, metadata: {name: default, ` + meta + `}}
+- {apiVersion: v1, kind: Endpoints, metadata: {name: shop, ` + meta + `}, subsets: [{addresses: [{ip: 10.244.0.9}], ports: [{port: 80}]}]}
+- {apiVersion: v1, kind: Endpoints, metadata: {name: headless, ` + meta + `}, subsets: [{addresses: [{ip: 10.244.0.9}], ports: [{port: 80}]}]}
 - {apiVersion: v1, kind: ServiceAccount, metadata: {name: shop, ` + meta + `}, secrets: [{name: shop-token}]}
 - {apiVersion: v1, kind: Namespace, metadata: {name: prod, ` + strings.Replace(meta, "namespace: prod,", "", 1) + `}, spec: {finalizers: [kubernetes]}}
 - {apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: shop, ` + meta + `}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: r}, subjects: [{kind: ServiceAccount, name: shop, namespace: prod}, {kind: ServiceAccount, name: other, namespace: elsewhere}]}
@@ -381,12 +383,12 @@ items:
 			}
 		}
 	}
-	want := []string{"Deployment shop", "Service shop", "Service headless", "PersistentVolumeClaim data", "ServiceAccount shop", "RoleBinding shop", "Job load", "HorizontalPodAutoscaler shop"}
+	want := []string{"Deployment shop", "Service shop", "Service headless", "PersistentVolumeClaim data", "Endpoints headless", "ServiceAccount shop", "RoleBinding shop", "Job load", "HorizontalPodAutoscaler shop"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("objects (-want +got):\n%s", diff)
 	}
 	notes := strings.Join(f.Notes, "\n")
-	for _, want := range []string{"ReplicaSet shop-7f, ConfigMap kube-root-ca.crt, ServiceAccount default: left out", "resourceVersion", "The manifests are for namespace prod; the run's namespace takes its place."} {
+	for _, want := range []string{"ReplicaSet shop-7f, ConfigMap kube-root-ca.crt, ServiceAccount default, Endpoints shop: left out", "resourceVersion", "The manifests are for namespace prod; the run's namespace takes its place."} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("notes:\n%s\nwant %s", notes, want)
 		}
