@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,7 +89,7 @@ func holding(name string, steps []Step) (points []record.RatePoint, err error) {
 	if first := steps[0]; first.clock {
 		start = first.At
 	} else if first.At != 0 {
-		return nil, fmt.Errorf("%s:%d: a trace begins at second 0, this one at %g", name, first.Line, first.At)
+		return nil, fmt.Errorf("%s:%d: a trace begins at second 0, this one at %g: subtract that from each time, or write dates or times of the day, which count from the first row", name, first.Line, first.At)
 	}
 	for i, s := range steps {
 		at := s.At - start
@@ -141,10 +142,10 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 	want := fmt.Sprintf("the header %s,%s", timeColumns[0], column.Names[0])
 	head, err := rows.Read()
 	if errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s is empty: it needs %s and a row at least", name, want)
+		return nil, fmt.Errorf("%s is empty: it needs %s and a row such as 0,10 at least", name, want)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, noCSV(name, want, err)
 	}
 	at, value := columnOf(head, timeColumns), columnOf(head, column.Names)
 	if at < 0 || value < 0 {
@@ -165,7 +166,7 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, noCSV(name, want, err)
 		}
 		s := Step{Line: lineOf(rows)}
 		fault := func(format string, args ...any) error {
@@ -173,6 +174,11 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 		}
 		if len(row) <= max(at, value) {
 			return nil, fault("the line is %s, and must have a time and a %s", shorten(strings.Join(row, string(rows.Comma))), column.Names[0])
+		}
+		for _, text := range []string{row[at], row[value]} {
+			if rows.Comma == ';' && thousands.MatchString(strings.TrimSpace(text)) {
+				return nil, fault("%s can be a fraction or have thousands apart: write it with a point, or without a comma", shorten(text))
+			}
 		}
 		var ok bool
 		if s.At, s.clock, ok = parseTime(decimal.Replace(strings.TrimSpace(row[at]))); !ok {
@@ -187,7 +193,7 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 			case last.clock != s.clock:
 				return nil, fault("time %s is written in another way than that of line %d", shorten(row[at]), last.Line)
 			case s.At <= last.At:
-				return nil, fault("%s comes after %s: times must rise", timeText(s), timeText(last))
+				return nil, fault("time %s is not after that of line %d: times must rise; across midnight they need dates", shorten(row[at]), last.Line)
 			}
 		}
 		if steps = append(steps, s); len(steps) > maxPoints/2 {
@@ -195,7 +201,7 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 		}
 	}
 	if len(steps) == 0 {
-		return nil, fmt.Errorf("%s has a header and no row", name)
+		return nil, fmt.Errorf("%s has a header and no row such as 0,10", name)
 	}
 	return steps, nil
 }
@@ -205,11 +211,16 @@ func isNumber(text string) bool {
 	return err == nil
 }
 
-func timeText(s Step) string {
-	if s.clock {
-		return time.UnixMicro(int64(s.At * 1e6)).UTC().Format("2006-01-02 15:04:05.999")
+// thousands are numbers that two countries read in two ways.
+var thousands = regexp.MustCompile(`^[0-9]{1,3}(,[0-9]{3})+$`)
+
+// noCSV is the error of a file whose text is no CSV.
+func noCSV(name, want string, err error) error {
+	var at *csv.ParseError
+	if errors.As(err, &at) {
+		return fmt.Errorf("%s:%d: the line is no CSV (%w): expected %s, and a time and a value a line", name, at.Line, at.Err, want)
 	}
-	return fmt.Sprintf("second %g", s.At)
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 func lineOf(rows *csv.Reader) int {
