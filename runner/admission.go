@@ -15,6 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
+// noController is the hint where the embedded cluster is asked to scale a custom kind.
+const noController = "run it on a cluster that has the kind's controller (--context), or by hpabench simulate, which goes by the pod template"
+
 // checkKinds refuses objects of kinds that neither the cluster nor a
 // CustomResourceDefinition of the manifests has; on the embedded cluster they can be left out.
 func (p *preflight) checkKinds() bool {
@@ -41,7 +44,12 @@ func (p *preflight) checkKinds() bool {
 		return true
 	}
 	hint := "install their CustomResourceDefinitions, or add these to the manifests"
-	if p.cluster.Lab != nil && !needed {
+	switch {
+	case p.cluster.Lab == nil && p.options.SkipUnknown:
+		hint += "; --skip-unknown is for the embedded cluster alone"
+	case p.cluster.Lab != nil && needed:
+		hint = noController
+	case p.cluster.Lab != nil:
 		hint = "--skip-unknown leaves them out; or add their CustomResourceDefinitions to the manifests"
 	}
 	return p.refuse("kinds", fmt.Sprintf("the cluster does not have the kinds of %d object%s: %s", len(unknown), plural(len(unknown)), list), hint)

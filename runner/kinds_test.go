@@ -19,7 +19,11 @@ func TestUnknownKinds(t *testing.T) {
 ---
 {apiVersion: keda.sh/v1alpha1, kind: TriggerAuthentication, metadata: {name: auth}}
 `
-		rollout    = "{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: shop}, spec: {template: {metadata: {labels: {app: shop}}, spec: {containers: [{name: c, image: x/a, resources: {requests: {cpu: 50m}}}]}}}}\n"
+		rollout  = "{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: shop}, spec: {template: {metadata: {labels: {app: shop}}, spec: {containers: [{name: c, image: x/a, resources: {requests: {cpu: 50m}}}]}}}}\n"
+		rollouts = `---
+{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: rollouts.argoproj.io}, spec: {group: argoproj.io, scope: Namespaced,
+  names: {plural: rollouts, kind: Rollout}, versions: [{name: v1alpha1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]}}
+`
 		definition = `---
 {apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: servicemonitors.monitoring.coreos.com}, spec: {group: monitoring.coreos.com, scope: Namespaced,
   names: {plural: servicemonitors, kind: ServiceMonitor}, versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]}}
@@ -41,7 +45,8 @@ func TestUnknownKinds(t *testing.T) {
 		"named":       {"Deployment", shop + front + monitors, false, []string{"the kinds of 2 objects: ServiceMonitor shop of monitoring.coreos.com/v1 (", "objects.yaml:5), TriggerAuthentication auth of keda.sh/v1alpha1 (", "objects.yaml:7)"}, true, nil},
 		"left out":    {"Deployment", shop + front + monitors, true, nil, false, []string{"Left out", "ServiceMonitor shop", "TriggerAuthentication auth"}},
 		"defined":     {"Deployment", shop + front + definition, false, []string{"the kinds of 1 object: TriggerAuthentication auth"}, true, nil},
-		"the target":  {"Rollout", rollout + front, true, []string{"the kinds of 1 object: Rollout shop"}, false, nil},
+		"the target":  {"Rollout", rollout + front, true, []string{"the kinds of 1 object: Rollout shop", "has the kind's controller"}, false, nil},
+		"its kind":    {"Rollout", rollout + front + rollouts, true, []string{"nothing on the embedded cluster makes pods of a Rollout", "has the kind's controller"}, false, nil},
 		"all known":   {"Deployment", shop + front, true, nil, false, nil},
 		"all but one": {"Deployment", shop + front + strings.Split(monitors, "---\n{apiVersion: keda")[0], false, []string{"the kinds of 1 object: ServiceMonitor shop"}, true, nil},
 	} {

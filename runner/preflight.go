@@ -122,6 +122,9 @@ func (p *preflight) checkTarget(ctx context.Context) bool {
 
 func (p *preflight) checkScalable() bool {
 	if _, _, err := p.Cluster.resource(p.gvk, p.namespace); meta.IsNoMatchError(err) && p.defines(p.gvk.GroupKind()) {
+		if p.cluster.Lab != nil {
+			return p.refuse("target", p.file.Fault("spec.workload", fmt.Sprintf("nothing on the embedded cluster makes pods of %s", scenarios.WithArticle(p.gvk.Kind)), "").Error(), noController)
+		}
 		return true
 	}
 	return p.inspection.checkScalable()
