@@ -19,6 +19,11 @@ func (d *diagnosis) others() {
 			return // what was in it went with it
 		}
 	}
+	of := map[string][]at[record.Change]{} // the changes of each object
+	for _, w := range d.writes {
+		object := objectName(w.v.Kind, w.v.Name)
+		of[object] = append(of[object], w)
+	}
 	gone := slices.IndexFunc(d.writes, func(w at[record.Change]) bool { return d.isTarget(w.v) && w.v.What == record.ChangeDeleted })
 	told := map[string]bool{}
 	for _, w := range d.writes {
@@ -26,12 +31,12 @@ func (d *diagnosis) others() {
 		switch {
 		case w.t > d.end:
 		case w.v.Kind == "HorizontalPodAutoscaler" && !d.isHPA(w.v):
-			d.rival(w)
+			d.rival(w, of[object])
 		case w.v.What == record.ChangeDeleted:
 			d.deleted(w)
 		case !told[object]:
 			told[object] = true
-			d.updated(w, object)
+			d.updated(w, object, of[object])
 		}
 	}
 	if gone < 0 {
@@ -104,15 +109,15 @@ func (d *diagnosis) deleted(w at[record.Change]) {
 	d.found = append(d.found, f)
 }
 
-// updated are the changes of one object from w on.
-func (d *diagnosis) updated(w at[record.Change], object string) {
+// updated are the changes of one object from w on, which is the first.
+func (d *diagnosis) updated(w at[record.Change], object string, all []at[record.Change]) {
 	f := Finding{Kind: FoundChanged, Severity: Notice, Object: object, SinceSeconds: new(w.t.Seconds()),
 		Cause:  "No figure depends on it.",
 		Advice: "Nothing has to be done for the figures."}
 	var seen []string
 	changes := 0
-	for _, x := range d.writes {
-		if objectName(x.v.Kind, x.v.Name) != object || x.v.What != record.ChangeUpdated || x.t > d.end {
+	for _, x := range all {
+		if x.v.What != record.ChangeUpdated || x.t > d.end {
 			continue
 		}
 		if changes++; len(seen) < mostChanges {
@@ -179,8 +184,8 @@ func (d *diagnosis) touches(c record.Change) string {
 	return ""
 }
 
-// rival is another HPA that scales the target.
-func (d *diagnosis) rival(w at[record.Change]) {
+// rival is another HPA that scales the target; all are its changes.
+func (d *diagnosis) rival(w at[record.Change], all []at[record.Change]) {
 	if w.v.What != record.ChangeCreated {
 		return
 	}
@@ -189,8 +194,8 @@ func (d *diagnosis) rival(w at[record.Change]) {
 		Seen:   fmt.Sprintf("It scales %s too, since %.1f s; %s made it so.", d.target(), w.t.Seconds(), who(w.v)),
 		Cause:  "Of two HPAs over the same pods none does anything: the HPA controller switches both off (AmbiguousSelector).",
 		Advice: fmt.Sprintf("Delete all but one: `kubectl delete %s%s`.", objectName(w.v.Kind, w.v.Name), d.namespace())}
-	for _, x := range d.writes {
-		if x.v.Kind == w.v.Kind && x.v.Name == w.v.Name && x.v.What == record.ChangeDeleted && x.t > w.t {
+	for _, x := range all {
+		if x.v.What == record.ChangeDeleted && x.t > w.t {
 			f.UntilSeconds = d.until(x.t)
 			f.Spoils = f.Spoils && x.t > d.start
 			break

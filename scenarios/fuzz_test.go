@@ -116,7 +116,7 @@ func FuzzTargets(f *testing.F) {
 			return
 		}
 		open := func(name string) (string, []byte, error) { return name, source, nil }
-		c := checker{File: &File{}}
+		c := checker{File: &File{files: &files{}}}
 		list, err := c.readTargets(open, "t.txt")
 		if err != nil {
 			if !strings.Contains(err.Error(), "t.txt") {
