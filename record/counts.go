@@ -268,6 +268,11 @@ func (h Histogram) counts(s Scale) (c Counts, ours bool, err error) {
 		return nil, false, errCut
 	}
 	head, raw := raw[:headLength], raw[headLength:]
+	const mostDigits, longest = 4, 6 * MaxLatency
+	// A decoded one takes 8 bytes for each bucket that its scale has, however few it counts.
+	if digits, highest := binary.BigEndian.Uint32(head[12:]), binary.BigEndian.Uint64(head[24:]); digits > mostDigits || highest > uint64(longest.Microseconds()) {
+		return nil, false, fmt.Errorf("it tells %d digits apart up to %d µs; at most %d digits and %s can be read", digits, highest, mostDigits, longest)
+	}
 	if binary.BigEndian.Uint32(head) != cookie || binary.BigEndian.Uint32(head[12:]) != uint32(s.digits) ||
 		binary.BigEndian.Uint64(head[16:]) != 1 || binary.BigEndian.Uint64(head[24:]) != uint64(MaxLatency.Microseconds()) {
 		return nil, false, nil

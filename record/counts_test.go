@@ -91,10 +91,15 @@ func TestCountsOfOthers(t *testing.T) {
 	}
 	_ = wide.RecordValue(3_000_000_000)
 	beyond, _ := EncodeHistogram(wide)
+	vast, _ := EncodeHistogram(func() *hdrhistogram.Histogram {
+		h := hdrhistogram.New(1, 1<<62, 5)
+		_ = h.RecordValue(1)
+		return h
+	}())
 	cut := string(Counts{{5, 1}, {500, 2}}.Encode(Fine))
 	spoiled, _ := base64.StdEncoding.DecodeString(cut)
 	spoiled[60]++ // the checksum is another one
-	for _, bad := range []Histogram{"rubbish", Histogram(base64.StdEncoding.EncodeToString(spoiled)), "AAAA", beyond, Histogram(cut[:len(cut)-8]), Histogram(cut[:40])} {
+	for _, bad := range []Histogram{"rubbish", Histogram(base64.StdEncoding.EncodeToString(spoiled)), "AAAA", beyond, vast, Histogram(cut[:len(cut)-8]), Histogram(cut[:40])} {
 		if c, err := bad.Counts(Fine); err == nil {
 			t.Errorf("%.40q was read as %v", bad, c)
 		}

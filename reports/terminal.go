@@ -2,6 +2,7 @@ package reports
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -86,6 +87,7 @@ type Terminal struct {
 	io.Writer // the one below
 
 	mu   sync.Mutex
+	err  error  // the first of the writer below
 	part []byte // the beginning of a rune whose end is still to come
 	line []byte // what the present line has so far, without blanks before it; its end alone if it is long
 }
@@ -122,9 +124,17 @@ func (t *Terminal) Write(p []byte) (int, error) {
 		}
 	}
 	if _, err := t.Writer.Write(out.Bytes()); err != nil {
+		t.err = cmp.Or(t.err, err)
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// Err is the first error of the writer below, of which whoever printed may not have heard.
+func (t *Terminal) Err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
 }
 
 func (t *Terminal) endsInMark() bool {

@@ -486,7 +486,7 @@ func (c *checker) checkPhase(at string, p Phase) {
 	case p.Sine != nil && p.Sine.Amplitude > p.Sine.Mean:
 		c.fault(at+".sine", "", "%s.sine.amplitude is more than the mean, so that the rate would be negative", at)
 	case p.Sine != nil:
-		c.between(at+".sine.period", &p.Sine.Period, minDuration, MaxDuration)
+		c.between(at+".sine.period", &p.Sine.Period, minPeriod, MaxDuration)
 	case p.Noise != nil && p.Noise.Amplitude > p.Noise.Base:
 		c.fault(at+".noise", "", "%s.noise.amplitude is more than the base, so that the rate would be negative", at)
 	case p.Noise != nil:

@@ -62,9 +62,12 @@ const (
 	// for each second of it, which reports and simulations keep in memory.
 	MaxDuration = 31 * 24 * time.Hour
 
-	// minDuration is the shortest phase, sine or noise: what is shorter cannot be told
+	// minDuration is the shortest phase or noise: what is shorter cannot be told
 	// apart in a record, whose instants have microseconds.
 	minDuration = time.Millisecond
+
+	// minPeriod is the shortest period of a sine: load is counted by the second.
+	minPeriod = time.Second
 
 	// MaxTimeout bounds how long a request may wait, and an SLO: nothing that scales by its
 	// requests takes longer over one.

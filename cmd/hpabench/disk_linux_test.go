@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/reports"
 )
 
 // diskEnv tells a process of this test how many bytes its disk takes of a file.
@@ -45,5 +46,25 @@ func TestSimulateOnAFullDisk(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, record.File)); !os.IsNotExist(err) {
 		t.Errorf("a part of the record is left (%v)", err)
+	}
+}
+
+// TestOutputIsLost prints to a full disk: whatever the command, that is no success.
+func TestOutputIsLost(t *testing.T) {
+	steps := filepath.Join(t.TempDir(), "steps.csv")
+	if err := os.WriteFile(steps, []byte("seconds,replicas\n0,1\n60,2\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{{"elasticity", "--demand", steps, "--supply", steps}, {"tune", "--help"}, {"schema"}, {"scenarios"}, {"version"}} {
+		var said strings.Builder
+		a := &app{stdout: &reports.Terminal{Writer: full}, stderr: &said}
+		if code := a.run(t.Context(), args); code != exitFailed || !strings.Contains(said.String(), "no space left") {
+			t.Errorf("%v: exit code %d: %s", args, code, said.String())
+		}
 	}
 }

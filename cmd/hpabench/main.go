@@ -101,6 +101,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if a.isCutOff() && (err == nil || onlyMissed(err) || errors.Is(err, errIll)) {
 		err = runner.ErrInterrupted // it was about to end by itself
 	}
+	if shown, is := a.stdout.(*reports.Terminal); is && err == nil {
+		err, parsed = shown.Err(), true // --help is not parsed
+	}
 	var faults scenarios.Faults
 	var fault scenarios.Fault
 	var badInput runner.BadInput
