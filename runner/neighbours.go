@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +10,12 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,6 +31,7 @@ import (
 
 const (
 	neighboursHint = "leave out -n, or give the scenario's pods labels of their own (its StatefulSet another name)"
+	ownHint        = "leave out -n: the run then has a namespace of its own"
 	othersHint     = "the HPA counts these pods as the target's own: give each workload labels of its own in its selector"
 )
 
@@ -72,11 +78,14 @@ func matchesAny(selector labels.Selector, sets []labels.Set) bool {
 	return slices.ContainsFunc(sets, func(set labels.Set) bool { return selector.Matches(set) })
 }
 
-// checkNeighbours refuses a namespace in which the run would act on others' objects.
+// conflict is what the run would do to others, and how to avoid it.
+type conflict struct{ message, hint string }
+
+// checkNeighbours refuses a run that would act on others' objects.
 func (p *preflight) checkNeighbours(ctx context.Context) bool {
 	conflicts, err := p.neighbours(ctx)
 	for _, c := range conflicts {
-		p.refuse("namespace", c, neighboursHint)
+		p.refuse("namespace", c.message, c.hint)
 	}
 	if apierrors.IsForbidden(err) {
 		err = nil // a missing right is told with the rights
@@ -91,55 +100,168 @@ func (p *preflight) checkNeighbours(ctx context.Context) bool {
 func (p *preflight) alone(ctx context.Context) error {
 	conflicts, err := p.neighbours(ctx)
 	for _, c := range conflicts {
-		err = errors.Join(err, BadInput{fmt.Errorf("%s: %s", c, neighboursHint)})
+		err = errors.Join(err, BadInput{fmt.Errorf("%s: %s", c.message, c.hint)})
 	}
 	return err
 }
 
-// neighbours names what is in the namespace of -n already and would select the
+// trespasses names the manifests that act on others by what they are or name: they
+// need no look at the cluster. In a namespace of the run's own there are no others.
+func (p *preflight) trespasses(objects []*unstructured.Unstructured) (conflicts []conflict) {
+	made := func(ref reference) bool {
+		return ref.kind == p.gvk.Kind && ref.name == p.name || slices.ContainsFunc(objects, func(o *unstructured.Unstructured) bool {
+			return o.GetKind() == ref.kind && o.GetName() == ref.name
+		})
+	}
+	for _, o := range objects {
+		add := func(hint, format string, args ...any) {
+			conflicts = append(conflicts, conflict{p.where(o) + o.GetKind() + " " + o.GetName() + " " + fmt.Sprintf(format, args...), hint})
+		}
+		kind := o.GroupVersionKind().GroupKind()
+		if kind.Group == admissionregistrationv1.GroupName && p.cluster.Lab == nil {
+			add("leave it out, or run on the embedded cluster", "would change or refuse objects of all namespaces, which are not the run's own")
+		}
+		if p.own {
+			continue
+		}
+		for _, ref := range references(o) {
+			if !made(ref) {
+				add("leave out -n, or let it name an object of the manifests", "would act on %s %s in namespace %s, which is not among the manifests", ref.kind, ref.name, p.namespace)
+			}
+		}
+		service := ""
+		switch kind.String() {
+		case "ResourceQuota", "LimitRange":
+			add(ownHint, "would hold for all pods of namespace %s, also for those that the run did not make", p.namespace)
+		case "EndpointSlice.discovery.k8s.io":
+			service = o.GetLabels()[discoveryv1.LabelServiceName]
+		case "Endpoints":
+			service = o.GetName()
+		}
+		if service != "" && !made(reference{"Service", service}) {
+			add("leave out -n, or add that Service to the manifests", "would send requests for Service %s in namespace %s, which is not among the manifests, to its own addresses", service, p.namespace)
+		}
+	}
+	return conflicts
+}
+
+// references are the objects that an object acts on by their names: what an HPA, a KEDA
+// ScaledObject or a VerticalPodAutoscaler scales, what an Argo Rollout takes its pods
+// from, what a policy of the Gateway API is for.
+func references(o *unstructured.Unstructured) (found []reference) {
+	spec, _, _ := unstructured.NestedMap(o.Object, "spec")
+	several, _, _ := unstructured.NestedSlice(spec, "targetRefs")
+	for _, ref := range append(several, spec["scaleTargetRef"], spec["targetRef"], spec["workloadRef"]) {
+		fields, _ := ref.(map[string]any)
+		kind, _ := fields["kind"].(string)
+		if name, _ := fields["name"].(string); name != "" {
+			// https://keda.sh/docs/latest/reference/scaledobject-spec/#scaletargetref
+			found = append(found, reference{cmp.Or(kind, "Deployment"), name})
+		}
+	}
+	return found
+}
+
+// makers are the kinds whose pods the selectors of the run must not select, also while
+// they have none.
+var makers = []schema.GroupVersionKind{
+	appsv1.SchemeGroupVersion.WithKind("Deployment"), appsv1.SchemeGroupVersion.WithKind("StatefulSet"),
+	appsv1.SchemeGroupVersion.WithKind("DaemonSet"), appsv1.SchemeGroupVersion.WithKind("ReplicaSet"),
+	batchv1.SchemeGroupVersion.WithKind("Job"), batchv1.SchemeGroupVersion.WithKind("CronJob"),
+	corev1.SchemeGroupVersion.WithKind("ReplicationController"),
+}
+
+// readMakers lists what makes pods in the namespace, or will. Kinds that may not be
+// listed are left out: the rights tell of them.
+func (p *preflight) readMakers(ctx context.Context) (found []*unstructured.Unstructured, err error) {
+	for _, gvk := range makers {
+		client, _, err := p.Cluster.resource(gvk, p.namespace)
+		if err != nil {
+			return nil, err
+		}
+		list, err := limited(ctx, client.List)
+		if apierrors.IsForbidden(err) {
+			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("listing the %ss of namespace %s: %w", gvk.Kind, p.namespace, err)
+		}
+		for _, o := range list.Items {
+			owner := metav1.GetControllerOf(&o)
+			listed := owner != nil && (owner.Kind == "Deployment" || owner.Kind == "CronJob")
+			_, completed, _ := unstructured.NestedString(o.Object, "status", "completionTime") // of a Job
+			if !listed && !completed {
+				found = append(found, &o)
+			}
+		}
+	}
+	return found, nil
+}
+
+// makersSelected names those whose pods the selector selects.
+func makersSelected(makers []*unstructured.Unstructured, selector labels.Selector) (names []string) {
+	for _, o := range makers {
+		if matchesAny(selector, scenarios.PodLabels(o)) {
+			names = append(names, o.GetKind()+" "+o.GetName())
+		}
+	}
+	return names
+}
+
+// neighbours names what acts on others by what it is, what is in the namespace of -n already and would select the
 // pods of the run, and the pods there that the run's objects would select. An HPA
 // with pods of another in its selector does nothing (AmbiguousSelector), a Service
 // sends its users to them, and a disruption budget counts them.
-func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err error) {
-	if !p.creates() || p.own {
+func (p *preflight) neighbours(ctx context.Context) (conflicts []conflict, err error) {
+	if !p.creates() {
 		return nil, nil
 	}
 	objects := p.objects()
+	conflicts = p.trespasses(objects)
+	if p.own {
+		return conflicts, nil
+	}
 	var ours []labels.Set
 	for _, o := range objects {
 		ours = append(ours, scenarios.PodLabels(o)...)
 	}
-	conflict := func(format string, args ...any) { conflicts = append(conflicts, fmt.Sprintf(format, args...)) }
+	add := func(format string, args ...any) {
+		conflicts = append(conflicts, conflict{fmt.Sprintf(format, args...), neighboursHint})
+	}
 
 	pods, err := limited(ctx, p.Kube.CoreV1().Pods(p.namespace).List)
 	if err != nil {
-		return nil, fmt.Errorf("listing the pods of namespace %s: %w", p.namespace, err)
+		return conflicts, fmt.Errorf("listing the pods of namespace %s: %w", p.namespace, err)
 	}
 	p.before = map[types.UID]bool{}
 	for _, pod := range pods.Items {
 		p.before[pod.UID] = true
 	}
+	if p.makers, err = p.readMakers(ctx); err != nil {
+		return conflicts, err
+	}
 	for _, o := range objects {
 		if selector := scenarios.SelectsPods(o); selector != nil {
 			if names := selected(pods.Items, selector); len(names) > 0 {
-				conflict("%s%s %s would select pods of namespace %s that the run did not make: %s", p.where(o), o.GetKind(), o.GetName(), p.namespace, some(names))
+				add("%s%s %s would select pods of namespace %s that the run did not make: %s", p.where(o), o.GetKind(), o.GetName(), p.namespace, some(names))
+			} else if names = makersSelected(p.makers, selector); len(names) > 0 {
+				add("%s%s %s would select the pods of what is in namespace %s already: %s", p.where(o), o.GetKind(), o.GetName(), p.namespace, some(names))
 			}
 		}
 	}
 
 	services, err := limited(ctx, p.Kube.CoreV1().Services(p.namespace).List)
 	if err != nil {
-		return nil, fmt.Errorf("listing the Services of namespace %s: %w", p.namespace, err)
+		return conflicts, fmt.Errorf("listing the Services of namespace %s: %w", p.namespace, err)
 	}
 	for _, s := range services.Items {
 		if selector := labels.SelectorFromSet(s.Spec.Selector); !selector.Empty() && matchesAny(selector, ours) {
-			conflict("Service %s in namespace %s selects %s, which are labels of the run's pods: it would send its users to them", s.Name, p.namespace, selector)
+			add("Service %s in namespace %s selects %s, which are labels of the run's pods: it would send its users to them", s.Name, p.namespace, selector)
 		}
 	}
 
 	budgets, err := limited(ctx, p.Kube.PolicyV1().PodDisruptionBudgets(p.namespace).List)
 	if err != nil {
-		return nil, fmt.Errorf("listing the PodDisruptionBudgets of namespace %s: %w", p.namespace, err)
+		return conflicts, fmt.Errorf("listing the PodDisruptionBudgets of namespace %s: %w", p.namespace, err)
 	}
 	for _, b := range budgets.Items {
 		if selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector); err == nil && matchesAny(selector, ours) {
@@ -147,7 +269,7 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err err
 			if selector.Empty() {
 				what = "all pods"
 			}
-			conflict("PodDisruptionBudget %s in namespace %s selects %s: it would count the run's pods as its own", b.Name, p.namespace, what)
+			add("PodDisruptionBudget %s in namespace %s selects %s: it would count the run's pods as its own", b.Name, p.namespace, what)
 		}
 	}
 
@@ -155,11 +277,13 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err err
 	if err != nil {
 		return conflicts, err
 	}
-	conflicts = append(conflicts, taken...)
+	for _, t := range taken {
+		add("%s", t)
+	}
 
 	hpas, err := limited(ctx, p.Kube.AutoscalingV2().HorizontalPodAutoscalers(p.namespace).List)
 	if err != nil {
-		return nil, fmt.Errorf("listing the HPAs of namespace %s: %w", p.namespace, err)
+		return conflicts, fmt.Errorf("listing the HPAs of namespace %s: %w", p.namespace, err)
 	}
 	selectors, failures := make([]labels.Selector, len(hpas.Items)), make([]error, len(hpas.Items))
 	var reads errgroup.Group
@@ -177,7 +301,7 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err err
 	for i, h := range hpas.Items {
 		target := h.Spec.ScaleTargetRef
 		if target.Kind == p.gvk.Kind && target.Name == p.name {
-			conflict("HPA %s in namespace %s scales %s %s already", h.Name, p.namespace, p.gvk.Kind, p.name)
+			add("HPA %s in namespace %s scales %s %s already", h.Name, p.namespace, p.gvk.Kind, p.name)
 			continue
 		}
 		selector, err := selectors[i], failures[i]
@@ -188,7 +312,7 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []string, err err
 			continue
 		}
 		if matchesAny(selector, ours) {
-			conflict("HPA %s in namespace %s selects %s by %s %s, which are labels of the run's pods: it would be switched off (AmbiguousSelector)",
+			add("HPA %s in namespace %s selects %s by %s %s, which are labels of the run's pods: it would be switched off (AmbiguousSelector)",
 				h.Name, p.namespace, selector, target.Kind, target.Name)
 		}
 	}
@@ -277,14 +401,18 @@ func selected(pods []corev1.Pod, selector labels.Selector) (names []string) {
 // alsoSelected refuses the selector of a target whose kind chooses it itself, which
 // is known only when the target is there, when it selects pods that were there before.
 func (p *preflight) alsoSelected(ctx context.Context, selector string) error {
-	if len(p.before) == 0 {
+	if len(p.before) == 0 && len(p.makers) == 0 {
 		return nil
+	}
+	parsed, err := labels.Parse(selector)
+	if err != nil {
+		return fmt.Errorf("reading the selector of %s %s: %w", p.gvk.Kind, p.name, err)
 	}
 	pods, err := p.Kube.CoreV1().Pods(p.namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return fmt.Errorf("listing the pods of %s %s: %w", p.gvk.Kind, p.name, err)
 	}
-	var names []string
+	names := makersSelected(p.makers, parsed)
 	for _, pod := range pods.Items {
 		if p.before[pod.UID] {
 			names = append(names, pod.Name)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
@@ -74,6 +76,13 @@ func TestNeighbours(t *testing.T) {
 	pod := func(labels string) string {
 		return `{apiVersion: v1, kind: Pod, metadata: {name: foreign, labels: ` + labels + `}, spec: {containers: [{name: c, image: x/a}]}}`
 	}
+	// idle is a workload without pods.
+	idle := func(version, kind, fields string) string {
+		return fmt.Sprintf(`{apiVersion: %s, kind: %s, metadata: {name: idle}, spec: {%sreplicas: 0, selector: {matchLabels: {app: db}}, template: {metadata: {labels: {app: db}}, spec: {containers: [{name: c, image: x/a}]}}}}`, version, kind, fields)
+	}
+	closedTo := func(app string) string {
+		return fmt.Sprintf(`{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed}, spec: {podSelector: {matchLabels: {app: %s}}}}`, app)
+	}
 	for _, test := range []struct {
 		name, extra string // of the manifests
 		foreign     []string
@@ -99,6 +108,24 @@ func TestNeighbours(t *testing.T) {
 		{"a Service of others' pods", `{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {selector: {app: db}, ports: [{port: 80}]}}`, []string{pod("{app: db}")}, "Service db would select pods"},
 		{"a claim of the StatefulSet's name", dataSet, []string{`{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data-db-0},
 			spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`}, "PersistentVolumeClaim data-db-0 in namespace"},
+		{"an HPA of others' workload", `{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: more}, spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: old-shop}}}`,
+			[]string{foreignShop}, "shop.yaml:21: HorizontalPodAutoscaler more would act on Deployment old-shop in namespace"},
+		{"a quota", `{apiVersion: v1, kind: ResourceQuota, metadata: {name: two}, spec: {hard: {pods: "20"}}}`, nil, "shop.yaml:21: ResourceQuota two would hold for all pods of namespace"},
+		{"a LimitRange", `{apiVersion: v1, kind: LimitRange, metadata: {name: small}, spec: {limits: [{type: Container, max: {cpu: "1"}}]}}`, nil, "shop.yaml:21: LimitRange small would hold for all pods of namespace"},
+		{"addresses for others' Service", `{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: more, labels: {kubernetes.io/service-name: prod}}, addressType: IPv4, endpoints: [{addresses: [10.244.0.250]}]}`,
+			nil, "shop.yaml:21: EndpointSlice more would send requests for Service prod in namespace"},
+		{"addresses for others' Service, as Endpoints", `{apiVersion: v1, kind: Endpoints, metadata: {name: prod}, subsets: [{addresses: [{ip: 10.244.0.250}]}]}`, nil, "shop.yaml:21: Endpoints prod would send requests for Service prod in namespace"},
+		{"addresses for its own Service", `{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: more, labels: {kubernetes.io/service-name: shop}}, addressType: IPv4, endpoints: [{addresses: [10.244.0.250]}]}`, nil, ""},
+		{"a policy of others' Deployment without pods", closedTo("db"), []string{idle("apps/v1", "Deployment", "")}, "NetworkPolicy closed would select the pods of what is in namespace"},
+		{"a budget of others' StatefulSet without pods", `{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: none}, spec: {maxUnavailable: 0, selector: {matchLabels: {app: db}}}}`,
+			[]string{idle("apps/v1", "StatefulSet", "serviceName: db, ")}, "StatefulSet idle"},
+		{"a Service of others' ReplicaSet without pods", `{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {selector: {app: db}, ports: [{port: 80}]}}`, []string{idle("apps/v1", "ReplicaSet", "")}, "ReplicaSet idle"},
+		{"a policy of others' DaemonSet without nodes", closedTo("db"), []string{strings.NewReplacer("replicas: 0, ", "", "containers:", "nodeSelector: {no: node}, containers:").Replace(idle("apps/v1", "DaemonSet", ""))}, "DaemonSet idle"},
+		{"a policy of others' CronJob", closedTo("db"), []string{`{apiVersion: batch/v1, kind: CronJob, metadata: {name: nightly}, spec: {schedule: "0 0 1 1 *", jobTemplate: {spec: {template: {metadata: {labels: {app: db}},
+			spec: {restartPolicy: Never, containers: [{name: c, image: x/a}]}}}}}}`}, "CronJob nightly"},
+		{"a policy of others' suspended Job", closedTo("db"), []string{`{apiVersion: batch/v1, kind: Job, metadata: {name: later}, spec: {suspend: true, template: {metadata: {labels: {app: db}},
+			spec: {restartPolicy: Never, containers: [{name: c, image: x/a}]}}}}`}, "Job later"},
+		{"a policy of no workload", closedTo("cache"), []string{idle("apps/v1", "Deployment", "")}, ""},
 		{"a claim of another", dataSet, []string{`{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data-db-old},
 			spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`}, ""},
 	} {
@@ -135,6 +162,43 @@ func TestNeighbours(t *testing.T) {
 		}
 		if err := r.created.tearDown(context.WithoutCancel(t.Context()), 0, func(string) {}); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestTrespasses has manifests that act on others by what they name, or in all namespaces.
+func TestTrespasses(t *testing.T) {
+	const web = `{kind: Deployment, metadata: {name: web}}`
+	const embedded, own, beside = "on the embedded cluster", "in a namespace of its own", "with -n"
+	for _, test := range []struct {
+		object, words string
+		refused       []string
+	}{
+		{`{kind: HorizontalPodAutoscaler, metadata: {name: o}, spec: {scaleTargetRef: {kind: Deployment, name: web}}}`, "", nil},
+		{`{kind: HorizontalPodAutoscaler, metadata: {name: o}, spec: {scaleTargetRef: {kind: Rollout, name: shop}}}`, "", nil},
+		{`{kind: HorizontalPodAutoscaler, metadata: {name: o}, spec: {scaleTargetRef: {kind: StatefulSet, name: web}}}`, "act on StatefulSet web", []string{beside}},
+		{`{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {name: o}, spec: {scaleTargetRef: {name: web}}}`, "", nil},
+		{`{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {name: o}, spec: {scaleTargetRef: {name: prod}}}`, "act on Deployment prod", []string{beside}},
+		{`{apiVersion: autoscaling.k8s.io/v1, kind: VerticalPodAutoscaler, metadata: {name: o}, spec: {targetRef: {kind: StatefulSet, name: prod}}}`, "act on StatefulSet prod", []string{beside}},
+		{`{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: o}, spec: {workloadRef: {kind: Deployment, name: prod}}}`, "act on Deployment prod", []string{beside}},
+		{`{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {name: o}, spec: {targetRefs: [{kind: Deployment, name: web}, {kind: Service, name: prod}]}}`, "act on Service prod", []string{beside}},
+		{`{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: o}}`, "", nil},
+		{`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: o}}`, "all namespaces", []string{own, beside}},
+		{`{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingWebhookConfiguration, metadata: {name: o}}`, "all namespaces", []string{own, beside}},
+		{`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: o}}`, "all namespaces", []string{own, beside}},
+		{`{apiVersion: admissionregistration.k8s.io/v1beta1, kind: MutatingAdmissionPolicyBinding, metadata: {name: o}}`, "all namespaces", []string{own, beside}},
+	} {
+		for _, where := range []string{embedded, own, beside} {
+			p := &preflight{file: &scenarios.File{}}
+			p.gvk.Kind, p.name, p.namespace, p.own, p.cluster = "Rollout", "shop", "n", where != beside, &record.Cluster{}
+			if where == embedded {
+				p.cluster.Lab = &record.Lab{}
+			}
+			got := p.trespasses([]*unstructured.Unstructured{objectOfYAML(t, web), objectOfYAML(t, test.object)})
+			refused := len(got) == 1 && strings.Contains(got[0].message, test.object[strings.Index(test.object, "kind: ")+6:strings.Index(test.object, ", metadata")]+" o would ") && strings.Contains(got[0].message, test.words)
+			if refused != slices.Contains(test.refused, where) || len(got) > 0 && !refused {
+				t.Errorf("%s %s: %v", test.object, where, got)
+			}
 		}
 	}
 }

@@ -25,9 +25,10 @@ type preflight struct {
 	inspection
 	file    *scenarios.File
 	options Options
-	notes   []string                  // what a reader of the run should know
-	before  map[types.UID]bool        // pods in the namespace before the run created its own
-	skipped map[schema.GroupKind]bool // kinds that the cluster does not have, and whose objects are left out
+	notes   []string                     // what a reader of the run should know
+	before  map[types.UID]bool           // pods in the namespace before the run created its own
+	makers  []*unstructured.Unstructured // what makes pods in the namespace, or will, and was there before
+	skipped map[schema.GroupKind]bool    // kinds that the cluster does not have, and whose objects are left out
 }
 
 // check runs the checks in the order in which one needs another, and returns

@@ -102,6 +102,7 @@ func (t *task) rights() []right {
 
 	const deployments, statefulSets = "deployments/scale.apps", "statefulsets/scale.apps"
 	beside := creates && !t.own // others' objects
+	const unseen = "others' workloads that have no pods at the moment are not seen, and the run's objects could select their pods later"
 
 	via, loads, secret, balancer := t.load()
 	job := run && loads && via == scenarios.ViaJob
@@ -122,6 +123,12 @@ func (t *task) rights() []right {
 		{holds, "create patch", "leases.coordination.k8s.io", "", here, "the sign that the run is alive", ""},
 		{holds && !t.own, "get delete", "leases.coordination.k8s.io", "", here, "the sign that the run is alive", ""},
 		{beside, "list", "poddisruptionbudgets.policy", "", here, "whom the run could harm", ""},
+		{beside, "list", "deployments.apps", "", here, "whom the run could harm", unseen},
+		{beside, "list", "statefulsets.apps", "", here, "whom the run could harm", unseen},
+		{beside, "list", "daemonsets.apps", "", here, "whom the run could harm", unseen},
+		{beside, "list", "jobs.batch", "", here, "whom the run could harm", unseen},
+		{beside, "list", "cronjobs.batch", "", here, "whom the run could harm", unseen},
+		{beside, "list", "replicationcontrollers", "", here, "whom the run could harm", unseen},
 		{beside && (t.file == nil || t.file.PodTemplate() != nil), "create", "pods", "", here, "whether the namespace admits the pods, by a dry run", "what the namespace adds to the pods or refuses is not known before"},
 		{beside && t.claims(), "list", "persistentvolumeclaims", "", here, "whom the run could harm", ""},
 		{beside && scale != deployments, "get", deployments, "", here, "whom the run could harm", "a run is refused where an HPA scales another Deployment"},

@@ -155,7 +155,8 @@ spec: {selector: {app: web}, ports: [{port: 8443, appProtocol: https}]}
 	}
 	lease := []string{"leases.coordination.k8s.io: get create patch delete", "namespaces n: get"}
 	// A run with -n, beside its target and HPA: what it could harm.
-	among := slices.Concat(observed, lease, []string{"poddisruptionbudgets.policy: list", "pods: create", "deployments/scale.apps: get", "statefulsets/scale.apps: get", "services: list watch create"})
+	among := slices.Concat(observed, lease, []string{"poddisruptionbudgets.policy: list", "pods: create", "deployments/scale.apps: get", "statefulsets/scale.apps: get", "services: list watch create",
+		"deployments.apps: list", "statefulsets.apps: list", "daemonsets.apps: list", "jobs.batch: list", "cronjobs.batch: list", "replicationcontrollers: list"})
 	made := slices.Concat(among, []string{"deployments.apps shop: get list watch delete", "deployments.apps: create",
 		"horizontalpodautoscalers.autoscaling shop: get delete", "horizontalpodautoscalers.autoscaling: list watch create", "services shop: get delete"})
 	room := []string{"nodes: list", "pods: list", "nodes.metrics.k8s.io: list"}
