@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/types"
@@ -160,24 +164,52 @@ func (c *checker) build(file string) []input {
 	if err != nil {
 		return refuse(Fault{file, 1, cause(err).Error(), ""})
 	}
-	local := &local{FileSystem: filesys.MakeFsOnDisk(), shown: func(name string) string {
+	local := &local{FileSystem: filesys.MakeFsOnDisk(), data: map[string]bool{}, shown: func(name string) string {
 		if relative, err := filepath.Rel(root, name); err == nil {
 			return filepath.Join(filepath.Dir(file), relative)
 		}
 		return name
 	}}
-	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(local, root)
+	source, err := kustomized(local, root)
 	if len(local.faults) > 0 {
 		return refuse(local.faults...)
 	}
-	var source []byte
-	if err == nil {
-		source, err = built.AsYaml()
-	}
 	if err != nil {
-		return refuse(Fault{file, 1, "kustomize cannot build it: " + strings.Join(strings.Fields(err.Error()), " "), ""})
+		return refuse(Fault{file, 1, "kustomize cannot build it: " + oneLine(err.Error()), ""})
 	}
 	return []input{{shown: file, source: source, built: true}}
+}
+
+// building is held while kustomize builds: its warnings go to what is the standard error of
+// the whole program.
+var building sync.Mutex
+
+// kustomized is what kustomize makes of the kustomization in a folder, in YAML. Its warnings
+// are dropped: they have the text of the files as it is, escape sequences too. A panic of
+// kustomize, which some kustomizations cause, is an error.
+func kustomized(files filesys.FileSystem, folder string) (source []byte, err error) {
+	building.Lock()
+	defer building.Unlock()
+	nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer nowhere.Close()
+	logged, stderr := log.Writer(), os.Stderr
+	log.SetOutput(io.Discard)
+	os.Stderr = nowhere
+	defer func() {
+		log.SetOutput(logged)
+		os.Stderr = stderr
+		if fault := recover(); fault != nil {
+			source, err = nil, fmt.Errorf("it has a value that kustomize cannot take and does not name: kustomize stops with %v", fault)
+		}
+	}()
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(files, folder)
+	if err != nil {
+		return nil, err
+	}
+	return built.AsYaml()
 }
 
 // maxReads bounds how often kustomize reads a file: bases that share bases are read anew for
@@ -193,13 +225,20 @@ type local struct {
 	shown       func(name string) string
 	size, reads int
 	faults      Faults
+	data        map[string]bool // the files of which ConfigMaps and Secrets are generated
 }
 
 func (l *local) ReadFile(name string) ([]byte, error) {
-	source, err := ReadFile(name, MaxSource)
+	limit := int64(MaxSource)
+	if l.data[name] {
+		limit = corev1.MaxSecretSize
+	}
+	source, err := ReadFile(name, limit)
 	l.size, l.reads = l.size+len(source), l.reads+1
 	var faults Faults
 	switch {
+	case errors.Is(err, ErrTooLarge) && l.data[name]:
+		faults = Faults{{Message: fmt.Sprintf("the file has more than %s, which is the most that a ConfigMap or a Secret may hold", bytesText(limit))}}
 	case err != nil:
 		faults = Faults{{Message: cause(err).Error()}}
 	case l.size > maxFiles:
@@ -207,7 +246,7 @@ func (l *local) ReadFile(name string) ([]byte, error) {
 	case l.reads > maxReads:
 		faults = Faults{{Message: fmt.Sprintf("kustomize reads more than %d files, as bases that share bases are read anew for each", maxReads)}}
 	default:
-		faults = notLocal(name, source)
+		faults = notLocal(name, source, l.data)
 	}
 	for i := range faults {
 		faults[i].File, faults[i].Line = l.shown(name), max(faults[i].Line, 1)
@@ -232,8 +271,8 @@ func remoteFile(path string) bool {
 
 // notLocal are the faults of a file if it is a kustomization, whatever its name, in which
 // something is fetched, or a program or a plugin is run. The kustomization is decoded as
-// kustomize does it, so that both see the same.
-func notLocal(name string, source []byte) (faults Faults) {
+// kustomize does it, so that both see the same. The files of its generators are added to data.
+func notLocal(name string, source []byte, data map[string]bool) (faults Faults) {
 	if slices.Contains(konfig.RecognizedKustomizationFileNames(), filepath.Base(name)) {
 		if _, faults = readYAML(name, source); len(faults) > 0 {
 			return faults
@@ -280,9 +319,16 @@ func notLocal(name string, source []byte) (faults Faults) {
 	}
 	for _, s := range sources {
 		files = append(files, s.EnvSources...)
+		for _, path := range s.EnvSources {
+			data[filepath.Join(filepath.Dir(name), path)] = true
+		}
 		for _, keyed := range s.FileSources {
-			_, path, _ := strings.Cut(keyed, "=")
+			_, path, is := strings.Cut(keyed, "=")
 			check(keyed, remoteFile(keyed) || remoteFile(path))
+			if !is {
+				path = keyed
+			}
+			data[filepath.Join(filepath.Dir(name), path)] = true
 		}
 	}
 	for _, patch := range k.PatchesStrategicMerge { //nolint:staticcheck // people still write it

@@ -2,6 +2,8 @@ package scenarios
 
 import (
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"os"
 	"path/filepath"
@@ -122,6 +124,48 @@ func TestKustomizationText(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A kustomization that kustomize cannot take, or stops over, is one fault on one line.
+func TestKustomizationThatStops(t *testing.T) {
+	binding := "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: a}\nsubjects: [null, {kind: ServiceAccount}]\n"
+	for name, c := range map[string][3]string{
+		"image":              {"resources: [shop.yaml]\nimages: [{name: 'nginx[', newTag: x}]\n", "", "k/kustomization.yaml:1: kustomize cannot build it: it has a value that kustomize cannot take"},
+		"subjects":           {"resources: [shop.yaml, x.yaml]\nnamespace: a\n", binding, "k/kustomization.yaml:1: kustomize cannot build it: it has a value"},
+		"name of lines":      {"resources: [shop.yaml]\npatches: [{path: \"a\\nb\"}]\n", "", "k/kustomization.yaml:1: kustomize cannot build it: "},
+		"file of 2 MiB":      {"resources: [shop.yaml]\nconfigMapGenerator: [{name: x, files: [x.yaml]}]\n", strings.Repeat("x", 2<<20), "k/x.yaml:1: the file has more than 1 MiB, which is the most that a ConfigMap"},
+		"Secret of 2 MiB":    {"resources: [shop.yaml]\nsecretGenerator: [{name: x, files: ['k=./x.yaml']}]\n", strings.Repeat("x", 2<<20), "k/x.yaml:1: the file has more than 1 MiB"},
+		"variables of 2 MiB": {"resources: [shop.yaml]\nsecretGenerator: [{name: x, envs: [x.yaml]}]\n", "A=" + strings.Repeat("x", 2<<20), "k/x.yaml:1: the file has more than 1 MiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := written(t, "k", map[string]string{"k/kustomization.yaml": c[0], "k/shop.yaml": shop, "k/x.yaml": c[1]})
+			if err == nil || !strings.HasPrefix(err.Error(), c[2]) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%v\nwant %s", err, c[2])
+			}
+		})
+	}
+}
+
+// What kustomize warns of, with the text of its files, is not printed past the output of the
+// command.
+func TestKustomizeWarnsNowhere(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr, logged := os.Stderr, log.Writer()
+	os.Stderr = write
+	log.SetOutput(write)
+	_, err = written(t, "k", map[string]string{"k/kustomization.yaml": "resources: [all.yaml]\ncommonLabels: {a: b}\npatchesStrategicMerge: []\n" +
+		"vars: [{name: \"X\\e[31m\\n::error::x\", objref: {kind: Deployment, name: shop, apiVersion: apps/v1}}]\n", "k/all.yaml": shop + "---\n" + front + "---\n" + scaler})
+	log.Print("after")
+	log.SetOutput(logged)
+	os.Stderr = stderr
+	write.Close()
+	printed, _ := io.ReadAll(read)
+	if err != nil || !strings.HasSuffix(string(printed), "after\n") || strings.Count(string(printed), "\n") != 1 {
+		t.Errorf("%v, and %q was printed", err, printed)
 	}
 }
 

@@ -34,6 +34,8 @@ func TestLimits(t *testing.T) {
 		"noise for long":       {phases("{name: a, duration: 700h, noise: {base: 5, amplitude: 1, every: 10ms}}"), "the load has 504000000 points of replays and noise"},
 		"noise 1000 h":         {phases("{name: a, duration: 1000h, noise: {base: 5, amplitude: 1}}"), "scenario.yaml:10: "},
 		"noise of no time":     {phases("{name: a, duration: 1h, noise: {base: 5, amplitude: 1, every: 0s}}"), "noise"},
+		"noise's seed":         {phases("{name: a, duration: 1h, noise: {base: 5, amplitude: 1, seed: 99999999999999999999}}"), "scenario.yaml:10: spec.load.phases[0].noise.seed wants an integer from 0 to 18446744073709551615"},
+		"negative seed":        {phases("{name: a, duration: 1h, noise: {base: 5, amplitude: 1, seed: -1}}"), "scenario.yaml:10: spec.load.phases[0].noise.seed wants an integer from 0"},
 		"negative noise":       {phases("{name: a, duration: 1h, noise: {base: 5, amplitude: 1, every: -1s}}"), "noise"},
 		"a year":               {phases("{name: a, duration: 8760h, rate: 1}"), "spec.load.phases[0].duration is 8760h0m0s, and must be from 1ms to 744h0m0s"},
 		"a year of months":     {phases("{name: r, repeat: 12, phases: [{name: a, duration: 730h, rate: 1}]}"), "the load takes 31536000 s, and may take 2678400 (31 days)"},
@@ -165,8 +167,8 @@ func TestOddFiles(t *testing.T) {
 		} {
 			_, err := phasesOf(t, strings.ReplaceAll(where, "FILE", fmt.Sprintf("%q", file)), map[string]string{})
 			want := want
-			if filepath.IsAbs(file) && strings.Contains(where, "targets") {
-				want = "not in the folder" // what is sent is looked for nowhere else
+			if filepath.IsAbs(file) {
+				want = "not in the folder" // they are looked for nowhere else
 			}
 			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%q in %s: %v, want %q", file, where, err, want)

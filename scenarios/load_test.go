@@ -160,6 +160,27 @@ func TestTraceFaults(t *testing.T) {
 	}
 }
 
+// A trace elsewhere than in the scenario's folder is not read, nor shown.
+func TestTracesElsewhere(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "netrc")
+	if err := os.WriteFile(secret, []byte("machine example.com password hunter2\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	if err := os.Symlink(secret, "linked.csv"); err != nil {
+		t.Skip(err)
+	}
+	for _, name := range []string{secret, "../netrc", "/proc/self/environ", "linked.csv"} {
+		if err := os.WriteFile("s.yaml", []byte(loadHead+"    - {name: a, replay: {file: "+name+"}}\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Read("s.yaml")
+		if want := "trace " + name + ": it is not in the folder of the scenario"; err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
 // Whatever wrote a trace, it is read.
 func TestTraceFormats(t *testing.T) {
 	const want = "[{0 5} {60 5} {60 20.5} {120 20.5}]"
@@ -170,6 +191,9 @@ func TestTraceFormats(t *testing.T) {
 		"seconds\trate\n0\t5\n60\t20.5",
 		" Seconds , Rate \n 0 , 5 \n\n 60 , 20.5 \n",
 		"# of the gateway\nrate,host,TIME\n5,a,0s\n20.5,b,1m\n",
+		"# of the gateway; means\n# by\tPrometheus\n\nseconds,rate\n0,5\n60,20.5\n",
+		"# 1,2,3,4,5,6,7,8\nseconds;rate\n0;5\n60;20,5\n",
+		"seconds,rate\r0,5\r60,20.5\r",
 		"time,rps\n23:59:00,5\n24:00:00,20.5\n",
 		"timestamp,rate\n2026-01-31T23:59:30Z,5\n2026-02-01T00:00:30Z,20.5\n",
 		"time,rate\n2026-01-31 10:00:00,5\n2026-01-31 10:01:00,20.5\n",

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode"
 
@@ -95,6 +94,7 @@ func (c *checker) readManifests(open Open) {
 			c.fault(at, "", "manifest %s holds no object", name)
 		}
 	}
+	c.checkKnown()
 	c.leaveOut()
 	c.takeNamespace()
 	c.checkCustom()
@@ -167,16 +167,11 @@ func (c *checker) readObject(d *document, base string, value any) {
 }
 
 // checkKind compares an object with the type that Kubernetes has for its kind.
-// A kind that Kubernetes does not know is left to the API server, unless it looks
-// like a slip.
+// For one that Kubernetes does not know, see checkKnown.
 func (c *checker) checkKind(m *Manifest, object map[string]any) {
 	gvk := m.Object.GroupVersionKind()
 	typed, err := typesOf(gvk.GroupVersion()).New(gvk)
 	if err != nil {
-		kinds := slices.Collect(maps.Keys(typesOf(gvk.GroupVersion()).KnownTypes(gvk.GroupVersion())))
-		if near := nearest(gvk.Kind, kinds); near != "" {
-			c.faultAt(m.doc, m.base+"/kind", fmt.Sprintf("did you mean %q?", near), "%s has no kind %q", gvk.GroupVersion(), gvk.Kind)
-		}
 		return
 	}
 	against, err := forManifests(reflect.TypeOf(typed).Elem())

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	apischema "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/component-base/version"
 	"sigs.k8s.io/yaml"
 )
 
@@ -228,18 +229,35 @@ func TestShortFormAsTheServer(t *testing.T) {
 
 func TestRemovedAPIs(t *testing.T) {
 	for name, c := range map[string][3]string{
-		"v2beta2":     {"autoscaling/v2,", "autoscaling/v2beta2,", "m.yaml:6: HorizontalPodAutoscaler: autoscaling/v2beta2 is not served since Kubernetes 1.26: write autoscaling/v2 (its fields are the same)"},
-		"v2beta1":     {"autoscaling/v2,", "autoscaling/v2beta1,", "since Kubernetes 1.25: write autoscaling/v2 (its metrics have target"},
-		"apps":        {"apps/v1, kind: Deployment, metadata", "apps/v1beta1, kind: Deployment, metadata", "m.yaml:1: Deployment: apps/v1beta1 is not served since Kubernetes 1.16: write apps/v1 (spec.selector"},
-		"apps 2":      {"apps/v1, kind: Deployment, metadata", "apps/v1beta2, kind: Deployment, metadata", "apps/v1beta2 is not served since Kubernetes 1.16: write apps/v1 (spec.selector"},
-		"extensions":  {"apps/v1, kind: Deployment, metadata", "extensions/v1beta1, kind: Deployment, metadata", "extensions/v1beta1 is not served since Kubernetes 1.16: write apps/v1 (spec.selector"},
-		"Ingress":     {front, front + "---\n{apiVersion: networking.k8s.io/v1beta1, kind: Ingress, metadata: {name: shop}}\n", "m.yaml:6: Ingress: networking.k8s.io/v1beta1 is not served since Kubernetes 1.22: write networking.k8s.io/v1 (spec.backend"},
-		"old Ingress": {front, front + "---\n{apiVersion: extensions/v1beta1, kind: Ingress, metadata: {name: shop}}\n", "since Kubernetes 1.22: write networking.k8s.io/v1 (spec.backend"},
-		"PDB":         {front, front + "---\n{apiVersion: policy/v1beta1, kind: PodDisruptionBudget, metadata: {name: shop}}\n", "since Kubernetes 1.25: write policy/v1 (an empty"},
-		"PSP":         {front, front + "---\n{apiVersion: policy/v1beta1, kind: PodSecurityPolicy, metadata: {name: shop}}\n", "policy/v1beta1 is not served since Kubernetes 1.25 (nothing took its place"},
-		"CronJob":     {front, front + "---\n{apiVersion: batch/v1beta1, kind: CronJob, metadata: {name: shop}}\n", "since Kubernetes 1.25: write batch/v1 (its fields"},
-		"RBAC":        {front, front + "---\n{apiVersion: rbac.authorization.k8s.io/v1beta1, kind: Role, metadata: {name: shop}}\n", "since Kubernetes 1.22: write rbac.authorization.k8s.io/v1"},
-		"CRD":         {front, front + "---\n{apiVersion: apiextensions.k8s.io/v1beta1, kind: CustomResourceDefinition, metadata: {name: shop}}\n", "since Kubernetes 1.22: write apiextensions.k8s.io/v1 (spec.versions"},
+		"v2beta2":                  {"autoscaling/v2,", "autoscaling/v2beta2,", "m.yaml:6: HorizontalPodAutoscaler: autoscaling/v2beta2 is not served since Kubernetes 1.26: write autoscaling/v2 (its fields are the same)"},
+		"v2beta1":                  {"autoscaling/v2,", "autoscaling/v2beta1,", "since Kubernetes 1.25: write autoscaling/v2 (its metrics have target"},
+		"apps":                     {"apps/v1, kind: Deployment, metadata", "apps/v1beta1, kind: Deployment, metadata", "m.yaml:1: Deployment: apps/v1beta1 is not served since Kubernetes 1.16: write apps/v1 (spec.selector"},
+		"apps 2":                   {"apps/v1, kind: Deployment, metadata", "apps/v1beta2, kind: Deployment, metadata", "apps/v1beta2 is not served since Kubernetes 1.16: write apps/v1 (spec.selector"},
+		"extensions":               {"apps/v1, kind: Deployment, metadata", "extensions/v1beta1, kind: Deployment, metadata", "extensions/v1beta1 is not served since Kubernetes 1.16: write apps/v1 (spec.selector"},
+		"Ingress":                  {front, front + "---\n{apiVersion: networking.k8s.io/v1beta1, kind: Ingress, metadata: {name: shop}}\n", "m.yaml:6: Ingress: networking.k8s.io/v1beta1 is not served since Kubernetes 1.22: write networking.k8s.io/v1 (spec.backend"},
+		"old Ingress":              {front, front + "---\n{apiVersion: extensions/v1beta1, kind: Ingress, metadata: {name: shop}}\n", "since Kubernetes 1.22: write networking.k8s.io/v1 (spec.backend"},
+		"PDB":                      {front, front + "---\n{apiVersion: policy/v1beta1, kind: PodDisruptionBudget, metadata: {name: shop}}\n", "since Kubernetes 1.25: write policy/v1 (an empty"},
+		"PSP":                      {front, front + "---\n{apiVersion: policy/v1beta1, kind: PodSecurityPolicy, metadata: {name: shop}}\n", "policy/v1beta1 is not served since Kubernetes 1.25 (nothing took its place"},
+		"CronJob":                  {front, front + "---\n{apiVersion: batch/v1beta1, kind: CronJob, metadata: {name: shop}}\n", "since Kubernetes 1.25: write batch/v1 (its fields"},
+		"RBAC":                     {front, front + "---\n{apiVersion: rbac.authorization.k8s.io/v1beta1, kind: Role, metadata: {name: shop}}\n", "since Kubernetes 1.22: write rbac.authorization.k8s.io/v1"},
+		"CRD":                      {front, front + "---\n{apiVersion: apiextensions.k8s.io/v1beta1, kind: CustomResourceDefinition, metadata: {name: shop}}\n", "since Kubernetes 1.22: write apiextensions.k8s.io/v1 (spec.versions"},
+		"RBAC v1alpha1":            {front, front + "---\n{apiVersion: rbac.authorization.k8s.io/v1alpha1, kind: ClusterRoleBinding, metadata: {name: shop}, spec: {}}\n", "m.yaml:6: ClusterRoleBinding: rbac.authorization.k8s.io/v1alpha1 is not served since Kubernetes 1.23: write rbac.authorization.k8s.io/v1"},
+		"RuntimeClass":             {front, front + "---\n{apiVersion: node.k8s.io/v1alpha1, kind: RuntimeClass, metadata: {name: shop}, spec: {}}\n", "m.yaml:6: RuntimeClass: node.k8s.io/v1alpha1 is not served by Kubernetes " + version.DefaultKubeBinaryVersion + ": write node.k8s.io/v1 (handler"},
+		"TPR":                      {front, front + "---\n{apiVersion: extensions/v1beta1, kind: ThirdPartyResource, metadata: {name: shop}}\n", "since Kubernetes 1.8 (a CustomResourceDefinition"},
+		"AuditSink":                {front, front + "---\n{apiVersion: auditregistration.k8s.io/v1alpha1, kind: AuditSink, metadata: {name: shop}}\n", "since Kubernetes 1.19 (nothing took its place"},
+		"HPA's target":             {"apiVersion: apps/v1, kind: Deployment, name", "apiVersion: extensions/v1beta1, kind: Deployment, name", "m.yaml:7: spec.scaleTargetRef: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no Deployment of extensions/v1beta1: write apps/v1 (the HPA"},
+		"HPA's target of the core": {"apiVersion: apps/v1, kind: Deployment, name", "apiVersion: v1, kind: Deployment, name", "m.yaml:7: spec.scaleTargetRef: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no Deployment of v1: write apps/v1 (the HPA"},
+		"the HPA":                  {"autoscaling/v2", "extensions/v1beta1", "m.yaml:7: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no HorizontalPodAutoscaler of extensions/v1beta1: write autoscaling/v2"},
+		"HPA v2alpha1":             {"autoscaling/v2", "autoscaling/v2alpha1", "m.yaml:7: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no HorizontalPodAutoscaler of autoscaling/v2alpha1: write autoscaling/v2"},
+		"the Deployment":           {"apps/v1, kind: Deployment, metadata", "v1, kind: Deployment, metadata", "m.yaml:1: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no Deployment of v1: write apps/v1"},
+		"EndpointSlice":            unserving("discovery.k8s.io/v1alpha1", "EndpointSlice", ": write discovery.k8s.io/v1"),
+		"FlowSchema":               unserving("flowcontrol.apiserver.k8s.io/v1alpha1", "FlowSchema", ": write flowcontrol.apiserver.k8s.io/v1"),
+		"ClusterCIDR":              unserving("networking.k8s.io/v1alpha1", "ClusterCIDR", ""),
+		"ResourceClaim":            unserving("resource.k8s.io/v1alpha2", "ResourceClaim", ": write resource.k8s.io/v1"),
+		"old migration":            unserving("storagemigration.k8s.io/v1alpha1", "StorageVersionMigration", ": write storagemigration.k8s.io/v1"),
+		"Job":                      unserving("extensions/v1beta1", "Job", ": write batch/v1"),
+		"definition":               unserving("apiextensions.k8s.io/v2", "CustomResourceDefinition", ": write apiextensions.k8s.io/v1"),
+		"misspelt":                 {"kind: Service", "kind: Servic", `m.yaml:5: v1 has no kind "Servic" (did you mean "Service"?)`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ofShop(t, c[0], c[1])
@@ -248,6 +266,28 @@ func TestRemovedAPIs(t *testing.T) {
 				t.Errorf("%v\nwant %s alone", err, c[2])
 			}
 		})
+	}
+}
+
+func unserving(api, kind, write string) [3]string {
+	return [3]string{front, front + "---\n{apiVersion: " + api + ", kind: " + kind + ", metadata: {name: x}, spec: {}}\n", "m.yaml:6: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no " + kind + " of " + api + write}
+}
+
+// Custom kinds may be in groups whose names are like Kubernetes' own, or be defined beside; an
+// HPA may name any version of a group that is served.
+func TestCustomKindsAreKnown(t *testing.T) {
+	const defined = "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: shops.batch, annotations: {api-approved.kubernetes.io: 'https://github.com/kubernetes/kubernetes/pull/1'}}, spec: {group: batch, scope: Namespaced, names: {kind: Shop, plural: shops}, versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]}}"
+	for _, object := range []string{
+		"{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: a}}", "{apiVersion: snapshot.storage.k8s.io/v1, kind: VolumeSnapshot, metadata: {name: a}}",
+		"{apiVersion: metrics.k8s.io/v1beta1, kind: PodMetrics, metadata: {name: a}}", "{apiVersion: autoscaling.k8s.io/v1, kind: VerticalPodAutoscaler, metadata: {name: a}}",
+		"{apiVersion: batch/v1, kind: Shop, metadata: {name: a}}\n---\n" + defined,
+	} {
+		if _, err := ofShop(t, front, front+"---\n"+object+"\n"); err != nil {
+			t.Errorf("%s: %v", object, err)
+		}
+	}
+	if _, err := ofShop(t, "apiVersion: apps/v1, kind: Deployment, name", "apiVersion: apps/v1beta2, kind: Deployment, name"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -164,12 +164,15 @@ func sendable(r HTTPRequest) error {
 	return err
 }
 
-// beside opens a file whose content is sent to the workload. It must lie in the
-// scenario's folder: a scenario of somebody else would send away what else can be read.
+// errOutside is the error about a file that beside does not open.
+var errOutside = errors.New("it is not in the folder of the scenario, and what is sent must be: copy it there")
+
+// beside opens a file whose content is sent to the workload, or is a trace. It must lie in
+// the scenario's folder: a scenario of somebody else would send away what else can be read,
+// or show it in its faults.
 func (c *checker) beside(open Open, name string) (shown string, content []byte, err error) {
-	outside := errors.New("it is not in the folder of the scenario, and what is sent must be: copy it there")
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
-		return name, nil, outside
+		return name, nil, errOutside
 	}
 	if shown, content, err = open(name); err != nil {
 		return shown, nil, err
@@ -181,7 +184,7 @@ func (c *checker) beside(open Open, name string) (shown string, content []byte, 
 		return shown, content, nil
 	}
 	if inside, err := filepath.Rel(folder, real); err != nil || !filepath.IsLocal(inside) {
-		return shown, nil, outside
+		return shown, nil, errOutside
 	}
 	return shown, content, nil
 }

@@ -8,6 +8,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -109,6 +110,8 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 	switch t.Kind() {
 	case reflect.Int32, reflect.Int64, reflect.Int:
 		return &jsonschema.Schema{Type: "integer", Format: "int" + strconv.Itoa(t.Bits())}
+	case reflect.Uint64:
+		return &jsonschema.Schema{Type: "integer", Format: "uint64"}
 	}
 	return nil
 }
@@ -210,6 +213,12 @@ func ownComments() (map[string]string, error) {
 var formats = map[string]func(v any) error{
 	"int32": func(v any) error { return integer(v, 32) },
 	"int64": func(v any) error { return integer(v, 64) },
+	"uint64": func(v any) error {
+		if _, err := strconv.ParseUint(fmt.Sprint(v), 10, 64); err != nil {
+			return fmt.Errorf("an integer from 0 to %d", uint64(math.MaxUint64))
+		}
+		return nil
+	},
 	"quantity": func(v any) error {
 		if _, err := resource.ParseQuantity(fmt.Sprint(v)); err != nil {
 			return errWants("quantity")

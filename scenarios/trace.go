@@ -25,7 +25,7 @@ func (c *checker) readTraces(at string, phases []Phase) {
 		if r := phases[i].Replay; r != nil {
 			if err := c.readReplay(&phases[i]); err != nil {
 				hint := ""
-				if errors.Is(err, fs.ErrNotExist) {
+				if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errOutside) {
 					hint = "traces are looked for beside the scenario file"
 				}
 				c.fault(here+".replay.file", hint, "%v", err)
@@ -39,7 +39,7 @@ func (c *checker) readReplay(p *Phase) error {
 	r := p.Replay
 	trace, known := c.files.traces[r.File]
 	if !known {
-		shown, source, err := c.files.Open(r.File)
+		shown, source, err := c.beside(c.files.Open, r.File)
 		if err != nil {
 			return fmt.Errorf("trace %s: %w", r.File, cause(err))
 		}
@@ -67,7 +67,7 @@ func readTrace(name string, source []byte) ([]record.RatePoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("trace %s: %w", name, err)
 	}
-	first, _, _ := bytes.Cut(bytes.TrimLeft(text, "\r\n"), []byte("\n"))
+	first := firstLine(text)
 	if time, _, _ := bytes.Cut(first, []byte(",")); bytes.Count(first, []byte(",")) >= 7 && isDigits(time) {
 		return countsOf(name, text)
 	}
@@ -237,9 +237,19 @@ func shorten(s string) string {
 	return strconv.Quote(s)
 }
 
+// firstLine is the first one that is neither empty nor a comment.
+func firstLine(text []byte) []byte {
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimRight(line, "\r\n"); len(line) > 0 && line[0] != '#' {
+			return line
+		}
+	}
+	return nil
+}
+
 // separatorOf is the one that the first line has.
 func separatorOf(text []byte) rune {
-	head, _, _ := bytes.Cut(bytes.TrimLeft(text, "\r\n"), []byte("\n"))
+	head := firstLine(text)
 	for _, separator := range ";\t" {
 		if bytes.ContainsRune(head, separator) {
 			return separator
@@ -288,14 +298,17 @@ func parseTime(text string) (seconds float64, clock, ok bool) {
 	return 0, false, false
 }
 
-// plainText is the source without a byte order mark. What is compressed or UTF-16 is an
-// error that says so.
+// plainText is the source without a byte order mark, with line feeds where carriage returns
+// alone end its lines. What is compressed or UTF-16 is an error that says so.
 func plainText(source []byte) ([]byte, error) {
 	switch {
 	case bytes.HasPrefix(source, []byte("\xff\xfe")), bytes.HasPrefix(source, []byte("\xfe\xff")):
 		return nil, errors.New("it is in UTF-16: save it in UTF-8")
 	case bytes.HasPrefix(source, []byte("\x1f\x8b")):
 		return nil, errors.New("it is compressed: unpack it by gunzip")
+	}
+	if !bytes.ContainsRune(source, '\n') {
+		source = bytes.ReplaceAll(source, []byte("\r"), []byte("\n"))
 	}
 	return bytes.TrimPrefix(source, []byte("\xef\xbb\xbf")), nil
 }
