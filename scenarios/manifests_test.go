@@ -245,10 +245,11 @@ func TestRemovedAPIs(t *testing.T) {
 		"RuntimeClass":             {front, front + "---\n{apiVersion: node.k8s.io/v1alpha1, kind: RuntimeClass, metadata: {name: shop}, spec: {}}\n", "m.yaml:6: RuntimeClass: node.k8s.io/v1alpha1 is not served by Kubernetes " + version.DefaultKubeBinaryVersion + ": write node.k8s.io/v1 (handler"},
 		"TPR":                      {front, front + "---\n{apiVersion: extensions/v1beta1, kind: ThirdPartyResource, metadata: {name: shop}}\n", "since Kubernetes 1.8 (a CustomResourceDefinition"},
 		"AuditSink":                {front, front + "---\n{apiVersion: auditregistration.k8s.io/v1alpha1, kind: AuditSink, metadata: {name: shop}}\n", "since Kubernetes 1.19 (nothing took its place"},
-		"HPA's target":             {"apiVersion: apps/v1, kind: Deployment, name", "apiVersion: extensions/v1beta1, kind: Deployment, name", "m.yaml:7: spec.scaleTargetRef: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no Deployment of extensions/v1beta1: write apps/v1 (the HPA"},
-		"HPA's target of the core": {"apiVersion: apps/v1, kind: Deployment, name", "apiVersion: v1, kind: Deployment, name", "m.yaml:7: spec.scaleTargetRef: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no Deployment of v1: write apps/v1 (the HPA"},
-		"the HPA":                  {"autoscaling/v2", "extensions/v1beta1", "m.yaml:7: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no HorizontalPodAutoscaler of extensions/v1beta1: write autoscaling/v2"},
-		"HPA v2alpha1":             {"autoscaling/v2", "autoscaling/v2alpha1", "m.yaml:7: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no HorizontalPodAutoscaler of autoscaling/v2alpha1: write autoscaling/v2"},
+		"HPA's target":             {"apiVersion: apps/v1, kind: Deployment, name", "apiVersion: extensions/v1beta1, kind: Deployment, name", "m.yaml:6: spec.scaleTargetRef: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no Deployment of extensions/v1beta1: write apps/v1 (the HPA"},
+		"HPA's target of the core": {"apiVersion: apps/v1, kind: Deployment, name", "apiVersion: v1, kind: Deployment, name", "m.yaml:6: spec.scaleTargetRef.apiVersion: Invalid value: \"v1\": apiVersion must specify API group"},
+		"HPA's target of no kind":  {"apiVersion: apps/v1, kind: Deployment, name", "apiVersion: batch/v1, kind: Deployment, name", "m.yaml:6: spec.scaleTargetRef: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no Deployment of batch/v1: write apps/v1"},
+		"the HPA":                  {"autoscaling/v2", "extensions/v1beta1", "m.yaml:6: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no HorizontalPodAutoscaler of extensions/v1beta1: write autoscaling/v2"},
+		"HPA v2alpha1":             {"autoscaling/v2", "autoscaling/v2alpha1", "m.yaml:6: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no HorizontalPodAutoscaler of autoscaling/v2alpha1: write autoscaling/v2"},
 		"the Deployment":           {"apps/v1, kind: Deployment, metadata", "v1, kind: Deployment, metadata", "m.yaml:1: Kubernetes " + version.DefaultKubeBinaryVersion + " serves no Deployment of v1: write apps/v1"},
 		"EndpointSlice":            unserving("discovery.k8s.io/v1alpha1", "EndpointSlice", ": write discovery.k8s.io/v1"),
 		"FlowSchema":               unserving("flowcontrol.apiserver.k8s.io/v1alpha1", "FlowSchema", ": write flowcontrol.apiserver.k8s.io/v1"),
@@ -257,7 +258,7 @@ func TestRemovedAPIs(t *testing.T) {
 		"old migration":            unserving("storagemigration.k8s.io/v1alpha1", "StorageVersionMigration", ": write storagemigration.k8s.io/v1"),
 		"Job":                      unserving("extensions/v1beta1", "Job", ": write batch/v1"),
 		"definition":               unserving("apiextensions.k8s.io/v2", "CustomResourceDefinition", ": write apiextensions.k8s.io/v1"),
-		"misspelt":                 {"kind: Service", "kind: Servic", `m.yaml:5: v1 has no kind "Servic" (did you mean "Service"?)`},
+		"misspelt":                 {"kind: Service", "kind: Servic", `m.yaml:4: v1 has no kind "Servic" (did you mean "Service"?)`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ofShop(t, c[0], c[1])
@@ -276,11 +277,11 @@ func unserving(api, kind, write string) [3]string {
 // Custom kinds may be in groups whose names are like Kubernetes' own, or be defined beside; an
 // HPA may name any version of a group that is served.
 func TestCustomKindsAreKnown(t *testing.T) {
-	const defined = "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: shops.batch, annotations: {api-approved.kubernetes.io: 'https://github.com/kubernetes/kubernetes/pull/1'}}, spec: {group: batch, scope: Namespaced, names: {kind: Shop, plural: shops}, versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]}}"
+	const defined = "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: shops.storage.k8s.io, annotations: {api-approved.kubernetes.io: 'https://github.com/kubernetes/kubernetes/pull/1'}}, spec: {group: storage.k8s.io, scope: Namespaced, names: {kind: Shop, plural: shops}, versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]}}"
 	for _, object := range []string{
 		"{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: a}}", "{apiVersion: snapshot.storage.k8s.io/v1, kind: VolumeSnapshot, metadata: {name: a}}",
 		"{apiVersion: metrics.k8s.io/v1beta1, kind: PodMetrics, metadata: {name: a}}", "{apiVersion: autoscaling.k8s.io/v1, kind: VerticalPodAutoscaler, metadata: {name: a}}",
-		"{apiVersion: batch/v1, kind: Shop, metadata: {name: a}}\n---\n" + defined,
+		"{apiVersion: storage.k8s.io/v1, kind: Shop, metadata: {name: a}}\n---\n" + defined,
 	} {
 		if _, err := ofShop(t, front, front+"---\n"+object+"\n"); err != nil {
 			t.Errorf("%s: %v", object, err)

@@ -161,8 +161,9 @@ func (c *checker) checkKnown() {
 		if hpa := m.autoscaler(); hpa != nil {
 			ref := apischema.FromAPIVersionAndKind(hpa.ScaleTargetRef.APIVersion, hpa.ScaleTargetRef.Kind)
 			// The HPA's controller looks for any version of the group that is served.
-			if ownGroups[ref.Group] && servedVersion(ref.Group, ref.Kind) == "" && !defined[ref.GroupKind()] {
-				c.faultAt(m.doc, m.base+"/spec/scaleTargetRef/apiVersion", "the HPA would find nothing to scale", "spec.scaleTargetRef: %s", unserved(ref))
+			at := m.base + "/spec/scaleTargetRef/apiVersion"
+			if ownGroups[ref.Group] && servedVersion(ref.Group, ref.Kind) == "" && !defined[ref.GroupKind()] && !c.refusedIn(m.doc, at) {
+				c.faultAt(m.doc, at, "the HPA would find nothing to scale", "spec.scaleTargetRef: %s", unserved(ref))
 			}
 		}
 	}
@@ -171,9 +172,6 @@ func (c *checker) checkKnown() {
 // unserved says of a kind that its API version does not have it, and which one has.
 func unserved(gvk apischema.GroupVersionKind) string {
 	message := fmt.Sprintf("Kubernetes %s serves no %s of %s", version.DefaultKubeBinaryVersion, gvk.Kind, gvk.GroupVersion())
-	if gvk.GroupVersion().Empty() {
-		message = fmt.Sprintf("%s needs an apiVersion", WithArticle(gvk.Kind))
-	}
 	if served := servedAs(gvk.Group, gvk.Kind); served != "" {
 		message += ": write " + served
 	}

@@ -369,7 +369,7 @@ type Noise struct {
 
 // Replay follows a trace.
 type Replay struct {
-	// File is CSV, looked for beside the scenario: with the header seconds,rate, a
+	// File is CSV in the scenario's folder: with the header seconds,rate, a
 	// rate that holds from that second on, and the last one as long as the one before
 	// it, or to the end of the phase if that has a duration (a time can also be 1m30s,
 	// 00:01:30, 2026-01-31T15:04:05Z, or seconds or milliseconds since 1970); or what `vegeta encode -to csv` makes of
