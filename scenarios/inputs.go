@@ -164,7 +164,7 @@ func (c *checker) build(file string) []input {
 	if err != nil {
 		return refuse(Fault{file, 1, cause(err).Error(), ""})
 	}
-	local := &local{FileSystem: filesys.MakeFsOnDisk(), data: map[string]bool{}, shown: func(name string) string {
+	local := &local{FileSystem: filesys.MakeFsOnDisk(), data: map[string]generated{}, shown: func(name string) string {
 		if relative, err := filepath.Rel(root, name); err == nil {
 			return filepath.Join(filepath.Dir(file), relative)
 		}
@@ -225,20 +225,36 @@ type local struct {
 	shown       func(name string) string
 	size, reads int
 	faults      Faults
-	data        map[string]bool // the files of which ConfigMaps and Secrets are generated
+	data        map[string]generated // by file
 }
 
+// generated are the sizes of the files of which a ConfigMap or a Secret is generated, by name.
+type generated map[string]int
+
 func (l *local) ReadFile(name string) ([]byte, error) {
-	limit := int64(MaxSource)
-	if l.data[name] {
-		limit = corev1.MaxSecretSize
+	limit, of := int64(MaxSource), l.data[name]
+	if of != nil {
+		limit = corev1.MaxSecretSize // of ConfigMaps too
 	}
 	source, err := ReadFile(name, limit)
+	held := len(source)
+	if of != nil {
+		of[name] = held
+		for file, size := range of {
+			if file != name {
+				held += size
+			}
+		}
+	}
 	l.size, l.reads = l.size+len(source), l.reads+1
 	var faults Faults
 	switch {
-	case errors.Is(err, ErrTooLarge) && l.data[name]:
-		faults = Faults{{Message: fmt.Sprintf("the file has more than %s, which is the most that a ConfigMap or a Secret may hold", bytesText(limit))}}
+	case of != nil && (errors.Is(err, ErrTooLarge) || int64(held) > limit):
+		what := "the file has"
+		if err == nil {
+			what = "with this file, the files of one generator have"
+		}
+		faults = Faults{{Message: fmt.Sprintf("%s more than %s, which is the most that a ConfigMap or a Secret may hold", what, bytesText(limit))}}
 	case err != nil:
 		faults = Faults{{Message: cause(err).Error()}}
 	case l.size > maxFiles:
@@ -272,7 +288,7 @@ func remoteFile(path string) bool {
 // notLocal are the faults of a file if it is a kustomization, whatever its name, in which
 // something is fetched, or a program or a plugin is run. The kustomization is decoded as
 // kustomize does it, so that both see the same. The files of its generators are added to data.
-func notLocal(name string, source []byte, data map[string]bool) (faults Faults) {
+func notLocal(name string, source []byte, data map[string]generated) (faults Faults) {
 	if slices.Contains(konfig.RecognizedKustomizationFileNames(), filepath.Base(name)) {
 		if _, faults = readYAML(name, source); len(faults) > 0 {
 			return faults
@@ -319,8 +335,9 @@ func notLocal(name string, source []byte, data map[string]bool) (faults Faults) 
 	}
 	for _, s := range sources {
 		files = append(files, s.EnvSources...)
+		sizes := generated{}
 		for _, path := range s.EnvSources {
-			data[filepath.Join(filepath.Dir(name), path)] = true
+			data[filepath.Join(filepath.Dir(name), path)] = sizes
 		}
 		for _, keyed := range s.FileSources {
 			_, path, is := strings.Cut(keyed, "=")
@@ -328,7 +345,7 @@ func notLocal(name string, source []byte, data map[string]bool) (faults Faults) 
 			if !is {
 				path = keyed
 			}
-			data[filepath.Join(filepath.Dir(name), path)] = true
+			data[filepath.Join(filepath.Dir(name), path)] = sizes
 		}
 	}
 	for _, patch := range k.PatchesStrategicMerge { //nolint:staticcheck // people still write it

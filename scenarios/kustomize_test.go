@@ -112,15 +112,17 @@ func TestKustomizationFetchesNothing(t *testing.T) {
 // Text that is no name of a file may look like an address.
 func TestKustomizationText(t *testing.T) {
 	for name, text := range map[string]string{
-		"annotations":  "generatorOptions: {annotations: {a: 'https://example.com/x'}, labels: {b: c}}\nconfigMapGenerator: [{name: c, literals: ['a=git@github.com:a/b']}]\n",
-		"source value": "replacements: [{sourceValue: 'nginx:1', targets: [{select: {kind: Deployment}, fieldPaths: ['spec.template.spec.containers.0.image']}]}]\n",
-		"merge":        "patchesStrategicMerge:\n- |\n  apiVersion: apps/v1\n  kind: Deployment\n  metadata: {name: shop, annotations: {a: 'https://example.com/x'}}\n- '{apiVersion: apps/v1, kind: Deployment, metadata: {name: shop, annotations: {b: \"https://example.com/x\"}}}'\n",
-		"image":        "images: [{name: nginx, newName: 'registry.example.com:5000/nginx', digest: 'sha256:" + strings.Repeat("0", 64) + "'}]\n",
-		"annotation":   "commonAnnotations: {a: 'https://github.com/a/b?ref=c'}\n",
+		"annotations":    "generatorOptions: {annotations: {a: 'https://example.com/x'}, labels: {b: c}}\nconfigMapGenerator: [{name: c, literals: ['a=git@github.com:a/b']}]\n",
+		"source value":   "replacements: [{sourceValue: 'nginx:1', targets: [{select: {kind: Deployment}, fieldPaths: ['spec.template.spec.containers.0.image']}]}]\n",
+		"merge":          "patchesStrategicMerge:\n- |\n  apiVersion: apps/v1\n  kind: Deployment\n  metadata: {name: shop, annotations: {a: 'https://example.com/x'}}\n- '{apiVersion: apps/v1, kind: Deployment, metadata: {name: shop, annotations: {b: \"https://example.com/x\"}}}'\n",
+		"two generators": "configMapGenerator: [{name: a, files: [big]}, {name: b, files: [other, k=big]}, {name: c, files: [more]}]\n",
+		"image":          "images: [{name: nginx, newName: 'registry.example.com:5000/nginx', digest: 'sha256:" + strings.Repeat("0", 64) + "'}]\n",
+		"annotation":     "commonAnnotations: {a: 'https://github.com/a/b?ref=c'}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := written(t, "k8s", map[string]string{"k8s/kustomization.yaml": "resources: [shop.yaml, front.yaml, scaler.yaml]\n" + text,
-				"k8s/shop.yaml": shop, "k8s/front.yaml": front, "k8s/scaler.yaml": scaler}); err != nil {
+				"k8s/shop.yaml": shop, "k8s/front.yaml": front, "k8s/scaler.yaml": scaler,
+				"k8s/big": strings.Repeat("x", 500<<10), "k8s/other": strings.Repeat("x", 500<<10), "k8s/more": strings.Repeat("x", 500<<10)}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -136,10 +138,11 @@ func TestKustomizationThatStops(t *testing.T) {
 		"name of lines":      {"resources: [shop.yaml]\npatches: [{path: \"a\\nb\"}]\n", "", "k/kustomization.yaml:1: kustomize cannot build it: "},
 		"file of 2 MiB":      {"resources: [shop.yaml]\nconfigMapGenerator: [{name: x, files: [x.yaml]}]\n", strings.Repeat("x", 2<<20), "k/x.yaml:1: the file has more than 1 MiB, which is the most that a ConfigMap"},
 		"Secret of 2 MiB":    {"resources: [shop.yaml]\nsecretGenerator: [{name: x, files: ['k=./x.yaml']}]\n", strings.Repeat("x", 2<<20), "k/x.yaml:1: the file has more than 1 MiB"},
+		"files of 1.4 MiB":   {"resources: [shop.yaml]\nconfigMapGenerator: [{name: x, files: [x.yaml, y.yaml]}]\n", strings.Repeat("x", 700<<10), "k/y.yaml:1: with this file, the files of one generator have more than 1 MiB"},
 		"variables of 2 MiB": {"resources: [shop.yaml]\nsecretGenerator: [{name: x, envs: [x.yaml]}]\n", "A=" + strings.Repeat("x", 2<<20), "k/x.yaml:1: the file has more than 1 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := written(t, "k", map[string]string{"k/kustomization.yaml": c[0], "k/shop.yaml": shop, "k/x.yaml": c[1]})
+			_, err := written(t, "k", map[string]string{"k/kustomization.yaml": c[0], "k/shop.yaml": shop, "k/x.yaml": c[1], "k/y.yaml": c[1]})
 			if err == nil || !strings.HasPrefix(err.Error(), c[2]) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%v\nwant %s", err, c[2])
 			}
