@@ -193,7 +193,11 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 			case last.clock != s.clock:
 				return nil, fault("time %s is written in another way than that of line %d", shorten(row[at]), last.Line)
 			case s.At <= last.At:
-				return nil, fault("time %s is not after that of line %d: times must rise; across midnight they need dates", shorten(row[at]), last.Line)
+				dates := ""
+				if s.clock && s.At < 1e9 {
+					dates = "; across midnight they need dates"
+				}
+				return nil, fault("time %s is not after that of line %d: times must rise%s", shorten(row[at]), last.Line, dates)
 			}
 		}
 		if steps = append(steps, s); len(steps) > maxPoints/2 {

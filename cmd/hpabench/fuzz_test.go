@@ -13,7 +13,7 @@ func TestLevels(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                     "is empty: it needs the header seconds,replicas",
 		"seconds,replicas\n0\n":                `l.csv:2: the line is "0"`,
-		"seconds,replicas\n0,1\n0,2\n":         "l.csv:3: second 0 comes after second 0",
+		"seconds,replicas\n0,1\n0,2\n":         `l.csv:3: time "0" is not after that of line 2: times must rise`,
 		"seconds,replicas\n0,1e7\n":            "from 0 to 1000000",
 		"seconds,replicas\n0,Inf\n":            "from 0 to 1000000",
 		"seconds,pods of mine\n0,1\n":          "l.csv:1",
