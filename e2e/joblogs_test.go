@@ -40,7 +40,7 @@ func testJobLogs(t *testing.T) {
 	deleted, _, _ := log("0")
 	cut, _, _ := log("1")
 	rotated, container, endpoint := log("2")
-	runtime, err := cri.NewRemoteRuntimeService(t.Context(), endpoint, 10*time.Second, nil, false)
+	runtime, err := cri.NewRemoteRuntimeServiceBuilder().WithEndpoint(endpoint).WithConnectionTimeout(10 * time.Second).Build(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
