@@ -296,16 +296,38 @@ func (l *Lab) report(ctx context.Context, component string, err error) {
 	}
 }
 
-// logToFile sends what Kubernetes logs to a file in the lab's folder.
+// logToFile sends what Kubernetes logs to a file in the lab's folder, until the lab stops:
+// what parts that end later log has no reader.
 func (l *Lab) logToFile() error {
 	f, err := os.OpenFile(l.state.File(logFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening the log: %w", err)
 	}
-	klog.SetLogger(textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(f))))
-	l.atStop(func() error {
-		klog.SetLogger(klog.Logger{}) // what is logged from here on has no reader
-		return f.Close()
-	})
+	log := &openLog{file: f}
+	klog.SetLogger(textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(log))))
+	l.atStop(log.close)
 	return nil
+}
+
+// openLog is a file that takes what is written after its end as well, to no effect.
+type openLog struct {
+	mu   sync.Mutex
+	file *os.File // nil when it is closed
+}
+
+func (o *openLog) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.file == nil {
+		return len(p), nil
+	}
+	return o.file.Write(p)
+}
+
+func (o *openLog) close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	err := o.file.Close()
+	o.file = nil
+	return err
 }
