@@ -36,7 +36,7 @@ var allowed = map[string][]string{
 	"lab/nodeports":    nil,
 	"lab/folders":      nil,
 	"lab":              {"model", "lab/containers", "lab/nodes", "lab/nodeports", "lab/folders"},
-	"cmd/hpabench-lab": {"lab"},
+	"cmd/hpabench-lab": {"lab", "model"},
 }
 
 // confined libraries may be imported by one package only, so that they can be

@@ -42,6 +42,7 @@ func TestLimits(t *testing.T) {
 		"longest duration":     {phases("{name: r, repeat: 1000, phases: [{name: a, duration: 2562047h, rate: 1}]}"), "the load takes"},
 		"requests":             {phases("{name: a, duration: 30h, rate: 1000000}"), "the load has 1.08e+11 requests, and may have 1e+11"},
 		"a nanosecond":         {phases("{name: a, duration: 1ns, rate: 1}"), "must be from 1ms"},
+		"exponent":             {strings.Replace(phases("{name: a, duration: 1s, rate: 1}"), "cpu: 50m", "cpu: 1E888888888462", 1), "wants a quantity such as 100m or 64Mi"},
 		"short sine":           {phases("{name: a, duration: 1s, sine: {mean: 1, amplitude: 1, period: 1ms}}"), "must be from 1s"},
 		"think time":           {phases("{name: a, duration: 1s, workers: 1, thinkTime: 2562047h}"), "must be from 0s"},
 		"time-out":             {strings.Replace(phases("{name: a, duration: 1s, rate: 1}"), "    phases:", "    timeout: 2562047h\n    phases:", 1), "spec.load.timeout is 2562047h0m0s, and must be from 1ms to 1h0m0s"},

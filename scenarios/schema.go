@@ -220,7 +220,7 @@ var formats = map[string]func(v any) error{
 		return nil
 	},
 	"quantity": func(v any) error {
-		if _, err := resource.ParseQuantity(fmt.Sprint(v)); err != nil {
+		if _, err := model.ParseQuantity(fmt.Sprint(v)); err != nil {
 			return errWants("quantity")
 		}
 		return nil

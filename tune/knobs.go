@@ -233,7 +233,7 @@ func (k knob) highest() float64 { return cmp.Or(k.most, maxSetting) }
 
 func (k knob) parse(text string) (float64, error) {
 	if k.unit == 0 {
-		q, err := resource.ParseQuantity(text) // 24Mi too
+		q, err := model.ParseQuantity(text) // 24Mi too
 		return q.AsApproximateFloat64(), err
 	}
 	d, err := time.ParseDuration(text)

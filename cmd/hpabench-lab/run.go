@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/hpabench/hpabench/lab"
+	"github.com/hpabench/hpabench/model"
 )
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
@@ -41,10 +41,10 @@ of kube-controller-manager.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.Nodes.CPU, err = resource.ParseQuantity(cpu); err != nil {
+			if o.Nodes.CPU, err = model.ParseQuantity(cpu); err != nil {
 				return fmt.Errorf("reading --node-cpu: %w", err)
 			}
-			if o.Nodes.Memory, err = resource.ParseQuantity(memory); err != nil {
+			if o.Nodes.Memory, err = model.ParseQuantity(memory); err != nil {
 				return fmt.Errorf("reading --node-memory: %w", err)
 			}
 			if o.Nodes.Count < 1 || o.Nodes.Pods < 1 {
