@@ -171,6 +171,9 @@ func Parse(annotation string) (Model, error) {
 	if len(annotation) > MaxAnnotation {
 		return Model{}, fmt.Errorf("reading the annotation %s: it has %d bytes, and an annotation %d at most", Annotation, len(annotation), MaxAnnotation)
 	}
+	if HasLongExponent([]byte(annotation)) {
+		return Model{}, fmt.Errorf("reading the annotation %s: %w", Annotation, ErrExponent)
+	}
 	d := json.NewDecoder(bytes.NewBufferString(annotation))
 	d.DisallowUnknownFields()
 	err := d.Decode(&m)

@@ -8,6 +8,8 @@ import (
 	"github.com/go-json-experiment/json"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/model"
 )
 
 // decoder decodes the lines of a record, for one goroutine. Lines of the three kinds that a
@@ -27,7 +29,13 @@ type decoder struct {
 
 // entry decodes a line. The entry must not be changed.
 func (d *decoder) entry(line []byte) (e Entry, err error) {
-	if d.loadLine(line, &e) || d.metricsLine(line, &e) || d.autoscalerLine(line, &e) {
+	if d.loadLine(line, &e) || d.metricsLine(line, &e) {
+		return e, nil
+	}
+	if model.HasLongExponent(line) {
+		return Entry{}, model.ErrExponent
+	}
+	if d.autoscalerLine(line, &e) {
 		return e, nil
 	}
 	e = Entry{}
