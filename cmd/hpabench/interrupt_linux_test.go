@@ -43,6 +43,11 @@ func TestInterrupt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	began := time.Now()
+	if text, err := exec.Command(bin, "version").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	start := 3 * time.Since(began) // several start at once
 	head := `{"at":0.000000,"header":{"format":"hpabench.dev/record/v1","run":"x","scenario":"x","started":"2026-01-01T00:00:00Z","phases":[{"name":"p","seconds":60,"shape":"rate","from":1}],"metricsEverySeconds":1}}` + "\n"
 	load := strings.Repeat(`{"at":1.000000,"load":{"phase":0,"second":0,"offered":1,"sent":1,"answered":1,"codes":{"200":1}}}`+"\n", 1000)
 	for _, c := range []struct {
@@ -131,7 +136,7 @@ func TestInterrupt(t *testing.T) {
 			if c.child && len(children) == 0 {
 				t.Fatalf("it has no child: %s", said.String())
 			}
-			time.Sleep(time.Second) // it is at work
+			time.Sleep(start + time.Second) // it is at work
 			at := time.Now()
 			if err := cmd.Process.Signal(c.signal); err != nil {
 				t.Fatalf("it has ended by itself: %v: %s", err, said.String())
