@@ -326,6 +326,7 @@ apiVersion: scheduling.k8s.io/v1
 kind: PriorityClass
 metadata: {name: hpabench-e2e}
 value: 10
+preemptionPolicy: Never
 ---
 apiVersion: v1
 kind: ConfigMap

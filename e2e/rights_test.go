@@ -148,6 +148,8 @@ spec:
 ---
 {apiVersion: v1, kind: Secret, metadata: {name: token}, stringData: {t: secret}}
 ---
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: web}}
+---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: reader}
@@ -157,13 +159,13 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata: {name: reads}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
-subjects: [{kind: ServiceAccount, name: default}]
+subjects: [{kind: ServiceAccount, name: web}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata: {name: views}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
-subjects: [{kind: ServiceAccount, name: default}]
+subjects: [{kind: ServiceAccount, name: web}]
 ---
 apiVersion: apps/v1
 kind: StatefulSet

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: {name: front}
 spec:
-  rules: [{host: "*.example.com", http: {paths: [{path: /shop, pathType: Prefix, backend: {service: {name: web, port: {number: 8085}}}}]}}]
+  rules: [{host: "*.VIA.example.com", http: {paths: [{path: /shop, pathType: Prefix, backend: {service: {name: web, port: {number: 8085}}}}]}}]
 `
 
 // TestWays sends load by the API server's proxy, by a load balancer and by an
@@ -49,7 +50,7 @@ func TestWays(t *testing.T) {
 		t.Run(via, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, "objects.yaml"), []byte(entrances), 0o666); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "objects.yaml"), []byte(strings.ReplaceAll(entrances, "VIA", strings.ToLower(via))), 0o666); err != nil {
 				t.Fatal(err)
 			}
 			file := filepath.Join(dir, "scenario.yaml")
@@ -76,7 +77,7 @@ func TestWays(t *testing.T) {
 				}
 				proxy := httputil.NewSingleHostReverseProxy(to)
 				go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-					if req.Host != "hpabench.example.com" || req.URL.Path != "/shop/" {
+					if req.Host != "hpabench.ingress.example.com" || req.URL.Path != "/shop/" {
 						t.Errorf("asked for %s%s", req.Host, req.URL)
 					}
 					proxied.Add(1)

@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,12 +9,10 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -105,63 +102,6 @@ func (p *preflight) alone(ctx context.Context) error {
 	return err
 }
 
-// trespasses names the manifests that act on others by what they are or name: they
-// need no look at the cluster. In a namespace of the run's own there are no others.
-func (p *preflight) trespasses(objects []*unstructured.Unstructured) (conflicts []conflict) {
-	made := func(ref reference) bool {
-		return ref.kind == p.gvk.Kind && ref.name == p.name || slices.ContainsFunc(objects, func(o *unstructured.Unstructured) bool {
-			return o.GetKind() == ref.kind && o.GetName() == ref.name
-		})
-	}
-	for _, o := range objects {
-		add := func(hint, format string, args ...any) {
-			conflicts = append(conflicts, conflict{p.where(o) + o.GetKind() + " " + o.GetName() + " " + fmt.Sprintf(format, args...), hint})
-		}
-		kind := o.GroupVersionKind().GroupKind()
-		if kind.Group == admissionregistrationv1.GroupName && p.cluster.Lab == nil {
-			add("leave it out, or run on the embedded cluster", "would change or refuse objects of all namespaces, which are not the run's own")
-		}
-		if p.own {
-			continue
-		}
-		for _, ref := range references(o) {
-			if !made(ref) {
-				add("leave out -n, or let it name an object of the manifests", "would act on %s %s in namespace %s, which is not among the manifests", ref.kind, ref.name, p.namespace)
-			}
-		}
-		service := ""
-		switch kind.String() {
-		case "ResourceQuota", "LimitRange":
-			add(ownHint, "would hold for all pods of namespace %s, also for those that the run did not make", p.namespace)
-		case "EndpointSlice.discovery.k8s.io":
-			service = o.GetLabels()[discoveryv1.LabelServiceName]
-		case "Endpoints":
-			service = o.GetName()
-		}
-		if service != "" && !made(reference{"Service", service}) {
-			add("leave out -n, or add that Service to the manifests", "would send requests for Service %s in namespace %s, which is not among the manifests, to its own addresses", service, p.namespace)
-		}
-	}
-	return conflicts
-}
-
-// references are the objects that an object acts on by their names: what an HPA, a KEDA
-// ScaledObject or a VerticalPodAutoscaler scales, what an Argo Rollout takes its pods
-// from, what a policy of the Gateway API is for.
-func references(o *unstructured.Unstructured) (found []reference) {
-	spec, _, _ := unstructured.NestedMap(o.Object, "spec")
-	several, _, _ := unstructured.NestedSlice(spec, "targetRefs")
-	for _, ref := range append(several, spec["scaleTargetRef"], spec["targetRef"], spec["workloadRef"]) {
-		fields, _ := ref.(map[string]any)
-		kind, _ := fields["kind"].(string)
-		if name, _ := fields["name"].(string); name != "" {
-			// https://keda.sh/docs/latest/reference/scaledobject-spec/#scaletargetref
-			found = append(found, reference{cmp.Or(kind, "Deployment"), name})
-		}
-	}
-	return found
-}
-
 // makers are the kinds whose pods the selectors of the run must not select, also while
 // they have none.
 var makers = []schema.GroupVersionKind{
@@ -217,8 +157,10 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []conflict, err e
 	}
 	objects := p.objects()
 	conflicts = p.trespasses(objects)
-	if p.own {
-		return conflicts, nil
+	taken, err := p.takenHosts(ctx, objects)
+	conflicts = append(conflicts, taken...)
+	if p.own || err != nil {
+		return conflicts, err
 	}
 	var ours []labels.Set
 	for _, o := range objects {
@@ -247,6 +189,15 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []conflict, err e
 				add("%s%s %s would select the pods of what is in namespace %s already: %s", p.where(o), o.GetKind(), o.GetName(), p.namespace, some(names))
 			}
 		}
+		for _, term := range antiAffinity(o) {
+			selector, err := metav1.LabelSelectorAsSelector(term.LabelSelector)
+			if err != nil {
+				continue // the API server says why
+			}
+			if names := append(selected(pods.Items, selector), makersSelected(p.makers, selector)...); len(names) > 0 {
+				add("%s%s %s would keep others of namespace %s off the nodes of its pods, by its podAntiAffinity: %s", p.where(o), o.GetKind(), o.GetName(), p.namespace, some(names))
+			}
+		}
 	}
 
 	services, err := limited(ctx, p.Kube.CoreV1().Services(p.namespace).List)
@@ -273,11 +224,11 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []conflict, err e
 		}
 	}
 
-	taken, err := p.takenClaims(ctx, objects)
+	claims, err := p.takenClaims(ctx, objects)
 	if err != nil {
 		return conflicts, err
 	}
-	for _, t := range taken {
+	for _, t := range claims {
 		add("%s", t)
 	}
 

@@ -9,8 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
@@ -83,6 +86,13 @@ func TestNeighbours(t *testing.T) {
 	closedTo := func(app string) string {
 		return fmt.Sprintf(`{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed}, spec: {podSelector: {matchLabels: {app: %s}}}}`, app)
 	}
+	apart := func(app string) string {
+		return fmt.Sprintf(`{apiVersion: batch/v1, kind: Job, metadata: {name: apart}, spec: {suspend: true, template: {metadata: {labels: {app: apart}}, spec: {restartPolicy: Never, containers: [{name: c, image: x/a}],
+			affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: %s}}}]}}}}}}`, app)
+	}
+	ingress := func(name, host string) string {
+		return fmt.Sprintf(`{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: %s}, spec: {rules: [{host: %q, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}}]}}`, name, host)
+	}
 	for _, test := range []struct {
 		name, extra string // of the manifests
 		foreign     []string
@@ -125,6 +135,8 @@ func TestNeighbours(t *testing.T) {
 			spec: {restartPolicy: Never, containers: [{name: c, image: x/a}]}}}}}}`}, "CronJob nightly"},
 		{"a policy of others' suspended Job", closedTo("db"), []string{`{apiVersion: batch/v1, kind: Job, metadata: {name: later}, spec: {suspend: true, template: {metadata: {labels: {app: db}},
 			spec: {restartPolicy: Never, containers: [{name: c, image: x/a}]}}}}`}, "Job later"},
+		{"anti-affinity to others' Deployment without pods", apart("db"), []string{idle("apps/v1", "Deployment", "")}, "Deployment idle"},
+		{"a host that others have", ingress("mine", "a.example"), []string{ingress("front", "a.example")}, "Ingress mine would take the requests for host a.example, which Ingress front in namespace"},
 		{"a policy of no workload", closedTo("cache"), []string{idle("apps/v1", "Deployment", "")}, ""},
 		{"a claim of another", dataSet, []string{`{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data-db-old},
 			spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`}, ""},
@@ -166,9 +178,34 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
+type fixedMapper struct{ meta.RESTMapper }
+
+func (fixedMapper) Reset() {}
+
 // TestTrespasses has manifests that act on others by what they name, or in all namespaces.
 func TestTrespasses(t *testing.T) {
-	const web = `{kind: Deployment, metadata: {name: web}}`
+	const web = `{kind: Deployment, metadata: {name: web}, spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c}]}}}}`
+	const volume = `{kind: Pod, metadata: {name: o}, spec: {containers: [{name: c}], volumes: [{name: v, persistentVolumeClaim: {claimName: `
+	const keepsOff = `{kind: Pod, metadata: {name: o}, spec: {containers: [{name: c}], affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: zone, `
+	file := &scenarios.File{}
+	for _, made := range []string{`{kind: Service, metadata: {name: front, labels: {of: front}}}`, `{kind: PersistentVolumeClaim, metadata: {name: mine}}`, `{kind: ServiceAccount, metadata: {name: worker}}`,
+		`{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: made}}`,
+		`{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: corners.example.com}, spec: {group: example.com, names: {kind: Corner}}}`} {
+		file.Manifests = append(file.Manifests, scenarios.Manifest{Object: objectOfYAML(t, made)})
+	}
+	mapper := meta.NewDefaultRESTMapper(nil)
+	for kind, known := range builtin() {
+		scope := map[bool]meta.RESTScope{true: meta.RESTScopeNamespace, false: meta.RESTScopeRoot}[known.namespaced]
+		for _, version := range []string{"v1", "v1beta1"} {
+			mapper.Add(kind.WithVersion(version), scope)
+		}
+	}
+	mapper.Add(schema.GroupVersionKind{Group: "kyverno.io", Version: "v1", Kind: "ClusterPolicy"}, meta.RESTScopeRoot)
+	client, err := dynamic.NewForConfig(&rest.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster := &Cluster{Dynamic: client, mapper: fixedMapper{mapper}}
 	const embedded, own, beside = "on the embedded cluster", "in a namespace of its own", "with -n"
 	for _, test := range []struct {
 		object, words string
@@ -183,22 +220,106 @@ func TestTrespasses(t *testing.T) {
 		{`{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: o}, spec: {workloadRef: {kind: Deployment, name: prod}}}`, "act on Deployment prod", []string{beside}},
 		{`{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {name: o}, spec: {targetRefs: [{kind: Deployment, name: web}, {kind: Service, name: prod}]}}`, "act on Service prod", []string{beside}},
 		{`{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: o}}`, "", nil},
+
+		// Where requests go.
+		{`{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: o}, spec: {defaultBackend: {service: {name: front}}}}`, "", nil},
+		{`{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: o}, spec: {rules: [{http: {paths: [{backend: {service: {name: front}}}, {backend: {service: {name: prod}}}]}}]}}`, "send requests to Service prod", []string{beside}},
+		{`{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: o}, spec: {parentRefs: [{name: gate}], hostnames: [a.example], rules: [{backendRefs: [{name: front}]}]}}`, "", nil},
+		{`{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: o}, spec: {parentRefs: [{name: gate}], rules: [{backendRefs: [{name: front}]}]}}`, "all hosts of Gateway gate", []string{own, beside}},
+		{`{apiVersion: gateway.networking.k8s.io/v1, kind: TCPRoute, metadata: {name: o}, spec: {parentRefs: [{name: gate, namespace: infra}], rules: [{backendRefs: [{name: front}]}]}}`, "all hosts of Gateway gate", []string{own, beside}},
+		{`{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: o}, spec: {hostnames: [a.example], rules: [{backendRefs: [{name: prod}]}]}}`, "send requests to Service prod", []string{beside}},
+		{`{apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute, metadata: {name: o}, spec: {hostnames: [a.example], rules: [{backendRefs: [{name: front, namespace: prod}]}]}}`, "Service front in namespace prod", []string{own, beside}},
+		{`{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: o}, spec: {hostnames: [a.example], rules: [{filters: [{requestMirror: {backendRef: {name: prod}}}], backendRefs: [{name: front}]}]}}`, "send requests to Service prod", []string{beside}},
+		{`{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: o}, spec: {hosts: [front], http: [{route: [{destination: {host: front}}]}]}}`, "", nil},
+		{`{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: o}, spec: {hosts: [front], http: [{route: [{destination: {host: prod}}]}]}}`, "act on the requests for Service prod", []string{beside}},
+		{`{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: o}, spec: {host: web.prod.svc.cluster.local}}`, "Service web in namespace prod", []string{own, beside}},
+		{`{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: o}, spec: {selector: {istio: ingressgateway}}}`, "act on all namespaces", []string{own, beside}},
+		{`{apiVersion: traefik.io/v1alpha1, kind: IngressRoute, metadata: {name: o}, spec: {routes: [{services: [{name: prod}]}]}}`, "send requests to Service prod", []string{beside}},
+		{`{apiVersion: route.openshift.io/v1, kind: Route, metadata: {name: o}, spec: {host: a.example, to: {kind: Service, name: prod}}}`, "send requests to Service prod", []string{beside}},
+		{`{kind: Service, metadata: {name: o}, spec: {externalIPs: [10.0.0.9]}}`, "all that the cluster sends to 10.0.0.9", []string{own, beside}},
+
+		// Custom kinds in a namespace.
+		{`{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: o}, spec: {endpointSelector: {matchLabels: {app: web}}}}`, "", nil},
+		{`{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: o}, spec: {endpointSelector: {}}}`, "", nil},
+		{`{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: o}, spec: {endpointSelector: {matchLabels: {app: db}}}}`, "others in namespace", []string{beside}},
+		{`{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: o}, specs: [{endpointSelector: {}}]}`, "others in namespace", []string{beside}},
+		{`{apiVersion: projectcalico.org/v3, kind: NetworkPolicy, metadata: {name: o}, spec: {selector: all()}}`, "others in namespace", []string{beside}},
+		{`{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: o}, spec: {mtls: {mode: STRICT}}}`, "others in namespace", []string{beside}},
+		{`{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: o}, spec: {selector: {matchLabels: {app: web}}}}`, "", nil},
+		{`{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: o}, spec: {workloadSelector: {labels: {app: web}}}}`, "", nil},
+		{`{apiVersion: networking.istio.io/v1alpha3, kind: EnvoyFilter, metadata: {name: o}, spec: {workloadSelector: {labels: {app: db}}}}`, "others in namespace", []string{beside}},
+		{`{apiVersion: kyverno.io/v1, kind: Policy, metadata: {name: o}, spec: {rules: [{match: {any: [{resources: {kinds: [Pod]}}]}}]}}`, "others in namespace", []string{beside}},
+		{`{apiVersion: keda.sh/v1alpha1, kind: TriggerAuthentication, metadata: {name: o}, spec: {}}`, "", nil},
+		{`{apiVersion: monitoring.coreos.com/v1, kind: ServiceMonitor, metadata: {name: o}, spec: {selector: {matchLabels: {of: front}}}}`, "", nil},
+		{`{apiVersion: monitoring.coreos.com/v1, kind: PodMonitor, metadata: {name: o}, spec: {selector: {matchLabels: {app: db}}}}`, "others in namespace", []string{beside}},
+
+		// What pods do.
+		{volume + `data}}]}}`, "write to PersistentVolumeClaim data", []string{beside}},
+		{volume + `data, readOnly: true}}]}}`, "", nil},
+		{volume + `mine}}]}}`, "", nil},
+		{`{kind: Pod, metadata: {name: o}, spec: {containers: [{name: c, envFrom: [{secretRef: {name: prod}}]}], volumes: [{name: v, configMap: {name: prod}}]}}`, "", nil},
+		{`{kind: Pod, metadata: {name: o}, spec: {containers: [{name: c}], priorityClassName: system-node-critical}}`, "take the place of others", []string{own, beside}},
+		{keepsOff + `namespaceSelector: {}, labelSelector: {matchLabels: {app: db}}}]}}}}`, "keep pods of other namespaces off", []string{own, beside}},
+		{keepsOff + `namespaces: [prod], labelSelector: {matchLabels: {app: db}}}]}}}}`, "keep pods of other namespaces off", []string{own, beside}},
+		{keepsOff + `namespaceSelector: {}, labelSelector: {matchLabels: {app: web}}}]}}}}`, "", nil},
+
+		// What has no namespace.
+		{`{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: o}, globalDefault: true, value: -1}`, "priority of all pods", []string{own, beside}},
+		{`{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: o}, value: 1000}`, "take the place of others' pods, whose priority is 0", []string{own, beside}},
+		{`{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: o}, value: 1000, preemptionPolicy: Never}`, "", nil},
+		{`{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: o}, value: -1}`, "", nil},
+		{`{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: o, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}}`, "StorageClass of all", []string{own, beside}},
+		{`{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: o, annotations: {storageclass.kubernetes.io/is-default-class: "false"}}}`, "", nil},
+		{`{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {name: o, annotations: {ingressclass.kubernetes.io/is-default-class: "true"}}}`, "IngressClass of all", []string{own, beside}},
+		{`{apiVersion: flowcontrol.apiserver.k8s.io/v1, kind: FlowSchema, metadata: {name: o}}`, "all namespaces", []string{own, beside}},
+		{`{apiVersion: flowcontrol.apiserver.k8s.io/v1, kind: PriorityLevelConfiguration, metadata: {name: o}}`, "all namespaces", []string{own, beside}},
+		{`{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: o}}`, "all namespaces", []string{own, beside}},
+		{`{apiVersion: v1, kind: Node, metadata: {name: o}}`, "all namespaces", []string{own, beside}},
+		{`{apiVersion: kyverno.io/v1, kind: ClusterPolicy, metadata: {name: o}}`, "all namespaces", []string{own, beside}},
+		{`{apiVersion: example.com/v1, kind: Corner, metadata: {name: o}}`, "", nil}, // which the manifests define
+		{`{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: o}}`, "", nil},
+		{`{apiVersion: v1, kind: PersistentVolume, metadata: {name: o}, spec: {storageClassName: manual}}`, "any claim", []string{own, beside}},
+		{`{apiVersion: v1, kind: PersistentVolume, metadata: {name: o}, spec: {storageClassName: made}}`, "", nil},
+		{`{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: o}}`, "", nil},
+		{`{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: o, labels: {rbac.authorization.k8s.io/aggregate-to-view: "true"}}}`, "aggregate-to-view", []string{own, beside}},
+		{`{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: o}, subjects: [{kind: ServiceAccount, name: worker, namespace: n}]}`, "", nil},
+		{`{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: o}, subjects: [{kind: ServiceAccount, name: default, namespace: prod}]}`, "give rights to ServiceAccount default", []string{own, beside}},
+		{`{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: o}, subjects: [{kind: Group, name: "system:authenticated"}]}`, "give rights to Group system:authenticated", []string{own, beside}},
+		{`{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: o}, subjects: [{kind: ServiceAccount, name: default}]}`, "give rights to ServiceAccount default", []string{beside}},
+		{`{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: o}, subjects: [{kind: ServiceAccount, name: worker}]}`, "", nil},
 		{`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: o}}`, "all namespaces", []string{own, beside}},
 		{`{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingWebhookConfiguration, metadata: {name: o}}`, "all namespaces", []string{own, beside}},
 		{`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: o}}`, "all namespaces", []string{own, beside}},
 		{`{apiVersion: admissionregistration.k8s.io/v1beta1, kind: MutatingAdmissionPolicyBinding, metadata: {name: o}}`, "all namespaces", []string{own, beside}},
 	} {
 		for _, where := range []string{embedded, own, beside} {
-			p := &preflight{file: &scenarios.File{}}
+			p := &preflight{file: file, options: Options{ID: "abcde"}}
+			p.Cluster = cluster
 			p.gvk.Kind, p.name, p.namespace, p.own, p.cluster = "Rollout", "shop", "n", where != beside, &record.Cluster{}
 			if where == embedded {
 				p.cluster.Lab = &record.Lab{}
 			}
-			got := p.trespasses([]*unstructured.Unstructured{objectOfYAML(t, web), objectOfYAML(t, test.object)})
+			objects := append(p.file.Objects(), objectOfYAML(t, web), objectOfYAML(t, test.object))
+			scenarios.Confine(objects, RunLabel, p.options.ID)
+			got := p.trespasses(objects)
 			refused := len(got) == 1 && strings.Contains(got[0].message, test.object[strings.Index(test.object, "kind: ")+6:strings.Index(test.object, ", metadata")]+" o would ") && strings.Contains(got[0].message, test.words)
 			if refused != slices.Contains(test.refused, where) || len(got) > 0 && !refused {
 				t.Errorf("%s %s: %v", test.object, where, got)
 			}
+		}
+	}
+}
+
+func TestTakesHost(t *testing.T) {
+	for _, test := range []struct {
+		host, taken string
+		want        bool
+	}{
+		{"a.example", "a.example", true}, {"a.example", "b.example", false}, {"", "", true}, {"", "a.example", false}, {"a.example", "", false},
+		{"a.b.example", "*.b.example", true}, {"b.example", "*.b.example", false}, {"*.b.example", "a.b.example", false}, {"*.b.example", "*.b.example", true}, {"", "*.example", false},
+	} {
+		if got := takesHost(test.host, test.taken); got != test.want {
+			t.Errorf("%q and others' %q: %v", test.host, test.taken, got)
 		}
 	}
 }

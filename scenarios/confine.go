@@ -1,52 +1,96 @@
 package scenarios
 
 import (
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // Confine labels the pods of the objects with key and value, and adds that label
 // to every selector of the objects that selects such pods: of workloads, Services,
-// disruption budgets and network policies, and of the affinity and the spread of
+// disruption budgets, network policies and custom kinds (of which some select the
+// Services of the objects), and of the affinity and the spread of
 // pod templates. In a namespace with other pods the objects then select their own
 // pods only. A selector that selects none of these pods stays as it is, and so
 // does the selector of a PersistentVolumeClaim, which selects volumes.
 func Confine(objects []*unstructured.Unstructured, key, value string) {
 	pods := podLabels(objects)
+	all := pods
 	for _, o := range objects {
-		for _, s := range selectorsOf(o) {
-			s.confine(pods, key, value)
+		if o.GroupVersionKind().GroupKind().String() == "Service" {
+			all = append(all[:len(all):len(all)], o.GetLabels())
 		}
-		for _, template := range podTemplates(o) {
+	}
+	for _, o := range objects {
+		of := pods
+		if IsCustom(o) {
+			of = all
+		}
+		for _, s := range selectorsOf(o) {
+			s.confine(of, key, value)
+		}
+		for _, template := range templatesOf(o) {
 			for _, s := range schedulingSelectors(template) {
 				s.confine(pods, key, value)
 			}
 		}
 	}
 	for _, o := range objects {
-		if isPod(o) {
-			mapIn(o.Object, "metadata", "labels")[key] = value
-		}
-		for _, template := range podTemplates(o) {
+		for _, template := range templatesOf(o) {
 			mapIn(template, "metadata", "labels")[key] = value
 		}
 	}
 }
 
-func isPod(o *unstructured.Unstructured) bool {
-	return o.GroupVersionKind().GroupKind().String() == "Pod"
+// IsConfined says whether an object selects by the label that Confine added, with each of
+// its selectors.
+func IsConfined(o *unstructured.Unstructured, key, value string) bool {
+	selectors := selectorsOf(o)
+	for _, s := range selectors {
+		fields := s.fields
+		if !s.plain {
+			fields, _ = s.fields["matchLabels"].(map[string]any)
+		}
+		if fields[key] != value {
+			return false
+		}
+	}
+	return len(selectors) > 0
+}
+
+// IsCustom says whether an object is of a kind that Kubernetes itself does not have.
+func IsCustom(o *unstructured.Unstructured) bool {
+	return !scheme.Scheme.IsGroupRegistered(o.GroupVersionKind().Group)
+}
+
+// PodSpecs are the specs of the pods that an object makes, one for each pod template; a
+// Pod has its own. What cannot be read is left to the API server.
+func PodSpecs(o *unstructured.Unstructured) (specs []corev1.PodSpec) {
+	for _, template := range templatesOf(o) {
+		var typed corev1.PodTemplateSpec
+		if runtime.DefaultUnstructuredConverter.FromUnstructured(map[string]any{"spec": template["spec"]}, &typed) == nil {
+			specs = append(specs, typed.Spec)
+		}
+	}
+	return specs
+}
+
+// templatesOf are the pod templates of an object; a Pod is its own.
+func templatesOf(o *unstructured.Unstructured) []map[string]any {
+	if o.GroupVersionKind().GroupKind().String() == "Pod" {
+		return []map[string]any{o.Object}
+	}
+	return podTemplates(o)
 }
 
 // PodLabels are the labels of the pods that an object makes, one set for each pod
 // template; a Pod has its own. A custom kind without a pod template has none.
 func PodLabels(o *unstructured.Unstructured) []labels.Set {
-	if isPod(o) {
-		return []labels.Set{o.GetLabels()}
-	}
 	var sets []labels.Set
-	for _, template := range podTemplates(o) {
+	for _, template := range templatesOf(o) {
 		set, _, _ := unstructured.NestedStringMap(template, "metadata", "labels")
 		sets = append(sets, set)
 	}
@@ -103,8 +147,11 @@ func selectorsOf(o *unstructured.Unstructured) (found []selector) {
 	if o.GetKind() == "PersistentVolumeClaim" {
 		return nil
 	}
-	for _, field := range []string{"selector", "podSelector"} {
-		fields, _, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", field)
+	// The last two are those of policies of Cilium and of what configures proxies of Istio:
+	// https://docs.cilium.io/en/stable/security/policy/intro/#rule-basics
+	// https://istio.io/latest/docs/reference/config/networking/sidecar/#WorkloadSelector
+	for _, path := range [][]string{{"selector"}, {"podSelector"}, {"endpointSelector"}, {"workloadSelector", "labels"}} {
+		fields, _, _ := unstructured.NestedFieldNoCopy(o.Object, append([]string{"spec"}, path...)...)
 		if fields, ok := fields.(map[string]any); ok {
 			plain := o.GetKind() == "Service" || len(fields) > 0 && fields["matchLabels"] == nil && fields["matchExpressions"] == nil
 			found = append(found, selector{fields, plain})
