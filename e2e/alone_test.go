@@ -63,6 +63,7 @@ func TestSignalsLeaveNothing(t *testing.T) {
 	if !embedded {
 		t.Skip("needs no cluster")
 	}
+	t.Parallel()
 	demo := scenario(t, upAndDown)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -158,6 +159,7 @@ func TestTwoStartAtOnce(t *testing.T) {
 	if !embedded {
 		t.Skip("needs no cluster")
 	}
+	t.Parallel()
 	env := newcomer(t)
 	command := func(ctx context.Context, args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(ctx, binary, args...)

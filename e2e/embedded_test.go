@@ -74,6 +74,7 @@ func TestNoCluster(t *testing.T) {
 	if !embedded {
 		t.Skip("needs no cluster")
 	}
+	t.Parallel()
 	env := newcomer(t)
 	cmd := exec.Command(binary, "run", "--timing", "fast", "--out", "out", scenario(t, `
 apiVersion: hpabench.dev/v1alpha1
@@ -102,6 +103,7 @@ func TestLabUpAndDown(t *testing.T) {
 	if !embedded {
 		t.Skip("needs no cluster")
 	}
+	t.Parallel()
 	env := newcomer(t)
 	run := func(name string, args ...string) string {
 		t.Helper()

@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -52,6 +53,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	if embedded {
+		flag.Parse()
+		must(0, flag.Set("test.parallel", "4")) // those that run beside each other wait more than they work
 		lab := exec.Command(filepath.Join(dir, "hpabench-lab"), "--stdin", "--timing", "fast", "--name", fmt.Sprintf("e2e-%d", os.Getpid()))
 		lab.Stderr = os.Stderr
 		stdin := must(lab.StdinPipe())
