@@ -8,8 +8,10 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"sigs.k8s.io/yaml"
 
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
 )
@@ -70,7 +72,11 @@ func open(read func(file string) (io.ReadCloser, error), name string) (*Fit, err
 // parse reads a plant.
 func parse(name string, b []byte) (*Fit, error) {
 	var f Fit
-	if err := yaml.UnmarshalStrict(b, &f); err != nil {
+	b, err := yaml.YAMLToJSONStrict(b)
+	if err == nil {
+		err = json.Unmarshal(b, &f, model.JSON, json.RejectUnknownMembers(true))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s is neither a record nor a plant: %w", name, err)
 	}
 	if f.Version != Version {

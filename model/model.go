@@ -5,17 +5,15 @@
 package model
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -171,15 +169,7 @@ func Parse(annotation string) (Model, error) {
 	if len(annotation) > MaxAnnotation {
 		return Model{}, fmt.Errorf("reading the annotation %s: it has %d bytes, and an annotation %d at most", Annotation, len(annotation), MaxAnnotation)
 	}
-	if HasLongExponent([]byte(annotation)) {
-		return Model{}, fmt.Errorf("reading the annotation %s: %w", Annotation, ErrExponent)
-	}
-	d := json.NewDecoder(bytes.NewBufferString(annotation))
-	d.DisallowUnknownFields()
-	err := d.Decode(&m)
-	if err == nil && d.Decode(new(any)) != io.EOF {
-		err = errors.New("there is something after the object")
-	}
+	err := json.Unmarshal([]byte(annotation), &m, JSON, json.RejectUnknownMembers(true))
 	if err == nil {
 		err = m.Check()
 	}

@@ -32,14 +32,11 @@ func (d *decoder) entry(line []byte) (e Entry, err error) {
 	if d.loadLine(line, &e) || d.metricsLine(line, &e) {
 		return e, nil
 	}
-	if model.HasLongExponent(line) {
-		return Entry{}, model.ErrExponent
-	}
 	if d.autoscalerLine(line, &e) {
 		return e, nil
 	}
 	e = Entry{}
-	return e, json.Unmarshal(line, &e, asEver)
+	return e, json.Unmarshal(line, &e, model.JSON)
 }
 
 // Limits of a cache, beyond which texts are not ones that come again and again.
@@ -70,7 +67,7 @@ func shared[T any](s *scanner, c *cache[T], text []byte) (v T) {
 	if !s.ok {
 		return v
 	}
-	v, s.ok = c.of(text, func(b []byte) (v T, ok bool) { return v, json.Unmarshal(b, &v, asEver) == nil })
+	v, s.ok = c.of(text, func(b []byte) (v T, ok bool) { return v, json.Unmarshal(b, &v, model.JSON) == nil })
 	return v
 }
 

@@ -8,13 +8,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
-
-	jsonv1 "github.com/go-json-experiment/json/v1"
 )
-
-// asEver lets the decoder, which is the coming encoding/json/v2, take what encoding/json takes.
-// It takes a third of the time.
-var asEver = jsonv1.DefaultOptionsV1()
 
 // block is how many bytes of a record are decoded in one go.
 const block = 256 << 10

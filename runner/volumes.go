@@ -72,6 +72,7 @@ func claimsOf(o *unstructured.Unstructured) (claims []claim) {
 	add := func(where string, from map[string]any, path ...string) {
 		spec, found, _ := unstructured.NestedMap(from, path...)
 		c := claim{where: where}
+		delete(spec, "resources") // quantities of custom kinds, which nothing has checked
 		if found && runtime.DefaultUnstructuredConverter.FromUnstructured(spec, &c.spec) == nil {
 			claims = append(claims, c)
 		}

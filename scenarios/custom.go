@@ -113,17 +113,19 @@ func (k *customKind) refuses(o *unstructured.Unstructured) (errs field.ErrorList
 }
 
 // extentOf counts the characters of the expressions in CEL of a definition or an admission
-// policy, and its values.
-func extentOf(value any) (rules, values int) {
+// policy, and its values. It says whether an expression may call CEL's quantity or isQuantity,
+// which parse any text, however long the exponent in it is.
+func extentOf(value any) (rules, values int, quantities bool) {
 	add := func(inner any) {
-		r, n := extentOf(inner)
-		rules, values = rules+r, values+n
+		r, n, q := extentOf(inner)
+		rules, values, quantities = rules+r, values+n, quantities || q
 	}
 	switch v := value.(type) {
 	case map[string]any:
 		for key, inner := range v {
 			if text, is := inner.(string); is && (key == "rule" || strings.HasSuffix(strings.ToLower(key), "expression")) {
 				rules += max(len(text), leastRule)
+				quantities = quantities || strings.Contains(text, "uantity")
 			}
 			add(inner)
 		}
@@ -132,5 +134,5 @@ func extentOf(value any) (rules, values int) {
 			add(inner)
 		}
 	}
-	return rules, values + 1
+	return rules, values + 1, quantities
 }

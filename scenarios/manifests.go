@@ -8,7 +8,9 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/go-json-experiment/json"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -16,6 +18,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/kubernetes/pkg/apis/autoscaling"
+
+	"github.com/hpabench/hpabench/model"
 )
 
 // Manifest is one object of the scenario's manifests and where it is written.
@@ -187,18 +192,22 @@ func (c *checker) checkKind(m *Manifest, object map[string]any) {
 	maps.Copy(c.bad[m.doc], bad)
 	rest := prune(object, m.base, bad).(map[string]any)
 	if gvk.Group == apiextensionsv1.GroupName || gvk.Group == admissionregistrationv1.GroupName {
-		rules, values := extentOf(rest)
+		rules, values, quantities := extentOf(rest)
 		if c.rules += rules; c.rules > maxRules {
 			c.faultAt(m.doc, m.base, "", "the expressions up to the end of this object have %d characters, each counted as %d at least, and may have %d", c.rules, leastRule, maxRules)
 			return
 		}
-		if values > maxSchema {
-			return
+		if values > maxSchema || quantities && gvk.Kind == "CustomResourceDefinition" {
+			return // it and the objects of its kind are judged by the API server of the run alone
 		}
 	}
 	m.Object = unstructuredOf(rest)
 	if err := decode(rest, typed); err != nil {
 		c.faultAt(m.doc, m.base, "", "%s: %v", m, err)
+		return
+	}
+	if hpa, is := typed.(*autoscalingv1.HorizontalPodAutoscaler); is && !c.readAnnotations(m, hpa) {
+		c.broken = true
 		return
 	}
 	var errs field.ErrorList
@@ -210,6 +219,25 @@ func (c *checker) checkKind(m *Manifest, object map[string]any) {
 		}
 		c.refuse(m.doc, m.base, gvk.Kind, errs, written)
 	}
+}
+
+// readAnnotations reads what the API server decodes of an HPA of autoscaling/v1. It passes over
+// what it cannot read, but for quantities that take all memory.
+func (c *checker) readAnnotations(m *Manifest, hpa *autoscalingv1.HorizontalPodAutoscaler) bool {
+	fine := true
+	for name, into := range map[string]any{
+		autoscaling.MetricSpecsAnnotation:    new([]autoscalingv1.MetricSpec),
+		autoscaling.MetricStatusesAnnotation: new([]autoscalingv1.MetricStatus),
+		autoscaling.BehaviorSpecsAnnotation:  new(autoscaling.HorizontalPodAutoscalerBehavior),
+	} {
+		if text, there := hpa.Annotations[name]; there {
+			if err := json.Unmarshal([]byte(text), into, model.JSON); err != nil {
+				c.faultAt(m.doc, m.base+"/metadata/annotations/"+escape(name), "an HPA of autoscaling/v2 has fields for it", "the annotation %s of %s is not what the API server reads: %v", name, m, err)
+				fine = false
+			}
+		}
+	}
+	return fine
 }
 
 // refuse reports what the API server refuses of the object that stands at base. written

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -263,7 +265,7 @@ func decode(value, into any) error {
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal(b, into)
+	return jsonv2.Unmarshal(b, into, model.JSON)
 }
 
 // Fault makes a fault that points to a line of the scenario file. The path is
