@@ -32,6 +32,8 @@ func TestCheckVolumes(t *testing.T) {
 			"---\n{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: own}, provisioner: ebs.csi.aws.com}\n", `of StorageClass "own"`},
 		{"a claim by itself", `{` + claim + `}`, "",
 			"---\n{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: shared}, spec: {storageClassName: nfs, " + claim + "}}\n", `PersistentVolumeClaim shared is of StorageClass "nfs"`},
+		{"of a custom kind, whose quantities nothing has checked", `{` + claim + `}`, "",
+			"---\n{apiVersion: example.com/v1, kind: Set, metadata: {name: s}, spec: {volumeClaimTemplates: [{metadata: {name: d}, spec: {storageClassName: nfs, resources: {requests: {storage: .8E888888888462}}}}]}}\n", `Set s: volumeClaimTemplate d is of StorageClass "nfs"`},
 	} {
 		if c.volumes == "" {
 			c.volumes = "[]"

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What asks for more than a run can have is refused before it is written out, and
@@ -84,6 +85,97 @@ func TestLimits(t *testing.T) {
 				t.Errorf("it took %d MiB", grown)
 			}
 		})
+	}
+}
+
+// Quantities for which Kubernetes' parser takes all memory are refused unread, wherever the
+// manifests may have one.
+func TestLongQuantities(t *testing.T) {
+	const pods = `{metadata: {labels: {app: a}}, spec: {containers: [{name: c, image: nginx, resources: {requests: {cpu: 50m, memory: LONG}}}]}}`
+	const web = `{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {selector: {app: a}, ports: [{port: 80}]}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {selector: {matchLabels: {app: a}}, template: `
+	plain := strings.ReplaceAll(pods, "LONG", "1Mi")
+	hpa := func(version, rest string) string {
+		return "\n---\n{apiVersion: autoscaling/" + version + ", kind: HorizontalPodAutoscaler, metadata: {name: a" + rest + ", maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: a}}}"
+	}
+	annotated := func(name, text string) string {
+		return hpa("v1", ", annotations: {autoscaling.alpha.kubernetes.io/"+name+": '"+text+"'}}, spec: {targetCPUUtilizationPercentage: 50")
+	}
+	other := func(kind, spec string) string {
+		return "\n---\n{apiVersion: v1, kind: " + kind + ", metadata: {name: other}, " + spec + "}"
+	}
+	definition := func(rule, value string) string {
+		return "\n---\n{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: sets.example.com}, spec: {group: example.com, scope: Namespaced, names: {plural: sets, kind: Set}, versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {size: {type: string" + value + "}}, default: {}, x-kubernetes-validations: [{rule: '" + rule + "'}]}}}}}]}}\n---\n{apiVersion: example.com/v1, kind: Set, metadata: {name: s}, spec: {size: LONG}}"
+	}
+	const wants, none = "wants a quantity such as 100m or 64Mi", ""
+	for name, test := range map[string]struct{ rest, want string }{
+		"pods":                   {pods + "}}", wants},
+		"init containers":        {strings.Replace(plain, "containers", "initContainers: [{name: i, image: a, resources: {limits: {cpu: LONG}}}], containers", 1) + "}}", wants},
+		"a volume in memory":     {strings.Replace(plain, "containers", "volumes: [{name: v, emptyDir: {medium: Memory, sizeLimit: LONG}}], containers", 1) + "}}", wants},
+		"an ephemeral claim":     {strings.Replace(plain, "containers", "volumes: [{name: v, ephemeral: {volumeClaimTemplate: {spec: {resources: {requests: {storage: LONG}}}}}}], containers", 1) + "}}", wants},
+		"the fields of a volume": {strings.Replace(plain, "containers", "volumes: [{name: v, downwardAPI: {items: [{path: a, resourceFieldRef: {resource: limits.cpu, divisor: LONG}}]}}], containers", 1) + "}}", wants},
+		"overhead":               {strings.Replace(plain, "containers", "overhead: {cpu: LONG}, containers", 1) + "}}", wants},
+		"an HPA":                 {plain + "}}" + hpa("v2", "}, spec: {metrics: [{type: Pods, pods: {metric: {name: m}, target: {type: AverageValue, averageValue: LONG}}}]"), wants},
+		"an HPA's tolerance":     {plain + "}}" + hpa("v2", "}, spec: {behavior: {scaleDown: {tolerance: LONG}}"), wants},
+		"metrics in v1":          {plain + "}}" + annotated("metrics", `[{"type":"Pods","pods":{"metricName":"m","targetAverageValue":"LONG"}}]`), "exponent of more than three digits"},
+		"broken metrics in v1":   {plain + "}}" + annotated("metrics", `[{"type":1,"pods":{"metricName":"m","targetAverageValue":"LONG"}}]`), "m.yaml:5: the annotation autoscaling.alpha.kubernetes.io/metrics"},
+		"behavior in v1":         {plain + "}}" + annotated("behavior", `{"ScaleUp":{"Tolerance":" LONG"}}`), "exponent of more than three digits"},
+		"a LimitRange":           {plain + "}}" + other("LimitRange", "spec: {limits: [{type: Container, maxLimitRequestRatio: {cpu: LONG}}]}"), wants},
+		"a ResourceQuota":        {plain + "}}" + other("ResourceQuota", "spec: {hard: {pods: LONG}}"), wants},
+		"a volume":               {plain + "}}" + other("PersistentVolume", "spec: {capacity: {storage: LONG}, accessModes: [ReadWriteOnce], hostPath: {path: /a}}"), wants},
+		"a claim":                {plain + "}}" + other("PersistentVolumeClaim", "spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: LONG}}}"), wants},
+		"a list":                 {plain + "}}" + "\n---\n{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: ResourceQuota, metadata: {name: q}, spec: {hard: {cpu: LONG}}}]}", wants},
+		"a rule of a definition": {plain + "}}" + definition(`quantity(self.size).isLessThan(quantity("1"))`, ""), none},
+		"the default of one":     {plain + "}}" + definition(`isQuantity (self.size)`, ", default: LONG"), none},
+		"a rule by itself":       {plain + "}}" + definition(`self.size == "LONG" && quantity("LONG").isInteger()`, ""), none},
+		"a custom kind":          {plain + "}}\n---\n{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: r}, spec: {selector: {matchLabels: {app: a}}, template: " + pods + "}}", wants},
+	} {
+		for _, long := range []string{".8E888888888462", `"1e-888888888"`, `"+1E+88888888 "`, strings.Repeat("1", 90_000)} {
+			if strings.Contains(test.rest, "'") {
+				long = strings.Trim(long, `"`) // it is in a string of JSON
+			}
+			target := ""
+			if strings.Contains(test.rest, "Rollout") {
+				target = ", target: {kind: Rollout, name: r}"
+			}
+			autoscaler := "\n  autoscaler: {cpuPercent: 50, min: 1, max: 3}"
+			if strings.Contains(test.rest, "HorizontalPodAutoscaler") {
+				autoscaler = ""
+			}
+			source := "apiVersion: hpabench.dev/v1alpha1\nkind: Scenario\nmetadata: {name: a}\nspec:\n  workload: {manifests: [m.yaml]" + target + "}" + autoscaler + "\n  load: {phases: [{name: a, duration: 1s, rate: 1}]}\n"
+			var err error
+			guarded(name, func() {
+				_, err = Parse("s.yaml", []byte(source), func(string) (string, []byte, error) {
+					return "m.yaml", []byte(web + strings.ReplaceAll(test.rest, "LONG", long)), nil
+				})
+			})
+			if test.want == none && err != nil || test.want != none && (err == nil || !strings.Contains(err.Error(), "m.yaml:") || !strings.Contains(err.Error(), test.want) && len(long) < 100) {
+				t.Errorf("%s, %.20s: %.500v, want %q", name, long, err, test.want)
+			}
+		}
+	}
+}
+
+// guarded ends the test's process when f takes 20 s or 2 GiB, since nothing else ends f.
+func guarded(name string, f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	for end := time.After(20 * time.Second); ; {
+		select {
+		case <-done:
+			return
+		case <-end:
+			panic(name + " takes more than 20 s")
+		case <-time.After(50 * time.Millisecond):
+		}
+		var memory runtime.MemStats
+		if runtime.ReadMemStats(&memory); memory.HeapAlloc > 2<<30 {
+			panic(name + " takes more than 2 GiB")
+		}
 	}
 }
 
