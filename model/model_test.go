@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 func TestPresetGoesByTheImage(t *testing.T) {
@@ -130,6 +132,22 @@ func FuzzParse(f *testing.F) {
 		}
 		if _, err := Parse(string(again)); err != nil {
 			t.Errorf("%s became %s: %v", text, again, err)
+		}
+	})
+}
+
+func FuzzQuantity(f *testing.F) {
+	for _, text := range []string{".8E888888888462", "-1e-999", "+1.5Gi", "100m", "9999999999999999999Ei", " 1e3"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		q, err := ParseQuantity(text)
+		var decoded struct{ Q resource.Quantity }
+		if value, _ := json.Marshal(map[string]string{"Q": text}); err == nil && jsonv2.Unmarshal(value, &decoded, JSON) != nil {
+			t.Errorf("%q is a quantity, and is not in JSON", text)
+		}
+		if err == nil && q.Cmp(decoded.Q) != 0 {
+			t.Errorf("%q is %s, and %s in JSON", text, &q, &decoded.Q)
 		}
 	})
 }

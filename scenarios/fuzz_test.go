@@ -61,6 +61,36 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzManifest reads manifests alone: a scenario around them would take most of the time.
+func FuzzManifest(f *testing.F) {
+	for _, text := range []string{
+		"{apiVersion: v1, kind: Service, metadata: {name: a, namespace: b}, spec: {selector: {a: b}, ports: [{port: 80, targetPort: http}]}}",
+		"apiVersion: v1\nkind: LimitRange\nmetadata: {name: a}\nspec: {limits: [{type: Container, default: {cpu: 1e3, memory: 1Gi}}]}\n---\n",
+		`{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "a"}, "spec": {"hard": {"cpu": "1e888888888462"}}}`,
+		"{apiVersion: v1, kind: ConfigMapList, items: [{metadata: {name: a, uid: b}, data: {a: &a b, c: *a}}]}",
+		`{apiVersion: autoscaling/v1, kind: HorizontalPodAutoscaler, metadata: {name: a, annotations: {autoscaling.alpha.kubernetes.io/metrics: '[{"type":"Pods","pods":{"metricName":"m","targetAverageValue":"1"}}]'}}, spec: {maxReplicas: 3, scaleTargetRef: {kind: Deployment, name: a}}}`,
+		"{apiVersion: example.com/v1, kind: Set, metadata: {name: a}, spec: {template: {spec: {containers: [{name: a}]}}}}", "{apiVersion: extensions/v1beta1, kind: Ingress, metadata: {name: a}}", "a: {{ .Values.a }}",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, source []byte) {
+		if len(source) > maxFuzzed {
+			return
+		}
+		c := checker{File: &File{Path: "f.yaml", doc: &document{file: "f.yaml"}}, bad: map[*document]map[string]bool{}, dropped: map[string][]string{}, refused: map[*document][]string{}}
+		c.Spec.Workload.Manifests = []string{"m.yaml"}
+		c.readManifests(func(name string) (string, []byte, error) { return name, source, nil })
+		if len(c.faults) > 0 {
+			checkFaults(t, c.faults.sorted("f.yaml"))
+		}
+		for i := range c.Manifests {
+			if m := &c.Manifests[i]; m.Object.GetName() == "" {
+				t.Fatalf("%+v", m)
+			}
+		}
+	})
+}
+
 func checkFaults(t *testing.T, err error) {
 	t.Helper()
 	var faults Faults
