@@ -70,7 +70,9 @@ func (d *diagnosis) add(f Finding) {
 		if is.Object != f.Object && !slices.Contains(is.Others, f.Object) {
 			is.Others = append(is.Others, f.Object)
 		}
-		is.Spoils = is.Spoils || f.Spoils
+		if f.Spoils && !is.Spoils { // what somebody did is told first
+			is.Spoils, is.Seen, is.Cause, is.Advice = true, f.Seen, f.Cause, f.Advice
+		}
 		if since(f) < since(*is) {
 			is.SinceSeconds = f.SinceSeconds
 		}

@@ -5,6 +5,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -95,6 +100,74 @@ func TestBeforeTheLoad(t *testing.T) {
 		m.end(221)
 		if r := m.analyze(t); len(r.Findings) != 1 || r.Findings[0].Spoils != spoils || !strings.Contains(r.Findings[0].Seen, "keda") {
 			t.Errorf("at %.0f s: found %+v", at, r.Findings)
+		}
+	}
+}
+
+// TestBounds has ResourceQuotas and LimitRanges of the namespace that somebody made,
+// changed or took away, or that were there before.
+func TestBounds(t *testing.T) {
+	wrote := func(kind, what string, fields ...record.FieldChange) *record.Change {
+		at := metav1.NewTime(time.Date(2026, 3, 1, 12, 1, 40, 0, time.UTC))
+		c := &record.Change{Kind: kind, Name: "two", What: what, Fields: fields}
+		if what != record.ChangeDeleted {
+			c.By, c.Operation, c.Time = "kubectl-create", "Update", &at
+		}
+		return c
+	}
+	const quota = `Error creating: pods "web-x" is forbidden: exceeded quota: two, requested: pods=1, used: pods=3, limited: pods=3`
+	const cpu = `Error creating: pods "web-x" is forbidden: maximum cpu usage per Container is 10m, but request is 50m`
+	pods := record.FieldChange{Path: "spec.hard.pods", Now: "3"}
+	for _, test := range []struct {
+		name    string
+		change  *record.Change
+		at      float64
+		refused string // the message of an event at 110 s
+		other   bool   // a pod with other limits comes at 110 s
+		want    string // kind, object, severity and whether it spoils
+		words   string
+	}{
+		{"a quota from before", nil, 0, quota, false, "quota replicaset/web-1 blocks false", "is forbidden"},
+		{"a new quota", wrote(quotaKind, record.ChangeCreated, pods), 100, quota, false, "quota replicaset/web-1 blocks true",
+			"At 100.0 s field manager kubectl-create (Update at 2026-03-01T12:01:40Z by the API server's clock) made ResourceQuota two, with spec.hard.pods: 3."},
+		{"a new quota before the load", wrote(quotaKind, record.ChangeCreated, pods), 5, quota, false, "quota replicaset/web-1 blocks true", "At 5.0 s"},
+		{"a quota that must be named", wrote(quotaKind, record.ChangeCreated, pods), 100, `Error creating: pods "web-x" is forbidden: failed quota: two: must specify limits.cpu for: web`, false, "quota replicaset/web-1 blocks true", "made ResourceQuota two"},
+		{"a quota that nobody has counted yet", wrote(quotaKind, record.ChangeCreated, pods), 100, `Error creating: pods "web-x" is forbidden: status unknown for quota: two, resources: pods`, false, "quota replicaset/web-1 blocks true", "made ResourceQuota two"},
+		{"a quota made smaller", wrote(quotaKind, record.ChangeUpdated, record.FieldChange{Path: "spec.hard.pods", Was: "9", Now: "3"}), 100, quota, false, "quota replicaset/web-1 blocks true", "changed ResourceQuota two: spec.hard.pods: 9 → 3."},
+		{"a quota taken away", wrote(quotaKind, record.ChangeDeleted), 150, quota, false, "quota replicaset/web-1 blocks true", "Somebody deleted ResourceQuota two at 150.0 s"},
+		{"a new quota of another name", wrote(quotaKind, record.ChangeCreated, pods), 100, strings.ReplaceAll(quota, "two", "twofold"), false, "quota replicaset/web-1 blocks false, changed resourcequota/two notice false", "twofold"},
+		{"a quota that came later", wrote(quotaKind, record.ChangeCreated, pods), 150, quota, false, "quota replicaset/web-1 blocks false, changed resourcequota/two notice false", "is forbidden"},
+		{"a new quota with room", wrote(quotaKind, record.ChangeCreated, pods), 100, "", false, "changed resourcequota/two notice false", "made ResourceQuota two"},
+		{"a new LimitRange", wrote(rangeKind, record.ChangeCreated, record.FieldChange{Path: "spec.limits[0].max.cpu", Now: "10m"}), 100, cpu, false, "quota replicaset/web-1 blocks true", "made LimitRange two, with spec.limits[0].max.cpu: 10m."},
+		{"a new LimitRange with other limits", wrote(rangeKind, record.ChangeCreated), 100, "", true, "changed limitrange/two limits true", "made LimitRange two"},
+		{"a new LimitRange without effect", wrote(rangeKind, record.ChangeCreated), 100, "", false, "changed limitrange/two notice false", "made LimitRange two"},
+		{"pods with other limits of themselves", nil, 0, "", true, "", ""},
+	} {
+		m := ill().sampled(220, "a", "b", "c", "d")
+		if test.change != nil {
+			m.add(test.at, record.Entry{Change: test.change})
+		}
+		if test.refused != "" {
+			m.event(110, "ReplicaSet", "web-1", "FailedCreate", test.refused)
+		}
+		p := life{name: "d", created: 110, scheduled: 110.1, started: 111, ready: 112}
+		m.pod(p)
+		if test.other {
+			for _, e := range m.entries {
+				if e.Pod != nil && e.Pod.Name == "d" {
+					e.Pod.Containers = []record.ContainerResources{{Name: "nginx", Limits: corev1.ResourceList{"cpu": resource.MustParse("1")}}}
+				}
+			}
+		}
+		m.end(221)
+		var got []string
+		var seen string
+		for _, f := range m.analyze(t).Findings {
+			got = append(got, fmt.Sprintf("%s %s %s %v", f.Kind, f.Object, f.Severity, f.Spoils))
+			seen += f.Seen
+		}
+		if strings.Join(got, ", ") != test.want || !strings.Contains(seen, test.words) {
+			t.Errorf("%s: %v: %s", test.name, got, seen)
 		}
 	}
 }

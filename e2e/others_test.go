@@ -34,6 +34,7 @@ func TestOthers(t *testing.T) {
 	t.Cleanup(func() { wantNothingLeft(t) })
 	for _, c := range []struct {
 		act   string // of kubectl, in the namespace of the run
+		then  string // another one
 		code  int
 		kind  string
 		words string
@@ -43,6 +44,7 @@ func TestOthers(t *testing.T) {
 		{act: "delete namespace NAMESPACE --wait=false", code: 3, kind: analysis.FoundDeleted, words: "Somebody deleted it", ends: true},
 		{act: "autoscale deployment disturbed --name=rival --cpu-percent=80 --max=3", code: 3, kind: analysis.FoundRival, words: "kubectl-autoscale"},
 		{act: "scale deployment disturbed --replicas=4", code: 3, kind: analysis.FoundForeignScale, words: "from 2 to 4"},
+		{act: "create quota two --hard=pods=2", then: "scale deployment disturbed --replicas=3", code: 3, kind: analysis.FoundQuota, words: "field manager kubectl-create"},
 		{act: "label hpa disturbed team=a", code: 0, kind: analysis.FoundChanged, words: "kubectl-label"},
 	} {
 		t.Run(strings.Join(strings.Fields(c.act)[:2], "-"), func(t *testing.T) {
@@ -51,6 +53,9 @@ func TestOthers(t *testing.T) {
 			run.waitFor(`^surge `, 3*time.Minute)
 			namespace := namespaceIn(t, run)
 			kubectl(t, append(strings.Fields(strings.ReplaceAll(c.act, "NAMESPACE", namespace)), "-n", namespace)...)
+			if c.then != "" {
+				kubectl(t, append(strings.Fields(c.then), "-n", namespace)...)
+			}
 			run.wait(c.code, 3*time.Minute)
 			r := run.result()
 			there := false

@@ -471,8 +471,9 @@ const (
 )
 
 // Change is a write to an object that the run depends on which is not the daily work
-// of a controller: its spec, its labels, its deletion; and another HPA that scales the
-// target. Replicas that the scale sets are in Target.
+// of a controller: its spec, its labels, its deletion; another HPA that scales the
+// target; and what is done to ResourceQuotas and LimitRanges of the namespace. Replicas
+// that the scale sets are in Target.
 //
 // By, Operation and Time are the last writer of what changed by the object's
 // managedFields: field manager, Update or Apply, and the API server's time. They are

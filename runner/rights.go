@@ -110,6 +110,8 @@ func (t *task) rights() []right {
 	nodePort := run && loads && via == scenarios.ViaNodePort && !t.lab
 	sends := func(ways ...string) bool { return run && loads && slices.Contains(ways, via) }
 
+	const unbounded = "it is not known who makes a ResourceQuota or a LimitRange in the namespace meanwhile"
+
 	var rights []right
 	for _, row := range []struct {
 		when                  bool
@@ -146,6 +148,8 @@ func (t *task) rights() []right {
 		{observes, "list watch", "endpointslices.discovery.k8s.io", "", here, "which pods are in service", ""},
 		{observes, "list watch", "events", "", here, "what happened", ""},
 		{observes, "list watch", "services", "", here, "the Services in front of the target", ""},
+		{observes, "list watch", "resourcequotas", "", here, "what bounds the pods of the namespace", unbounded},
+		{observes, "list watch", "limitranges", "", here, "what bounds the pods of the namespace", unbounded},
 		{observes, "list", "pods.metrics.k8s.io", "", here, "the usage of the pods", ""},
 
 		// The load.

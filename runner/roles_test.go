@@ -93,6 +93,7 @@ func TestBuiltinKinds(t *testing.T) {
 // observed are the rules of every run, in its namespace.
 var observed = []string{
 	"pods: list watch", "replicasets.apps: list watch", "endpointslices.discovery.k8s.io: list watch", "events: list watch", "pods.metrics.k8s.io: list",
+	"resourcequotas: list watch", "limitranges: list watch",
 }
 
 // TestRoles holds what is printed for several scenarios against what it has to be,

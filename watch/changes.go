@@ -266,6 +266,17 @@ func rival(c change[*autoscalingv2.HorizontalPodAutoscaler], s Subject) *record.
 	return is
 }
 
+// boundOf says what c did to an object that bounds the pods of the namespace: its making
+// too, unless it was there when observing began.
+func boundOf[T object](kind string, c change[T], fields func(T) map[string]any) *record.Change {
+	if c.had || c.removed || c.listed {
+		return changeOf(kind, c, fields, anyPath)
+	}
+	is := &record.Change{Kind: kind, Name: c.now.GetName(), What: record.ChangeCreated, Fields: fieldChanges(nil, leaves(fields(c.now), anyPath))}
+	by(is, writer(nil, c.now.GetManagedFields()))
+	return is
+}
+
 // lookForPod finds out whether a pod that is not selected any more is there still: the
 // watch does not tell the end of a pod from that of its label.
 func (w *Watcher) lookForPod(ctx context.Context, c change[*corev1.Pod], pods *cache.ListWatch) {

@@ -147,3 +147,34 @@ func TestOwner(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestChangeOfBounds tells of quotas that are new, and not of those that were there.
+func TestChangeOfBounds(t *testing.T) {
+	at := metav1.NewTime(time.Date(2026, 3, 1, 12, 0, 5, 0, time.UTC))
+	quota := func(pods string) *corev1.ResourceQuota {
+		return parsed[corev1.ResourceQuota](t, `{metadata: {name: two, managedFields: [{manager: kubectl-create, operation: Update, time: "2026-03-01T12:00:05Z", fieldsV1: {"f:spec": {"f:hard": {"f:pods": {}}}}}]},
+			spec: {hard: {pods: "`+pods+`"}}, status: {used: {pods: "1"}}}`)
+	}
+	is := func(what string, by bool, fields ...record.FieldChange) *record.Change {
+		c := &record.Change{Kind: "ResourceQuota", Name: "two", What: what, Fields: fields}
+		if by {
+			c.By, c.Operation, c.Time = "kubectl-create", "Update", &at
+		}
+		return c
+	}
+	for name, test := range map[string]struct {
+		change[*corev1.ResourceQuota]
+		want *record.Change
+	}{
+		"there before": {change[*corev1.ResourceQuota]{now: quota("2"), listed: true}, nil},
+		"new":          {change[*corev1.ResourceQuota]{now: quota("2")}, is(record.ChangeCreated, true, record.FieldChange{Path: "spec.hard.pods", Now: "2"})},
+		"status alone": {change[*corev1.ResourceQuota]{was: quota("2"), had: true, now: quota("2")}, nil},
+		"smaller":      {change[*corev1.ResourceQuota]{was: quota("9"), had: true, now: quota("2")}, is(record.ChangeUpdated, false, record.FieldChange{Path: "spec.hard.pods", Was: "9", Now: "2"})},
+		"gone":         {change[*corev1.ResourceQuota]{was: quota("2"), had: true, now: quota("2"), removed: true}, is(record.ChangeDeleted, false)},
+	} {
+		got := boundOf("ResourceQuota", test.change, func(o *corev1.ResourceQuota) map[string]any { return map[string]any{"spec": generic(o.Spec)} })
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

@@ -32,6 +32,7 @@ type feed struct {
 	source string
 	up     chan struct{} // closed when it can be observed for the first time
 	fatal  chan<- error  // gets what makes that hopeless
+	giveUp func()        // ends the feed where that is hopeless and it can be done without; nil if it cannot
 
 	mu      sync.Mutex
 	open    bool // the watch
@@ -143,6 +144,12 @@ func (f *feed) failed(at record.Instant, doing string, err error) {
 	case f.wasUp:
 		f.gap.fail(at, err)
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err), apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err):
+		if f.giveUp != nil {
+			f.giveUp()
+			f.wasUp = true
+			close(f.up)
+			return
+		}
 		select {
 		case f.fatal <- f.err:
 		default:

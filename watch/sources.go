@@ -114,6 +114,18 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 				w.warn(c.now, *e)
 			}
 		})
+
+	// Nothing but the name of who limits the namespace depends on these.
+	quotas, endQuotas := context.WithCancel(ctx)
+	add(quotas, w, "resourcequotas", &corev1.ResourceQuota{}, typed(c.Kube.CoreV1().RESTClient(), "resourcequotas", everything),
+		func(c change[*corev1.ResourceQuota]) {
+			w.changed(c.at, boundOf("ResourceQuota", c, func(o *corev1.ResourceQuota) map[string]any { return map[string]any{"spec": generic(o.Spec)} }), false)
+		}).feed.giveUp = endQuotas
+	ranges, endRanges := context.WithCancel(ctx)
+	add(ranges, w, "limitranges", &corev1.LimitRange{}, typed(c.Kube.CoreV1().RESTClient(), "limitranges", everything),
+		func(c change[*corev1.LimitRange]) {
+			w.changed(c.at, boundOf("LimitRange", c, func(o *corev1.LimitRange) map[string]any { return map[string]any{"spec": generic(o.Spec)} }), false)
+		}).feed.giveUp = endRanges
 }
 
 // retry is the Reflector's pause between attempts: short, so that a gap is at

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,6 +120,8 @@ var kinds = map[string][2]string{
 	"services":                 {"v1", "Service"},
 	"events":                   {"v1", "Event"},
 	"pods":                     {"v1", "Pod"},
+	"resourcequotas":           {"v1", "ResourceQuota"},
+	"limitranges":              {"v1", "LimitRange"},
 }
 
 func (f *flaky) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -402,6 +405,32 @@ func TestStartForbidden(t *testing.T) {
 	}
 	if g := gaps(rec); g != nil {
 		t.Errorf("gaps %+v, but nothing had been observed", g)
+	}
+}
+
+// TestOptionalForbidden wants a watch without what it can do without: it is asked for once,
+// and is no gap.
+func TestOptionalForbidden(t *testing.T) {
+	f := newFlaky(t)
+	var asked atomic.Int64
+	f.refuse = func(p string) *metav1.Status {
+		if path.Base(p) != "resourcequotas" && path.Base(p) != "limitranges" {
+			return nil
+		}
+		asked.Add(1)
+		s := apierrors.NewForbidden(schema.GroupResource{Resource: path.Base(p)}, "", errClosed).Status()
+		return &s
+	}
+	rec := record.NewRecorder(record.StartClock(), nil)
+	w, err := f.start(t, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.put("a")
+	has(t, w, "a")
+	w.Stop()
+	if g := gaps(rec); g != nil || asked.Load() > 4 { // a watch that sends the state, and a list
+		t.Errorf("%d requests, gaps %+v", asked.Load(), g)
 	}
 }
 

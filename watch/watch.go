@@ -2,9 +2,9 @@
 // and writes what it sees into a record.
 //
 // Everything but the usage of the pods arrives by watch: the autoscaler and others that
-// scale the same object, its target, ReplicaSets, pods, Services, EndpointSlices and
-// events. Each watch is a
-// client-go Reflector, without the queue of an informer behind it, so that no
+// scale the same object, its target, ReplicaSets, pods, Services, EndpointSlices,
+// events, and, where that is allowed, the ResourceQuotas and LimitRanges of the
+// namespace. Each watch is a client-go Reflector, without the queue of an informer behind it, so that no
 // change is delayed or folded into the next one. The instant of an observation
 // is read as soon as its object has been decoded. PodMetrics cannot be watched
 // and are polled.
@@ -130,8 +130,8 @@ func Start(ctx context.Context, c Clients, s Subject, rec *record.Recorder, ever
 
 	w.metrics = podMetrics(c.Metrics, s, rec)
 	w.prepare(ctx, c)
-	for _, r := range w.reflectors {
-		w.wg.Go(func() { r.RunWithContext(ctx) })
+	for i, r := range w.reflectors {
+		w.wg.Go(func() { r.RunWithContext(w.feeds[i].ctx) })
 	}
 	if err := w.await(ctx); err != nil {
 		w.Stop()
