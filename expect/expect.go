@@ -222,7 +222,7 @@ func compile(env *cel.Env, expression string) (*cel.Ast, error) {
 		return nil, fmt.Errorf("it has %d bytes, and may have %d characters", len(expression), maxLength)
 	}
 	checked, issues := env.Compile(expression)
-	if issues.Err() != nil {
+	if len(issues.Errors()) > 0 { // Err() draws a picture of each, which takes a third of the time
 		var all []string
 		for i, e := range issues.Errors() {
 			if i == 3 {
