@@ -228,7 +228,7 @@ func FuzzScheduler(f *testing.F) {
 			used, given = append(used, 0), append(given, 0)
 		}
 		var now time.Duration
-		for range 300 {
+		for range 100 {
 			now += time.Duration(r.ExpFloat64() * float64(5*ms))
 			i := r.IntN(2)
 			s := all[i]
