@@ -233,9 +233,9 @@ func compile(env *cel.Env, expression string) (*cel.Ast, error) {
 		}
 		return nil, errors.New(strings.Join(all, "; "))
 	}
-	for function, parse := range texts {
-		for _, call := range ast.MatchDescendants(ast.NavigateAST(checked.NativeRep()), ast.FunctionMatcher(function)) {
-			args := call.AsCall().Args() // of the function, or of the method
+	for _, call := range ast.MatchDescendants(ast.NavigateAST(checked.NativeRep()), ast.KindMatcher(ast.CallKind)) {
+		function, args := call.AsCall().FunctionName(), call.AsCall().Args() // of the function, or of the method
+		if parse := texts[function]; parse != nil {
 			if text, is := literal(args[len(args)-1]); is {
 				if err := parse(text); err != nil {
 					return nil, fmt.Errorf("%s of %q: %w", function, text, err)

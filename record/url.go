@@ -77,7 +77,7 @@ const Hidden = "xxxxx"
 // ShownURL returns a URL or a path as it may be shown and recorded: without its user and
 // password, and without the values of queries that have the name of a secret.
 func ShownURL(raw string) string {
-	return queryValue.ReplaceAllStringFunc(withoutUser(raw), func(pair string) string {
+	shown := queryValue.ReplaceAllStringFunc(withoutUser(raw), func(pair string) string {
 		name, value, _ := strings.Cut(pair, "=")
 		plain, err := url.QueryUnescape(name[1:])
 		if err != nil {
@@ -88,11 +88,16 @@ func ShownURL(raw string) string {
 		}
 		return name + "=" + Hidden
 	})
+	return secretRest.ReplaceAllString(shown, "="+Hidden)
 }
 
 // queryValue is a name and a value of a query, or of a fragment, which credentials are put
 // into as well.
 var queryValue = regexp.MustCompile(`[?&;#][^=&;#?]+=[^&;#]*`)
+
+// secretRest is what may be the rest of a secret, for servers differ in whether a semicolon
+// separates.
+var secretRest = regexp.MustCompile(`=` + Hidden + `;[^&#]*`)
 
 // withoutUser hides what stands before the host. In a text that is no URL, or has an @ behind
 // the host, as a URL whose password holds a slash has, all that stands before the last @ is

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -22,6 +23,8 @@ const (
 	pluginTimeout = 10 * time.Second
 	// loginTimeout bounds one that can: a login in the browser takes a minute.
 	loginTimeout = 2 * time.Minute
+	// pluginEnds is how long one that is told to end may take.
+	pluginEnds = 500 * time.Millisecond
 	// pluginSlow is after how long the user is told what is waited for.
 	pluginSlow = 3 * time.Second
 )
@@ -33,6 +36,7 @@ type plugin struct {
 	command string
 	mark    string // of its processes; see markPlugin
 	timeout time.Duration
+	login   bool // it can ask the user
 	say     func(string)
 	told    sync.Once
 }
@@ -50,11 +54,18 @@ func markPlugin(config *rest.Config) (mark string) {
 	return v.Name + "=" + v.Value
 }
 
-// end ends the plugin, on Linux; elsewhere it goes on until it ends by itself.
+// end ends the plugin, on Linux; elsewhere it goes on until it ends by itself. What it started
+// ends too, unless that may be the browser in which the user logs in.
 func (p *plugin) end() {
-	for _, pid := range marked(p.mark) {
-		if process, err := os.FindProcess(pid); err == nil {
-			_ = process.Kill()
+	going := func() []int { return marked(p.mark, p.login) }
+	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		for _, pid := range going() {
+			if process, err := os.FindProcess(pid); err == nil {
+				_ = process.Signal(signal)
+			}
+		}
+		for end := time.Now().Add(pluginEnds); len(going()) > 0 && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
 		}
 	}
 }
@@ -67,7 +78,7 @@ func withPlugin(config *rest.Config, mark string, next http.RoundTripper, say fu
 	}
 	p := &plugin{RoundTripper: next, command: e.Command, mark: mark, timeout: pluginTimeout, say: say}
 	if e.InteractiveMode != clientcmdapi.NeverExecInteractiveMode && term.IsTerminal(int(os.Stdin.Fd())) {
-		p.timeout = loginTimeout
+		p.timeout, p.login = loginTimeout, true
 	}
 	return p, p.timeout
 }

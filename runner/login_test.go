@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -72,9 +73,9 @@ func TestCredentialPlugin(t *testing.T) {
 	gone := func(c *Cluster) {
 		t.Helper()
 		mark := pluginOf(t, c).mark
-		for end := time.Now().Add(10 * time.Second); len(marked(mark)) > 0; time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(10 * time.Second); len(marked(mark, false)) > 0; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("processes %v of a plugin that was given up go on", marked(mark))
+				t.Fatalf("processes %v of a plugin that was given up go on", marked(mark, false))
 			}
 		}
 	}
@@ -84,6 +85,19 @@ func TestCredentialPlugin(t *testing.T) {
 		t.Errorf("with a plugin that hangs: %v", err)
 	}
 	gone(hangs)
+
+	login := withCredentials(t, server.URL, "sleep 60 & wait")
+	p := pluginOf(t, login)
+	p.timeout, p.login = 200*time.Millisecond, true
+	if err := get(t.Context(), login); !errors.Is(err, errPlugin) {
+		t.Errorf("with a login that hangs: %v", err)
+	}
+	if browser := marked(p.mark, false); runtime.GOOS == "linux" && len(browser) != 1 {
+		t.Errorf("processes of a login that was given up: %v, want what it started", browser)
+	}
+	p.login = false
+	p.end()
+	gone(login)
 
 	ended := withCredentials(t, server.URL, "sleep 60 & wait")
 	ctx, cancel := context.WithCancelCause(t.Context())

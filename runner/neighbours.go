@@ -128,13 +128,21 @@ func (p *preflight) readMakers(ctx context.Context) (found []*unstructured.Unstr
 		for _, o := range list.Items {
 			owner := metav1.GetControllerOf(&o)
 			listed := owner != nil && (owner.Kind == "Deployment" || owner.Kind == "CronJob")
-			_, completed, _ := unstructured.NestedString(o.Object, "status", "completionTime") // of a Job
-			if !listed && !completed {
+			if !listed && !jobEnded(o.Object) {
 				found = append(found, &o)
 			}
 		}
 	}
 	return found, nil
+}
+
+// jobEnded says whether it is of a Job that makes no more pods.
+func jobEnded(object map[string]any) bool {
+	conditions, _, _ := unstructured.NestedSlice(object, "status", "conditions")
+	return slices.ContainsFunc(conditions, func(c any) bool {
+		condition, _ := c.(map[string]any)
+		return (condition["type"] == string(batchv1.JobComplete) || condition["type"] == string(batchv1.JobFailed)) && condition["status"] == string(corev1.ConditionTrue)
+	})
 }
 
 // makersSelected names those whose pods the selector selects.

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -402,6 +403,22 @@ func eventually(t *testing.T, what string, done func() bool) {
 	for end := time.Now().Add(time.Minute); !done(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s: not there after a minute", what)
+		}
+	}
+}
+
+// TestJobEnded: the API server sets completionTime of those that succeed alone.
+func TestJobEnded(t *testing.T) {
+	for conditions, want := range map[string]bool{
+		`[]`: false, `[{"type": "Complete", "status": "True"}]`: true, `[{"type": "Failed", "status": "True"}]`: true,
+		`[{"type": "FailureTarget", "status": "True"}]`: false, `[{"type": "Suspended", "status": "True"}, {"type": "Failed", "status": "False"}]`: false,
+	} {
+		var job map[string]any
+		if err := json.Unmarshal([]byte(`{"status": {"conditions": `+conditions+`}}`), &job); err != nil {
+			t.Fatal(err)
+		}
+		if jobEnded(job) != want {
+			t.Errorf("a Job of %s has ended: %v", conditions, !want)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apischema "k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // checker looks for what a schema cannot say. It works on what could be decoded,
@@ -32,6 +33,13 @@ type checker struct {
 	faults  Faults
 	// What an API server sets was left out of exported objects: the fields, by file.
 	dropped map[string][]string
+	places  map[identity]int // of manifests in their list
+}
+
+// identity is what an object is told by in a namespace.
+type identity struct {
+	apischema.GroupKind
+	name string
 }
 
 func (c *checker) fault(path, hint, format string, args ...any) {

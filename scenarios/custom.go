@@ -27,7 +27,11 @@ var noField = (*field.Path)(nil).String()
 
 // checkCustom compares objects with the CustomResourceDefinitions among the manifests.
 func (c *checker) checkCustom() {
-	judged := 0
+	judged, ofKind := 0, map[apischema.GroupKind][]int{}
+	for i := range c.Manifests {
+		kind := c.Manifests[i].Object.GroupVersionKind().GroupKind()
+		ofKind[kind] = append(ofKind[kind], i)
+	}
 	for i := range c.Manifests {
 		m, definition := &c.Manifests[i], as[apiextensionsv1.CustomResourceDefinition](&c.Manifests[i])
 		if definition == nil || c.doubtful(m.doc, m.base) || c.refusedIn(m.doc, m.base) {
@@ -39,12 +43,9 @@ func (c *checker) checkCustom() {
 				kinds[v.Name] = nil
 			}
 		}
-		for j := range c.Manifests {
+		for _, j := range ofKind[apischema.GroupKind{Group: definition.Spec.Group, Kind: definition.Spec.Names.Kind}] {
 			o := &c.Manifests[j]
 			gvk := o.Object.GroupVersionKind()
-			if gvk.Group != definition.Spec.Group || gvk.Kind != definition.Spec.Names.Kind {
-				continue
-			}
 			if judged++; judged > maxCustom {
 				return
 			}

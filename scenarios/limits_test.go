@@ -58,7 +58,7 @@ func TestLimits(t *testing.T) {
 		"empty part":           {matrix(`{"load..rate": [1]}`), "the path has an empty part"},
 		"nothing but dots":     {matrix(`{"...": [1]}`), "the path has an empty part"},
 		"brackets":             {matrix(`{"[]": [1]}`), "the path has an empty part"},
-		"through a scalar":     {matrix(`{"autoscaler.max.x": [1]}`), "has no field x"},
+		"through a scalar":     {matrix(`{"autoscaler.max.x": [1]}`), "the field x is no mapping"},
 		"a far item":           {matrix(`{"load.phases[9223372036854775808].rate": [1]}`), "there is no item 9223372036854775808 of 1"},
 		"no values":            {matrix(`{target: []}`), "target has no values"},
 		"1001 values":          {matrix("{target: [" + values + "]}"), "have 1001 combinations or more, and may have 1000"},

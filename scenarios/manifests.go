@@ -162,12 +162,12 @@ func (c *checker) readObject(d *document, base string, value any) {
 		}
 	}
 	c.checkKind(&m, prune(object, base, set).(map[string]any))
-	for _, other := range c.Manifests {
-		if other.Object.GroupVersionKind().GroupKind() == m.Object.GroupVersionKind().GroupKind() && other.Object.GetName() == m.Object.GetName() {
-			c.faultAt(d, base, "", "%s is here twice, first at %s:%d", &m, other.File, other.Line)
-			return
-		}
+	one := identity{m.Object.GroupVersionKind().GroupKind(), m.Object.GetName()}
+	if at, there := c.places[one]; there {
+		c.faultAt(d, base, "", "%s is here twice, first at %s:%d", &m, c.Manifests[at].File, c.Manifests[at].Line)
+		return
 	}
+	c.places[one] = len(c.Manifests)
 	c.Manifests = append(c.Manifests, m)
 }
 

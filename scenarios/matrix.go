@@ -147,8 +147,9 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 	delete(spec, "matrix")
 	autoscaler, _ := spec["autoscaler"].(map[string]any)
 	_, whole := autoscaler["spec"]
-	for _, s := range slices.Backward(settings) {
-		value := s.Values[n%len(s.Values)]
+	for i, s := range slices.Backward(settings) {
+		nth := n % len(s.Values)
+		value := s.Values[nth]
 		n /= len(s.Values)
 		path := strings.TrimPrefix(s.Name, "spec.")
 		if long, is := longNames[path]; is && whole {
@@ -159,9 +160,14 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 		} else if short, is := shortNames[path]; is {
 			path = short
 		}
-		if err := put(spec, strings.Split(pointerTo(path), "/")[1:], value); err != nil {
+		location := strings.Split("spec"+pointerTo(path), "/")
+		if err := put(spec, location[1:], value); err != nil {
 			at := f.doc.line("/spec/matrix/" + escape(s.Name))
 			return at, Faults{{f.Path, at, fmt.Sprintf("%s cannot be set: %v", s.Name, err), "its names are target, stabilization, min, max and the paths of fields of the spec"}}
+		}
+		// The name of a variant is shown, recorded and that of its folder.
+		if shown := shownText(root, location); shown != fmt.Sprint(value) {
+			v.Values[i] = fmt.Sprintf("%s#%d", shown, nth+1)
 		}
 	}
 	if tree, err = json.Marshal(root); err != nil {
@@ -212,5 +218,5 @@ func put(in any, path []string, value any) error {
 		}
 		return put(at[i], path[1:], value)
 	}
-	return fmt.Errorf("%v has no field %s", in, path[0])
+	return fmt.Errorf("what has the field %s is no mapping", path[0])
 }

@@ -72,13 +72,40 @@ func TestVariants(t *testing.T) {
 	}
 }
 
+// TestVariantsShowNoSecrets: names of variants are shown and those of folders, so they differ.
+func TestVariantsShowNoSecrets(t *testing.T) {
+	f := parseSwept(t, strings.Replace(swept, "image: nginx,", "image: nginx, env: [{name: DB_PASSWORD, value: a}],", 1))
+	for name, want := range map[string]string{
+		"load.path=/?token=s3cret,/?token=s3cret2,/x":     "load.path=/?token=xxxxx#1|load.path=/?token=xxxxx#2|load.path=/x",
+		"load.headers={X-Api-Key: s3cret},{A: b}":         "load.headers=map[X-Api-Key:xxxxx]#1|load.headers=map[A:b]",
+		"load.headers.X-Api-Key=s3cret":                   "load.headers.X-Api-Key=xxxxx#1",
+		"workload.deployment.env[0].value=s3cret,s3cret2": "workload.deployment.env[0].value=xxxxx#1|workload.deployment.env[0].value=xxxxx#2",
+	} {
+		setting, err := ParseSetting(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		variants, err := f.Variants([]Setting{setting})
+		if err != nil && strings.Contains(err.Error(), "s3c") {
+			t.Errorf("%s: %v", name, err)
+		}
+		var got []string
+		for _, v := range variants {
+			got = append(got, v.Name([]Setting{setting}))
+		}
+		if strings.Join(got, "|") != want {
+			t.Errorf("%s: %s, %v", name, strings.Join(got, "|"), err)
+		}
+	}
+}
+
 func TestBadVariants(t *testing.T) {
 	for replaced, want := range map[string]string{
 		"target: [40, 0]":                    "swept.yaml:11: with stabilization=0s target=0: spec.autoscaler.cpuPercent must be at least 1",
 		"targt: [40]":                        `swept.yaml:11: with stabilization=0s targt=40: unknown field "targt" in spec`,
 		"load.phases[3].rate: [40]":          "load.phases[3].rate cannot be set: there is no item 3 of 1",
 		"metadata.name.x: [40]":              `unknown field "metadata" in spec`,
-		"load.phases[0].duration.x: [40, 5]": "load.phases[0].duration.x cannot be set: 10s has no field x",
+		"load.phases[0].duration.x: [40, 5]": "load.phases[0].duration.x cannot be set: what has the field x is no mapping",
 	} {
 		f := parseSwept(t, strings.Replace(swept, "target: [40, 60]", replaced, 1))
 		_, err := f.Variants(f.Settings(nil))

@@ -244,7 +244,7 @@ func parse(file string, source []byte, named *files) (*File, error) {
 		}
 		return nil, append(faults, Fault{file, 1, err.Error(), ""}).sorted(file)
 	}
-	c := checker{File: f, bad: map[*document]map[string]bool{f.doc: bad}, dropped: map[string][]string{}, refused: map[*document][]string{}}
+	c := checker{File: f, bad: map[*document]map[string]bool{f.doc: bad}, dropped: map[string][]string{}, refused: map[*document][]string{}, places: map[identity]int{}}
 	c.readManifests(named.Open)
 	c.readTraces("spec.load.phases", c.Spec.Load.Phases)
 	c.readRoots(named.Open)

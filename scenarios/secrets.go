@@ -3,6 +3,7 @@ package scenarios
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -57,6 +58,17 @@ func without(value any, replaced func(was, is string)) any {
 		return list
 	}
 	return value
+}
+
+// shownText gives the value at a place within root as names may show it.
+func shownText(root any, location []string) string {
+	value := shownAt(root, location)
+	if _, secret := value.(concealed); secret {
+		return record.Hidden
+	}
+	last := location[len(location)-1]
+	shown := without(map[string]any{last: value}, func(string, string) {})
+	return fmt.Sprint(shown.(map[string]any)[last])
 }
 
 // shownSource is the scenario as it may be recorded: without its secrets, and otherwise as

@@ -177,7 +177,7 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 		}
 		for _, text := range []string{row[at], row[value]} {
 			if rows.Comma == ';' && thousands.MatchString(strings.TrimSpace(text)) {
-				return nil, fault("%s can be a fraction or have thousands apart: write it with a point, or without a comma", shorten(text))
+				return nil, fault("%s can be a fraction or have thousands apart: write thousands together, or a zero behind a fraction", shorten(text))
 			}
 		}
 		var ok bool
@@ -216,7 +216,7 @@ func isNumber(text string) bool {
 }
 
 // thousands are numbers that two countries read in two ways.
-var thousands = regexp.MustCompile(`^[0-9]{1,3}(,[0-9]{3})+$`)
+var thousands = regexp.MustCompile(`^[1-9][0-9]{0,2}([.,][0-9]{3})+$`)
 
 // noCSV is the error of a file whose text is no CSV.
 func noCSV(name, want string, err error) error {

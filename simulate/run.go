@@ -139,7 +139,7 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 		stop()
 		switch {
 		case len(w.waiting) > 0:
-			return score, fmt.Errorf("after %s %d of %d pods wait for room on a node: %w", firstMetric, len(w.waiting), w.spec, r.CheckRoom())
+			return score, fmt.Errorf("after %s %d of %d pods wait for room on a node, and the load waits for all of them", firstMetric, len(w.waiting), w.spec)
 		case len(w.serving) < int(w.spec):
 			return score, fmt.Errorf("after %s %d of %d pods are in service, and the load waits for all of them", firstMetric, len(w.serving), w.spec)
 		}
