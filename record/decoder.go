@@ -42,20 +42,22 @@ func (d *decoder) entry(line []byte) (e Entry, err error) {
 // Limits of a cache, beyond which texts are not ones that come again and again.
 const (
 	cacheTexts = 512
-	cacheBytes = 4096 // of one text
+	cacheNames = MaxPods + maxContainers // a reading has the names of all pods and of their containers
+	cacheBytes = 4 << 20                 // of all texts
 )
 
 // cache keeps what texts were decoded to.
 type cache[T any] map[string]T
 
-func (c *cache[T]) of(text []byte, decode func([]byte) (T, bool)) (v T, ok bool) {
+// lookup decodes a text that it does not have, and keeps up to most of them.
+func (c *cache[T]) lookup(text []byte, most int, decode func([]byte) (T, bool)) (v T, ok bool) {
 	if v, ok = (*c)[string(text)]; ok {
 		return v, true
 	}
-	if v, ok = decode(text); !ok || len(text) > cacheBytes {
+	if v, ok = decode(text); !ok || len(text) > cacheBytes/most {
 		return v, ok
 	}
-	if *c == nil || len(*c) >= cacheTexts {
+	if *c == nil || len(*c) >= most {
 		*c = make(cache[T])
 	}
 	(*c)[string(text)] = v
@@ -67,17 +69,17 @@ func shared[T any](s *scanner, c *cache[T], text []byte) (v T) {
 	if !s.ok {
 		return v
 	}
-	v, s.ok = c.of(text, func(b []byte) (v T, ok bool) { return v, json.Unmarshal(b, &v, model.JSON) == nil })
+	v, s.ok = c.lookup(text, cacheTexts, func(b []byte) (v T, ok bool) { return v, json.Unmarshal(b, &v, model.JSON) == nil })
 	return v
 }
 
 func (d *decoder) name(s *scanner) string {
-	name, _ := d.names.of(s.text(), func(b []byte) (string, bool) { return string(b), true })
+	name, _ := d.names.lookup(s.text(), cacheNames, func(b []byte) (string, bool) { return string(b), true })
 	return name
 }
 
 func (d *decoder) countsOf(s *scanner) map[string]uint64 {
-	counts, ok := d.counts.of(s.value(), func(b []byte) (map[string]uint64, bool) {
+	counts, ok := d.counts.lookup(s.value(), cacheTexts, func(b []byte) (map[string]uint64, bool) {
 		of := scanner{rest: b, ok: true}
 		counts := of.counts()
 		return counts, of.ok && len(of.rest) == 0

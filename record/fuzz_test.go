@@ -35,6 +35,12 @@ func TestHeaderIsBounded(t *testing.T) {
 			t.Errorf("%s: %v, want %q", change, err, want)
 		}
 	}
+	for first, most := range map[float64]bool{MaxLoad.Seconds() - 60: true, MaxLoad.Seconds() - 59: false} {
+		err := (&Header{Phases: []Phase{{Seconds: first}, {Seconds: 60}}}).Check()
+		if most != (err == nil) {
+			t.Errorf("%.0f s and 60 s: %v", first, err)
+		}
+	}
 	many := make([]Phase, maxPhases+1)
 	if err := (&Header{Phases: many}).Check(); err == nil {
 		t.Error("any number of phases is taken")

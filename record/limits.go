@@ -2,15 +2,20 @@ package record
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
 // Limits on what a record may say, which somebody else may have written: what reads it
 // goes through its seconds one by one.
 const (
-	// MaxInstant is the latest instant of an entry, and the longest phase: a load of a month,
-	// and a week for what is before and after it.
-	MaxInstant = 31*24*time.Hour + maxAfter
+	// MaxLoad bounds what is measured, that is the sum of the phases. Reports and simulations
+	// keep each second of it in memory.
+	MaxLoad = 31 * 24 * time.Hour
+
+	// MaxInstant is the latest instant of an entry: there is a week for what is before and
+	// after the phases.
+	MaxInstant = MaxLoad + maxAfter
 
 	maxPhases  = 100_000
 	maxPoints  = 4_000_000 // of all curves
@@ -36,14 +41,14 @@ func (h *Header) Check() error {
 		return fmt.Errorf("its curves have %d points, and may have %d", points, maxPoints)
 	}
 	return figures{
-		{"the sum of the phases' seconds", length, MaxInstant.Seconds()}, {"metricsEverySeconds", h.MetricsEvery, MaxInstant.Seconds()},
+		{"the sum of the phases' seconds", math.Round(length), MaxLoad.Seconds()}, {"metricsEverySeconds", h.MetricsEvery, MaxInstant.Seconds()},
 		{"capacityPerReplica", h.CapacityPerReplica, 1e9}, {"sloLatencySeconds", h.SLOLatency, MaxInstant.Seconds()},
 	}.check()
 }
 
 func (p *Phase) check() error {
 	if err := (figures{
-		{"seconds", p.Seconds, MaxInstant.Seconds()}, {"from", p.From, maxRate}, {"to", p.To, maxRate}, {"amplitude", p.Amplitude, maxRate},
+		{"seconds", p.Seconds, MaxLoad.Seconds()}, {"from", p.From, maxRate}, {"to", p.To, maxRate}, {"amplitude", p.Amplitude, maxRate},
 		{"periodSeconds", p.Period, MaxInstant.Seconds()}, {"thinkSeconds", p.Think, MaxInstant.Seconds()}, {"workers", float64(p.Workers), maxWorkers},
 	}).check(); err != nil {
 		return err

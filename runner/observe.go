@@ -1,8 +1,10 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,7 +17,7 @@ import (
 type ObserveOptions struct {
 	ID           string        // names the record; see NewID
 	Namespace    string        // default: that of the cluster's context
-	For          time.Duration // how long; default: until ErrInterrupted
+	For          time.Duration // how long, up to record.MaxLoad; default: until ErrInterrupted, and record.MaxLoad at most
 	MetricsEvery time.Duration // how often PodMetrics are polled; default 1 s
 	Version      string        // of hpabench, for the record
 }
@@ -46,6 +48,9 @@ func NewObserver(c *Cluster, ref string, o ObserveOptions, progress func(Progres
 	if o.MetricsEvery < 0 || o.For < 0 {
 		return nil, BadInput{errors.New("a duration cannot be negative")}
 	}
+	if o.For > record.MaxLoad {
+		return nil, BadInput{fmt.Errorf("--for is %s, and a record has room for %s (31 days)", o.For, record.MaxLoad)}
+	}
 	named, err := parseReference(ref)
 	if err != nil {
 		return nil, err
@@ -74,7 +79,7 @@ func (o *Observer) Preflight(ctx context.Context) error {
 }
 
 // Run watches, after the Preflight, and records it as one phase without load.
-// That ends after ObserveOptions.For, or with ErrInterrupted as the cause of ctx,
+// That ends after ObserveOptions.For, after record.MaxLoad, or with ErrInterrupted as the cause of ctx,
 // which is no error here.
 func (o *Observer) Run(ctx context.Context, rec *record.Recorder) error {
 	phase := record.Phase{Name: "observed", Seconds: o.options.For.Seconds(), Shape: record.ShapeObserved}
@@ -131,12 +136,7 @@ func (o *Observer) watch(ctx context.Context, rec *record.Recorder) error {
 // wait tells the progress each second until the phase is over.
 func (o *Observer) wait(ctx context.Context, rec *record.Recorder, w *watch.Watcher) error {
 	began := time.Now()
-	var over <-chan time.Time
-	if o.options.For > 0 {
-		timer := time.NewTimer(o.options.For)
-		defer timer.Stop()
-		over = timer.C
-	}
+	over := time.After(cmp.Or(o.options.For, record.MaxLoad))
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {

@@ -58,9 +58,8 @@ const (
 	// to one part in 10¹² (package loadgen), and a machine needs 19 days for them.
 	MaxRequests = 100_000_000_000
 
-	// MaxDuration bounds the load of one run, and of one simulation: a record has lines
-	// for each second of it, which reports and simulations keep in memory.
-	MaxDuration = 31 * 24 * time.Hour
+	// MaxDuration bounds the load of one run, and of one simulation.
+	MaxDuration = record.MaxLoad
 
 	// minDuration is the shortest phase or noise: what is shorter cannot be told
 	// apart in a record, whose instants have microseconds.
