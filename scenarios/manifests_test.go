@@ -61,6 +61,14 @@ func ofShop(t *testing.T, old, replacement string) (*File, error) {
 	return written(t, "m.yaml", map[string]string{"m.yaml": strings.Replace(all, old, replacement, 1)})
 }
 
+// Objects to put values into.
+const (
+	ofCRD      = "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: %s}, spec: {group: example.com, scope: Namespaced, names: {plural: widgets, kind: Widget}, versions: [{name: v1, served: true, storage: true%s}]}}"
+	ofWebhook  = "{apiVersion: admissionregistration.k8s.io/v1, kind: %sWebhookConfiguration, metadata: {name: w}, webhooks: [{name: %s, sideEffects: None, admissionReviewVersions: [v1], clientConfig: {url: '%s://x'}}]}"
+	withSchema = ", schema: {openAPIV3Schema: {type: object}}"
+	ofService  = "{apiVersion: v1, kind: Service, metadata: {name: other}, spec: {%s, ports: [{port: 80}]}}"
+)
+
 // hostile are objects that an API server refuses, made of those above: what is replaced,
 // by what, and what is wrong then.
 var hostile = map[string][3]string{
@@ -99,43 +107,31 @@ var hostile = map[string][3]string{
 	"Role":             {front, front + "---\n{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: shop}, rules: [{verbs: [get], resources: [pods]}]}\n", "m.yaml:6: rules[0].apiGroups: Required value"},
 	"RoleBinding":      {front, front + "---\n{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: shop}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Rolle, name: r}}\n", "m.yaml:6: roleRef.kind: Unsupported value: \"Rolle\""},
 	"CronJob":          {front, front + "---\n{apiVersion: batch/v1, kind: CronJob, metadata: {name: shop}, spec: {schedule: whenever, jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}}}\n", "m.yaml:6: spec.schedule: Invalid value: \"whenever\""},
+
+	"CRD name":            beside(fmt.Sprintf(ofCRD, "widget", withSchema), `metadata.name: Invalid value: "widget": must be spec.names.plural+"."+spec.group (the API server refuses such a Custom`),
+	"CRD without schema":  beside(fmt.Sprintf(ofCRD, "widgets.example.com", ""), "spec.versions[0].schema.openAPIV3Schema: Required value"),
+	"CRD field":           beside(fmt.Sprintf(ofCRD, "widgets.example.com", ", schema: {openAPIV3Schema: {typ: object}}"), `unknown field "typ" in spec.versions[0].schema.openAPIV3Schema (did you mean "type"?)`),
+	"CRD rule":            beside(fmt.Sprintf(ofCRD, "widgets.example.com", ", schema: {openAPIV3Schema: {type: object, x-kubernetes-validations: [{rule: self.x}]}}"), "spec.versions[0].schema.openAPIV3Schema.x-kubernetes-validations[0].rule: Invalid value"),
+	"APIService":          beside("{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: v1.a}, spec: {group: a, version: v1, versionPriority: 5}}", "spec.groupPriorityMinimum: Invalid value: 0"),
+	"webhook name":        beside(fmt.Sprintf(ofWebhook, "Validating", "a", "https"), `webhooks[0].name: Invalid value: "a": should be a domain`),
+	"webhook URL":         beside(fmt.Sprintf(ofWebhook, "Mutating", "a.b.c", "http"), `webhooks[0].clientConfig.url: Invalid value: "http"`),
+	"admission policy":    beside("{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: w}, spec: {matchConstraints: {resourceRules: [{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [pods]}]}, validations: [{expression: 'object.x +'}]}}", `spec.validations[0].expression: Invalid value: "object.x +"`),
+	"its binding":         beside("{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingAdmissionPolicyBinding, metadata: {name: w}, spec: {}}", "spec.policyName: Required value"),
+	"FlowSchema":          beside("{apiVersion: flowcontrol.apiserver.k8s.io/v1, kind: FlowSchema, metadata: {name: w}, spec: {}}", "spec.priorityLevelConfiguration.name: Required value"),
+	"certificate":         beside("{apiVersion: certificates.k8s.io/v1, kind: CertificateSigningRequest, metadata: {name: w}, spec: {request: YQ==, usages: [client auth], signerName: a.b/c}}", "spec.request: Invalid value"),
+	"CSIDriver":           beside("{apiVersion: storage.k8s.io/v1, kind: CSIDriver, metadata: {name: w_}}", "metadata.name: Invalid value"),
+	"clusterIP":           beside(fmt.Sprintf(ofService, "clusterIP: foo"), `spec.clusterIPs[0]: Invalid value: "foo": must be a valid IP address`),
+	"clusterIP, no bytes": beside(fmt.Sprintf(ofService, "clusterIP: 10.0.0.300"), `spec.clusterIPs[0]: Invalid value: "10.0.0.300"`),
+	"clusterIPs":          beside(fmt.Sprintf(ofService, "clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1, x]"), `spec.clusterIPs`),
+	"ConfigMap's size":    beside("{apiVersion: v1, kind: ConfigMap, metadata: {name: l}, data: {a: "+strings.Repeat("x", 1<<20+1)+"}}", "the ConfigMap: Too long: may not be more than 1048576 bytes (the API server refuses such a ConfigMap)"),
+	"many rules":          beside(fmt.Sprintf(ofCRD, "widgets.example.com", ", schema: {openAPIV3Schema: {type: object, x-kubernetes-validations: ["+strings.Repeat("{rule: 'true'}, ", 1001)+"]}}"), "the expressions up to the end of this object have 200200 characters, each counted as 200 at least, and may have 200000"),
+	"long rules":          beside(fmt.Sprintf(ofCRD, "widgets.example.com", ", schema: {openAPIV3Schema: {type: object, x-kubernetes-validations: [{rule: '"+strings.Repeat("true && ", 30_000)+"true'}]}}"), "the expressions up to the end of this object have 240004 characters"),
+	"an Ingress":          beside("{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: l}, spec: {}}", "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified (the API server refuses such an Ingress)"),
 }
 
 // beside puts an object behind those of the shop.
 func beside(object, want string) [3]string {
 	return [3]string{front, front + "---\n" + object + "\n", "m.yaml:6: " + want}
-}
-
-func init() {
-	const (
-		crd     = "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: %s}, spec: {group: example.com, scope: Namespaced, names: {plural: widgets, kind: Widget}, versions: [{name: v1, served: true, storage: true%s}]}}"
-		hook    = "{apiVersion: admissionregistration.k8s.io/v1, kind: %sWebhookConfiguration, metadata: {name: w}, webhooks: [{name: %s, sideEffects: None, admissionReviewVersions: [v1], clientConfig: {url: '%s://x'}}]}"
-		typed   = ", schema: {openAPIV3Schema: {type: object}}"
-		service = "{apiVersion: v1, kind: Service, metadata: {name: other}, spec: {%s, ports: [{port: 80}]}}"
-	)
-	for name, c := range map[string][3]string{
-		"CRD name":            beside(fmt.Sprintf(crd, "widget", typed), `metadata.name: Invalid value: "widget": must be spec.names.plural+"."+spec.group (the API server refuses such a Custom`),
-		"CRD without schema":  beside(fmt.Sprintf(crd, "widgets.example.com", ""), "spec.versions[0].schema.openAPIV3Schema: Required value"),
-		"CRD field":           beside(fmt.Sprintf(crd, "widgets.example.com", ", schema: {openAPIV3Schema: {typ: object}}"), `unknown field "typ" in spec.versions[0].schema.openAPIV3Schema (did you mean "type"?)`),
-		"CRD rule":            beside(fmt.Sprintf(crd, "widgets.example.com", ", schema: {openAPIV3Schema: {type: object, x-kubernetes-validations: [{rule: self.x}]}}"), "spec.versions[0].schema.openAPIV3Schema.x-kubernetes-validations[0].rule: Invalid value"),
-		"APIService":          beside("{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: v1.a}, spec: {group: a, version: v1, versionPriority: 5}}", "spec.groupPriorityMinimum: Invalid value: 0"),
-		"webhook name":        beside(fmt.Sprintf(hook, "Validating", "a", "https"), `webhooks[0].name: Invalid value: "a": should be a domain`),
-		"webhook URL":         beside(fmt.Sprintf(hook, "Mutating", "a.b.c", "http"), `webhooks[0].clientConfig.url: Invalid value: "http"`),
-		"admission policy":    beside("{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: w}, spec: {matchConstraints: {resourceRules: [{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [pods]}]}, validations: [{expression: 'object.x +'}]}}", `spec.validations[0].expression: Invalid value: "object.x +"`),
-		"its binding":         beside("{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingAdmissionPolicyBinding, metadata: {name: w}, spec: {}}", "spec.policyName: Required value"),
-		"FlowSchema":          beside("{apiVersion: flowcontrol.apiserver.k8s.io/v1, kind: FlowSchema, metadata: {name: w}, spec: {}}", "spec.priorityLevelConfiguration.name: Required value"),
-		"certificate":         beside("{apiVersion: certificates.k8s.io/v1, kind: CertificateSigningRequest, metadata: {name: w}, spec: {request: YQ==, usages: [client auth], signerName: a.b/c}}", "spec.request: Invalid value"),
-		"CSIDriver":           beside("{apiVersion: storage.k8s.io/v1, kind: CSIDriver, metadata: {name: w_}}", "metadata.name: Invalid value"),
-		"clusterIP":           beside(fmt.Sprintf(service, "clusterIP: foo"), `spec.clusterIPs[0]: Invalid value: "foo": must be a valid IP address`),
-		"clusterIP, no bytes": beside(fmt.Sprintf(service, "clusterIP: 10.0.0.300"), `spec.clusterIPs[0]: Invalid value: "10.0.0.300"`),
-		"clusterIPs":          beside(fmt.Sprintf(service, "clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1, x]"), `spec.clusterIPs`),
-		"ConfigMap's size":    beside("{apiVersion: v1, kind: ConfigMap, metadata: {name: l}, data: {a: "+strings.Repeat("x", 1<<20+1)+"}}", "the ConfigMap: Too long: may not be more than 1048576 bytes (the API server refuses such a ConfigMap)"),
-		"many rules":          beside(fmt.Sprintf(crd, "widgets.example.com", ", schema: {openAPIV3Schema: {type: object, x-kubernetes-validations: ["+strings.Repeat("{rule: 'true'}, ", 1001)+"]}}"), "the expressions up to the end of this object have 200200 characters, each counted as 200 at least, and may have 200000"),
-		"long rules":          beside(fmt.Sprintf(crd, "widgets.example.com", ", schema: {openAPIV3Schema: {type: object, x-kubernetes-validations: [{rule: '"+strings.Repeat("true && ", 30_000)+"true'}]}}"), "the expressions up to the end of this object have 240004 characters"),
-		"an Ingress":          beside("{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: l}, spec: {}}", "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified (the API server refuses such an Ingress)"),
-	} {
-		hostile[name] = c
-	}
 }
 
 // What follows from one fault is not a fault of its own.
@@ -193,7 +189,6 @@ func TestWhatTheServerRefuses(t *testing.T) {
 	}
 }
 
-// The short form is judged as the objects that it stands for, in its own words.
 // What an API server takes with what its storage adds: a cluster IP alone.
 func TestWhatTheServerTakes(t *testing.T) {
 	for _, spec := range []string{"clusterIP: None, selector: {app: x}", "clusterIP: None, selector: {app: x}, ports: [{port: 80}]",
@@ -205,6 +200,7 @@ func TestWhatTheServerTakes(t *testing.T) {
 	}
 }
 
+// The short form is judged as the objects that it stands for, in its own words.
 func TestShortFormAsTheServer(t *testing.T) {
 	for text, want := range map[string]string{
 		"{image: a, port: 80, resources: {requests: {cpu: 2}, limits: {cpu: 1}}}":                                                                           "s.yaml:5: spec.workload.deployment.resources.requests: Invalid value: \"2\"",
