@@ -13,9 +13,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	pointers "unsafe"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // TestQuietFlag wants each command to have -q, but for those that only print what they have.
@@ -43,17 +43,19 @@ func terminalPair(t *testing.T) (reads, terminal *os.File) {
 	if err != nil {
 		t.Skip("needs pseudo-terminals: ", err)
 	}
-	var locked, number uint32
-	for request, value := range map[uintptr]*uint32{syscall.TIOCSPTLCK: &locked, syscall.TIOCGPTN: &number} {
-		if _, _, err := syscall.Syscall(syscall.SYS_IOCTL, reads.Fd(), request, uintptr(pointers.Pointer(value))); err != 0 {
-			t.Fatal(err)
-		}
+	t.Cleanup(func() { reads.Close() })
+	if err := unix.IoctlSetPointerInt(int(reads.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(reads.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
 	}
 	terminal, err = os.OpenFile(fmt.Sprint("/dev/pts/", number), os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
 		t.Skip("needs pseudo-terminals: ", err)
 	}
-	t.Cleanup(func() { reads.Close(); terminal.Close() })
+	t.Cleanup(func() { terminal.Close() })
 	return reads, terminal
 }
 
@@ -106,13 +108,13 @@ func TestProgress(t *testing.T) {
 				defer input.Close()
 				defer stdin.Close()
 				cmd := exec.Command(bin, strings.Fields(strings.ReplaceAll(args, "FIFO", fifo))...)
-				reads, writesTo, err := os.Pipe()
-				if err != nil {
-					t.Fatal(err)
-				}
+				var reads, writesTo *os.File
 				if way != "pipe" {
 					reads, writesTo = terminalPair(t)
+				} else if reads, writesTo, err = os.Pipe(); err != nil {
+					t.Fatal(err)
 				}
+				defer reads.Close()
 				if way == "quiet" {
 					cmd.Args = append(cmd.Args, "-q")
 				}
