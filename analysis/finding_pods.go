@@ -405,10 +405,12 @@ func (d *diagnosis) creation() {
 				f.Advice = fmt.Sprintf("Raise it or lower the HPA's maximum; `kubectl describe quota%s` shows what is used.", d.namespace())
 			}
 			if by := d.boundBy(t, e.Message); len(by) > 0 {
-				f.Spoils = !d.looksOnly()
 				f.Seen += " " + d.boundChanges(by)
-				f.Cause = "Somebody changed what the namespace allows meanwhile: there were fewer pods than the HPA wanted, by that and not by the scaling."
-				f.Advice = "Run again without that change, or make it before the run."
+				if slices.ContainsFunc(by, func(w at[record.Change]) bool { return d.within(w.t) }) { // else it is what was measured
+					f.Spoils = !d.looksOnly()
+					f.Cause = "Somebody changed what the namespace allows meanwhile: there were fewer pods than the HPA wanted, by that and not by the scaling."
+					f.Advice = "Run again without that change, or make it before the run."
+				}
 			}
 			d.add(f)
 		})

@@ -130,7 +130,7 @@ func TestBounds(t *testing.T) {
 		{"a quota from before", nil, 0, quota, false, "quota replicaset/web-1 blocks false", "is forbidden"},
 		{"a new quota", wrote(quotaKind, record.ChangeCreated, pods), 100, quota, false, "quota replicaset/web-1 blocks true",
 			"At 100.0 s field manager kubectl-create (Update at 2026-03-01T12:01:40Z by the API server's clock) made ResourceQuota two, with spec.hard.pods: 3."},
-		{"a new quota before the load", wrote(quotaKind, record.ChangeCreated, pods), 5, quota, false, "quota replicaset/web-1 blocks true", "At 5.0 s"},
+		{"a new quota before the load", wrote(quotaKind, record.ChangeCreated, pods), 5, quota, false, "quota replicaset/web-1 blocks false", "At 5.0 s"},
 		{"a quota that must be named", wrote(quotaKind, record.ChangeCreated, pods), 100, `Error creating: pods "web-x" is forbidden: failed quota: two: must specify limits.cpu for: web`, false, "quota replicaset/web-1 blocks true", "made ResourceQuota two"},
 		{"a quota that nobody has counted yet", wrote(quotaKind, record.ChangeCreated, pods), 100, `Error creating: pods "web-x" is forbidden: status unknown for quota: two, resources: pods`, false, "quota replicaset/web-1 blocks true", "made ResourceQuota two"},
 		{"a quota made smaller", wrote(quotaKind, record.ChangeUpdated, record.FieldChange{Path: "spec.hard.pods", Was: "9", Now: "3"}), 100, quota, false, "quota replicaset/web-1 blocks true", "changed ResourceQuota two: spec.hard.pods: 9 → 3."},

@@ -203,7 +203,8 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []conflict, err e
 				continue // the API server says why
 			}
 			if names := append(selected(pods.Items, selector), makersSelected(p.makers, selector)...); len(names) > 0 {
-				add("%s%s %s would keep others of namespace %s off the nodes of its pods, by its podAntiAffinity: %s", p.where(o), o.GetKind(), o.GetName(), p.namespace, some(names))
+				conflicts = append(conflicts, conflict{fmt.Sprintf("%s%s %s would keep others of namespace %s off the nodes of its pods, by its podAntiAffinity: %s", p.where(o), o.GetKind(), o.GetName(), p.namespace, some(names)),
+					"leave out -n, or let the term select the run's pods alone"})
 			}
 		}
 	}
