@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"regexp"
 
 	"github.com/go-json-experiment/json"
@@ -37,8 +38,8 @@ func tooLong(text []byte) bool { return len(text) > maxQuantity || longExponent.
 // it where there may be a quantity.
 var JSON = json.JoinOptions(jsonv1.DefaultOptionsV1(), json.WithUnmarshalers(json.UnmarshalFunc(
 	func(value []byte, q *resource.Quantity) error {
-		if tooLong(bytes.TrimSpace(bytes.Trim(value, `"`))) {
-			return ErrQuantity
+		if text := bytes.TrimSpace(bytes.Trim(value, `"`)); tooLong(text) {
+			return fmt.Errorf("%w: %.40q", ErrQuantity, text)
 		}
 		return q.UnmarshalJSON(value)
 	})))
