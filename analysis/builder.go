@@ -105,6 +105,17 @@ type Prepared struct {
 	err  error
 }
 
+// Err says which histogram cannot be read.
+func (p Prepared) Err() error { return p.err }
+
+// Latencies are those of the answers, of an entry of the load.
+func (p Prepared) Latencies() record.Counts {
+	if p.load == nil {
+		return nil
+	}
+	return p.load.latency
+}
+
 // Prepare does the part of Add's work that needs no Builder, so that several goroutines can
 // share it. Nothing that e points to may be changed any more.
 func Prepare(e *record.Entry) Prepared {

@@ -58,10 +58,6 @@ func (d *diagnosis) charts() []*chart {
 		c.show(d, e.At, *p, !seen[p.UID])
 		seen[p.UID] = true
 	}
-	unhealthy := map[string][]at[record.Event]{}
-	for _, e := range d.byReason[[2]string{"Pod", "Unhealthy"}] {
-		unhealthy[e.v.Name] = append(unhealthy[e.v.Name], e)
-	}
 	for _, c := range list {
 		for i := range c.spells {
 			if c.spells[i].to == 0 {
@@ -69,7 +65,7 @@ func (d *diagnosis) charts() []*chart {
 			}
 		}
 		c.spells = slices.DeleteFunc(c.spells, func(s spell) bool { return s.to < d.start })
-		for _, e := range unhealthy[c.pod.name] {
+		for _, e := range d.ofPods[[2]string{"Unhealthy", c.pod.name}] {
 			if e.t <= c.ended && e.t >= c.pod.shown.t-record.Instant(time.Hour) {
 				c.unhealthy = append(c.unhealthy, e)
 			}
@@ -154,8 +150,8 @@ func (d *diagnosis) postStart(c *chart) (spell, bool) {
 	if c.pod.started.seen {
 		s.to = min(s.to, c.pod.started.t)
 	}
-	d.eventsOf("Pod", "Started", func(t record.Instant, e record.Event) {
-		if e.Name == c.pod.name && t <= s.to {
+	d.eventsOfPod(c.pod.name, "Started", func(t record.Instant, _ record.Event) {
+		if t <= s.to {
 			s.from = t
 		}
 	})
@@ -345,8 +341,8 @@ func (d *diagnosis) restarted(c *chart) bool {
 var killedByProbe = regexp.MustCompile(`^Container (\S+) failed (liveness|startup) probe`)
 
 func (d *diagnosis) livenessKilled(c *chart, container string) (killed bool) {
-	d.eventsOf("Pod", "Killing", func(_ record.Instant, e record.Event) {
-		if m := killedByProbe.FindStringSubmatch(e.Message); e.Name == c.pod.name && m != nil && m[1] == container {
+	d.eventsOfPod(c.pod.name, "Killing", func(_ record.Instant, e record.Event) {
+		if m := killedByProbe.FindStringSubmatch(e.Message); m != nil && m[1] == container {
 			killed = true
 		}
 	})
@@ -369,8 +365,8 @@ func (d *diagnosis) probes(c *chart, explained bool) (found bool) {
 			Advice: fmt.Sprintf("Look at `kubectl describe pod %s%s`; give the probe a longer `timeoutSeconds` or a higher `failureThreshold` if the server is only busy.", c.pod.name, d.namespace())})
 		found = true
 	}
-	d.eventsOf("Pod", "Killing", func(t record.Instant, e record.Event) {
-		if m := killedByProbe.FindStringSubmatch(e.Message); e.Name == c.pod.name && m != nil && t >= d.start {
+	d.eventsOfPod(c.pod.name, "Killing", func(t record.Instant, e record.Event) {
+		if m := killedByProbe.FindStringSubmatch(e.Message); m != nil && t >= d.start {
 			add(fmt.Sprintf("Container %s was killed because its %s probe failed", m[1], m[2]), spell{from: t, to: t})
 		}
 	})

@@ -140,6 +140,15 @@ func (d *diagnosis) eventsOf(kind, reason string, do func(t record.Instant, e re
 	}
 }
 
+// eventsOfPod is eventsOf for one pod.
+func (d *diagnosis) eventsOfPod(name, reason string, do func(t record.Instant, e record.Event)) {
+	for _, e := range d.ofPods[[2]string{reason, name}] {
+		if e.t <= d.end {
+			do(e.t, e.v)
+		}
+	}
+}
+
 func plural(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one

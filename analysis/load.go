@@ -25,7 +25,8 @@ type loads struct {
 	open    []int // rows whose latencies are still summed up
 	spare   record.Counts
 	seconds map[int]*[pageSeconds]secondSum
-	pods    map[int]*[pageSeconds][]podCount
+	pods    map[string][]secondCount // the answers of each pod, where the load tells pods apart
+	summed  []*sum                   // of phases, whose latencies are not packed
 }
 
 // longestTimeline is how many rows a timeline has at most: a day of seconds, and what is
@@ -60,13 +61,13 @@ type row struct {
 	closed  bool // its percentiles are worked out
 }
 
-// secondSum are the answers and failures of a second, and how many of both were errors.
-type secondSum struct{ errors, done uint64 }
+// openPhases is of how many phases the latencies are summed up at a time. Those of several workers
+// are a phase apart at most, but for late ones.
+const openPhases = 16
 
-type podCount struct {
-	pod string
-	n   uint64
-}
+// secondSum are the answers and failures of a second, how many of both were errors, and the answers
+// of pods, where the load tells them apart.
+type secondSum struct{ errors, done, pods uint64 }
 
 // decoded is a LoadSecond with its histograms as counts.
 type decoded struct {
@@ -122,6 +123,13 @@ func (l *loads) add(d *decoded) {
 	}
 	l.total.add(d, true)
 	p := l.phases[d.Phase]
+	if !p.summed {
+		p.summed, l.summed = true, append(l.summed, p)
+		if len(l.summed) > openPhases {
+			l.summed[0].pack()
+			l.summed = slices.Delete(l.summed, 0, 1)
+		}
+	}
 	p.add(d, true)
 	p.count(d.Second, d.Answered)
 	if d.Worker != 0 { // 0 is the runner itself
@@ -139,17 +147,11 @@ func (l *loads) add(d *decoded) {
 	l.seconds[at][in].done += d.Answered + d.Failed
 	for name, of := range d.Pods {
 		if l.pods == nil {
-			l.pods = map[int]*[pageSeconds][]podCount{}
+			l.pods = map[string][]secondCount{}
 		}
-		if l.pods[at] == nil {
-			l.pods[at] = new([pageSeconds][]podCount)
-		}
-		list := &l.pods[at][in]
-		if i := slices.IndexFunc(*list, func(c podCount) bool { return c.pod == name }); i >= 0 {
-			(*list)[i].n += of.Answered
-		} else {
-			*list = append(*list, podCount{intern(name), of.Answered})
-		}
+		name = intern(name)
+		l.pods[name] = append(l.pods[name], secondCount{d.Second, of.Answered})
+		l.seconds[at][in].pods += of.Answered
 	}
 }
 
@@ -157,6 +159,16 @@ func (l *loads) add(d *decoded) {
 func (l *loads) marked(m *record.PhaseMark) {
 	if p := l.phases[m.Index]; p != nil && m.Edge == "end" {
 		p.ended = true
+	}
+}
+
+// pack takes the memory of a phase that is over.
+func (s *sum) pack() {
+	s.summed = false
+	s.latency.Pack()
+	s.lateness.Pack()
+	for _, p := range s.pods {
+		p.latency.Pack()
 	}
 }
 
@@ -195,15 +207,6 @@ func (l *loads) second(n int) secondSum {
 		return p[in]
 	}
 	return secondSum{}
-}
-
-// podAnswers are the answers of a second by pod, where the load tells pods apart.
-func (l *loads) podAnswers(n int) []podCount {
-	at, in := floorDiv(n, pageSeconds)
-	if p := l.pods[at]; p != nil {
-		return p[in]
-	}
-	return nil
 }
 
 func (l *loads) addRow(d *decoded) {
@@ -297,10 +300,8 @@ func (o *observed) sumLoad() (Load, map[int]*row) {
 
 // phase returns the load of the header's phase i.
 func (l Load) phase(i int) PhaseLoad {
-	for _, p := range l.Phases {
-		if p.Index == i {
-			return p
-		}
+	if n, has := slices.BinarySearchFunc(l.Phases, i, func(p PhaseLoad, i int) int { return p.Index - i }); has {
+		return l.Phases[n]
 	}
 	return PhaseLoad{}
 }
@@ -313,6 +314,7 @@ type sum struct {
 	pods       map[string]*podSum
 	closedLoop bool          // it has no schedule, and so no offered rate
 	ended      bool          // its end was seen
+	summed     bool          // see loads.summed
 	answered   []secondCount // by second, of a phase
 	inTime     uint64        // answers that came before the end of the phase
 	blind      uint64        // answers without a latency: a worker's lines were lost
@@ -453,7 +455,8 @@ func (s *sum) doubt(sync time.Duration) string {
 // planned; empty if there is none.
 func (l *Load) doubt(from, to float64) string {
 	var names []string
-	for _, p := range l.Phases {
+	for i := range l.Phases {
+		p := &l.Phases[i]
 		if p.Doubt != "" && p.StartSeconds != nil && *p.StartSeconds < to && *p.StartSeconds+*p.Seconds > from {
 			names = append(names, p.Name)
 		}
@@ -489,6 +492,10 @@ func (o *observed) spread(l *PhaseLoad) {
 		return
 	}
 	start, end := *l.StartSeconds, *l.StartSeconds+*l.Seconds
+	named := make(map[string]int, len(l.Pods))
+	for i, p := range l.Pods {
+		named[p.Pod] = i
+	}
 	var rates []float64
 	for _, p := range o.pods {
 		from, to := start, end
@@ -505,18 +512,17 @@ func (o *observed) spread(l *PhaseLoad) {
 			continue
 		}
 		rate := 0.0 // of a pod that got nothing
-		if i := slices.IndexFunc(l.Pods, func(of PodLoad) bool { return of.Pod == p.name }); i >= 0 {
+		if i, has := named[p.name]; has {
 			rate = float64(l.Pods[i].Answered) / (to - from)
 			l.Pods[i].Rate = &rate
 		}
 		rates = append(rates, rate)
 	}
-	sum, differences := 0.0, 0.0
-	for _, x := range rates {
+	sum, differences := 0.0, 0.0 // of each with each
+	slices.Sort(rates)
+	for i, x := range rates {
 		sum += x
-		for _, y := range rates {
-			differences += math.Abs(x - y)
-		}
+		differences += 2 * float64(2*i+1-len(rates)) * x
 	}
 	if n := float64(len(rates)); n > 1 && sum > 0 {
 		l.Spread = &Spread{Pods: len(rates), MaxOverMean: slices.Max(rates) / (sum / n), Gini: differences / (2 * n * sum)}
@@ -529,17 +535,20 @@ func (o *observed) fairShare(p *pod) *Latency {
 	if o.loads.pods == nil || !p.inService.seen {
 		return nil
 	}
-	for second := int(math.Ceil(p.inService.t.Seconds())); float64(second+1) <= o.end.Seconds(); second++ {
-		if p.left.seen && p.left.t.Seconds() < float64(second+1) {
+	answers := o.loads.pods[p.name]
+	slices.SortStableFunc(answers, func(a, b secondCount) int { return cmp.Compare(a.second, b.second) })
+	for i := 0; i < len(answers); {
+		second, n := answers[i].second, uint64(0)
+		for ; i < len(answers) && answers[i].second == second; i++ {
+			n += answers[i].n
+		}
+		if float64(second) < p.inService.t.Seconds() {
+			continue
+		}
+		if float64(second+1) > o.end.Seconds() || p.left.seen && p.left.t.Seconds() < float64(second+1) {
 			break
 		}
-		var total, n uint64
-		for _, of := range o.loads.podAnswers(second) {
-			total += of.n
-			if of.pod == p.name {
-				n = of.n
-			}
-		}
+		total := o.loads.second(second).pods
 		c, ok := last(o.counts, record.Instant(second)*record.Instant(time.Second))
 		if ok && total > 0 && c.inService > 0 && float64(n) >= float64(total)/float64(c.inService)/2 {
 			return &Latency{Seconds: new(float64(second+1) - p.inService.t.Seconds()), PrecisionSeconds: 1}

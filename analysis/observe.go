@@ -121,6 +121,7 @@ type observed struct {
 	wants    []want // of each of hpas
 	shortest time.Duration
 	byReason map[[2]string][]at[record.Event] // events by kind of object and reason
+	ofPods   map[[2]string][]at[record.Event] // those of pods, by reason and name
 }
 
 // observe follows the state of everything through the entries of b.
@@ -185,10 +186,14 @@ func observe(b *Builder) *observed {
 		o.wants = append(o.wants, want{n, ok})
 	}
 	o.shortest = o.shortestSync()
-	o.byReason = map[[2]string][]at[record.Event]{}
+	o.byReason, o.ofPods = map[[2]string][]at[record.Event]{}, map[[2]string][]at[record.Event]{}
 	for _, e := range o.events {
 		k := [2]string{e.v.Kind, e.v.Reason}
 		o.byReason[k] = append(o.byReason[k], e)
+		if e.v.Kind == "Pod" {
+			k = [2]string{e.v.Reason, e.v.Name}
+			o.ofPods[k] = append(o.ofPods[k], e)
+		}
 	}
 	o.markPulled()
 	o.markDeleted()
@@ -239,20 +244,22 @@ func (o *observed) markPhases(entries []entry) {
 			break
 		}
 	}
+	places := map[int]int{} // of the spans, by the index of their phase
 	for _, e := range entries {
 		m := is[record.PhaseMark](e)
 		if m == nil {
 			continue
 		}
-		i := slices.IndexFunc(o.spans, func(s span) bool { return s.index == m.Index })
+		i, known := places[m.Index]
 		switch {
-		case m.Edge == "start" && i < 0:
+		case m.Edge == "start" && !known:
+			places[m.Index] = len(o.spans)
 			s := span{index: m.Index, name: m.Name, start: e.At, end: max(o.end, e.At)}
 			if m.Index >= 0 && m.Index < len(o.header.Phases) {
 				s.plan = o.header.Phases[m.Index]
 			}
 			o.spans = append(o.spans, s)
-		case m.Edge == "end" && i >= 0:
+		case m.Edge == "end" && known:
 			o.spans[i].end, o.spans[i].ended = e.At, true
 		}
 	}

@@ -120,15 +120,11 @@ func (p *pod) serve(s sight, serving bool) {
 // containers ran was seen and Initialized=True was too. Events can be dropped;
 // without them it is when the first container was seen to run.
 func (o *observed) markPulled() {
-	pulls := map[string][]record.Instant{}
-	for _, e := range o.byReason[[2]string{"Pod", "Pulled"}] {
-		pulls[e.v.Name] = append(pulls[e.v.Name], e.t)
-	}
 	for _, p := range o.pods {
 		var event sight
-		for _, t := range pulls[p.name] {
-			if t >= p.shown.t && (!p.started.seen || t <= p.started.t) {
-				event = o.see("events", t)
+		for _, e := range o.ofPods[[2]string{"Pulled", p.name}] {
+			if e.t >= p.shown.t && (!p.started.seen || e.t <= p.started.t) {
+				event = o.see("events", e.t)
 			}
 		}
 		p.pulled = p.ran

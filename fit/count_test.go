@@ -1,7 +1,10 @@
 package fit
 
 import (
+	"fmt"
+	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -46,7 +49,7 @@ func TestCountsAsSecondBySecond(t *testing.T) {
 		}
 		return in
 	}
-	var run record.Run
+	var source Source
 	answered, late := map[int]uint64{}, uint64(0)
 	for s := range seconds {
 		if s >= 100 && s < 150 { // nothing was sent
@@ -58,16 +61,16 @@ func TestCountsAsSecondBySecond(t *testing.T) {
 			load.Errors = map[string]uint64{"timeout": 7}
 			late += 7
 		}
-		run.Entries = append(run.Entries, record.Entry{Load: load})
+		source.addLoad(load, nil)
 	}
-	random.Shuffle(seconds/4, func(i, k int) { run.Entries[i], run.Entries[k] = run.Entries[k], run.Entries[i] })
-	l := learner{run: run, result: &analysis.Result{Pods: pods}, like: &simulate.Run{}}
+	random.Shuffle(seconds/4, func(i, k int) { source.loads[i], source.loads[k] = source.loads[k], source.loads[i] })
+	l := learner{Source: &source, result: &analysis.Result{Pods: pods}, like: &simulate.Run{}}
 	l.count()
-	sums := map[string]float64{}
+	sums, on := map[string]float64{}, crew{edges: l.edges}
 	for second := -5; second < seconds+5; second++ {
 		in := naive(second)
-		if got := l.in(second); !slices.Equal(got, in) {
-			t.Fatalf("in second %d %v serve, should be %v", second, got, in)
+		if got := on.at(second); !slices.Equal(got, in) || l.pods(second) != len(in) {
+			t.Fatalf("in second %d %v serve, %d pods, should be %v", second, got, l.pods(second), in)
 		}
 		counted := map[string]bool{}
 		for _, i := range in {
@@ -83,15 +86,43 @@ func TestCountsAsSecondBySecond(t *testing.T) {
 		if sums[name] > 0 && n < sums[name]-1e-6 || sums[name] == 0 && n > 0 {
 			t.Errorf("pod %s worked on %g requests, and answered %g", name, n, sums[name])
 		}
-		if half := l.answered(name, 200.5); half < c.before(200)-1e-9 || half > c.before(201)+1e-9 || l.answered(name, -3) != 0 {
-			t.Errorf("pod %s had worked on %g by the middle of a second, from %g to %g", name, half, c.before(200), c.before(201))
+		if half := l.answered(name, 200.5); half < l.answered(name, 200)-1e-9 || half > l.answered(name, 201)+1e-9 || l.answered(name, -3) != 0 {
+			t.Errorf("pod %s had worked on %g by the middle of a second, from %g to %g", name, half, l.answered(name, 200), l.answered(name, 201))
 		}
-		if len(c.sums) > seconds {
-			t.Errorf("pod %s has %d sums of %d seconds", name, len(c.sums), seconds)
+		if len(c.counts) > seconds/3+1 {
+			t.Errorf("pod %s has %d counts of %d seconds, of which a third have requests that were given up", name, len(c.counts), seconds)
 		}
 		all, had = all+n, had+sums[name]
 	}
 	if over := all - had; over < 1 || over > float64(late)*1.2 {
 		t.Errorf("the pods worked on %g requests more than they answered, and %d were given up", over, late)
+	}
+}
+
+// Many pods, of which each comes and goes at a time of its own, take memory for their number, and
+// not for its square.
+func TestManyPodsAtOnce(t *testing.T) {
+	at := func(s int) *float64 { return new(float64(s)) }
+	allocated := func(n int) uint64 {
+		var pods []analysis.Pod
+		for i := range n {
+			pods = append(pods, analysis.Pod{Name: fmt.Sprint(i), InService: at(i), OutOfService: at(2*n + i)})
+		}
+		l := learner{Fit: &Fit{}, Source: new(Source), result: &analysis.Result{Pods: pods}, like: &simulate.Run{}}
+		for second := range 3 * n {
+			l.addLoad(&record.LoadSecond{Second: second, Sent: 9, Answered: 9}, nil)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		l.count()
+		l.meanCosts()
+		runtime.ReadMemStats(&after)
+		if got := l.answered("0", 1e9); got < 9 || got > 9*(3+math.Log(float64(n))) {
+			t.Errorf("the first of %d pods answered %g requests", n, got)
+		}
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	if few, many := allocated(500), allocated(4000); many > 16*few {
+		t.Errorf("500 pods take %d bytes, and 4000 pods take %d", few, many)
 	}
 }

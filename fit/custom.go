@@ -64,22 +64,32 @@ func (l *learner) custom() {
 
 // told pairs the values of the HPA's status while the load ran with what a candidate says.
 func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows []told) {
-	open, last := map[int]float64{}, 0 // what was sent and not done by the end of a second
-	for _, e := range l.run.Entries {
-		if s := e.Load; s != nil {
-			last = max(last, s.Second)
-			open[s.Second] += float64(s.Sent) - float64(s.Answered+s.Failed+s.Aborted)
+	open := make([]float64, l.end) // what was sent and not done by the end of a second
+	for i := range l.loads {
+		if s := &l.loads[i]; s.second >= 0 {
+			open[s.second] += float64(s.sent) - float64(s.done)
 		}
 	}
-	for second := range last {
-		open[second+1] += open[second]
+	for second := 1; second < len(open); second++ {
+		open[second] += open[second-1]
 	}
+	openAt := func(second float64) float64 {
+		if second < 0 || second >= float64(len(open)) {
+			return 0
+		}
+		return open[int(second)]
+	}
+	// Pods are in the order in which they were seen first, and entries are about in that of time.
+	var alive []int // pods that there may be, or were a while ago
+	seen := 0
+	const about = 60.0
 	ofAll := 0.0 // what was answered in a second, the latest that was asked for
 	latest := math.Inf(-1)
 	sum := func(second float64) float64 {
 		if second != latest {
 			ofAll, latest = 0, second
-			for _, p := range l.result.Pods {
+			for _, i := range alive {
+				p := &l.result.Pods[i]
 				ofAll += l.answered(p.Name, second+1) - l.answered(p.Name, second)
 			}
 		}
@@ -99,7 +109,7 @@ func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows
 			}
 			pods := int(math.Round(all / rate))
 			// In line, or without one.
-			return max(open[int(second)]*rate/all, rate*stat.Mean(l.like.InPod(rate, pods, l.newConnections(), 1), nil)), true
+			return max(openAt(second)*rate/all, rate*stat.Mean(l.like.InPod(rate, pods, l.newConnections(), 1), nil)), true
 		}
 		var readings []simulate.Reading
 		for ; at > now-candidate.Range() && (p.Started == nil || at.Seconds() > *p.Started); at -= candidate.Period() {
@@ -116,8 +126,15 @@ func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows
 			continue
 		}
 		now := record.MetricsCurrent(e.Autoscaler.Status)[name]
+		for ; seen < len(l.result.Pods) && l.result.Pods[seen].FirstSeen <= e.At.Seconds()+about; seen++ {
+			alive = append(alive, seen)
+		}
+		alive = slices.DeleteFunc(alive, func(i int) bool {
+			gone := l.result.Pods[i].Gone
+			return gone != nil && *gone < e.At.Seconds()-2*about-2*l.like.Timeout.Seconds()
+		})
 		sum, pods := 0.0, 0.0
-		for i := range l.result.Pods {
+		for _, i := range alive {
 			if v, known := of(i, time.Duration(e.At)); known {
 				sum += v
 				pods++

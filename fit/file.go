@@ -52,11 +52,11 @@ func open(read func(file string) (io.ReadCloser, error), name string) (*Fit, err
 	defer in.Close()
 	text := bufio.NewReader(in)
 	if head, _ := text.Peek(len(recordHead)); string(head) == recordHead {
-		run, err := record.Read(text)
+		s, err := Read(text)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		f, err := Learn(run)
+		f, err := s.Learn()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}

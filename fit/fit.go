@@ -51,16 +51,17 @@ type Parameter struct {
 
 // Learn fits a plant to a run.
 func Learn(run record.Run) (*Fit, error) {
-	result, err := analysis.Analyze(run)
-	if err != nil {
-		return nil, err
+	var s Source
+	for i := range run.Entries {
+		s.add(&run.Entries[i], analysis.Prepare(&run.Entries[i]))
 	}
-	like, err := simulate.FromRecord(run)
-	if err != nil {
-		return nil, err
-	}
-	f := &Fit{Version: Version, From: fmt.Sprintf("run %s of scenario %s", result.Run, result.Scenario), Plant: like.Plant}
-	l := learner{Fit: f, run: run, result: result, like: like}
+	return s.Learn()
+}
+
+// learn is Learn of the Source.
+func (l *learner) learn() (*Fit, error) {
+	f := &Fit{Version: Version, From: fmt.Sprintf("run %s of scenario %s", l.result.Run, l.result.Scenario), Plant: l.like.Plant}
+	l.Fit = f
 	l.count()
 	l.cluster()
 	l.control()
@@ -79,14 +80,16 @@ func Learn(run record.Run) (*Fit, error) {
 
 type learner struct {
 	*Fit
-	run    record.Run
+	*Source
 	result *analysis.Result
 	like   *simulate.Run
 
 	learned model.Model        // of the workload, what could be measured
 	courses map[string]*course // by pod
+	share   *shares            // of the answers
 	end     int                // the second after the last of the load
-	serving []shift
+	edges   []edge
+	shifts  []shift
 }
 
 func (l *learner) add(p Parameter) { l.Measured = append(l.Measured, p) }
@@ -256,7 +259,7 @@ func (l *learner) stages() {
 			stage.is = beyond
 		}
 		*stage.of = nil
-		for _, v := range stage.is {
+		for _, v := range thinned(stage.is) {
 			*stage.of = append(*stage.of, metav1.Duration{Duration: max(0, seconds(v).Round(time.Millisecond))})
 		}
 	}
@@ -269,6 +272,19 @@ func (l *learner) stages() {
 			less.of[i].Duration = max(0, less.of[i].Duration-less.than)
 		}
 	}
+}
+
+// thinned are values evenly spread over a list, as many as a plant may have.
+func thinned(list []float64) []float64 {
+	n := len(list)
+	if n <= simulate.MaxCases {
+		return list
+	}
+	few := make([]float64, simulate.MaxCases)
+	for i := range few {
+		few[i] = list[i*n/len(few)]
+	}
+	return few
 }
 
 // written are the instants at which spec.replicas rose.
@@ -420,6 +436,13 @@ var holds = []float64{1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 120
 // within the last while, for which it is held: the one of holds that explains most of it.
 // Where none explains half, requests take none.
 func (l *learner) memory(rows []window) {
+	if apart := 1 + (len(rows)-1)/mostDrawn; apart > 1 { // it is worked out for each of holds
+		var some []window
+		for i := 0; i < len(rows); i += apart {
+			some = append(some, rows[i])
+		}
+		rows = some
+	}
 	samples := func(held float64) []sample {
 		is := make([]sample, len(rows))
 		for i, r := range rows {
@@ -486,7 +509,7 @@ func (l *learner) costs(rows []window, is []float64) {
 	}
 	sorted := slices.Sorted(slices.Values(costs))
 	l.add(Parameter{Name: "costs", Value: quantile(sorted, 0.5), Low: quantile(sorted, 0.05), High: quantile(sorted, 0.95), Samples: len(costs)})
-	for _, c := range costs {
+	for _, c := range thinned(costs) {
 		l.Plant.Costs = append(l.Plant.Costs, math.Round(c*1000)/1000)
 	}
 }
@@ -573,27 +596,27 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 	alike := map[*float64]float64{} // answers for each time of a list, by its first
 	var lists [][]float64
 	busy := -calm
-	for _, e := range l.run.Entries {
-		s := e.Load
-		if s == nil || s.Phase >= len(l.like.Phases) {
+	costsIn := l.meanCosts()
+	for i := range l.loads {
+		s := &l.loads[i]
+		second, phase := int(s.second), int(s.phase)
+		if phase >= len(l.like.Phases) {
 			continue
 		}
-		serving, costs := l.in(s.Second), 0.0
-		for _, i := range serving {
-			if i < len(l.Costs) {
-				costs += cmp.Or(l.Costs[i], 1) / float64(len(serving))
-			}
+		pods, costs := 0, 1.0
+		if shift := l.in(second); shift >= 0 {
+			pods, costs = l.shifts[shift].pods, costsIn[shift]
 		}
-		connects, pods := !l.like.Phases[s.Phase].KeepAlive, len(serving)
-		costs = cmp.Or(costs, 1)
-		rate := float64(max(s.Answered, s.Sent)) / float64(max(pods, 1))
+		connects := !l.like.Phases[phase].KeepAlive
+		rate := float64(max(s.answered, s.sent)) / float64(max(pods, 1))
 		if pods == 0 || rate > load*l.like.Highest(connects, costs) || rate*float64(pods)*l.like.Cost(connects)*costs > load*l.cores() {
-			busy = s.Second
+			busy = second
 		}
-		if s.Answered < 1 || s.Second < busy+calm {
+		text, kept := l.latencies[i]
+		if !kept || s.answered < 1 || second < busy+calm {
 			continue
 		}
-		latency, err := s.Latency.Counts(record.Fine)
+		latency, err := text.Counts(record.Fine)
 		if err != nil {
 			continue
 		}
@@ -602,7 +625,7 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 		if _, had := alike[&took[0]]; !had {
 			lists = append(lists, took)
 		}
-		alike[&took[0]] += float64(s.Answered) / float64(len(took))
+		alike[&took[0]] += float64(s.answered) / float64(len(took))
 	}
 	for _, took := range lists {
 		for _, t := range took {
@@ -610,6 +633,21 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 		}
 	}
 	return tally.Counts(), inPod
+}
+
+// meanCosts are the means of the costs of the pods in service, by shift.
+func (l *learner) meanCosts() []float64 {
+	on, means := crew{edges: l.edges}, make([]float64, len(l.shifts))
+	for i, s := range l.shifts {
+		serving := on.at(s.from)
+		for _, p := range serving {
+			if p < len(l.Costs) {
+				means[i] += cmp.Or(l.Costs[p], 1) / float64(len(serving))
+			}
+		}
+		means[i] = cmp.Or(means[i], 1)
+	}
+	return means
 }
 
 // cores are those of all nodes.
@@ -659,13 +697,17 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[i] + (sorted[i+1]-sorted[i])*(at-float64(i))
 }
 
+// mostDrawn bounds the rows that bootstrap draws at a time: the samples of a day and ten pods.
+const mostDrawn = 60_000
+
 // bootstrap gives an estimate from all rows, and the bounds of nine of ten that are made
-// from as many rows drawn at random with repetition (Efron 1979).
+// from as many rows drawn at random with repetition (Efron 1979). Of very many it draws fewer,
+// m of n, which are off by sqrt(n/m) times as much (Bickel, Götze and van Zwet 1997).
 func bootstrap[T any](rows []T, estimate func([]T) []float64) (is, low, high []float64) {
 	is = estimate(rows)
 	random := rand.New(rand.NewPCG(1, 2))
 	all := make([][]float64, len(is))
-	drawn := make([]T, len(rows))
+	drawn := make([]T, min(len(rows), mostDrawn))
 	for range 200 {
 		for i := range drawn {
 			drawn[i] = rows[random.IntN(len(rows))]
@@ -674,9 +716,17 @@ func bootstrap[T any](rows []T, estimate func([]T) []float64) (is, low, high []f
 			all[i] = append(all[i], v)
 		}
 	}
-	for _, a := range all {
+	closer := math.Sqrt(float64(len(drawn)) / float64(len(rows)))
+	for i, a := range all {
 		slices.Sort(a)
-		low, high = append(low, quantile(a, 0.05)), append(high, quantile(a, 0.95))
+		bound := func(q float64) float64 {
+			if v := quantile(a, q); closer == 1 {
+				return v
+			} else {
+				return is[i] + (v-is[i])*closer
+			}
+		}
+		low, high = append(low, bound(0.05)), append(high, bound(0.95))
 	}
 	return is, low, high
 }

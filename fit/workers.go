@@ -7,7 +7,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hpabench/hpabench/model"
-	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/simulate"
 )
 
@@ -23,12 +22,9 @@ func (l *learner) workers() {
 	const names = "workload.workers"
 	l.like.Plant.Workload = l.learned.Over(l.like.Plant.Workload)
 	var quick []float64 // what half of the answers of a second took at most
-	for _, e := range l.run.Entries {
-		if e.Load == nil || e.Load.Answered == 0 {
-			continue
-		}
-		if latency, err := e.Load.Latency.Counts(record.Fine); err == nil {
-			quick = append(quick, float64(latency.Percentile(record.Fine, 50))/1e6)
+	for i := range l.loads {
+		if s := &l.loads[i]; s.answered > 0 {
+			quick = append(quick, s.median)
 		}
 	}
 	if len(quick) < 10 {
@@ -70,38 +66,45 @@ func (l *learner) workers() {
 func (l *learner) saturated(alone float64) (busy []saturated, queue []float64) {
 	// What the busiest pod used, and all together, by second: in the window that it is in, which
 	// may have begun before there was a load, or the next.
-	cpu, sums := map[int]float64{}, map[int]float64{}
+	cpu, sums := make([]float64, l.end), make([]float64, l.end)
 	for _, w := range l.windows() {
-		for second := int(w.end - 2*w.length); second <= int(w.end); second++ {
+		if w.length > longestWindow {
+			continue
+		}
+		for second := max(0, int(w.end-2*w.length)); second <= min(int(w.end), l.end-1); second++ {
 			cpu[second] = max(cpu[second], w.cpu/w.length)
 			sums[second] += w.cpu / w.length / 2 // each is in two
 		}
 	}
 	open := 0.0
-	for _, e := range l.run.Entries {
-		s := e.Load
-		if s == nil {
-			continue
-		}
-		open += float64(s.Sent) - float64(s.Answered+s.Failed+s.Aborted)
-		pods := float64(len(l.in(s.Second)))
+	for i := range l.loads {
+		s := &l.loads[i]
+		second := int(s.second)
+		open += float64(s.sent) - float64(s.done)
+		pods := float64(l.pods(second))
 		if pods == 0 {
 			continue
 		}
-		is := saturated{float64(s.Answered) / pods, open / pods}
-		for _, p := range s.Pods {
-			is.answered = max(is.answered, float64(p.Answered))
+		is, more := saturated{float64(s.answered) / pods, open / pods}, s.rare
+		if more == nil {
+			more = &rare{}
 		}
-		if is.had < 3*is.answered*alone+3 || cpu[s.Second] > 0.5*l.like.MostCPU() || sums[s.Second] > 0.5*l.cores() {
+		for _, p := range more.pods {
+			is.answered = max(is.answered, float64(p.n))
+		}
+		if is.had < 3*is.answered*alone+3 || cpu[second] > 0.5*l.like.MostCPU() || sums[second] > 0.5*l.cores() {
 			continue
 		}
 		busy = append(busy, is)
-		if pods == 1 && s.Errors["connection reset"] > 0 {
+		if pods == 1 && more.reset > 0 {
 			queue = append(queue, open)
 		}
 	}
 	return busy, queue
 }
+
+// longestWindow is the longest of a sample, in seconds: a plant's metrics may be an hour apart.
+const longestWindow = 3600
 
 func meanOf(cases simulate.Cases) (mean float64) {
 	for _, c := range cases {

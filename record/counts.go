@@ -120,13 +120,27 @@ func (c Counts) Plus(other, sum Counts) Counts {
 }
 
 // Tally sums up many Counts in memory that does not grow with their number.
-type Tally struct{ pages [][]uint64 }
+type Tally struct {
+	pages  [][]uint64
+	packed Counts // in place of pages
+}
 
 // page is how many buckets are counted side by side.
 const page = 128
 
+// Pack takes the memory of a Tally to which nothing is added for a while.
+func (t *Tally) Pack() {
+	if t != nil {
+		t.packed, t.pages = t.Counts(), nil
+	}
+}
+
 // Add adds counts.
 func (t *Tally) Add(c Counts) {
+	if packed := t.packed; packed != nil {
+		t.packed = nil
+		t.Add(packed)
+	}
 	for _, x := range c {
 		i := int(x.Bucket / page)
 		if i >= len(t.pages) {
@@ -141,8 +155,11 @@ func (t *Tally) Add(c Counts) {
 
 // Counts are what was added.
 func (t *Tally) Counts() (c Counts) {
-	if t == nil {
+	switch {
+	case t == nil:
 		return nil
+	case t.packed != nil:
+		return t.packed
 	}
 	for i, p := range t.pages {
 		for k, n := range p {

@@ -23,6 +23,7 @@ func TestCountsAreThoseOfHdrHistogram(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			all, sum := Tally{}, c.empty()
 			for _, values := range []int{0, 1, 2, 7, 90, 3000} {
+				all.Pack() // and goes on
 				for range 20 {
 					want := c.empty()
 					var mine Counts

@@ -44,7 +44,11 @@ type totals struct {
 type second struct {
 	record.LoadSecond
 	latency record.Counts
+	merged  int // how many counts there were once they were merged
 }
+
+// mostUnmerged is from how many on the counts of a second are merged: many pods have few of their own.
+const mostUnmerged = 1024
 
 // settled is how long after an instant a second of the load is taken to be as it will be. A
 // request that waits for longer beyond its time-out is a second line of its second.
@@ -250,6 +254,10 @@ func (j *journal) answered(phase int, at time.Duration, n float64, took []float6
 		micro := min(max(int64(math.Round(seconds*1e6)), 1), record.MaxLatency.Microseconds())
 		l.latency = l.latency.Record(record.Fine, micro, (i+1)*whole/parts-i*whole/parts)
 	}
+	if len(l.latency) > max(mostUnmerged, 2*l.merged) {
+		l.latency = l.latency.Merge()
+		l.merged = len(l.latency)
+	}
 }
 
 // event is one of the controller.
@@ -319,13 +327,18 @@ func (w *world) tellObject(p *pod, gone bool) {
 	w.tell(record.Entry{Pod: e})
 }
 
-func (w *world) tellEndpoints() {
+func (w *world) tellEndpoints(slice int) {
 	if w.journal == nil {
 		return
 	}
 	e := &record.Endpoints{Slice: w.HPA.ScaleTargetRef.Name, Service: w.HPA.ScaleTargetRef.Name}
+	if slice > 0 {
+		e.Slice += fmt.Sprintf("-%d", slice+1)
+	}
 	for _, p := range w.serving {
-		e.Endpoints = append(e.Endpoints, record.Endpoint{Pod: p.name, Ready: true, Serving: true})
+		if p.slice == slice {
+			e.Endpoints = append(e.Endpoints, record.Endpoint{Pod: p.name, Ready: true, Serving: true})
+		}
 	}
 	w.tell(record.Entry{Endpoints: e})
 }

@@ -253,3 +253,19 @@ func BenchmarkOverload(b *testing.B) {
 		})
 	}
 }
+
+// Many pods are taken together where they are alike, so that a plant of thousands of costs has as
+// few lists of latencies as it has distinct ones.
+func TestArrivalsAreFew(t *testing.T) {
+	seen := map[arrivals]bool{}
+	for pods := range 5000 {
+		a := open(0.5, 100, pods)
+		if pods >= 1 && pods <= exact && a.pods != pods || math.Abs(float64(a.pods)/float64(min(max(pods, 1), 1000))-1) > 0.11 {
+			t.Errorf("%d pods are taken as %d", pods, a.pods)
+		}
+		seen[a] = true
+	}
+	if len(seen) > 50 {
+		t.Errorf("there are %d kinds of arrivals", len(seen))
+	}
+}

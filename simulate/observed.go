@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"sort"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -19,8 +18,10 @@ type usage struct{ cpu, pods float64 }
 
 // stay is when a pod could use something and what of that its samples tell.
 type stay struct {
+	place    int     // in the order of the record
 	from, to float64 // ready, and deleted or gone
 	samples  []use
+	passed   int // of samples
 }
 
 // use is one sample: cores, from one time to another.
@@ -45,7 +46,7 @@ func (r *Run) observe(run record.Run) {
 		case e.Pod != nil:
 			p := pods[e.Pod.Name]
 			if p == nil {
-				p = &stay{from: math.Inf(1), to: math.Inf(1)}
+				p = &stay{place: len(stays), from: math.Inf(1), to: math.Inf(1)}
 				pods[e.Pod.Name], stays = p, append(stays, p)
 			}
 			for _, c := range e.Pod.Status.Conditions {
@@ -78,26 +79,38 @@ func (r *Run) observe(run record.Run) {
 	for _, p := range stays {
 		slices.SortStableFunc(p.samples, func(a, b use) int { return cmp.Compare(a.to, b.to) })
 	}
+	// Only those that are there are looked at, in the one order.
+	byStart := slices.Clone(stays)
+	slices.SortStableFunc(byStart, func(a, b *stay) int { return cmp.Compare(a.from, b.from) })
+	var there []*stay
 	r.observed = make([]usage, max(0, int(end-onset)))
 	for i := range r.observed {
 		at := onset + float64(i) + 0.5
-		for _, p := range stays {
-			if at >= p.from && at < p.to {
-				r.observed[i].pods++
-				r.observed[i].cpu += p.at(at)
-			}
+		came := false
+		for ; len(byStart) > 0 && byStart[0].from <= at; byStart = byStart[1:] {
+			there, came = append(there, byStart[0]), true
+		}
+		there = slices.DeleteFunc(there, func(p *stay) bool { return at >= p.to })
+		if came {
+			slices.SortFunc(there, func(a, b *stay) int { return a.place - b.place })
+		}
+		for _, p := range there {
+			r.observed[i].pods++
+			r.observed[i].cpu += p.at(at)
 		}
 	}
 }
 
-// at is what a pod used at a time: as its sample tells, and where there is none as the next
-// one does, or the last.
+// at is what a pod used at a time, which is none before the last that was asked for: as its sample
+// tells, and where there is none as the next one does, or the last.
 func (s *stay) at(t float64) float64 {
-	n := len(s.samples)
-	if n == 0 {
+	for s.passed < len(s.samples)-1 && t >= s.samples[s.passed].to {
+		s.passed++
+	}
+	if len(s.samples) == 0 {
 		return 0
 	}
-	return s.samples[min(n-1, sort.Search(n, func(i int) bool { return t < s.samples[i].to }))].cpu
+	return s.samples[s.passed].cpu
 }
 
 // demand makes the load of what was observed, by what a request costs on the plant.

@@ -200,12 +200,15 @@ const (
 	maxPeriod    = time.Hour      // of what comes again and again
 	maxStage     = 24 * time.Hour // in the life of a pod, and of the controller's windows
 	maxTolerance = 10             // the default is 0.1
-	maxCases     = 10_000         // fit writes 200
 	maxNodes     = 5000           // https://kubernetes.io/docs/setup/best-practices/cluster-large/
 	maxFaults    = 20             // that are listed
 
 	// minCost and maxCost bound what a request costs in one pod, relative to all.
 	minCost, maxCost = 1e-6, 1e6
+
+	// MaxCases bounds the cases of a stage, the costs and the round trips: fit writes 200 of
+	// the last.
+	MaxCases = 10_000
 
 	// MaxPods bounds the pods of one simulation. Each is followed by itself.
 	MaxPods = 10_000
@@ -238,7 +241,7 @@ func (p *Plant) Check() error {
 	within("controlPlane.horizontalPodAutoscalerCPUInitializationPeriod", p.Control.CPUInitialization, 0, maxStage)
 	within("controlPlane.horizontalPodAutoscalerInitialReadinessDelay", p.Control.InitialReadiness, 0, maxStage)
 	must(p.Control.Tolerance >= 0 && p.Control.Tolerance <= maxTolerance, "plant.controlPlane.horizontalPodAutoscalerTolerance is %g and must be from 0 to %d", p.Control.Tolerance, maxTolerance)
-	if few("costs", len(p.Costs), maxCases) {
+	if few("costs", len(p.Costs), MaxCases) {
 		for i, c := range p.Costs {
 			must(c >= minCost && c <= maxCost, "plant.costs[%d] is %g and must be from %g to %g", i, c, minCost, maxCost)
 		}
@@ -253,7 +256,7 @@ func (p *Plant) Check() error {
 		"roundTrip": p.RoundTrip, "pods.create": p.Pods.Create, "pods.schedule": p.Pods.Schedule, "pods.start": p.Pods.Start, "pods.ready": p.Pods.Ready,
 		"pods.inService": p.Pods.InService, "pods.outOfService": p.Pods.OutOfService, "pods.gone": p.Pods.Gone,
 	} {
-		if few(name, len(cases), maxCases) {
+		if few(name, len(cases), MaxCases) {
 			for i, c := range cases {
 				within(fmt.Sprintf("%s[%d]", name, i), c, 0, maxStage)
 			}

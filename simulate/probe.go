@@ -2,7 +2,6 @@ package simulate
 
 import (
 	"cmp"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -116,9 +115,8 @@ func (w *world) ready(p *pod) {
 	w.tellSet()
 	w.tellTarget()
 	w.after(p.life.inService, func() {
-		if !p.deleted && p.readyAt >= 0 && !slices.Contains(w.serving, p) {
-			w.serving = append(w.serving, p)
-			w.tellEndpoints()
+		if !p.deleted && p.readyAt >= 0 {
+			w.enter(p)
 		}
 	})
 }
@@ -130,9 +128,8 @@ func (w *world) unready(p *pod) {
 	w.tellSet()
 	w.tellTarget()
 	w.after(p.life.out, func() {
-		if i := slices.Index(w.serving, p); i >= 0 && p.readyAt < 0 {
-			w.serving = slices.Delete(w.serving, i, i+1)
-			w.tellEndpoints()
+		if p.readyAt < 0 {
+			w.withdraw(p)
 		}
 	})
 }

@@ -214,6 +214,9 @@ func (w *world) over(took []float64) float64 {
 	for _, trip := range w.trips {
 		over += above(took, w.SLO.Seconds()-trip) / float64(len(w.trips))
 	}
+	if len(w.overs) >= mostKnown {
+		clear(w.overs)
+	}
 	w.overs[&took[0]] = over
 	return over
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hpabench/hpabench/model"
@@ -47,8 +48,14 @@ const (
 	tooEarly = 10
 )
 
-// known are the sojourns that were worked out: they are the same each time.
-var known sync.Map
+// known are the sojourns that were worked out: they are the same each time. mostKnown bounds them, of
+// which each has 3 KB.
+var (
+	known  sync.Map
+	knowns atomic.Int64 // how many there are
+)
+
+const mostKnown = 30_000
 
 // sojourns are how long requests take in the server, in seconds, from the shortest to the
 // longest.
@@ -66,6 +73,10 @@ func (s server) sojourns(a arrivals) []float64 {
 		is = append(is, s.follow(a, random, watched+a.closed)[tooEarly+a.closed:]...)
 	}
 	slices.Sort(is)
+	if knowns.Add(1) > mostKnown {
+		known.Clear()
+		knowns.Store(1)
+	}
 	known.Store(key{s, a}, is)
 	return is
 }
@@ -199,10 +210,14 @@ func (q *single) pass(working, running int, work float64) {
 
 // sojourns are how long the requests of a pod without a line take in it, in seconds, sorted.
 func (w *world) sojourns(p *pod) []float64 {
-	connects, most := w.connects(), w.MostCPU()
+	connects, most := w.connects(), w.mostCPU
 	cores := most * level(p.cores/most)
-	s := w.server(connects, p.costs, cores)
-	highest := w.highest(connects, p.costs, cores)
+	costs := p.costs
+	if max(len(w.Costs), len(w.Plant.Costs)) > exact {
+		costs = math.Exp(math.Round(math.Log(costs)*costLevels) / costLevels)
+	}
+	s := w.server(connects, costs, cores)
+	highest := w.highest(connects, costs, cores)
 	if p.workers > 0 && w.traffic.phase >= 0 {
 		pause := w.trip + w.Phases[w.traffic.phase].Think
 		if p.workers <= few {
@@ -215,12 +230,15 @@ func (w *world) sojourns(p *pod) []float64 {
 		}
 		return s.sojourns(open(share, highest, 1))
 	}
-	pods := 0 // to one of which each request goes
-	for _, other := range w.serving {
-		if other.rate > 0 {
-			pods++
+	if w.receiving < 0 {
+		w.receiving = 0
+		for _, other := range w.serving {
+			if other.rate > 0 {
+				w.receiving++
+			}
 		}
 	}
+	pods := w.receiving
 	if w.Even {
 		pods = 1
 	}
@@ -233,6 +251,14 @@ const few = 64
 // levels are how many shares there are of what a pod can do, so that the same ones come again.
 const levels = 32
 
+// Of more than so many pods, and of more costs, those that are alike are taken to be the same: costs
+// to a hundredth, and pods to a tenth, which make no difference to how requests meet.
+const (
+	exact      = 20
+	costLevels = 50
+	podLevels  = 1.2
+)
+
 func level(share float64) float64 { return min(max(1, math.Round(share*levels)), levels) / levels }
 
 // open are arrivals at a share of the highest rate, but not at that.
@@ -240,7 +266,9 @@ func open(share, highest float64, pods int) arrivals {
 	if math.IsInf(highest, 1) { // they cost nothing
 		highest = 1
 	}
-	pods = min(max(pods, 1), 1000)
+	if pods = min(max(pods, 1), 1000); pods > exact {
+		pods = int(math.Round(exact * math.Pow(podLevels, math.Round(math.Log(float64(pods)/exact)/math.Log(podLevels)))))
+	}
 	rate := highest * min(level(share), 1-1./levels) * float64(pods)
 	return arrivals{every: seconds(1 / rate), pods: pods}
 }

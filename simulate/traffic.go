@@ -160,6 +160,7 @@ func (w *world) loaded(then time.Duration) float64 {
 
 // offer sets the rates that the pods get, and says whether they get any load.
 func (w *world) offer(dt float64) bool {
+	w.receiving = -1
 	for _, p := range w.pods {
 		p.rate, p.workers = 0, 0
 	}
@@ -292,23 +293,27 @@ func (w *world) closed(p *record.Phase, dt float64) {
 // other that wants it.
 func (w *world) capacities(dt float64) {
 	cost := w.cost()
-	for i, n := range w.Plant.Nodes {
-		most := min(n.CPU, w.MostCPU())
-		var wants []float64
-		for _, p := range w.pods {
-			if p.node == i {
-				p.cores = most
-				if want := min(most, (p.rate+p.backlog/dt)*cost*p.costs); want > 0 {
-					wants = append(wants, want)
-				}
-			}
+	wants := make([][]float64, len(w.Plant.Nodes))
+	for _, p := range w.pods {
+		if p.node < 0 {
+			continue
 		}
-		if level, short := fill(wants, n.CPU); short {
-			for _, p := range w.pods {
-				if p.node == i {
-					p.cores = min(most, level)
-				}
-			}
+		p.cores = min(w.Plant.Nodes[p.node].CPU, w.mostCPU)
+		if want := min(p.cores, (p.rate+p.backlog/dt)*cost*p.costs); want > 0 {
+			wants[p.node] = append(wants[p.node], want)
+		}
+	}
+	levels := make([]float64, len(wants))
+	for i, wants := range wants {
+		level, short := fill(wants, w.Plant.Nodes[i].CPU)
+		if !short {
+			level = math.Inf(1)
+		}
+		levels[i] = level
+	}
+	for _, p := range w.pods {
+		if p.node >= 0 {
+			p.cores = min(p.cores, levels[p.node])
 		}
 	}
 	for _, p := range w.pods {

@@ -41,6 +41,9 @@ type world struct {
 	used         []int  // pods by node
 	serving      []*pod // that get requests
 	waiting      []*pod // for room
+	mostCPU      float64
+	receiving    int   // of serving, those that get requests now; -1 where that is to be counted anew
+	slices       []int // how many of serving are in each EndpointSlice
 
 	traffic traffic
 	trips   []float64            // in seconds, that requests take beside the time in a pod
@@ -58,6 +61,7 @@ type pod struct {
 	created time.Time
 	life    life
 	deleted bool
+	slice   int         // of its endpoint, in service
 	refused bool        // by the scheduler: there is no room
 	object  *corev1.Pod // which is not changed, but replaced
 
@@ -108,7 +112,7 @@ func (a *agenda) Pop() any {
 }
 
 func newWorld(r *Run, j *journal) *world {
-	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*float64]float64{}, used: make([]int, len(r.Plant.Nodes))}
+	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*float64]float64{}, used: make([]int, len(r.Plant.Nodes)), mostCPU: r.MostCPU(), receiving: -1}
 	if j != nil {
 		j.busy = w.onTheWay
 	}
@@ -342,11 +346,34 @@ func (w *world) delete(p *pod) {
 
 func (w *world) leave(p *pod) {
 	w.traffic.disconnect(p)
+	w.withdraw(p)
+}
+
+// enter puts p into service, in the first EndpointSlice that has room for it.
+func (w *world) enter(p *pod) {
+	if slices.Contains(w.serving, p) {
+		return
+	}
+	if p.slice = slices.IndexFunc(w.slices, func(n int) bool { return n < sliceSize }); p.slice < 0 {
+		p.slice, w.slices = len(w.slices), append(w.slices, 0)
+	}
+	w.slices[p.slice]++
+	w.serving, w.receiving = append(w.serving, p), -1
+	w.tellEndpoints(p.slice)
+}
+
+// withdraw takes p out of service.
+func (w *world) withdraw(p *pod) {
 	if i := slices.Index(w.serving, p); i >= 0 {
-		w.serving = slices.Delete(w.serving, i, i+1)
-		w.tellEndpoints()
+		w.slices[p.slice]--
+		w.serving, w.receiving = slices.Delete(w.serving, i, i+1), -1
+		w.tellEndpoints(p.slice)
 	}
 }
+
+// sliceSize is how many endpoints a slice has at most (--max-endpoints-per-slice of
+// kube-controller-manager).
+const sliceSize = 100
 
 // stop ends the process; unless it is graceful, what it has is cut off.
 func (w *world) stop(p *pod) {

@@ -179,6 +179,7 @@ func (s *Search) phases(ctx context.Context, runs []*simulate.Run, scores [][]si
 						cancel(err)
 						break
 					}
+					score.Decisions = nil // of a long run there are many
 					scores[i] = append(scores[i], score)
 				}
 				mu.Lock()

@@ -196,17 +196,17 @@ func recorded(name string, plant *simulate.Plant, w *work) (*simulate.Run, error
 		return nil, runner.BadInput{Err: fmt.Errorf("reading a record: %w", err)}
 	}
 	defer in.Close()
-	run, err := record.Read(in)
+	source, err := fit.Read(in)
 	if err != nil {
 		return nil, bad(err)
 	}
 	w.does("fitting a plant to " + name)
-	r, err := simulate.FromRecord(run)
+	r, err := source.Run()
 	if err != nil {
 		return nil, bad(err)
 	}
 	if plant == nil {
-		learned, err := fit.Learn(run)
+		learned, err := source.Learn()
 		if err != nil {
 			return nil, bad(err)
 		}
@@ -216,7 +216,7 @@ func recorded(name string, plant *simulate.Plant, w *work) (*simulate.Run, error
 	if err := r.Check(); err != nil {
 		return nil, bad(fmt.Errorf("%w, and the record does not show what it tells: write workload.metrics into a plant (hpabench fit) and take it by --like", err))
 	}
-	h := *run.Header()
+	h := *source.Header()
 	r.Header = &h
 	return r, nil
 }

@@ -22,6 +22,20 @@ const (
 	liveEvery = 250 * time.Millisecond
 )
 
+// leftShown is the least time that work says is left.
+const leftShown = 20 * time.Second
+
+// roughly is a time in seconds, minutes or hours, of which it has two at least.
+func roughly(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	}
+	return fmt.Sprintf("%.0f h", d.Hours())
+}
+
 // workGC lets the garbage collector of work run more often than that of a run, whose load is
 // not to be disturbed: the heap of a record of weeks is large.
 const workGC = 60
@@ -35,6 +49,7 @@ type work struct {
 
 	mu    sync.Mutex
 	what  string
+	since time.Time
 	share float64 // that is done, from 0 to 1; 0 where that is not known
 	drawn bool
 	ended bool
@@ -78,6 +93,10 @@ func (w *work) draw() {
 	line := w.what
 	if w.share > 0 {
 		line += fmt.Sprintf(": %.0f %%", w.share*100)
+		past := time.Since(w.since)
+		if left := time.Duration(float64(past) * (1 - w.share) / w.share); past > workShown && left >= leftShown {
+			line += fmt.Sprintf(", about %s left", roughly(left))
+		}
 	}
 	switch {
 	case w.ended || line == "":
@@ -94,7 +113,7 @@ func (w *work) does(what string) {
 	if w != nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.what, w.share = what, 0
+		w.what, w.share, w.since = what, 0, time.Now()
 	}
 }
 

@@ -1,0 +1,128 @@
+package fit
+
+import (
+	"cmp"
+	"io"
+
+	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/simulate"
+)
+
+// mostLatencies bounds the lines of the load whose latencies are kept: those of a day and a
+// half. Of a longer run it is every second line, or every fourth, and so on.
+const mostLatencies = 1 << 17
+
+// Source keeps of a record what a Fit is made of. Its zero value is ready.
+type Source struct {
+	figures   *analysis.Builder
+	run       record.Run // without the load and the events, and with one pod unless the load was only watched
+	loads     []load
+	latencies map[int]record.Histogram // of some of loads
+	apart     int                      // by how many lines those are
+	pods      bool                     // run has one
+}
+
+// load is record.LoadSecond without what a fit has no use for.
+type load struct {
+	second, phase        int32
+	sent, answered, done uint64
+	median               float64 // of the latencies, in seconds
+	rare                 *rare
+}
+
+// rare is what most lines of a load have not.
+type rare struct {
+	late, reset uint64 // requests that failed for it
+	pods        []podAnswers
+}
+
+type podAnswers struct {
+	pod string
+	n   uint64
+}
+
+// Read reads a record.
+func Read(in io.Reader) (*Source, error) {
+	type part struct {
+		*record.Entry
+		analysis.Prepared
+	}
+	var s Source
+	_, err := record.Stream(in, func(_ []byte, e *record.Entry) (part, error) {
+		p := analysis.Prepare(e)
+		return part{e, p}, p.Err()
+	}, func(p part) error {
+		s.add(p.Entry, p.Prepared)
+		return nil
+	})
+	return &s, err
+}
+
+func (s *Source) add(e *record.Entry, p analysis.Prepared) {
+	if s.figures == nil {
+		s.figures = new(analysis.Builder)
+	}
+	s.figures.Add(p)
+	switch h := s.run.Header(); {
+	case e.Load != nil:
+		s.addLoad(e.Load, p.Latencies())
+		return
+	case e.Event != nil, e.Endpoints != nil, e.Change != nil, e.Answer != nil, e.ReplicaSet != nil:
+		return
+	case e.Pod != nil && h != nil && (len(h.Phases) == 0 || h.Phases[0].Shape != record.ShapeObserved):
+		if s.pods {
+			return
+		}
+		s.pods = true
+	}
+	s.run.Entries = append(s.run.Entries, *e)
+}
+
+func (s *Source) addLoad(l *record.LoadSecond, latencies record.Counts) {
+	is := load{second: int32(l.Second), phase: int32(l.Phase), sent: l.Sent, answered: l.Answered, done: l.Answered + l.Failed + l.Aborted, median: float64(latencies.Percentile(record.Fine, 50)) / 1e6}
+	if r := (rare{late: l.Errors["timeout"], reset: l.Errors["connection reset"]}); r.late > 0 || r.reset > 0 || len(l.Pods) > 0 {
+		for name, p := range l.Pods {
+			r.pods = append(r.pods, podAnswers{name, p.Answered})
+		}
+		is.rare = &r
+	}
+	n := len(s.loads)
+	s.loads = append(s.loads, is)
+	if s.latencies == nil {
+		s.latencies, s.apart = map[int]record.Histogram{}, 1
+	}
+	if n%s.apart != 0 {
+		return
+	}
+	if s.latencies[n] = l.Latency; len(s.latencies) > mostLatencies {
+		s.apart *= 2
+		for i := range s.latencies {
+			if i%s.apart != 0 {
+				delete(s.latencies, i)
+			}
+		}
+	}
+}
+
+// Header is that of the record.
+func (s *Source) Header() *record.Header { return s.run.Header() }
+
+// Run is the run that the record is of, as simulate.FromRecord has it.
+func (s *Source) Run() (*simulate.Run, error) { return simulate.FromRecord(s.run) }
+
+// Learn fits a plant to the run. It may be called once.
+func (s *Source) Learn() (*Fit, error) {
+	figures := cmp.Or(s.figures, new(analysis.Builder))
+	s.figures = nil // what it holds is of no use any more
+	result, err := figures.Result()
+	if err != nil {
+		return nil, err
+	}
+	like, err := s.Run()
+	if err != nil {
+		return nil, err
+	}
+	l := learner{Source: s, result: result, like: like}
+	return l.learn()
+}
