@@ -33,18 +33,17 @@ func TestOthers(t *testing.T) {
 	file := scenario(t, disturbed)
 	t.Cleanup(func() { wantNothingLeft(t) })
 	for _, c := range []struct {
-		act   string // of kubectl, in the namespace of the run
-		then  string // another one
-		code  int
-		kind  string
-		words string
-		ends  bool // the load, early
+		act          string // of kubectl, in the namespace of the run
+		before, also string // another one, and the finding of it, which names kubectl
+		code         int
+		kind         string
+		words        string
+		ends         bool // the load, early
 	}{
 		{act: "delete hpa disturbed", code: 3, kind: analysis.FoundDeleted, words: "Somebody deleted it", ends: true},
 		{act: "delete namespace NAMESPACE --wait=false", code: 3, kind: analysis.FoundDeleted, words: "Somebody deleted it", ends: true},
 		{act: "autoscale deployment disturbed --name=rival --cpu-percent=80 --max=3", code: 3, kind: analysis.FoundRival, words: "kubectl-autoscale"},
-		{act: "scale deployment disturbed --replicas=4", code: 3, kind: analysis.FoundForeignScale, words: "from 2 to 4"},
-		{act: "create quota two --hard=pods=2", then: "scale deployment disturbed --replicas=3", code: 3, kind: analysis.FoundQuota, words: "field manager kubectl-create"},
+		{before: "create quota two --hard=pods=2", also: analysis.FoundQuota, act: "scale deployment disturbed --replicas=4", code: 3, kind: analysis.FoundForeignScale, words: "from 2 to 4"},
 		{act: "label hpa disturbed team=a", code: 0, kind: analysis.FoundChanged, words: "kubectl-label"},
 	} {
 		t.Run(strings.Join(strings.Fields(c.act)[:2], "-"), func(t *testing.T) {
@@ -52,17 +51,18 @@ func TestOthers(t *testing.T) {
 			run := startRun(t, file)
 			run.waitFor(`^surge `, 3*time.Minute)
 			namespace := namespaceIn(t, run)
-			kubectl(t, append(strings.Fields(strings.ReplaceAll(c.act, "NAMESPACE", namespace)), "-n", namespace)...)
-			if c.then != "" {
-				kubectl(t, append(strings.Fields(c.then), "-n", namespace)...)
+			if c.before != "" {
+				kubectl(t, append(strings.Fields(c.before), "-n", namespace)...)
 			}
+			kubectl(t, append(strings.Fields(strings.ReplaceAll(c.act, "NAMESPACE", namespace)), "-n", namespace)...)
 			run.wait(c.code, 3*time.Minute)
 			r := run.result()
-			there := false
+			there, also := false, c.also == ""
 			for _, f := range r.Findings {
+				also = also || f.Kind == c.also && strings.Contains(f.Seen, "field manager kubectl-create") && f.Spoils
 				there = there || f.Kind == c.kind && strings.Contains(f.Seen, c.words) && f.Spoils == (c.code == 3)
 			}
-			if !there {
+			if !there || !also {
 				t.Errorf("not found; there are %+v", r.Findings)
 			}
 			if (len(r.Expectations) > 0) != (c.code == 0) {
