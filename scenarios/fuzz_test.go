@@ -77,7 +77,7 @@ func FuzzManifest(f *testing.F) {
 		if len(source) > maxFuzzed {
 			return
 		}
-		c := checker{File: &File{Path: "f.yaml", doc: &document{file: "f.yaml"}}, bad: map[*document]map[string]bool{}, dropped: map[string][]string{}, refused: map[*document][]string{}}
+		c := newChecker(&File{Path: "f.yaml", doc: &document{file: "f.yaml"}}, nil)
 		c.Spec.Workload.Manifests = []string{"m.yaml"}
 		c.readManifests(func(name string) (string, []byte, error) { return name, source, nil })
 		if len(c.faults) > 0 {

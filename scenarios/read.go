@@ -244,7 +244,7 @@ func parse(file string, source []byte, named *files) (*File, error) {
 		}
 		return nil, append(faults, Fault{file, 1, err.Error(), ""}).sorted(file)
 	}
-	c := checker{File: f, bad: map[*document]map[string]bool{f.doc: bad}, dropped: map[string][]string{}, refused: map[*document][]string{}, places: map[identity]int{}}
+	c := newChecker(f, bad)
 	c.readManifests(named.Open)
 	c.readTraces("spec.load.phases", c.Spec.Load.Phases)
 	c.readRoots(named.Open)
@@ -258,6 +258,11 @@ func parse(file string, source []byte, named *files) (*File, error) {
 		return f, faults.sorted(file)
 	}
 	return f, nil
+}
+
+// newChecker is one of a scenario in which the values at some pointers are bad.
+func newChecker(f *File, bad map[string]bool) *checker {
+	return &checker{File: f, bad: map[*document]map[string]bool{f.doc: bad}, dropped: map[string][]string{}, refused: map[*document][]string{}, places: map[identity]int{}}
 }
 
 func decode(value, into any) error {
