@@ -18,7 +18,7 @@ var allowed = map[string][]string{
 	"loadgen":      {"record"},
 	"watch":        {"record"},
 	"analysis":     {"record"},
-	"expect":       {"analysis"},
+	"expect":       {"analysis", "record"},
 	"reports":      {"record", "analysis"},
 	"simulate":     {"record", "model", "scenarios"},
 	"fit":          {"record", "model", "scenarios", "analysis", "simulate"},

@@ -235,7 +235,7 @@ func clusterOf(r *Result) string {
 	if r.Cluster == nil {
 		return "none"
 	}
-	s := fmt.Sprintf("Kubernetes %s, %d nodes", r.Cluster.Version, len(r.Cluster.Nodes))
+	s := fmt.Sprintf("Kubernetes %s, %s", r.Cluster.Version, record.Counted(len(r.Cluster.Nodes), "node"))
 	if l := r.Cluster.Lab; l != nil {
 		kind := "embedded"
 		if l.Timing == record.SimulatedTiming {

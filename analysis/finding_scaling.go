@@ -101,7 +101,7 @@ func (d *diagnosis) maxReached(p policy) {
 	}
 	want := int32(math.Ceil(float64(p.max)*most - 1e-9))
 	d.add(Finding{Kind: FoundMaxReached, Severity: Limits, Object: d.hpa(), SinceSeconds: new(start.Seconds()), UntilSeconds: d.until(end),
-		Seen:   fmt.Sprintf("With its maximum of %d replicas the metric stayed above the target for %.0f s: up to %.0f %% of it (%s).", p.max, end.Sub(start).Seconds(), most*100, targets(p)),
+		Seen:   fmt.Sprintf("With its maximum of %s the metric stayed above the target for %.0f s: up to %.0f %% of it (%s).", record.Counted(p.max, "replica"), end.Sub(start).Seconds(), most*100, targets(p)),
 		Cause:  fmt.Sprintf("The load asks for more replicas than it may have: for %d at the peak.", want),
 		Advice: fmt.Sprintf("Raise maxReplicas to %d or more if the nodes have room, or make a request cheaper.", want)})
 }
@@ -181,11 +181,11 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		base = *idle
 	}
 	f := Finding{Kind: FoundLoadTooSmall, Severity: Limits, Object: d.hpa(), SinceSeconds: &t.OnsetSeconds, UntilSeconds: d.until(end),
-		Seen:   fmt.Sprintf("With %.4g requests/s its metric came to %.0f %% of the target at most (%s), and a scale-up begins above %.0f %%.", t.ToRate, *peak*100, targets(p), (1+p.up)*100),
+		Seen:   fmt.Sprintf("With %s requests/s its metric came to %.0f %% of the target at most (%s), and a scale-up begins above %.0f %%.", record.Plain(t.ToRate, 4), *peak*100, targets(p), (1+p.up)*100),
 		Cause:  "The load is too small for as many replicas as there are.",
 		Advice: "Send more load, request less CPU or set a lower target."}
 	if *peak > base+0.01 {
-		f.Advice = fmt.Sprintf("Send more than about %.3g requests per second in phase %s, or request less CPU or set a lower target.", t.ToRate*(1+p.up-base)/(*peak-base), t.ToPhase)
+		f.Advice = fmt.Sprintf("Send more than about %s requests/s in phase %s, or request less CPU or set a lower target.", record.Plain(t.ToRate*(1+p.up-base)/(*peak-base), 3), t.ToPhase)
 	}
 	d.add(f)
 }

@@ -437,16 +437,16 @@ func (s *sum) doubt(sync time.Duration) string {
 	}
 	var list []string
 	if float64(s.Unsent) > UnsentShare*float64(s.Offered) {
-		list = append(list, fmt.Sprintf("%d of %d requests (%.2g %%) were never sent", s.Unsent, s.Offered, float64(s.Unsent)/float64(s.Offered)*100))
+		list = append(list, fmt.Sprintf("%d of %d requests (%s %%) were never sent", s.Unsent, s.Offered, record.Plain(float64(s.Unsent)/float64(s.Offered)*100, 2)))
 	}
 	if float64(s.Unknown) > UnsentShare*float64(s.Offered) {
-		list = append(list, fmt.Sprintf("of %d of %d requests (%.2g %%) it is not known what became", s.Unknown, s.Offered, float64(s.Unknown)/float64(s.Offered)*100))
+		list = append(list, fmt.Sprintf("of %d of %d requests (%s %%) it is not known what became", s.Unknown, s.Offered, record.Plain(float64(s.Unknown)/float64(s.Offered)*100, 2)))
 	}
 	if s.latency != nil && float64(s.blind) > UnsentShare*float64(s.Answered) {
 		list = append(list, fmt.Sprintf("the latencies of %d of %d answers are not known", s.blind, s.Answered))
 	}
 	if late > LateShare*matters {
-		list = append(list, fmt.Sprintf("requests were sent up to %.2g s late", s.LateMax))
+		list = append(list, fmt.Sprintf("requests were sent up to %s s late", record.Plain(s.LateMax, 2)))
 	}
 	return strings.Join(list, ", ")
 }
@@ -565,23 +565,20 @@ func planOf(p record.Phase) string {
 	case record.ShapeObserved:
 		return record.ShapeObserved
 	case record.ShapeRate:
-		return fmt.Sprintf("%g/s", p.From)
+		return record.Plain(p.From, 0) + "/s"
 	case record.ShapeRamp:
-		return fmt.Sprintf("%g → %g/s", p.From, p.To)
+		return fmt.Sprintf("%s → %s/s", record.Plain(p.From, 0), record.Plain(p.To, 0))
 	case record.ShapeSine:
-		return fmt.Sprintf("%g ± %g/s over %g s", p.From, p.Amplitude, p.Period)
+		return fmt.Sprintf("%s ± %s/s over %s s", record.Plain(p.From, 0), record.Plain(p.Amplitude, 0), record.Plain(p.Period, 0))
 	case record.ShapeCurve:
 		return p.Made
 	case record.ShapeWorkers:
-		plan := fmt.Sprintf("%d workers", p.Workers)
-		if p.Workers == 1 {
-			plan = "1 worker"
-		}
+		plan := record.Counted(p.Workers, "worker")
 		if p.Requests > 0 {
-			plan += fmt.Sprintf(", %d requests each", p.Requests)
+			plan += fmt.Sprintf(", %s each", record.Counted(p.Requests, "request"))
 		}
 		if p.Think > 0 {
-			plan += fmt.Sprintf(", %g s between", p.Think)
+			plan += fmt.Sprintf(", %s s between", record.Plain(p.Think, 0))
 		}
 		if !p.KeepAlive {
 			plan += ", no keep-alive"

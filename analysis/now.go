@@ -209,17 +209,14 @@ func (n *Now) offTarget() bool {
 
 // replicas counts them in words.
 func replicas(n int32) string {
-	if n == 1 {
-		return "1 replica"
-	}
-	return fmt.Sprintf("%d replicas", n)
+	return record.Counted(n, "replica")
 }
 
 func tolerances(p policy) string {
 	if p.up == p.down {
-		return fmt.Sprintf("%g %%", p.up*100)
+		return record.Plain(p.up*100, 6) + " %"
 	}
-	return fmt.Sprintf("%g %% up and %g %% down", p.up*100, p.down*100)
+	return fmt.Sprintf("%s %% up and %s %% down", record.Plain(p.up*100, 6), record.Plain(p.down*100, 6))
 }
 
 // samples returns the last reading of PodMetrics with the pods that are there, by name.

@@ -164,7 +164,7 @@ func (o *observed) heldByWindow(w window, decision replicaChange, down *ScaleDow
 	lower, higher, window, no := o.held(w, decision)
 	down.Lower, down.Higher = lower.moment(no), higher.moment(no)
 	if no == "" && !higher.seen {
-		down.Higher.Missing = fmt.Sprintf("the HPA was not seen to recommend more than %d replicas", decision.to)
+		down.Higher.Missing = fmt.Sprintf("the HPA was not seen to recommend more than %s", record.Counted(decision.to, "replica"))
 	}
 	if no != "" {
 		down.HeldByWindow, down.LessWindow = absent(no), absent(no)
@@ -257,7 +257,7 @@ func (o *observed) settle(w window, decision replicaChange) Latency {
 		return absent("the pods were not observed")
 	}
 	if t, ok := last(o.targets, w.end-1); ok && *plateau > int(t.Replicas) {
-		return absent(fmt.Sprintf("still %d replicas were %s, of %d wanted, when %s at %.1f s", *plateau, o.supplyName(), t.Replicas, w.endedBy, w.end.Seconds()))
+		return absent(fmt.Sprintf("of %[3]d wanted replicas still %[1]d were %[2]s when %[4]s at %[5].1f s", *plateau, o.supplyName(), t.Replicas, w.endedBy, w.end.Seconds()))
 	}
 	at := o.supplySince(w, func(n int) bool { return n <= *plateau })
 	for _, p := range o.pods {

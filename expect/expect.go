@@ -23,6 +23,7 @@ import (
 	"cel.dev/cel-go/common/types/traits"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
 )
 
 // Limits of expressions, which come with scenarios and records that strangers wrote.
@@ -281,7 +282,7 @@ func show(f analysis.Figure) string {
 	if f.Value == nil {
 		return "not measured (" + f.Missing + ")"
 	}
-	s := fmt.Sprintf("%.6g", *f.Value)
+	s := record.Plain(*f.Value, 6)
 	switch f.Unit {
 	case "s":
 		s += "s"
@@ -289,7 +290,7 @@ func show(f analysis.Figure) string {
 		s = fmt.Sprint(*f.Value != 0)
 	}
 	if f.Precision > 0 {
-		s += fmt.Sprintf(" ± %.2gs", f.Precision)
+		s += " ± " + record.Plain(f.Precision, 2) + "s"
 	}
 	if f.Doubt != "" {
 		s += " (doubtful: " + f.Doubt + ")"

@@ -2,6 +2,8 @@ package fit
 
 import (
 	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -51,7 +53,12 @@ func open(read func(file string) (io.ReadCloser, error), name string) (*Fit, err
 	}
 	defer in.Close()
 	text := bufio.NewReader(in)
-	if head, _ := text.Peek(len(recordHead)); string(head) == recordHead {
+	head, _ := text.Peek(text.Size())
+	plain, err := record.PlainText(head)
+	if err != nil {
+		return nil, fmt.Errorf("%s is neither a record nor a plant: %w", name, err)
+	}
+	if bytes.HasPrefix(plain, []byte(recordHead)) {
 		s, err := Read(text)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -76,8 +83,12 @@ func parse(name string, b []byte) (*Fit, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &f, model.JSON, json.RejectUnknownMembers(true))
 	}
+	var wrong *json.SemanticError
+	if errors.As(err, &wrong) && wrong.Err == nil && wrong.JSONPointer == "" {
+		err = fmt.Errorf("it is a %s and no mapping", wrong.JSONKind)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s is neither a record nor a plant: %w", name, err)
+		return nil, fmt.Errorf("%s is neither a record nor a plant, as hpabench fit writes it: %w", name, err)
 	}
 	if f.Version != Version {
 		return nil, fmt.Errorf("%s is no plant: its version is %q, not %s", name, f.Version, Version)
@@ -133,15 +144,15 @@ func (p Parameter) show(v float64) string {
 		}
 		return d.String()
 	case "cores":
-		return fmt.Sprintf("%.2gm", v*1000)
+		return record.Plain(v*1000, 2) + "m"
 	case "bytes":
 		for _, unit := range []string{"B", "KiB", "MiB"} {
 			if v < 1024 {
-				return fmt.Sprintf("%.4g %s", v, unit)
+				return record.Plain(v, 4) + " " + unit
 			}
 			v /= 1024
 		}
-		return fmt.Sprintf("%.4g GiB", v)
+		return record.Plain(v, 4) + " GiB"
 	}
-	return fmt.Sprintf("%.4g", v)
+	return record.Plain(v, 4)
 }

@@ -89,10 +89,12 @@ func TestBadPlants(t *testing.T) {
 	for content, want := range map[string]string{
 		"version: hpabench.dev/plant/v1\nplant: {cost: [1]}\n":                                `unknown field "cost"`,
 		"version: hpabench.dev/plant/v0\n":                                                    "its version is",
-		"version: hpabench.dev/plant/v1\nplant: {costs: [0]}\n":                               "plant.costs[0] is 0 and must be from 1e-06 to 1e+06",
+		"version: hpabench.dev/plant/v1\nplant: {costs: [0]}\n":                               "plant.costs[0] is 0 and must be from 0.000001 to 1000000",
 		"version: hpabench.dev/plant/v1\nplant: {roundTrip: 1ms soon}\n":                      `invalid duration "soon"`,
 		"version: hpabench.dev/plant/v1\nplant: {pods: {start: [1s, -2s]}, roundTrip: 1ms}\n": "plant.pods.start[1] is -2s and must be from 0s to 24h0m0s",
-		`{"at":0}`: "the record is empty",
+		`{"at":0}`:     "the record is empty",
+		"\x1f\x8b\x08": "neither a record nor a plant: it is compressed by gzip",
+		"hunter2":      "as hpabench fit writes it: it is a string and no mapping",
 	} {
 		name := filepath.Join(t.TempDir(), "plant.yaml")
 		if err := os.WriteFile(name, []byte(content), 0o666); err != nil {

@@ -151,7 +151,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	for _, m := range f.members {
 		within = max(within, m.within)
 	}
-	f.note(fmt.Sprintf("%d workers in the cluster send the load; their clocks agree with that of the run to %s", len(f.members), max(within.Round(10*time.Microsecond), 10*time.Microsecond)))
+	f.note(fmt.Sprintf("the load is sent in the cluster by %s, whose clocks agree with that of the run to %s", record.Counted(len(f.members), "worker"), max(within.Round(10*time.Microsecond), 10*time.Microsecond)))
 
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -738,7 +738,7 @@ func (f *Fleet) account(cut bool) {
 			}
 		}
 		if silent || unknown > 0 {
-			f.note(fmt.Sprintf("what worker %d of %d (%s) sent after it was last heard is not known: %d requests of its schedules are counted as unknown", m.number, len(f.members), m.Name(), unknown))
+			f.note(fmt.Sprintf("what worker %d of %d (%s) sent after it was last heard is not known: %s of its schedules counted as unknown", m.number, len(f.members), m.Name(), record.Counted(unknown, "request")))
 		}
 	}
 }

@@ -41,7 +41,7 @@ const (
 // between says that a value is not from 0 to a limit.
 func between(name string, v, most float64) error {
 	if !(v >= 0 && v <= most) {
-		return fmt.Errorf("%s is %g, and must be from 0 to %g", name, v, most)
+		return fmt.Errorf("%s is %s, and must be from 0 to %s", name, Plain(v, 0), Plain(most, 0))
 	}
 	return nil
 }

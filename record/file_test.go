@@ -109,14 +109,27 @@ func TestFullDiskKeepsWhatWasMeasured(t *testing.T) {
 }
 
 func TestReadRefusesWhatIsNoRecord(t *testing.T) {
-	for name, content := range map[string]string{
-		"empty":           "",
-		"text":            "hello\n",
-		"no header":       `{"at":1.000000,"note":{"text":"x"}}` + "\n",
-		"another version": `{"at":0.000000,"header":{"format":"hpabench.dev/record/v0"}}` + "\n",
+	const header = `{"at":0.000000,"header":{"format":"` + Format + `"}}` + "\n"
+	for content, want := range map[string]string{
+		"": "the record is empty",
+		`{"at":1.000000,"note":{"text":"x"}}` + "\n": "line 1 is no header with format",
+		strings.Replace(header, "/v1", "/v0", 1):     "line 1 is no header with format",
+		"hello\n":                                    "line 1 is no JSON",
+		header + "hello\n":                           "line 2 is not an entry of a record",
+		"\xef\xbb\xbf" + header:                      "",
+		"\xff\xfe{\x00":                              "it is UTF-16, expected text in UTF-8: convert it with iconv -f UTF-16 -t UTF-8",
+		"\xff\xfe\x00\x00{\x00":                      "it is UTF-32",
+		"{\x00\"\x00a\x00":                           "iconv -f UTF-16LE",
+		"\x00{\x00\"\x00a":                           "iconv -f UTF-16BE",
+		"\x1f\x8b\x08\x00":                           "it is compressed by gzip, expected text in UTF-8: convert it with gunzip",
+		"PK\x03\x04":                                 "unzip",
+		"\x28\xb5\x2f\xfd":                           "unzstd",
+		"BZh91AY&SY":                                 "bunzip2",
+		"\xfd7zXZ\x00":                               "unxz",
 	} {
-		if _, err := Read(strings.NewReader(content)); err == nil {
-			t.Errorf("%s was read", name)
+		_, err := Read(strings.NewReader(content))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", content, err, want)
 		}
 	}
 }

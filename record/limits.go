@@ -58,7 +58,7 @@ func (p *Phase) check() error {
 			return err
 		}
 		if !(c.At >= 0 && c.At <= MaxInstant.Seconds()) || i > 0 && c.At < p.Curve[i-1].At {
-			return fmt.Errorf("the time of curve[%d] is %g s: times rise from 0 to %g", i, c.At, MaxInstant.Seconds())
+			return fmt.Errorf("the time of curve[%d] is %s s: times rise from 0 to %s", i, Plain(c.At, 0), Plain(MaxInstant.Seconds(), 0))
 		}
 	}
 	return nil

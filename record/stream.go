@@ -40,12 +40,15 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 			rest = after
 			line = bytes.TrimSpace(line)
 			e, err := d.entry(line)
-			if err != nil {
-				p.err = fmt.Errorf("line %d is not an entry of a record: %w", n, err)
+			switch {
+			case n == 1 && err != nil:
+				p.err = fmt.Errorf("line 1 is no JSON (%w): expected a record, whose first line is a header with format %q", err, Format)
 				return
-			}
-			if n == 1 && (e.Header == nil || e.Header.Format != Format) {
-				p.err = fmt.Errorf("not a record of this version: the first line must be a header with format %q", Format)
+			case n == 1 && (e.Header == nil || e.Header.Format != Format):
+				p.err = fmt.Errorf("line 1 is no header with format %q: expected a record, such as the %s of a run", Format, File)
+				return
+			case err != nil:
+				p.err = fmt.Errorf("line %d is not an entry of a record: %w", n, err)
 				return
 			}
 			p.ended = e.End != nil
@@ -78,6 +81,11 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 		defer close(inOrder)
 		defer close(todo)
 		lines, first, length := bufio.NewReaderSize(in, block), 1, 0
+		head, _ := lines.Peek(textHead)
+		text, unread := PlainText(head)
+		if unread == nil {
+			_, _ = lines.Discard(len(head) - len(text))
+		}
 		for over := false; !over; {
 			p, _ := parts.Get().(*part)
 			if p == nil {
@@ -85,7 +93,10 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 			}
 			p.first, p.done, p.text, p.made = first, make(chan struct{}), p.text[:0], p.made[:0]
 			p.facts = p.facts[:0]
-			for len(p.text) < block || length > 0 {
+			if p.err = unread; p.err != nil {
+				over = true
+			}
+			for !over && (len(p.text) < block || length > 0) {
 				line, err := lines.ReadSlice('\n')
 				p.text = append(p.text, line...)
 				length += len(line)

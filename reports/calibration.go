@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
 )
 
 // Answer writes the latency of an answer, in seconds; – if it is nil.
@@ -17,11 +18,11 @@ func CalibrationTable(w io.Writer, c analysis.Calibration, width int) error {
 	var notes reasons
 	for _, p := range c.Points {
 		if p.Doubt != "" {
-			notes.add("At %.4g requests/s the load was not as planned: %s. The load generator may be what did not keep up, and the capacity higher.", p.Below, p.Doubt)
+			notes.add("At %s requests/s the load was not as planned: %s. The load generator may be what did not keep up, and the capacity higher.", record.Plain(p.Below, 4), p.Doubt)
 		}
-		g.add(number(&p.Replicas), fmt.Sprintf("%.4g", p.Rate), fmt.Sprintf("%.4g", p.Below), answer(&p.Seconds), percent(p.Efficiency))
+		g.add(number(&p.Replicas), record.Plain(p.Rate, 4), record.Plain(p.Below, 4), answer(&p.Seconds), percent(p.Efficiency))
 	}
 	return writeSections(w, []section{{title: "Capacity of " + c.Scenario, grid: g,
-		notes: append(notes, fmt.Sprintf("One replica serves %.4g requests/s: %d %% of the answers within %s, 0.1 %% errors at most. The capacity is between the two rates. Efficiency: of so many times the rate of a single replica.",
-			c.CapacityPerReplica, c.Percentile, time.Duration(c.Latency*float64(time.Second))))}}, width)
+		notes: append(notes, fmt.Sprintf("One replica serves %s requests/s: %d %% of the answers within %s, 0.1 %% errors at most. The capacity is between the two rates. Efficiency: of so many times the rate of a single replica.",
+			record.Plain(c.CapacityPerReplica, 4), c.Percentile, time.Duration(c.Latency*float64(time.Second))))}}, width)
 }

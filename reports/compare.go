@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
 )
 
 // CompareTable writes a comparison for a terminal of that many columns.
@@ -82,7 +83,7 @@ func spreadSection(c analysis.Comparison) section {
 		}
 		g.add(f.Name, figureOf(*d.Median, f.Unit), interval, figureOf(slices.Min(d.Values), ""), figureOf(slices.Max(d.Values), ""), number(&d.Missing))
 	}
-	return section{title: fmt.Sprintf("Figures of %d trials", c.Trials[0]), grid: g,
+	return section{title: "Figures of " + record.Counted(c.Trials[0], "trial"), grid: g,
 		notes: reasons{"The interval of the median is that of the order statistics, which assumes no distribution; it takes 6 trials. Without: trials in which it was not measured."}}
 }
 
@@ -287,14 +288,18 @@ func differenceOf(a analysis.Difference, unit string) string {
 	case !a.Certain:
 		return "~"
 	case a.Relative == nil:
-		return fmt.Sprintf("%+.4g %s", *a.Absolute, unit)
+		sign := ""
+		if *a.Absolute >= 0 {
+			sign = "+"
+		}
+		return sign + record.Plain(*a.Absolute, 4) + " " + unit
 	}
 	return fmt.Sprintf("%+.1f %%", *a.Relative*100)
 }
 
 // figureOf is a number with its unit, to four digits.
 func figureOf(x float64, unit string) string {
-	s := fmt.Sprintf("%.4g", x)
+	s := record.Plain(x, 4)
 	switch unit {
 	case "", "1", "replicas", "requests", "bool":
 		return s

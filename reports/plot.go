@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -22,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
 )
 
 // hue is a color that has a part to play; a page gives it another one where it is
@@ -141,7 +141,7 @@ func (k ticks) Ticks(low, high float64) (list []plot.Tick) {
 		step = max(1, step)
 	}
 	for i := math.Ceil(low / step); i*step <= high; i++ {
-		list = append(list, plot.Tick{Value: i * step, Label: strconv.FormatFloat(i*step, 'g', 6, 64)})
+		list = append(list, plot.Tick{Value: i * step, Label: record.Plain(i*step, 6)})
 	}
 	return list
 }
@@ -247,9 +247,9 @@ func (l line) says(timeline []analysis.Second) string {
 		}
 	}
 	if *first == *top && *last == *top {
-		return fmt.Sprintf("%s: %.4g", l.name, *top)
+		return l.name + ": " + record.Plain(*top, 4)
 	}
-	return fmt.Sprintf("%s: first %.4g, at most %.4g at %d s, last %.4g", l.name, *first, *top, at, *last)
+	return fmt.Sprintf("%s: first %s, at most %s at %d s, last %s", l.name, record.Plain(*first, 4), record.Plain(*top, 4), at, record.Plain(*last, 4))
 }
 
 // waterfall draws the stages of the transition's pods, one below the other.

@@ -75,8 +75,8 @@ func expectations(r *analysis.Result) section {
 func headline(r *analysis.Result) (subject, rest string) {
 	if r.LoadOnly() {
 		l := r.Load.Total
-		return fmt.Sprintf("%d requests to %s", l.Offered, r.Subject.URL), fmt.Sprintf("%d answered, %d failed, %d never sent; %d errors; half of the answers took %s, 99 %% at most %s",
-			l.Answered, l.Failed, l.Unsent, l.Errors, answer(l.Latency.P50), answer(l.Latency.P99))
+		return fmt.Sprintf("%s to %s", record.Counted(l.Offered, "request"), r.Subject.URL), fmt.Sprintf("%d answered, %d failed, %d never sent; %s; half of the answers took %s, 99 %% at most %s",
+			l.Answered, l.Failed, l.Unsent, record.Counted(l.Errors, "error"), answer(l.Latency.P50), answer(l.Latency.P99))
 	}
 	subject = path(r)
 	var parts []string
@@ -187,7 +187,7 @@ func title(t analysis.Transition) string {
 	if from == "" {
 		from = "start"
 	}
-	return fmt.Sprintf("Scale-%s: %s → %s (%.4g → %.4g requests/s at %.1f s)", t.Direction, from, t.ToPhase, t.FromRate, t.ToRate, t.OnsetSeconds)
+	return fmt.Sprintf("Scale-%s: %s → %s (%s → %s requests/s at %.1f s)", t.Direction, from, t.ToPhase, record.Plain(t.FromRate, 4), record.Plain(t.ToRate, 4), t.OnsetSeconds)
 }
 
 func steps(t analysis.Transition) []string {
@@ -495,10 +495,10 @@ func load(r *analysis.Result) section {
 			notes.add("%s, errors: %s", p.Name, strings.Join(faults, ", "))
 		}
 		if p.Aborted > 0 {
-			notes.add("%s: %d requests were in flight when the run was cut short", p.Name, p.Aborted)
+			notes.add("%s: when the run was cut short, %s had no answer yet", p.Name, record.Counted(p.Aborted, "request"))
 		}
 		if p.Unknown > 0 {
-			notes.add("%s: what became of %d requests is not known", p.Name, p.Unknown)
+			notes.add("%s: what became of %s is not known", p.Name, record.Counted(p.Unknown, "request"))
 		}
 	}
 	return section{title: "Load by phase", grid: g, notes: notes}
@@ -648,7 +648,11 @@ func environment(r *analysis.Result) section {
 		var kinds []string
 		alike := map[string][]string{} // names by what they are
 		for _, n := range c.Nodes {
-			what := fmt.Sprintf("%g CPUs, %.1f GiB", n.CPU, float64(n.Memory)/(1<<30))
+			cpus := record.Plain(n.CPU, 0) + " CPUs"
+			if n.CPU == 1 {
+				cpus = "1 CPU"
+			}
+			what := fmt.Sprintf("%s, %.1f GiB", cpus, float64(n.Memory)/(1<<30))
 			if n.Kubelet != "" { // a simulated node has none
 				what += fmt.Sprintf(", %s, kubelet %s, %s", n.OS, n.Kubelet, n.Runtime)
 			}

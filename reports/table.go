@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
 	"github.com/olekukonko/tablewriter"
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
@@ -106,7 +107,11 @@ func notable(s section, r *analysis.Result) section {
 		}
 	}
 	if others := len(r.Events) - len(kept.rows); others > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("and %d events that are neither warnings nor the HPA's; all are in the other reports", others))
+		are := " that are neither warnings nor the HPA's"
+		if others == 1 {
+			are = " that is neither a warning nor the HPA's"
+		}
+		s.notes = append(s.notes, "and "+record.Counted(others, "event")+are+"; all are in the other reports")
 	}
 	s.grid = kept
 	return s

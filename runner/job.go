@@ -21,6 +21,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/hpabench/hpabench/loadgen"
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
 )
 
@@ -44,7 +45,7 @@ func (r *Runner) job(ctx context.Context, service *corev1.Service) (workers []lo
 		}
 	}
 	job := workerJob(r.pre.file, r.options, r.created.labels)
-	r.say(fmt.Sprintf("creating Job %s with %d workers", job.Name, *job.Spec.Completions))
+	r.say(fmt.Sprintf("creating Job %s with %s", job.Name, record.Counted(*job.Spec.Completions, "worker")))
 	if err := r.created.make(ctx, jobKind, r.pre.namespace, job.Name, func(ctx context.Context) (metav1.Object, error) {
 		job, err = r.pre.Kube.BatchV1().Jobs(r.pre.namespace).Create(ctx, job, r.created.by())
 		return job, err

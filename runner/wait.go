@@ -79,7 +79,7 @@ func (r *Runner) awaitReady(ctx context.Context, w *watch.Watcher) error {
 		}
 		waiting := fmt.Sprintf("waiting for the pods of %s %s: %d of %d ready", kind, name, ready, target.Replicas)
 		if len(others) > 0 {
-			waiting += fmt.Sprintf(", beside %d pods of others that its selector selects too: %s", len(others), some(slices.Sorted(maps.Keys(others))))
+			waiting += fmt.Sprintf(", beside %s of others that its selector selects too: %s", record.Counted(len(others), "pod"), some(slices.Sorted(maps.Keys(others))))
 		}
 		troubles := creationTrouble(w.Warnings(), name, int32(len(w.Pods())-len(others)) < target.Replicas)
 		for _, pod := range w.Pods() {
@@ -160,7 +160,7 @@ func podTrouble(pod *corev1.Pod) trouble {
 			if t := s.LastTerminationState.Terminated; t != nil {
 				ended = fmt.Sprintf(" with exit code %d (%s)", t.ExitCode, t.Reason)
 			}
-			return trouble{about: "crash", text: fmt.Sprintf("container %s of pod %s ended %d times%s (run with --keep and see its kubectl logs)", s.Name, pod.Name, s.RestartCount, ended)}
+			return trouble{about: "crash", text: fmt.Sprintf("container %s of pod %s ended %s%s (run with --keep and see its kubectl logs)", s.Name, pod.Name, record.Counted(s.RestartCount, "time"), ended)}
 		}
 	}
 	return trouble{}

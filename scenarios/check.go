@@ -470,7 +470,7 @@ func (c *checker) checkPhase(at string, p Phase) {
 	}
 	switch {
 	case p.Duration.Duration < 0, p.Duration.Duration == 0 && p.Replay == nil:
-		c.fault(at+".duration", "", "%s.duration must be more than 0", at)
+		c.fault(at+".duration", "", "%s.duration must be more than 0, is %s", at, p.Duration.Duration)
 	case p.Duration.Duration > 0:
 		c.between(at+".duration", &p.Duration, minDuration, MaxDuration)
 	}

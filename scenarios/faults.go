@@ -3,15 +3,18 @@ package scenarios
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Fault is one thing that is wrong with a scenario, where it stands, and what
 // the user can do about it.
 type Fault struct {
 	File    string
-	Line    int // counted from 1
+	Line    int // counted from 1; 0 where the File is none, but a flag
 	Message string
 	Hint    string // may be empty
 }
@@ -19,6 +22,9 @@ type Fault struct {
 // Error gives the fault on one line: file:line: message (hint).
 func (f Fault) Error() string {
 	s := fmt.Sprintf("%s:%d: %s", f.File, f.Line, f.Message)
+	if f.Line == 0 {
+		s = f.File + ": " + f.Message
+	}
 	if f.Hint != "" {
 		s += " (" + f.Hint + ")"
 	}
@@ -58,17 +64,75 @@ func (fs Faults) sorted(first string) Faults {
 	return fs
 }
 
-// didYouMean is a hint with the word that a misspelt one stands for, or else
+// DidYouMean is a hint with the word that a misspelt one stands for, or else
 // with all words when they are few.
-func didYouMean(word string, words []string) string {
+func DidYouMean(word string, words []string) string {
 	slices.Sort(words)
 	if near := nearest(word, words); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
-	if len(words) > 0 && len(words) <= 12 {
-		return "known here: " + strings.Join(words, ", ")
+	if len(words) > 0 {
+		return "known here: " + someOf(words)
 	}
 	return ""
+}
+
+// someOf lists words, of many the first ones.
+func someOf(words []string) string {
+	const most = 12
+	if more := len(words) - most; more > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), more)
+	}
+	return strings.Join(words, ", ")
+}
+
+// inHours are units that people write durations in, and Go has not.
+var inHours = map[string]float64{"d": 24, "day": 24, "days": 24, "w": 7 * 24, "week": 7 * 24, "weeks": 7 * 24}
+
+// otherUnits are names of units that Go has by another.
+var otherUnits = map[string]string{"hour": "h", "hours": "h", "hr": "h", "hrs": "h", "min": "m", "mins": "m", "minute": "m", "minutes": "m",
+	"sec": "s", "secs": "s", "second": "s", "seconds": "s", "msec": "ms", "millis": "ms", "milliseconds": "ms", "": "s"}
+
+var numberAndUnit = regexp.MustCompile(`([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]*)\s*`)
+
+// DurationHint says what to write for a text that is no duration of Go: 768h for 32d.
+func DurationHint(text string) string {
+	var meant strings.Builder
+	hours := 0.0
+	for i, part := range numberAndUnit.FindAllStringSubmatch(text, 20) {
+		number, unit := part[1], strings.ToLower(part[2])
+		if i > 0 && unit == "" {
+			return "" // 1h30 can be meant in two ways
+		}
+		if in, is := inHours[unit]; is {
+			n, err := strconv.ParseFloat(number, 64)
+			if err != nil {
+				return ""
+			}
+			hours += n * in
+			continue
+		}
+		if other, is := otherUnits[unit]; is {
+			unit = other
+		}
+		if hours > 0 && unit == "h" {
+			n, err := strconv.ParseFloat(number, 64)
+			if err != nil {
+				return ""
+			}
+			hours += n
+			continue
+		}
+		meant.WriteString(number + unit)
+	}
+	all := meant.String()
+	if hours > 0 {
+		all = strconv.FormatFloat(hours, 'f', -1, 64) + "h" + all
+	}
+	if d, err := time.ParseDuration(all); err != nil || d == 0 || strings.TrimSpace(numberAndUnit.ReplaceAllString(text, "")) != "" {
+		return ""
+	}
+	return fmt.Sprintf("write %s", all)
 }
 
 // nearest is the word that another was probably meant to be, or "".

@@ -121,7 +121,7 @@ func (f *File) plan(p *Phase, name string) []record.Phase {
 		}
 	case p.Noise != nil:
 		r.Shape, r.Curve = record.ShapeCurve, p.Noise.curve(r.Seconds)
-		r.Made = fmt.Sprintf("%g ± %g/s at random", p.Noise.Base, p.Noise.Amplitude)
+		r.Made = fmt.Sprintf("%s ± %s/s at random", record.Plain(p.Noise.Base, 0), record.Plain(p.Noise.Amplitude, 0))
 	case p.Replay != nil:
 		r.Shape, r.Curve = record.ShapeCurve, p.Replay.curve(f.files.traces[p.Replay.File])
 		if r.Seconds == 0 && len(r.Curve) > 0 {
@@ -276,7 +276,7 @@ func (c *checker) checkExtent() {
 		case sum.seconds > MaxDuration.Seconds():
 			wrong = fmt.Sprintf("%.0f s, and may take %.0f (%.0f days)", sum.seconds, MaxDuration.Seconds(), MaxDuration.Hours()/24)
 		case sum.requests > MaxRequests:
-			wrong = fmt.Sprintf("%.3g requests, and may have %.0g", sum.requests, float64(MaxRequests))
+			wrong = fmt.Sprintf("%s requests, and may have %d", record.Plain(sum.requests, 3), int64(MaxRequests))
 		default:
 			continue
 		}

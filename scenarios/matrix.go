@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 type Setting struct {
 	Name   string
 	Values []any
+	Flag   bool // it is one of --set, and in no file
 }
 
 // Variant is a scenario with one value of each of several settings.
@@ -33,7 +35,7 @@ func (f *File) Settings(others []Setting) []Setting {
 	var list []Setting
 	for _, name := range slices.Sorted(maps.Keys(f.Spec.Matrix)) {
 		if !slices.ContainsFunc(others, func(s Setting) bool { return s.Name == name }) {
-			list = append(list, Setting{name, f.Spec.Matrix[name]})
+			list = append(list, Setting{Name: name, Values: f.Spec.Matrix[name]})
 		}
 	}
 	return append(list, others...)
@@ -49,11 +51,12 @@ func ParseSetting(s string) (Setting, error) {
 	if n := strings.Count(values, ",") + 1; n > MaxVariants {
 		return Setting{}, fmt.Errorf("%s has %d values, and may have %d", name, n, MaxVariants)
 	}
-	setting := Setting{Name: name}
+	setting := Setting{Name: name, Flag: true}
 	for text := range strings.SplitSeq(values, ",") {
 		var value any
 		if err := yaml.Unmarshal([]byte(text), &value); err != nil {
-			return Setting{}, fmt.Errorf("%s: %s is no value: %w", name, shorten(text), err)
+			_, why, _ := strings.Cut(err.Error(), "yaml: line 1: ") // behind what is done to read it
+			return Setting{}, fmt.Errorf("%s: %s is no value in YAML: %s", name, shorten(text), cmp.Or(why, err.Error()))
 		}
 		setting.Values = append(setting.Values, value)
 	}
@@ -88,10 +91,16 @@ func (f *File) Variants(settings []Setting) ([]Variant, error) {
 			return nil, err
 		}
 		for _, w := range wrong {
-			w.File, w.Line, w.Message = f.Path, line, "with "+variants[i].Name(settings)+": "+w.Message
+			set := f.blamed(settings, i, w.Message)
+			if w.File, w.Line = set, 0; set == "" {
+				w.File, w.Line, w.Message = f.Path, line, "with "+variants[i].Name(settings)+": "+w.Message
+			}
 			if !slices.ContainsFunc(faults, func(o Fault) bool { return o == w }) {
 				faults = append(faults, w)
 			}
+		}
+		if len(faults) >= maxFaults {
+			break
 		}
 	}
 	if len(faults) > 0 {
@@ -106,7 +115,11 @@ func (f *File) checkCopies(settings []Setting) error {
 	n := 1
 	for _, s := range settings {
 		fault := func(format string, args ...any) error {
-			return Faults{{f.Path, f.doc.line("/spec/matrix/" + escape(s.Name)), fmt.Sprintf(format, args...), ""}}
+			where := Fault{f.Path, f.doc.line("/spec/matrix/" + escape(s.Name)), fmt.Sprintf(format, args...), ""}
+			if s.Flag {
+				where.File, where.Line = "--set "+s.Name, 0
+			}
+			return Faults{where}
 		}
 		if len(s.Values) == 0 {
 			return fault("%s has no values", s.Name)
@@ -131,6 +144,48 @@ func (v Variant) Name(settings []Setting) string {
 	return strings.Join(parts, " ")
 }
 
+// blamed gives those of --set that a fault of combination n comes from: one alone, with those
+// of the matrix, if that has the same fault; none if the matrix has it.
+func (f *File) blamed(settings []Setting, n int, fault string) string {
+	var matrix, flags []Setting // with the one value that each has in the combination
+	for _, s := range slices.Backward(settings) {
+		one := Setting{s.Name, s.Values[n%len(s.Values):][:1], s.Flag}
+		n /= len(s.Values)
+		if s.Flag {
+			flags = slices.Insert(flags, 0, one)
+		} else {
+			matrix = slices.Insert(matrix, 0, one)
+		}
+	}
+	faulty := func(settings []Setting) bool {
+		v := variantOf(settings)
+		_, err := f.vary(&v, settings, 0)
+		var wrong Faults
+		return errors.As(err, &wrong) && slices.ContainsFunc(wrong, func(w Fault) bool { return w.Message == fault })
+	}
+	if len(flags) == 0 || len(matrix) > 0 && faulty(matrix) {
+		return ""
+	}
+	for _, one := range flags {
+		if len(flags) > 1 && faulty(append(slices.Clone(matrix), one)) {
+			flags = []Setting{one}
+		}
+	}
+	if text := "--set " + strings.ReplaceAll(variantOf(flags).Name(flags), " ", " --set "); len(matrix) == 0 {
+		return text
+	} else {
+		return text + " with " + variantOf(matrix).Name(matrix)
+	}
+}
+
+// variantOf is the one that settings with one value each make.
+func variantOf(settings []Setting) (v Variant) {
+	for _, s := range settings {
+		v.Values = append(v.Values, fmt.Sprint(s.Values[0]))
+	}
+	return v
+}
+
 // vary makes combination n of the settings, and gives the line of the matrix.
 func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error) {
 	var root map[string]any
@@ -151,14 +206,12 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 		nth := n % len(s.Values)
 		value := s.Values[nth]
 		n /= len(s.Values)
-		path := strings.TrimPrefix(s.Name, "spec.")
-		if long, is := longNames[path]; is && whole {
+		path := pathOfSetting(s.Name)
+		if long, is := longNames[strings.TrimPrefix(s.Name, "spec.")]; is && whole {
 			path = long
 			if d, err := time.ParseDuration(fmt.Sprint(value)); err == nil {
 				value = d.Seconds()
 			}
-		} else if short, is := shortNames[path]; is {
-			path = short
 		}
 		location := strings.Split("spec"+pointerTo(path), "/")
 		if err := put(spec, location[1:], value); err != nil {
@@ -179,6 +232,11 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 	}
 	if v.File, err = parse(f.Path, source, f.files); v.File != nil {
 		v.Embedded, v.origin, v.with = f.Embedded, f, v.Name(settings)
+		for i, s := range settings {
+			if s.Flag {
+				v.flags = append(v.flags, [2]string{pointerTo(pathOfSetting(s.Name)), "--set " + s.Name + "=" + v.Values[i]})
+			}
+		}
 	}
 	return f.doc.line("/spec/matrix"), err
 }
@@ -190,6 +248,12 @@ var (
 	longNames  = map[string]string{"target": "autoscaler.spec.metrics[0].resource.target.averageUtilization", "min": "autoscaler.spec.minReplicas", "max": "autoscaler.spec.maxReplicas",
 		"stabilization": "autoscaler.spec.behavior.scaleDown.stabilizationWindowSeconds"}
 )
+
+// pathOfSetting is the path that a name stands for, within the spec.
+func pathOfSetting(name string) string {
+	path := strings.TrimPrefix(name, "spec.")
+	return cmp.Or(shortNames[path], path)
+}
 
 // put sets a value deep in a tree. Mappings that are not there are made, items of lists
 // are not.

@@ -37,7 +37,7 @@ func TestVariants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := f.Settings([]Setting{rate, {"target", []any{80}}})
+	settings := f.Settings([]Setting{rate, {Name: "target", Values: []any{80}}})
 	variants, err := f.Variants(settings)
 	if err != nil {
 		t.Fatal(err)
@@ -112,6 +112,27 @@ func TestBadVariants(t *testing.T) {
 		var faults Faults
 		if !errors.As(err, &faults) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", replaced, err, want)
+		}
+	}
+	for given, want := range map[string]string{ // of --set, space between
+		"target=40,0":                  "--set target=0 with stabilization=0s: spec.autoscaler.cpuPercent must be at least 1",
+		"min=9 target=0":               "--set target=0 with stabilization=0s: spec.autoscaler.cpuPercent must be at least 1",
+		"min=9 max=8":                  "--set min=9 --set max=8 with stabilization=0s target=40: spec.autoscaler.max: Invalid value: 8",
+		"load.phases[9].rate=1":        "--set load.phases[9].rate=1 with stabilization=0s target=40: load.phases[9].rate cannot be set: there is no item 9 of 1",
+		"load.phases[0].duration=32d":  `duration wants a duration in h, m, s or ms such as 48h or 1m30s, has "32d" (write 768h)`,
+		"load.phases[0].rate=1,2,3,-4": "--set load.phases[0].rate=-4 with",
+		"target=40 stabilization=0s load.phases[0].rate=-1": "--set load.phases[0].rate=-1: spec.load",
+	} {
+		f, all := parseSwept(t, swept), []Setting{}
+		for text := range strings.FieldsSeq(given) {
+			s, err := ParseSetting(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, s)
+		}
+		if _, err := f.Variants(f.Settings(all)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "swept.yaml") {
+			t.Errorf("--set %s: got %v, want %s", given, err, want)
 		}
 	}
 	for _, s := range []string{"target", "=4", "target=", "target=[4"} {

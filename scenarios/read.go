@@ -38,6 +38,7 @@ type File struct {
 	// made of, with its values.
 	origin *File
 	with   string
+	flags  [][2]string // of those of --set, the pointer within the spec and how it is written
 
 	doc      *document
 	files    *files     // what the scenario names
@@ -277,6 +278,11 @@ func decode(value, into any) error {
 // like spec.expect[0], or a JSON pointer; what is not in the file stands for
 // what is around it.
 func (f *File) Fault(path, message, hint string) Fault {
+	for _, of := range f.flags {
+		if overlap("/spec"+of[0], pointerTo(path)) {
+			return Fault{of[1], 0, message, hint}
+		}
+	}
 	if f.origin != nil {
 		return f.origin.Fault(path, "with "+f.with+": "+message, hint)
 	}

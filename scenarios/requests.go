@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -102,21 +104,14 @@ func (c *checker) request(open Open, at string, t HTTPTarget) []HTTPRequest {
 		}
 		list, err := c.readTargets(open, t.File)
 		if err != nil {
-			c.fault(at+".file", "targets are looked for beside the scenario file, in vegeta's format", "%v", err)
-		}
-		for i, r := range list {
-			list[i].Weight = weight
-			for name, values := range r.Headers {
-				for _, value := range values {
-					err := c.checkHeader(name, value)
-					if err == nil && strings.EqualFold(name, "Host") {
-						err = errors.New("header Host: on a shared gateway it could choose another application; the headers of the scenario itself can name a host, a file of targets cannot")
-					}
-					if err != nil {
-						c.fault(at+".file", "", "targets %s: %s %s: %v", t.File, r.Method, record.ShownURL(r.Path), err)
-					}
-				}
+			hint := ""
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errOutside) {
+				hint = "targets are looked for beside the scenario file"
 			}
+			c.fault(at+".file", hint, "%v", err)
+		}
+		for i := range list {
+			list[i].Weight = weight
 		}
 		return list
 	}
@@ -236,6 +231,18 @@ func (c *checker) checkHeader(name, value string) error {
 	return nil
 }
 
+// aTarget is a line that begins with a method that people use, or has a path or a URL behind
+// a word.
+var aTarget = regexp.MustCompile(`^((?i:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT)(\s|$)|[A-Za-z]+\s+(/|https?://))`)
+
+// checkFileHeader is checkHeader for a file of targets.
+func (c *checker) checkFileHeader(name, value string) error {
+	if err := c.checkHeader(name, value); err != nil || !strings.EqualFold(name, "Host") {
+		return err
+	}
+	return errors.New("header Host: on a shared gateway it could choose another application; the headers of the scenario itself can name a host, a file of targets cannot")
+}
+
 // readTargets reads the targets of a file in one of vegeta's two formats: lines of
 // a method and a URL, each with its headers and an @file for the body below, or
 // one JSON object a line. See https://github.com/tsenart/vegeta#-format
@@ -268,15 +275,18 @@ func (c *checker) readTargets(open Open, file string) (list []HTTPRequest, err e
 				Header      http.Header
 			}
 			if err := json.Unmarshal([]byte(line), &t); err != nil {
-				return nil, fault(err)
+				return nil, fault(fmt.Errorf("the line is no target in JSON (%w): expected such as {\"method\": \"GET\", \"url\": \"/cart\"}", err))
 			}
 			r, err := c.targetOf(fmt.Sprintf("%s:%d", shown, n), t.Method, t.URL)
 			if err != nil {
 				return nil, fault(err)
 			}
 			r.Body = t.Body
-			for name, values := range t.Header {
-				for _, value := range values {
+			for _, name := range slices.Sorted(maps.Keys(t.Header)) {
+				for _, value := range t.Header[name] {
+					if err := c.checkFileHeader(name, value); err != nil {
+						return nil, fault(err)
+					}
 					r.Headers.Add(name, value)
 				}
 			}
@@ -290,7 +300,14 @@ func (c *checker) readTargets(open Open, file string) (list []HTTPRequest, err e
 			name, value, isHeader := strings.Cut(line, ":")
 			switch {
 			case isHeader && httpguts.ValidHeaderFieldName(name) && len(list) > 0 && !complete:
-				list[len(list)-1].Headers.Add(name, strings.TrimSpace(value))
+				value = strings.TrimSpace(value)
+				if err := c.checkFileHeader(name, value); err != nil {
+					return nil, fault(err)
+				}
+				list[len(list)-1].Headers.Add(name, value)
+			case !aTarget.MatchString(line):
+				// The file may be any, and a secret: nothing of the line is shown.
+				return nil, fault("the line is no target: expected a method and a path or URL such as GET /cart, below it headers such as Accept: text/plain and @FILE for a body, then an empty line")
 			default:
 				r, err := c.targetOf(fmt.Sprintf("%s:%d", shown, n), method, strings.TrimSpace(rest))
 				if err != nil {

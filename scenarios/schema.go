@@ -248,10 +248,13 @@ func integer(v any, bits int) error {
 	return nil
 }
 
+// WantsDuration says what a duration is.
+const WantsDuration = "a duration in h, m, s or ms such as 48h or 1m30s"
+
 // wants says in words what a format takes.
 var wants = map[string]string{
 	"quantity":      "a quantity such as 100m or 64Mi",
-	"go-duration":   "a duration such as 30s or 1m30s",
+	"go-duration":   WantsDuration,
 	"int-or-string": "an integer or a string",
 	"date-time":     "a time such as 2006-01-02T15:04:05Z",
 }

@@ -126,6 +126,8 @@ func shownAt(root any, location []string) any {
 	value := find(root, location)
 	text, isText := value.(string)
 	switch {
+	case len(location) == 0 && isText:
+		return concealed("a string") // it may be any file
 	case !secretAt(root, location):
 		if last := len(location) - 1; isText && last >= 0 && (location[last] == "url" || location[last] == "path") {
 			return record.ShownURL(text)

@@ -52,11 +52,11 @@ func (c *checker) readReplay(p *Phase) error {
 	highest := slices.MaxFunc(trace, func(a, b record.RatePoint) int { return cmp.Compare(a.Rate, b.Rate) }).Rate
 	switch length := trace[len(trace)-1].At * stretch; {
 	case highest*scale > MaxRate:
-		return fmt.Errorf("trace %s: its highest rate is %g requests/s, scaled by %g; the limit is %d", r.File, highest*scale, scale, MaxRate)
+		return fmt.Errorf("trace %s: its highest rate is %s requests/s, scaled by %s; the limit is %d", r.File, record.Plain(highest*scale, 6), record.Plain(scale, 0), MaxRate)
 	case len(trace) == 1 && p.Duration.Duration == 0:
 		return fmt.Errorf("trace %s has one row: give the phase a duration, or the trace a second row", r.File)
 	case p.Duration.Duration == 0 && length < minDuration.Seconds():
-		return fmt.Errorf("trace %s takes %g s, stretched by %g; the shortest phase takes %s", r.File, length, stretch, minDuration)
+		return fmt.Errorf("trace %s takes %s s, stretched by %s; the shortest phase takes %s", r.File, record.Plain(length, 6), record.Plain(stretch, 0), minDuration)
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func holding(name string, steps []Step) (points []record.RatePoint, err error) {
 	if first := steps[0]; first.clock {
 		start = first.At
 	} else if first.At != 0 {
-		return nil, fmt.Errorf("%s:%d: a trace begins at second 0, this one at %g: subtract that from each time, or write dates or times of the day, which count from the first row", name, first.Line, first.At)
+		return nil, fmt.Errorf("%s:%d: a trace begins at second 0, this one at %s: subtract that from each time, or write dates or times of the day, which count from the first row", name, first.Line, record.Plain(first.At, 0))
 	}
 	for i, s := range steps {
 		at := s.At - start
@@ -148,12 +148,19 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 		return nil, noCSV(name, want, err)
 	}
 	at, value := columnOf(head, timeColumns), columnOf(head, column.Names)
-	if at < 0 || value < 0 {
-		line := shorten(strings.Join(head, string(rows.Comma)))
-		if slices.ContainsFunc(head, isNumber) {
-			return nil, fmt.Errorf("%s:%d: there is no header: the first line is %s. Write %s,%s above it", name, lineOf(rows), line, timeColumns[0], column.Names[0])
+	switch {
+	case at >= 0 && value >= 0:
+	case at < 0 && value < 0 && slices.ContainsFunc(head, isNumber):
+		return nil, fmt.Errorf("%s:%d: there is no header: the first line has numbers. Write %s,%s above it", name, lineOf(rows), timeColumns[0], column.Names[0])
+	default:
+		// The file may be any, and a secret: of its content only what makes it a trace is shown.
+		read := "no column of a time or a " + column.Names[0]
+		if at >= 0 {
+			read = fmt.Sprintf("%s and no column of a %s", shorten(head[at]), column.Names[0])
+		} else if value >= 0 {
+			read = fmt.Sprintf("%s and no column of a time", shorten(head[value]))
 		}
-		return nil, fmt.Errorf("%s:%d: the first line is %s, and must be %s (a time may be named %s, and a %s %s)", name, lineOf(rows), line, want,
+		return nil, fmt.Errorf("%s:%d: the first line has %s, and must be %s (a time may be named %s, and a %s %s)", name, lineOf(rows), read, want,
 			strings.Join(timeColumns[1:], " or "), column.Names[0], strings.Join(column.Names[1:], ", "))
 	}
 	decimal := strings.NewReplacer()
@@ -232,11 +239,12 @@ func lineOf(rows *csv.Reader) int {
 	return line
 }
 
-// shorten quotes what a file has, for a message of one line.
+// shorten quotes what a file has, for a message of one line: as much as the longest time of a
+// trace has, since the rest of the file may be a secret.
 func shorten(s string) string {
-	const most = 60
-	if len(s) > most {
-		s = s[:most] + "…"
+	const most = len("2026-01-31T15:04:05.000000+02:00")
+	if cut := strings.ToValidUTF8(s[:min(len(s), most)], ""); len(s) > most {
+		s = cut + "…"
 	}
 	return strconv.Quote(s)
 }
@@ -302,19 +310,13 @@ func parseTime(text string) (seconds float64, clock, ok bool) {
 	return 0, false, false
 }
 
-// plainText is the source without a byte order mark, with line feeds where carriage returns
-// alone end its lines. What is compressed or UTF-16 is an error that says so.
+// plainText is record.PlainText with line feeds where carriage returns alone end its lines.
 func plainText(source []byte) ([]byte, error) {
-	switch {
-	case bytes.HasPrefix(source, []byte("\xff\xfe")), bytes.HasPrefix(source, []byte("\xfe\xff")):
-		return nil, errors.New("it is in UTF-16: save it in UTF-8")
-	case bytes.HasPrefix(source, []byte("\x1f\x8b")):
-		return nil, errors.New("it is compressed: unpack it by gunzip")
-	}
+	source, err := record.PlainText(source)
 	if !bytes.ContainsRune(source, '\n') {
 		source = bytes.ReplaceAll(source, []byte("\r"), []byte("\n"))
 	}
-	return bytes.TrimPrefix(source, []byte("\xef\xbb\xbf")), nil
+	return source, err
 }
 
 // countsOf counts vegeta's results by the second: their first field is the time

@@ -114,7 +114,7 @@ func (s *schema) explain(e *validator.ValidationError, pointer string, value any
 		known := slices.Collect(maps.Keys(properties))
 		slices.Sort(k.Properties)
 		for _, p := range k.Properties {
-			all = append(all, problem{pointer + "/" + escape(p), fmt.Sprintf("unknown field %q%s", p, in), didYouMean(p, known)})
+			all = append(all, problem{pointer + "/" + escape(p), fmt.Sprintf("unknown field %q%s", p, in), DidYouMean(p, known)})
 		}
 		return all
 	case *kind.Required:
@@ -144,12 +144,27 @@ func (s *schema) explain(e *validator.ValidationError, pointer string, value any
 			want = strings.Join(words, " or ")
 		}
 		hint := ""
+		if format == "go-duration" {
+			hint = DurationHint(fmt.Sprint(value))
+		}
+		items, _ := here["items"].(map[string]any)
+		if fields := fieldsOf(here); len(fields) > 0 {
+			hint = "its fields: " + someOf(fields)
+		} else if fields = fieldsOf(s.resolve(items)); len(fields) > 0 && k.Want[0] == "array" {
+			hint = "of mappings with fields: " + someOf(fields)
+		} else if k.Want[0] == "object" {
+			hint = "such as {name: value}"
+		}
 		if text, ok := value.(string); ok && json.Valid([]byte(text)) && k.Want[0] != "object" && k.Want[0] != "array" {
 			hint = "without quotes?"
 		}
 		return one(hint, "wants %s, has %s", want, show(value))
 	case *kind.Format:
-		return one("", "wants %v, has %s", k.Err, quoted(value))
+		hint := ""
+		if text, is := value.(string); is && k.Want == "go-duration" {
+			hint = DurationHint(text)
+		}
+		return one(hint, "wants %v, has %s", k.Err, quoted(value))
 	case *kind.Enum:
 		words := make([]string, len(k.Want))
 		for i, w := range k.Want {
@@ -158,7 +173,7 @@ func (s *schema) explain(e *validator.ValidationError, pointer string, value any
 		if len(words) == 1 {
 			return one("", "wants %s, has %s", words[0], quoted(value))
 		}
-		return one(didYouMean(fmt.Sprint(k.Got), slices.Clone(words)), "wants one of %s, has %s", strings.Join(words, ", "), quoted(value))
+		return one(DidYouMean(fmt.Sprint(k.Got), slices.Clone(words)), "wants one of %s, has %s", strings.Join(words, ", "), quoted(value))
 	case *kind.Pattern:
 		if words := patternWords[k.Want]; words != "" {
 			return one("", "wants %s, has %s", words, quoted(value))
@@ -193,14 +208,40 @@ var patternWords = map[string]string{
 	"^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$": "letters, digits and - or _ within",
 }
 
+// fieldsOf are the fields of a mapping by its schema: those that it must have first.
+func fieldsOf(schema map[string]any) (fields []string) {
+	required, _ := schema["required"].([]any)
+	for _, name := range required {
+		fields = append(fields, fmt.Sprint(name))
+	}
+	properties, _ := schema["properties"].(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		if !slices.Contains(fields, name) {
+			fields = append(fields, name)
+		}
+	}
+	return fields
+}
+
+// longestShown is how many characters of a value a message shows: it may be a whole file.
+const longestShown = 100
+
+// cut is a text as a message shows it.
+func cut(text string) string {
+	if runes := []rune(text); len(runes) > longestShown {
+		return string(runes[:longestShown]) + "…"
+	}
+	return text
+}
+
 func show(v any) string {
 	switch v := v.(type) {
 	case concealed:
 		return string(v)
 	case string:
-		return fmt.Sprintf("the string %q", v)
+		return fmt.Sprintf("the string %q", cut(v))
 	case json.Number:
-		return "the number " + v.String()
+		return "the number " + cut(v.String())
 	case bool:
 		return fmt.Sprint(v)
 	case nil:
@@ -214,7 +255,7 @@ func show(v any) string {
 
 func quoted(v any) string {
 	if s, ok := v.(string); ok {
-		return strconv.Quote(s)
+		return strconv.Quote(cut(s))
 	}
 	return show(v)
 }
@@ -264,6 +305,14 @@ func (s *schema) at(location string) map[string]any {
 	}
 	m, _ := here.(map[string]any)
 	return m
+}
+
+// resolve is the schema that another one refers to, or itself.
+func (s *schema) resolve(schema map[string]any) map[string]any {
+	if ref, is := schema["$ref"].(string); is {
+		return s.at(ref)
+	}
+	return schema
 }
 
 // prune gives a copy of the value that stands at base without what is at the

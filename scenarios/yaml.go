@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // document is one YAML document as the JSON value that it stands for, with the
@@ -66,6 +68,10 @@ func readYAML(file string, source []byte) ([]*document, Faults) {
 	}
 	if line := overTokens(source); line > 0 {
 		return nil, Faults{{file, line, fmt.Sprintf("there are more than %d values, or signs that may begin one, up to here", maxTokens), ""}}
+	}
+	source, err := record.PlainText(source)
+	if err != nil {
+		return nil, Faults{{file, 1, "this is not YAML: " + err.Error(), ""}}
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(source))
 	for {

@@ -240,16 +240,16 @@ func (p *Plant) Check() error {
 	within("controlPlane.horizontalPodAutoscalerDownscaleStabilization", p.Control.DownscaleStabilization, 0, maxStage)
 	within("controlPlane.horizontalPodAutoscalerCPUInitializationPeriod", p.Control.CPUInitialization, 0, maxStage)
 	within("controlPlane.horizontalPodAutoscalerInitialReadinessDelay", p.Control.InitialReadiness, 0, maxStage)
-	must(p.Control.Tolerance >= 0 && p.Control.Tolerance <= maxTolerance, "plant.controlPlane.horizontalPodAutoscalerTolerance is %g and must be from 0 to %d", p.Control.Tolerance, maxTolerance)
+	must(p.Control.Tolerance >= 0 && p.Control.Tolerance <= maxTolerance, "plant.controlPlane.horizontalPodAutoscalerTolerance is %s and must be from 0 to %d", record.Plain(p.Control.Tolerance, 0), maxTolerance)
 	if few("costs", len(p.Costs), MaxCases) {
 		for i, c := range p.Costs {
-			must(c >= minCost && c <= maxCost, "plant.costs[%d] is %g and must be from %g to %g", i, c, minCost, maxCost)
+			must(c >= minCost && c <= maxCost, "plant.costs[%d] is %s and must be from %s to %s", i, record.Plain(c, 0), record.Plain(minCost, 0), record.Plain(maxCost, 0))
 		}
 	}
 	must(len(p.Nodes) > 0, "plant.nodes must name one at least")
 	if few("nodes", len(p.Nodes), maxNodes) {
 		for i, n := range p.Nodes {
-			must(n.CPU > 0 && n.CPU <= model.MaxCPU, "plant.nodes[%d].cpu is %g and must be more than 0, %d at most", i, n.CPU, model.MaxCPU)
+			must(n.CPU > 0 && n.CPU <= model.MaxCPU, "plant.nodes[%d].cpu is %s and must be more than 0, %d at most", i, record.Plain(n.CPU, 0), model.MaxCPU)
 		}
 	}
 	for name, cases := range map[string]Cases{

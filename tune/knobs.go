@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hpabench/hpabench/model"
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
 )
@@ -43,7 +44,7 @@ var knobs = map[string]knob{
 			case t == nil:
 				return fmt.Errorf("the HPA has no metric with a target")
 			case t.AverageUtilization != nil && v < 1:
-				return fmt.Errorf("%g %% is less than 1", v)
+				return fmt.Errorf("%s %% is less than 1", record.Plain(v, 0))
 			case t.AverageUtilization != nil:
 				t.AverageUtilization = new(int32(min(v, maxSetting)))
 			case t.AverageValue != nil:
@@ -245,11 +246,11 @@ func (k knob) show(v float64) string {
 	case math.IsNaN(v):
 		return "–"
 	case k.unit > 0:
-		return fmt.Sprintf("%gs", v)
+		return record.Plain(v, 0) + "s"
 	case v >= mebi:
 		return resource.NewQuantity(int64(v), resource.BinarySI).String()
 	}
-	return fmt.Sprintf("%g", v)
+	return record.Plain(v, 0)
 }
 
 // mebi is what targets in bytes are whole numbers of.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
 )
@@ -42,7 +43,7 @@ func ParseSLO(text string) (SLO, error) {
 	return SLO{latency, percent / 100}, nil
 }
 
-func (s SLO) String() string { return fmt.Sprintf("p%g < %s", s.Share*100, s.Latency) }
+func (s SLO) String() string { return fmt.Sprintf("p%s < %s", record.Plain(s.Share*100, 6), s.Latency) }
 
 // Search is what is looked for.
 type Search struct {
@@ -233,10 +234,10 @@ func (r *Result) recommend(s Search) {
 	for i, o := range r.Front {
 		if o.WorstMissed <= allowed {
 			r.Recommended = i
-			r.Reason = fmt.Sprintf("the cheapest of %d settings that meets %s at each of %d points of the sync period: %.2g %% of the requests miss it in the worst", r.Tried, s.SLO, o.Phases, o.WorstMissed*100)
+			r.Reason = fmt.Sprintf("the cheapest of %d settings that meets %s at each of %d points of the sync period: %s %% of the requests miss it in the worst", r.Tried, s.SLO, o.Phases, record.Plain(o.WorstMissed*100, 2))
 			return
 		}
 	}
 	r.Recommended = len(r.Front) - 1
-	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: this one misses it least, with %.2g %% of the requests on average. Requests to the pods, a higher min, or a start that takes less time may help more", r.Tried, s.SLO, s.Phases, r.Front[r.Recommended].Missed*100)
+	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: this one misses it least, with %s %% of the requests on average. Requests to the pods, a higher min, or a start that takes less time may help more", r.Tried, s.SLO, s.Phases, record.Plain(r.Front[r.Recommended].Missed*100, 2))
 }

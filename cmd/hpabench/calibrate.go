@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
@@ -162,10 +163,10 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 			return err
 		}
 		if p.Rate == 0 {
-			return fmt.Errorf("%.4g requests/s already miss the SLO with %d replicas: say a lower --from, or a longer --latency", p.Below, n)
+			return fmt.Errorf("%s requests/s already miss the SLO with %s: say a lower --from, or a longer --latency", record.Plain(p.Below, 4), record.Counted(n, "replica"))
 		}
 		if p.Below == 0 {
-			return fmt.Errorf("%.4g requests/s still meet the SLO: say a higher --from", p.Rate)
+			return fmt.Errorf("%s requests/s still meet the SLO: say a higher --from", record.Plain(p.Rate, 4))
 		}
 		low, high := p.Rate, p.Below
 		for try := 1; ; try++ {
@@ -181,7 +182,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 			}
 			// Looked at for longer, the first rate missed the SLO or the last one met it.
 			if try == tries {
-				return fmt.Errorf("with %d replicas the SLO was met up to another rate each time, around %.4g requests/s: calibrate again where nothing else goes on and with a longer --step, unless the pods themselves are not alike", n, low)
+				return fmt.Errorf("with %s the SLO was met up to another rate each time, around %s requests/s: calibrate again where nothing else goes on and with a longer --step, unless the pods themselves are not alike", record.Counted(n, "replica"), record.Plain(low, 4))
 			}
 			if p.Rate == 0 {
 				low, high = low/growth, low
@@ -285,13 +286,16 @@ func calibrated(file *scenarios.File, say func(string)) error {
 		say(fmt.Sprintf("%s is of another workload or request, and not taken: hpabench calibrate makes it anew", name))
 	default:
 		file.Spec.CapacityPerReplica = &c.CapacityPerReplica
-		say(fmt.Sprintf("one replica serves %.4g requests/s, by %s", c.CapacityPerReplica, name))
+		say(fmt.Sprintf("one replica serves %s requests/s, by %s", record.Plain(c.CapacityPerReplica, 4), name))
 	}
 	return nil
 }
 
 // parseCalibration reads a file that calibrate wrote.
 func parseCalibration(b []byte) (c analysis.Calibration, err error) {
+	if b, err = record.PlainText(b); err != nil {
+		return c, err
+	}
 	if err := json.Unmarshal(b, &c); err != nil {
 		return c, err
 	}
@@ -299,7 +303,7 @@ func parseCalibration(b []byte) (c analysis.Calibration, err error) {
 		return c, fmt.Errorf("its version is %.40q and must be %q", c.Version, analysis.CalibrationVersion)
 	}
 	if !(c.CapacityPerReplica >= scenarios.MinCapacity && c.CapacityPerReplica <= scenarios.MaxCapacity) {
-		return c, fmt.Errorf("its capacityPerReplica is %g and must be from %g to %g", c.CapacityPerReplica, scenarios.MinCapacity, scenarios.MaxCapacity)
+		return c, fmt.Errorf("its capacityPerReplica is %s and must be from %s to %s", record.Plain(c.CapacityPerReplica, 0), record.Plain(scenarios.MinCapacity, 0), record.Plain(scenarios.MaxCapacity, 0))
 	}
 	return c, nil
 }

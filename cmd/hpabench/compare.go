@@ -102,7 +102,7 @@ func regressions(c analysis.Comparison) (err error) {
 	for _, f := range c.Figures {
 		for i, d := range f.Against {
 			if d.Worse {
-				err = errors.Join(err, fmt.Errorf("%w: %s is worse in %s: %.4g, not %.4g %s", errMissed, f.Name, c.Names[i+1], *f.Of[i+1].Median, *f.Of[0].Median, f.Unit))
+				err = errors.Join(err, fmt.Errorf("%w: %s is worse in %s: %s, not %s %s", errMissed, f.Name, c.Names[i+1], record.Plain(*f.Of[i+1].Median, 4), record.Plain(*f.Of[0].Median, 4), f.Unit))
 			}
 		}
 	}

@@ -49,7 +49,7 @@ func TestSimulateOnAFullDisk(t *testing.T) {
 	}
 }
 
-// TestOutputIsLost prints to a full disk: whatever the command, that is no success.
+// TestOutputIsLost prints to a full disk: whatever the command, that is no success. A reader that ends is none of its faults.
 func TestOutputIsLost(t *testing.T) {
 	steps := filepath.Join(t.TempDir(), "steps.csv")
 	if err := os.WriteFile(steps, []byte("seconds,replicas\n0,1\n60,2\n"), 0o666); err != nil {
@@ -60,11 +60,22 @@ func TestOutputIsLost(t *testing.T) {
 		t.Skip(err)
 	}
 	defer full.Close()
+	end, closed, err := os.Pipe() // of a reader that has read enough
+	if err != nil {
+		t.Fatal(err)
+	}
+	end.Close()
+	defer closed.Close()
 	for _, args := range [][]string{{"elasticity", "--demand", steps, "--supply", steps}, {"tune", "--help"}, {"schema"}, {"scenarios"}, {"version"}} {
 		var said strings.Builder
 		a := &app{stdout: &reports.Terminal{Writer: full}, stderr: &said}
 		if code := a.run(t.Context(), args); code != exitFailed || !strings.Contains(said.String(), "no space left") {
 			t.Errorf("%v: exit code %d: %s", args, code, said.String())
+		}
+		said.Reset()
+		a = &app{stdout: &reports.Terminal{Writer: closed}, stderr: &said}
+		if code := a.run(t.Context(), args); code != exitDone || said.Len() > 0 {
+			t.Errorf("%v | head: exit code %d: %s", args, code, said.String())
 		}
 	}
 }

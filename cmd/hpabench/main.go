@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	_ "golang.org/x/crypto/x509roots/fallback" // the image has no certificates of its own
@@ -101,8 +102,13 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if a.isCutOff() && (err == nil || onlyMissed(err) || errors.Is(err, errIll)) {
 		err = runner.ErrInterrupted // it was about to end by itself
 	}
-	if shown, is := a.stdout.(*reports.Terminal); is && err == nil {
-		err, parsed = shown.Err(), true // --help is not parsed
+	if shown, is := a.stdout.(*reports.Terminal); is {
+		if err == nil {
+			err, parsed = shown.Err(), true // --help is not parsed
+		}
+		if errors.Is(shown.Err(), syscall.EPIPE) {
+			err = unread(err)
+		}
 	}
 	var faults scenarios.Faults
 	var fault scenarios.Fault
@@ -114,7 +120,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		fmt.Fprintln(a.stderr, err) // file:line: comes first, for editors
 		return exitBadInput
 	}
-	fmt.Fprintln(a.stderr, "hpabench:", err)
+	fmt.Fprintln(a.stderr, "hpabench:", usage(err))
 	switch {
 	case !parsed || errors.As(err, &badInput):
 		return exitBadInput
@@ -122,6 +128,21 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitMissed
 	}
 	return exitFailed
+}
+
+// unread drops what an error says of output whose reader, such as head, has read enough.
+func unread(err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var rest []error
+		for _, e := range joined.Unwrap() {
+			rest = append(rest, unread(e))
+		}
+		return errors.Join(rest...)
+	}
+	if errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return err
 }
 
 // onlyMissed says whether nothing went wrong but expectations.
@@ -151,5 +172,7 @@ reports how long scaling took and which part of it was slow.
 		SilenceUsage:  true,
 	}
 	root.AddCommand(a.runCommand(), a.attackCommand(), a.calibrateCommand(), a.elasticityCommand(), a.compareCommand(), a.validateCommand(), a.schemaCommand(), a.explainCommand(), a.scenariosCommand(), a.reportCommand(), a.simulateCommand(), a.fitCommand(), a.tuneCommand(), a.watchCommand(), a.doctorCommand(), a.rbacCommand(), a.cleanCommand(), a.labCommand(), a.versionCommand())
+	root.SetFlagErrorFunc(flagError)
+	countArguments(root)
 	return root
 }

@@ -185,13 +185,26 @@ func variantsOf(file *scenarios.File, set []string) (settings []scenarios.Settin
 		if err != nil {
 			return nil, nil, "", runner.BadInput{Err: fmt.Errorf("--set: %w", err)}
 		}
+		if slices.ContainsFunc(others, func(o scenarios.Setting) bool { return o.Name == s.Name }) {
+			return nil, nil, "", runner.BadInput{Err: fmt.Errorf("--set %s is given twice: write all its values in one, such as --set target=40,60", s.Name)}
+		}
 		others = append(others, s)
 	}
 	settings = file.Settings(others)
 	if variants, err = file.Variants(settings); err != nil {
 		return nil, nil, "", err
 	}
+	judged := slices.ContainsFunc(settings, func(s scenarios.Setting) bool {
+		return strings.Contains(s.Name, "expect") || strings.HasSuffix(s.Name, "name") || strings.Contains(s.Name, "phases")
+	})
 	for _, v := range variants {
+		if judged {
+			if unfit, err := unfitExpectations(v.File); err != nil {
+				return nil, nil, "", err
+			} else if len(unfit) > 0 {
+				return nil, nil, "", unfit
+			}
+		}
 		if err := calibrated(v.File, func(line string) { said = line }); err != nil {
 			return nil, nil, "", err
 		}

@@ -75,6 +75,21 @@ func readScenarioBy(read func(string) (*scenarios.File, error), name string) (*s
 	if file == nil {
 		return nil, err
 	}
+	unfit, err := unfitExpectations(file)
+	if err != nil {
+		return nil, err
+	}
+	if faults = append(faults, unfit...); len(faults) > 0 {
+		return nil, faults
+	}
+	if _, err := file.Variants(file.Settings(nil)); err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
+// unfitExpectations are the faults of a scenario's expectations.
+func unfitExpectations(file *scenarios.File) (faults scenarios.Faults, err error) {
 	var phases []string
 	for _, p := range file.Phases() {
 		phases = append(phases, p.Name)
@@ -89,11 +104,5 @@ func readScenarioBy(read func(string) (*scenarios.File, error), name string) (*s
 				"a condition in CEL such as replicas.peak == hpa.max, over the variables that hpabench explain lists; a phase with a dash in its name has none"))
 		}
 	}
-	if len(faults) > 0 {
-		return nil, faults
-	}
-	if _, err := file.Variants(file.Settings(nil)); err != nil {
-		return nil, err
-	}
-	return file, nil
+	return faults, nil
 }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
+)
+
+// usage makes one line of what cobra says of an unknown command.
+func usage(err error) string {
+	said, near, suggests := strings.Cut(err.Error(), "\n\nDid you mean this?\n")
+	switch words := strings.Fields(near); {
+	case !strings.HasPrefix(said, "unknown command"), strings.HasSuffix(said, ")"):
+		return err.Error()
+	case suggests && len(words) > 0:
+		return fmt.Sprintf("%s (did you mean %q? hpabench --help lists the commands)", said, words[0])
+	}
+	return said + " (hpabench --help lists the commands)"
+}
+
+// flagError says what a flag wants, and which one was meant.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown):
+		name := unknown.GetSpecifiedName()
+		if len(name) == 1 {
+			return fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath())
+		}
+		var flags []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { flags = append(flags, "--"+f.Name) })
+		return fmt.Errorf("unknown flag: --%s (%s)", name, scenarios.DidYouMean("--"+name, flags))
+	case errors.As(err, &invalid):
+		want := map[string]string{"int": "an integer", "uint64": "an integer of 0 or more", "float64": "a number", "bool": "true or false", "duration": scenarios.WantsDuration}[invalid.GetFlag().Value.Type()]
+		hint := ""
+		if want == scenarios.WantsDuration {
+			if hint = scenarios.DurationHint(invalid.GetValue()); hint != "" {
+				hint = " (" + hint + ")"
+			}
+		}
+		if want != "" {
+			return fmt.Errorf("--%s wants %s, has %q%s", invalid.GetFlag().Name, want, invalid.GetValue(), hint)
+		}
+	}
+	return err
+}
+
+// countArguments makes a command say what arguments it takes where their number is wrong.
+func countArguments(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		countArguments(c)
+	}
+	check := cmd.Args
+	if check == nil {
+		return
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		err := check(cmd, args)
+		switch {
+		case err == nil:
+			return nil
+		case cmd.HasSubCommands() && len(args) > 0:
+			var names []string
+			for _, c := range cmd.Commands() {
+				names = append(names, c.Name())
+			}
+			return fmt.Errorf("unknown command %q of %s (%s)", args[0], cmd.CommandPath(), scenarios.DidYouMean(args[0], names))
+		case strings.Contains(err.Error(), "arg(s)"), strings.HasPrefix(err.Error(), "unknown command"): // what cobra says
+			return fmt.Errorf("%s has %s, expected: %s", cmd.CommandPath(), record.Counted(len(args), "argument"), cmd.UseLine())
+		}
+		return err
+	}
+}
