@@ -43,12 +43,12 @@ func URL(base string) (Way, error) { return At("url", base, "") }
 // At is URL, by another kind and with a host to ask for in place of that of base,
 // unless it is empty.
 func At(kind, base, host string) (Way, error) {
-	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("reading the URL of the workload: %q is not like http://host:port/path; a query belongs to the path of the request", record.ShownURL(base))
+	if err := record.CheckURL(base); err != nil {
+		return nil, fmt.Errorf("the URL of the workload, %q: %w", record.ShownURL(base), err)
 	}
-	if _, err := record.JoinURL(base, ""); err != nil {
-		return nil, fmt.Errorf("reading the URL of the workload: %w", err)
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil, err // CheckURL has parsed it
 	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
 	d := &direct{addresses: newAddresses(), kind: kind, base: u.String(), shown: record.ShownURL(u.String()), header: host}

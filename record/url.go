@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -50,6 +51,40 @@ func withoutURL(err error) error {
 		return of.Err
 	}
 	return err
+}
+
+// CheckURL says why a URL cannot be where load goes: it is an http or https URL with a host, a
+// port that can be (RFC 9110, 4.2), and neither a query nor a fragment, which belong to the
+// path of a request. The URL is in no error.
+func CheckURL(raw string) error {
+	const expected = "expected such as http://127.0.0.1:8080"
+	scheme, rest, is := strings.Cut(raw, "://")
+	switch {
+	case !is:
+		return errors.New("it has no scheme: " + expected)
+	case !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https"):
+		return fmt.Errorf("its scheme is %.20q: expected http or https", scheme)
+	case strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		return errors.New("it has a space or a control character: " + expected)
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return errors.New("its host or port cannot be read: " + expected) // err may have a password
+	case u.Hostname() == "":
+		return errors.New("it has no host: " + expected)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return errors.New("it has a query or a fragment, which belongs to the path of the request (load.path)")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("its port is %.20s: expected 1 to 65535", port)
+		}
+	}
+	if upwards(u) {
+		return errors.New("its path leads upwards (..)")
+	}
+	return nil
 }
 
 // Origin returns where a URL leads, by which two URLs of the same server are the same:

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -110,6 +111,23 @@ func TestOrigin(t *testing.T) {
 	} {
 		if got := Origin(raw); got != want {
 			t.Errorf("%s: %s, want %s", raw, got, want)
+		}
+	}
+}
+
+func TestCheckURL(t *testing.T) {
+	for raw, want := range map[string]string{
+		"http://a": "", "HTTPS://a.example:65535/x": "", "http://[::1]:80": "", "http://u:hunter2@a": "",
+		"": "no scheme", "127.0.0.1:80": "no scheme", "a/b": "no scheme", "ftp://a": `its scheme is "ftp"`,
+		"http://": "no host", "http://:80": "no host", "http:///x": "no host",
+		"http://a:99999": "its port is 99999: expected 1 to 65535", "http://a:0": "its port is 0", "http://a:65536": "its port is 65536",
+		"http://a:-1": "cannot be read", "http://a:80x": "cannot be read", "http://[::1": "cannot be read", "http://u:hunter2@a:80x": "cannot be read",
+		"http://a b/": "a space", "http://a: 80": "a space", "http://a/\n": "a control character",
+		"http://a/?x": "a query", "http://a/?": "a query", "http://a/#x": "a fragment", "http://a/../b": "upwards",
+	} {
+		err := CheckURL(raw)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) || strings.Contains(fmt.Sprint(err), "hunter2") {
+			t.Errorf("%q: %v, want %q", raw, err, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -66,6 +67,9 @@ func CheckAttack(file *scenarios.File, url string) error {
 		return BadInput{file.Fault("spec.load.auth", "a Secret cannot be read without a cluster", "take the credentials from the environment: {env: NAME}")}
 	}
 	if url != "" {
+		if err := record.CheckURL(url); err != nil {
+			return BadInput{fmt.Errorf("--url %q: %w", record.ShownURL(url), err)}
+		}
 		if err := file.CheckTargets(url, file.Spec.Load.URL); err != nil {
 			return BadInput{err}
 		}

@@ -410,13 +410,9 @@ func (c *checker) checkLoad() {
 	if l.URL != "" {
 		u, err := url.Parse(l.URL)
 		switch {
-		case err != nil || record.Origin(l.URL) == "":
-			c.fault("spec.load.url", "such as http://127.0.0.1:8080", "spec.load.url %q is no absolute http or https URL", record.ShownURL(l.URL))
-		case u.RawQuery != "" || u.Fragment != "":
-			c.fault("spec.load.url", "the query belongs to spec.load.path", "spec.load.url %q has a query or a fragment", record.ShownURL(l.URL))
-		case unjoined(l.URL) != nil:
-			c.fault("spec.load.url", "", "spec.load.url cannot be used: %v", unjoined(l.URL))
-		case u.User != nil && l.Auth != nil:
+		case record.CheckURL(l.URL) != nil:
+			c.fault("spec.load.url", "", "spec.load.url %q: %v", record.ShownURL(l.URL), record.CheckURL(l.URL))
+		case err == nil && u.User != nil && l.Auth != nil:
 			c.fault("spec.load.auth", "remove one", "there are credentials in spec.load.url and in spec.load.auth")
 		}
 		if err := c.CheckTargets(l.URL); err != nil {
@@ -425,12 +421,6 @@ func (c *checker) checkLoad() {
 		return
 	}
 	c.checkService()
-}
-
-// unjoined says why no path can be put behind a URL.
-func unjoined(base string) error {
-	_, err := record.JoinURL(base, "")
-	return err
 }
 
 // checkNoRequests refuses phases whose end is not known before: pods that send

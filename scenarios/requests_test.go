@@ -102,15 +102,16 @@ func TestHeadersLeadNowhere(t *testing.T) {
 		"    via: apiProxy\n    targets: [{path: /../../../../api/v1/secrets}]\n":         "leads upwards",
 		"    method: CONNECT\n":                                                           "tunnel",
 		"    url: http://u:secret@shop.example\n" + auth:                                  "credentials in spec.load.url and",
-		"    url: \"http://u:secret@shop example\"\n":                                     "no absolute",
+		"    url: \"http://u:secret@shop example\"\n":                                     "it has a space",
 		"    headers: {Content-Length: '5'}\n":                                            "header Content-Length: Go's HTTP client sets it by the body",
 		"    targets: [{headers: {transfer-encoding: chunked}}]\n":                        "header transfer-encoding: Go's HTTP client",
 		"    targets: [{file: trailer.txt}]\n":                                            "header Trailer: Go's HTTP client",
 		"    url: https://a\n    http2: true\n    headers: {Connection: close}\n":         "header Connection: HTTP/2 has none",
 		"    headers: {Connection: close}\n":                                              "",
-		"    url: http://shop.example/a/../b\n":                                           "spec.load.url cannot be used: the URL \"http://shop.example/a/../b\" leads upwards",
-		"    url: http://u:secret@shop.example/%2e%2e/b\n":                                "spec.load.url cannot be used: the URL \"http://xxxxx@shop.example/%2e%2e/b\" leads upwards",
-		"    url: \"u:secret@shop.example\"\n":                                            "no absolute",
+		"    url: http://shop.example/a/../b\n":                                           "its path leads upwards",
+		"    url: http://u:secret@shop.example/%2e%2e/b\n":                                "spec.load.url \"http://xxxxx@shop.example/%2e%2e/b\": its path leads upwards",
+		"    url: \"u:secret@shop.example\"\n":                                            "it has no scheme",
+		"    url: \"http://shop.example:99999\"\n":                                        "scenario.yaml:9: spec.load.url \"http://shop.example:99999\": its port is 99999: expected 1 to 65535",
 		"    url: \"http://u:secret@shop.example?x\"\n":                                   "query",
 	} {
 		_, err := requestsOf(t, load, map[string]string{"t.txt": "GET /\nHost: evil.example\n", "trailer.txt": "GET /\nTrailer: X\n", "t.json": `{"method":"GET","url":"/","header":{"host":["evil.example"]}}`})
@@ -216,7 +217,7 @@ func TestMessagesShowNoSecrets(t *testing.T) {
 		"    targets: [{file: t.txt}]\n":                   "leads upwards",
 		"    url: http://s3cret@shop.example/?x\n":         "has a query",
 		"    url: http://shop.example/?token=s3cret\n":     "has a query",
-		"    url: ftp://shop.example/?token=s3cret\n":      "no absolute",
+		"    url: ftp://shop.example/?token=s3cret\n":      `its scheme is "ftp": expected http or https`,
 		"    url: http://s3cret@shop.example/../x\n":       "leads upwards",
 	} {
 		_, err := requestsOf(t, load, map[string]string{"t.txt": "GET /../x?token=s3cret\n"})

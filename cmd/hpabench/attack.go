@@ -92,6 +92,8 @@ func (a *app) attack(ctx context.Context, name string, f *attackFlags) error {
 	if dir == "" {
 		dir = fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id)
 	}
+	_, err = os.Stat(dir)
+	own := errors.Is(err, os.ErrNotExist)
 	journal, err := createRecord(dir, func(line string) { show.progress(runner.Progress{Message: line}) })
 	if err != nil {
 		return err
@@ -103,7 +105,11 @@ func (a *app) attack(ctx context.Context, name string, f *attackFlags) error {
 	show.close()
 	over()
 	if runErr != nil && !run.Began() {
-		return errors.Join(runErr, rec.Close(), os.Remove(filepath.Join(journal.folder(), record.File)))
+		err := errors.Join(runErr, rec.Close(), os.Remove(filepath.Join(journal.folder(), record.File)))
+		if own {
+			_ = os.Remove(journal.folder()) // unless somebody put something there
+		}
+		return err
 	}
 	runErr = errors.Join(runErr, rec.Close())
 	_, err = a.report(run, journal.folder(), f.output, a.work(f.quiet))
