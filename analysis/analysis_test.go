@@ -659,8 +659,15 @@ func TestSlowConnects(t *testing.T) {
 	m.add(51, record.Entry{Load: &record.LoadSecond{Phase: 1, Second: 50, SlowConnects: 3}})
 	m.end(101)
 	r := m.analyze(t)
-	if r.Load.Total.SlowConnects != 3 || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "3 connections took a second or more to open") {
+	if r.Load.Total.SlowConnects != 3 || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "3 connections took 0.9 s or longer to open") {
 		t.Errorf("%d slow connects, warnings %q", r.Load.Total.SlowConnects, r.Warnings)
+	}
+	m = quiet(2)
+	m.add(51, record.Entry{Subject: &record.Subject{Way: "portForward"}})
+	m.add(51, record.Entry{Load: &record.LoadSecond{Phase: 1, Second: 50, SlowConnects: 1}})
+	m.add(101, record.Entry{End: &record.End{Outcome: record.Completed, Left: []string{"Namespace hpabench-x"}, Kept: true}}) // which is no warning
+	if r = m.analyze(t); len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "1 connection took 0.9 s or longer to open through the API server") || strings.Contains(r.Warnings[0], "use via: portForward") {
+		t.Errorf("warnings %q", r.Warnings)
 	}
 }
 

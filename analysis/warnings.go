@@ -28,7 +28,7 @@ func (o *observed) warnings(r *Result) []string {
 	if spoiled := r.Spoiled(); spoiled != nil && r.Outcome != record.Failed {
 		warn("Somebody changed what was measured, which spoils it from %.1f s on: see finding %s of %s. The expectations were not judged.", since(spoiled[0]), spoiled[0].Kind, spoiled[0].Object)
 	}
-	if len(r.Left) > 0 {
+	if len(r.Left) > 0 && (o.finish == nil || !o.finish.Kept) {
 		warn("The run left %s behind. `hpabench clean` removes what runs left.", strings.Join(r.Left, ", "))
 	}
 	if len(o.spans) == 0 {
@@ -45,7 +45,12 @@ func (o *observed) warnings(r *Result) []string {
 		}
 	}
 	if l := r.Load.Total; l.SlowConnects > 0 {
-		warn("%d connections took a second or more to open: their first packet was lost, and the workers and requests that waited for them are not the workload's. Ports or connection tracking between here and the pods ran short: let a connection serve several requests (keepAlive), lower the rate, or use via: portForward.", l.SlowConnects)
+		slow := record.Counted(l.SlowConnects, "connection") + " took 0.9 s or longer to open"
+		if s := r.Subject; s != nil && (s.Way == "portForward" || s.Way == "apiProxy") {
+			warn("%s through the API server (via: %s): it or a kubelet was busy, and the time that workers and requests waited is not the workload's. Let a connection serve several requests (keepAlive), lower the rate, or send from the cluster with via: job.", slow, s.Way)
+		} else {
+			warn("%s: most often a first packet is lost, which TCP sends again after a second, where ports or connection tracking on the way run short or a pod does not take connections in time. The time that workers and requests waited may not be the workload's. Let a connection serve several requests (keepAlive), lower the rate, or use via: portForward.", slow)
+		}
 	}
 	for _, t := range r.Transitions {
 		list = append(list, o.doubts(t)...)

@@ -530,4 +530,5 @@ type End struct {
 	Outcome string   `json:"outcome"`
 	Error   string   `json:"error,omitempty"`
 	Left    []string `json:"left,omitempty"` // objects that the run created and that are still there
+	Kept    bool     `json:"kept,omitempty"` // they are there because the run was asked to keep them
 }

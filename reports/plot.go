@@ -299,6 +299,7 @@ func waterfall(i int, t analysis.Transition) figure {
 	p.X.Min, p.X.Max = 0, max(p.X.Max*1.02, 0.1)
 	p.Y.Min, p.Y.Max = -0.5, float64(len(bars.pods))-0.5
 	p.Y.Tick.Marker, p.Y.Tick.Length = names, 0
+	p.Y.Padding = vg.Points(10) // where the font is not there, another is up to a sixth wider
 	f.plot, f.Says = p, f.Title+". "+strings.Join(says, "; ")+"."
 	f.height = vg.Length(max(60+16*len(bars.pods), 20+13*len(bars.names)))
 	return f

@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	neighboursHint = "leave out -n, or give the scenario's pods labels of their own (its StatefulSet another name)"
+	neighboursHint = "leave out -n, or give the scenario's pods labels of their own"
 	ownHint        = "leave out -n: the run then has a namespace of its own"
 	othersHint     = "the HPA counts these pods as the target's own: give each workload labels of its own in its selector"
 )
@@ -174,8 +174,12 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []conflict, err e
 	for _, o := range objects {
 		ours = append(ours, scenarios.PodLabels(o)...)
 	}
+	hint := neighboursHint
+	if slices.ContainsFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "StatefulSet" }) {
+		hint += " (its StatefulSet another name)"
+	}
 	add := func(format string, args ...any) {
-		conflicts = append(conflicts, conflict{fmt.Sprintf(format, args...), neighboursHint})
+		conflicts = append(conflicts, conflict{fmt.Sprintf(format, args...), hint})
 	}
 
 	pods, err := limited(ctx, p.Kube.CoreV1().Pods(p.namespace).List)

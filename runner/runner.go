@@ -265,7 +265,9 @@ func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 		err = errors.Join(err, removed)
 		done()
 	}
-	rec.Add(record.Entry{End: endOf(err, r.Left())})
+	end := endOf(err, r.Left())
+	end.Kept = r.options.Keep && len(end.Left) > 0
+	rec.Add(record.Entry{End: end})
 	return err
 }
 

@@ -278,10 +278,14 @@ func decode(value, into any) error {
 // like spec.expect[0], or a JSON pointer; what is not in the file stands for
 // what is around it.
 func (f *File) Fault(path, message, hint string) Fault {
+	var flags []string
 	for _, of := range f.flags {
 		if overlap("/spec"+of[0], pointerTo(path)) {
-			return Fault{of[1], 0, message, hint}
+			flags = append(flags, of[1])
 		}
+	}
+	if flags != nil {
+		return Fault{strings.Join(flags, " "), 0, message, hint}
 	}
 	if f.origin != nil {
 		return f.origin.Fault(path, "with "+f.with+": "+message, hint)
