@@ -3,7 +3,6 @@ package fit
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -82,10 +81,6 @@ func parse(name string, b []byte) (*Fit, error) {
 	b, err := yaml.YAMLToJSONStrict(b)
 	if err == nil {
 		err = json.Unmarshal(b, &f, model.JSON, json.RejectUnknownMembers(true))
-	}
-	var wrong *json.SemanticError
-	if errors.As(err, &wrong) && wrong.Err == nil && wrong.JSONPointer == "" {
-		err = fmt.Errorf("it is a %s and no mapping", wrong.JSONKind)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s is neither a record nor a plant, as hpabench fit writes it: %w", name, err)

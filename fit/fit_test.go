@@ -94,7 +94,7 @@ func TestBadPlants(t *testing.T) {
 		"version: hpabench.dev/plant/v1\nplant: {pods: {start: [1s, -2s]}, roundTrip: 1ms}\n": "plant.pods.start[1] is -2s and must be from 0s to 24h0m0s",
 		`{"at":0}`:     "the record is empty",
 		"\x1f\x8b\x08": "neither a record nor a plant: it is compressed by gzip",
-		"hunter2":      "as hpabench fit writes it: it is a string and no mapping",
+		"hunter2":      "as hpabench fit writes it: json: cannot unmarshal string",
 	} {
 		name := filepath.Join(t.TempDir(), "plant.yaml")
 		if err := os.WriteFile(name, []byte(content), 0o666); err != nil {
