@@ -43,8 +43,8 @@ type entry struct {
 	what any
 }
 
-// is the entry's T, nil if it has another.
-func is[T any](e entry) *T {
+// entryOf gives the entry's T, nil if it has another.
+func entryOf[T any](e entry) *T {
 	v, _ := e.what.(*T)
 	return v
 }
@@ -82,18 +82,18 @@ func (r *readings) containersOf(s *sample) []container { return r.containers[s.f
 
 // texts are names, each of which is kept once.
 type texts struct {
-	all []string
-	of  map[string]uint32
+	all    []string
+	lookup map[string]uint32
 }
 
 func (t *texts) add(s string) uint32 {
-	n, known := t.of[s]
+	n, known := t.lookup[s]
 	if !known {
-		if t.of == nil {
-			t.of = map[string]uint32{}
+		if t.lookup == nil {
+			t.lookup = map[string]uint32{}
 		}
 		n = uint32(len(t.all))
-		t.all, t.of[s] = append(t.all, s), n
+		t.all, t.lookup[s] = append(t.all, s), n
 	}
 	return n
 }
@@ -200,7 +200,7 @@ func (b *Builder) AddEntry(e record.Entry) { b.Add(Prepare(&e)) }
 // Add adds the next entry.
 func (b *Builder) Add(p Prepared) {
 	if b.loads == nil {
-		if b.header = is[record.Header](p.entry); b.header == nil {
+		if b.header = entryOf[record.Header](p.entry); b.header == nil {
 			b.err = cmp.Or(b.err, errNoHeader)
 			return
 		}

@@ -39,7 +39,7 @@ func (d *diagnosis) measuredResolution() time.Duration {
 	shortest := time.Duration(math.MaxInt64)
 	before := map[uint32]int64{}
 	for _, e := range d.entries {
-		m := is[readings](e)
+		m := entryOf[readings](e)
 		if m == nil {
 			continue
 		}
@@ -195,7 +195,7 @@ func (d *diagnosis) metricsStale() {
 		}
 	}
 	for _, e := range d.entries {
-		m := is[readings](e)
+		m := entryOf[readings](e)
 		if m == nil {
 			continue
 		}
@@ -241,7 +241,7 @@ func (d *diagnosis) metricsMissing() {
 	first := map[string]record.Instant{}
 	var anyAt record.Instant
 	for _, e := range d.entries {
-		m := is[readings](e)
+		m := entryOf[readings](e)
 		if m == nil {
 			continue
 		}

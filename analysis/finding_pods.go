@@ -47,7 +47,7 @@ func (d *diagnosis) charts() []*chart {
 	}
 	seen := map[string]bool{}
 	for _, e := range d.entries {
-		p := is[record.Pod](e)
+		p := entryOf[record.Pod](e)
 		if p == nil || e.At > d.end {
 			continue
 		}

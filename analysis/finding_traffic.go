@@ -28,7 +28,7 @@ func (d *diagnosis) cpuLimit() {
 	}
 	since := map[key]record.Instant{}
 	for _, e := range d.entries {
-		m := is[readings](e)
+		m := entryOf[readings](e)
 		if m == nil || e.At < d.start || e.At > d.end {
 			continue
 		}
@@ -63,7 +63,7 @@ func (d *diagnosis) starved() {
 	resolution := d.resolution()
 	twice, there := 0, living{pods: d.observed.pods}
 	for _, e := range d.entries {
-		m := is[readings](e)
+		m := entryOf[readings](e)
 		if m == nil || e.At < d.start || e.At > d.end || !d.kept(e.At) {
 			continue
 		}

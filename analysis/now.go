@@ -228,7 +228,7 @@ func (o *observed) samples() (*readings, map[string][]*pod) {
 		}
 	}
 	for _, e := range slices.Backward(o.entries) {
-		if m := is[readings](e); m != nil && e.At <= o.end {
+		if m := entryOf[readings](e); m != nil && e.At <= o.end {
 			return m, alive
 		}
 	}

@@ -130,7 +130,7 @@ func observe(b *Builder) *observed {
 	entries := b.entries
 	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.At, b.At) })
 	for _, e := range entries { // a gap is written after what it casts doubt on
-		if g := is[record.Gap](e); g != nil {
+		if g := entryOf[record.Gap](e); g != nil {
 			o.gaps = append(o.gaps, *g)
 		}
 	}
@@ -205,7 +205,7 @@ func observe(b *Builder) *observed {
 func (o *observed) markDeleted() {
 	for _, e := range o.entries {
 		c := record.Change{What: record.ChangeDeleted}
-		a, target := is[record.Autoscaler](e), is[record.Target](e)
+		a, target := entryOf[record.Autoscaler](e), entryOf[record.Target](e)
 		switch {
 		case a != nil && a.Deleted:
 			c.Kind, c.Name = "HorizontalPodAutoscaler", a.Name
@@ -238,7 +238,7 @@ func (o *observed) allPhasesEnded() bool {
 // not through the deletion of what it measured.
 func (o *observed) markPhases(entries []entry) {
 	for _, e := range entries {
-		a, target := is[record.Autoscaler](e), is[record.Target](e)
+		a, target := entryOf[record.Autoscaler](e), entryOf[record.Target](e)
 		if a != nil && a.Deleted || target != nil && target.Deleted {
 			o.end, o.endedBy = e.At, "the workload was deleted"
 			break
@@ -246,7 +246,7 @@ func (o *observed) markPhases(entries []entry) {
 	}
 	places := map[int]int{} // of the spans, by the index of their phase
 	for _, e := range entries {
-		m := is[record.PhaseMark](e)
+		m := entryOf[record.PhaseMark](e)
 		if m == nil {
 			continue
 		}

@@ -80,9 +80,9 @@ func (d *decoder) name(s *scanner) string {
 
 func (d *decoder) countsOf(s *scanner) map[string]uint64 {
 	counts, ok := d.counts.lookup(s.value(), cacheTexts, func(b []byte) (map[string]uint64, bool) {
-		of := scanner{rest: b, ok: true}
-		counts := of.counts()
-		return counts, of.ok && len(of.rest) == 0
+		inner := scanner{rest: b, ok: true}
+		counts := inner.counts()
+		return counts, inner.ok && len(inner.rest) == 0
 	})
 	s.ok = s.ok && ok
 	return counts
@@ -100,14 +100,14 @@ func (d *decoder) metricsLine(line []byte, e *Entry) bool {
 		if len(m.Samples) > 0 {
 			s.take(",")
 		}
-		var of Sample
+		var sample Sample
 		s.take(`{"pod":`)
-		of.Pod = d.name(&s)
-		of.New = s.has(`,"new":true`)
+		sample.Pod = d.name(&s)
+		sample.New = s.has(`,"new":true`)
 		s.take(`,"timestamp":`)
-		s.ok = of.Timestamp.UnmarshalText(s.text()) == nil && s.ok
+		s.ok = sample.Timestamp.UnmarshalText(s.text()) == nil && s.ok
 		s.take(`,"windowSeconds":`)
-		of.Window = s.float()
+		sample.Window = s.float()
 		s.take(`,"containers":[`)
 		from := len(containers)
 		for s.ok && !s.has("]}") {
@@ -124,8 +124,8 @@ func (d *decoder) metricsLine(line []byte, e *Entry) bool {
 			s.take("}")
 			containers = append(containers, c)
 		}
-		of.Containers = containers[from:len(containers):len(containers)]
-		m.Samples = append(m.Samples, of)
+		sample.Containers = containers[from:len(containers):len(containers)]
+		m.Samples = append(m.Samples, sample)
 	}
 	e.PodMetrics = m
 	return s.ok && len(s.rest) == 0
@@ -141,7 +141,7 @@ func (d *decoder) autoscalerLine(line []byte, e *Entry) bool {
 	s.take(`,"spec":`)
 	a.Spec = shared(&s, &d.specs, s.value())
 	s.take(`,"status":{`)
-	of := &a.Status
+	status := &a.Status
 	replicas := func() int32 {
 		n := s.count()
 		s.ok = s.ok && n <= 1<<31-1
@@ -152,20 +152,20 @@ func (d *decoder) autoscalerLine(line []byte, e *Entry) bool {
 			s.take(",")
 		}
 		switch {
-		case of.ObservedGeneration == nil && s.has(`"observedGeneration":`):
-			of.ObservedGeneration = new(int64(s.count()))
-		case of.LastScaleTime == nil && s.has(`"lastScaleTime":`):
+		case status.ObservedGeneration == nil && s.has(`"observedGeneration":`):
+			status.ObservedGeneration = new(int64(s.count()))
+		case status.LastScaleTime == nil && s.has(`"lastScaleTime":`):
 			text := s.rest
 			s.text()
-			of.LastScaleTime = shared(&s, &d.times, text[:len(text)-len(s.rest)])
+			status.LastScaleTime = shared(&s, &d.times, text[:len(text)-len(s.rest)])
 		case s.has(`"currentReplicas":`):
-			of.CurrentReplicas = replicas()
+			status.CurrentReplicas = replicas()
 		case s.has(`"desiredReplicas":`):
-			of.DesiredReplicas = replicas()
-		case of.CurrentMetrics == nil && s.has(`"currentMetrics":`):
-			of.CurrentMetrics = shared(&s, &d.metrics, s.value())
-		case of.Conditions == nil && s.has(`"conditions":`):
-			of.Conditions = shared(&s, &d.conditions, s.value())
+			status.DesiredReplicas = replicas()
+		case status.CurrentMetrics == nil && s.has(`"currentMetrics":`):
+			status.CurrentMetrics = shared(&s, &d.metrics, s.value())
+		case status.Conditions == nil && s.has(`"conditions":`):
+			status.Conditions = shared(&s, &d.conditions, s.value())
 		default:
 			return false
 		}

@@ -77,10 +77,9 @@ func (p *preflight) checkAdmission(ctx context.Context) bool {
 		if err != nil || p.own && mapping.Scope.Name() == meta.RESTScopeNameNamespace {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-		_, err = client.Create(ctx, o, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict})
-		cancel()
-		if refusal(err) {
+		if _, err := timed(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+			return client.Create(ctx, o, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict})
+		}); refusal(err) {
 			accepted = p.refuse("admission", p.file.ObjectFault(o, err.Error(), "").Error(), "the API server of the cluster refuses it")
 		}
 	}

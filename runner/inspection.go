@@ -188,13 +188,13 @@ func (i *inspection) checkScalable() bool {
 // readTarget reads a target that exists already: its scale and, if it has one,
 // its pod template. The error passes apierrors.IsNotFound if it does not exist.
 func (i *inspection) readTarget(ctx context.Context) error {
-	object, err := limited(ctx, func(ctx context.Context, _ metav1.ListOptions) (*unstructured.Unstructured, error) {
+	object, err := timed(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return i.Dynamic.Resource(i.gvr).Namespace(i.namespace).Get(ctx, i.name, metav1.GetOptions{})
 	})
 	if err != nil {
 		return fmt.Errorf("reading %s %s: %w", i.gvk.Kind, i.name, err)
 	}
-	scale, err := limited(ctx, func(ctx context.Context, _ metav1.ListOptions) (*autoscalingv1.Scale, error) {
+	scale, err := timed(ctx, func(ctx context.Context) (*autoscalingv1.Scale, error) {
 		return i.scale(ctx, i.gvr, i.namespace, i.name)
 	})
 	if err != nil {
@@ -223,7 +223,7 @@ func (i *inspection) lackingRequests(ctx context.Context) (messages []string) {
 	if i.selector == "" {
 		return nil
 	}
-	pods, err := limited(ctx, func(ctx context.Context, _ metav1.ListOptions) (*corev1.PodList, error) {
+	pods, err := timed(ctx, func(ctx context.Context) (*corev1.PodList, error) {
 		return i.Kube.CoreV1().Pods(i.namespace).List(ctx, metav1.ListOptions{LabelSelector: i.selector, Limit: 1})
 	})
 	if err != nil || len(pods.Items) == 0 {

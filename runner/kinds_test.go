@@ -46,7 +46,7 @@ func TestUnknownKinds(t *testing.T) {
 		"left out":    {"Deployment", shop + front + monitors, true, nil, false, []string{"Left out", "ServiceMonitor shop", "TriggerAuthentication auth"}},
 		"defined":     {"Deployment", shop + front + definition, false, []string{"the kinds of 1 object: TriggerAuthentication auth"}, true, nil},
 		"the target":  {"Rollout", rollout + front, true, []string{"the kinds of 1 object: Rollout shop", "has the kind's controller"}, false, nil},
-		"its kind":    {"Rollout", rollout + front + rollouts, true, []string{"nothing on the embedded cluster makes pods of a Rollout", "has the kind's controller"}, false, nil},
+		"its kind":    {"Rollout", rollout + front + rollouts, true, []string{"nothing on the embedded cluster makes pods of the kind Rollout", "has the kind's controller"}, false, nil},
 		"all known":   {"Deployment", shop + front, true, nil, false, nil},
 		"all but one": {"Deployment", shop + front + strings.Split(monitors, "---\n{apiVersion: keda")[0], false, []string{"the kinds of 1 object: ServiceMonitor shop"}, true, nil},
 	} {

@@ -319,12 +319,19 @@ const parallelReads = 8
 // has no error of its own (k8s.io/client-go/scale, NewDiscoveryScaleKindResolver).
 const noScale = "could not find scale subresource"
 
-// limited makes one request, in the time that one may take: what needs several has that time
+// timed makes one request, in the time that one may take: what needs several has that time
 // for each.
-func limited[T any](ctx context.Context, list func(context.Context, metav1.ListOptions) (T, error), selectors ...string) (T, error) {
+func timed[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	return list(ctx, metav1.ListOptions{LabelSelector: strings.Join(selectors, ",")})
+	return ask(ctx)
+}
+
+// limited lists what the selectors select, in the time that one request may take.
+func limited[T any](ctx context.Context, list func(context.Context, metav1.ListOptions) (T, error), selectors ...string) (T, error) {
+	return timed(ctx, func(ctx context.Context) (T, error) {
+		return list(ctx, metav1.ListOptions{LabelSelector: strings.Join(selectors, ",")})
+	})
 }
 
 // selectorOf returns the selector of an HPA's target: one that selects nothing

@@ -98,7 +98,7 @@ func (p *preflight) objects() []*unstructured.Unstructured {
 // ones to be created are in nobody's way.
 func (p *preflight) checkTarget(ctx context.Context) bool {
 	if p.options.Namespace != "" {
-		if _, err := limited(ctx, func(ctx context.Context, _ metav1.ListOptions) (*corev1.Namespace, error) {
+		if _, err := timed(ctx, func(ctx context.Context) (*corev1.Namespace, error) {
 			return p.Kube.CoreV1().Namespaces().Get(ctx, p.options.Namespace, metav1.GetOptions{})
 		}); apierrors.IsNotFound(err) {
 			return p.refuse("namespace", fmt.Sprintf("there is no namespace %q", p.options.Namespace),
@@ -124,7 +124,7 @@ func (p *preflight) checkTarget(ctx context.Context) bool {
 func (p *preflight) checkScalable() bool {
 	if _, _, err := p.Cluster.resource(p.gvk, p.namespace); meta.IsNoMatchError(err) && p.defines(p.gvk.GroupKind()) {
 		if p.cluster.Lab != nil {
-			return p.refuse("target", p.file.Fault("spec.workload", fmt.Sprintf("nothing on the embedded cluster makes pods of %s", scenarios.WithArticle(p.gvk.Kind)), "").Error(), noController)
+			return p.refuse("target", p.file.Fault("spec.workload", fmt.Sprintf("nothing on the embedded cluster makes pods of the kind %s", p.gvk.Kind), "").Error(), noController)
 		}
 		return true
 	}
@@ -139,7 +139,7 @@ func (p *preflight) checkUnused(ctx context.Context) bool {
 		if err != nil {
 			continue // told when it is created; a CRD of the manifests may define it
 		}
-		if _, err := limited(ctx, func(ctx context.Context, _ metav1.ListOptions) (*unstructured.Unstructured, error) {
+		if _, err := timed(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 			return client.Get(ctx, o.GetName(), metav1.GetOptions{})
 		}); err == nil {
 			free = p.refuse("target", fmt.Sprintf("%s %s exists already: hpabench does not change what it did not create",

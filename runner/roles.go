@@ -167,13 +167,13 @@ func (p *Permission) about(t task) string {
 	}
 	lines = append(lines, "A rule that is optional can be taken out: the preflight says what is lost.")
 	for i := range lines {
-		lines[i] = oneLine(lines[i])
+		lines[i] = printable(lines[i])
 	}
 	return "# " + strings.Join(lines, "\n# ") + "\n"
 }
 
-// oneLine makes text of manifests fit for a comment: it cannot end it.
-func oneLine(text string) string {
+// printable makes text of manifests fit for a comment: it cannot end it.
+func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
@@ -210,9 +210,9 @@ type rule struct {
 
 func (r *rule) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s\n", oneLine(strings.Join(r.purposes, ", ")))
+	fmt.Fprintf(&b, "# %s\n", printable(strings.Join(r.purposes, ", ")))
 	if r.optional != "" {
-		fmt.Fprintf(&b, "# optional: without it %s\n", oneLine(r.optional))
+		fmt.Fprintf(&b, "# optional: without it %s\n", printable(r.optional))
 	}
 	start := "- "
 	list := func(name string, values []string) {

@@ -57,9 +57,9 @@ type Options struct {
 	// begin at the same point of its sync period.
 	Wait time.Duration
 
-	// Ends is closed when the cluster is about to end, with all that is in it: from then
-	// on the run removes nothing. Nil for a cluster that stays.
-	Ends <-chan struct{}
+	// Ends is done when the cluster is about to end, with all that is in it: from then on
+	// the run removes nothing. Default: a cluster that stays.
+	Ends context.Context
 
 	// Beside is how many runs like this one go on at the same time: the preflight looks
 	// for the room of all their pods.
@@ -127,6 +127,9 @@ func New(c *Cluster, file *scenarios.File, o Options, progress func(Progress)) (
 	if o.Timeout == 0 {
 		o.Timeout = 5 * time.Minute
 	}
+	if o.Ends == nil {
+		o.Ends = context.Background()
+	}
 	if o.MetricsEvery < 0 || o.Timeout < 0 {
 		return nil, BadInput{errors.New("a duration cannot be negative")}
 	}
@@ -181,7 +184,7 @@ func (r *Runner) Left() []string {
 	select {
 	case <-r.pre.Ended:
 		return nil // it went with the cluster
-	case <-r.options.Ends:
+	case <-r.options.Ends.Done():
 		return nil // it goes with the cluster
 	default:
 		return r.created.left()
@@ -245,13 +248,7 @@ func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 	} else if len(r.Left()) > 0 {
 		r.say("removing what the run created")
 		removing, done := r.pre.whileUp(context.WithoutCancel(ctx))
-		go func() {
-			select {
-			case <-r.options.Ends:
-				done()
-			case <-removing.Done():
-			}
-		}()
+		defer context.AfterFunc(r.options.Ends, done)()
 		removed := r.created.tearDown(removing, r.grace(), r.say)
 		if len(r.Left()) == 0 {
 			removed = nil

@@ -175,7 +175,7 @@ func (c *checker) build(file string) []input {
 		return refuse(local.faults...)
 	}
 	if err != nil {
-		return refuse(Fault{file, 1, "kustomize cannot build it: " + oneLine(err.Error()), ""})
+		return refuse(Fault{file, 1, "kustomize cannot build it: " + shortened(err.Error()), ""})
 	}
 	return []input{{shown: file, source: source, built: true}}
 }
@@ -232,15 +232,15 @@ type local struct {
 type generated map[string]int
 
 func (l *local) ReadFile(name string) ([]byte, error) {
-	limit, of := int64(MaxSource), l.data[name]
-	if of != nil {
+	limit, read := int64(MaxSource), l.data[name]
+	if read != nil {
 		limit = corev1.MaxSecretSize // of ConfigMaps too
 	}
 	source, err := ReadFile(name, limit)
 	held := len(source)
-	if of != nil {
-		of[name] = held
-		for file, size := range of {
+	if read != nil {
+		read[name] = held
+		for file, size := range read {
 			if file != name {
 				held += size
 			}
@@ -249,7 +249,7 @@ func (l *local) ReadFile(name string) ([]byte, error) {
 	l.size, l.reads = l.size+len(source), l.reads+1
 	var faults Faults
 	switch {
-	case of != nil && (errors.Is(err, ErrTooLarge) || int64(held) > limit):
+	case read != nil && (errors.Is(err, ErrTooLarge) || int64(held) > limit):
 		what := "the file has"
 		if err == nil {
 			what = "with this file, the files of one generator have"

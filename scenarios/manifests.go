@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"regexp"
 	"strings"
-	"unicode"
 
 	"github.com/go-json-experiment/json"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -181,7 +179,7 @@ func (c *checker) checkKind(m *Manifest, object map[string]any) {
 	}
 	against, err := forManifests(reflect.TypeOf(typed).Elem())
 	if err != nil {
-		c.faultAt(m.doc, m.base, "", "describing %s: %v", WithArticle(gvk.Kind), err)
+		c.faultAt(m.doc, m.base, "", "describing the kind %s: %v", gvk.Kind, err)
 		return
 	}
 	faults, bad := against.validate(m.doc, m.base, object)
@@ -249,11 +247,11 @@ func (c *checker) refuse(d *document, base, kind string, errs field.ErrorList, w
 		if written != nil {
 			path = written(path)
 		}
-		message := path + ": " + oneLine(err.ErrorBody())
+		message := path + ": " + shortened(err.ErrorBody())
 		if path == "" || path == "[]" || path == noField { // it is about the object
-			path, message = "", "the "+kind+": "+oneLine(err.ErrorBody())
+			path, message = "", "the "+kind+": "+shortened(err.ErrorBody())
 		}
-		c.faultAt(d, base+pointerOf(path), "the API server refuses such "+WithArticle(kind), "%s", message)
+		c.faultAt(d, base+pointerOf(path), "the API server refuses this "+kind, "%s", message)
 		wrong = append(wrong, base+pointerOf(path))
 	}
 	c.refused[d] = append(c.refused[d], wrong...)
@@ -270,31 +268,12 @@ func definitionPath(path string) string {
 	return path
 }
 
-// oneLine gives the text on one line, which is not much longer than a terminal's screen.
-func oneLine(text string) string {
+// shortened gives the text on one line, which is not much longer than a terminal's screen.
+func shortened(text string) string {
 	const most = 800
 	text = strings.Join(strings.Fields(text), " ")
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
 	return text
-}
-
-// initialism is the beginning of a kind that is read letter by letter, as HTTPRoute is.
-var initialism = regexp.MustCompile(`^[A-Z]{2,}$|^[A-Z]{2,}[A-Z][a-z]`)
-
-// WithArticle gives the name of a kind behind a or an, by how it is read: an Ingress, a
-// HorizontalPodAutoscaler, an HTTPRoute, a UDPRoute.
-func WithArticle(kind string) string {
-	vowels := "AEIO"
-	switch {
-	case initialism.MatchString(kind):
-		vowels = "AEFHILMNORSX"
-	case !strings.HasPrefix(kind, "Us") && !strings.HasPrefix(kind, "Uni"):
-		vowels = "AEIOU"
-	}
-	if kind != "" && strings.ContainsRune(vowels, unicode.ToUpper(rune(kind[0]))) {
-		return "an " + kind
-	}
-	return "a " + kind
 }

@@ -108,7 +108,7 @@ var hostile = map[string][3]string{
 	"RoleBinding":      {front, front + "---\n{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: shop}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Rolle, name: r}}\n", "m.yaml:6: roleRef.kind: Unsupported value: \"Rolle\""},
 	"CronJob":          {front, front + "---\n{apiVersion: batch/v1, kind: CronJob, metadata: {name: shop}, spec: {schedule: whenever, jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}}}\n", "m.yaml:6: spec.schedule: Invalid value: \"whenever\""},
 
-	"CRD name":            beside(fmt.Sprintf(ofCRD, "widget", withSchema), `metadata.name: Invalid value: "widget": must be spec.names.plural+"."+spec.group (the API server refuses such a Custom`),
+	"CRD name":            beside(fmt.Sprintf(ofCRD, "widget", withSchema), `metadata.name: Invalid value: "widget": must be spec.names.plural+"."+spec.group (the API server refuses this Custom`),
 	"CRD without schema":  beside(fmt.Sprintf(ofCRD, "widgets.example.com", ""), "spec.versions[0].schema.openAPIV3Schema: Required value"),
 	"CRD field":           beside(fmt.Sprintf(ofCRD, "widgets.example.com", ", schema: {openAPIV3Schema: {typ: object}}"), `unknown field "typ" in spec.versions[0].schema.openAPIV3Schema (did you mean "type"?)`),
 	"CRD rule":            beside(fmt.Sprintf(ofCRD, "widgets.example.com", ", schema: {openAPIV3Schema: {type: object, x-kubernetes-validations: [{rule: self.x}]}}"), "spec.versions[0].schema.openAPIV3Schema.x-kubernetes-validations[0].rule: Invalid value"),
@@ -123,10 +123,10 @@ var hostile = map[string][3]string{
 	"clusterIP":           beside(fmt.Sprintf(ofService, "clusterIP: foo"), `spec.clusterIPs[0]: Invalid value: "foo": must be a valid IP address`),
 	"clusterIP, no bytes": beside(fmt.Sprintf(ofService, "clusterIP: 10.0.0.300"), `spec.clusterIPs[0]: Invalid value: "10.0.0.300"`),
 	"clusterIPs":          beside(fmt.Sprintf(ofService, "clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1, x]"), `spec.clusterIPs`),
-	"ConfigMap's size":    beside("{apiVersion: v1, kind: ConfigMap, metadata: {name: l}, data: {a: "+strings.Repeat("x", 1<<20+1)+"}}", "the ConfigMap: Too long: may not be more than 1048576 bytes (the API server refuses such a ConfigMap)"),
+	"ConfigMap's size":    beside("{apiVersion: v1, kind: ConfigMap, metadata: {name: l}, data: {a: "+strings.Repeat("x", 1<<20+1)+"}}", "the ConfigMap: Too long: may not be more than 1048576 bytes (the API server refuses this ConfigMap)"),
 	"many rules":          beside(fmt.Sprintf(ofCRD, "widgets.example.com", ", schema: {openAPIV3Schema: {type: object, x-kubernetes-validations: ["+strings.Repeat("{rule: 'true'}, ", 1001)+"]}}"), "the expressions up to the end of this object have 200200 characters, each counted as 200 at least, and may have 200000"),
 	"long rules":          beside(fmt.Sprintf(ofCRD, "widgets.example.com", ", schema: {openAPIV3Schema: {type: object, x-kubernetes-validations: [{rule: '"+strings.Repeat("true && ", 30_000)+"true'}]}}"), "the expressions up to the end of this object have 240004 characters"),
-	"an Ingress":          beside("{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: l}, spec: {}}", "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified (the API server refuses such an Ingress)"),
+	"an Ingress":          beside("{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: l}, spec: {}}", "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified (the API server refuses this Ingress)"),
 }
 
 // beside puts an object behind those of the shop.
@@ -162,15 +162,6 @@ func TestOneFault(t *testing.T) {
 			if !errors.As(err, &faults) || len(faults) != 1 || faults[0].Line != 3 {
 				t.Errorf("name %s of %s: %v\nwant one fault, of line 3", name, workload, err)
 			}
-		}
-	}
-}
-
-func TestArticles(t *testing.T) {
-	for _, want := range []string{"an Ingress", "an EndpointSlice", "a HorizontalPodAutoscaler", "a Deployment", "an APIService", "an HTTPRoute", "a UDPRoute", "a PVC", "an HPA", "a User", "an UpgradePlan", "an IPAddress", "a CSIDriver"} {
-		_, kind, _ := strings.Cut(want, " ")
-		if got := WithArticle(kind); got != want {
-			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }
@@ -593,7 +584,7 @@ func TestDefinedKinds(t *testing.T) {
 		"example.com/v1, spec: {size: 6}":                       "spec.size: Invalid value: 6: spec.size in body should be less than or equal to 5",
 		"example.com/v1, spec: {size: 3, colour: green}":        "spec.colour: Unsupported value: \"green\"",
 		"example.com/v1, spec: {size: 1, colour: blue}":         "spec: Invalid value: small ones are red",
-		"example.com/v1, spec: {size: 3, colr: red}":            "spec.colr: Forbidden: unknown field (the API server refuses such a Widget)",
+		"example.com/v1, spec: {size: 3, colr: red}":            "spec.colr: Forbidden: unknown field (the API server refuses this Widget)",
 		"example.com/v0, spec: {}":                              "apiVersion: Unsupported value: \"v0\": supported values: \"v1\"",
 		"example.com/v1, metadata: {name: W_}, spec: {size: 3}": "metadata.name: Invalid value: \"W_\"",
 	} {

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	apischema "k8s.io/apimachinery/pkg/runtime/schema"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
 	apiversion "k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/component-base/version"
@@ -51,43 +52,34 @@ var removedTypes = map[string]removal{
 	"extensions/v1beta1 ThirdPartyResource":                 {8, ""},
 }
 
-// changes are those of the fields between a removed API version and the one that took its
-// place, from the same guide.
+// changes are those of the fields between the removed API versions of a kind, or one of
+// them, and the one that took their place, from the same guide.
 var changes = map[string]string{
 	"autoscaling/v2beta1 HorizontalPodAutoscaler": "its metrics have target: {type: Utilization, averageUtilization: N} in place of targetAverageUtilization: N, and AverageValue and Value alike",
 	"autoscaling/v2beta2 HorizontalPodAutoscaler": "its fields are the same",
-	"apps Deployment":                                             "spec.selector must be given and cannot change later; spec.rollbackTo is gone; maxSurge and maxUnavailable are 25% by default",
-	"extensions Deployment":                                       "spec.selector must be given and cannot change later; spec.rollbackTo is gone; maxSurge and maxUnavailable are 25% by default",
-	"apps StatefulSet":                                            "spec.selector must be given and cannot change later; spec.updateStrategy.type is RollingUpdate by default",
-	"apps ReplicaSet":                                             "spec.selector must be given and cannot change later",
-	"extensions ReplicaSet":                                       "spec.selector must be given and cannot change later",
-	"apps DaemonSet":                                              "spec.selector must be given and cannot change later; spec.templateGeneration is gone; spec.updateStrategy.type is RollingUpdate by default",
-	"extensions DaemonSet":                                        "spec.selector must be given and cannot change later; spec.templateGeneration is gone; spec.updateStrategy.type is RollingUpdate by default",
-	"extensions Ingress":                                          ingressChanges,
-	"networking.k8s.io Ingress":                                   ingressChanges,
-	"networking.k8s.io IngressClass":                              "its fields are the same",
-	"extensions NetworkPolicy":                                    "its fields are the same",
-	"policy PodDisruptionBudget":                                  "an empty spec.selector selects all pods of the namespace, where it selected none",
-	"policy PodSecurityPolicy":                                    podSecurity,
-	"extensions PodSecurityPolicy":                                podSecurity,
-	"settings.k8s.io PodPreset":                                   "write what it added into the pod template",
-	"batch CronJob":                                               "its fields are the same",
-	"discovery.k8s.io EndpointSlice":                              "endpoints have nodeName and zone in place of topology",
-	"node.k8s.io RuntimeClass":                                    "its fields are the same",
-	"node.k8s.io/v1alpha1 RuntimeClass":                           "handler stands in place of spec.runtimeHandler, and overhead and scheduling beside it",
-	"auditregistration.k8s.io AuditSink":                          "nothing took its place in manifests: the API server has --audit-webhook-config-file",
-	"extensions ThirdPartyResource":                               "a CustomResourceDefinition of apiextensions.k8s.io/v1 took its place",
-	"apiextensions.k8s.io CustomResourceDefinition":               "spec.versions, with schema, subresources and additionalPrinterColumns in each, stands in place of version, validation, subresources and additionalPrinterColumns; spec.scope must be given",
-	"apiregistration.k8s.io APIService":                           "its fields are the same",
-	"admissionregistration.k8s.io ValidatingWebhookConfiguration": webhookChanges,
-	"admissionregistration.k8s.io MutatingWebhookConfiguration":   webhookChanges,
+	"Deployment":                        "spec.selector must be given and cannot change later; spec.rollbackTo is gone; maxSurge and maxUnavailable are 25% by default",
+	"StatefulSet":                       "spec.selector must be given and cannot change later; spec.updateStrategy.type is RollingUpdate by default",
+	"ReplicaSet":                        "spec.selector must be given and cannot change later",
+	"DaemonSet":                         "spec.selector must be given and cannot change later; spec.templateGeneration is gone; spec.updateStrategy.type is RollingUpdate by default",
+	"Ingress":                           "spec.backend is spec.defaultBackend; a backend has service: {name: …, port: {number: …}} in place of serviceName and servicePort; each path needs pathType: Prefix, Exact or ImplementationSpecific",
+	"IngressClass":                      "its fields are the same",
+	"NetworkPolicy":                     "its fields are the same",
+	"PodDisruptionBudget":               "an empty spec.selector selects all pods of the namespace, where it selected none",
+	"PodSecurityPolicy":                 "nothing took its place in manifests: labels of the namespace do (pod-security.kubernetes.io/enforce)",
+	"PodPreset":                         "write what it added into the pod template",
+	"CronJob":                           "its fields are the same",
+	"EndpointSlice":                     "endpoints have nodeName and zone in place of topology",
+	"RuntimeClass":                      "its fields are the same",
+	"node.k8s.io/v1alpha1 RuntimeClass": "handler stands in place of spec.runtimeHandler, and overhead and scheduling beside it",
+	"AuditSink":                         "nothing took its place in manifests: the API server has --audit-webhook-config-file",
+	"ThirdPartyResource":                "a CustomResourceDefinition of apiextensions.k8s.io/v1 took its place",
+	"CustomResourceDefinition":          "spec.versions, with schema, subresources and additionalPrinterColumns in each, stands in place of version, validation, subresources and additionalPrinterColumns; spec.scope must be given",
+	"APIService":                        "its fields are the same",
+	"ValidatingWebhookConfiguration":    webhookChanges,
+	"MutatingWebhookConfiguration":      webhookChanges,
 }
 
-const (
-	ingressChanges = "spec.backend is spec.defaultBackend; a backend has service: {name: …, port: {number: …}} in place of serviceName and servicePort; each path needs pathType: Prefix, Exact or ImplementationSpecific"
-	podSecurity    = "nothing took its place in manifests: labels of the namespace do (pod-security.kubernetes.io/enforce)"
-	webhookChanges = "sideEffects and admissionReviewVersions must be given; failurePolicy is Fail, timeoutSeconds 10 and matchPolicy Equivalent by default"
-)
+const webhookChanges = "sideEffects and admissionReviewVersions must be given; failurePolicy is Fail, timeoutSeconds 10 and matchPolicy Equivalent by default"
 
 // removedIn says of an API version that Kubernetes serves no more what took its place. The
 // message is empty for others.
@@ -114,7 +106,7 @@ func removedIn(gvk apischema.GroupVersionKind) (message, hint string) {
 	if gone.replacement != "" {
 		message += ": write " + gone.replacement
 	}
-	for _, key := range []string{api + " " + kind, gvk.Group + " " + kind} {
+	for _, key := range []string{api + " " + kind, kind} {
 		if changes[key] != "" {
 			return message, changes[key]
 		}
@@ -189,6 +181,8 @@ func servedAs(group, kind string) string {
 	return ""
 }
 
+var servedMinor = int(utilversion.MustParse(version.DefaultKubeBinaryVersion).Minor())
+
 // removedSince gives the minor version of Kubernetes 1 since which an API is not served, and
 // whether the one whose API server is embedded here serves it no more.
 func removedSince(object runtime.Object) (minor int, removed bool) {
@@ -196,12 +190,8 @@ func removedSince(object runtime.Object) (minor int, removed bool) {
 	if !is {
 		return 0, false
 	}
-	var major, served int
-	if _, err := fmt.Sscanf(version.DefaultKubeBinaryVersion, "%d.%d", &major, &served); err != nil {
-		panic(err) // it is a constant of Kubernetes
-	}
 	_, minor = r.APILifecycleRemoved()
-	return minor, minor <= served
+	return minor, minor <= servedMinor
 }
 
 // servedVersion gives the most stable API version of a kind that is not removed, or "". What

@@ -78,14 +78,14 @@ func (f *File) shownSource() string {
 	if len(docs) != 1 || len(faults) > 0 {
 		return ""
 	}
-	is := map[string]string{}
-	shown := without(docs[0].value, func(was, now string) { is[was] = now })
-	if len(is) == 0 {
+	replaced := map[string]string{}
+	shown := without(docs[0].value, func(was, now string) { replaced[was] = now })
+	if len(replaced) == 0 {
 		return string(f.Source)
 	}
 	var swaps []string
-	for _, was := range slices.SortedFunc(maps.Keys(is), func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }) {
-		swaps = append(swaps, was, is[was])
+	for _, was := range slices.SortedFunc(maps.Keys(replaced), func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }) {
+		swaps = append(swaps, was, replaced[was])
 	}
 	source := strings.NewReplacer(swaps...).Replace(string(f.Source))
 	if docs, faults := readYAML(f.Path, []byte(source)); len(docs) == 1 && len(faults) == 0 && reflect.DeepEqual(docs[0].value, shown) {

@@ -22,7 +22,7 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 		return nil, f.Fault("spec.workload.existing", "an existing workload is not known without its cluster", "simulate a record of a run of it")
 	}
 	if template == nil {
-		return nil, f.Fault("spec.workload", fmt.Sprintf("the pods of %s are not known without its cluster", scenarios.WithArticle(f.TargetRef().Kind)), "simulate a record of a run of it")
+		return nil, f.Fault("spec.workload", fmt.Sprintf("the pods of the kind %s are not known without its cluster", f.TargetRef().Kind), "simulate a record of a run of it")
 	}
 	pod := template.Spec.DeepCopy()
 	var m model.Model

@@ -97,12 +97,12 @@ func owned(e metav1.ManagedFieldsEntry) *fieldpath.Set {
 func fieldChanges(was, now map[string]leaf) (all []record.FieldChange) {
 	for _, path := range slices.Sorted(maps.Keys(was)) {
 		if is, still := now[path]; !still || is.value != was[path].value {
-			all = append(all, record.FieldChange{Path: path, Was: was[path].told(), Now: is.told()})
+			all = append(all, record.FieldChange{Path: path, Was: was[path].text(), Now: is.text()})
 		}
 	}
 	for path, is := range now {
 		if _, there := was[path]; !there {
-			all = append(all, record.FieldChange{Path: path, Now: is.told()})
+			all = append(all, record.FieldChange{Path: path, Now: is.text()})
 		}
 	}
 	slices.SortFunc(all, func(a, b record.FieldChange) int { return cmp.Compare(a.Path, b.Path) })
@@ -118,7 +118,7 @@ type leaf struct {
 	shown bool
 }
 
-func (l leaf) told() string {
+func (l leaf) text() string {
 	if !l.shown {
 		return ""
 	}

@@ -110,9 +110,9 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	if err != nil {
 		return err
 	}
-	var ends <-chan struct{}
+	var ends context.Context
 	if lab != nil {
-		ends = ctx.Done()
+		ends = ctx
 		defer lab.Stop()
 	}
 	show.close()

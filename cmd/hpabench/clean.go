@@ -40,11 +40,7 @@ namespace of that name is made again.`,
 			w := a.work(quiet)
 			defer w.done()
 			w.does("looking for what runs left, and removing it")
-			cluster, err := f.existing(cmd.Context(), func(line string) {
-				if !quiet {
-					w.above(func() { fmt.Fprintln(a.stderr, line) })
-				}
-			})
+			cluster, err := f.existing(cmd.Context(), w.say)
 			if err != nil {
 				return err
 			}

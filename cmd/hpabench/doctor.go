@@ -88,12 +88,7 @@ func (a *app) doctor(ctx context.Context, ref string, f *clusterFlags, asJSON, q
 	w := a.work(quiet)
 	defer w.done()
 	w.does("asking the cluster")
-	say := func(line string) {
-		if !quiet {
-			w.above(func() { fmt.Fprintln(a.stderr, line) })
-		}
-	}
-	cluster, err := f.existing(ctx, say)
+	cluster, err := f.existing(ctx, w.say)
 	if err != nil {
 		return err
 	}
@@ -104,7 +99,7 @@ func (a *app) doctor(ctx context.Context, ref string, f *clusterFlags, asJSON, q
 	doctor, err := runner.NewDoctor(cluster, ref, runner.ObserveOptions{ID: runner.NewID(), Namespace: f.namespace, Version: version()}, func(p runner.Progress) {
 		switch {
 		case p.Message != "":
-			say(p.Message)
+			w.say(p.Message)
 		case p.Check != nil:
 			w.above(func() { show.progress(p) })
 		}

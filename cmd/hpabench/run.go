@@ -166,7 +166,7 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	}
 	t := trial{runFlags: f, file: variants[0].File, cluster: cluster, lab: lab, id: id, dir: dir, show: show}
 	if lab != nil {
-		t.ends = ctx.Done()
+		t.ends = ctx
 	}
 	if !several {
 		return t.run(ctx, a, over)
@@ -218,7 +218,7 @@ type trial struct {
 	file    *scenarios.File
 	cluster *runner.Cluster
 	lab     *embedded.Lab   // that was started for it; nil for another cluster
-	ends    <-chan struct{} // the cluster, when the command is interrupted; nil for another cluster
+	ends    context.Context // the cluster, when the command is interrupted; nil for another cluster
 	id, dir string
 	show    *display
 	wait    time.Duration // before the load

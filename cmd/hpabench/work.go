@@ -139,6 +139,13 @@ func (w *work) above(print func()) {
 	print()
 }
 
+// say prints a line of what is done.
+func (w *work) say(line string) {
+	if w != nil {
+		w.above(func() { fmt.Fprintln(w.out, line) })
+	}
+}
+
 // done ends the work, and takes the live line away. It may be called again.
 func (w *work) done() {
 	if w == nil {
