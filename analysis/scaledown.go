@@ -257,7 +257,7 @@ func (o *observed) settle(w window, decision replicaChange) Latency {
 		return absent("the pods were not observed")
 	}
 	if t, ok := last(o.targets, w.end-1); ok && *plateau > int(t.Replicas) {
-		return absent(fmt.Sprintf("of %[3]d wanted replicas still %[1]d were %[2]s when %[4]s at %[5].1f s", *plateau, o.supplyName(), t.Replicas, w.endedBy, w.end.Seconds()))
+		return absent(fmt.Sprintf("of %d wanted replicas still %d were %s when %s at %.1f s", t.Replicas, *plateau, o.supplyName(), w.endedBy, w.end.Seconds()))
 	}
 	at := o.supplySince(w, func(n int) bool { return n <= *plateau })
 	for _, p := range o.pods {

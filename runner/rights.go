@@ -191,7 +191,7 @@ func (t *task) rights() []right {
 	if creates || clean {
 		for _, o := range t.objects() {
 			rights = append(rights, t.objectRights(o)...)
-			if resource, _, err := t.resource(o.GroupVersionKind()); err == nil && creates && !(t.own && t.lab) && len(hostsOf(o)) > 0 {
+			if resource, _, err := t.resource(o.GroupVersionKind()); err == nil && creates && (!t.own || !t.lab) && len(hostsOf(o)) > 0 {
 				rights = append(rights, right{"list", resource.Group, resource.Resource, "", everywhere, "whose hosts the run could take", "a host that others have is not noticed, and the run could take their requests"})
 			}
 		}

@@ -299,7 +299,7 @@ func hostsOf(o *unstructured.Unstructured) (hosts []string) {
 	spec, _, _ := unstructured.NestedMap(o.Object, "spec")
 	add := func(value any) {
 		text, is := value.(string)
-		if _, _, service := serviceHost(text); is && !(service && o.GroupVersionKind().Group == istioNetworking) {
+		if _, _, service := serviceHost(text); is && (!service || o.GroupVersionKind().Group != istioNetworking) {
 			hosts = append(hosts, strings.ToLower(text))
 		}
 	}
