@@ -28,7 +28,7 @@ func (f Fault) Error() string {
 	if f.Hint != "" {
 		s += " (" + f.Hint + ")"
 	}
-	return s
+	return strings.ReplaceAll(s, "\n", `\n`) // of a file's name, say
 }
 
 // Faults is everything that is wrong with a scenario and its manifests: those

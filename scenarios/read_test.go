@@ -149,3 +149,10 @@ func TestFaultPointsToALine(t *testing.T) {
 		}
 	}
 }
+
+// TestFaultIsALine whatever the names in it are.
+func TestFaultIsALine(t *testing.T) {
+	if got := (Fault{"a\nb.yaml", 3, "manifest c\n::error::d", "h"}).Error(); got != `a\nb.yaml:3: manifest c\n::error::d (h)` {
+		t.Error(got)
+	}
+}
