@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -28,6 +29,7 @@ type cluster struct {
 	call   time.Duration // takes this long
 	hpas   cache.Indexer
 	heard  cache.ResourceEventHandler // of the controller, for HPAs
+	watch  sync.WaitGroup             // of HPAs; a bubble must not end before it
 	status func(autoscalingv2.HorizontalPodAutoscalerStatus)
 }
 
@@ -74,10 +76,10 @@ func (a autoscalers) UpdateStatus(_ context.Context, hpa *autoscalingv2.Horizont
 		return nil, err
 	}
 	a.status(hpa.Status)
-	go func() { // by watch, after the answer
+	a.watch.Go(func() { // after the answer
 		time.Sleep(latency)
 		a.heard.OnUpdate(old, hpa)
-	}()
+	})
 	return hpa, nil
 }
 

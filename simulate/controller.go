@@ -92,6 +92,7 @@ func Autoscale(ctx context.Context, s Settings, hpa *autoscalingv2.HorizontalPod
 		s.Sync, s.DownscaleStabilization, s.Tolerance, s.CPUInitialization, s.InitialReadiness)
 	c.heard.OnAdd(hpa, true)
 	controller.Run(ctx, 1)
+	c.watch.Wait()
 }
 
 // withDefaults is a spec as the API server keeps it.
