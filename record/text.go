@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // formats are what files begin with that are no text in UTF-8, and how text is made of them
@@ -56,6 +57,17 @@ func Plain(v float64, digits int) string {
 		return strconv.FormatFloat(v, 'g', -1, 64)
 	}
 	return strconv.FormatFloat(v, 'f', -1, 64)
+}
+
+// maxMessage is the length in bytes of a message, some twenty lines of a terminal.
+const maxMessage = 2000
+
+// Cut is a message that is not too long to be read, whatever lists and names it has.
+func Cut(message string) string {
+	if len(message) > maxMessage {
+		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
+	}
+	return message
 }
 
 // Counted is a number with its noun: 1 pod, 2 pods.

@@ -139,11 +139,14 @@ func (p *preflight) checkUnused(ctx context.Context) bool {
 		if err != nil {
 			continue // told when it is created; a CRD of the manifests may define it
 		}
-		if _, err := timed(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		if there, err := timed(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 			return client.Get(ctx, o.GetName(), metav1.GetOptions{})
 		}); err == nil {
-			free = p.refuse("target", fmt.Sprintf("%s %s exists already: hpabench does not change what it did not create",
-				o.GetKind(), o.GetName()), "give the scenario another name, leave out -n, or name the object under workload.existing")
+			message, hint := "hpabench does not change what it did not create", "give the scenario another name, leave out -n, or name the object under workload.existing"
+			if run := there.GetLabels()[RunLabel]; run != "" {
+				message, hint = "run "+run+" made it", "when that run has ended, remove what it left: hpabench clean -n "+there.GetNamespace()
+			}
+			free = p.refuse("target", fmt.Sprintf("%s %s exists already: %s", o.GetKind(), o.GetName(), message), hint)
 		}
 	}
 	return free

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // Fault is one thing that is wrong with a scenario, where it stands, and what
@@ -25,6 +27,7 @@ func (f Fault) Error() string {
 	if f.Line == 0 {
 		s = f.File + ": " + f.Message
 	}
+	s = record.Cut(s)
 	if f.Hint != "" {
 		s += " (" + f.Hint + ")"
 	}

@@ -147,6 +147,8 @@ func TestTraceFaults(t *testing.T) {
 		"seconds,rate\n0,5\n2,5\n1,5":                           `trace.csv:4: time "1" is not after that of line 3`,
 		"time,rate\n23:59:30,5\n00:00:30,5":                     `trace.csv:3: time "00:00:30" is not after that of line 2: times must rise; across midnight they need dates`,
 		"time;rps\n0;1,000\n30;2,500\n":                         `trace.csv:2: "1,000" can be a fraction or have thousands apart`,
+		"seconds,rate\n0,1,000\n10,2,000\n":                     `trace.csv:2: the line has 3 cells and the header 2`,
+		"time,rps,QPS\n0,5,5\n":                                 `trace.csv:1: columns "rps" and "QPS" are both named as a rate is`,
 		"time;rps\n0;0.500\n30;1.000\n":                         `trace.csv:3: "1.000" can be a fraction or have thousands apart`,
 		"seconds;rate\n0;5\n1,000;5\n":                          `trace.csv:3: "1,000" can be`,
 		`{"a":1}`:                                               `trace.csv:1: the line is no CSV (bare " in non-quoted-field): expected the header seconds,rate`,

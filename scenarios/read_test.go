@@ -155,4 +155,7 @@ func TestFaultIsALine(t *testing.T) {
 	if got := (Fault{"a\nb.yaml", 3, "manifest c\n::error::d", "h"}).Error(); got != `a\nb.yaml:3: manifest c\n::error::d (h)` {
 		t.Error(got)
 	}
+	if got := (Fault{"a.yaml", 3, strings.Repeat("ä", 100_000), "h"}).Error(); len(got) > 2100 || !strings.HasSuffix(got, "ä… (h)") {
+		t.Errorf("%d bytes", len(got))
+	}
 }

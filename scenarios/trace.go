@@ -150,6 +150,9 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 	at, value := columnOf(head, timeColumns), columnOf(head, column.Names)
 	switch {
 	case at >= 0 && value >= 0:
+		if again := columnOf(head[value+1:], column.Names); again >= 0 {
+			return nil, fmt.Errorf("%s:%d: columns %s and %s are both named as a %s is: rename the one that is not to be read", name, lineOf(rows), shorten(head[value]), shorten(head[value+1+again]), column.Names[0])
+		}
 	case at < 0 && value < 0 && slices.ContainsFunc(head, isNumber):
 		return nil, fmt.Errorf("%s:%d: there is no header: the first line has numbers. Write %s,%s above it", name, lineOf(rows), timeColumns[0], column.Names[0])
 	default:
@@ -181,6 +184,9 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 		}
 		if len(row) <= max(at, value) {
 			return nil, fault("the line is %s, and must have a time and a %s", shorten(strings.Join(row, string(rows.Comma))), column.Names[0])
+		}
+		if n := len(head); slices.ContainsFunc(row[min(n, len(row)):], func(cell string) bool { return strings.TrimSpace(cell) != "" }) {
+			return nil, fault("the line has %d cells and the header %d: write numbers without commas", len(row), n)
 		}
 		for _, text := range []string{row[at], row[value]} {
 			if rows.Comma == ';' && thousands.MatchString(strings.TrimSpace(text)) {

@@ -95,6 +95,14 @@ func decisions(t *testing.T, length time.Duration, behavior *autoscalingv2.Horiz
 	return scaled
 }
 
+// TestEndsWithAStatus ends bubbles around the instant at which the controller's first status,
+// written after three calls of 3 ms, reaches it by watch.
+func TestEndsWithAStatus(t *testing.T) {
+	for length := 9250 * time.Microsecond; length < 11*time.Millisecond; length += 250 * time.Microsecond {
+		decisions(t, length, nil, surge)
+	}
+}
+
 // surge is 300 milli-cores from 50 s to 230 s of every 16 minutes.
 func surge(at time.Duration) int64 {
 	if at %= 16 * time.Minute; at > 50*time.Second && at < 230*time.Second {

@@ -39,7 +39,7 @@ namespace of that name is made again.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w := a.work(quiet)
 			defer w.done()
-			w.does("looking for what runs left, and removing it")
+			w.does("looking for what runs left")
 			cluster, err := f.existing(cmd.Context(), w.say)
 			if err != nil {
 				return err

@@ -18,6 +18,7 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback" // the image has no certificates of its own
 	"k8s.io/klog/v2"
 
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
@@ -120,7 +121,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		fmt.Fprintln(a.stderr, err) // file:line: comes first, for editors
 		return exitBadInput
 	}
-	fmt.Fprintln(a.stderr, "hpabench:", usage(err))
+	fmt.Fprintln(a.stderr, "hpabench:", record.Cut(usage(err)))
 	switch {
 	case !parsed || errors.As(err, &badInput):
 		return exitBadInput
