@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -235,11 +236,12 @@ func (p *pod) isReadyAt(t record.Instant) bool {
 	return ready && p.shown.t <= t && (!p.terminating.seen || p.terminating.t > t) && (!p.gone.seen || p.gone.t > t)
 }
 
-// metricsMissing finds pods that have no sample though others have one.
+// metricsMissing finds pods that have no sample though others have one. Whether a pod that has
+// one in the first reading had one before, nobody knows.
 func (d *diagnosis) metricsMissing() {
 	patience := settling + 2*d.resolution()
 	first := map[string]record.Instant{}
-	var anyAt record.Instant
+	var opened, anyAt record.Instant
 	for _, e := range d.entries {
 		m := entryOf[readings](e)
 		if m == nil {
@@ -251,6 +253,7 @@ func (d *diagnosis) metricsMissing() {
 				first[m.pod(s)] = e.At
 			}
 			anyAt = e.At
+			opened = cmp.Or(opened, e.At)
 		}
 	}
 	for _, p := range d.observed.pods {
@@ -268,7 +271,7 @@ func (d *diagnosis) metricsMissing() {
 		if has {
 			end = min(end, got)
 		}
-		if end.Sub(ready) <= patience || anyAt == 0 || anyAt < ready.Add(patience) {
+		if has && got == opened || end.Sub(ready) <= patience || anyAt == 0 || anyAt < ready.Add(patience) {
 			continue
 		}
 		f := Finding{Kind: FoundMetricsMissing, Severity: Limits, Object: "pod/" + p.name, SinceSeconds: new(ready.Seconds()),

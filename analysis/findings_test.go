@@ -32,6 +32,13 @@ func ill() *made {
 	return m
 }
 
+// old is ill with a pod that was ready long before it was seen.
+func old() *made {
+	m := ill()
+	m.pod(life{name: "d", before: true, created: 1.6, scheduled: -201, ready: -200})
+	return m
+}
+
 // sampled adds samples on the target for the pods until to.
 func (m *made) sampled(to float64, pods ...string) *made {
 	for t := 5.0; t < to; t += 15 {
@@ -50,6 +57,9 @@ func TestFindings(t *testing.T) {
 		"nothing": {ill().sampled(220, "a", "b", "c"), nil},
 		"no sample of one pod": {ill().sampled(220, "a", "b"), []string{
 			"limits metrics-missing pod/c since 62 until -: ready for 158 s without a sample"}},
+		"a pod from long before": {old().sampled(220, "a", "b", "c", "d"), nil},
+		"no sample of a pod from long before": {old().sampled(220, "a", "b", "c"), []string{
+			"limits metrics-missing pod/d since -200 until -: ready for 420 s without a sample"}},
 		"samples that get old": {ill().sampled(100, "a", "b", "c"), []string{
 			"blocks metrics-stale pod/a since 220 until -: up to 126 s old; metrics-server takes one every 15 s"}},
 		"a gap of metrics": {func() *made {
