@@ -221,6 +221,42 @@ func TestStatusCodesAreBounded(t *testing.T) {
 	}
 }
 
+// What a request carries that is secret is in no note, though a server sends it back.
+func TestErrorsHideSecrets(t *testing.T) {
+	request := Request{Path: "/a?token=SECRET%2Fquery&x=1", Headers: http.Header{
+		"Authorization": {"Bearer SECRETbearer"}, "X-Api-Key": {`SECRET"key`}, "Cookie": {"a=SECRETcookie; b=2"}}}
+	basic := Request{Path: "/", Headers: http.Header{"Authorization": {"Basic U0VDUkVUdXNlcjpTRUNSRVRwYXNz"}}} // SECRETuser:SECRETpass
+	for _, c := range []struct {
+		answer  string
+		user    string
+		request Request
+	}{
+		{"HTTP/1.1 999999999999999999999 x", "", request},
+		{"HTTP/1.1 999999999999999999999 x", "SECRETuser@", basic},
+		{"HTTP/1.1 999999999999999999999 x", "SECRETuser:SECRETpass@", Request{Path: "/"}},
+		{"SECRETuser SECRETpass U0VDUkVUdXNlcjpTRUNSRVRwYXNz", "SECRETuser:SECRETpass@", Request{Path: "/"}},
+		{"SECRETuser SECRETpass U0VDUkVUdXNlcjpTRUNSRVRwYXNz", "", basic},
+		{"SECRETbearer", "", request},
+		{`SECRET"key`, "", request},
+		{"/a?token=SECRET%2Fquery", "", request},
+		{"SECRET/query", "", request},
+		{"HTTP/1.1 200 OK\r\nContent-Length: SECRETcookie", "", request},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: SECRETbearer", "", request},
+	} {
+		way, err := URL(strings.Replace(rawServer(t, func(w io.Writer) error {
+			_, err := io.WriteString(w, c.answer+"\r\n\r\n")
+			return err
+		}).URL(), "//", "//"+c.user, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := generate(t, []record.Phase{rate(20, .05)}, c.request, way, nil)
+		if notes := fmt.Sprint(r.notes); len(r.notes) != 1 || r.phases[0].Errors["no HTTP"] != 1 || strings.Contains(notes, "SECRET") || strings.Contains(notes, "U0VD") || !strings.Contains(notes, record.Hidden) {
+			t.Errorf("%q: %q, %v", c.answer, r.notes, r.phases[0].Errors)
+		}
+	}
+}
+
 // Bodies are counted, though nobody keeps them.
 func TestBytesIn(t *testing.T) {
 	var turn atomic.Int64

@@ -37,10 +37,7 @@ var causes = []struct{ text, cause string }{
 
 // causeOf sorts the text of an error into one of a few causes.
 func causeOf(text string) string {
-	// net/http quotes the URL in front: its words are not the error's.
-	if _, after, ok := strings.Cut(text, `": `); ok {
-		text = after
-	}
+	_, text = shownError(text) // the words of the URL are not the error's
 	for _, c := range causes {
 		if strings.Contains(text, c.text) {
 			return c.cause

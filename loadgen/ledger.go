@@ -214,7 +214,8 @@ func (l *ledger) answer(p *phase, r *vegeta.Result) {
 		l.mu.failed++
 		if !l.mu.causes[cause] {
 			l.mu.causes[cause] = true
-			l.mu.notes = append(l.mu.notes, fmt.Sprintf("the first request that failed with %q said: %s", cause, cut(r.Error, maxCause)))
+			shown, _ := shownError(r.Error)
+			l.mu.notes = append(l.mu.notes, fmt.Sprintf("the first request that failed with %q said: %s", cause, cut(shown, maxCause)))
 		}
 	}
 	if l.mu.pods[pod] && (r.Code != 0 || !l.mu.aborting) {

@@ -113,12 +113,12 @@ func newTransport(way Way, request *Request, keepAlive bool, slow func()) *trans
 //
 // Of the answer the body is discarded as it comes and the head is forgotten but for
 // the header that names the pod, so that an answer takes the same memory whatever a
-// server sends, and Location leads nowhere.
+// server sends, and Location leads nowhere. No error has a secret of req.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Header.Del("X-Vegeta-Seq")
 	resp, err := t.ask(req)
 	if err != nil {
-		return nil, err
+		return nil, withoutSecrets(err, req)
 	}
 	// By https://www.rfc-editor.org/rfc/rfc9110#section-15 a code has three digits; HTTP/2
 	// would hand on any number, and vegeta the lowest 16 bits of it.
@@ -135,7 +135,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Header[t.podHeader] = []string{strings.Clone(pod[0])}
 	}
 	if resp.Body != http.NoBody {
-		resp.Body = &length{ReadCloser: resp.Body}
+		resp.Body = &length{ReadCloser: resp.Body, req: req}
 	}
 	return resp, nil
 }
@@ -145,6 +145,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // counted, and only the number is.
 type length struct {
 	io.ReadCloser
+	req  *http.Request
 	read bool
 }
 
@@ -154,7 +155,7 @@ func (l *length) Read(p []byte) (int, error) {
 	}
 	n, err := io.Copy(io.Discard, l.ReadCloser)
 	if err != nil {
-		return 0, err
+		return 0, withoutSecrets(err, l.req)
 	}
 	l.read = true
 	return copy(p, binary.BigEndian.AppendUint64(nil, uint64(n))), io.EOF
