@@ -33,7 +33,7 @@ import (
 // poisons are added before and behind a string: what steers a terminal, a renderer of
 // Markdown, a browser, a spreadsheet, or the runner of a CI job.
 var poisons = []string{
-	"=HYPERLINK(\"https://evil\")\x1b]0;x\x07\x1b[2J\u202e\u2066\u200b\x00\x7f\u009b\r\n::error::x\n##[error]x",
+	"=HYPERLINK(\"https://evil\")\x1b]0;x\x07\x1b[2J\u202e\u2066\u200b\ufffe\uffff\U0001fffe\x00\x7f\u009b\r\n::error::x\n##[error]x",
 	"+1\u2028<img src=https://evil/p.png><script>x</script><!-- ]]> &lt;b> </details> --> <a href='javascript:x'>\n\n<b>\n",
 	"@team `<img src=x>` ``<i>` ```\n# h\n- l\n| a | b |\n|---|---|\n[x](https://evil) ![x](https://evil) [x]: https://evil https://evil www.evil.org a@evil.org",
 	"-cmd|' /C calc'!A0\t`https://evil`<img src=x>`www.evil.org`<b>`x \xff\xfe\U000e0041\\\"{}%0A%3A",

@@ -13,8 +13,8 @@ import (
 )
 
 // Visible writes control, bidirectional and other characters without a picture
-// of their own (Unicode's Cc, Cf, Zl and Zp, but not tab and newline) as JSON
-// does, \u001b, and invalid UTF-8 as U+FFFD. In JSON the value stays the same.
+// of their own (Unicode's Cc, Cf, Zl and Zp, but not tab and newline) and
+// noncharacters, of which XML 1.0 (2.2, Char) forbids two, as JSON does, \u001b, and invalid UTF-8 as U+FFFD. In JSON the value stays the same.
 func Visible(s string) string {
 	var b strings.Builder
 	done := 0
@@ -39,7 +39,7 @@ func Visible(s string) string {
 }
 
 func invisible(r rune) bool {
-	return r != '\n' && r != '\t' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+	return r != '\n' && r != '\t' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Noncharacter_Code_Point)
 }
 
 func escaped(r rune) string {

@@ -11,6 +11,7 @@ func TestVisible(t *testing.T) {
 		"a\x1b[31mb\x00\x7f\u0085":           `a\u001b[31mb\u0000\u007f\u0085`,
 		"\u202eevil\u2066\u200b\ufeff\u2028": `\u202eevil\u2066\u200b\ufeff\u2028`,
 		"\U000e0041tag":                      `\udb40\udc41tag`,
+		"not \ufdd0\ufffe\uffff\U0010ffff":   `not \ufdd0\ufffe\uffff\udbff\udfff`,
 		"bad \xff\xfe\xc3":                   "bad \ufffd\ufffd\ufffd",
 		"real \ufffd":                        "real \ufffd",
 		"a\nb\tc\r":                          "a\nb\tc\\u000d",
