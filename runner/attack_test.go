@@ -128,7 +128,14 @@ func TestTakeCredentials(t *testing.T) {
 	if err := takeCredentials(config); err != nil || config.Host != "https://api.example" || config.Password != "" {
 		t.Errorf("%v: %+v", err, config)
 	}
-	if err := takeCredentials(&rest.Config{Host: "https://user:s3cret@a b"}); err == nil || strings.Contains(err.Error(), "s3cret") {
-		t.Error(err)
+	for _, host := range []string{"https://user:s3cret@a b", "http://s3cret:p@[::1", "http://127.0.0.1:1/\x1b[31m", "http://127.0.0.1:1\x7f", "http://127.0.0.1:x", "127.0.0.1:1/\n", "https://"} {
+		if err := takeCredentials(&rest.Config{Host: host}); err == nil || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), `" is no URL`) {
+			t.Errorf("%q: %v", host, err)
+		}
+	}
+	for _, host := range []string{"", "localhost", "127.0.0.1:8080", "[::1]:6443", "https://a/x"} {
+		if err := takeCredentials(&rest.Config{Host: host}); err != nil {
+			t.Errorf("%q: %v", host, err)
+		}
 	}
 }

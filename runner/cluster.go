@@ -136,14 +136,16 @@ func Connect(file, context string) (*Cluster, error) {
 }
 
 // takeCredentials takes a user and a password out of the server's URL, as curl does, so
-// that they are in no message and no record.
+// that they are in no message and no record. The error says that it is no URL.
 func takeCredentials(config *rest.Config) error {
-	if !strings.Contains(config.Host, "@") {
-		return nil
-	}
 	u, err := url.Parse(config.Host)
-	if err != nil || u.Host == "" {
+	whole := err == nil && u.Host != ""
+	credentials := strings.Contains(config.Host, "@")
+	if _, _, err := rest.DefaultServerUrlFor(config); err != nil || !whole && (credentials || strings.Contains(config.Host, "://")) {
 		return fmt.Errorf("the server %q is no URL", record.ShownURL(config.Host))
+	}
+	if !credentials {
+		return nil
 	}
 	if password, has := u.User.Password(); has && config.Username == "" && config.BearerToken == "" && config.BearerTokenFile == "" {
 		config.Username, config.Password = u.User.Username(), password

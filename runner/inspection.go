@@ -133,20 +133,21 @@ func (i *inspection) checkServer(ctx context.Context) bool {
 		err = json.Unmarshal(body, &v)
 	}
 	const name = "API server"
+	server := record.ShownURL(i.Config.Host)
 	switch {
 	case err == nil:
 	case apierrors.IsForbidden(err):
 		v.GitVersion = "of an unknown version"
-		i.add(name, record.Warning, fmt.Sprintf("%s answers, and does not let this user read /version: %v", i.Config.Host, err),
+		i.add(name, record.Warning, fmt.Sprintf("%s answers, and does not let this user read /version: %v", server, err),
 			"the ClusterRole system:public-info-viewer allows it; without it the report does not name the version")
 	case apierrors.IsUnauthorized(err):
-		i.add(name, record.Fault, fmt.Sprintf("%s does not know these credentials: %v", i.Config.Host, err), "log in again")
+		i.add(name, record.Fault, fmt.Sprintf("%s does not know these credentials: %v", server, err), "log in again")
 		return false
 	case errors.Is(err, errPlugin):
-		i.add(name, record.Fault, fmt.Sprintf("no request was sent to %s: %v", i.Config.Host, err), "use credentials that need no plugin, or mend the plugin")
+		i.add(name, record.Fault, fmt.Sprintf("no request was sent to %s: %v", server, err), "use credentials that need no plugin, or mend the plugin")
 		return false
 	default:
-		i.add(name, record.Fault, fmt.Sprintf("%s does not answer: %v", i.Config.Host, err), "is the cluster up, and is this the right --context or --kubeconfig?")
+		i.add(name, record.Fault, fmt.Sprintf("%s does not answer: %v", server, err), "is the cluster up, and is this the right --context or --kubeconfig?")
 		return false
 	}
 	i.cluster = &record.Cluster{Version: v.GitVersion}
