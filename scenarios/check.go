@@ -488,7 +488,7 @@ func (c *checker) checkPhase(at string, p Phase) {
 	case p.Noise != nil && p.Noise.Amplitude > p.Noise.Base:
 		c.fault(at+".noise", "", "%s.noise.amplitude is more than the base, so that the rate would be negative", at)
 	case p.Noise != nil:
-		c.between(at+".noise.every", p.Noise.Every, 10*time.Millisecond, MaxDuration)
+		c.between(at+".noise.every", p.Noise.Every, minEvery, MaxDuration)
 	case p.Spike != nil:
 		c.checkSpike(at, p)
 	case p.KeepAlive != nil && !p.HasLoad():

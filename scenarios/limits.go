@@ -65,6 +65,10 @@ const (
 	// apart in a record, whose instants have microseconds.
 	minDuration = time.Millisecond
 
+	// minEvery is the shortest time between two rates of a noise: load is counted by the
+	// second, in which that makes a hundred.
+	minEvery = 10 * time.Millisecond
+
 	// minPeriod is the shortest period of a sine: load is counted by the second.
 	minPeriod = time.Second
 

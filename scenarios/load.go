@@ -165,11 +165,19 @@ func (n *Noise) every() float64 {
 	return n.Every.Seconds()
 }
 
+// points is how many points the curve has, 0 if every is a fault.
+func (n *Noise) points(seconds float64) float64 {
+	if n.every() < minEvery.Seconds() {
+		return 0
+	}
+	return max(0, 2*seconds/n.every())
+}
+
 // curve is drawn by math/rand/v2's PCG, whose numbers for a seed do not change. It has no
 // points if they are more than maxPoints, which is a fault.
 func (n *Noise) curve(seconds float64) (points []record.RatePoint) {
 	every := n.every()
-	if n := 2 * seconds / every; !(n >= 0 && n <= maxPoints) {
+	if n := n.points(seconds); n == 0 || n > maxPoints {
 		return nil
 	}
 	random := rand.New(rand.NewPCG(n.Seed, 0))
@@ -233,7 +241,7 @@ func (f *File) extentOfPhase(p *Phase) extent {
 	case p.Sine != nil:
 		e.requests = p.Sine.Mean * e.seconds
 	case p.Noise != nil:
-		e.requests, e.points = p.Noise.Base*e.seconds, max(0, 2*e.seconds/p.Noise.every())
+		e.requests, e.points = p.Noise.Base*e.seconds, p.Noise.points(e.seconds)
 	case p.Steps != nil:
 		e.phases = float64(len(p.Steps))
 		for _, rate := range p.Steps {
