@@ -96,7 +96,7 @@ func parse(name string, b []byte) (*Fit, error) {
 
 // Write writes f as YAML.
 func (f *Fit) Write(w io.Writer) error {
-	b, err := yaml.Marshal(f)
+	b, err := scenarios.YAML(f)
 	if err != nil {
 		return err
 	}

@@ -12,10 +12,13 @@ import (
 	"github.com/hpabench/hpabench/model"
 )
 
+// odd has characters that a record can have, and YAML cannot as they are.
+const odd = "a\x1b[31m\u009b\u007f\u0085\u2028\ufeff\ufffe\uffff\U0001f600 b"
+
 // plant is a plant without a measurement.
 func plant(t testing.TB) string {
 	var text strings.Builder
-	f := &Fit{Version: Version, Plant: simulate.Guess(corev1.PodSpec{Containers: []corev1.Container{{Image: "nginx"}}}, model.Model{})}
+	f := &Fit{Version: Version, From: odd, Plant: simulate.Guess(corev1.PodSpec{Containers: []corev1.Container{{Image: "nginx"}}}, model.Model{})}
 	if err := f.Write(&text); err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +28,7 @@ func plant(t testing.TB) string {
 // What no cluster has is refused, by the name of its field.
 func TestPlantIsBounded(t *testing.T) {
 	good := plant(t)
-	if _, err := parse("p.yaml", []byte(good)); err != nil {
+	if f, err := parse("p.yaml", []byte(good)); err != nil || f.From != odd {
 		t.Fatalf("%v in\n%s", err, good)
 	}
 	for replaced, want := range map[[2]string]string{

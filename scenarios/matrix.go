@@ -223,10 +223,7 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 			v.Values[i] = fmt.Sprintf("%s#%d", shown, nth+1)
 		}
 	}
-	if tree, err = json.Marshal(root); err != nil {
-		return 1, err
-	}
-	source, err := yaml.JSONToYAML(tree)
+	source, err := YAML(root)
 	if err != nil {
 		return 1, err
 	}

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -91,7 +89,7 @@ func (f *File) shownSource() string {
 	if docs, faults := readYAML(f.Path, []byte(source)); len(docs) == 1 && len(faults) == 0 && reflect.DeepEqual(docs[0].value, shown) {
 		return source
 	}
-	written, err := yaml.Marshal(shown)
+	written, err := YAML(shown)
 	if err != nil {
 		return ""
 	}

@@ -10,7 +10,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
@@ -159,7 +158,7 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	if err != nil {
 		return err
 	}
-	manifest, err := yaml.Marshal(map[string]any{"apiVersion": hpa.APIVersion, "kind": hpa.Kind, "metadata": map[string]any{"name": hpa.Name}, "spec": hpa.Spec})
+	manifest, err := scenarios.YAML(map[string]any{"apiVersion": hpa.APIVersion, "kind": hpa.Kind, "metadata": map[string]any{"name": hpa.Name}, "spec": hpa.Spec})
 	if err != nil {
 		return err
 	}
