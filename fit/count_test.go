@@ -2,6 +2,7 @@ package fit
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -124,5 +125,35 @@ func TestManyPodsAtOnce(t *testing.T) {
 	}
 	if few, many := allocated(500), allocated(4000); many > 16*few {
 		t.Errorf("500 pods take %d bytes, and 4000 pods take %d", few, many)
+	}
+}
+
+// What is left out of much is as much of each pod, and of each of the load's workers, however many there are in
+// each second.
+func TestLeftOutEvenly(t *testing.T) {
+	const lines = 300_000
+	var source Source
+	rows := make([]int, lines)
+	for i := range lines {
+		source.addLoad(&record.LoadSecond{Second: i / 4, Sent: 1, Answered: 1}, nil)
+		rows[i] = i
+	}
+	kept := slices.Collect(maps.Keys(source.latencies))
+	for name, kept := range map[string][]int{"latencies": kept, "rows": atRandom(rows, mostDrawn)} {
+		if n := len(kept); n > mostLatencies || n < mostDrawn {
+			t.Errorf("%s: %d are left", name, n)
+		}
+		for _, period := range []int{2, 3, 4, 5, 10, 16, 60} {
+			of := make([]float64, period)
+			for _, i := range kept {
+				of[i%period] += float64(period) / float64(len(kept))
+			}
+			if slices.Min(of) < 0.85 || slices.Max(of) > 1.15 {
+				t.Errorf("%s: of %d in turns there are left %.2f", name, period, of)
+			}
+		}
+	}
+	if all := atRandom(rows[:100], 100); len(all) != 100 {
+		t.Errorf("%d of few rows are left", len(all))
 	}
 }

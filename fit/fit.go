@@ -436,13 +436,7 @@ var holds = []float64{1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 120
 // within the last while, for which it is held: the one of holds that explains most of it.
 // Where none explains half, requests take none.
 func (l *learner) memory(rows []window) {
-	if apart := 1 + (len(rows)-1)/mostDrawn; apart > 1 { // it is worked out for each of holds
-		var some []window
-		for i := 0; i < len(rows); i += apart {
-			some = append(some, rows[i])
-		}
-		rows = some
-	}
+	rows = atRandom(rows, mostDrawn) // it is worked out for each of holds
 	samples := func(held float64) []sample {
 		is := make([]sample, len(rows))
 		for i, r := range rows {
@@ -699,6 +693,20 @@ func quantile(sorted []float64, q float64) float64 {
 
 // mostDrawn bounds the rows that bootstrap draws at a time: the samples of a day and ten pods.
 const mostDrawn = 60_000
+
+// atRandom are at most so many of rows, in their order: every nth would be of some pods only.
+func atRandom[T any](rows []T, most int) []T {
+	if len(rows) <= most {
+		return rows
+	}
+	at := rand.New(rand.NewPCG(1, 3)).Perm(len(rows))[:most]
+	slices.Sort(at)
+	some := make([]T, most)
+	for i, n := range at {
+		some[i] = rows[n]
+	}
+	return some
+}
 
 // bootstrap gives an estimate from all rows, and the bounds of nine of ten that are made
 // from as many rows drawn at random with repetition (Efron 1979). Of very many it draws fewer,

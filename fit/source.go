@@ -3,6 +3,7 @@ package fit
 import (
 	"cmp"
 	"io"
+	"math/rand/v2"
 
 	"github.com/hpabench/hpabench/analysis"
 	"github.com/hpabench/hpabench/record"
@@ -10,7 +11,8 @@ import (
 )
 
 // mostLatencies bounds the lines of the load whose latencies are kept: those of a day and a
-// half. Of a longer run it is every second line, or every fourth, and so on.
+// half. Of a longer run it is half of them, or a quarter, and so on, at random: every second one
+// would be of some of the load's workers only.
 const mostLatencies = 1 << 17
 
 // Source keeps of a record what a Fit is made of. Its zero value is ready.
@@ -19,7 +21,7 @@ type Source struct {
 	run       record.Run // without the load and the events, and with one pod unless the load was only watched
 	loads     []load
 	latencies map[int]record.Histogram // of some of loads
-	apart     int                      // by how many lines those are
+	apart     uint64                   // of how many lines those are one, a power of two
 	pods      bool                     // run has one
 }
 
@@ -92,18 +94,21 @@ func (s *Source) addLoad(l *record.LoadSecond, latencies record.Counts) {
 	if s.latencies == nil {
 		s.latencies, s.apart = map[int]record.Histogram{}, 1
 	}
-	if n%s.apart != 0 {
+	if !s.keeps(n) {
 		return
 	}
 	if s.latencies[n] = l.Latency; len(s.latencies) > mostLatencies {
 		s.apart *= 2
 		for i := range s.latencies {
-			if i%s.apart != 0 {
+			if !s.keeps(i) {
 				delete(s.latencies, i)
 			}
 		}
 	}
 }
+
+// keeps says whether the latencies of the nth line are kept, which is so of one of apart.
+func (s *Source) keeps(n int) bool { return rand.NewPCG(1, uint64(n)).Uint64()%s.apart == 0 }
 
 // Header is that of the record.
 func (s *Source) Header() *record.Header { return s.run.Header() }

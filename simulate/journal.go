@@ -51,7 +51,7 @@ type second struct {
 const mostUnmerged = 1024
 
 // settled is how long after an instant a second of the load is taken to be as it will be. A
-// request that waits for longer beyond its time-out is a second line of its second.
+// request that waits for longer beyond its time-out is taken down before its pod comes to it.
 const settled = 2 * time.Minute
 
 func newJournal(r *Run, give func(record.Entry)) *journal {
@@ -87,12 +87,14 @@ func (j *journal) add(at time.Duration, e record.Entry) {
 	j.entries = append(j.entries, e)
 }
 
-// settle gives the entries that are old enough at a time up to which all has happened.
-func (j *journal) settle(now time.Duration) {
-	if j == nil || now < j.given+j.keep+settled {
+// settle gives the entries that are old enough, at a time up to which all has happened.
+func (w *world) settle() {
+	j := w.journal
+	if j == nil || w.now < j.given+j.keep+settled {
 		return
 	}
-	j.flush(now - j.keep)
+	w.giveUp(w.now - settled)
+	j.flush(w.now - j.keep)
 }
 
 // flush gives the entries before a time.

@@ -24,6 +24,7 @@ type cohort struct {
 	from, to float64
 	n        float64
 	left     float64 // CPU seconds of each
+	gone     bool    // their clients have given up, which is taken down
 }
 
 // take makes the first n of c a cohort of their own.
@@ -41,7 +42,7 @@ func (c *cohort) join(next cohort) bool {
 	const nearly = 1e-9 // rounding, in seconds
 	length, more := c.to-c.from, next.to-next.from
 	uneven := math.Abs(c.n*more - next.n*length)
-	if c.phase != next.phase || math.Abs(c.left-next.left) > nearly || math.Abs(next.from-c.to) > nearly ||
+	if c.phase != next.phase || c.gone != next.gone || math.Abs(c.left-next.left) > nearly || math.Abs(next.from-c.to) > nearly ||
 		uneven > c.n*(1e-6*more+nearly) && uneven > next.n*(1e-6*length+nearly) {
 		return false
 	}
@@ -118,7 +119,7 @@ func (w *world) flows(p *pod, from, to float64) {
 func (w *world) line(p *pod, from, to float64) {
 	m, cost := &w.Plant.Workload, w.cost()*p.costs
 	if n := p.rate * (to - from); n > 0 {
-		p.waiting = append(p.waiting, cohort{w.traffic.phase, from, to, n, cost})
+		p.waiting = append(p.waiting, cohort{phase: w.traffic.phase, from: from, to: to, n: n, left: cost})
 		p.backlog += n
 	}
 	w.watch(p)
@@ -162,7 +163,9 @@ func (w *world) line(p *pod, from, to float64) {
 	for over := p.backlog - float64(*m.Workers+*m.Queue); over > 1e-9 && len(p.waiting) > 0; {
 		last := &p.waiting[len(p.waiting)-1]
 		n := min(over, last.n)
-		w.failed(last.phase, seconds(from), n, "connection reset")
+		if !last.gone {
+			w.failed(last.phase, seconds(from), n, "connection reset")
+		}
 		last.n -= n
 		p.backlog -= n
 		if over -= n; last.n <= 1e-9 {
@@ -188,7 +191,9 @@ func (w *world) done(p *pod, c cohort, from, to, beside float64) {
 	if took[0] > took[1] {
 		took[0], took[1] = took[1], took[0]
 	}
-	w.answered(c.phase, from, c.n, took[:])
+	if !c.gone {
+		w.answered(c.phase, from, c.n, took[:])
+	}
 	p.answered += c.n
 	p.backlog -= c.n
 }
@@ -209,8 +214,8 @@ func (w *world) cut(p *pod) {
 		return
 	}
 	for _, c := range slices.Concat(p.served, p.waiting) {
-		if late := seconds(c.from) + w.Timeout; late < w.now {
-			w.failed(c.phase, late, c.n, "timeout")
+		if seconds(c.from)+w.Timeout < w.now {
+			w.late(c)
 		} else {
 			w.failed(c.phase, w.now, c.n, "connection reset")
 		}
@@ -222,8 +227,50 @@ func (w *world) cut(p *pod) {
 func (w *world) lost() {
 	for _, p := range w.pods {
 		for _, c := range slices.Concat(p.served, p.waiting) {
-			w.failed(c.phase, seconds(c.from)+w.Timeout, c.n, "timeout")
+			w.late(c)
 		}
+	}
+}
+
+// giveUp takes down whose time-out passed before a time, while their pod has yet to come to them.
+func (w *world) giveUp(before time.Duration) {
+	sent := (before - w.Timeout).Seconds()
+	leave := func(queue []cohort) (all []cohort) {
+		for _, c := range queue {
+			if !c.gone && c.from < sent && c.to > sent {
+				late := c.take(c.n * (sent - c.from) / (c.to - c.from))
+				w.late(late)
+				late.gone = true
+				all = append(all, late)
+			} else if c.to <= sent {
+				w.late(c)
+				c.gone = true
+			}
+			all = append(all, c)
+		}
+		return all
+	}
+	for _, p := range w.pods {
+		p.served, p.waiting = leave(p.served), leave(p.waiting)
+	}
+}
+
+// late takes down each request of a cohort at its time-out, unless that was done.
+func (w *world) late(c cohort) {
+	if c.gone {
+		return
+	}
+	for from := c.from; c.n > 0; {
+		at := from + w.Timeout.Seconds()
+		next := max(math.Floor(at)+1-w.Timeout.Seconds(), from+1e-6)
+		if next >= c.to {
+			w.failed(c.phase, seconds(at), c.n, "timeout")
+			return
+		}
+		n := c.n * (next - from) / (c.to - from)
+		w.failed(c.phase, seconds(at), n, "timeout")
+		c.n -= n
+		from = next
 	}
 }
 

@@ -219,6 +219,37 @@ func TestEveryRequestEnds(t *testing.T) {
 	}
 }
 
+// A record of an overload that goes on for hours has one line of each second, in order: those
+// that are given up are in it before their pod comes to them, or ends.
+func TestHoursOfOverload(t *testing.T) {
+	for _, c := range []struct {
+		rate, timeout float64
+		workers       int
+	}{{0.5, 10, 1}, {0.5, 0.7, 1000}, {0.1, 300, 1}} {
+		r := limited(t, "10m", 200*time.Millisecond, c.workers,
+			record.Phase{Name: "over", Seconds: 2 * 3600, Shape: record.ShapeRate, From: c.rate},
+			record.Phase{Name: "calm", Seconds: 1200, Shape: record.ShapeRate, From: 0.02})
+		r.Timeout = seconds(c.timeout)
+		entries, score := simulate(t, r)
+		done, sent, last := 0.0, 0.0, -1
+		for _, e := range entries {
+			if l := e.Load; l != nil {
+				if l.Second < last {
+					t.Fatalf("%+v: second %d is after %d", c, l.Second, last)
+				}
+				if l.Failed > 3 {
+					t.Errorf("%+v: %d requests fail in second %d", c, l.Failed, l.Second)
+				}
+				last = l.Second
+				done, sent = done+float64(l.Answered+l.Failed), sent+float64(l.Sent)
+			}
+		}
+		if done != sent || math.Abs(score.Requests-done) > 2 || score.Missed > score.Requests+1 || score.Missed < score.Requests/2 {
+			t.Errorf("%+v: of %.1f requests, %g in the record, %g end and %.1f are missed", c, score.Requests, sent, done, score.Missed)
+		}
+	}
+}
+
 // Requests that take very long are followed to their end all the same.
 func TestSlowRequestsEnd(t *testing.T) {
 	for _, c := range []struct {
@@ -254,18 +285,12 @@ func BenchmarkOverload(b *testing.B) {
 	}
 }
 
-// Many pods are taken together where they are alike, so that a plant of thousands of costs has as
-// few lists of latencies as it has distinct ones.
-func TestArrivalsAreFew(t *testing.T) {
-	seen := map[arrivals]bool{}
-	for pods := range 5000 {
-		a := open(0.5, 100, pods)
-		if pods >= 1 && pods <= exact && a.pods != pods || math.Abs(float64(a.pods)/float64(min(max(pods, 1), 1000))-1) > 0.11 {
-			t.Errorf("%d pods are taken as %d", pods, a.pods)
+// Latencies are those of as many pods as there are: of one more or less they would be those of
+// other chance, which is up to half.
+func TestLatenciesAreOfAllPods(t *testing.T) {
+	for _, pods := range []int{1, 2, 20, 21, 30, 31, 60, 999, 1000} {
+		if a := open(0.5, 100, pods); a.pods != pods || a.every != seconds(1/(50*float64(pods))) {
+			t.Errorf("%d pods are taken as %d, with a request each %v", pods, a.pods, a.every)
 		}
-		seen[a] = true
-	}
-	if len(seen) > 50 {
-		t.Errorf("there are %d kinds of arrivals", len(seen))
 	}
 }

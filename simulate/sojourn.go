@@ -212,12 +212,8 @@ func (q *single) pass(working, running int, work float64) {
 func (w *world) sojourns(p *pod) []float64 {
 	connects, most := w.connects(), w.mostCPU
 	cores := most * level(p.cores/most)
-	costs := p.costs
-	if max(len(w.Costs), len(w.Plant.Costs)) > exact {
-		costs = math.Exp(math.Round(math.Log(costs)*costLevels) / costLevels)
-	}
-	s := w.server(connects, costs, cores)
-	highest := w.highest(connects, costs, cores)
+	s := w.server(connects, p.costs, cores)
+	highest := w.highest(connects, p.costs, cores)
 	if p.workers > 0 && w.traffic.phase >= 0 {
 		pause := w.trip + w.Phases[w.traffic.phase].Think
 		if p.workers <= few {
@@ -251,14 +247,6 @@ const few = 64
 // levels are how many shares there are of what a pod can do, so that the same ones come again.
 const levels = 32
 
-// Of more than so many pods, and of more costs, those that are alike are taken to be the same: costs
-// to a hundredth, and pods to a tenth, which make no difference to how requests meet.
-const (
-	exact      = 20
-	costLevels = 50
-	podLevels  = 1.2
-)
-
 func level(share float64) float64 { return min(max(1, math.Round(share*levels)), levels) / levels }
 
 // open are arrivals at a share of the highest rate, but not at that.
@@ -266,9 +254,7 @@ func open(share, highest float64, pods int) arrivals {
 	if math.IsInf(highest, 1) { // they cost nothing
 		highest = 1
 	}
-	if pods = min(max(pods, 1), 1000); pods > exact {
-		pods = int(math.Round(exact * math.Pow(podLevels, math.Round(math.Log(float64(pods)/exact)/math.Log(podLevels)))))
-	}
+	pods = min(max(pods, 1), 1000)
 	rate := highest * min(level(share), 1-1./levels) * float64(pods)
 	return arrivals{every: seconds(1 / rate), pods: pods}
 }

@@ -27,9 +27,9 @@ type traffic struct {
 	connections []*pod
 }
 
-// onTheWay says whether requests of a phase are in a pod.
+// onTheWay says whether requests of a phase are in a pod and waited for.
 func (w *world) onTheWay(phase int) bool {
-	of := func(c cohort) bool { return c.phase == phase }
+	of := func(c cohort) bool { return c.phase == phase && !c.gone }
 	return slices.ContainsFunc(w.pods, func(p *pod) bool { return slices.ContainsFunc(p.served, of) || slices.ContainsFunc(p.waiting, of) })
 }
 
