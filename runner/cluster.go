@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -21,7 +22,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/scale"
-	"k8s.io/client-go/tools/clientcmd"
 	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned"
 
 	"github.com/hpabench/hpabench/record"
@@ -59,14 +59,6 @@ type BadInput struct{ Err error }
 
 func (b BadInput) Error() string { return b.Err.Error() }
 func (b BadInput) Unwrap() error { return b.Err }
-
-// Kubeconfig returns the client configuration of a kubeconfig file and a
-// context in it; an empty string stands for kubectl's default.
-func Kubeconfig(file, context string) clientcmd.ClientConfig {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = file
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context})
-}
 
 // checkNamespaceName refuses what no namespace can be called, before a request is made
 // of it: name is what the words of what say, which may be empty. The error is a BadInput.
@@ -161,7 +153,9 @@ func connect(config *rest.Config) (*Cluster, error) {
 	config.UserAgent = "hpabench"
 	c := &Cluster{Config: config}
 	mark := markPlugin(config)
-	httpClient, err := rest.HTTPClientFor(config)
+	bounded := rest.CopyConfig(config) // not for what goes on for ever: attach, port-forward, the API server's proxy
+	bounded.Wrap(func(next http.RoundTripper) http.RoundTripper { return answers{next, maxAnswer, answerTimeout} })
+	httpClient, err := rest.HTTPClientFor(bounded)
 	if err != nil {
 		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"text/tabwriter"
 
@@ -61,6 +62,9 @@ are named by --context.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.check(); err != nil {
 				return err
+			}
+			if _, err := runner.Kubeconfig(kubeconfig, embedded.ContextOf(name)).RawConfig(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return runner.BadInput{Err: fmt.Errorf("reading the kubeconfig: %w", err)} // which it is added to
 			}
 			defer a.orderly()()
 			say := func(line string) {
