@@ -72,6 +72,7 @@ bench: ## Run the benchmarks
 # alone: go test -fuzz counts it in every package, and sends all counters from process to
 # process with each input that reaches new code, which takes most of its time. The fuzzer
 # makes such inputs shorter, for up to a minute each: -test.fuzzminimizetime 1x leaves them.
+# Until Go 1.27 the end of the time itself can fail, without an input (go.dev/issue/75804).
 FUZZTIME ?= 60s
 FUZZPARALLEL ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 COUNTED = ./... encoding/csv github.com/go-json-experiment/json/... go.yaml.in/yaml/... sigs.k8s.io/yaml cel.dev/cel-go/...
@@ -81,7 +82,7 @@ fuzz: ## Fuzz every parser for FUZZTIME (60s) each, and say how many inputs a mi
 	  dir=$${file%/*}; $(GO) test -c $(COUNTED:%=-gcflags=%=-d=libfuzzer) -o $$temp/fuzz $$dir; \
 	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p' $$file); do \
 	    (cd $$dir && $$temp/fuzz -test.run '^$$' -test.fuzz "^$$target$$" -test.fuzztime $(FUZZTIME) -test.fuzzminimizetime 1x -test.parallel $(FUZZPARALLEL) \
-	      -test.fuzzcachedir $$cache/$$dir >$$temp/log 2>&1) || { cat $$temp/log; exit 1; }; \
+	      -test.fuzzcachedir $$cache/$$dir >$$temp/log 2>&1) || grep -qx '    context deadline exceeded' $$temp/log || { cat $$temp/log; exit 1; }; \
 	    awk -v target="$${dir#./} $$target" '/^fuzz: elapsed:/ && /execs:/ {t = $$3; sub(",", "", t); n = $$5; s = 0; \
 	      if (match(t, /[0-9]+h/)) s += 3600 * substr(t, RSTART, RLENGTH - 1); if (match(t, /[0-9]+m/)) s += 60 * substr(t, RSTART, RLENGTH - 1); \
 	      if (match(t, /[0-9]+s/)) s += substr(t, RSTART, RLENGTH - 1)} END {printf "%-32s %9d inputs, %9.0f a minute\n", target, n, s ? n * 60 / s : 0}' $$temp/log; \
