@@ -216,7 +216,7 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 		location := strings.Split("spec"+pointerTo(path), "/")
 		if err := put(spec, location[1:], value); err != nil {
 			at := f.doc.line("/spec/matrix/" + escape(s.Name))
-			return at, Faults{{f.Path, at, fmt.Sprintf("%s cannot be set: %v", s.Name, err), "its names are target, stabilization, min, max and the paths of fields of the spec"}}
+			return at, Faults{{f.Path, at, fmt.Sprintf("%s cannot be set: %v", cmp.Or(s.Name, `""`), err), "its names are target, stabilization, min, max and the paths of fields of the spec"}}
 		}
 		// The name of a variant is shown, recorded and that of its folder.
 		if shown := shownText(root, location); shown != fmt.Sprint(value) {
