@@ -14,6 +14,7 @@ const (
 // P (for Fail: would miss it). Below 5 % that is ruled out. For a limit on a figure this
 // is whether the one-sided 95 % confidence interval of its median lies within it.
 // https://en.wikipedia.org/wiki/Sign_test
+// One that no trial met fails, however few they are: more of them are no weaker gate than one.
 type Verdict struct {
 	Expression string  `json:"expression"`
 	Met        int     `json:"met"`
@@ -50,7 +51,7 @@ func JudgeTrials(results []*Result) (verdicts []Verdict) {
 			most, verdict = missed, Fail
 		}
 		v.P, v.Verdict = signTest(most, v.Trials), verdict
-		if v.P >= Alpha {
+		if v.P >= Alpha && v.Met > 0 {
 			v.Verdict = Inconclusive
 			for v.More = 1; signTest(most+v.More, v.Trials+v.More) >= Alpha; v.More++ {
 			}

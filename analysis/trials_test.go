@@ -12,7 +12,7 @@ import (
 // 56/1024 for 8 of 10 and 67/2048 for 9 of 11.
 func TestJudgeTrials(t *testing.T) {
 	var got []string
-	for _, c := range []struct{ met, trials int }{{5, 5}, {0, 5}, {4, 4}, {4, 5}, {2, 4}, {7, 8}, {1, 1}} {
+	for _, c := range []struct{ met, trials int }{{5, 5}, {0, 5}, {4, 4}, {4, 5}, {2, 4}, {7, 8}, {1, 1}, {0, 1}, {0, 4}, {1, 4}} {
 		var results []*Result
 		for i := range c.trials {
 			e := Expectation{Expression: "x", Outcome: Missed}
@@ -25,7 +25,8 @@ func TestJudgeTrials(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d of %d: %s, p %.4f, %d more", v.Met, v.Trials, v.Verdict, v.P, v.More))
 	}
 	if d := cmp.Diff([]string{"5 of 5: pass, p 0.0312, 0 more", "0 of 5: fail, p 0.0312, 0 more", "4 of 4: inconclusive, p 0.0625, 1 more",
-		"4 of 5: inconclusive, p 0.1875, 3 more", "2 of 4: inconclusive, p 0.6875, 7 more", "7 of 8: pass, p 0.0352, 0 more", "1 of 1: inconclusive, p 0.5000, 4 more"}, got); d != "" {
+		"4 of 5: inconclusive, p 0.1875, 3 more", "2 of 4: inconclusive, p 0.6875, 7 more", "7 of 8: pass, p 0.0352, 0 more", "1 of 1: inconclusive, p 0.5000, 4 more",
+		"0 of 1: fail, p 0.5000, 0 more", "0 of 4: fail, p 0.0625, 0 more", "1 of 4: inconclusive, p 0.3125, 4 more"}, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }
