@@ -208,7 +208,7 @@ func TestFleet(t *testing.T) {
 	if n := r.phases[0].Answered + r.phases[2].Answered; uint64(r.served) != n || r.phases[2].Answered < 10 {
 		t.Errorf("the server saw %d requests, %d are recorded", r.served, n)
 	}
-	if len(r.marks) != 6 || len(r.notes) != 1 || !strings.Contains(r.notes[0], "3 workers in the cluster send the load; their clocks agree") {
+	if len(r.marks) != 6 || len(r.notes) != 1 || !strings.Contains(r.notes[0], "the load is sent in the cluster by 3 workers, whose clocks agree") {
 		t.Errorf("marks %q, notes %q", r.marks, r.notes)
 	}
 }
