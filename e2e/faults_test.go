@@ -215,7 +215,7 @@ func TestSignalsAtEachStage(t *testing.T) {
 			t.Run("runs", func(t *testing.T) {
 				for stage, pattern := range map[string]string{
 					"preflight": `^ok +API server`, "namespace": `^creating namespace`, "service": `^creating Service`,
-					"hpa": `^creating HorizontalPodAutoscaler`, "pods": `^waiting for the pods`, "metric": `^waiting for the first metric`,
+					"hpa": `^creating HorizontalPodAutoscaler`, "pods": `^waiting for the (pods|first metric)`, "metric": `^waiting for the first metric`,
 					"idle": `^idle `, "surge": `^surge `, "calm": `^calm `, "tear-down": `^removing what the run created`,
 				} {
 					t.Run(stage, func(t *testing.T) {
