@@ -100,6 +100,14 @@ func embeddedWillDo(t *testing.T) {
 	}
 }
 
+// realWillDo skips a test that make e2e runs.
+func realWillDo(t *testing.T) {
+	t.Helper()
+	if embedded && os.Getenv("HPABENCH_E2E_ALL") == "" {
+		t.Skip("make e2e runs it on a real cluster; set HPABENCH_E2E_ALL to run it on the embedded one")
+	}
+}
+
 // invocation is one hpabench process. Lines of its stderr can be waited for.
 type invocation struct {
 	t      *testing.T

@@ -241,7 +241,7 @@ func (a *accounts) stand() {
 // So that each preflight ends there, another rule that a command cannot do without is
 // taken away too.
 func TestRightsTakenAway(t *testing.T) {
-	embeddedWillDo(t)
+	realWillDo(t)
 	a := newAccounts(t)
 	a.stand()
 	type trial struct {
