@@ -121,24 +121,8 @@ func (p Prepared) Latencies() record.Counts {
 func Prepare(e *record.Entry) Prepared {
 	p := Prepared{entry: entry{At: e.At}}
 	switch {
-	case e.Header != nil:
-		p.what = e.Header
-	case e.Check != nil:
-		p.what = e.Check
-	case e.Cluster != nil:
-		p.what = e.Cluster
-	case e.Subject != nil:
-		p.what = e.Subject
-	case e.Phase != nil:
-		p.what = e.Phase
 	case e.Load != nil:
 		p.load, p.err = decode(e.Load)
-	case e.Autoscaler != nil:
-		p.what = e.Autoscaler
-	case e.Target != nil:
-		p.what = e.Target
-	case e.ReplicaSet != nil:
-		p.what = e.ReplicaSet
 	case e.Pod != nil:
 		pod := *e.Pod
 		p.what = &pod
@@ -148,22 +132,8 @@ func Prepare(e *record.Entry) Prepared {
 			c := &pod.Status.Conditions[i]
 			c.Type, c.Status, c.Reason, c.Message = corev1.PodConditionType(intern(string(c.Type))), corev1.ConditionStatus(intern(string(c.Status))), intern(c.Reason), intern(c.Message)
 		}
-	case e.Endpoints != nil:
-		p.what = e.Endpoints
-	case e.PodMetrics != nil:
-		p.what = e.PodMetrics
-	case e.Event != nil:
-		p.what = e.Event
-	case e.Change != nil:
-		p.what = e.Change
-	case e.Answer != nil:
-		p.what = e.Answer
-	case e.Gap != nil:
-		p.what = e.Gap
-	case e.Note != nil:
-		p.what = e.Note
-	case e.End != nil:
-		p.what = e.End
+	default:
+		p.what, _ = e.What()
 	}
 	return p
 }

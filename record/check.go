@@ -70,14 +70,8 @@ func (f figures) check() error {
 
 // check says what an entry cannot have. What it holds together with others is of sequence.
 func (d *decoder) check(e *Entry) error {
-	kinds, v := 0, reflect.ValueOf(e).Elem()
-	for i := range v.NumField() {
-		if f := v.Field(i); f.Kind() == reflect.Pointer && !f.IsNil() {
-			kinds++
-		}
-	}
-	if kinds > 1 {
-		return fmt.Errorf("it is %d entries in one", kinds)
+	if _, n := e.What(); n > 1 {
+		return fmt.Errorf("it is %d entries in one", n)
 	}
 	named := func(name string, err error) error {
 		if err != nil {

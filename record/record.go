@@ -14,6 +14,7 @@ package record
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"sort"
 	"strconv"
 	"time"
@@ -101,6 +102,19 @@ type Entry struct {
 	Gap        *Gap        `json:"gap,omitempty"`
 	Note       *Note       `json:"note,omitempty"`
 	End        *End        `json:"end,omitempty"`
+}
+
+// What gives the pointer of e that is set, the last one of several, and their number. It is nil
+// if there is none.
+func (e *Entry) What() (what any, n int) {
+	v := reflect.ValueOf(e).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Pointer && !f.IsNil() {
+			what = f.Interface()
+			n++
+		}
+	}
+	return what, n
 }
 
 // Header opens a record: what was planned, before anything was created.

@@ -17,6 +17,76 @@ const block = 256 << 10
 // most, or of a header with a scenario, and some room.
 const longestLine = 64 << 20
 
+// part is a block of a record's lines and what was made of them.
+type part[T any] struct {
+	text  []byte
+	first int // number of its first line
+	made  []T
+	facts []fact // of each of made
+	ended bool   // its last entry is an End
+	err   error
+	done  chan struct{} // closed when it is decoded
+}
+
+// read reads lines from the one with the number first on into p, up to a block. It gives the
+// number of the line after them: 0 where there is none, or p.err says why it cannot be read.
+func (p *part[T]) read(lines *bufio.Reader, first int) (next int) {
+	*p = part[T]{text: p.text[:0], made: p.made[:0], facts: p.facts[:0], first: first, done: make(chan struct{})}
+	for length := 0; len(p.text) < block || length > 0; {
+		line, err := lines.ReadSlice('\n')
+		p.text = append(p.text, line...)
+		length += len(line)
+		switch {
+		case err == nil:
+			first, length = first+1, 0
+			continue
+		case !errors.Is(err, bufio.ErrBufferFull):
+		case length <= longestLine:
+			continue
+		default:
+			err = fmt.Errorf("line %d is longer than %d MiB, which no entry of a record is", first, longestLine>>20)
+		}
+		p.text = p.text[:bytes.LastIndexByte(p.text, '\n')+1] // the rest has no line end
+		if !errors.Is(err, io.EOF) {
+			p.text, p.err = nil, err
+		}
+		return 0
+	}
+	return first
+}
+
+// decode decodes the lines of p, up to one that is wrong.
+func (p *part[T]) decode(d *decoder, prepare func(line []byte, e *Entry) (T, error)) {
+	defer close(p.done)
+	for n, rest := p.first, p.text; len(rest) > 0; n++ {
+		line, after, _ := bytes.Cut(rest, []byte("\n"))
+		rest = after
+		line = bytes.TrimSpace(line)
+		e, err := d.entry(line)
+		switch {
+		case n == 1 && err != nil:
+			p.err = fmt.Errorf("line 1 is no JSON (%w): expected a record, whose first line is a header with format %q", err, Format)
+			return
+		case n == 1 && (e.Header == nil || e.Header.Format != Format):
+			p.err = fmt.Errorf("line 1 is no header with format %q: expected a record, such as the %s of a run", Format, File)
+			return
+		case err != nil:
+			p.err = fmt.Errorf("line %d is not an entry of a record: %w", n, err)
+			return
+		}
+		p.ended = e.End != nil
+		var made T
+		if err = d.check(&e); err == nil {
+			made, err = prepare(line, &e)
+		}
+		if err != nil {
+			p.err = fmt.Errorf("line %d: %w", n, err)
+			return
+		}
+		p.made, p.facts = append(p.made, made), append(p.facts, factOf(&e))
+	}
+}
+
 // Stream reads a record without holding it: each is called with what prepare makes of its
 // entries, one after the other in the order of the file. Prepare is called by several
 // goroutines side by side. Entries share what their lines have in common, so that nothing an
@@ -24,48 +94,16 @@ const longestLine = 64 << 20
 // says whether the record has no end. A last line without its end is dropped: it was being
 // written when the run was cut off.
 func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error), each func(T) error) (truncated bool, err error) {
-	type part struct {
-		text  []byte
-		first int // number of its first line
-		made  []T
-		facts []fact // of each of made
-		ended bool   // its last entry is an End
-		err   error
-		done  chan struct{}
+	lines := bufio.NewReaderSize(in, block)
+	head, _ := lines.Peek(textHead)
+	text, err := PlainText(head)
+	if err != nil {
+		return true, err
 	}
-	decode := func(d *decoder, p *part) {
-		defer close(p.done)
-		for n, rest := p.first, p.text; len(rest) > 0; n++ {
-			line, after, _ := bytes.Cut(rest, []byte("\n"))
-			rest = after
-			line = bytes.TrimSpace(line)
-			e, err := d.entry(line)
-			switch {
-			case n == 1 && err != nil:
-				p.err = fmt.Errorf("line 1 is no JSON (%w): expected a record, whose first line is a header with format %q", err, Format)
-				return
-			case n == 1 && (e.Header == nil || e.Header.Format != Format):
-				p.err = fmt.Errorf("line 1 is no header with format %q: expected a record, such as the %s of a run", Format, File)
-				return
-			case err != nil:
-				p.err = fmt.Errorf("line %d is not an entry of a record: %w", n, err)
-				return
-			}
-			p.ended = e.End != nil
-			var made T
-			if err = d.check(&e); err == nil {
-				made, err = prepare(line, &e)
-			}
-			if err != nil {
-				p.err = fmt.Errorf("line %d: %w", n, err)
-				return
-			}
-			p.made, p.facts = append(p.made, made), append(p.facts, factOf(&e))
-		}
-	}
+	_, _ = lines.Discard(len(head) - len(text))
 	var parts sync.Pool // that were used
 	workers := runtime.GOMAXPROCS(0)
-	todo, inOrder, stop := make(chan *part), make(chan *part, workers), make(chan struct{})
+	todo, inOrder, stop := make(chan *part[T]), make(chan *part[T], workers), make(chan struct{})
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	defer close(stop)
@@ -73,61 +111,22 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 		wait.Go(func() {
 			var d decoder
 			for p := range todo {
-				decode(&d, p)
+				p.decode(&d, prepare)
 			}
 		})
 	}
 	wait.Go(func() {
 		defer close(inOrder)
 		defer close(todo)
-		lines, first, length := bufio.NewReaderSize(in, block), 1, 0
-		head, _ := lines.Peek(textHead)
-		text, unread := PlainText(head)
-		if unread == nil {
-			_, _ = lines.Discard(len(head) - len(text))
-		}
-		for over := false; !over; {
-			p, _ := parts.Get().(*part)
+		for next := 1; next > 0; {
+			p, _ := parts.Get().(*part[T])
 			if p == nil {
-				p = &part{text: make([]byte, 0, block+block/4)}
+				p = &part[T]{text: make([]byte, 0, block+block/4)}
 			}
-			p.first, p.done, p.text, p.made = first, make(chan struct{}), p.text[:0], p.made[:0]
-			p.facts = p.facts[:0]
-			if p.err = unread; p.err != nil {
-				over = true
-			}
-			for !over && (len(p.text) < block || length > 0) {
-				line, err := lines.ReadSlice('\n')
-				p.text = append(p.text, line...)
-				length += len(line)
-				if errors.Is(err, bufio.ErrBufferFull) && length <= longestLine {
-					continue
-				}
-				if err == nil {
-					first, length = first+1, 0
-					continue
-				}
-				over = true
-				if errors.Is(err, bufio.ErrBufferFull) {
-					err = fmt.Errorf("line %d is longer than %d MiB, which no entry of a record is", first, longestLine>>20)
-				}
-				p.text = p.text[:bytes.LastIndexByte(p.text, '\n')+1] // the rest has no line end
-				if !errors.Is(err, io.EOF) {
-					p.text, p.err = nil, err
-				}
-				break
-			}
-			if p.err != nil {
-				close(p.done)
-			}
-			select {
-			case inOrder <- p:
-			case <-stop:
-				return
-			}
-			if p.err == nil {
+			next = p.read(lines, next)
+			for _, queue := range []chan<- *part[T]{inOrder, todo} {
 				select {
-				case todo <- p:
+				case queue <- p:
 				case <-stop:
 					return
 				}
