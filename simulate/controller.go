@@ -21,7 +21,7 @@ import (
 // Workload is what the controller sees of a Deployment and does to it. Its methods are
 // called from the controller's goroutine, and must lock what others change.
 type Workload interface {
-	// Replicas are those of the scale: asked for, and there.
+	// Replicas are those of the scale: asked for, and there. Each sync begins with this call.
 	Replicas() (spec, status int32)
 	// SetReplicas is the controller's write of the scale.
 	SetReplicas(n int32)

@@ -50,13 +50,13 @@ type second struct {
 // mostUnmerged is from how many on the counts of a second are merged: many pods have few of their own.
 const mostUnmerged = 1024
 
-// settled is how long after an instant a second of the load is taken to be as it will be. A
+// settleAfter is how long after an instant a second of the load is taken to be as it will be. A
 // request that waits for longer beyond its time-out is taken down before its pod comes to it.
-const settled = 2 * time.Minute
+const settleAfter = 2 * time.Minute
 
 func newJournal(r *Run, give func(record.Entry)) *journal {
 	j := &journal{began: time.Now(), random: stream(r.Seed, -1), phases: make([]totals, len(r.Phases)), loads: map[[2]int]*second{}, seen: map[string]time.Time{},
-		give: give, keep: r.Timeout + settled}
+		give: give, keep: r.Timeout + settleAfter}
 	h := *r.Header
 	h.Format, h.Started, h.Phases = record.Format, j.began, r.Phases
 	j.add(0, record.Entry{Header: &h})
@@ -87,13 +87,14 @@ func (j *journal) add(at time.Duration, e record.Entry) {
 	j.entries = append(j.entries, e)
 }
 
-// settle gives the entries that are old enough, at a time up to which all has happened.
+// settle gives the entries that are old enough, at a time up to which all has happened: none
+// before the load.
 func (w *world) settle() {
 	j := w.journal
-	if j == nil || w.now < j.given+j.keep+settled {
+	if j == nil || w.traffic.phase < 0 && !w.traffic.ended || w.now < j.given+j.keep+settleAfter {
 		return
 	}
-	w.giveUp(w.now - settled)
+	w.giveUp(w.now - settleAfter)
 	j.flush(w.now - j.keep)
 }
 

@@ -16,8 +16,8 @@ import (
 // usage is what the pods used in a second of the record, in cores, and how many there were.
 type usage struct{ cpu, pods float64 }
 
-// stay is when a pod could use something and what of that its samples tell.
-type stay struct {
+// observedPod is when a pod could use something and what of that its samples tell.
+type observedPod struct {
 	place    int     // in the order of the record
 	from, to float64 // ready, and deleted or gone
 	samples  []use
@@ -32,8 +32,8 @@ type use struct{ from, to, cpu float64 }
 // that others, at other times, would not show what these do.
 func (r *Run) observe(run record.Run) {
 	h := run.Header()
-	pods := map[string]*stay{}
-	var stays []*stay // in one order, by which sums of them come out the same
+	byName := map[string]*observedPod{}
+	var pods []*observedPod // in one order, by which sums of them come out the same
 	var onset, end float64
 	synced := false
 	for _, e := range run.Entries {
@@ -44,10 +44,10 @@ func (r *Run) observe(run record.Run) {
 		case e.Phase != nil:
 			end = at
 		case e.Pod != nil:
-			p := pods[e.Pod.Name]
+			p := byName[e.Pod.Name]
 			if p == nil {
-				p = &stay{place: len(stays), from: math.Inf(1), to: math.Inf(1)}
-				pods[e.Pod.Name], stays = p, append(stays, p)
+				p = &observedPod{place: len(pods), from: math.Inf(1), to: math.Inf(1)}
+				byName[e.Pod.Name], pods = p, append(pods, p)
 			}
 			for _, c := range e.Pod.Status.Conditions {
 				if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
@@ -61,7 +61,7 @@ func (r *Run) observe(run record.Run) {
 			r.Wait, synced = seconds(onset-at), true
 		case e.PodMetrics != nil:
 			for _, s := range e.PodMetrics.Samples {
-				if p := pods[s.Pod]; p != nil && s.New {
+				if p := byName[s.Pod]; p != nil && s.New {
 					// A timestamp has whole seconds.
 					to := s.Timestamp.Sub(h.Started).Seconds() + 0.5
 					u := use{from: to - s.Window, to: to}
@@ -76,13 +76,13 @@ func (r *Run) observe(run record.Run) {
 			}
 		}
 	}
-	for _, p := range stays {
+	for _, p := range pods {
 		slices.SortStableFunc(p.samples, func(a, b use) int { return cmp.Compare(a.to, b.to) })
 	}
 	// Only those that are there are looked at, in the one order.
-	byStart := slices.Clone(stays)
-	slices.SortStableFunc(byStart, func(a, b *stay) int { return cmp.Compare(a.from, b.from) })
-	var there []*stay
+	byStart := slices.Clone(pods)
+	slices.SortStableFunc(byStart, func(a, b *observedPod) int { return cmp.Compare(a.from, b.from) })
+	var there []*observedPod
 	r.observed = make([]usage, max(0, int(end-onset)))
 	for i := range r.observed {
 		at := onset + float64(i) + 0.5
@@ -90,9 +90,9 @@ func (r *Run) observe(run record.Run) {
 		for ; len(byStart) > 0 && byStart[0].from <= at; byStart = byStart[1:] {
 			there, came = append(there, byStart[0]), true
 		}
-		there = slices.DeleteFunc(there, func(p *stay) bool { return at >= p.to })
+		there = slices.DeleteFunc(there, func(p *observedPod) bool { return at >= p.to })
 		if came {
-			slices.SortFunc(there, func(a, b *stay) int { return a.place - b.place })
+			slices.SortFunc(there, func(a, b *observedPod) int { return a.place - b.place })
 		}
 		for _, p := range there {
 			r.observed[i].pods++
@@ -103,7 +103,7 @@ func (r *Run) observe(run record.Run) {
 
 // at is what a pod used at a time, which is none before the last that was asked for: as its sample
 // tells, and where there is none as the next one does, or the last.
-func (s *stay) at(t float64) float64 {
+func (s *observedPod) at(t float64) float64 {
 	for s.passed < len(s.samples)-1 && t >= s.samples[s.passed].to {
 		s.passed++
 	}

@@ -100,9 +100,9 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	if len(r.Pod.Containers) == 0 {
 		return score, errors.New("the pod has no container")
 	}
-	settled := *r
-	settled.HPA = withDefaults(r.HPA) // as a record of a real run has it
-	r = &settled
+	run := *r
+	run.HPA = withDefaults(r.HPA) // as a record of a real run has it
+	r = &run
 	var j *journal
 	if r.Header != nil {
 		j = newJournal(r, give)

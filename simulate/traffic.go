@@ -200,7 +200,7 @@ func (w *world) offer(dt float64) bool {
 	for _, p := range w.pods {
 		busy += p.backlog
 	}
-	used := w.connect(int(math.Ceil(min(busy+rate*w.base(), mostConnections))))
+	used := w.connect(busy + rate*w.base())
 	for _, c := range used {
 		if each := rate / float64(len(used)); c == nil {
 			w.failed(w.traffic.phase, w.now, each*dt, "connection refused")
@@ -214,11 +214,11 @@ func (w *world) offer(dt float64) bool {
 // mostConnections are followed one by one. Where there are more, each stands for several.
 const mostConnections = 10_000
 
-// connect gives the n connections that are used, each to a pod at random, or nil if there is
-// none in service.
-func (w *world) connect(n int) []*pod {
+// connect gives the connections that so many requests at a time use, each to a pod at random, or
+// nil if there is none in service.
+func (w *world) connect(requests float64) []*pod {
 	t := &w.traffic
-	n = min(n, mostConnections)
+	n := int(math.Ceil(min(requests, mostConnections)))
 	if n > len(t.connections) {
 		t.connections = append(t.connections, make([]*pod, n-len(t.connections))...)
 	}
@@ -241,7 +241,7 @@ func (w *world) closed(p *record.Phase, dt float64) {
 	none := 0.0 // workers that find no pod, and try again at once
 	switch {
 	case p.KeepAlive && !w.Even:
-		used := w.connect(p.Workers)
+		used := w.connect(float64(p.Workers))
 		for _, c := range used {
 			if each := float64(p.Workers) / float64(len(used)); c == nil {
 				none += each
@@ -303,40 +303,34 @@ func (w *world) capacities(dt float64) {
 			wants[p.node] = append(wants[p.node], want)
 		}
 	}
-	levels := make([]float64, len(wants))
-	for i, wants := range wants {
-		level, short := fill(wants, w.Plant.Nodes[i].CPU)
-		if !short {
-			level = math.Inf(1)
-		}
-		levels[i] = level
+	shares := make([]float64, len(wants))
+	for i, onNode := range wants {
+		shares[i] = maxMinShare(onNode, w.Plant.Nodes[i].CPU)
 	}
 	for _, p := range w.pods {
 		if p.node >= 0 {
-			p.cores = min(p.cores, levels[p.node])
+			p.cores = min(p.cores, shares[p.node])
 		}
-	}
-	for _, p := range w.pods {
 		p.highest = w.highest(w.connects(), p.costs, p.cores)
 	}
 }
 
-// fill is the level up to which all of the wants can be met with so much, if not all can
-// be met whole.
-func fill(wants []float64, much float64) (level float64, short bool) {
+// maxMinShare is the most that any of wants gets of a capacity by max-min fairness: infinite
+// where all of them can be met. It sorts wants.
+func maxMinShare(wants []float64, capacity float64) (share float64) {
 	sum := 0.0
-	for _, w := range wants {
-		sum += w
+	for _, want := range wants {
+		sum += want
 	}
-	if sum <= much {
-		return 0, false
+	if sum <= capacity {
+		return math.Inf(1)
 	}
 	slices.Sort(wants)
-	for i, w := range wants {
-		if level = much / float64(len(wants)-i); w > level {
-			return level, true
+	for i, want := range wants {
+		if share = capacity / float64(len(wants)-i); want > share {
+			break
 		}
-		much -= w
+		capacity -= want
 	}
-	return level, true
+	return share
 }

@@ -164,9 +164,7 @@ func (w *world) wall() metav1.Time { return metav1.NewTime(w.began.Add(w.now).Tr
 
 func (w *world) Replicas() (spec, status int32) {
 	w.catchUp()
-	if w.traffic.phase >= 0 || w.traffic.ended { // each sync begins here, whether it changes anything or not
-		w.settle()
-	}
+	w.settle()
 	w.synced()
 	return w.spec, w.status
 }
