@@ -13,7 +13,7 @@ import (
 type course struct {
 	stays  []stay
 	counts []counted // by second
-	active bool      // see count
+	owes   bool      // it is among givenUp.debtors
 }
 
 // stay is a time in service, by its first second and the one after its last, with the shares of
@@ -59,13 +59,13 @@ type shares struct {
 }
 
 const (
-	answers = iota
-	sent
+	ofAnswers = iota
+	ofSent
 	kinds
 )
 
-// of is what the pods of a course had got by the begin of a second.
-func (s *shares) of(c *course, second int) float64 {
+// before is what the pods of a course had got before a second.
+func (s *shares) before(c *course, second int) float64 {
 	i := sort.Search(len(c.stays), func(i int) bool { return c.stays[i].from >= second }) - 1
 	if i < 0 || len(s.sums) == 0 {
 		return 0
@@ -74,9 +74,9 @@ func (s *shares) of(c *course, second int) float64 {
 }
 
 // during is what a pod got in a stay before a second.
-func (s *shares) during(is stay, second int) float64 {
+func (s *shares) during(t stay, second int) float64 {
 	at := func(second int) float64 { return s.sums[min(max(second, 0), len(s.sums)-1)] }
-	return at(min(is.to, second)) - at(is.from)
+	return at(min(t.to, second)) - at(t.from)
 }
 
 // sharesOf works out shares from the sums of each second.
@@ -89,8 +89,8 @@ func (l *learner) sharesOf(kind int, sums []float64) *shares {
 		}
 	}
 	for _, c := range l.courses {
-		for i, is := range c.stays[:max(0, len(c.stays)-1)] {
-			c.stays[i+1].before[kind] = is.before[kind] + s.during(is, math.MaxInt)
+		for i, t := range c.stays[:max(0, len(c.stays)-1)] {
+			c.stays[i+1].before[kind] = t.before[kind] + s.during(t, math.MaxInt)
 		}
 	}
 	return s
@@ -102,25 +102,25 @@ type shift struct{ from, pods int }
 // edge is where a pod, by its place in the result, comes into service or goes out of it.
 type edge struct{ second, pod int }
 
-// crew are the pods in service, by their places in the result, as the seconds go by.
-type crew struct {
+// serving are the pods in service, by their places in the result, as the seconds go by.
+type serving struct {
 	edges []edge
 	pods  []int
 }
 
 // at are those in the middle of a second, which is none before the last that was asked for. The
 // list holds until the next one is.
-func (c *crew) at(second int) []int {
-	for len(c.edges) > 0 && c.edges[0].second <= second {
-		pod := c.edges[0].pod
-		if i, has := slices.BinarySearch(c.pods, pod); has {
-			c.pods = slices.Delete(c.pods, i, i+1)
+func (s *serving) at(second int) []int {
+	for len(s.edges) > 0 && s.edges[0].second <= second {
+		pod := s.edges[0].pod
+		if i, has := slices.BinarySearch(s.pods, pod); has {
+			s.pods = slices.Delete(s.pods, i, i+1)
 		} else {
-			c.pods = slices.Insert(c.pods, i, pod)
+			s.pods = slices.Insert(s.pods, i, pod)
 		}
-		c.edges = c.edges[1:]
+		s.edges = s.edges[1:]
 	}
-	return c.pods
+	return s.pods
 }
 
 // inService finds the edges and the shifts, and the stays of each course. A pod serves in the
@@ -135,19 +135,19 @@ func (l *learner) inService() {
 		if from == nil {
 			continue
 		}
-		is := stay{from: int(math.Ceil(*from - 0.5)), to: math.MaxInt}
+		t := stay{from: int(math.Ceil(*from - 0.5)), to: math.MaxInt}
 		if p.OutOfService != nil {
-			if is.to = int(math.Ceil(*p.OutOfService - 0.5)); is.to <= is.from {
+			if t.to = int(math.Ceil(*p.OutOfService - 0.5)); t.to <= t.from {
 				continue
 			}
-			l.edges = append(l.edges, edge{is.to, i})
+			l.edges = append(l.edges, edge{t.to, i})
 		}
-		l.edges = append(l.edges, edge{is.from, i})
+		l.edges = append(l.edges, edge{t.from, i})
 		c := l.courses[p.Name]
-		c.stays = append(c.stays, is)
+		c.stays = append(c.stays, t)
 	}
 	slices.SortStableFunc(l.edges, func(a, b edge) int { return cmp.Compare(a.second, b.second) })
-	on := crew{edges: l.edges}
+	on := serving{edges: l.edges}
 	for i, e := range l.edges {
 		if i+1 == len(l.edges) || l.edges[i+1].second > e.second {
 			l.shifts = append(l.shifts, shift{e.second, len(on.at(e.second))})
@@ -155,15 +155,15 @@ func (l *learner) inService() {
 	}
 	for _, c := range l.courses { // of pods that had the same name at a time, one counts
 		slices.SortFunc(c.stays, func(a, b stay) int { return cmp.Compare(a.from, b.from) })
-		var apart []stay
-		for _, s := range c.stays {
-			if n := len(apart); n > 0 && s.from <= apart[n-1].to {
-				apart[n-1].to = max(apart[n-1].to, s.to)
+		var merged []stay
+		for _, t := range c.stays {
+			if n := len(merged); n > 0 && t.from <= merged[n-1].to {
+				merged[n-1].to = max(merged[n-1].to, t.to)
 			} else {
-				apart = append(apart, s)
+				merged = append(merged, t)
 			}
 		}
-		c.stays = apart
+		c.stays = merged
 	}
 }
 
@@ -180,99 +180,101 @@ func (l *learner) pods(second int) int {
 	return 0
 }
 
-// mostCounts bounds what count keeps of requests that were given up, of which each pod in service
-// may have some in each second: beyond it, those of several seconds are one.
-const mostCounts = 20_000_000
-
 // count counts what each pod worked on: what it answered as the record has it, else its
 // share of all answers, of which each pod in service has as many; and as large a share of
-// what was given up, which a server does not see, and works on: of that the pods have more
-// that got more than they answered. Who is out of service for long owes no answer.
+// what was given up, which a server does not see, and works on.
 func (l *learner) count() {
-	known, lates, most := false, 0, 0
-	for i := range l.loads {
-		s := &l.loads[i]
-		l.end = max(l.end, int(s.second)+1)
-		if s.rare != nil {
-			known = known || len(s.rare.pods) > 0
-			if s.rare.late > 0 {
-				lates++
-			}
-		}
-	}
 	l.courses = map[string]*course{}
 	for _, p := range l.result.Pods {
 		l.courses[p.Name] = &course{}
 	}
 	l.inService()
+	for i := range l.loads {
+		l.end = max(l.end, int(l.loads[i].second)+1)
+	}
+	answered, sent, late := make([]float64, l.end), make([]float64, l.end), make([]float64, l.end) // by second
+	var byPod []*load                                                                              // that tell pods apart
+	lates, most := 0, 0
+	for i := range l.loads {
+		s := &l.loads[i]
+		if s.second < 0 {
+			continue
+		}
+		answered[s.second] += float64(s.answered)
+		sent[s.second] += float64(s.sent)
+		if late[s.second] += float64(s.details.late); s.details.late > 0 {
+			lates++
+		}
+		if len(s.details.pods) > 0 {
+			byPod = append(byPod, s)
+		}
+	}
+	if l.share = l.sharesOf(ofAnswers, answered); len(byPod) > 0 {
+		l.share.sums = nil
+	}
 	for _, s := range l.shifts {
 		most = max(most, s.pods)
 	}
-	grain := 1 + lates*most/mostCounts
-	var sums [kinds][]float64 // by second
-	for kind := range sums {
-		sums[kind] = make([]float64, l.end)
-	}
-	late := make([]float64, l.end)
-	inOrder := make([]*load, 0, len(l.loads))
-	for i := range l.loads {
-		if s := &l.loads[i]; s.second >= 0 {
-			inOrder = append(inOrder, s)
-			sums[answers][s.second] += float64(s.answered)
-			sums[sent][s.second] += float64(s.sent)
-			if s.rare != nil {
-				late[s.second] += float64(s.rare.late)
-			}
-		}
-	}
-	slices.SortStableFunc(inOrder, func(a, b *load) int { return cmp.Compare(a.second, b.second) })
-	if l.share = l.sharesOf(answers, sums[answers]); known {
-		l.share.sums = nil
-	}
-	got := l.sharesOf(sent, sums[sent])
-	timeout := int(l.like.Timeout.Seconds())
-	var active []*course // that were in service a while ago
-	var owe []float64
-	edges := l.edges
+	g := givenUp{learner: l, late: late, got: l.sharesOf(ofSent, sent), grain: 1 + lates*most/mostCounts, ahead: l.edges}
+	slices.SortStableFunc(byPod, func(a, b *load) int { return cmp.Compare(a.second, b.second) })
 	for second := range l.end {
-		for ; len(inOrder) > 0 && int(inOrder[0].second) == second; inOrder = inOrder[1:] {
-			if r := inOrder[0].rare; r != nil {
-				for _, p := range r.pods {
-					if c := l.courses[p.pod]; c != nil {
-						c.add(second, float64(p.n))
-					}
+		for ; len(byPod) > 0 && int(byPod[0].second) == second; byPod = byPod[1:] {
+			for _, p := range byPod[0].details.pods {
+				if c := l.courses[p.pod]; c != nil {
+					c.add(second, float64(p.n))
 				}
 			}
 		}
-		for ; len(edges) > 0 && edges[0].second <= second; edges = edges[1:] {
-			if c := l.courses[l.result.Pods[edges[0].pod].Name]; !c.active {
-				c.active = true
-				active = append(active, c)
-			}
-		}
-		if late[second] == 0 {
-			continue
-		}
-		all := 0.0
-		owe = owe[:0]
-		active = slices.DeleteFunc(active, func(c *course) bool {
-			if c.active = c.stays[len(c.stays)-1].to > second-2*timeout-settled; c.active {
-				o := max(0, got.of(c, second-timeout+1)-c.before(second+1)-l.share.of(c, second+1))
-				owe = append(owe, o)
-				all += o
-			}
-			return !c.active
-		})
-		for i, c := range active {
-			if all > 0 {
-				c.add(second/grain*grain, late[second]*owe[i]/all)
-			}
-		}
+		g.count(second)
 	}
 }
 
-// settled are the seconds after which a pod that is out of service for two time-outs owes nothing.
-const settled = 10
+// givenUp counts the requests that were given up, second by second: the pods have more of them
+// that got more than they answered.
+type givenUp struct {
+	*learner
+	late    []float64 // by second
+	got     *shares   // of the requests that were sent
+	grain   int       // how many seconds are counted as one
+	ahead   []edge    // edges that are yet to come
+	debtors []*course // in service, or not out of it for long
+	owed    []float64 // by each of debtors
+}
+
+// mostCounts bounds what givenUp keeps, where each pod in service may have some in each second:
+// beyond it, those of several seconds are one.
+const mostCounts = 20_000_000
+
+// owesFor is how many seconds after two time-outs a pod that is out of service owes nothing.
+const owesFor = 10
+
+func (g *givenUp) count(second int) {
+	for ; len(g.ahead) > 0 && g.ahead[0].second <= second; g.ahead = g.ahead[1:] {
+		if c := g.courses[g.result.Pods[g.ahead[0].pod].Name]; !c.owes {
+			c.owes = true
+			g.debtors = append(g.debtors, c)
+		}
+	}
+	if g.late[second] == 0 {
+		return
+	}
+	timeout, all := int(g.like.Timeout.Seconds()), 0.0
+	g.owed = g.owed[:0]
+	g.debtors = slices.DeleteFunc(g.debtors, func(c *course) bool {
+		if c.owes = c.stays[len(c.stays)-1].to > second-2*timeout-owesFor; c.owes {
+			owed := max(0, g.got.before(c, second-timeout+1)-c.before(second+1)-g.share.before(c, second+1))
+			g.owed = append(g.owed, owed)
+			all += owed
+		}
+		return !c.owes
+	})
+	if all == 0 {
+		return
+	}
+	for i, c := range g.debtors {
+		c.add(second/g.grain*g.grain, g.late[second]*g.owed[i]/all)
+	}
+}
 
 // answered is how many requests a pod had worked on by a time, evenly within a second.
 func (l *learner) answered(pod string, until float64) float64 {
@@ -282,6 +284,6 @@ func (l *learner) answered(pod string, until float64) float64 {
 	}
 	until = min(max(0, until), float64(l.end))
 	i := int(until)
-	before, after := c.before(i)+l.share.of(c, i), c.before(i+1)+l.share.of(c, i+1)
+	before, after := c.before(i)+l.share.before(c, i), c.before(i+1)+l.share.before(c, i+1)
 	return before + (after-before)*(until-float64(i))
 }

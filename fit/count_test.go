@@ -67,7 +67,7 @@ func TestCountsAsSecondBySecond(t *testing.T) {
 	random.Shuffle(seconds/4, func(i, k int) { source.loads[i], source.loads[k] = source.loads[k], source.loads[i] })
 	l := learner{Source: &source, result: &analysis.Result{Pods: pods}, like: &simulate.Run{}}
 	l.count()
-	sums, on := map[string]float64{}, crew{edges: l.edges}
+	sums, on := map[string]float64{}, serving{edges: l.edges}
 	for second := -5; second < seconds+5; second++ {
 		in := naive(second)
 		if got := on.at(second); !slices.Equal(got, in) || l.pods(second) != len(in) {

@@ -631,7 +631,7 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 
 // meanCosts are the means of the costs of the pods in service, by shift.
 func (l *learner) meanCosts() []float64 {
-	on, means := crew{edges: l.edges}, make([]float64, len(l.shifts))
+	on, means := serving{edges: l.edges}, make([]float64, len(l.shifts))
 	for i, s := range l.shifts {
 		serving := on.at(s.from)
 		for _, p := range serving {
@@ -724,16 +724,10 @@ func bootstrap[T any](rows []T, estimate func([]T) []float64) (is, low, high []f
 			all[i] = append(all[i], v)
 		}
 	}
-	closer := math.Sqrt(float64(len(drawn)) / float64(len(rows)))
+	scale := math.Sqrt(float64(len(drawn)) / float64(len(rows)))
 	for i, a := range all {
 		slices.Sort(a)
-		bound := func(q float64) float64 {
-			if v := quantile(a, q); closer == 1 {
-				return v
-			} else {
-				return is[i] + (v-is[i])*closer
-			}
-		}
+		bound := func(q float64) float64 { return (1-scale)*is[i] + scale*quantile(a, q) }
 		low, high = append(low, bound(0.05)), append(high, bound(0.95))
 	}
 	return is, low, high

@@ -21,7 +21,7 @@ type Source struct {
 	run       record.Run // without the load and the events, and with one pod unless the load was only watched
 	loads     []load
 	latencies map[int]record.Histogram // of some of loads
-	apart     uint64                   // of how many lines those are one, a power of two
+	keepOneOf uint64                   // so many lines, a power of two
 	pods      bool                     // run has one
 }
 
@@ -30,14 +30,16 @@ type load struct {
 	second, phase        int32
 	sent, answered, done uint64
 	median               float64 // of the latencies, in seconds
-	rare                 *rare
+	details              *details
 }
 
-// rare is what most lines of a load have not.
-type rare struct {
+// details are what few lines of a load have.
+type details struct {
 	late, reset uint64 // requests that failed for it
 	pods        []podAnswers
 }
+
+var noDetails = new(details)
 
 type podAnswers struct {
 	pod string
@@ -82,23 +84,24 @@ func (s *Source) add(e *record.Entry, p analysis.Prepared) {
 }
 
 func (s *Source) addLoad(l *record.LoadSecond, latencies record.Counts) {
-	is := load{second: int32(l.Second), phase: int32(l.Phase), sent: l.Sent, answered: l.Answered, done: l.Answered + l.Failed + l.Aborted, median: float64(latencies.Percentile(record.Fine, 50)) / 1e6}
-	if r := (rare{late: l.Errors["timeout"], reset: l.Errors["connection reset"]}); r.late > 0 || r.reset > 0 || len(l.Pods) > 0 {
+	line := load{second: int32(l.Second), phase: int32(l.Phase), sent: l.Sent, answered: l.Answered, done: l.Answered + l.Failed + l.Aborted,
+		median: float64(latencies.Percentile(record.Fine, 50)) / 1e6, details: noDetails}
+	if d := (details{late: l.Errors["timeout"], reset: l.Errors["connection reset"]}); d.late > 0 || d.reset > 0 || len(l.Pods) > 0 {
 		for name, p := range l.Pods {
-			r.pods = append(r.pods, podAnswers{name, p.Answered})
+			d.pods = append(d.pods, podAnswers{name, p.Answered})
 		}
-		is.rare = &r
+		line.details = &d
 	}
 	n := len(s.loads)
-	s.loads = append(s.loads, is)
+	s.loads = append(s.loads, line)
 	if s.latencies == nil {
-		s.latencies, s.apart = map[int]record.Histogram{}, 1
+		s.latencies, s.keepOneOf = map[int]record.Histogram{}, 1
 	}
 	if !s.keeps(n) {
 		return
 	}
 	if s.latencies[n] = l.Latency; len(s.latencies) > mostLatencies {
-		s.apart *= 2
+		s.keepOneOf *= 2
 		for i := range s.latencies {
 			if !s.keeps(i) {
 				delete(s.latencies, i)
@@ -107,8 +110,8 @@ func (s *Source) addLoad(l *record.LoadSecond, latencies record.Counts) {
 	}
 }
 
-// keeps says whether the latencies of the nth line are kept, which is so of one of apart.
-func (s *Source) keeps(n int) bool { return rand.NewPCG(1, uint64(n)).Uint64()%s.apart == 0 }
+// keeps says whether the latencies of the nth line are kept.
+func (s *Source) keeps(n int) bool { return rand.NewPCG(1, uint64(n)).Uint64()%s.keepOneOf == 0 }
 
 // Header is that of the record.
 func (s *Source) Header() *record.Header { return s.run.Header() }

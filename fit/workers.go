@@ -85,18 +85,15 @@ func (l *learner) saturated(alone float64) (busy []saturated, queue []float64) {
 		if pods == 0 {
 			continue
 		}
-		is, more := saturated{float64(s.answered) / pods, open / pods}, s.rare
-		if more == nil {
-			more = &rare{}
-		}
-		for _, p := range more.pods {
+		is := saturated{float64(s.answered) / pods, open / pods}
+		for _, p := range s.details.pods {
 			is.answered = max(is.answered, float64(p.n))
 		}
 		if is.had < 3*is.answered*alone+3 || cpu[second] > 0.5*l.like.MostCPU() || sums[second] > 0.5*l.cores() {
 			continue
 		}
 		busy = append(busy, is)
-		if pods == 1 && more.reset > 0 {
+		if pods == 1 && s.details.reset > 0 {
 			queue = append(queue, open)
 		}
 	}
