@@ -10,6 +10,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/hpabench/hpabench/analysis"
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/simulate"
@@ -17,8 +18,9 @@ import (
 
 const customPrefix = "workload.metrics."
 
-// told is what the HPA says of a metric, per pod or of all, and what it may be of.
-type told struct{ value, of float64 }
+// pair is a value of a metric in the HPA's status, per pod or of all, and what a candidate for what it
+// counts predicts: requests a second, or in flight.
+type pair struct{ value, predicted float64 }
 
 // ranges that a rate may be over.
 var ranges = []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute}
@@ -33,9 +35,9 @@ func (l *learner) custom() {
 			continue
 		}
 		best, least := model.Metric{}, math.Inf(1)
-		var rows []told
+		var rows []pair
 		try := func(candidate model.Metric) {
-			r := l.told(m, candidate)
+			r := l.pairs(m, candidate)
 			if off := unexplained(r); off < least {
 				best, least, rows = candidate, off, r
 			}
@@ -48,7 +50,7 @@ func (l *learner) custom() {
 			l.missing(customPrefix+name, "it follows neither the requests nor those in flight")
 			continue
 		}
-		is, low, high := bootstrap(rows, func(r []told) []float64 { return []float64{factor(r)} })
+		is, low, high := bootstrap(rows, func(r []pair) []float64 { return []float64{factor(r)} })
 		best.Scale = is[0]
 		unit := "of one in flight"
 		if best.Of == model.OfRequests {
@@ -62,64 +64,14 @@ func (l *learner) custom() {
 	}
 }
 
-// told pairs the values of the HPA's status while the load ran with what a candidate says.
-func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows []told) {
-	open := make([]float64, l.end) // what was sent and not done by the end of a second
-	for i := range l.loads {
-		if s := &l.loads[i]; s.second >= 0 {
-			open[s.second] += float64(s.sent) - float64(s.done)
-		}
-	}
-	for second := 1; second < len(open); second++ {
-		open[second] += open[second-1]
-	}
-	openAt := func(second float64) float64 {
-		if second < 0 || second >= float64(len(open)) {
-			return 0
-		}
-		return open[int(second)]
-	}
-	// Pods are in the order in which they were seen first, and entries are about in that of time.
-	var alive []int // pods that there may be, or were a while ago
-	seen := 0
-	const about = 60.0
-	ofAll := 0.0 // what was answered in a second, the latest that was asked for
-	latest := math.Inf(-1)
-	sum := func(second float64) float64 {
-		if second != latest {
-			ofAll, latest = 0, second
-			for _, i := range alive {
-				p := &l.result.Pods[i]
-				ofAll += l.answered(p.Name, second+1) - l.answered(p.Name, second)
-			}
-		}
-		return ofAll
-	}
-	// of is what the candidate says of a pod, if it was scraped half a period ago.
-	of := func(i int, now time.Duration) (float64, bool) {
-		p, at := &l.result.Pods[i], now-candidate.Period()/2
-		if p.Started != nil && at.Seconds() < *p.Started || p.Gone != nil && now.Seconds() > *p.Gone {
-			return 0, false
-		}
-		if second := math.Floor(at.Seconds()); candidate.Of == model.OfInFlight {
-			rate := l.answered(p.Name, second+1) - l.answered(p.Name, second)
-			all := sum(second)
-			if rate <= 0 || all <= 0 {
-				return 0, true
-			}
-			pods := int(math.Round(all / rate))
-			// In line, or without one.
-			return max(openAt(second)*rate/all, rate*stat.Mean(l.like.InPod(rate, pods, l.newConnections(), 1), nil)), true
-		}
-		var readings []simulate.Reading
-		for ; at > now-candidate.Range() && (p.Started == nil || at.Seconds() > *p.Started); at -= candidate.Period() {
-			readings = append(readings, simulate.Reading{At: at, Value: l.answered(p.Name, at.Seconds())})
-		}
-		slices.Reverse(readings)
-		return simulate.Rate(readings, now, candidate.Range())
-	}
+// pairs are the values of the HPA's status while the load ran, each with what a candidate predicts.
+func (l *learner) pairs(m autoscalingv2.MetricSpec, candidate model.Metric) (rows []pair) {
 	name, _ := record.MetricTarget(m)
-	loaded := false
+	inFlight := l.inFlight()
+	// Pods are in the order in which they were seen first, and entries are about in that of time.
+	const about = 60.0
+	var alive []int // pods that there may be, or were a while ago
+	seen, loaded := 0, false
 	for _, e := range l.run.Entries {
 		loaded = loaded || e.Phase != nil
 		if e.Autoscaler == nil || !loaded {
@@ -133,41 +85,94 @@ func (l *learner) told(m autoscalingv2.MetricSpec, candidate model.Metric) (rows
 			gone := l.result.Pods[i].Gone
 			return gone != nil && *gone < e.At.Seconds()-2*about-2*l.like.Timeout.Seconds()
 		})
-		sum, pods := 0.0, 0.0
-		for _, i := range alive {
-			if v, known := of(i, time.Duration(e.At)); known {
-				sum += v
-				pods++
-			}
-		}
+		sum, pods := l.predict(candidate, time.Duration(e.At), alive, inFlight)
 		if m.Pods == nil {
 			pods = float64(e.Autoscaler.Status.CurrentReplicas)
 		}
 		switch {
 		case now.Value != nil && now.AverageValue == nil:
-			rows = append(rows, told{now.Value.AsApproximateFloat64(), sum})
+			rows = append(rows, pair{now.Value.AsApproximateFloat64(), sum})
 		case now.AverageValue != nil && pods > 0:
-			rows = append(rows, told{now.AverageValue.AsApproximateFloat64(), sum / pods})
+			rows = append(rows, pair{now.AverageValue.AsApproximateFloat64(), sum / pods})
 		}
 	}
 	return rows
 }
 
-// factor is what of has to be multiplied by: least squares, with errors that grow as the
-// values do.
-func factor(rows []told) float64 {
-	var values, of float64
-	for _, r := range rows {
-		values, of = values+r.value, of+r.of
+// inFlight are the requests that were sent and not done by the end of each second.
+func (l *learner) inFlight() []float64 {
+	n := make([]float64, l.end)
+	for i := range l.loads {
+		if s := &l.loads[i]; s.second >= 0 {
+			n[s.second] += float64(s.sent) - float64(s.done)
+		}
 	}
-	if of == 0 {
+	for second := 1; second < len(n); second++ {
+		n[second] += n[second-1]
+	}
+	return n
+}
+
+// predict gives the sum of a metric over those of some pods that have it, if they were scraped half
+// a period ago, and their number.
+func (l *learner) predict(m model.Metric, now time.Duration, among []int, inFlight []float64) (sum, pods float64) {
+	at := now - m.Period()/2
+	second := math.Floor(at.Seconds())
+	rateOf := func(p *analysis.Pod) float64 { return l.answered(p.Name, second+1) - l.answered(p.Name, second) }
+	all, open := 0.0, 0.0
+	if m.Of == model.OfInFlight {
+		for _, i := range among {
+			all += rateOf(&l.result.Pods[i])
+		}
+		if second >= 0 && second < float64(len(inFlight)) {
+			open = inFlight[int(second)]
+		}
+	}
+	for _, i := range among {
+		p := &l.result.Pods[i]
+		if p.Started != nil && at.Seconds() < *p.Started || p.Gone != nil && now.Seconds() > *p.Gone {
+			continue
+		}
+		v, known := 0.0, true
+		if m.Of != model.OfInFlight {
+			v, known = l.scrapedRate(p, m, now)
+		} else if rate := rateOf(p); rate > 0 && all > 0 {
+			// In line, or without one.
+			v = max(open*rate/all, rate*stat.Mean(l.like.InPod(rate, int(math.Round(all/rate)), l.newConnections(), 1), nil))
+		}
+		if known {
+			sum += v
+			pods++
+		}
+	}
+	return sum, pods
+}
+
+// scrapedRate is what Prometheus makes of the answers of a pod that it scraped half a period ago.
+func (l *learner) scrapedRate(p *analysis.Pod, m model.Metric, now time.Duration) (rate float64, known bool) {
+	var readings []simulate.Reading
+	for at := now - m.Period()/2; at > now-m.Range() && (p.Started == nil || at.Seconds() > *p.Started); at -= m.Period() {
+		readings = append(readings, simulate.Reading{At: at, Value: l.answered(p.Name, at.Seconds())})
+	}
+	slices.Reverse(readings)
+	return simulate.Rate(readings, now, m.Range())
+}
+
+// factor is what the predicted values have to be multiplied by: least squares, with errors that grow as the
+// values do.
+func factor(rows []pair) float64 {
+	var values, predicted float64
+	for _, r := range rows {
+		values, predicted = values+r.value, predicted+r.predicted
+	}
+	if predicted == 0 {
 		return 0
 	}
-	return values / of
+	return values / predicted
 }
 
 // unexplained is the share of the values' variance that is left.
-func unexplained(rows []told) float64 {
+func unexplained(rows []pair) float64 {
 	if len(rows) < 4 {
 		return math.Inf(1)
 	}
@@ -177,7 +182,7 @@ func unexplained(rows []told) float64 {
 	}
 	var left, all float64
 	for _, r := range rows {
-		left, all = left+(r.value-k*r.of)*(r.value-k*r.of), all+(r.value-mean)*(r.value-mean)
+		left, all = left+(r.value-k*r.predicted)*(r.value-k*r.predicted), all+(r.value-mean)*(r.value-mean)
 	}
 	if all == 0 {
 		return math.Inf(1)
