@@ -347,7 +347,7 @@ func (d *diagnosis) podsDeleted() {
 			continue
 		}
 		f := Finding{Kind: FoundPodDeleted, Severity: Limits, Object: "pod/" + p.name, SinceSeconds: new(t.Seconds()), UntilSeconds: new(t.Seconds()), Spoils: !d.looksOnly(),
-			Seen:   fmt.Sprintf("Somebody deleted it at %.1f s: its %s wanted %s and had %d left. Kubernetes keeps who deletes an object in the audit log alone.", t.Seconds(), strings.Replace(p.now.Owner, "/", " ", 1), plural(int(wanted), "pod", "pods"), left),
+			Seen:   fmt.Sprintf("Somebody deleted it at %.1f s: its %s wanted %s and had %d left. Kubernetes keeps who deletes an object in the audit log alone.", t.Seconds(), strings.Replace(p.now.Owner, "/", " ", 1), record.Counted(wanted, "pod"), left),
 			Cause:  "There was less supply than the HPA had set until another pod was ready in its place.",
 			Advice: "Run again without what deletes pods: a person, a chaos test, a descheduler."}
 		if p.evicted() {

@@ -276,7 +276,7 @@ func (d *diagnosis) room(p record.Pod) string {
 				cpu, memory := n.Free[corev1.ResourceCPU], n.Free[corev1.ResourceMemory]
 				left := fmt.Sprintf("%s had cpu %s, memory %dMi left", n.Name, cpu.String(), memory.Value()>>20)
 				if len(n.Taints) > 0 {
-					left += fmt.Sprintf(" and %s", plural(len(n.Taints), "taint", "taints"))
+					left += " and " + record.Counted(len(n.Taints), "taint")
 				}
 				nodes = append(nodes, left)
 			}
@@ -313,7 +313,7 @@ func (d *diagnosis) crashes(c *chart) {
 			back = "; Kubernetes waits ever longer before it starts it again (CrashLoopBackOff)"
 		}
 		f := Finding{Kind: FoundCrash, Severity: Blocks, Object: "pod/" + c.pod.name, SinceSeconds: new(at.Seconds()),
-			Seen:   fmt.Sprintf("Container %s ended with exit code %d (%s) and was restarted %s%s.", s.Name, ended.ExitCode, ended.Reason, plural(int(again), "time", "times"), back),
+			Seen:   fmt.Sprintf("Container %s ended with exit code %d (%s) and was restarted %s%s.", s.Name, ended.ExitCode, ended.Reason, record.Counted(again, "time"), back),
 			Cause:  "Its process ends by itself or crashes; a pod is not ready while a container of it is down.",
 			Advice: fmt.Sprintf("Read `kubectl logs %s -c %s%s --previous`.", c.pod.name, s.Name, d.namespace())}
 		if ended.Reason == "OOMKilled" || ended.ExitCode == 137 && strings.Contains(ended.Message, "OOM") {
@@ -324,7 +324,7 @@ func (d *diagnosis) crashes(c *chart) {
 				}
 			}
 			f.Kind = FoundOOM
-			f.Seen = fmt.Sprintf("Container %s was killed for memory (OOMKilled) and was restarted %s%s.", s.Name, plural(int(again), "time", "times"), back)
+			f.Seen = fmt.Sprintf("Container %s was killed for memory (OOMKilled) and was restarted %s%s.", s.Name, record.Counted(again, "time"), back)
 			f.Cause = fmt.Sprintf("It used more than %s.", limit)
 			f.Advice = "Raise the limit, or find what takes the memory: under load it may be the requests in flight."
 		}

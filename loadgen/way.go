@@ -46,10 +46,7 @@ func At(kind, base, host string) (Way, error) {
 	if err := record.CheckURL(base); err != nil {
 		return nil, fmt.Errorf("the URL of the workload, %q: %w", record.ShownURL(base), err)
 	}
-	u, err := url.Parse(base)
-	if err != nil {
-		return nil, err // CheckURL has parsed it
-	}
+	u, _ := url.Parse(base) // CheckURL has read it
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
 	d := &direct{addresses: newAddresses(), kind: kind, base: u.String(), shown: record.ShownURL(u.String()), header: host}
 	if host != "" {

@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // noController is the hint where the embedded cluster is asked to scale a custom kind.
@@ -52,7 +54,7 @@ func (p *preflight) checkKinds() bool {
 	case p.cluster.Lab != nil:
 		hint = "--skip-unknown leaves them out; or add their CustomResourceDefinitions to the manifests"
 	}
-	return p.refuse("kinds", fmt.Sprintf("the cluster does not have the kinds of %d object%s: %s", len(unknown), plural(len(unknown)), list), hint)
+	return p.refuse("kinds", fmt.Sprintf("the cluster does not have the kinds of %s: %s", record.Counted(len(unknown), "object"), list), hint)
 }
 
 // defines says whether a CustomResourceDefinition of the manifests defines a kind, which is

@@ -110,18 +110,11 @@ func (i *inspection) faults(ctx context.Context, after string) error {
 	if faults == 0 {
 		return nil
 	}
-	err := fmt.Errorf("the preflight found %d fault%s; %s", faults, plural(faults), after)
+	err := fmt.Errorf("the preflight found %s; %s", record.Counted(faults, "fault"), after)
 	if i.badInput {
 		return BadInput{err}
 	}
 	return err
-}
-
-func plural(n int) string {
-	if n == 1 {
-		return ""
-	}
-	return "s"
 }
 
 func (i *inspection) checkServer(ctx context.Context) bool {

@@ -408,11 +408,9 @@ func (c *checker) checkLoad() {
 		c.fault("spec.load.url", "remove it, or via", "spec.load.url is given, but spec.load.via is %s", via)
 	}
 	if l.URL != "" {
-		u, err := url.Parse(l.URL)
-		switch {
-		case record.CheckURL(l.URL) != nil:
-			c.fault("spec.load.url", "", "spec.load.url %q: %v", record.ShownURL(l.URL), record.CheckURL(l.URL))
-		case err == nil && u.User != nil && l.Auth != nil:
+		if err := record.CheckURL(l.URL); err != nil {
+			c.fault("spec.load.url", "", "spec.load.url %q: %v", record.ShownURL(l.URL), err)
+		} else if u, err := url.Parse(l.URL); err == nil && u.User != nil && l.Auth != nil {
 			c.fault("spec.load.auth", "remove one", "there are credentials in spec.load.url and in spec.load.auth")
 		}
 		if err := c.CheckTargets(l.URL); err != nil {

@@ -89,8 +89,8 @@ func someOf(words []string) string {
 	return strings.Join(words, ", ")
 }
 
-// inHours are units that people write durations in, and Go has not.
-var inHours = map[string]float64{"d": 24, "day": 24, "days": 24, "w": 7 * 24, "week": 7 * 24, "weeks": 7 * 24}
+// inHours are the units of which durations of Go have hours alone.
+var inHours = map[string]float64{"h": 1, "d": 24, "day": 24, "days": 24, "w": 7 * 24, "week": 7 * 24, "weeks": 7 * 24}
 
 // otherUnits are names of units that Go has by another.
 var otherUnits = map[string]string{"hour": "h", "hours": "h", "hr": "h", "hrs": "h", "min": "m", "mins": "m", "minute": "m", "minutes": "m",
@@ -103,30 +103,17 @@ func DurationHint(text string) string {
 	var meant strings.Builder
 	hours := 0.0
 	for i, part := range numberAndUnit.FindAllStringSubmatch(text, 20) {
-		number, unit := part[1], strings.ToLower(part[2])
+		unit := strings.ToLower(part[2])
 		if i > 0 && unit == "" {
 			return "" // 1h30 can be meant in two ways
 		}
+		unit = cmp.Or(otherUnits[unit], unit)
 		if in, is := inHours[unit]; is {
-			n, err := strconv.ParseFloat(number, 64)
-			if err != nil {
-				return ""
-			}
+			n, _ := strconv.ParseFloat(part[1], 64) // infinite at worst
 			hours += n * in
-			continue
+		} else {
+			meant.WriteString(part[1] + unit)
 		}
-		if other, is := otherUnits[unit]; is {
-			unit = other
-		}
-		if hours > 0 && unit == "h" {
-			n, err := strconv.ParseFloat(number, 64)
-			if err != nil {
-				return ""
-			}
-			hours += n
-			continue
-		}
-		meant.WriteString(number + unit)
 	}
 	all := meant.String()
 	if hours > 0 {
@@ -135,7 +122,7 @@ func DurationHint(text string) string {
 	if d, err := time.ParseDuration(all); err != nil || d == 0 || strings.TrimSpace(numberAndUnit.ReplaceAllString(text, "")) != "" {
 		return ""
 	}
-	return fmt.Sprintf("write %s", all)
+	return "write " + all
 }
 
 // nearest is the word that another was probably meant to be, or "".

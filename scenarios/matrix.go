@@ -149,13 +149,12 @@ func (v Variant) Name(settings []Setting) string {
 func (f *File) blamed(settings []Setting, n int, fault string) string {
 	var matrix, flags []Setting // with the one value that each has in the combination
 	for _, s := range slices.Backward(settings) {
-		one := Setting{s.Name, s.Values[n%len(s.Values):][:1], s.Flag}
-		n /= len(s.Values)
+		list := &matrix
 		if s.Flag {
-			flags = slices.Insert(flags, 0, one)
-		} else {
-			matrix = slices.Insert(matrix, 0, one)
+			list = &flags
 		}
+		*list = slices.Insert(*list, 0, Setting{s.Name, s.Values[n%len(s.Values):][:1], s.Flag})
+		n /= len(s.Values)
 	}
 	faulty := func(settings []Setting) bool {
 		v := variantOf(settings)
@@ -169,13 +168,14 @@ func (f *File) blamed(settings []Setting, n int, fault string) string {
 	for _, one := range flags {
 		if len(flags) > 1 && faulty(append(slices.Clone(matrix), one)) {
 			flags = []Setting{one}
+			break
 		}
 	}
-	if text := "--set " + strings.ReplaceAll(variantOf(flags).Name(flags), " ", " --set "); len(matrix) == 0 {
-		return text
-	} else {
-		return text + " with " + variantOf(matrix).Name(matrix)
+	text := "--set " + strings.ReplaceAll(variantOf(flags).Name(flags), " ", " --set ")
+	if len(matrix) > 0 {
+		text += " with " + variantOf(matrix).Name(matrix)
 	}
+	return text
 }
 
 // variantOf is the one that settings with one value each make.
