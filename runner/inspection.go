@@ -72,7 +72,7 @@ func (i *inspection) add(name, outcome, message, hint string) {
 	if i.interrupted() {
 		return // what fails now says nothing about the cluster
 	}
-	c := record.Check{Name: name, Outcome: outcome, Message: message, Hint: hint}
+	c := record.Check{Name: name, Outcome: outcome, Message: record.Cut(message), Hint: hint}
 	i.checks = append(i.checks, c)
 	i.report(c)
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
+	"runtime"
+	"runtime/metrics"
 	"slices"
 	"sync"
 	"syscall"
@@ -25,6 +27,11 @@ const (
 	loginTimeout = 2 * time.Minute
 	// pluginEnds is how long one that is told to end may take.
 	pluginEnds = 500 * time.Millisecond
+	// pluginMemory is how many bytes the memory may grow by while a plugin runs: client-go
+	// reads all that it prints, which is a few KiB.
+	pluginMemory = 128 << 20
+	// pluginLook is how often the memory is looked at.
+	pluginLook = 50 * time.Millisecond
 	// pluginSlow is after how long the user is told what is waited for.
 	pluginSlow = 3 * time.Second
 )
@@ -36,6 +43,7 @@ type plugin struct {
 	command string
 	mark    string // of its processes; see markPlugin
 	timeout time.Duration
+	memory  uint64
 	login   bool // it can ask the user
 	say     func(string)
 	told    sync.Once
@@ -76,7 +84,7 @@ func withPlugin(config *rest.Config, mark string, next http.RoundTripper, say fu
 	if e == nil {
 		return next, 0
 	}
-	p := &plugin{RoundTripper: next, command: e.Command, mark: mark, timeout: pluginTimeout, say: say}
+	p := &plugin{RoundTripper: next, command: e.Command, mark: mark, timeout: pluginTimeout, memory: pluginMemory, say: say}
 	if e.InteractiveMode != clientcmdapi.NeverExecInteractiveMode && term.IsTerminal(int(os.Stdin.Fd())) {
 		p.timeout, p.login = loginTimeout, true
 	}
@@ -102,9 +110,11 @@ func (p *plugin) RoundTrip(r *http.Request) (*http.Response, error) {
 			}
 		}
 	}()
-	slow, late := time.NewTimer(pluginSlow), time.NewTimer(p.timeout)
+	slow, late, look := time.NewTimer(pluginSlow), time.NewTimer(p.timeout), time.NewTicker(pluginLook)
 	defer slow.Stop()
 	defer late.Stop()
+	defer look.Stop()
+	most := heap() + p.memory
 	for {
 		select {
 		case <-through:
@@ -114,6 +124,15 @@ func (p *plugin) RoundTrip(r *http.Request) (*http.Response, error) {
 			return a.response, a.err
 		case <-slow.C:
 			p.told.Do(func() { p.say("waiting for the credential plugin of the kubeconfig, " + p.command) })
+		case <-look.C:
+			if heap() <= most {
+				continue
+			}
+			if runtime.GC(); heap() > most {
+				close(abandoned)
+				p.end()
+				return nil, fmt.Errorf("%w: it printed until hpabench had %d MiB more than before: run %s by hand to see what it prints", p.hangs(), p.memory>>20, p.command)
+			}
 		case <-late.C:
 			close(abandoned)
 			p.end()
@@ -126,6 +145,13 @@ func (p *plugin) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, fmt.Errorf("%w: %w", p.hangs(), context.Cause(r.Context()))
 		}
 	}
+}
+
+// heap is what the memory has, in bytes, of objects that are used or were until lately.
+func heap() uint64 {
+	objects := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(objects)
+	return objects[0].Value.Uint64()
 }
 
 var errPlugin = errors.New("the credential plugin of the kubeconfig did not end")

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -86,6 +87,13 @@ func TestCredentialPlugin(t *testing.T) {
 	}
 	gone(hangs)
 
+	prints := withCredentials(t, server.URL, "yes secret")
+	pluginOf(t, prints).memory = 4 << 20
+	if err := get(t.Context(), prints); !errors.Is(err, errPlugin) || !strings.Contains(err.Error(), "4 MiB more") {
+		t.Errorf("with a plugin that prints without end: %v", err)
+	}
+	gone(prints)
+
 	login := withCredentials(t, server.URL, "sleep 60 & wait")
 	p := pluginOf(t, login)
 	p.timeout, p.login = 200*time.Millisecond, true
@@ -123,14 +131,16 @@ func TestVersionRefused(t *testing.T) {
 			if r.URL.Path != "/version" {
 				code = http.StatusNotFound // of the ConfigMap that tells the embedded cluster
 			}
+			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(code)
+			_, _ = fmt.Fprintf(w, `{"kind": "Status", "apiVersion": "v1", "code": %d, "reason": %q, "message": "%0100000d"}`, code, http.StatusText(code), 1)
 		}))
 		c, err := connect(&rest.Config{Host: server.URL})
 		if err != nil {
 			t.Fatal(err)
 		}
 		i := &inspection{Cluster: c, report: func(record.Check) {}, interrupted: func() bool { return false }}
-		if ok := i.checkServer(t.Context()); ok != (want == record.Warning) || i.checks[0].Outcome != want || strings.Contains(i.checks[0].Message, "does not answer") {
+		if ok := i.checkServer(t.Context()); ok != (want == record.Warning) || i.checks[0].Outcome != want || strings.Contains(i.checks[0].Message, "does not answer") || len(i.checks[0].Message) > 3000 {
 			t.Errorf("%s: goes on %v, checks %+v", want, ok, i.checks)
 		}
 		server.Close()

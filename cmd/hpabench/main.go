@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -53,6 +54,7 @@ func main() {
 	}
 	simulate.Child()
 	klog.SetLogger(klog.Logger{}) // client-go's own log is not for this terminal
+	log.SetOutput(io.Discard)     // nor is net/http's
 	ctx, cancel := context.WithCancelCause(context.Background())
 	a := &app{stdout: &reports.Terminal{Writer: os.Stdout}, stderr: &reports.Terminal{Writer: os.Stderr}}
 	a.obey(cancel)
