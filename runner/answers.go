@@ -34,7 +34,9 @@ type answers struct {
 
 // RoundTrip sends a request.
 func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
-	stream := r.URL.Query().Get("watch") != "" || strings.HasSuffix(r.URL.Path, "/log")
+	path := strings.Split(r.URL.Path, "/")
+	log := len(path) > 3 && path[len(path)-3] == "pods" && path[len(path)-1] == "log" // else an object may be called so
+	stream := log || r.URL.Query().Get("watch") != ""
 	cancel := context.CancelFunc(func() {})
 	if _, has := r.Context().Deadline(); !has && !stream {
 		var ctx context.Context

@@ -58,6 +58,8 @@ func TestEndlessAnswer(t *testing.T) {
 		{"/version", "Fails", "more than 1 MiB"},
 		{"/version", "Slow", "its answer did not end within 200ms"},
 		{"/api/v1/pods?watch=true", "Line", "more than 1 MiB"},
+		{"/api/v1/namespaces/log", "", "more than 1 MiB"},
+		{"/api/v1/namespaces/a/pods/log", "", "more than 1 MiB"},
 		{"/api/v1/pods?watch=true", "", ""},
 		{"/api/v1/namespaces/a/pods/a/log?follow=true", "", ""},
 	} {

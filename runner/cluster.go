@@ -2,7 +2,9 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -39,6 +41,7 @@ type Cluster struct {
 	Dynamic dynamic.Interface
 	Metrics metricsclient.Interface
 
+	Context   string // the kubeconfig's current one, whether or not it is used
 	Namespace string // of the kubeconfig's context, as kubectl takes it
 
 	// Ended is closed when the cluster has ended by itself and nothing is left to
@@ -95,21 +98,26 @@ func Contexts(file string) []string {
 	if err != nil {
 		return nil
 	}
-	var names []string
-	for name := range raw.Contexts {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(raw.Contexts))
 }
+
+// ErrNoContext says that no cluster was named and the kubeconfig has no current context.
+var ErrNoContext = errors.New("the kubeconfig has no current context")
 
 // Connect makes the clients of a cluster. It sends nothing yet. The error is a
 // BadInput: a file or a context that is not there.
 func Connect(file, context string) (*Cluster, error) {
 	kubeconfig := Kubeconfig(file, context)
+	raw, err := kubeconfig.RawConfig() // once: it may be a pipe
+	if err != nil {
+		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
+	}
+	if file == "" && context == "" && raw.CurrentContext == "" {
+		return nil, BadInput{ErrNoContext}
+	}
 	config, err := kubeconfig.ClientConfig()
 	if err != nil {
-		if names := Contexts(file); context != "" && len(names) > 0 && !slices.Contains(names, context) {
+		if names := slices.Sorted(maps.Keys(raw.Contexts)); context != "" && len(names) > 0 && !slices.Contains(names, context) {
 			err = fmt.Errorf("there is no context %q; there are: %s", context, strings.Join(names, ", "))
 		}
 		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
@@ -121,6 +129,7 @@ func Connect(file, context string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Context = raw.CurrentContext
 	if c.Namespace, _, err = kubeconfig.Namespace(); err != nil {
 		return nil, BadInput{fmt.Errorf("reading the kubeconfig: %w", err)}
 	}

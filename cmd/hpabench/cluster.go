@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -40,16 +41,15 @@ func (f *clusterFlags) named() bool {
 // connect connects to the named cluster. A namespace alone names it too: that of
 // the current context, as with kubectl.
 func (f *clusterFlags) connect(say func(string)) (*runner.Cluster, error) {
-	if f.kubeconfig == "" && f.context == "" {
-		config, err := runner.Kubeconfig("", "").RawConfig()
-		if err != nil || config.CurrentContext == "" {
-			return nil, runner.BadInput{Err: fmt.Errorf("-n %s is a namespace of the kubeconfig's current context, and there is none: name one with --context NAME%s", f.namespace, contextsHint())}
-		}
-		say(fmt.Sprintf("using the current context of the kubeconfig, %s, as -n names a namespace", config.CurrentContext))
-	}
 	cluster, err := runner.Connect(f.kubeconfig, f.context)
+	if errors.Is(err, runner.ErrNoContext) {
+		err = runner.BadInput{Err: fmt.Errorf("-n %s is a namespace of the kubeconfig's current context, and there is none: name one with --context NAME%s", f.namespace, contextsHint())}
+	}
 	if err != nil {
 		return nil, err
+	}
+	if f.kubeconfig == "" && f.context == "" {
+		say(fmt.Sprintf("using the current context of the kubeconfig, %s, as -n names a namespace", cluster.Context))
 	}
 	cluster.Say = say
 	if strings.HasPrefix(cluster.Config.Host, "https://127.0.0.1:") {
