@@ -316,6 +316,7 @@ func TestRightsTakenAway(t *testing.T) {
 // TestRights makes each command do its work as a service account that has what
 // `hpabench rbac` prints for it, and no more.
 func TestRights(t *testing.T) {
+	realWillDo(t)
 	a := newAccounts(t)
 	a.stand()
 	until(t, "True", "get", "hpa", "stood", "-n", "rights", "-o", `jsonpath={.status.conditions[?(@.type=="ScalingActive")].status}`)
