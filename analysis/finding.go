@@ -47,7 +47,7 @@ const (
 	FoundCPULimit         = "cpu-limit"          // containers throttled at it
 	FoundInit             = "init"               // an init container that blocks
 	FoundPostStart        = "post-start"         //
-	FoundQuota            = "quota"              // pods that cannot be created
+	FoundQuota            = "quota"              // pods that cannot be created, or replicas that cannot be set
 	FoundMaxReached       = "max-reached"        // and the metric stayed above its target
 	FoundLoadTooSmall     = "load-too-small"     //
 	FoundFlapping         = "flapping"           //

@@ -8,14 +8,13 @@ import (
 
 	"github.com/hpabench/hpabench/record"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 )
 
 // others finds what somebody did to the objects that the run depends on: neither
 // hpabench itself nor a controller of Kubernetes in its daily work.
 func (d *diagnosis) others() {
 	for _, w := range d.writes {
-		if w.v.Kind == "Namespace" && w.t <= d.end {
+		if w.v.Kind == namespaceKind && w.v.What == record.ChangeDeleted && w.t <= d.end {
 			d.deleted(w)
 			return // what was in it went with it
 		}
@@ -26,15 +25,15 @@ func (d *diagnosis) others() {
 		of[object] = append(of[object], w)
 	}
 	gone := slices.IndexFunc(d.writes, func(w at[record.Change]) bool { return d.isTarget(w.v) && w.v.What == record.ChangeDeleted })
-	told := map[string]bool{}
+	told, refusers := map[string]bool{}, d.refusers()
 	for _, w := range d.writes {
 		object := objectName(w.v.Kind, w.v.Name)
 		switch {
 		case w.t > d.end:
 		case w.v.Kind == "HorizontalPodAutoscaler" && !d.isHPA(w.v):
 			d.rival(w, of[object])
-		case w.v.Kind == quotaKind || w.v.Kind == rangeKind:
-			if !told[object] {
+		case w.v.Kind == quotaKind, w.v.Kind == rangeKind, w.v.Kind == namespaceKind, slices.Contains(admissionKinds, w.v.Kind):
+			if !told[object] && !refusers[object] {
 				told[object] = true
 				d.bounded(object, of[object])
 			}
@@ -99,7 +98,7 @@ func (d *diagnosis) deleted(w at[record.Change]) {
 		Seen:   fmt.Sprintf("Somebody deleted it at %.1f s; Kubernetes keeps who deletes an object in the audit log alone.", since.Seconds()),
 		Advice: fmt.Sprintf("Look for a person, a pipeline or a controller (GitOps, a cleaner of old namespaces) that works on namespace %s, and run again without it.", d.subjectNamespace())}
 	switch w.v.Kind {
-	case "Namespace":
+	case namespaceKind:
 		f.Cause = "Everything in it is deleted with it: what was measured after that is of its end."
 	case "HorizontalPodAutoscaler":
 		f.Cause = "Nothing scaled the target after that, whatever its load was."
@@ -227,94 +226,6 @@ func (d *diagnosis) ambiguous() {
 			}
 		}
 	}
-}
-
-// ResourceQuota and LimitRange bound the pods of a namespace.
-const (
-	quotaKind = "ResourceQuota"
-	rangeKind = "LimitRange"
-)
-
-// bounded tells of changes to a ResourceQuota or LimitRange that refused no pods: those
-// that did are with what they refused.
-func (d *diagnosis) bounded(object string, all []at[record.Change]) {
-	for _, e := range d.events {
-		if e.v.Reason == "FailedCreate" && e.t >= d.start && slices.ContainsFunc(d.boundBy(e.t, e.v.Message), func(w at[record.Change]) bool { return objectName(w.v.Kind, w.v.Name) == object }) {
-			return
-		}
-	}
-	f := Finding{Kind: FoundChanged, Severity: Notice, Object: object, SinceSeconds: new(all[0].t.Seconds()), Seen: d.boundChanges(all),
-		Cause:  "It refused no pods, and no figure depends on it.",
-		Advice: "Nothing has to be done for the figures."}
-	if name, t := d.differs(all[0].t); name != "" && all[0].v.Kind == rangeKind {
-		f.Severity, f.Spoils = Limits, d.within(t) && !d.looksOnly()
-		f.Cause = fmt.Sprintf("Pods that were made after it have other requests or limits than those before, pod %s first: the figures are of both.", name)
-		f.Advice = "Run again without that change, or make it before the run."
-	}
-	d.found = append(d.found, f)
-}
-
-// differs is the first pod that came after t with other requests or limits than the last
-// one before; its name is empty if there is none, and where the pod template was changed.
-func (d *diagnosis) differs(t record.Instant) (name string, since record.Instant) {
-	var before, after *pod
-	for _, p := range d.observed.pods {
-		if p.shown.t <= t && (before == nil || p.shown.t > before.shown.t) {
-			before = p
-		}
-	}
-	for _, p := range d.observed.pods {
-		if before != nil && p.shown.t > t && p.shown.t <= d.end && !equality.Semantic.DeepEqual(p.now.Containers, before.now.Containers) && (after == nil || p.shown.t < after.shown.t) {
-			after = p
-		}
-	}
-	if after == nil || slices.ContainsFunc(d.writes, func(w at[record.Change]) bool { return d.isTarget(w.v) }) {
-		return "", 0
-	}
-	return after.name, after.shown.t
-}
-
-// boundBy are the changes by others, up to t, of what refused a pod with the message: a
-// ResourceQuota that it names, or LimitRanges, which are not named. A change by which
-// nothing could be refused at t, as its object was not there before, comes later.
-func (d *diagnosis) boundBy(t record.Instant, message string) (all []at[record.Change]) {
-	for _, w := range d.writes {
-		named := false
-		switch w.v.Kind {
-		case quotaKind: // exceeded, failed or status unknown for quota: k8s.io/apiserver/pkg/admission/plugin/resourcequota, CheckRequest
-			named = strings.Contains(message, " quota: "+w.v.Name+",") || strings.Contains(message, " quota: "+w.v.Name+":")
-		case rangeKind: // k8s.io/kubernetes/plugin/pkg/admission/limitranger, minConstraint and those beside it
-			named = strings.Contains(message, " per Container is ") || strings.Contains(message, " per Pod is ") || strings.Contains(message, "must be less than or equal to")
-		}
-		if named && w.t <= d.end && (w.v.What != record.ChangeCreated || w.t <= t.Add(apart)) {
-			all = append(all, w)
-		}
-	}
-	return all
-}
-
-// boundChanges says what was done to ResourceQuotas and LimitRanges, and by whom.
-func (d *diagnosis) boundChanges(all []at[record.Change]) string {
-	var seen []string
-	for n, w := range all {
-		what := fmt.Sprintf("%s %s", w.v.Kind, w.v.Name)
-		switch {
-		case n == mostChanges:
-			return strings.Join(append(seen, fmt.Sprintf("%d more changes came after.", len(all)-n)), " ")
-		case w.v.What == record.ChangeCreated:
-			separator := ", with "
-			for _, f := range w.v.Fields {
-				what += separator + strings.TrimSuffix(f.Path+": "+f.Now, ": ")
-				separator = "; "
-			}
-			seen = append(seen, fmt.Sprintf("At %.1f s %s made %s.", w.t.Seconds(), who(w.v), what))
-		case w.v.What == record.ChangeDeleted:
-			seen = append(seen, fmt.Sprintf("Somebody deleted %s at %.1f s; Kubernetes keeps who deletes an object in the audit log alone.", what, w.t.Seconds()))
-		default:
-			seen = append(seen, fmt.Sprintf("At %.1f s %s changed %s: %s.", w.t.Seconds(), who(w.v), what, fieldList(w.v.Fields)))
-		}
-	}
-	return strings.Join(seen, " ")
 }
 
 // apart is how far from each other two watches may show what happened at once.

@@ -384,31 +384,3 @@ func (d *diagnosis) probes(c *chart, explained bool) (found bool) {
 	}
 	return found
 }
-
-// creation finds why pods could not even be created.
-func (d *diagnosis) creation() {
-	for _, kind := range []string{"ReplicaSet", "StatefulSet", "Deployment"} {
-		d.eventsOf(kind, "FailedCreate", func(t record.Instant, e record.Event) {
-			if t < d.start {
-				return
-			}
-			f := Finding{Kind: FoundQuota, Severity: Blocks, Object: strings.ToLower(kind) + "/" + e.Name, SinceSeconds: new(t.Seconds()),
-				Seen:   fmt.Sprintf("Pods could not be created%s.", detail(e.Message)),
-				Cause:  "Something refuses them when they are created: an admission policy, a LimitRange or a webhook.",
-				Advice: fmt.Sprintf("Its name is in the message; `kubectl get limitrange,validatingwebhookconfigurations%s` lists the usual ones.", d.namespace())}
-			if strings.Contains(e.Message, "exceeded quota") {
-				f.Cause = "The namespace's ResourceQuota is used up."
-				f.Advice = fmt.Sprintf("Raise it or lower the HPA's maximum; `kubectl describe quota%s` shows what is used.", d.namespace())
-			}
-			if by := d.boundBy(t, e.Message); len(by) > 0 {
-				f.Seen += " " + d.boundChanges(by)
-				if slices.ContainsFunc(by, func(w at[record.Change]) bool { return d.within(w.t) }) { // else it is what was measured
-					f.Spoils = !d.looksOnly()
-					f.Cause = "Somebody changed what the namespace allows meanwhile: there were fewer pods than the HPA wanted, by that and not by the scaling."
-					f.Advice = "Run again without that change, or make it before the run."
-				}
-			}
-			d.add(f)
-		})
-	}
-}

@@ -104,8 +104,8 @@ func TestBeforeTheLoad(t *testing.T) {
 	}
 }
 
-// TestBounds has ResourceQuotas and LimitRanges of the namespace that somebody made,
-// changed or took away, or that were there before.
+// TestBounds has ResourceQuotas, LimitRanges, webhooks, admission policies and levels of pod
+// security that somebody made, changed or took away, or that were there before.
 func TestBounds(t *testing.T) {
 	wrote := func(kind, what string, fields ...record.FieldChange) *record.Change {
 		at := metav1.NewTime(time.Date(2026, 3, 1, 12, 1, 40, 0, time.UTC))
@@ -118,6 +118,15 @@ func TestBounds(t *testing.T) {
 	const quota = `Error creating: pods "web-x" is forbidden: exceeded quota: two, requested: pods=1, used: pods=3, limited: pods=3`
 	const cpu = `Error creating: pods "web-x" is forbidden: maximum cpu usage per Container is 10m, but request is 50m`
 	pods := record.FieldChange{Path: "spec.hard.pods", Now: "3"}
+	const webhook = `Error creating: admission webhook "two.example.com" denied the request: not today`
+	const unreachable = `Error creating: Internal error occurred: failed calling webhook "two.example.com": failed to call webhook: Post "https://127.0.0.1:9/?timeout=10s": dial tcp 127.0.0.1:9: connect: connection refused`
+	const policy = `pods "web-x" is forbidden: ValidatingAdmissionPolicy 'two' with binding 'two' denied request: not today`
+	const mutation = `Error creating: pods "web-x" is forbidden: policy 'two' with binding 'two' denied request: no such key: limits`
+	const level = `Error creating: pods "web-x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true`
+	const rescale = "New size: 4; reason: cpu resource utilization (percentage of request) above target; error: "
+	const hook, other = "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"
+	named := record.FieldChange{Path: "webhooks[two.example.com]"}
+	restricted := record.FieldChange{Path: "metadata.labels.pod-security.kubernetes.io/enforce", Now: "restricted"}
 	for _, test := range []struct {
 		name    string
 		change  *record.Change
@@ -142,12 +151,39 @@ func TestBounds(t *testing.T) {
 		{"a new LimitRange with other limits", wrote(rangeKind, record.ChangeCreated), 100, "", true, "changed limitrange/two limits true", "made LimitRange two"},
 		{"a new LimitRange without effect", wrote(rangeKind, record.ChangeCreated), 100, "", false, "changed limitrange/two notice false", "made LimitRange two"},
 		{"pods with other limits of themselves", nil, 0, "", true, "", ""},
+		{"a webhook from before", nil, 0, webhook, false, "quota replicaset/web-1 blocks false", "denied the request"},
+		{"a new webhook", wrote(hook, record.ChangeCreated, named), 100, webhook, false, "quota replicaset/web-1 blocks true",
+			"At 100.0 s field manager kubectl-create (Update at 2026-03-01T12:01:40Z by the API server's clock) made ValidatingWebhookConfiguration two, with webhooks[two.example.com]."},
+		{"a new webhook before the load", wrote(other, record.ChangeCreated, named), 5, webhook, false, "quota replicaset/web-1 blocks false", "At 5.0 s"},
+		{"a new webhook that nobody answers", wrote(other, record.ChangeCreated, named), 100, unreachable, false, "quota replicaset/web-1 blocks true", "made MutatingWebhookConfiguration two"},
+		{"a webhook that may fail no more", wrote(hook, record.ChangeUpdated, record.FieldChange{Path: "webhooks[two.example.com].failurePolicy", Was: "Ignore", Now: "Fail"}), 100, unreachable, false,
+			"quota replicaset/web-1 blocks true", "changed ValidatingWebhookConfiguration two: webhooks[two.example.com].failurePolicy: Ignore → Fail."},
+		{"a webhook taken away", wrote(hook, record.ChangeDeleted, named), 150, webhook, false, "quota replicaset/web-1 blocks true", "Somebody deleted ValidatingWebhookConfiguration two at 150.0 s"},
+		{"a new webhook of another name", wrote(hook, record.ChangeCreated, record.FieldChange{Path: "webhooks[two.example.com.de]"}), 100, webhook, false, "quota replicaset/web-1 blocks false", "denied"},
+		{"a new webhook that refuses nothing", wrote(other, record.ChangeCreated, named), 100, "", false, "", ""},
+		{"a new webhook that gives other limits", wrote(other, record.ChangeCreated, named), 100, "", true, "changed mutatingwebhookconfiguration/two limits true", "made MutatingWebhookConfiguration two"},
+		{"another certificate beside other limits", wrote(other, record.ChangeUpdated, record.FieldChange{Path: "webhooks[two.example.com].clientConfig.caBundle"}), 100, "", true, "", ""},
+		{"a new webhook beside other limits", wrote(hook, record.ChangeCreated, named), 100, "", true, "", ""},
+		{"a new policy", wrote("ValidatingAdmissionPolicy", record.ChangeCreated), 100, "Error creating: " + policy, false, "quota replicaset/web-1 blocks true", "made ValidatingAdmissionPolicy two."},
+		{"a binding that denies now", wrote("ValidatingAdmissionPolicyBinding", record.ChangeUpdated, record.FieldChange{Path: "spec.validationActions[0]", Was: "Warn", Now: "Deny"}), 100, "Error creating: " + policy, false,
+			"quota replicaset/web-1 blocks true", "changed ValidatingAdmissionPolicyBinding two: spec.validationActions[0]: Warn → Deny."},
+		{"a new policy of the other kind", wrote("MutatingAdmissionPolicy", record.ChangeCreated), 100, "Error creating: " + policy, false, "quota replicaset/web-1 blocks false", "denied"},
+		{"a new policy that cannot change the pods", wrote("MutatingAdmissionPolicyBinding", record.ChangeCreated), 100, mutation, false, "quota replicaset/web-1 blocks true", "made MutatingAdmissionPolicyBinding two."},
+		{"a new policy that gives other limits", wrote("MutatingAdmissionPolicy", record.ChangeCreated), 100, "", true, "changed mutatingadmissionpolicy/two limits true", "made MutatingAdmissionPolicy two"},
+		{"a new policy against scaling", wrote("ValidatingAdmissionPolicy", record.ChangeCreated), 100, rescale + policy, false, "quota hpa/web blocks true", "made ValidatingAdmissionPolicy two."},
+		{"a new webhook against scaling", wrote(hook, record.ChangeCreated, named), 100, rescale + webhook, false, "quota hpa/web blocks true", "The HPA could not set the replicas of its target"},
+		{"a conflict of two writers", wrote(hook, record.ChangeCreated, named), 100, rescale + "Operation cannot be fulfilled", false, "", ""},
+		{"a level of pod security", wrote(namespaceKind, record.ChangeUpdated, restricted), 112, level, false, "quota replicaset/web-1 blocks true",
+			"At 101.0 s field manager kubectl-create (Update at 2026-03-01T12:01:40Z by the API server's clock) changed Namespace two: metadata.labels.pod-security.kubernetes.io/enforce: restricted, which was not there."},
+		{"a level from before", nil, 0, level, false, "quota replicaset/web-1 blocks false", "violates"},
 	} {
 		m := ill().sampled(220, "a", "b", "c", "d")
 		if test.change != nil {
 			m.add(test.at, record.Entry{Change: test.change})
 		}
-		if test.refused != "" {
+		if strings.HasPrefix(test.refused, rescale) {
+			m.event(110, "HorizontalPodAutoscaler", "web", "FailedRescale", test.refused)
+		} else if test.refused != "" {
 			m.event(110, "ReplicaSet", "web-1", "FailedCreate", test.refused)
 		}
 		p := life{name: "d", created: 110, scheduled: 110.1, started: 111, ready: 112}
@@ -168,6 +204,26 @@ func TestBounds(t *testing.T) {
 		}
 		if strings.Join(got, ", ") != test.want || !strings.Contains(seen, test.words) {
 			t.Errorf("%s: %v: %s", test.name, got, seen)
+		}
+	}
+}
+
+// TestRefusedUnseen wants it said that nobody could see who made what refuses the pods.
+func TestRefusedUnseen(t *testing.T) {
+	for refused, want := range map[string]string{
+		`admission webhook "two.example.com" denied the request`:                  "validatingwebhookconfigurations and mutatingwebhookconfigurations",
+		`ValidatingAdmissionPolicy 'two' with binding 'two' denied request: none`: "validatingadmissionpolicies and validatingadmissionpolicybindings",
+		`exceeded quota: two, requested: pods=1`:                                  "resourcequotas",
+		`violates PodSecurity "restricted:latest"`:                                "",
+	} {
+		m := ill().sampled(220, "a", "b", "c")
+		m.add(0, record.Entry{Check: &record.Check{Name: "rights", Outcome: record.Warning, Message: "no right to list resourcequotas, list mutatingwebhookconfigurations.admissionregistration.k8s.io, " +
+			"list validatingwebhookconfigurations.admissionregistration.k8s.io, list validatingadmissionpolicies.admissionregistration.k8s.io, list validatingadmissionpolicybindings.admissionregistration.k8s.io"}})
+		m.event(110, "ReplicaSet", "web-1", "FailedCreate", refused)
+		m.end(221)
+		f := m.analyze(t).Findings
+		if _, told, _ := strings.Cut(f[0].Seen, "there was no right to list and watch "); len(f) != 1 || f[0].Spoils || strings.TrimSuffix(told, ".") != want {
+			t.Errorf("%s: %+v", refused, f)
 		}
 	}
 }

@@ -486,8 +486,10 @@ const (
 
 // Change is a write to an object that the run depends on which is not the daily work
 // of a controller: its spec, its labels, its deletion; another HPA that scales the
-// target; and what is done to ResourceQuotas and LimitRanges of the namespace. Replicas
-// that the scale sets are in Target.
+// target; and what is done to ResourceQuotas and LimitRanges of the namespace, to its level
+// of pod security, and to the webhooks and admission policies of the cluster. Replicas that
+// the scale sets are in Target. Of a configuration of webhooks there is a Change for each of
+// its webhooks, which the path of a field names: webhooks[NAME].failurePolicy.
 //
 // By, Operation and Time are the last writer of what changed by the object's
 // managedFields: field manager, Update or Apply, and the API server's time. They are

@@ -111,6 +111,7 @@ func (t *task) rights() []right {
 	sends := func(ways ...string) bool { return run && loads && slices.Contains(ways, via) }
 
 	const unbounded = "it is not known who makes a ResourceQuota or a LimitRange in the namespace meanwhile"
+	const admission, unadmitted = "what admits the pods", "it is not known who makes or changes a webhook or an admission policy meanwhile that refuses or changes pods"
 
 	var rights []right
 	for _, row := range []struct {
@@ -150,6 +151,12 @@ func (t *task) rights() []right {
 		{observes, "list watch", "services", "", here, "the Services in front of the target", ""},
 		{observes, "list watch", "resourcequotas", "", here, "what bounds the pods of the namespace", unbounded},
 		{observes, "list watch", "limitranges", "", here, "what bounds the pods of the namespace", unbounded},
+		{observes, "list watch", "validatingwebhookconfigurations.admissionregistration.k8s.io", "", everywhere, admission, unadmitted},
+		{observes, "list watch", "mutatingwebhookconfigurations.admissionregistration.k8s.io", "", everywhere, admission, unadmitted},
+		{observes, "list watch", "validatingadmissionpolicies.admissionregistration.k8s.io", "", everywhere, admission, unadmitted},
+		{observes, "list watch", "validatingadmissionpolicybindings.admissionregistration.k8s.io", "", everywhere, admission, unadmitted},
+		{observes, "list watch", "mutatingadmissionpolicies.admissionregistration.k8s.io", "", everywhere, admission, unadmitted},
+		{observes, "list watch", "mutatingadmissionpolicybindings.admissionregistration.k8s.io", "", everywhere, admission, unadmitted},
 		{observes, "list", "pods.metrics.k8s.io", "", here, "the usage of the pods", ""},
 
 		// The load.

@@ -96,6 +96,13 @@ var observed = []string{
 	"resourcequotas: list watch", "limitranges: list watch",
 }
 
+// observedAround are the rules of every run in the whole cluster.
+var observedAround = []string{"nodes: list", "nodes.metrics.k8s.io: list",
+	"validatingwebhookconfigurations.admissionregistration.k8s.io: list watch", "mutatingwebhookconfigurations.admissionregistration.k8s.io: list watch",
+	"validatingadmissionpolicies.admissionregistration.k8s.io: list watch", "validatingadmissionpolicybindings.admissionregistration.k8s.io: list watch",
+	"mutatingadmissionpolicies.admissionregistration.k8s.io: list watch", "mutatingadmissionpolicybindings.admissionregistration.k8s.io: list watch",
+}
+
 // TestRoles holds what is printed for several scenarios against what it has to be,
 // beside the rules of every run.
 func TestRoles(t *testing.T) {
@@ -160,7 +167,7 @@ spec: {selector: {app: web}, ports: [{port: 8443, appProtocol: https}]}
 		"deployments.apps: list", "statefulsets.apps: list", "daemonsets.apps: list", "jobs.batch: list", "cronjobs.batch: list", "replicationcontrollers: list"})
 	made := slices.Concat(among, []string{"deployments.apps shop: get list watch delete", "deployments.apps: create",
 		"horizontalpodautoscalers.autoscaling shop: get delete", "horizontalpodautoscalers.autoscaling: list watch create", "services shop: get delete"})
-	room := []string{"nodes: list", "pods: list", "nodes.metrics.k8s.io: list"}
+	room := slices.Concat(observedAround, []string{"pods: list"})
 	existing := scenario(t, "workload: {existing: {kind: Rollout, apiVersion: argoproj.io/v1alpha1, name: web, namespace: prod, autoscaler: web}}\n  load: {phases: [{name: surge, duration: 1m, rate: 5}], via: job}", "")
 	watchesDeployments := append([]string{"deployments/scale.apps: get", "deployments.apps: get list watch", "horizontalpodautoscalers.autoscaling: list watch", "services: list watch"}, observed...)
 	for _, test := range []struct {
@@ -169,7 +176,7 @@ spec: {selector: {app: web}, ports: [{port: 8443, appProtocol: https}]}
 		want map[string][]string
 	}{
 		{"a namespace of its own", Permission{Task: TaskRun, Files: short("")}, map[string][]string{
-			"ClusterRole": slices.Concat(observed, []string{"namespaces: get create delete", "leases.coordination.k8s.io: create patch", "pods/portforward: create", "nodes: list", "nodes.metrics.k8s.io: list",
+			"ClusterRole": slices.Concat(observed, observedAround, []string{"namespaces: get create delete", "leases.coordination.k8s.io: create patch", "pods/portforward: create",
 				"deployments/scale.apps shop: get", "deployments.apps shop: list watch", "deployments.apps: create", "horizontalpodautoscalers.autoscaling: list watch create", "services: list watch create"})}},
 		{"in a namespace, by NodePort", Permission{Task: TaskRun, Files: short(", via: nodePort"), Namespace: "n"}, map[string][]string{
 			"Role n":      made,
@@ -193,7 +200,7 @@ spec: {selector: {app: web}, ports: [{port: 8443, appProtocol: https}]}
 				"horizontalpodautoscalers.autoscaling: list watch", "services: list watch", "jobs.batch: get create delete", "pods/attach: create", "pods/log: get"}),
 			"ClusterRole": slices.Concat(room, []string{"customresourcedefinitions.apiextensions.k8s.io rollouts.argoproj.io: get"})}},
 		{"watch", Permission{Task: TaskWatch, Namespace: "n"}, map[string][]string{"Role n": append(watchesDeployments, "namespaces n: get"), "ClusterRole": room}},
-		{"watch everywhere", Permission{Task: TaskWatch}, map[string][]string{"ClusterRole": append(watchesDeployments, "nodes: list", "nodes.metrics.k8s.io: list")}},
+		{"watch everywhere", Permission{Task: TaskWatch}, map[string][]string{"ClusterRole": slices.Concat(watchesDeployments, observedAround)}},
 		{"watch sts/web", Permission{Task: TaskWatch, Namespace: "n", Ref: "sts/web"}, map[string][]string{
 			"Role n":      slices.Concat(observed, []string{"statefulsets/scale.apps web: get", "statefulsets.apps web: get list watch", "horizontalpodautoscalers.autoscaling: list watch", "services: list watch", "namespaces n: get"}),
 			"ClusterRole": room}},

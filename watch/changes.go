@@ -119,8 +119,11 @@ type leaf struct {
 }
 
 func (l leaf) text() string {
-	if !l.shown {
+	switch {
+	case !l.shown:
 		return ""
+	case len(l.value) > longestValue:
+		return strings.ToValidUTF8(l.value[:longestValue], "") + "…"
 	}
 	return l.value
 }
@@ -153,11 +156,7 @@ func leaves(object map[string]any, shown func(at []string) bool) map[string]leaf
 			}
 		default:
 			text, _ := json.Marshal(v)
-			value := strings.Trim(string(text), `"`)
-			if len(value) > longestValue {
-				value = strings.ToValidUTF8(value[:longestValue], "") + "…"
-			}
-			all[path] = leaf{value, shown(at)}
+			all[path] = leaf{strings.Trim(string(text), `"`), shown(at)}
 		}
 	}
 	walk("", nil, object)
@@ -185,6 +184,9 @@ func labelsOf(labels map[string]string) map[string]any {
 const autoscalerKind = "HorizontalPodAutoscaler"
 
 func anyPath([]string) bool { return true }
+
+// notCertificate leaves out what nobody can read.
+func notCertificate(at []string) bool { return !slices.Contains(at, "caBundle") }
 
 func autoscalerFields(o *autoscalingv2.HorizontalPodAutoscaler) map[string]any {
 	return map[string]any{"metadata": labelsOf(o.Labels), "spec": generic(o.Spec)}
@@ -270,11 +272,96 @@ func rival(c change[*autoscalingv2.HorizontalPodAutoscaler], s Subject) *record.
 // too, unless it was there when observing began.
 func boundOf[T object](kind string, c change[T], fields func(T) map[string]any) *record.Change {
 	if c.had || c.removed || c.listed {
-		return changeOf(kind, c, fields, anyPath)
+		return changeOf(kind, c, fields, notCertificate)
 	}
-	is := &record.Change{Kind: kind, Name: c.now.GetName(), What: record.ChangeCreated, Fields: fieldChanges(nil, leaves(fields(c.now), anyPath))}
+	is := &record.Change{Kind: kind, Name: c.now.GetName(), What: record.ChangeCreated, Fields: fieldChanges(nil, leaves(fields(c.now), notCertificate))}
 	by(is, writer(nil, c.now.GetManagedFields()))
 	return is
+}
+
+// admissionKinds are the resources, all of the cluster, by which the API server lets others
+// refuse or change what is written.
+var admissionKinds = map[string]string{
+	"validatingwebhookconfigurations":   "ValidatingWebhookConfiguration",
+	"mutatingwebhookconfigurations":     "MutatingWebhookConfiguration",
+	"validatingadmissionpolicies":       "ValidatingAdmissionPolicy",
+	"validatingadmissionpolicybindings": "ValidatingAdmissionPolicyBinding",
+	"mutatingadmissionpolicies":         "MutatingAdmissionPolicy",
+	"mutatingadmissionpolicybindings":   "MutatingAdmissionPolicyBinding",
+}
+
+// admissionChanges says what c did to one of the admissionKinds: of a configuration for each
+// of its webhooks, as the API server names the webhook in a refusal and not the configuration.
+// What is new or gone has the names of its webhooks alone.
+func admissionChanges(kind string, c change[*unstructured.Unstructured]) (all []*record.Change) {
+	parts := func(o *unstructured.Unstructured) map[string]any {
+		if o == nil {
+			return nil
+		}
+		webhooks, is, _ := unstructured.NestedSlice(o.Object, "webhooks")
+		if !is {
+			return map[string]any{"spec": o.Object["spec"]}
+		}
+		of := map[string]any{}
+		for _, w := range webhooks {
+			if w, ok := w.(map[string]any); ok {
+				of[fmt.Sprintf("webhooks[%v]", w["name"])] = w
+			}
+		}
+		return of
+	}
+	was, now := parts(c.was), parts(c.now)
+	names := slices.AppendSeq(slices.Collect(maps.Keys(was)), maps.Keys(now))
+	slices.Sort(names)
+	for _, part := range slices.Compact(names) {
+		is := boundOf(kind, c, func(o *unstructured.Unstructured) map[string]any {
+			if p, has := parts(o)[part]; has {
+				return map[string]any{part: p}
+			}
+			return nil
+		})
+		if is == nil {
+			continue
+		}
+		if _, before := was[part]; !before || now[part] == nil || is.What == record.ChangeDeleted {
+			is.Fields = nil
+			if part != "spec" {
+				is.Fields = []record.FieldChange{{Path: part}}
+			}
+		}
+		all = append(all, is)
+	}
+	return all
+}
+
+// lookAtNamespace records a change of the levels of pod security that the namespace's labels
+// set, since the last look: to watch a namespace takes a right in all.
+func (w *Watcher) lookAtNamespace(ctx context.Context, at record.Instant) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	now, err := w.namespaces.Get(ctx, w.subject.Namespace, metav1.GetOptions{})
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	was := w.mu.namespace
+	w.mu.namespace = now
+	w.mu.Unlock()
+	if was != nil && now.DeletionTimestamp == nil {
+		w.changed(at, changeOf("Namespace", change[*corev1.Namespace]{was: was, had: true, now: now}, podSecurity, anyPath), false)
+	}
+}
+
+// podSecurity are the labels by which a namespace refuses pods:
+// https://kubernetes.io/docs/concepts/security/pod-security-admission/
+func podSecurity(o *corev1.Namespace) map[string]any {
+	levels := map[string]string{}
+	for key, value := range o.Labels {
+		if strings.HasPrefix(key, "pod-security.kubernetes.io/enforce") {
+			levels[key] = value
+		}
+	}
+	return map[string]any{"metadata": labelsOf(levels)}
 }
 
 // lookForPod finds out whether a pod that is not selected any more is there still: the

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -175,6 +176,51 @@ func TestChangeOfBounds(t *testing.T) {
 		got := boundOf("ResourceQuota", test.change, func(o *corev1.ResourceQuota) map[string]any { return map[string]any{"spec": generic(o.Spec)} })
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestAdmissionChanges tells of each webhook of a configuration that is new, changed or gone,
+// and of policies, and not of those that were there.
+func TestAdmissionChanges(t *testing.T) {
+	type object = unstructured.Unstructured
+	of := func(fields string) *object {
+		return &object{Object: *parsed[map[string]any](t, `{metadata: {name: two}, `+fields+`}`)}
+	}
+	hooks := func(policy, more string) *object {
+		return of(`webhooks: [{name: a.example.com, failurePolicy: ` + policy + `, clientConfig: {caBundle: ` + strings.Repeat("A", longestValue) + policy + `}}` + more + `]`)
+	}
+	const b = `, {name: b.example.com, failurePolicy: Fail}`
+	rule := strings.Repeat("a", longestValue)
+	policy := func(rule string) *object {
+		return of(`spec: {validations: [{expression: ` + rule + `}]}, status: {observedGeneration: 1}`)
+	}
+	gone := policy("a")
+	for name, test := range map[string]struct {
+		change[*object]
+		want string
+	}{
+		"hooks there before": {change[*object]{now: hooks("Fail", b), listed: true}, ""},
+		"new hooks":          {change[*object]{now: hooks("Fail", b)}, "created [{webhooks[a.example.com]  }] created [{webhooks[b.example.com]  }]"},
+		"a hook more":        {change[*object]{was: hooks("Fail", ""), had: true, now: hooks("Fail", b)}, "updated [{webhooks[b.example.com]  }]"},
+		"a hook less":        {change[*object]{was: hooks("Fail", b), had: true, now: hooks("Fail", "")}, "updated [{webhooks[b.example.com]  }]"},
+		"a hook stricter": {change[*object]{was: hooks("Ignore", b), had: true, now: hooks("Fail", b)},
+			"updated [{webhooks[a.example.com].clientConfig.caBundle  } {webhooks[a.example.com].failurePolicy Ignore Fail}]"},
+		"hooks gone":      {change[*object]{was: hooks("Fail", ""), had: true, now: hooks("Fail", ""), removed: true}, "deleted [{webhooks[a.example.com]  }]"},
+		"a new policy":    {change[*object]{now: policy("a")}, "created []"},
+		"another rule":    {change[*object]{was: policy(rule + "b"), had: true, now: policy(rule + "c")}, "updated [{spec.validations[0].expression " + rule + "… " + rule + "…}]"},
+		"the same policy": {change[*object]{was: policy("a"), had: true, now: policy("a")}, ""},
+		"a policy gone":   {change[*object]{was: gone, had: true, now: gone, removed: true}, "deleted []"},
+	} {
+		var got []string
+		for _, c := range admissionChanges("Kind", test.change) {
+			if c.Kind != "Kind" || c.Name != "two" {
+				t.Errorf("%s: %+v", name, c)
+			}
+			got = append(got, fmt.Sprint(c.What, " ", c.Fields))
+		}
+		if strings.Join(got, " ") != test.want {
+			t.Errorf("%s: %s\nwant %s", name, strings.Join(got, " "), test.want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
@@ -52,22 +54,14 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 	}
 
 	if !s.Target.Empty() {
-		targets, bound := c.Dynamic.Resource(s.Target).Namespace(s.Namespace), named(s.Name)
-		w.target = add(ctx, w, s.Target.Resource, &unstructured.Unstructured{}, &cache.ListWatch{
-			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-				bound(&o)
-				return targets.List(ctx, o)
-			},
-			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
-				bound(&o)
-				return targets.Watch(ctx, o)
-			},
-		}, func(c change[*unstructured.Unstructured]) {
-			t := targetEntry(c.now, s)
-			t.Deleted = c.removed
-			w.rec.AddAt(c.at, record.Entry{Target: &t})
-			w.changed(c.at, changeOf(s.Kind, c, s.targetFields, showsTarget), true)
-		})
+		w.target = add(ctx, w, s.Target.Resource, &unstructured.Unstructured{},
+			untyped(c.Dynamic.Resource(s.Target).Namespace(s.Namespace), named(s.Name)),
+			func(c change[*unstructured.Unstructured]) {
+				t := targetEntry(c.now, s)
+				t.Deleted = c.removed
+				w.rec.AddAt(c.at, record.Entry{Target: &t})
+				w.changed(c.at, changeOf(s.Kind, c, s.targetFields, showsTarget), true)
+			})
 	}
 
 	w.sets = add(ctx, w, "replicasets", &appsv1.ReplicaSet{},
@@ -112,20 +106,44 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 			if e := eventEntry(c, s, w.rec.Clock.Start().Add(-s.Past)); e != nil {
 				w.rec.AddAt(c.at, record.Entry{Event: e})
 				w.warn(c.now, *e)
+				if strings.Contains(e.Message, "violates PodSecurity") { // k8s.io/pod-security-admission/admission, EvaluatePod
+					w.wg.Go(func() { w.lookAtNamespace(ctx, c.at) })
+				}
 			}
 		})
 
-	// Nothing but the name of who limits the namespace depends on these.
-	quotas, endQuotas := context.WithCancel(ctx)
-	add(quotas, w, "resourcequotas", &corev1.ResourceQuota{}, typed(c.Kube.CoreV1().RESTClient(), "resourcequotas", everything),
+	// Nothing but the name of who refuses or changes pods depends on these.
+	addOptional(ctx, w, "resourcequotas", &corev1.ResourceQuota{}, typed(c.Kube.CoreV1().RESTClient(), "resourcequotas", everything),
 		func(c change[*corev1.ResourceQuota]) {
 			w.changed(c.at, boundOf("ResourceQuota", c, func(o *corev1.ResourceQuota) map[string]any { return map[string]any{"spec": generic(o.Spec)} }), false)
-		}).feed.giveUp = endQuotas
-	ranges, endRanges := context.WithCancel(ctx)
-	add(ranges, w, "limitranges", &corev1.LimitRange{}, typed(c.Kube.CoreV1().RESTClient(), "limitranges", everything),
+		})
+	addOptional(ctx, w, "limitranges", &corev1.LimitRange{}, typed(c.Kube.CoreV1().RESTClient(), "limitranges", everything),
 		func(c change[*corev1.LimitRange]) {
 			w.changed(c.at, boundOf("LimitRange", c, func(o *corev1.LimitRange) map[string]any { return map[string]any{"spec": generic(o.Spec)} }), false)
-		}).feed.giveUp = endRanges
+		})
+	for resource, kind := range admissionKinds {
+		addOptional(ctx, w, resource, &unstructured.Unstructured{},
+			untyped(c.Dynamic.Resource(admissionregistrationv1.SchemeGroupVersion.WithResource(resource)), everything),
+			func(c change[*unstructured.Unstructured]) {
+				for _, is := range admissionChanges(kind, c) {
+					w.changed(c.at, is, false)
+				}
+			})
+	}
+}
+
+// untyped lists and watches a resource of which there is no Go type here, or several alike.
+func untyped(r dynamic.ResourceInterface, bound func(*metav1.ListOptions)) *cache.ListWatch {
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			bound(&o)
+			return r.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
+			bound(&o)
+			return r.Watch(ctx, o)
+		},
+	}
 }
 
 // retry is the Reflector's pause between attempts: short, so that a gap is at
@@ -149,6 +167,13 @@ func add[T object](ctx context.Context, w *Watcher, source string, of T, lw *cac
 		Name: source, Logger: &klog.Logger{}, Backoff: &retry,
 	}))
 	return s
+}
+
+// addOptional adds a source that can be done without where the user may not read it or the
+// server does not have it.
+func addOptional[T object](ctx context.Context, w *Watcher, source string, of T, lw *cache.ListWatch, observe func(change[T])) {
+	ctx, end := context.WithCancel(ctx)
+	add(ctx, w, source, of, lw, observe).feed.giveUp = end
 }
 
 // warn keeps e if it is a warning.

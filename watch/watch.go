@@ -4,7 +4,7 @@
 // Everything but the usage of the pods arrives by watch: the autoscaler and others that
 // scale the same object, its target, ReplicaSets, pods, Services, EndpointSlices,
 // events, and, where that is allowed, the ResourceQuotas and LimitRanges of the
-// namespace. Each watch is a client-go Reflector, without the queue of an informer behind it, so that no
+// namespace and the webhooks and admission policies of the cluster. Each watch is a client-go Reflector, without the queue of an informer behind it, so that no
 // change is delayed or folded into the next one. The instant of an observation
 // is read as soon as its object has been decoded. PodMetrics cannot be watched
 // and are polled.
@@ -41,6 +41,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned"
@@ -101,13 +102,15 @@ type Watcher struct {
 	slices     *store[*discoveryv1.EndpointSlice] // nil when not watched
 	services   []*store[*corev1.Service]
 	metrics    *poller
+	namespaces typedcorev1.NamespaceInterface
 
 	ready atomic.Pointer[[]string]
 	mu    struct {
 		sync.Mutex
-		changed  chan struct{}
-		warnings map[types.UID]record.Event
-		lost     []record.Change
+		changed   chan struct{}
+		warnings  map[types.UID]record.Event
+		lost      []record.Change
+		namespace *corev1.Namespace // at the last look; nil if it may not be read
 	}
 }
 
@@ -128,7 +131,7 @@ func Start(ctx context.Context, c Clients, s Subject, rec *record.Recorder, ever
 	w.mu.warnings = map[types.UID]record.Event{}
 	w.ready.Store(new([]string))
 
-	w.metrics = podMetrics(c.Metrics, s, rec)
+	w.metrics, w.namespaces = podMetrics(c.Metrics, s, rec), c.Kube.CoreV1().Namespaces()
 	w.prepare(ctx, c)
 	for i, r := range w.reflectors {
 		w.wg.Go(func() { r.RunWithContext(w.feeds[i].ctx) })
@@ -138,6 +141,7 @@ func Start(ctx context.Context, c Clients, s Subject, rec *record.Recorder, ever
 		return nil, err
 	}
 	w.wg.Go(func() { w.metrics.run(ctx, every) })
+	w.wg.Go(func() { w.lookAtNamespace(ctx, w.rec.Clock.Now()) })
 	return w, nil
 }
 
