@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,20 @@ spec:
   expect: [replicas.peak >= 2]
 `
 
+// refusing is a webhook that nobody answers, for the pods of a namespace.
+const refusing = `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: refusing}
+webhooks:
+- name: refusing.example.com
+  clientConfig: {url: "https://127.0.0.1:9/"}
+  rules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}]
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %s}}
+  admissionReviewVersions: [v1]
+  sideEffects: None
+`
+
 // TestOthers lets somebody act on an object of each of several runs, two at a
 // time: who did what is found, the exit code is 3 where it spoils the measurement,
 // and what nobody can measure without ends the load at once. Package analysis judges
@@ -35,6 +50,7 @@ func TestOthers(t *testing.T) {
 	for _, c := range []struct {
 		act          string // of kubectl, in the namespace of the run
 		before, also string // another one, and the finding of it, which names kubectl
+		webhook      bool   // before that, one that refuses pods
 		code         int
 		kind         string
 		words        string
@@ -42,7 +58,7 @@ func TestOthers(t *testing.T) {
 	}{
 		{act: "delete hpa disturbed", code: 3, kind: analysis.FoundDeleted, words: "Somebody deleted it", ends: true},
 		{act: "delete namespace NAMESPACE --wait=false", code: 3, kind: analysis.FoundDeleted, words: "Somebody deleted it", ends: true},
-		{act: "autoscale deployment disturbed --name=rival --cpu-percent=80 --max=3", code: 3, kind: analysis.FoundRival, words: "kubectl-autoscale"},
+		{webhook: true, before: "delete pods --all --wait=false", also: analysis.FoundQuota, act: "autoscale deployment disturbed --name=rival --cpu-percent=80 --max=3", code: 3, kind: analysis.FoundRival, words: "kubectl-autoscale"},
 		{before: "create quota two --hard=pods=2", also: analysis.FoundQuota, act: "scale deployment disturbed --replicas=4", code: 3, kind: analysis.FoundForeignScale, words: "from 2 to 4"},
 		{act: "label hpa disturbed team=a", code: 0, kind: analysis.FoundChanged, words: "kubectl-label"},
 	} {
@@ -51,6 +67,10 @@ func TestOthers(t *testing.T) {
 			run := startRun(t, file)
 			run.waitFor(`^surge `, 3*time.Minute)
 			namespace := namespaceIn(t, run)
+			if c.webhook {
+				apply(t, fmt.Sprintf(refusing, namespace))
+				until(t, "failed calling webhook", "run", "probe", "--image=none", "--dry-run=server", "-n", namespace)
+			}
 			if c.before != "" {
 				kubectl(t, append(strings.Fields(c.before), "-n", namespace)...)
 			}
@@ -59,7 +79,7 @@ func TestOthers(t *testing.T) {
 			r := run.result()
 			there, also := false, c.also == ""
 			for _, f := range r.Findings {
-				also = also || f.Kind == c.also && strings.Contains(f.Seen, "field manager kubectl-create") && f.Spoils
+				also = also || f.Kind == c.also && strings.Contains(f.Seen, "field manager kubectl-c") && f.Spoils
 				there = there || f.Kind == c.kind && strings.Contains(f.Seen, c.words) && f.Spoils == (c.code == 3)
 			}
 			if !there || !also {
