@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 
+	"gonum.org/v1/gonum/stat"
+
 	"github.com/hpabench/hpabench/analysis"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/simulate"
@@ -155,5 +157,39 @@ func TestLeftOutEvenly(t *testing.T) {
 	}
 	if all := atRandom(rows[:100], 100); len(all) != 100 {
 		t.Errorf("%d of few rows are left", len(all))
+	}
+}
+
+// The bounds of an estimate from more rows than are drawn are as close as those from all: the mean of
+// n values with a deviation of 1 is known to 1.645/sqrt(n) at 90 %.
+func TestBootstrapOfMany(t *testing.T) {
+	for _, n := range []int{1000, mostDrawn, 4 * mostDrawn} {
+		random, rows := rand.New(rand.NewPCG(1, 2)), make([]float64, n)
+		for i := range rows {
+			rows[i] = random.NormFloat64()
+		}
+		is, low, high := bootstrap(rows, func(rows []float64) []float64 { return []float64{stat.Mean(rows, nil)} })
+		if got, want := high[0]-low[0], 2*1.645/math.Sqrt(float64(n)); math.Abs(got/want-1) > 0.2 || is[0] < low[0] || is[0] > high[0] {
+			t.Errorf("the mean of %d values is %g, from %g to %g: %.2g times as far as it should be", n, is[0], low[0], high[0], got/want)
+		}
+	}
+}
+
+// What is thinned is as long as a plant may have it, and has the quantiles that it had.
+func TestThinned(t *testing.T) {
+	for _, n := range []int{0, 1, simulate.MaxCases, simulate.MaxCases + 1, 7*simulate.MaxCases + 3} {
+		list := make([]float64, n)
+		for i := range list {
+			list[i] = float64(i) / float64(n)
+		}
+		few := thinned(list)
+		if len(few) != min(n, simulate.MaxCases) || !slices.IsSorted(few) {
+			t.Errorf("of %d values %d are left, sorted: %t", n, len(few), slices.IsSorted(few))
+		}
+		for _, q := range []float64{0.1, 0.5, 0.9} {
+			if n > 1 && math.Abs(quantile(few, q)-q) > 1e-3 {
+				t.Errorf("of %d values the quantile %g is %g", n, q, quantile(few, q))
+			}
+		}
 	}
 }
