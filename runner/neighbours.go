@@ -155,10 +155,9 @@ func makersSelected(makers []*unstructured.Unstructured, selector labels.Selecto
 	return names
 }
 
-// neighbours names what acts on others by what it is, what is in the namespace of -n already and would select the
-// pods of the run, and the pods there that the run's objects would select. An HPA
-// with pods of another in its selector does nothing (AmbiguousSelector), a Service
-// sends its users to them, and a disruption budget counts them.
+// neighbours names the objects of the run that act on others, what is in the namespace of -n
+// already and would select the pods of the run, and the pods there that the run's objects
+// would select. A Service sends its users to such pods, and a disruption budget counts them.
 func (p *preflight) neighbours(ctx context.Context) (conflicts []conflict, err error) {
 	if !p.creates() {
 		return nil, nil
@@ -245,18 +244,25 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []conflict, err e
 		add("%s", t)
 	}
 
+	err = p.otherAutoscalers(ctx, ours, add)
+	return conflicts, err
+}
+
+// otherAutoscalers adds the HPAs of the namespace that would scale the target or count its
+// pods: one with pods of another in its selector does nothing (AmbiguousSelector).
+func (p *preflight) otherAutoscalers(ctx context.Context, ours []labels.Set, add func(format string, args ...any)) error {
 	hpas, err := limited(ctx, p.Kube.AutoscalingV2().HorizontalPodAutoscalers(p.namespace).List)
 	if err != nil {
-		return conflicts, fmt.Errorf("listing the HPAs of namespace %s: %w", p.namespace, err)
+		return fmt.Errorf("listing the HPAs of namespace %s: %w", p.namespace, err)
 	}
 	selectors, failures := make([]labels.Selector, len(hpas.Items)), make([]error, len(hpas.Items))
 	var reads errgroup.Group
 	reads.SetLimit(parallelReads)
 	for i, h := range hpas.Items {
 		reads.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-			defer cancel()
-			selectors[i], failures[i] = p.selectorOf(ctx, h.Spec.ScaleTargetRef)
+			selectors[i], failures[i] = timed(ctx, func(ctx context.Context) (labels.Selector, error) {
+				return p.selectorOf(ctx, h.Spec.ScaleTargetRef)
+			})
 			return nil
 		})
 	}
@@ -280,7 +286,7 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []conflict, err e
 				h.Name, p.namespace, selector, target.Kind, target.Name)
 		}
 	}
-	return conflicts, unknown
+	return unknown
 }
 
 // takenClaims names the claims of others that a StatefulSet among the objects would

@@ -269,26 +269,9 @@ func (c *checker) readTargets(open Open, file string) (list []HTTPRequest, err e
 		case line == "":
 			complete = true
 		case strings.HasPrefix(line, "{"):
-			var t struct {
-				Method, URL string
-				Body        []byte
-				Header      http.Header
-			}
-			if err := json.Unmarshal([]byte(line), &t); err != nil {
-				return nil, fault(fmt.Errorf("the line is no target in JSON (%w): expected such as {\"method\": \"GET\", \"url\": \"/cart\"}", err))
-			}
-			r, err := c.targetOf(fmt.Sprintf("%s:%d", shown, n), t.Method, t.URL)
+			r, err := c.targetOfJSON(fmt.Sprintf("%s:%d", shown, n), line)
 			if err != nil {
 				return nil, fault(err)
-			}
-			r.Body = t.Body
-			for _, name := range slices.Sorted(maps.Keys(t.Header)) {
-				for _, value := range t.Header[name] {
-					if err := c.checkFileHeader(name, value); err != nil {
-						return nil, fault(err)
-					}
-					r.Headers.Add(name, value)
-				}
 			}
 			list = append(list, r)
 		case strings.HasPrefix(line, "@") && len(list) > 0 && !complete:
@@ -321,6 +304,32 @@ func (c *checker) readTargets(open Open, file string) (list []HTTPRequest, err e
 		return nil, fmt.Errorf("targets %s: there are none", shown)
 	}
 	return list, nil
+}
+
+// targetOfJSON reads a target at a place of a file.
+func (c *checker) targetOfJSON(at, line string) (HTTPRequest, error) {
+	var t struct {
+		Method, URL string
+		Body        []byte
+		Header      http.Header
+	}
+	if err := json.Unmarshal([]byte(line), &t); err != nil {
+		return HTTPRequest{}, fmt.Errorf("the line is no target in JSON (%w): expected such as {\"method\": \"GET\", \"url\": \"/cart\"}", err)
+	}
+	r, err := c.targetOf(at, t.Method, t.URL)
+	if err != nil {
+		return r, err
+	}
+	r.Body = t.Body
+	for _, name := range slices.Sorted(maps.Keys(t.Header)) {
+		for _, value := range t.Header[name] {
+			if err := c.checkFileHeader(name, value); err != nil {
+				return r, err
+			}
+			r.Headers.Add(name, value)
+		}
+	}
+	return r, nil
 }
 
 // targetOf takes a path or a URL at a place of a file. Where the load goes is said by

@@ -139,7 +139,7 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 	rows := csv.NewReader(bytes.NewReader(text))
 	rows.Comma = separatorOf(text)
 	rows.FieldsPerRecord, rows.ReuseRecord, rows.TrimLeadingSpace, rows.Comment = -1, true, true, '#'
-	want := fmt.Sprintf("the header %s,%s", timeColumns[0], column.Names[0])
+	want := column.header()
 	head, err := rows.Read()
 	if errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s is empty: it needs %s and a row such as 0,10 at least", name, want)
@@ -147,24 +147,9 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 	if err != nil {
 		return nil, noCSV(name, want, err)
 	}
-	at, value := columnOf(head, timeColumns), columnOf(head, column.Names)
-	switch {
-	case at >= 0 && value >= 0:
-		if again := columnOf(head[value+1:], column.Names); again >= 0 {
-			return nil, fmt.Errorf("%s:%d: columns %s and %s are both named as a %s is: rename the one that is not to be read", name, lineOf(rows), shorten(head[value]), shorten(head[value+1+again]), column.Names[0])
-		}
-	case at < 0 && value < 0 && slices.ContainsFunc(head, isNumber):
-		return nil, fmt.Errorf("%s:%d: there is no header: the first line has numbers. Write %s,%s above it", name, lineOf(rows), timeColumns[0], column.Names[0])
-	default:
-		// The file may be any, and a secret: of its content only what makes it a trace is shown.
-		read := "no column of a time or a " + column.Names[0]
-		if at >= 0 {
-			read = fmt.Sprintf("%s and no column of a %s", shorten(head[at]), column.Names[0])
-		} else if value >= 0 {
-			read = fmt.Sprintf("%s and no column of a time", shorten(head[value]))
-		}
-		return nil, fmt.Errorf("%s:%d: the first line has %s, and must be %s (a time may be named %s, and a %s %s)", name, lineOf(rows), read, want,
-			strings.Join(timeColumns[1:], " or "), column.Names[0], strings.Join(column.Names[1:], ", "))
+	at, value, err := columnsOf(head, column)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%d: %w", name, lineOf(rows), err)
 	}
 	decimal := strings.NewReplacer()
 	if rows.Comma == ';' {
@@ -221,6 +206,32 @@ func ReadSteps(name string, source []byte, column Column) (steps []Step, err err
 		return nil, fmt.Errorf("%s has a header and no row such as 0,10", name)
 	}
 	return steps, nil
+}
+
+func (c Column) header() string { return fmt.Sprintf("the header %s,%s", timeColumns[0], c.Names[0]) }
+
+// columnsOf finds the columns of the time and of the value by a header.
+func columnsOf(head []string, column Column) (at, value int, err error) {
+	at, value = columnOf(head, timeColumns), columnOf(head, column.Names)
+	// The file may be any, and a secret: of its content only what makes it a trace is shown.
+	read := ""
+	switch {
+	case at >= 0 && value >= 0:
+		if again := columnOf(head[value+1:], column.Names); again >= 0 {
+			return 0, 0, fmt.Errorf("columns %s and %s are both named as a %s is: rename the one that is not to be read", shorten(head[value]), shorten(head[value+1+again]), column.Names[0])
+		}
+		return at, value, nil
+	case at >= 0:
+		read = fmt.Sprintf("%s and no column of a %s", shorten(head[at]), column.Names[0])
+	case value >= 0:
+		read = fmt.Sprintf("%s and no column of a time", shorten(head[value]))
+	case slices.ContainsFunc(head, isNumber):
+		return 0, 0, fmt.Errorf("there is no header: the first line has numbers. Write %s,%s above it", timeColumns[0], column.Names[0])
+	default:
+		read = "no column of a time or a " + column.Names[0]
+	}
+	return 0, 0, fmt.Errorf("the first line has %s, and must be %s (a time may be named %s, and a %s %s)", read, column.header(),
+		strings.Join(timeColumns[1:], " or "), column.Names[0], strings.Join(column.Names[1:], ", "))
 }
 
 func isNumber(text string) bool {

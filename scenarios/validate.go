@@ -143,22 +143,7 @@ func (s *schema) explain(e *validator.ValidationError, pointer string, value any
 			}
 			want = strings.Join(words, " or ")
 		}
-		hint := ""
-		if format == "go-duration" {
-			hint = DurationHint(fmt.Sprint(value))
-		}
-		items, _ := here["items"].(map[string]any)
-		if fields := fieldsOf(here); len(fields) > 0 {
-			hint = "its fields: " + someOf(fields)
-		} else if fields = fieldsOf(s.resolve(items)); len(fields) > 0 && k.Want[0] == "array" {
-			hint = "of mappings with fields: " + someOf(fields)
-		} else if k.Want[0] == "object" {
-			hint = "such as {name: value}"
-		}
-		if text, ok := value.(string); ok && json.Valid([]byte(text)) && k.Want[0] != "object" && k.Want[0] != "array" {
-			hint = "without quotes?"
-		}
-		return one(hint, "wants %s, has %s", want, show(value))
+		return one(s.typeHint(here, k.Want[0], value), "wants %s, has %s", want, show(value))
 	case *kind.Format:
 		hint := ""
 		if text, is := value.(string); is && k.Want == "go-duration" {
@@ -195,6 +180,26 @@ func (s *schema) explain(e *validator.ValidationError, pointer string, value any
 		return one("", "must be more than %s, is %s", number(k.Want), number(k.Got))
 	}
 	return one("hpabench schema prints the schema", "does not fit the schema at %s", e.SchemaURL)
+}
+
+// typeHint says what to write for a value that is not of the type that a schema wants.
+func (s *schema) typeHint(here map[string]any, want string, value any) string {
+	items, _ := here["items"].(map[string]any)
+	fields, ofItems := fieldsOf(here), fieldsOf(s.resolve(items))
+	text, isText := value.(string)
+	switch {
+	case isText && json.Valid([]byte(text)) && want != "object" && want != "array":
+		return "without quotes?"
+	case len(fields) > 0:
+		return "its fields: " + someOf(fields)
+	case want == "array" && len(ofItems) > 0:
+		return "of mappings with fields: " + someOf(ofItems)
+	case want == "object":
+		return "such as {name: value}"
+	case here["format"] == "go-duration":
+		return DurationHint(fmt.Sprint(value))
+	}
+	return ""
 }
 
 var typeWords = map[string]string{
