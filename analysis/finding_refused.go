@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -88,7 +89,7 @@ func (r refusal) by(c record.Change) bool {
 func (d *diagnosis) refused(r refusal) (cause, advice string) {
 	switch {
 	case r.webhook != "" && r.says("failed calling webhook"):
-		return fmt.Sprintf("The API server gets no good answer from admission webhook %s, without which it creates nothing (failurePolicy Fail).", r.webhook),
+		return fmt.Sprintf("The API server gets no good answer from admission webhook %s, and refuses what it cannot ask it about (failurePolicy Fail).", r.webhook),
 			"Look at the server of the webhook: `kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml` has its address."
 	case r.webhook != "":
 		return fmt.Sprintf("Admission webhook %s refuses them.", r.webhook),
@@ -161,6 +162,62 @@ func (d *diagnosis) creation() {
 		}
 		d.add(f)
 	})
+}
+
+// stuckAfter is how long the Deployment controller may take to set the replicas of a
+// ReplicaSet: it does so within milliseconds, and tries again after at most a few seconds.
+const stuckAfter = 10 * time.Second
+
+// stuck finds that a Deployment's ReplicaSets did not get its replicas after somebody made or
+// changed a webhook or an admission policy. Of such a refusal there is no event.
+func (d *diagnosis) stuck() {
+	var by []at[record.Change]
+	for _, w := range d.writes {
+		if slices.Contains(admissionKinds, w.v.Kind) && !renewed(w.v) {
+			by = append(by, w)
+		}
+		if d.isTarget(w.v) {
+			return // a rollout has replicas of its own
+		}
+	}
+	if len(by) == 0 || d.subject == nil || d.subject.Kind != "Deployment" || len(d.replicaSets) == 0 {
+		return
+	}
+	var changes []at[struct{}]
+	for _, all := range d.replicaSets {
+		for _, x := range all {
+			changes = append(changes, at[struct{}]{t: x.t})
+		}
+	}
+	slices.SortFunc(changes, func(a, b at[struct{}]) int { return cmp.Compare(a.t, b.t) })
+	wanted := func(t record.Instant) (sum int32) {
+		for _, all := range d.replicaSets {
+			replicas, _ := last(all, t)
+			sum += replicas
+		}
+		return sum
+	}
+	for i, x := range d.targets {
+		from, to := max(x.t, d.start), d.end
+		if i+1 < len(d.targets) {
+			to = min(to, d.targets[i+1].t)
+		}
+		for _, c := range changes[after(changes, from):after(changes, max(from, to))] {
+			if wanted(c.t) == x.v.Replicas {
+				to = c.t
+				break
+			}
+		}
+		_, gap := d.covered("replicasets", to)
+		earlier := slices.DeleteFunc(slices.Clone(by), func(w at[record.Change]) bool { return w.t > x.t.Add(apart) })
+		if had := wanted(from); to.Sub(from) > stuckAfter && had != x.v.Replicas && !gap && len(earlier) > 0 {
+			d.add(Finding{Kind: FoundQuota, Severity: Blocks, Object: d.target(), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
+				Spoils: !d.looksOnly() && slices.ContainsFunc(earlier, func(w at[record.Change]) bool { return d.within(w.t) }),
+				Seen:   fmt.Sprintf("Its spec.replicas were %d for %.0f s, and those of its ReplicaSets %d. %s", x.v.Replicas, to.Sub(from).Seconds(), had, d.boundChanges(earlier)),
+				Cause:  "The API server refuses most likely what the Deployment controller writes to a ReplicaSet: the log of kube-controller-manager alone says so.",
+				Advice: "Run again without that change, or make it before the run."})
+		}
+	}
 }
 
 // hidden is the resource of what refused, if the preflight said that it cannot be watched.

@@ -21,6 +21,7 @@ func (o *observed) findings(r *Result) []Finding {
 	d.others()
 	d.pods()
 	d.creation()
+	d.stuck()
 	d.metrics()
 	d.scaling()
 	d.traffic()

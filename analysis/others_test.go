@@ -227,3 +227,40 @@ func TestRefusedUnseen(t *testing.T) {
 		}
 	}
 }
+
+// TestStuck has a Deployment whose ReplicaSet does not follow after 100 s: of that there is no event.
+func TestStuck(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		kind    string
+		at      float64
+		follows float64 // 0: never
+		want    string
+	}{
+		{"a new policy", "ValidatingAdmissionPolicy", 90, 0, "quota deployment/web true Its spec.replicas were 4 for 120 s, and those of its ReplicaSets 3. At 90.0 s field manager me made ValidatingAdmissionPolicy two."},
+		{"a webhook for a while", "MutatingWebhookConfiguration", 90, 140, "quota deployment/web true Its spec.replicas were 4 for 40 s, and those of its ReplicaSets 3. At 90.0 s field manager me made MutatingWebhookConfiguration two."},
+		{"a new policy before the load", "ValidatingAdmissionPolicy", 5, 0, "quota deployment/web false Its spec.replicas were 4 for 120 s, and those of its ReplicaSets 3. At 5.0 s field manager me made ValidatingAdmissionPolicy two."},
+		{"a ReplicaSet that follows", "ValidatingAdmissionPolicy", 90, 100.1, ""},
+		{"a policy that came later", "ValidatingAdmissionPolicy", 150, 0, ""},
+		{"a quota", quotaKind, 90, 0, "changed resourcequota/two false At 90.0 s field manager me made ResourceQuota two."},
+	} {
+		m := ill().sampled(220, "a", "b", "c")
+		m.add(1, record.Entry{ReplicaSet: &record.ReplicaSet{Name: "web-1", Replicas: 2}})
+		m.add(60.05, record.Entry{ReplicaSet: &record.ReplicaSet{Name: "web-1", Replicas: 3}})
+		m.add(test.at, record.Entry{Change: &record.Change{Kind: test.kind, Name: "two", What: record.ChangeCreated, By: "me"}})
+		m.target(100, 4)
+		m.hpa(100.01, 3, 4, 30)
+		m.event(100.02, "HorizontalPodAutoscaler", "web", "SuccessfulRescale", "New size: 4; reason: cpu")
+		if test.follows > 0 {
+			m.add(test.follows, record.Entry{ReplicaSet: &record.ReplicaSet{Name: "web-1", Replicas: 4}})
+		}
+		m.end(221)
+		var got []string
+		for _, f := range m.analyze(t).Findings {
+			got = append(got, fmt.Sprintf("%s %s %v %s", f.Kind, f.Object, f.Spoils, f.Seen))
+		}
+		if strings.Join(got, ", ") != test.want {
+			t.Errorf("%s: %q", test.name, got)
+		}
+	}
+}
