@@ -214,7 +214,7 @@ func (d *diagnosis) stuck() {
 			d.add(Finding{Kind: FoundQuota, Severity: Blocks, Object: d.target(), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
 				Spoils: !d.looksOnly() && slices.ContainsFunc(earlier, func(w at[record.Change]) bool { return d.within(w.t) }),
 				Seen:   fmt.Sprintf("Its spec.replicas were %d for %.0f s, and those of its ReplicaSets %d. %s", x.v.Replicas, to.Sub(from).Seconds(), had, d.boundChanges(earlier)),
-				Cause:  "The API server refuses most likely what the Deployment controller writes to a ReplicaSet: the log of kube-controller-manager alone says so.",
+				Cause:  "One of these refuses most likely what the Deployment controller writes to a ReplicaSet: the log of kube-controller-manager alone says so.",
 				Advice: "Run again without that change, or make it before the run."})
 		}
 	}
