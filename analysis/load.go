@@ -162,7 +162,7 @@ func (l *loads) marked(m *record.PhaseMark) {
 	}
 }
 
-// pack takes the memory of a phase that is over.
+// pack frees most of the memory of a phase that is over.
 func (s *sum) pack() {
 	s.summed = false
 	s.latency.Pack()

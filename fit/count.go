@@ -7,17 +7,17 @@ import (
 	"sort"
 )
 
-// course is how many requests the pods of one name had worked on by the end of each second: their
-// share of all answers while they were in service, unless the record tells pods apart, and what
-// was counted for them alone.
+// course is how many requests the pods of one name had worked on by the end of each second. Their
+// share of all answers follows from stays, unless the record tells pods apart; counts are what was
+// counted for these pods alone.
 type course struct {
 	stays  []stay
 	counts []counted // by second
 	owes   bool      // it is among givenUp.debtors
 }
 
-// stay is a time in service, by its first second and the one after its last, with the shares of
-// the stays before it.
+// stay is a time in service, from a second of the run to before another one. before are the shares
+// of the stays before it.
 type stay struct {
 	from, to int
 	before   [kinds]float64
@@ -29,7 +29,7 @@ type counted struct {
 	n      float64
 }
 
-// add counts n requests of a second, which is none before those that c has.
+// add counts n requests of a second: in the last second that c has, if that is later.
 func (c *course) add(second int, n float64) {
 	last := len(c.counts) - 1
 	switch {
@@ -108,8 +108,8 @@ type serving struct {
 	pods  []int
 }
 
-// at are those in the middle of a second, which is none before the last that was asked for. The
-// list holds until the next one is.
+// at gives the pods in service in the middle of a second, which must not be before that of the last
+// call. The list is valid until the next call.
 func (s *serving) at(second int) []int {
 	for len(s.edges) > 0 && s.edges[0].second <= second {
 		pod := s.edges[0].pod
@@ -202,7 +202,7 @@ func (l *learner) count() {
 		}
 		answered[s.second] += float64(s.answered)
 		sent[s.second] += float64(s.sent)
-		if late[s.second] += float64(s.details.late); s.details.late > 0 {
+		if late[s.second] += float64(s.details.timeouts); s.details.timeouts > 0 {
 			lates++
 		}
 		if len(s.details.pods) > 0 {
@@ -241,11 +241,12 @@ type givenUp struct {
 	owed    []float64 // by each of debtors
 }
 
-// mostCounts bounds what givenUp keeps, where each pod in service may have some in each second:
-// beyond it, those of several seconds are one.
+// mostCounts bounds the counts that givenUp keeps, of each pod in service and each second: where
+// there are more, several seconds have one together.
 const mostCounts = 20_000_000
 
-// owesFor is how many seconds after two time-outs a pod that is out of service owes nothing.
+// owesFor is for how many seconds a pod that is out of service may give up requests, beside two
+// time-outs.
 const owesFor = 10
 
 func (g *givenUp) count(second int) {

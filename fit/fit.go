@@ -274,7 +274,7 @@ func (l *learner) stages() {
 	}
 }
 
-// thinned are values evenly spread over a list, as many as a plant may have.
+// thinned gives values evenly spread over a list, simulate.MaxCases at most.
 func thinned(list []float64) []float64 {
 	n := len(list)
 	if n <= simulate.MaxCases {
@@ -694,7 +694,8 @@ func quantile(sorted []float64, q float64) float64 {
 // mostDrawn bounds the rows that bootstrap draws at a time: the samples of a day and ten pods.
 const mostDrawn = 60_000
 
-// atRandom are at most so many of rows, in their order: every nth would be of some pods only.
+// atRandom draws rows without repetition, as many as most, and keeps their order: every nth row
+// could be of the same pods.
 func atRandom[T any](rows []T, most int) []T {
 	if len(rows) <= most {
 		return rows

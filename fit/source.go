@@ -11,8 +11,8 @@ import (
 )
 
 // mostLatencies bounds the lines of the load whose latencies are kept: those of a day and a
-// half. Of a longer run it is half of them, or a quarter, and so on, at random: every second one
-// would be of some of the load's workers only.
+// half. Of a longer run they are those of half of the lines, a quarter and so on, drawn at random:
+// every second line could be of the same workers.
 const mostLatencies = 1 << 17
 
 // Source keeps of a record what a Fit is made of. Its zero value is ready.
@@ -21,11 +21,11 @@ type Source struct {
 	run       record.Run // without the load and the events, and with one pod unless the load was only watched
 	loads     []load
 	latencies map[int]record.Histogram // of some of loads
-	keepOneOf uint64                   // so many lines, a power of two
+	keepOneOf uint64                   // of how many loads one has its latencies kept: a power of two
 	pods      bool                     // run has one
 }
 
-// load is record.LoadSecond without what a fit has no use for.
+// load is what a fit needs of a record.LoadSecond.
 type load struct {
 	second, phase        int32
 	sent, answered, done uint64
@@ -35,8 +35,8 @@ type load struct {
 
 // details are what few lines of a load have.
 type details struct {
-	late, reset uint64 // requests that failed for it
-	pods        []podAnswers
+	timeouts, resets uint64 // requests that failed by a time-out, and by a reset of the connection
+	pods             []podAnswers
 }
 
 var noDetails = new(details)
@@ -86,7 +86,7 @@ func (s *Source) add(e *record.Entry, p analysis.Prepared) {
 func (s *Source) addLoad(l *record.LoadSecond, latencies record.Counts) {
 	line := load{second: int32(l.Second), phase: int32(l.Phase), sent: l.Sent, answered: l.Answered, done: l.Answered + l.Failed + l.Aborted,
 		median: float64(latencies.Percentile(record.Fine, 50)) / 1e6, details: noDetails}
-	if d := (details{late: l.Errors["timeout"], reset: l.Errors["connection reset"]}); d.late > 0 || d.reset > 0 || len(l.Pods) > 0 {
+	if d := (details{timeouts: l.Errors["timeout"], resets: l.Errors["connection reset"]}); d.timeouts > 0 || d.resets > 0 || len(l.Pods) > 0 {
 		for name, p := range l.Pods {
 			d.pods = append(d.pods, podAnswers{name, p.Answered})
 		}
@@ -122,7 +122,7 @@ func (s *Source) Run() (*simulate.Run, error) { return simulate.FromRecord(s.run
 // Learn fits a plant to the run. It may be called once.
 func (s *Source) Learn() (*Fit, error) {
 	figures := cmp.Or(s.figures, new(analysis.Builder))
-	s.figures = nil // what it holds is of no use any more
+	s.figures = nil // its memory can be freed
 	result, err := figures.Result()
 	if err != nil {
 		return nil, err

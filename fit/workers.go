@@ -93,7 +93,7 @@ func (l *learner) saturated(alone float64) (busy []saturated, queue []float64) {
 			continue
 		}
 		busy = append(busy, is)
-		if pods == 1 && s.details.reset > 0 {
+		if pods == 1 && s.details.resets > 0 {
 			queue = append(queue, open)
 		}
 	}

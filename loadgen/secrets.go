@@ -13,7 +13,8 @@ import (
 	"github.com/hpabench/hpabench/record"
 )
 
-// minSecret is in bytes: what is shorter is part of other words too, and protects nothing.
+// minSecret is the least length in bytes of a secret that is hidden: shorter ones are parts of
+// other words too, and protect nothing.
 const minSecret = 4
 
 // withoutSecrets is an error of a request without what is secret in its head: a server can

@@ -128,7 +128,7 @@ type Tally struct {
 // page is how many buckets are counted side by side.
 const page = 128
 
-// Pack takes the memory of a Tally to which nothing is added for a while.
+// Pack frees most of the memory of a Tally to which nothing is added for a while.
 func (t *Tally) Pack() {
 	if t != nil {
 		t.packed, t.pages = t.Counts(), nil

@@ -62,7 +62,7 @@ func Plain(v float64, digits int) string {
 // maxMessage is the length in bytes of a message, some twenty lines of a terminal.
 const maxMessage = 2000
 
-// Cut is a message that is not too long to be read, whatever lists and names it has.
+// Cut shortens a message to maxMessage, whatever lists and names it has.
 func Cut(message string) string {
 	if len(message) > maxMessage {
 		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"

@@ -14,7 +14,8 @@ import (
 
 // Visible writes control, bidirectional and other characters without a picture
 // of their own (Unicode's Cc, Cf, Zl and Zp, but not tab and newline) and
-// noncharacters, of which XML 1.0 (2.2, Char) forbids two, as JSON does, \u001b, and invalid UTF-8 as U+FFFD. In JSON the value stays the same.
+// noncharacters, of which XML 1.0 (2.2, Char) forbids two, as JSON does, \u001b,
+// and invalid UTF-8 as U+FFFD. In JSON the value stays the same.
 func Visible(s string) string {
 	var b strings.Builder
 	done := 0

@@ -136,7 +136,7 @@ func (p *preflight) readMakers(ctx context.Context) (found []*unstructured.Unstr
 	return found, nil
 }
 
-// jobEnded says whether it is of a Job that makes no more pods.
+// jobEnded says whether an object is a Job that makes no more pods.
 func jobEnded(object map[string]any) bool {
 	conditions, _, _ := unstructured.NestedSlice(object, "status", "conditions")
 	return slices.ContainsFunc(conditions, func(c any) bool {

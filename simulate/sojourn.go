@@ -48,8 +48,7 @@ const (
 	tooEarly = 10
 )
 
-// known are the sojourns that were worked out: they are the same each time. mostKnown bounds them, of
-// which each has 3 KB.
+// known caches sojourns, which are the same each time, up to mostKnown of them: each has 3 KB.
 var (
 	known  sync.Map
 	knowns atomic.Int64 // how many there are
