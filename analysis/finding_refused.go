@@ -89,19 +89,19 @@ func (r refusal) by(c record.Change) bool {
 func (d *diagnosis) refused(r refusal) (cause, advice string) {
 	switch {
 	case r.webhook != "" && r.says("failed calling webhook"):
-		return fmt.Sprintf("The API server gets no good answer from admission webhook %s, and refuses what it cannot ask it about (failurePolicy Fail).", r.webhook),
+		return fmt.Sprintf("The API server gets no good answer from admission webhook %s, and refuses what the webhook should have judged (failurePolicy Fail).", r.webhook),
 			"Look at the server of the webhook: `kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml` has its address."
 	case r.webhook != "":
-		return fmt.Sprintf("Admission webhook %s refuses them.", r.webhook),
+		return fmt.Sprintf("Admission webhook %s refuses what is to be written.", r.webhook),
 			"Ask whoever runs it: `kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml` has its address."
 	case r.policy != "":
 		kind := "mutatingadmissionpolicy"
 		if r.validates {
 			kind = "validatingadmissionpolicy"
 		}
-		return fmt.Sprintf("Admission policy %s refuses them.", r.policy), fmt.Sprintf("`kubectl get %s %s -o yaml` shows its rule.", kind, r.policy)
+		return fmt.Sprintf("Admission policy %s refuses what is to be written.", r.policy), fmt.Sprintf("`kubectl get %s %s -o yaml` shows its rule.", kind, r.policy)
 	case r.byLevel():
-		return "The namespace's level of pod security refuses them.",
+		return "The namespace's level of pod security refuses the pods.",
 			fmt.Sprintf("`kubectl get namespace %s --show-labels` shows the level: let the pod template meet it, or lower it.", d.subjectNamespace())
 	case r.says("exceeded quota"):
 		return "The namespace's ResourceQuota is used up.",

@@ -151,12 +151,16 @@ func untyped(r dynamic.ResourceInterface, bound func(*metav1.ListOptions)) *cach
 var retry = wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 10, Cap: time.Second}
 
 func add[T object](ctx context.Context, w *Watcher, source string, of T, lw *cache.ListWatch, observe func(change[T])) *store[T] {
+	where := " in namespace " + w.subject.Namespace
+	if admissionKinds[source] != "" {
+		where = ""
+	}
 	f := &feed{
 		ListWatch: lw,
 		ctx:       ctx,
 		rec:       w.rec,
 		wg:        &w.wg,
-		source:    source + " in namespace " + w.subject.Namespace,
+		source:    source + where,
 		up:        make(chan struct{}),
 		fatal:     w.fatal,
 		gap:       gap{rec: w.rec, source: source},

@@ -4,8 +4,9 @@
 // Everything but the usage of the pods arrives by watch: the autoscaler and others that
 // scale the same object, its target, ReplicaSets, pods, Services, EndpointSlices,
 // events, and, where that is allowed, the ResourceQuotas and LimitRanges of the
-// namespace and the webhooks and admission policies of the cluster. Each watch is a client-go Reflector, without the queue of an informer behind it, so that no
-// change is delayed or folded into the next one. The instant of an observation
+// namespace and the webhooks and admission policies of the cluster. Each watch is a
+// client-go Reflector, without the queue of an informer behind it, so that no change is
+// delayed or folded into the next one. The instant of an observation
 // is read as soon as its object has been decoded. PodMetrics cannot be watched
 // and are polled.
 //
@@ -16,9 +17,9 @@
 // which are asked for all the time, shows the true start.
 //
 // The number of API requests does not depend on the number of pods: one watch
-// a resource, bounded by namespace and name or selector, and one list of PodMetrics
-// an interval. HPAs are watched in all of the namespace: one that appears there can
-// scale the same object.
+// a resource, bounded by namespace and name or selector (but for webhooks and admission
+// policies, which are the cluster's), and one list of PodMetrics an interval. HPAs are
+// watched in all of the namespace: one that appears there can scale the same object.
 package watch
 
 import (
