@@ -52,6 +52,9 @@ type Options struct {
 	Dir string
 	// Say is told what the start waits for. Default: nobody is.
 	Say func(string)
+	// LogFile gets the file of the log once it is there, for what libraries print on
+	// standard error. Default: it stays there.
+	LogFile func(*os.File) error
 	// Timing sets the metrics resolution, and the HPA sync period where HPA does
 	// not. Default: Real.
 	Timing Timing
@@ -132,47 +135,10 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	}()
 	running, end := context.WithCancel(ctx)
 	l.end = end
-	if l.state, err = open(running, o); err != nil {
-		return nil, err
-	}
-	l.atStop(l.state.Close)
-	if err := context.Cause(ctx); err != nil {
-		return nil, err
-	}
-	if err := l.logToFile(); err != nil {
-		return nil, err
-	}
-
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("listening for the API server: %w", err)
-	}
-	l.atStop(func() error { _ = listener.Close(); return nil })
-	if err := l.state.writeCredentials("https://" + listener.Addr().String()); err != nil {
-		return nil, err
-	}
-	if l.config, err = clientcmd.BuildConfigFromFlags("", l.Kubeconfig()); err != nil {
-		return nil, fmt.Errorf("reading the kubeconfig just written: %w", err)
-	}
-	l.config.QPS = -1
-	l.config.ContentType = "application/vnd.kubernetes.protobuf"
-	l.config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
-
-	first, size, guard, err := nodeports.ClaimRange()
+	listener, nodePorts, err := l.settle(running, o)
 	if err != nil {
 		return nil, err
 	}
-	l.atStop(guard.Close)
-
-	if l.nodes.between, err = net.Listen("unix", l.state.File(nodesSocket)); err != nil {
-		return nil, fmt.Errorf("listening for the API server's connections to nodes: %w", err)
-	}
-	l.atStop(l.nodes.between.Close)
-	etcd, err := startEtcd(l.state.Dir)
-	if err != nil {
-		return nil, err
-	}
-	l.atStop(func() error { etcd.Close(); return nil })
 
 	// Components run until they are stopped, not until the start is over.
 	life := context.WithoutCancel(ctx)
@@ -182,7 +148,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 			stopServing()
 		}
 	}()
-	chain, config, err := newAPIServer(serving, l.state, listener, utilnet.PortRange{Base: first, Size: size}, l.nodes.dial)
+	chain, config, err := newAPIServer(serving, l.state, listener, nodePorts, l.nodes.dial)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the API server: %w", err)
 	}
@@ -257,6 +223,55 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	return l, nil
 }
 
+// settle makes the lab's folder with what is in it, and starts etcd there. Listener is
+// for the API server, nodePorts are the lab's own. Abandon waits for its end.
+func (l *Lab) settle(ctx context.Context, o Options) (listener net.Listener, nodePorts utilnet.PortRange, err error) {
+	living.Lock()
+	defer living.Unlock()
+	if l.state, err = open(ctx, o); err != nil {
+		return nil, nodePorts, err
+	}
+	l.atStop(l.state.Close)
+	if err := context.Cause(ctx); err != nil {
+		return nil, nodePorts, err
+	}
+	if err := l.logToFile(o.LogFile); err != nil {
+		return nil, nodePorts, err
+	}
+
+	if listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return nil, nodePorts, fmt.Errorf("listening for the API server: %w", err)
+	}
+	l.atStop(func() error { _ = listener.Close(); return nil })
+	if err := l.state.writeCredentials("https://" + listener.Addr().String()); err != nil {
+		return nil, nodePorts, err
+	}
+	if l.config, err = clientcmd.BuildConfigFromFlags("", l.Kubeconfig()); err != nil {
+		return nil, nodePorts, fmt.Errorf("reading the kubeconfig just written: %w", err)
+	}
+	l.config.QPS = -1
+	l.config.ContentType = "application/vnd.kubernetes.protobuf"
+	l.config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+
+	first, size, guard, err := nodeports.ClaimRange()
+	if err != nil {
+		return nil, nodePorts, err
+	}
+	l.atStop(guard.Close)
+
+	if l.nodes.between, err = net.Listen("unix", l.state.File(nodesSocket)); err != nil {
+		return nil, nodePorts, fmt.Errorf("listening for the API server's connections to nodes: %w", err)
+	}
+	l.atStop(l.nodes.between.Close)
+	etcd, err := startEtcd(l.state.Dir)
+	if err != nil {
+		return nil, nodePorts, err
+	}
+	living.etcd = etcd
+	l.atStop(func() error { etcd.Close(); return nil })
+	return listener, utilnet.PortRange{Base: first, Size: size}, nil
+}
+
 // Kubeconfig is the path of the administrator's kubeconfig.
 func (l *Lab) Kubeconfig() string { return l.state.File(kubeconfigFile) }
 
@@ -297,8 +312,8 @@ func (l *Lab) report(ctx context.Context, component string, err error) {
 }
 
 // logToFile sends what Kubernetes logs to a file in the lab's folder, until the lab stops:
-// what parts that end later log has no reader.
-func (l *Lab) logToFile() error {
+// what parts that end later log has no reader. Got, if there is one, gets the file.
+func (l *Lab) logToFile(got func(*os.File) error) error {
 	f, err := os.OpenFile(l.state.File(logFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening the log: %w", err)
@@ -306,7 +321,10 @@ func (l *Lab) logToFile() error {
 	log := &openLog{file: f}
 	klog.SetLogger(textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(log))))
 	l.atStop(log.close)
-	return nil
+	if got == nil {
+		return nil
+	}
+	return got(f)
 }
 
 // openLog is a file that takes what is written after its end as well, to no effect.

@@ -13,12 +13,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	signal.Ignore(syscall.SIGPIPE) // who read the kubeconfig's path may be gone
-	switch err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); {
+	stderr := ownStderr()
+	switch err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, stderr); {
 	case errors.Is(err, errInterrupted):
-		fmt.Fprintln(os.Stderr, "hpabench-lab:", err)
+		fmt.Fprintln(stderr, "hpabench-lab:", err)
 		os.Exit(3) // as hpabench does
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "hpabench-lab:", err)
+		fmt.Fprintln(stderr, "hpabench-lab:", err)
 		os.Exit(1)
 	}
 }

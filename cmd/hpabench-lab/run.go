@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -69,6 +68,7 @@ of kube-controller-manager.`,
 				}()
 			}
 			o.Say = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), "hpabench-lab:", line) }
+			o.LogFile = divert
 			return serve(ctx, o, cmd.OutOrStdout())
 		},
 	}
@@ -95,12 +95,9 @@ const stay = "stay"
 // errInterrupted says that the lab was told to end before it was ready.
 var errInterrupted = errors.New("interrupted before the cluster was ready")
 
-// orderly is how long a lab that was told to end may take for it. What it keeps is
-// of no use to anybody after that, so that to remove its folder is enough.
-const orderly = time.Second
-
 // serve runs a lab until ctx ends or a part of it does, and removes its folder in
-// each case.
+// each case. What it keeps is of no use to anybody once it is told to end, and the API
+// server takes seconds to end in order: to remove the folder is enough.
 func serve(ctx context.Context, o lab.Options, stdout io.Writer) error {
 	ended := make(chan error, 1)
 	var ready atomic.Bool
@@ -109,11 +106,6 @@ func serve(ctx context.Context, o lab.Options, stdout io.Writer) error {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
-	}
-	select {
-	case err := <-ended:
-		return err
-	case <-time.After(orderly):
 	}
 	if err := lab.Abandon(); err != nil || ready.Load() {
 		return err
@@ -131,11 +123,7 @@ func live(ctx context.Context, o lab.Options, stdout io.Writer, ready *atomic.Bo
 	}
 	ready.Store(true)
 	fmt.Fprintln(stdout, l.Kubeconfig())
-	select {
-	case <-ctx.Done():
-		return l.Stop()
-	case err := <-l.Failed():
-		_ = l.Stop()
-		return err
-	}
+	err = <-l.Failed()
+	_ = l.Stop()
+	return err
 }
