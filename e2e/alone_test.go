@@ -53,9 +53,16 @@ func soon(t *testing.T, what string, env []string) {
 	}
 }
 
-// promptly is how long a command may take to end after a signal: two seconds, on a machine
-// on which several embedded clusters start at once.
-const promptly = 10 * time.Second
+// promptly is how long a command may take to end after a signal. A machine on which several
+// embedded clusters start at once may not let it run for as long, so that what takes longer
+// is tried again.
+const (
+	promptly = 2 * time.Second
+	tries    = 3
+	// slowly is how long a run may take that is ended in its load, which is not tried again:
+	// a second for the requests in flight, and its reports.
+	slowly = 10 * time.Second
+)
 
 // TestSignalsLeaveNothing ends commands that start an embedded cluster, at instants
 // from before it has a folder to after it is ready, and one in its load.
@@ -78,35 +85,47 @@ func TestSignalsLeaveNothing(t *testing.T) {
 			for i, dir := range dirs {
 				after := time.Duration(i) * 400 * time.Millisecond
 				signal := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}[i%2]
-				cmd := exec.Command(args[0], args[1:]...)
-				var said bytes.Buffer
-				cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = env, dir, &said, &said
-				if err := cmd.Start(); err != nil {
-					t.Error(err)
-					return
-				}
-				time.Sleep(after)
-				signaled := time.Now()
-				_ = cmd.Process.Signal(signal)
-				_ = cmd.Wait()
 				what := name + ", " + signal.String() + " after " + after.String()
-				if took := time.Since(signaled); took > promptly {
+				interrupt := func() time.Duration {
+					cmd := exec.Command(args[0], args[1:]...)
+					var said bytes.Buffer
+					cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = env, dir, &said, &said
+					if err := cmd.Start(); err != nil {
+						t.Error(err)
+						return 0
+					}
+					time.Sleep(after)
+					signaled := time.Now()
+					_ = cmd.Process.Signal(signal)
+					_ = cmd.Wait()
+					took := time.Since(signaled)
+					state := cmd.ProcessState.Sys().(syscall.WaitStatus)
+					switch {
+					case name == "hpabench lab up" && state.ExitStatus() == 0: // it was faster
+						down := exec.Command(binary, "lab", "down")
+						down.Env = env
+						if out, err := down.CombinedOutput(); err != nil {
+							t.Errorf("%s, then down: %v\n%s", what, err, out)
+						}
+					case name == "hpabench-lab" && state.ExitStatus() == 0: // it was ready
+					case state.Signaled() && state.Signal() == signal: // it had not begun
+					case state.ExitStatus() != 3:
+						t.Errorf("%s: exit code %d\n%s", what, state.ExitStatus(), &said)
+					}
+					if strings.Contains(said.String(), `{"level"`) {
+						t.Errorf("%s: a library's log is shown:\n%s", what, &said)
+					}
+					soon(t, what, env)
+					return took
+				}
+				took := interrupt()
+				for try := 1; took > promptly && try < tries; try++ {
+					took = interrupt()
+				}
+				if took > promptly {
 					t.Errorf("%s: it ended %s later", what, took)
 				}
-				state := cmd.ProcessState.Sys().(syscall.WaitStatus)
-				switch {
-				case name == "hpabench lab up" && state.ExitStatus() == 0: // it was faster
-					down := exec.Command(binary, "lab", "down")
-					down.Env = env
-					if out, err := down.CombinedOutput(); err != nil {
-						t.Errorf("%s, then down: %v\n%s", what, err, out)
-					}
-				case name == "hpabench-lab" && state.ExitStatus() == 0: // it was ready
-				case state.Signaled() && state.Signal() == signal: // it had not begun
-				case state.ExitStatus() != 3:
-					t.Errorf("%s: exit code %d\n%s", what, state.ExitStatus(), &said)
-				}
-				soon(t, what, env)
+				t.Logf("%s: it ended %s later", what, took.Round(time.Millisecond))
 			}
 		})
 	}
@@ -136,7 +155,7 @@ func interruptLoad(t *testing.T, env []string, dir, demo string) {
 		}
 	}
 	_ = cmd.Wait()
-	if took := time.Since(signaled); cmd.ProcessState.ExitCode() != 3 || took > promptly || strings.Contains(said.String(), "removing") {
+	if took := time.Since(signaled); cmd.ProcessState.ExitCode() != 3 || took > slowly || strings.Contains(said.String(), "removing") {
 		t.Errorf("a run that was ended in its load: exit code %d after %s\n%s", cmd.ProcessState.ExitCode(), took, &said)
 	}
 	run, err := record.Open(filepath.Join(dir, "out", record.File))

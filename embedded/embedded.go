@@ -28,8 +28,8 @@ import (
 const (
 	// startTimeout is many times what a start takes: a second or two.
 	startTimeout = 60 * time.Second
-	// stopTimeout is how long a lab may take to end. It breaks off what takes longer
-	// than a second, so that this is for a machine that hardly lets it run.
+	// stopTimeout is how long a lab may take to end. It takes milliseconds, so that this
+	// is for a machine that hardly lets it run.
 	stopTimeout = 15 * time.Second
 )
 

@@ -114,6 +114,8 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	if lab != nil {
 		ends = ctx
 		defer lab.Stop()
+	} else {
+		a.means(inCluster)
 	}
 	show.close()
 	base := f.out

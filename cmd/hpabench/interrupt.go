@@ -69,6 +69,16 @@ func (a *app) isCutOff() bool {
 	return a.cutOff
 }
 
+// inCluster is what Ctrl-C means to a run in a cluster that outlives it.
+const inCluster = "interrupted: ending in order: the load stops and what was created is removed, which takes as long as the cluster needs to end pods and namespaces; once more ends at once"
+
+// means says what Ctrl-C does from now on, if that is not to break off.
+func (a *app) means(says string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.onInterrupt = says
+}
+
 // interrupted says what comes of the first signal, and whether it ends the command in order.
 func (a *app) interrupted() bool {
 	a.mu.Lock()

@@ -102,8 +102,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)
-	if a.isCutOff() && (err == nil || onlyMissed(err) || errors.Is(err, errIll)) {
-		err = runner.ErrInterrupted // it was about to end by itself
+	if a.isCutOff() {
+		err = runner.ErrInterrupted // and not what each client made of it, or an end by itself just then
 	}
 	if shown, is := a.stdout.(*reports.Terminal); is {
 		if err == nil {

@@ -55,9 +55,13 @@ on that of the kubeconfig's current context.
 
 SCENARIO is a file, or the name of one of the library (hpabench scenarios).
 The run looks whether it can work before it creates anything, makes a namespace
-of its own, sends the load, and removes all that it created. Ctrl-C ends it in
-order: what was measured is reported, what was created is removed; a cluster that was
-started for the run ends at once, with all that is in it.
+of its own, sends the load, and removes all that it created.
+
+Ctrl-C, or SIGTERM, ends it in order. Within two seconds the load has stopped; a cluster
+that was started for the run ends at once, with all that is in it. In another cluster
+the removal of what was created has begun by then, and the run waits until that is gone:
+some 10 s for a namespace, and the grace period of the pods. What was measured is
+reported. A second Ctrl-C ends it at once, and says what is left.
 
 With --repeat, --set or a matrix in the scenario there are several runs. They are made
 in turn, so that what changes with time is the same for all, and begin at different
@@ -167,6 +171,8 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	t := trial{runFlags: f, file: variants[0].File, cluster: cluster, lab: lab, id: id, dir: dir, show: show}
 	if lab != nil {
 		t.ends = ctx
+	} else if !f.keep {
+		a.means(inCluster)
 	}
 	if !several {
 		return t.run(ctx, a, over)
