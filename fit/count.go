@@ -192,8 +192,8 @@ func (l *learner) count() {
 	for i := range l.loads {
 		l.end = max(l.end, int(l.loads[i].second)+1)
 	}
-	answered, sent, late := make([]float64, l.end), make([]float64, l.end), make([]float64, l.end) // by second
-	var byPod []*load                                                                              // that tell pods apart
+	var byPod []*load // that tell pods apart
+	answered, sent, late := make([]float64, l.end), make([]float64, l.end), make([]float64, l.end)
 	lates, most := 0, 0
 	for i := range l.loads {
 		s := &l.loads[i]
