@@ -50,11 +50,12 @@ func (c *cohort) join(next cohort) bool {
 	return true
 }
 
-// serves takes requests of a pod behind those that have a worker.
-func (p *pod) serves(c cohort) {
-	if n := len(p.served); n == 0 || !p.served[n-1].join(c) {
-		p.served = append(p.served, c)
+// queued is a queue with a cohort at its end.
+func queued(queue []cohort, c cohort) []cohort {
+	if n := len(queue); n > 0 && queue[n-1].join(c) {
+		return queue
 	}
+	return append(queue, c)
 }
 
 // pop drops the first cohort once there is nothing left of it.
@@ -145,7 +146,7 @@ func (w *world) line(p *pod, from, to float64) {
 		had.left -= gets
 		p.cpu += n * gets
 		if had.left > 1e-9 {
-			p.serves(had)
+			p.served = queued(p.served, had)
 		} else {
 			p.busy -= n
 			w.done(p, had, at, next, beside)
@@ -172,6 +173,9 @@ func (w *world) line(p *pod, from, to float64) {
 			p.waiting = p.waiting[:len(p.waiting)-1]
 		}
 	}
+	if n := len(p.waiting); n > 1 {
+		p.waiting = queued(p.waiting[:n-1], p.waiting[n-1])
+	}
 }
 
 // admit gives a worker to those that wait first, as long as there is one.
@@ -180,7 +184,7 @@ func (p *pod) admit(workers float64) {
 		c := p.waiting[0].take(min(p.waiting[0].n, workers-p.busy))
 		p.waiting = pop(p.waiting)
 		p.busy += c.n
-		p.serves(c)
+		p.served = queued(p.served, c)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -292,5 +293,31 @@ func TestLatenciesAreOfAllPods(t *testing.T) {
 		if a := open(0.5, 100, pods); a.pods != pods || a.every != seconds(1/(50*float64(pods))) {
 			t.Errorf("%d pods are taken as %d, with a request each %v", pods, a.pods, a.every)
 		}
+	}
+}
+
+// TestLongLine wants a line that grows in thousands of short steps to take no more memory than
+// one that came at once.
+func TestLongLine(t *testing.T) {
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	r := limited(t, "4", 2*time.Second, 3, record.Phase{Name: "over", Seconds: 900, Shape: record.ShapeRate, From: 10})
+	r.Timeout = 10 * time.Second
+	before, after := heap(), 0
+	synctest.Test(t, func(t *testing.T) {
+		if _, err := Simulate(r, func(e record.Entry) {
+			if e.Load != nil && e.Load.Second >= 600 && after == 0 {
+				after = heap()
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if grown := after - before; after == 0 || grown > 3<<20 {
+		t.Errorf("a line of %d requests takes %d KiB", *r.Plant.Workload.Queue, grown>>10)
 	}
 }
