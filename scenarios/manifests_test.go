@@ -180,7 +180,7 @@ func TestWhatTheServerRefuses(t *testing.T) {
 	}
 }
 
-// What an API server takes with what its storage adds: a cluster IP alone.
+// What an API server takes with what its storage adds, a cluster IP alone, and with its flags.
 func TestWhatTheServerTakes(t *testing.T) {
 	for _, spec := range []string{"clusterIP: None, selector: {app: x}", "clusterIP: None, selector: {app: x}, ports: [{port: 80}]",
 		"clusterIP: None, clusterIPs: [None], selector: {app: x}", "type: ExternalName, externalName: a.example"} {
@@ -188,6 +188,9 @@ func TestWhatTheServerTakes(t *testing.T) {
 		if _, err := written(t, "m.yaml", map[string]string{"m.yaml": strings.Join([]string{shop, front, scaler, service}, "---\n")}); err != nil {
 			t.Errorf("%s: %v", spec, err)
 		}
+	}
+	if _, err := ofShop(t, "requests: {cpu: 20m}}", "requests: {cpu: 20m}}, securityContext: {privileged: true}"); err != nil {
+		t.Errorf("a privileged container: %v", err)
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"k8s.io/kube-aggregator/pkg/registry/apiservice"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	"k8s.io/kubernetes/pkg/apis/core"
+	"k8s.io/kubernetes/pkg/capabilities"
 	"k8s.io/kubernetes/pkg/registry/admissionregistration/mutatingadmissionpolicy"
 	"k8s.io/kubernetes/pkg/registry/admissionregistration/mutatingadmissionpolicybinding"
 	"k8s.io/kubernetes/pkg/registry/admissionregistration/mutatingwebhookconfiguration"
@@ -96,6 +97,7 @@ import (
 
 // extended has the kinds of the API servers that kube-apiserver consists of beside its own.
 var extended = func() *runtime.Scheme {
+	capabilities.Setup(true, 0) // as clusters that kubeadm makes have it, and the embedded one: --allow-privileged
 	s := runtime.NewScheme()
 	definitions.Install(s)
 	apiservices.Install(s)
