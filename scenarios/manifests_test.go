@@ -180,10 +180,11 @@ func TestWhatTheServerRefuses(t *testing.T) {
 	}
 }
 
-// What an API server takes with what its storage adds, a cluster IP alone, and with its flags.
+// What an API server takes with what its storage adds, a cluster IP or a port of the nodes, and with its flags.
 func TestWhatTheServerTakes(t *testing.T) {
 	for _, spec := range []string{"clusterIP: None, selector: {app: x}", "clusterIP: None, selector: {app: x}, ports: [{port: 80}]",
-		"clusterIP: None, clusterIPs: [None], selector: {app: x}", "type: ExternalName, externalName: a.example"} {
+		"clusterIP: None, clusterIPs: [None], selector: {app: x}", "type: ExternalName, externalName: a.example",
+		"type: LoadBalancer, externalTrafficPolicy: Local, selector: {app: x}, ports: [{port: 80}]"} {
 		service := "{apiVersion: v1, kind: Service, metadata: {name: other}, spec: {" + spec + "}}\n"
 		if _, err := written(t, "m.yaml", map[string]string{"m.yaml": strings.Join([]string{shop, front, scaler, service}, "---\n")}); err != nil {
 			t.Errorf("%s: %v", spec, err)

@@ -21,6 +21,7 @@ import (
 	apiservices "k8s.io/kube-aggregator/pkg/apis/apiregistration/install"
 	"k8s.io/kube-aggregator/pkg/registry/apiservice"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	services "k8s.io/kubernetes/pkg/api/service"
 	"k8s.io/kubernetes/pkg/apis/core"
 	"k8s.io/kubernetes/pkg/capabilities"
 	"k8s.io/kubernetes/pkg/registry/admissionregistration/mutatingadmissionpolicy"
@@ -202,8 +203,13 @@ func served(o *unstructured.Unstructured) (runtime.Object, field.ErrorList) {
 		ctx = genericapirequest.WithNamespace(ctx, metav1.NamespaceDefault)
 		meta.SetNamespace(metav1.NamespaceDefault)
 	}
-	if s, ok := internal.(*core.Service); ok && len(s.Spec.ClusterIPs) == 0 && s.Spec.ClusterIP != "" {
-		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP} // as normalizeClusterIPs of the Service's REST storage does
+	if s, ok := internal.(*core.Service); ok { // as the Service's REST storage does
+		if len(s.Spec.ClusterIPs) == 0 && s.Spec.ClusterIP != "" {
+			s.Spec.ClusterIPs = []string{s.Spec.ClusterIP} // normalizeClusterIPs
+		}
+		if s.Spec.HealthCheckNodePort == 0 && services.NeedsHealthCheck(s) {
+			s.Spec.HealthCheckNodePort = 30000 // allocHealthCheckNodePort: some port of the nodes
+		}
 	}
 	rest.FillObjectMetaSystemFields(meta)
 	strategy.PrepareForCreate(ctx, internal)
