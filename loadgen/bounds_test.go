@@ -205,7 +205,7 @@ func TestStatusCodesAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := rawServer(t, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "HTTP/1.1 %s x\r\nContent-Length: 0\r\n\r\n", *code.Load())
+		_, err := fmt.Fprintf(w, "HTTP/1.1 %s x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", *code.Load())
 		return err
 	})
 	for _, c := range []string{"000", "0", "99", "099", "-01", "1000", "20000", "65736", "-200", "999", "600"} {
