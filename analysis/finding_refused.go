@@ -56,19 +56,25 @@ func (r refusal) says(words ...string) bool {
 }
 
 // byLevel says that the level of pod security refused: k8s.io/pod-security-admission/admission, EvaluatePod.
-func (r refusal) byLevel() bool { return r.says("violates PodSecurity") }
+func (r refusal) byLevel() bool { return r.builtIn("violates PodSecurity") }
 
 // byRange says that a LimitRange refused, which is not named:
 // k8s.io/kubernetes/plugin/pkg/admission/limitranger, minConstraint and those beside it.
 func (r refusal) byRange() bool {
-	return r.says(" per Container is ", " per Pod is ", "must be less than or equal to")
+	return r.builtIn(" per Container is ", " per Pod is ", "must be less than or equal to")
+}
+
+// builtIn says that a plugin of Kubernetes itself says one of the words: webhooks and policies
+// say what they like.
+func (r refusal) builtIn(words ...string) bool {
+	return r.webhook == "" && r.policy == "" && r.says(words...)
 }
 
 // by says whether a change is one of the object that refused.
 func (r refusal) by(c record.Change) bool {
 	switch c.Kind {
 	case quotaKind: // exceeded, failed or status unknown for quota: k8s.io/apiserver/pkg/admission/plugin/resourcequota, CheckRequest
-		return r.says(" quota: "+c.Name+",", " quota: "+c.Name+":")
+		return r.builtIn(" quota: "+c.Name+",", " quota: "+c.Name+":")
 	case rangeKind:
 		return r.byRange()
 	case namespaceKind:
@@ -152,8 +158,9 @@ func (d *diagnosis) creation() {
 		f.Cause, f.Advice = d.refused(r)
 		if by := d.boundBy(t, r); len(by) > 0 {
 			f.Seen += " " + d.boundChanges(by)
-			if slices.ContainsFunc(by, func(w at[record.Change]) bool { return d.within(w.t) }) { // else it is what was measured
-				f.Spoils = !d.looksOnly()
+			within := slices.DeleteFunc(slices.Clone(by), func(w at[record.Change]) bool { return !d.within(w.t) }) // else it is what was measured
+			f.Spoils = len(within) > 0 && !d.looksOnly()
+			if slices.ContainsFunc(within, func(w at[record.Change]) bool { return w.t <= t.Add(apart) }) { // one that came later did not refuse
 				f.Cause = "Somebody changed what is allowed meanwhile: the pods are not those that the HPA wanted, by that and not by the scaling."
 				f.Advice = "Run again without that change, or make it before the run."
 			}
@@ -197,20 +204,24 @@ func (d *diagnosis) stuck() {
 		}
 		return sum
 	}
+targets:
 	for i, x := range d.targets {
 		from, to := max(x.t, d.start), d.end
+		had := wanted(from)
 		if i+1 < len(d.targets) {
 			to = min(to, d.targets[i+1].t)
 		}
 		for _, c := range changes[after(changes, from):after(changes, max(from, to))] {
-			if wanted(c.t) == x.v.Replicas {
+			if now := wanted(c.t); now == x.v.Replicas {
 				to = c.t
 				break
+			} else if now != had {
+				continue targets // it is written to: a rollout has more for a while
 			}
 		}
 		_, gap := d.covered("replicasets", to)
 		earlier := slices.DeleteFunc(slices.Clone(by), func(w at[record.Change]) bool { return w.t > x.t.Add(apart) })
-		if had := wanted(from); to.Sub(from) > stuckAfter && had != x.v.Replicas && !gap && len(earlier) > 0 {
+		if to.Sub(from) > stuckAfter && had != x.v.Replicas && !gap && len(earlier) > 0 {
 			d.add(Finding{Kind: FoundQuota, Severity: Blocks, Object: d.target(), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
 				Spoils: !d.looksOnly() && slices.ContainsFunc(earlier, func(w at[record.Change]) bool { return d.within(w.t) }),
 				Seen:   fmt.Sprintf("Its spec.replicas were %d for %.0f s, and those of its ReplicaSets %d. %s", x.v.Replicas, to.Sub(from).Seconds(), had, d.boundChanges(earlier)),
@@ -251,12 +262,17 @@ func (d *diagnosis) hidden(r refusal) string {
 // changed all the time: of theirs it tells those that changed the pods alone.
 func (d *diagnosis) bounded(object string, all []at[record.Change]) {
 	kind := all[0].v.Kind
+	if strings.HasPrefix(kind, "Mutating") {
+		if all = slices.DeleteFunc(slices.Clone(all), func(w at[record.Change]) bool { return renewed(w.v) }); len(all) == 0 {
+			return
+		}
+	}
 	f := Finding{Kind: FoundChanged, Severity: Notice, Object: object, SinceSeconds: new(all[0].t.Seconds()), Seen: d.boundChanges(all),
 		Cause:  "It refused no pods, and no figure depends on it.",
 		Advice: "Nothing has to be done for the figures."}
 	name, t := d.differs(all[0].t)
 	switch {
-	case name != "" && (kind == rangeKind || strings.HasPrefix(kind, "Mutating") && slices.ContainsFunc(all, func(w at[record.Change]) bool { return !renewed(w.v) })):
+	case name != "" && (kind == rangeKind || strings.HasPrefix(kind, "Mutating")):
 		f.Severity, f.Spoils = Limits, d.within(t) && !d.looksOnly()
 		f.Cause = fmt.Sprintf("Pods that were made after it have other requests or limits than those before, pod %s first: the figures are of both.", name)
 		f.Advice = "Run again without that change, or make it before the run."
@@ -291,14 +307,16 @@ func (d *diagnosis) differs(t record.Instant) (name string, since record.Instant
 	return after.name, after.shown.t
 }
 
-// boundBy are the changes by others of what refused at t. A change by which nothing could be
-// refused at t, as its object was not there before, comes later.
+// boundBy are the changes by others of what refused at t: not of what was made after t, nor
+// of a webhook's certificate where the webhook was reached.
 func (d *diagnosis) boundBy(t record.Instant, r refusal) (all []at[record.Change]) {
 	for _, w := range d.writes {
 		if w.v.Kind == namespaceKind && w.v.Time != nil { // it was looked at when pods were refused; the time is that of the second's start
 			w.t = max(0, min(w.t, d.instant(w.v.Time.Add(time.Second))))
 		}
-		if r.by(w.v) && w.t <= d.end && (w.v.What != record.ChangeCreated || w.t <= t.Add(apart)) {
+		before := w.t <= t.Add(apart)
+		harmless := w.v.What == record.ChangeCreated && !before || renewed(w.v) && (!before || !r.says("failed calling webhook"))
+		if r.by(w.v) && w.t <= d.end && !harmless {
 			all = append(all, w)
 		}
 	}

@@ -126,6 +126,7 @@ func TestBounds(t *testing.T) {
 	const rescale = "New size: 4; reason: cpu resource utilization (percentage of request) above target; error: "
 	const hook, other = "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"
 	named := record.FieldChange{Path: "webhooks[two.example.com]"}
+	renewal := record.FieldChange{Path: "webhooks[two.example.com].clientConfig.caBundle"}
 	restricted := record.FieldChange{Path: "metadata.labels.pod-security.kubernetes.io/enforce", Now: "restricted"}
 	for _, test := range []struct {
 		name    string
@@ -158,11 +159,18 @@ func TestBounds(t *testing.T) {
 		{"a new webhook that nobody answers", wrote(other, record.ChangeCreated, named), 100, unreachable, false, "quota replicaset/web-1 blocks true", "made MutatingWebhookConfiguration two"},
 		{"a webhook that may fail no more", wrote(hook, record.ChangeUpdated, record.FieldChange{Path: "webhooks[two.example.com].failurePolicy", Was: "Ignore", Now: "Fail"}), 100, unreachable, false,
 			"quota replicaset/web-1 blocks true", "changed ValidatingWebhookConfiguration two: webhooks[two.example.com].failurePolicy: Ignore → Fail."},
-		{"a webhook taken away", wrote(hook, record.ChangeDeleted, named), 150, webhook, false, "quota replicaset/web-1 blocks true", "Somebody deleted ValidatingWebhookConfiguration two at 150.0 s"},
+		{"a webhook taken away", wrote(hook, record.ChangeDeleted, named), 150, webhook, false, "quota replicaset/web-1 blocks true",
+			"Somebody deleted ValidatingWebhookConfiguration two at 150.0 s; Kubernetes keeps who deletes an object in the audit log alone. Admission webhook two.example.com refuses"},
+		{"another certificate of a webhook that refuses", wrote(hook, record.ChangeUpdated, renewal), 100, webhook, false, "quota replicaset/web-1 blocks false", "Admission webhook two.example.com refuses"},
+		{"another certificate of a webhook that is not reached", wrote(hook, record.ChangeUpdated, renewal), 100, unreachable, false, "quota replicaset/web-1 blocks true", "Somebody changed what is allowed"},
+		{"a webhook that speaks like a LimitRange", wrote(rangeKind, record.ChangeCreated), 100, webhook + ": cpu must be less than or equal to 1", false,
+			"quota replicaset/web-1 blocks false, changed limitrange/two notice false", "denied"},
+		{"a webhook that speaks like a quota", wrote(quotaKind, record.ChangeCreated, pods), 100, webhook + ": exceeded quota: two, requested: pods=1", false,
+			"quota replicaset/web-1 blocks false, changed resourcequota/two notice false", "denied"},
 		{"a new webhook of another name", wrote(hook, record.ChangeCreated, record.FieldChange{Path: "webhooks[two.example.com.de]"}), 100, webhook, false, "quota replicaset/web-1 blocks false", "denied"},
 		{"a new webhook that refuses nothing", wrote(other, record.ChangeCreated, named), 100, "", false, "", ""},
 		{"a new webhook that gives other limits", wrote(other, record.ChangeCreated, named), 100, "", true, "changed mutatingwebhookconfiguration/two limits true", "made MutatingWebhookConfiguration two"},
-		{"another certificate beside other limits", wrote(other, record.ChangeUpdated, record.FieldChange{Path: "webhooks[two.example.com].clientConfig.caBundle"}), 100, "", true, "", ""},
+		{"another certificate beside other limits", wrote(other, record.ChangeUpdated, renewal), 100, "", true, "", ""},
 		{"a new webhook beside other limits", wrote(hook, record.ChangeCreated, named), 100, "", true, "", ""},
 		{"a new policy", wrote("ValidatingAdmissionPolicy", record.ChangeCreated), 100, "Error creating: " + policy, false, "quota replicaset/web-1 blocks true", "made ValidatingAdmissionPolicy two."},
 		{"a binding that denies now", wrote("ValidatingAdmissionPolicyBinding", record.ChangeUpdated, record.FieldChange{Path: "spec.validationActions[0]", Was: "Warn", Now: "Deny"}), 100, "Error creating: " + policy, false,
@@ -200,11 +208,30 @@ func TestBounds(t *testing.T) {
 		var seen string
 		for _, f := range m.analyze(t).Findings {
 			got = append(got, fmt.Sprintf("%s %s %s %v", f.Kind, f.Object, f.Severity, f.Spoils))
-			seen += f.Seen
+			seen += f.Seen + " " + f.Cause
 		}
 		if strings.Join(got, ", ") != test.want || !strings.Contains(seen, test.words) {
 			t.Errorf("%s: %v: %s", test.name, got, seen)
 		}
+	}
+}
+
+// TestRenewedAndChanged has a webhook that gets another certificate before a pod with other
+// limits comes, and is changed after it.
+func TestRenewedAndChanged(t *testing.T) {
+	m := ill().sampled(220, "a", "b", "c", "d")
+	for at, path := range map[float64]string{100: "clientConfig.caBundle", 150: "failurePolicy"} {
+		m.add(at, record.Entry{Change: &record.Change{Kind: "MutatingWebhookConfiguration", Name: "two", What: record.ChangeUpdated, By: "me", Fields: []record.FieldChange{{Path: "webhooks[two.example.com]." + path}}}})
+	}
+	m.pod(life{name: "d", created: 110, scheduled: 110.1, started: 111, ready: 112})
+	for _, e := range m.entries {
+		if e.Pod != nil && e.Pod.Name == "d" {
+			e.Pod.Containers = []record.ContainerResources{{Name: "nginx", Limits: corev1.ResourceList{"cpu": resource.MustParse("1")}}}
+		}
+	}
+	m.end(221)
+	if f := m.analyze(t).Findings; len(f) != 0 {
+		t.Errorf("found %+v", f)
 	}
 }
 
@@ -235,14 +262,16 @@ func TestStuck(t *testing.T) {
 		kind    string
 		at      float64
 		follows float64 // 0: never
+		rollout bool    // a second ReplicaSet gets replicas at 100.1 s
 		want    string
 	}{
-		{"a new policy", "ValidatingAdmissionPolicy", 90, 0, "quota deployment/web true Its spec.replicas were 4 for 120 s, and those of its ReplicaSets 3. At 90.0 s field manager me made ValidatingAdmissionPolicy two."},
-		{"a webhook for a while", "MutatingWebhookConfiguration", 90, 140, "quota deployment/web true Its spec.replicas were 4 for 40 s, and those of its ReplicaSets 3. At 90.0 s field manager me made MutatingWebhookConfiguration two."},
-		{"a new policy before the load", "ValidatingAdmissionPolicy", 5, 0, "quota deployment/web false Its spec.replicas were 4 for 120 s, and those of its ReplicaSets 3. At 5.0 s field manager me made ValidatingAdmissionPolicy two."},
-		{"a ReplicaSet that follows", "ValidatingAdmissionPolicy", 90, 100.1, ""},
-		{"a policy that came later", "ValidatingAdmissionPolicy", 150, 0, ""},
-		{"a quota", quotaKind, 90, 0, "changed resourcequota/two false At 90.0 s field manager me made ResourceQuota two."},
+		{"a new policy", "ValidatingAdmissionPolicy", 90, 0, false, "quota deployment/web true Its spec.replicas were 4 for 120 s, and those of its ReplicaSets 3. At 90.0 s field manager me made ValidatingAdmissionPolicy two."},
+		{"a webhook for a while", "MutatingWebhookConfiguration", 90, 140, false, "quota deployment/web true Its spec.replicas were 4 for 40 s, and those of its ReplicaSets 3. At 90.0 s field manager me made MutatingWebhookConfiguration two."},
+		{"a new policy before the load", "ValidatingAdmissionPolicy", 5, 0, false, "quota deployment/web false Its spec.replicas were 4 for 120 s, and those of its ReplicaSets 3. At 5.0 s field manager me made ValidatingAdmissionPolicy two."},
+		{"a ReplicaSet that follows", "ValidatingAdmissionPolicy", 90, 100.1, false, ""},
+		{"a rollout from before", "ValidatingAdmissionPolicy", 90, 0, true, ""},
+		{"a policy that came later", "ValidatingAdmissionPolicy", 150, 0, false, ""},
+		{"a quota", quotaKind, 90, 0, false, "changed resourcequota/two false At 90.0 s field manager me made ResourceQuota two."},
 	} {
 		m := ill().sampled(220, "a", "b", "c")
 		m.add(1, record.Entry{ReplicaSet: &record.ReplicaSet{Name: "web-1", Replicas: 2}})
@@ -251,6 +280,9 @@ func TestStuck(t *testing.T) {
 		m.target(100, 4)
 		m.hpa(100.01, 3, 4, 30)
 		m.event(100.02, "HorizontalPodAutoscaler", "web", "SuccessfulRescale", "New size: 4; reason: cpu")
+		if test.rollout {
+			m.add(100.1, record.Entry{ReplicaSet: &record.ReplicaSet{Name: "web-2", Replicas: 2}})
+		}
 		if test.follows > 0 {
 			m.add(test.follows, record.Entry{ReplicaSet: &record.ReplicaSet{Name: "web-1", Replicas: 4}})
 		}
