@@ -3,6 +3,7 @@ package analysis
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,8 +22,7 @@ const (
 )
 
 // admissionKinds are those of the whole cluster: webhooks and policies.
-var admissionKinds = []string{"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration",
-	"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"}
+var admissionKinds = slices.Collect(maps.Values(record.AdmissionKinds))
 
 // refusal is what an admission plugin's message says of who refused an object.
 type refusal struct {

@@ -484,6 +484,17 @@ const (
 	ChangeCreated = "created" // it was made, or first scales the target
 )
 
+// AdmissionKinds are, by resource, the kinds of the whole cluster by which the API server lets others
+// refuse or change what is written.
+var AdmissionKinds = map[string]string{
+	"validatingwebhookconfigurations":   "ValidatingWebhookConfiguration",
+	"mutatingwebhookconfigurations":     "MutatingWebhookConfiguration",
+	"validatingadmissionpolicies":       "ValidatingAdmissionPolicy",
+	"validatingadmissionpolicybindings": "ValidatingAdmissionPolicyBinding",
+	"mutatingadmissionpolicies":         "MutatingAdmissionPolicy",
+	"mutatingadmissionpolicybindings":   "MutatingAdmissionPolicyBinding",
+}
+
 // Change is a write to an object that the run depends on which is not the daily work
 // of a controller: its spec, its labels, its deletion; another HPA that scales the
 // target; and what is done to ResourceQuotas and LimitRanges of the namespace, to its level

@@ -173,7 +173,7 @@ func (w *world) line(p *pod, from, to float64) {
 			p.waiting = p.waiting[:len(p.waiting)-1]
 		}
 	}
-	if n := len(p.waiting); n > 1 {
+	if n := len(p.waiting); n > 1 { // those of this step join the ones before, now that the line is no longer than its queue
 		p.waiting = queued(p.waiting[:n-1], p.waiting[n-1])
 	}
 }

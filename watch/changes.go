@@ -279,18 +279,7 @@ func boundOf[T object](kind string, c change[T], fields func(T) map[string]any) 
 	return is
 }
 
-// admissionKinds are the resources, all of the cluster, by which the API server lets others
-// refuse or change what is written.
-var admissionKinds = map[string]string{
-	"validatingwebhookconfigurations":   "ValidatingWebhookConfiguration",
-	"mutatingwebhookconfigurations":     "MutatingWebhookConfiguration",
-	"validatingadmissionpolicies":       "ValidatingAdmissionPolicy",
-	"validatingadmissionpolicybindings": "ValidatingAdmissionPolicyBinding",
-	"mutatingadmissionpolicies":         "MutatingAdmissionPolicy",
-	"mutatingadmissionpolicybindings":   "MutatingAdmissionPolicyBinding",
-}
-
-// admissionChanges says what c did to one of the admissionKinds: of a configuration for each
+// admissionChanges says what c did to one of record.AdmissionKinds: of a configuration for each
 // of its webhooks, as the API server names the webhook in a refusal and not the configuration.
 // What is new or gone has the names of its webhooks alone.
 func admissionChanges(kind string, c change[*unstructured.Unstructured]) (all []*record.Change) {

@@ -121,7 +121,7 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 		func(c change[*corev1.LimitRange]) {
 			w.changed(c.at, boundOf("LimitRange", c, func(o *corev1.LimitRange) map[string]any { return map[string]any{"spec": generic(o.Spec)} }), false)
 		})
-	for resource, kind := range admissionKinds {
+	for resource, kind := range record.AdmissionKinds {
 		addOptional(ctx, w, resource, &unstructured.Unstructured{},
 			untyped(c.Dynamic.Resource(admissionregistrationv1.SchemeGroupVersion.WithResource(resource)), everything),
 			func(c change[*unstructured.Unstructured]) {
@@ -152,7 +152,7 @@ var retry = wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.5
 
 func add[T object](ctx context.Context, w *Watcher, source string, of T, lw *cache.ListWatch, observe func(change[T])) *store[T] {
 	where := " in namespace " + w.subject.Namespace
-	if admissionKinds[source] != "" {
+	if record.AdmissionKinds[source] != "" {
 		where = ""
 	}
 	f := &feed{

@@ -125,7 +125,7 @@ var kinds = map[string][2]string{
 }
 
 func init() {
-	for resource, kind := range admissionKinds {
+	for resource, kind := range record.AdmissionKinds {
 		kinds[resource] = [2]string{"admissionregistration.k8s.io/v1", kind}
 	}
 }
@@ -420,7 +420,7 @@ func TestOptionalForbidden(t *testing.T) {
 	f := newFlaky(t)
 	var asked atomic.Int64
 	f.refuse = func(p string) *metav1.Status {
-		if _, admission := admissionKinds[path.Base(p)]; !admission && path.Base(p) != "resourcequotas" && path.Base(p) != "limitranges" && path.Base(p) != "ns" {
+		if _, admission := record.AdmissionKinds[path.Base(p)]; !admission && path.Base(p) != "resourcequotas" && path.Base(p) != "limitranges" && path.Base(p) != "ns" {
 			return nil
 		}
 		asked.Add(1)

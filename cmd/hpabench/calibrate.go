@@ -115,7 +115,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		ends = ctx
 		defer lab.Stop()
 	} else {
-		a.means(inCluster)
+		a.sayOnInterrupt(inCluster)
 	}
 	show.close()
 	base := f.out

@@ -70,10 +70,10 @@ func (a *app) isCutOff() bool {
 }
 
 // inCluster is what Ctrl-C means to a run in a cluster that outlives it.
-const inCluster = "interrupted: ending in order: the load stops and what was created is removed, which takes as long as the cluster needs to end pods and namespaces; once more ends at once"
+const inCluster = "interrupted: ending in order: the load stops, and then what was created is removed, which takes the cluster some seconds; once more ends at once"
 
-// means says what Ctrl-C does from now on, if that is not to break off.
-func (a *app) means(says string) {
+// sayOnInterrupt sets what is said at the first signal that ends the command in order.
+func (a *app) sayOnInterrupt(says string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.onInterrupt = says

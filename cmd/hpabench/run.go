@@ -172,7 +172,7 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if lab != nil {
 		t.ends = ctx
 	} else if !f.keep {
-		a.means(inCluster)
+		a.sayOnInterrupt(inCluster)
 	}
 	if !several {
 		return t.run(ctx, a, over)

@@ -92,7 +92,7 @@ func (a *app) watch(ctx context.Context, ref string, f *watchFlags) error {
 	if o.For == 0 {
 		show.progress(runner.Progress{Message: "watching until Ctrl-C"})
 	}
-	a.means("ending, and then the report; once more ends at once")
+	a.sayOnInterrupt("ending, and then the report; once more ends at once")
 	over = a.orderly()
 	defer over()
 	rec, run := recorder(journal)
