@@ -414,8 +414,9 @@ func TestHeldByWindow(t *testing.T) {
 // in place of the defaults.
 func TestFlagsOfTheEmbeddedCluster(t *testing.T) {
 	m := newMade(record.Phase{Name: "load", Shape: record.ShapeRate, From: 20}, record.Phase{Name: "calm", Shape: record.ShapeIdle})
-	m.add(0, record.Entry{Cluster: &record.Cluster{Lab: &record.Lab{
-		Timing: record.FastTiming, HPASync: 5, DownscaleStabilization: 60, Tolerance: 0.2, CPUInitialization: 300, InitialReadiness: 30}}})
+	set := record.DefaultControllers()
+	set.Sync.Duration, set.DownscaleStabilization.Duration, set.Tolerance = 5*time.Second, time.Minute, 0.2
+	m.add(0, record.Entry{Cluster: &record.Cluster{Lab: &record.Lab{Timing: record.FastTiming}, Controllers: &set}})
 	m.target(1, 4)
 	m.hpa(90, 4, 4, 20)
 	m.hpa(105, 4, 4, 0)
@@ -436,7 +437,7 @@ func TestRecommendation(t *testing.T) {
 	s := spec(&autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{
 		Tolerance: new(resource.MustParse("0.5")), StabilizationWindowSeconds: new(int32(60)),
 	}})
-	p := policyOf(s, defaultFlags)
+	p := policyOf(s, flags{Controllers: record.DefaultControllers()})
 	if p.window != time.Minute || p.down != 0.5 || p.up != 0.1 || len(p.assumed) != 1 {
 		t.Errorf("policy %+v", p)
 	}
@@ -447,7 +448,7 @@ func TestRecommendation(t *testing.T) {
 		a.Status.CurrentReplicas = c.current
 		a.Status.CurrentMetrics = []autoscalingv2.MetricStatus{{Resource: &autoscalingv2.ResourceMetricStatus{
 			Name: "cpu", Current: autoscalingv2.MetricValueStatus{AverageUtilization: &c.percent}}}}
-		if got, ok := recommendation(a, defaultFlags); !ok || got != c.want {
+		if got, ok := recommendation(a, flags{Controllers: record.DefaultControllers()}); !ok || got != c.want {
 			t.Errorf("%d replicas at %d %%: %d, want %d", c.current, c.percent, got, c.want)
 		}
 	}

@@ -241,7 +241,10 @@ func clusterOf(r *Result) string {
 		if l.Timing == record.SimulatedTiming {
 			kind = l.Timing
 		}
-		s += fmt.Sprintf(", %s, metrics every %g s, HPA every %g s", kind, l.MetricsResolution, l.HPASync)
+		s += fmt.Sprintf(", %s, metrics every %g s", kind, l.MetricsResolution)
+	}
+	if c := r.Cluster.Controllers; c != nil {
+		s += fmt.Sprintf(", HPA every %g s", c.Sync.Seconds())
 	}
 	return s
 }

@@ -96,7 +96,7 @@ func (d *diagnosis) maxReached(p policy) {
 		t, ok := last(d.targets, u.t)
 		return ok && t.Replicas >= p.max && u.v.counted >= int(t.Replicas) && *u.v.ratio > 1+p.up
 	})
-	if end.Sub(start) < 2*d.flags.sync {
+	if end.Sub(start) < 2*d.flags.Sync.Duration {
 		return
 	}
 	want := int32(math.Ceil(float64(p.max)*most - 1e-9))
@@ -135,7 +135,7 @@ func (d *diagnosis) notScaled(p policy) {
 			x, ok := last(d.targets, u.t)
 			return ok && x.Replicas < p.max && u.v.counted >= int(x.Replicas) && *u.v.ratio > 1+p.up
 		})
-		if to.Sub(from) <= 2*d.flags.sync+time.Second {
+		if to.Sub(from) <= 2*d.flags.Sync.Duration+time.Second {
 			continue
 		}
 		f := Finding{Kind: FoundNotScaled, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
@@ -275,7 +275,7 @@ func (d *diagnosis) window(p policy) {
 		d.add(Finding{Kind: FoundWindow, Severity: Limits, Object: d.hpa(), SinceSeconds: new(onset.Seconds()), UntilSeconds: d.until(end),
 			Seen:   fmt.Sprintf("No scale-down could be seen: there was less load for %.0f s only (from phase %s on), and its stabilization window is %.0f s.", calm, t.ToPhase, window.Seconds()),
 			Cause:  fmt.Sprintf("It last recommended more replicas at %.1f s, and keeps them until %.1f s.", higher.t.Seconds(), higher.t.Add(window).Seconds()),
-			Advice: fmt.Sprintf("Let the phase last more than %.0f s, or set a smaller behavior.scaleDown.stabilizationWindowSeconds.", math.Ceil((higher.t.Add(window).Sub(onset) + 2*d.flags.sync).Seconds()))})
+			Advice: fmt.Sprintf("Let the phase last more than %.0f s, or set a smaller behavior.scaleDown.stabilizationWindowSeconds.", math.Ceil((higher.t.Add(window).Sub(onset) + 2*d.flags.Sync.Duration).Seconds()))})
 	}
 }
 
@@ -299,7 +299,7 @@ func (d *diagnosis) statusStale(p policy) {
 			to = min(to, d.hpas[i+1].t)
 		}
 		start, end, _ := d.beyond(from, to, differs)
-		if end.Sub(start) <= 3*d.flags.sync { // two, and the one that was under way
+		if end.Sub(start) <= 3*d.flags.Sync.Duration { // two, and the one that was under way
 			continue
 		}
 		d.add(Finding{Kind: FoundStatusStale, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(start.Seconds()), UntilSeconds: d.until(end),

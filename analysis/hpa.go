@@ -11,26 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// flags are those of kube-controller-manager that hold where the HPA's spec is
-// silent or has no say (--horizontal-pod-autoscaler-tolerance,
-// -downscale-stabilization, -sync-period, -cpu-initialization-period and
-// -initial-readiness-delay). The API does not tell them.
+// flags are those of the controller manager, which the API does not tell.
 type flags struct {
-	tolerance         float64
-	downWindow        time.Duration
-	sync              time.Duration
-	cpuInitialization time.Duration
-	initialReadiness  time.Duration
-	known             bool // and not assumed
-}
-
-var defaultFlags = flags{tolerance: 0.1, downWindow: 300 * time.Second, sync: 15 * time.Second, cpuInitialization: 5 * time.Minute, initialReadiness: 30 * time.Second}
-
-// flagsOf returns the flags of the embedded cluster, which are in its record.
-func flagsOf(l *record.Lab) flags {
-	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-	return flags{tolerance: l.Tolerance, downWindow: seconds(l.DownscaleStabilization), sync: seconds(l.HPASync),
-		cpuInitialization: seconds(l.CPUInitialization), initialReadiness: seconds(l.InitialReadiness), known: true}
+	record.Controllers
+	known bool // and not Kubernetes' defaults
 }
 
 // policy is what an HPA's spec says, with the flags where it is silent.
@@ -43,7 +27,7 @@ type policy struct {
 }
 
 func policyOf(spec autoscalingv2.HorizontalPodAutoscalerSpec, f flags) policy {
-	p := policy{min: 1, max: spec.MaxReplicas, up: f.tolerance, down: f.tolerance, window: f.downWindow, metrics: spec.Metrics}
+	p := policy{min: 1, max: spec.MaxReplicas, up: f.Tolerance, down: f.Tolerance, window: f.DownscaleStabilization.Duration, metrics: spec.Metrics}
 	if spec.MinReplicas != nil {
 		p.min = *spec.MinReplicas
 	}
@@ -55,7 +39,7 @@ func policyOf(spec autoscalingv2.HorizontalPodAutoscalerSpec, f flags) policy {
 		if rules != nil && rules.Tolerance != nil {
 			*is = rules.Tolerance.AsApproximateFloat64()
 		} else if !f.known {
-			p.assumed = append(p.assumed, fmt.Sprintf("%s tolerance %g", name, f.tolerance))
+			p.assumed = append(p.assumed, fmt.Sprintf("%s tolerance %g", name, f.Tolerance))
 		}
 	}
 	tolerance(up, &p.up, "scale-up")
@@ -259,9 +243,9 @@ func (p *pod) counted(s *sample, name corev1.ResourceName, now time.Time, f flag
 		return false
 	}
 	isnt := ready.Status == corev1.ConditionFalse
-	if status.StartTime.Add(f.cpuInitialization).After(now) {
+	if status.StartTime.Add(f.CPUInitialization.Duration).After(now) {
 		window := time.Duration(s.Window * float64(time.Second))
 		return !isnt && !s.timestamp().Before(ready.LastTransitionTime.Add(window))
 	}
-	return !isnt || !status.StartTime.Add(f.initialReadiness).After(ready.LastTransitionTime.Time)
+	return !isnt || !status.StartTime.Add(f.InitialReadiness.Duration).After(ready.LastTransitionTime.Time)
 }

@@ -6,6 +6,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // The rules of groupPods in kubernetes/pkg/controller/podautoscaler/replica_calculator.go.
@@ -39,7 +41,7 @@ func TestCounted(t *testing.T) {
 			p.now.Deleting = &metav1.Time{Time: start}
 		}
 		s := sample{stamp: start.Add(c.sampled).UnixNano(), Window: 10}
-		if got := p.counted(&s, c.resource, c.now, defaultFlags); got != c.want {
+		if got := p.counted(&s, c.resource, c.now, flags{Controllers: record.DefaultControllers()}); got != c.want {
 			t.Errorf("%s: counted %v, want %v", name, got, c.want)
 		}
 	}

@@ -269,12 +269,12 @@ func (o *observed) sumLoad() (Load, map[int]*row) {
 	var load Load
 	for _, i := range slices.Sorted(maps.Keys(phases)) {
 		phases[i].Index = i
-		phases[i].Doubt = phases[i].doubt(o.flags.sync)
+		phases[i].Doubt = phases[i].doubt(o.flags.Sync.Duration)
 		load.Phases = append(load.Phases, phases[i].result())
 	}
 	for _, n := range slices.Sorted(maps.Keys(l.workers)) {
 		w := l.workers[n].result()
-		load.Workers = append(load.Workers, WorkerLoad{n, w.Offered, w.Sent, w.Unsent, w.Answered, w.Failed, w.Aborted, w.Unknown, w.Late, w.LateMax, w.LateP99, l.workers[n].doubt(o.flags.sync)})
+		load.Workers = append(load.Workers, WorkerLoad{n, w.Offered, w.Sent, w.Unsent, w.Answered, w.Failed, w.Aborted, w.Unknown, w.Late, w.LateMax, w.LateP99, l.workers[n].doubt(o.flags.Sync.Duration)})
 	}
 	if len(o.spans) > 0 {
 		total.StartSeconds, total.Seconds = new(o.start.Seconds()), new(o.end.Sub(o.start).Seconds())

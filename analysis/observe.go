@@ -126,7 +126,7 @@ type observed struct {
 
 // observe follows the state of everything through the entries of b.
 func observe(b *Builder) *observed {
-	o := &observed{header: b.header, loads: b.loads, end: b.last, endedBy: "the record ended", flags: defaultFlags, replicaSets: map[string][]at[int32]{}}
+	o := &observed{header: b.header, loads: b.loads, end: b.last, endedBy: "the record ended", flags: flags{Controllers: record.DefaultControllers()}, replicaSets: map[string][]at[int32]{}}
 	entries := b.entries
 	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.At, b.At) })
 	for _, e := range entries { // a gap is written after what it casts doubt on
@@ -142,8 +142,8 @@ func observe(b *Builder) *observed {
 		case *record.Check:
 			o.checks = append(o.checks, *v)
 		case *record.Cluster:
-			if o.cluster = v; o.cluster.Lab != nil {
-				o.flags = flagsOf(o.cluster.Lab)
+			if o.cluster = v; o.cluster.Controllers != nil {
+				o.flags = flags{*o.cluster.Controllers, true}
 			}
 		case *record.Subject:
 			o.subject = v

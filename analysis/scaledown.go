@@ -205,9 +205,9 @@ func (o *observed) held(w window, decision replicaChange) (lower, higher sight, 
 		// The HPA does not write a status that is the same: until it wrote the
 		// next one, each of its syncs recommended the same.
 		t := o.hpas[i].t
-		higher = o.see(hpaSource, max(t, until(i).Add(-o.flags.sync)))
+		higher = o.see(hpaSource, max(t, until(i).Add(-o.flags.Sync.Duration)))
 		if higher.t > t && !o.flags.known { // the period is assumed
-			higher.blur = max(higher.blur, min(higher.t.Sub(t), o.shortest-o.flags.sync))
+			higher.blur = max(higher.blur, min(higher.t.Sub(t), o.shortest-o.flags.Sync.Duration))
 		}
 		break
 	}
@@ -220,7 +220,7 @@ func (o *observed) held(w window, decision replicaChange) (lower, higher sight, 
 			break
 		}
 	}
-	window = o.flags.downWindow
+	window = o.flags.DownscaleStabilization.Duration
 	if hpa := o.autoscaler(decision.t); hpa != nil {
 		window = policyOf(hpa.Spec, o.flags).window
 	}

@@ -152,7 +152,7 @@ func (o *observed) wasRecommended(n int32, t record.Instant, window time.Duratio
 		for i := after(o.hpas, t) - 1; i >= 0; i-- {
 			again := o.hpas[i].t
 			if i+1 < len(o.hpas) {
-				again = max(again, o.hpas[i+1].t.Add(-o.flags.sync))
+				again = max(again, o.hpas[i+1].t.Add(-o.flags.Sync.Duration))
 			}
 			if again < t.Add(slack-window) {
 				break

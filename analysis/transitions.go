@@ -232,7 +232,7 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 		ratios := statusRatios(*a.v)
 		if len(ratios) > 0 && passed(slices.Max(ratios), policyOf(a.v.Spec, o.flags)) {
 			s := o.see(hpaSource, a.t)
-			s.blur = max(s.blur, o.flags.sync)
+			s.blur = max(s.blur, o.flags.Sync.Duration)
 			return s, ""
 		}
 	}

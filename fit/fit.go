@@ -102,12 +102,8 @@ func (l *learner) cluster() {
 	if c == nil {
 		return
 	}
-	if f := c.Lab; f != nil {
-		d := func(s float64) metav1.Duration { return metav1.Duration{Duration: seconds(s)} }
-		l.Plant.Control = simulate.Controllers{
-			Sync: d(f.HPASync), DownscaleStabilization: d(f.DownscaleStabilization), Tolerance: f.Tolerance,
-			CPUInitialization: d(f.CPUInitialization), InitialReadiness: d(f.InitialReadiness), Latency: l.Plant.Control.Latency,
-		}
+	if c.Controllers != nil {
+		l.Plant.Control.Controllers = *c.Controllers
 	}
 	var nodes []simulate.Node
 	for _, n := range c.Nodes {
@@ -153,7 +149,7 @@ func (l *learner) control() {
 		l.missing("controlPlane.latency", "the HPA's status changed too seldom")
 		return
 	}
-	if l.result.Cluster == nil || l.result.Cluster.Lab == nil {
+	if l.result.Cluster == nil || l.result.Cluster.Controllers == nil {
 		for _, period := range periods {
 			fits, tell := whole(changes, period)
 			if tell >= 4 && len(fits)*10 >= tell*9 {

@@ -157,14 +157,10 @@ func (c *Cluster) check() error {
 		err = cmp.Or(err, between("cpu of node "+n.Name, n.CPU, maxCores), between("memoryBytes of node "+n.Name, float64(n.Memory), maxBytes))
 	}
 	if l := c.Lab; l != nil {
-		hour := time.Hour.Seconds()
-		if l.HPASync <= 0 {
-			err = cmp.Or(err, fmt.Errorf("hpaSyncSeconds is %g, and must be above 0", l.HPASync))
-		}
-		err = cmp.Or(err, figures{
-			{"hpaSyncSeconds", l.HPASync, hour}, {"metricsResolutionSeconds", l.MetricsResolution, hour}, {"downscaleStabilizationSeconds", l.DownscaleStabilization, 24 * hour},
-			{"tolerance", l.Tolerance, 1000}, {"cpuInitializationSeconds", l.CPUInitialization, 24 * hour}, {"initialReadinessSeconds", l.InitialReadiness, 24 * hour},
-		}.check())
+		err = cmp.Or(err, between("metricsResolutionSeconds", l.MetricsResolution, time.Hour.Seconds()))
+	}
+	if c.Controllers != nil {
+		err = cmp.Or(err, c.Controllers.Check())
 	}
 	return err
 }

@@ -34,7 +34,7 @@ func TestEntriesAreBounded(t *testing.T) {
 		`{"at":1,"replicaSet":{"name":"a","replicas":1,"status":1,"ready":-1}}`:                                                                                                       "replicaSet: ready is -1",
 		`{"at":1,"target":{"generation":1,"replicas":2147483648,"status":0}}`:                                                                                                         "not an entry",
 		`{"at":1,"cluster":{"version":"v1","nodes":[{"name":"n","cpu":-1}]}}`:                                                                                                         "cluster: cpu of node n is -1",
-		`{"at":1,"cluster":{"version":"v1","nodes":null,"lab":{"timing":"real","hpaSyncSeconds":0}}}`:                                                                                 "hpaSyncSeconds is 0",
+		`{"at":1,"cluster":{"version":"v1","nodes":null,"lab":{"timing":"real","hpaSyncSeconds":0}}}`:                                                                                 "horizontalPodAutoscalerSyncPeriod is 0s",
 		`{"at":1,"pod":{"name":"a","uid":"b","containers":[{"name":"c","requests":{"cpu":"-1"}}]}}`:                                                                                   "pod: container c has -1 of cpu",
 		`{"at":1,"podMetrics":{"samples":[{"pod":"a","timestamp":"9999-01-01T00:00:00Z","windowSeconds":1}]}}`:                                                                        "of the year 9999",
 		`{"at":1,"podMetrics":{"samples":[{"pod":"a","timestamp":"0000-01-01T00:00:00Z","windowSeconds":1}]}}`:                                                                        "of the year 0",

@@ -249,7 +249,9 @@ type Check struct {
 type Cluster struct {
 	Version string `json:"version"` // of the API server
 	Nodes   []Node `json:"nodes"`
-	Lab     *Lab   `json:"lab,omitempty"` // of the embedded cluster; another does not tell
+	Lab     *Lab   `json:"lab,omitempty"` // nil for a real cluster
+
+	Controllers *Controllers `json:"controllers,omitempty"` // nil if they are not known
 }
 
 // Timings of a Lab.
@@ -260,16 +262,10 @@ const (
 	SimulatedTiming = "simulated" // no cluster at all: see package simulate
 )
 
-// Lab says how the embedded cluster, whose pods are modelled, was set: the flags
-// of its controller manager and of its metrics server. Durations are in seconds.
+// Lab is the embedded cluster, whose pods are modelled, or the simulation.
 type Lab struct {
-	Timing                 string  `json:"timing"`
-	HPASync                float64 `json:"hpaSyncSeconds"`
-	MetricsResolution      float64 `json:"metricsResolutionSeconds"`
-	DownscaleStabilization float64 `json:"downscaleStabilizationSeconds"`
-	Tolerance              float64 `json:"tolerance"`
-	CPUInitialization      float64 `json:"cpuInitializationSeconds"`
-	InitialReadiness       float64 `json:"initialReadinessSeconds"`
+	Timing            string  `json:"timing"`
+	MetricsResolution float64 `json:"metricsResolutionSeconds"` // of metrics-server
 }
 
 // Node is one node of the cluster; CPU in cores, memory in bytes, both allocatable.

@@ -125,11 +125,14 @@ func setting(r *analysis.Result) string {
 	if r.Cluster == nil || r.Cluster.Lab == nil {
 		return ""
 	}
-	l := r.Cluster.Lab
-	if l.Timing == record.SimulatedTiming {
-		return fmt.Sprintf("Simulated: the HPA controller of Kubernetes in virtual time, on a modelled plant (HPA every %gs, metrics every %gs).", l.HPASync, l.MetricsResolution)
+	l, sync := r.Cluster.Lab, 0.0
+	if c := r.Cluster.Controllers; c != nil {
+		sync = c.Sync.Seconds()
 	}
-	return fmt.Sprintf("Cluster: embedded, Kubernetes %s, modelled pods, %s timing (HPA every %gs, metrics every %gs).", r.Cluster.Version, l.Timing, l.HPASync, l.MetricsResolution)
+	if l.Timing == record.SimulatedTiming {
+		return fmt.Sprintf("Simulated: the HPA controller of Kubernetes in virtual time, on a modelled plant (HPA every %gs, metrics every %gs).", sync, l.MetricsResolution)
+	}
+	return fmt.Sprintf("Cluster: embedded, Kubernetes %s, modelled pods, %s timing (HPA every %gs, metrics every %gs).", r.Cluster.Version, l.Timing, sync, l.MetricsResolution)
 }
 
 // unmeasured says that there is no figure of what, or that it did not happen.
@@ -642,8 +645,11 @@ func environment(r *analysis.Result) section {
 			if l.Timing == record.SimulatedTiming {
 				what = "Simulated, without a cluster"
 			}
-			add("%s: the HPA looks every %g s, at metrics taken every %g s; where its spec is silent, tolerance %g and scale-down window %g s; CPU initialization %g s, initial readiness delay %g s",
-				what, l.HPASync, l.MetricsResolution, l.Tolerance, l.DownscaleStabilization, l.CPUInitialization, l.InitialReadiness)
+			add("%s: metrics are taken every %g s", what, l.MetricsResolution)
+		}
+		if f := c.Controllers; f != nil {
+			add("HPA controller: it looks every %g s; where the HPA's spec is silent, tolerance %g and scale-down window %g s; CPU initialization %g s, initial readiness delay %g s",
+				f.Sync.Seconds(), f.Tolerance, f.DownscaleStabilization.Seconds(), f.CPUInitialization.Seconds(), f.InitialReadiness.Seconds())
 		}
 		var kinds []string
 		alike := map[string][]string{} // names by what they are

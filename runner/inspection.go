@@ -144,7 +144,7 @@ func (i *inspection) checkServer(ctx context.Context) bool {
 		return false
 	}
 	i.cluster = &record.Cluster{Version: v.GitVersion}
-	if i.cluster.Lab, err = i.findLab(ctx); err != nil {
+	if i.cluster.Lab, i.cluster.Controllers, err = i.findLab(ctx); err != nil {
 		i.add("API server", record.Fault, fmt.Sprintf("finding out whether this is the embedded cluster: %v", err), "")
 		return false
 	}

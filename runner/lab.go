@@ -18,32 +18,32 @@ import (
 const labConfigMap = "hpabench-lab"
 
 // findLab reads how the embedded cluster was set; nil for another cluster.
-func (c *Cluster) findLab(ctx context.Context) (*record.Lab, error) {
+func (c *Cluster) findLab(ctx context.Context) (*record.Lab, *record.Controllers, error) {
 	about, err := c.Kube.CoreV1().ConfigMaps(metav1.NamespacePublic).Get(ctx, labConfigMap, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return labOf(about)
 }
 
-func labOf(about *corev1.ConfigMap) (*record.Lab, error) {
-	l := &record.Lab{Timing: about.Data["timing"]}
-	for key, seconds := range map[string]*float64{
-		"hpaSyncPeriod": &l.HPASync, "metricsResolution": &l.MetricsResolution, "downscaleStabilization": &l.DownscaleStabilization,
-		"cpuInitializationPeriod": &l.CPUInitialization, "initialReadinessDelay": &l.InitialReadiness,
+func labOf(about *corev1.ConfigMap) (*record.Lab, *record.Controllers, error) {
+	var c record.Controllers
+	var resolution metav1.Duration
+	for key, d := range map[string]*metav1.Duration{
+		"hpaSyncPeriod": &c.Sync, "metricsResolution": &resolution, "downscaleStabilization": &c.DownscaleStabilization,
+		"cpuInitializationPeriod": &c.CPUInitialization, "initialReadinessDelay": &c.InitialReadiness,
 	} {
-		d, err := time.ParseDuration(about.Data[key])
-		if err != nil {
-			return nil, fmt.Errorf("reading %s of ConfigMap %s: %w", key, about.Name, err)
+		var err error
+		if d.Duration, err = time.ParseDuration(about.Data[key]); err != nil {
+			return nil, nil, fmt.Errorf("reading %s of ConfigMap %s: %w", key, about.Name, err)
 		}
-		*seconds = d.Seconds()
 	}
 	var err error
-	if l.Tolerance, err = strconv.ParseFloat(about.Data["tolerance"], 64); err != nil {
-		return nil, fmt.Errorf("reading tolerance of ConfigMap %s: %w", about.Name, err)
+	if c.Tolerance, err = strconv.ParseFloat(about.Data["tolerance"], 64); err != nil {
+		return nil, nil, fmt.Errorf("reading tolerance of ConfigMap %s: %w", about.Name, err)
 	}
-	return l, nil
+	return &record.Lab{Timing: about.Data["timing"], MetricsResolution: resolution.Seconds()}, &c, nil
 }

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -15,16 +16,18 @@ metadata: {name: hpabench-lab}
 data: {timing: fast, hpaSyncPeriod: 5s, metricsResolution: 5s, downscaleStabilization: 1m0s, tolerance: "0.2",
   cpuInitializationPeriod: 5m0s, initialReadinessDelay: 30s, nodes: "8"}
 `)
-	want := &record.Lab{Timing: record.FastTiming, HPASync: 5, MetricsResolution: 5, DownscaleStabilization: 60, Tolerance: 0.2, CPUInitialization: 300, InitialReadiness: 30}
-	got, err := labOf(&about)
+	flags := record.DefaultControllers()
+	flags.Sync.Duration, flags.DownscaleStabilization.Duration, flags.Tolerance = 5*time.Second, time.Minute, 0.2
+	want := &record.Cluster{Lab: &record.Lab{Timing: record.FastTiming, MetricsResolution: 5}, Controllers: &flags}
+	lab, controllers, err := labOf(&about)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, &record.Cluster{Lab: lab, Controllers: controllers}); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	delete(about.Data, "tolerance")
-	if got, err := labOf(&about); err == nil {
+	if _, got, err := labOf(&about); err == nil {
 		t.Errorf("without the tolerance: %+v, want an error", got)
 	}
 }

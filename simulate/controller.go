@@ -41,28 +41,6 @@ const (
 	Selector = Label + "=workload"
 )
 
-// Settings are the flags of the controller manager that the HPA goes by, and how long a
-// call of it takes.
-type Settings struct {
-	Sync, DownscaleStabilization        time.Duration
-	Tolerance                           float64
-	CPUInitialization, InitialReadiness time.Duration
-	// Latency is that of a call to the API server. Each sync is later by the calls of the
-	// one before; without any, a sync that falls exactly one window after another would be
-	// decided otherwise than in reality.
-	Latency time.Duration
-}
-
-// Defaults are those of Kubernetes (pkg/controller/podautoscaler/config/v1alpha1), and the
-// latency of a cluster whose control plane is on one machine.
-func Defaults() Settings {
-	return Settings{
-		Sync: 15 * time.Second, DownscaleStabilization: 5 * time.Minute, Tolerance: 0.1,
-		CPUInitialization: 5 * time.Minute, InitialReadiness: 30 * time.Second,
-		Latency: 3 * time.Millisecond,
-	}
-}
-
 // Prepare makes the process fit for bubbles, once and before the first. An error that a
 // controller meets would otherwise wait by a clock that all of the process shares, and
 // so for years where a bubble's stands in the year 2000.
@@ -79,17 +57,17 @@ const latency = time.Millisecond
 // Autoscale lets the controller act for an HPA until ctx is done; its first sync is now.
 // It is to be called in a bubble. What the HPA's spec leaves out is set as the API server
 // does. status is called with each new status of it, event with its events.
-func Autoscale(ctx context.Context, s Settings, hpa *autoscalingv2.HorizontalPodAutoscaler, w Workload, status func(autoscalingv2.HorizontalPodAutoscalerStatus), event func(*corev1.Event)) {
+func Autoscale(ctx context.Context, flags Controllers, hpa *autoscalingv2.HorizontalPodAutoscaler, w Workload, status func(autoscalingv2.HorizontalPodAutoscalerStatus), event func(*corev1.Event)) {
 	hpa = hpa.DeepCopy()
 	hpa.Spec = withDefaults(hpa.Spec)
-	c := &cluster{Workload: w, call: s.Latency, hpas: NewStore(), status: status}
+	c := &cluster{Workload: w, call: flags.Latency.Duration, hpas: NewStore(), status: status}
 	if err := c.hpas.Add(hpa); err != nil {
 		panic(err) // its key can always be made
 	}
 	ctx = klog.NewContext(ctx, klog.Logger{}) // which discards
 	controller := podautoscaler.NewHorizontalController(ctx, events{seen: event}, scales{cluster: c}, autoscalers{cluster: c}, mapper{}, meter{cluster: c},
 		hpaInformer{informer{store: c.hpas, heard: &c.heard}}, podInformer{informer{store: w.Pods(), heard: new(cache.ResourceEventHandler)}},
-		s.Sync, s.DownscaleStabilization, s.Tolerance, s.CPUInitialization, s.InitialReadiness)
+		flags.Sync.Duration, flags.DownscaleStabilization.Duration, flags.Tolerance, flags.CPUInitialization.Duration, flags.InitialReadiness.Duration)
 	c.heard.OnAdd(hpa, true)
 	controller.Run(ctx, 1)
 	c.watch.Wait()

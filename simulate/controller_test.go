@@ -76,7 +76,7 @@ func decisions(t *testing.T, length time.Duration, behavior *autoscalingv2.Horiz
 		w := &instant{load: load, start: time.Now(), pods: NewStore()}
 		w.set(1)
 		statuses := 0
-		Autoscale(ctx, Defaults(), &autoscalingv2.HorizontalPodAutoscaler{
+		Autoscale(ctx, DefaultControllers(), &autoscalingv2.HorizontalPodAutoscaler{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "hpa", UID: "u"},
 			Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
 				ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "w"},

@@ -134,36 +134,24 @@ type Pipeline struct {
 	Delay metav1.Duration `json:"delay"`
 }
 
-// Controllers are Settings for JSON: the controller manager's flags, and its calls.
+// Controllers are the flags of the controller manager, and how long its calls take.
 type Controllers struct {
-	Sync                   metav1.Duration `json:"horizontalPodAutoscalerSyncPeriod"`
-	DownscaleStabilization metav1.Duration `json:"horizontalPodAutoscalerDownscaleStabilization"`
-	Tolerance              float64         `json:"horizontalPodAutoscalerTolerance"`
-	CPUInitialization      metav1.Duration `json:"horizontalPodAutoscalerCPUInitializationPeriod"`
-	InitialReadiness       metav1.Duration `json:"horizontalPodAutoscalerInitialReadinessDelay"`
-	Latency                metav1.Duration `json:"latency"`
+	record.Controllers
+	// Latency is that of a call to the API server. Each sync is later by the calls of the
+	// one before; without any, a sync that falls exactly one window after another would be
+	// decided otherwise than in reality.
+	Latency metav1.Duration `json:"latency"`
 }
 
-func (c Controllers) settings() Settings {
-	return Settings{
-		Sync: c.Sync.Duration, DownscaleStabilization: c.DownscaleStabilization.Duration, Tolerance: c.Tolerance,
-		CPUInitialization: c.CPUInitialization.Duration, InitialReadiness: c.InitialReadiness.Duration, Latency: c.Latency.Duration,
-	}
+// DefaultControllers have the flags as Kubernetes sets them, and the latency of a cluster
+// whose control plane is on one machine.
+func DefaultControllers() Controllers {
+	return Controllers{record.DefaultControllers(), metav1.Duration{Duration: 3 * time.Millisecond}}
 }
 
-func controllers(s Settings) Controllers {
-	d := func(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
-	return Controllers{d(s.Sync), d(s.DownscaleStabilization), s.Tolerance, d(s.CPUInitialization), d(s.InitialReadiness), d(s.Latency)}
-}
-
-// lab says the settings as a record does.
+// lab says the metrics pipeline as a record does.
 func (p *Plant) lab() *record.Lab {
-	c := p.Control
-	return &record.Lab{
-		Timing: record.SimulatedTiming, HPASync: c.Sync.Seconds(), MetricsResolution: p.Metrics.Resolution.Seconds(),
-		DownscaleStabilization: c.DownscaleStabilization.Seconds(), Tolerance: c.Tolerance,
-		CPUInitialization: c.CPUInitialization.Seconds(), InitialReadiness: c.InitialReadiness.Seconds(),
-	}
+	return &record.Lab{Timing: record.SimulatedTiming, MetricsResolution: p.Metrics.Resolution.Seconds()}
 }
 
 // Guess is a plant of which nothing has been measured: a pod of the template on one
@@ -191,17 +179,16 @@ func Guess(pod corev1.PodSpec, m model.Model) Plant {
 			Resolution:   metav1.Duration{Duration: 15 * time.Second},
 			Delay:        metav1.Duration{Duration: ms(50)},
 		},
-		Control: controllers(Defaults()),
+		Control: DefaultControllers(),
 	}
 }
 
 // Upper bounds of a plant, far beyond what clusters do.
 const (
-	maxPeriod    = time.Hour      // of what comes again and again
-	maxStage     = 24 * time.Hour // in the life of a pod, and of the controller's windows
-	maxTolerance = 10             // the default is 0.1
-	maxNodes     = 5000           // https://kubernetes.io/docs/setup/best-practices/cluster-large/
-	maxFaults    = 20             // that are listed
+	maxPeriod = time.Hour      // of what comes again and again
+	maxStage  = 24 * time.Hour // in the life of a pod, and of the controller's windows
+	maxNodes  = 5000           // https://kubernetes.io/docs/setup/best-practices/cluster-large/
+	maxFaults = 20             // that are listed
 
 	// minCost and maxCost bound what a request costs in one pod, relative to all.
 	minCost, maxCost = 1e-6, 1e6
@@ -237,10 +224,9 @@ func (p *Plant) Check() error {
 	within("metrics.delay", p.Metrics.Delay, 0, maxPeriod)
 	within("controlPlane.horizontalPodAutoscalerSyncPeriod", p.Control.Sync, time.Second, maxPeriod)
 	within("controlPlane.latency", p.Control.Latency, time.Millisecond, maxPeriod)
-	within("controlPlane.horizontalPodAutoscalerDownscaleStabilization", p.Control.DownscaleStabilization, 0, maxStage)
-	within("controlPlane.horizontalPodAutoscalerCPUInitializationPeriod", p.Control.CPUInitialization, 0, maxStage)
-	within("controlPlane.horizontalPodAutoscalerInitialReadinessDelay", p.Control.InitialReadiness, 0, maxStage)
-	must(p.Control.Tolerance >= 0 && p.Control.Tolerance <= maxTolerance, "plant.controlPlane.horizontalPodAutoscalerTolerance is %s and must be from 0 to %d", record.Plain(p.Control.Tolerance, 0), maxTolerance)
+	if err := p.Control.Check(); err != nil {
+		faults = append(faults, fmt.Errorf("plant.controlPlane.%w", err))
+	}
 	if few("costs", len(p.Costs), MaxCases) {
 		for i, c := range p.Costs {
 			must(c >= minCost && c <= maxCost, "plant.costs[%d] is %s and must be from %s to %s", i, record.Plain(c, 0), record.Plain(minCost, 0), record.Plain(maxCost, 0))

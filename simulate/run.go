@@ -127,7 +127,7 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var ended sync.WaitGroup
-	ended.Go(func() { Autoscale(ctx, r.Plant.Control.settings(), hpa, w, status, j.event) })
+	ended.Go(func() { Autoscale(ctx, r.Plant.Control, hpa, w, status, j.event) })
 	stop := func() {
 		cancel()
 		ended.Wait()
