@@ -207,13 +207,16 @@ func (l *learner) stages() {
 		}
 	}
 	written := l.written()
+	last := 0 // of written, for which a pod was created
+	ordered := l.like.StatefulSet != nil
 	for _, p := range l.result.Pods {
 		if p.Restarts > 0 {
 			continue
 		}
 		if p.Created != nil {
-			if i, _ := slices.BinarySearch(written, *p.Created); i > 0 && *p.Created-written[i-1] < 5 {
+			if i, _ := slices.BinarySearch(written, *p.Created); i > 0 && *p.Created-written[i-1] < 5 && !(ordered && i == last) {
 				between(&create, &written[i-1], p.Created)
+				last = i // of an ordered set the next waits for this pod
 			}
 		}
 		between(&schedule, p.Created, p.Scheduled)

@@ -12,6 +12,7 @@
 package record
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"reflect"
@@ -19,9 +20,11 @@ import (
 	"strconv"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // Format names the version of the file format, in every Header.
@@ -374,9 +377,26 @@ type Target struct {
 	Status     int32  `json:"status"`   // status.replicas: what exists
 	Ready      *int32 `json:"ready,omitempty"`
 
+	StatefulSet *StatefulSet `json:"statefulSet,omitempty"` // nil for other kinds
+
 	// Manager is the field manager that wrote Replicas last, as managedFields tell
 	// it: for the HPA the controller manager, for `kubectl scale` kubectl.
 	Manager string `json:"manager,omitempty"`
+}
+
+// StatefulSet is in which order one creates and deletes its pods.
+type StatefulSet struct {
+	PodManagementPolicy string `json:"podManagementPolicy"`       // OrderedReady or Parallel
+	MinReadySeconds     int32  `json:"minReadySeconds,omitempty"` // that a pod is ready for before the next is created
+	FirstOrdinal        int32  `json:"firstOrdinal,omitempty"`    // spec.ordinals.start
+}
+
+// StatefulSetOf reads what a StatefulSet's spec says of it.
+func StatefulSetOf(o *unstructured.Unstructured) *StatefulSet {
+	policy, _, _ := unstructured.NestedString(o.Object, "spec", "podManagementPolicy")
+	minReady, _, _ := unstructured.NestedInt64(o.Object, "spec", "minReadySeconds")
+	first, _, _ := unstructured.NestedInt64(o.Object, "spec", "ordinals", "start")
+	return &StatefulSet{cmp.Or(policy, string(appsv1.OrderedReadyPodManagement)), int32(minReady), int32(first)}
 }
 
 // ReplicaSet is one ReplicaSet of the target as one watch event showed it.

@@ -294,7 +294,7 @@ func (w *world) tellAutoscaler(s autoscalingv2.HorizontalPodAutoscalerStatus) {
 
 func (w *world) tellTarget() {
 	ready := w.readyPods()
-	w.tell(record.Entry{Target: &record.Target{Generation: w.generation + 1, Replicas: w.spec, Status: w.status, Ready: &ready, Manager: "kube-controller-manager"}})
+	w.tell(record.Entry{Target: &record.Target{Generation: w.generation + 1, Replicas: w.spec, Status: w.status, Ready: &ready, Manager: "kube-controller-manager", StatefulSet: w.StatefulSet}})
 }
 
 func (w *world) readyPods() (n int32) {
@@ -307,11 +307,17 @@ func (w *world) readyPods() (n int32) {
 }
 
 func (w *world) tellSet() {
+	if w.setKind == w.HPA.ScaleTargetRef.Kind { // the target itself
+		return
+	}
 	w.tell(record.Entry{ReplicaSet: &record.ReplicaSet{Name: w.set, Replicas: w.spec, Status: w.status, Ready: w.readyPods()}})
 }
 
 // tellScaled is the Deployment's event.
 func (w *world) tellScaled(from, to int32) {
+	if w.setKind == w.HPA.ScaleTargetRef.Kind {
+		return
+	}
 	way := "up"
 	if to < from {
 		way = "down"
@@ -323,7 +329,7 @@ func (w *world) tellObject(p *pod, gone bool) {
 	if w.journal == nil {
 		return
 	}
-	e := &record.Pod{Name: p.name, UID: p.name, Gone: gone, Node: p.object.Spec.NodeName, Created: metav1.NewTime(p.created), Deleting: p.object.DeletionTimestamp, Status: p.object.Status}
+	e := &record.Pod{Name: p.name, UID: p.uid, Gone: gone, Node: p.object.Spec.NodeName, Created: metav1.NewTime(p.created), Deleting: p.object.DeletionTimestamp, Status: p.object.Status}
 	for _, c := range w.Pod.Containers {
 		e.Containers = append(e.Containers, record.ContainerResources{Name: c.Name, Requests: c.Resources.Requests, Limits: c.Resources.Limits})
 	}

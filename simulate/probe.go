@@ -119,6 +119,11 @@ func (w *world) ready(p *pod) {
 			w.enter(p)
 		}
 	})
+	w.reconcileSoon()
+	if s := w.StatefulSet; s != nil && s.MinReadySeconds > 0 {
+		since := w.now - w.wall().Sub(w.began) // Ready's instant is in whole seconds
+		w.after(time.Duration(s.MinReadySeconds)*time.Second-since, w.reconcile)
+	}
 }
 
 // unready takes a pod out of service; it keeps its connections.

@@ -23,8 +23,9 @@ type Run struct {
 	HPA   autoscalingv2.HorizontalPodAutoscalerSpec
 	Name  string // of the HPA
 	// Replicas are those of the target at its creation, which is that of the HPA too.
-	Replicas int32
-	Phases   []record.Phase
+	Replicas    int32
+	StatefulSet *record.StatefulSet // nil if the target is of another kind
+	Phases      []record.Phase
 
 	// Lead is the rate up to the first phase, in requests a second, of which no account is
 	// kept: for a load that was there before.

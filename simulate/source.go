@@ -38,6 +38,9 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 			if n, ok, err := unstructured.NestedInt64(o.Object, "spec", "replicas"); err == nil && ok {
 				r.Replicas = int32(n)
 			}
+			if o.GetKind() == statefulSet {
+				r.StatefulSet = record.StatefulSetOf(o)
+			}
 		}
 	}
 	if age := f.Spec.Load.MaxConnectionAge; age != nil {
@@ -104,6 +107,11 @@ func FromRecord(run record.Run) (*Run, error) {
 		return nil, errors.New("the record shows no HPA, no target or no pod")
 	}
 	r.HPA, r.Name, r.Replicas = hpa.Spec, hpa.Name, target.Replicas
+	if s := target.StatefulSet; s != nil {
+		r.StatefulSet = s
+	} else if hpa.Spec.ScaleTargetRef.Kind == statefulSet && r.StatefulSet == nil { // of a record that does not say
+		r.StatefulSet = &record.StatefulSet{}
+	}
 	if err := r.countPods(); err != nil {
 		return nil, err
 	}

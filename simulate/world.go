@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"sort"
 	"time"
 
 	"gonum.org/v1/gonum/stat"
@@ -14,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/kubernetes/pkg/controller"
 	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
 	"sigs.k8s.io/metrics-server/pkg/storage"
 )
@@ -32,7 +30,8 @@ type world struct {
 	seq    int
 	random *rand.Rand
 	store  cache.Indexer
-	set    string // the ReplicaSet's name
+	// setKind and set are the kind and the name of the object that owns the pods.
+	setKind, set string
 
 	spec, status int32 // of the scale
 	generation   int64
@@ -57,7 +56,9 @@ type world struct {
 
 type pod struct {
 	name    string
-	node    int // -1 for none yet
+	uid     string // no other pod has it; that of a StatefulSet's next has the same name
+	ordinal int32  // of a StatefulSet
+	node    int    // -1 for none yet
 	created time.Time
 	life    life
 	deleted bool
@@ -117,7 +118,7 @@ func newWorld(r *Run, j *journal) *world {
 		j.busy = w.onTheWay
 	}
 	w.metrics = storage.NewStorage(r.Plant.Metrics.Resolution.Duration)
-	w.set = r.HPA.ScaleTargetRef.Name + "-" + letters(stream(r.Seed, -2), 10)
+	w.setKind, w.set = w.owner()
 	w.traffic.phase = -1
 	w.trips = r.Plant.RoundTrip.seconds()
 	w.trip = stat.Mean(w.trips, nil)
@@ -209,31 +210,14 @@ func (w *world) Usage(name corev1.ResourceName, container string) metrics.PodMet
 	return r
 }
 
-// reconcile is the ReplicaSet's part: as many pods as the scale says.
-func (w *world) reconcile() {
-	var active []*pod
-	for _, p := range w.pods {
-		if !p.deleted {
-			active = append(active, p)
-		}
-	}
-	for i := len(active); i < int(w.spec); i++ {
-		w.create()
-	}
-	if n := len(active) - int(w.spec); n > 0 {
-		for _, p := range w.surplus(active)[:n] {
-			w.delete(p)
-		}
-	}
-	w.status = w.spec
-	w.tellSet()
-	w.tellTarget()
-}
-
-func (w *world) create() {
+// create makes a pod, of a StatefulSet that with an ordinal.
+func (w *world) create(ordinal int32) {
 	w.born++
-	p := &pod{node: -1, created: w.wall().Time, readyAt: -1, random: stream(w.Seed, w.born)}
-	p.name = fmt.Sprintf("%s-%s", w.set, letters(p.random, 5))
+	p := &pod{node: -1, created: w.wall().Time, readyAt: -1, random: stream(w.Seed, w.born), ordinal: ordinal}
+	p.uid = fmt.Sprintf("%s-%s", w.set, letters(p.random, 5))
+	if p.name = p.uid; w.StatefulSet != nil {
+		p.name = fmt.Sprintf("%s-%d", w.set, ordinal)
+	}
 	s := w.Plant.Pods
 	p.life = life{schedule: s.Schedule.draw(p.random), start: s.Start.draw(p.random), ready: s.Ready.draw(p.random), inService: s.InService.draw(p.random), out: s.OutOfService.draw(p.random), gone: s.Gone.draw(p.random)}
 	p.costs = 1
@@ -245,7 +229,7 @@ func (w *world) create() {
 	}
 	w.pods = append(w.pods, p)
 	w.show(p)
-	w.tellEvent("ReplicaSet", w.set, corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: "+p.name)
+	w.tellEvent(w.setKind, w.set, corev1.EventTypeNormal, "SuccessfulCreate", w.message("create", "Created", p))
 	w.after(p.life.schedule, func() { w.schedule(p) })
 }
 
@@ -303,30 +287,11 @@ func (w *world) start(p *pod) {
 	})
 }
 
-// surplus puts those of the pods first that a ReplicaSet deletes first.
-func (w *world) surplus(pods []*pod) []*pod {
-	by := controller.ActivePodsWithRanks{Now: metav1.NewTime(w.began.Add(w.now))}
-	named := map[string]*pod{}
-	for _, p := range pods {
-		rank := 0 // more pods of the set on its node come first
-		if p.node >= 0 {
-			rank = w.used[p.node]
-		}
-		by.Pods, by.Rank = append(by.Pods, p.object), append(by.Rank, rank)
-		named[p.name] = p
-	}
-	sort.Sort(by)
-	for i, o := range by.Pods {
-		pods[i] = named[o.Name]
-	}
-	return pods
-}
-
 // delete ends a pod: it serves on through its preStop hook and Drain.
 func (w *world) delete(p *pod) {
 	p.deleted = true
 	w.show(p)
-	w.tellEvent("ReplicaSet", w.set, corev1.EventTypeNormal, "SuccessfulDelete", "Deleted pod: "+p.name)
+	w.tellEvent(w.setKind, w.set, corev1.EventTypeNormal, "SuccessfulDelete", w.message("delete", "Deleted", p))
 	w.waiting = slices.DeleteFunc(w.waiting, func(other *pod) bool { return other == p })
 	if p.readyAt >= 0 {
 		w.after(p.life.out, func() { w.leave(p) })
@@ -393,12 +358,13 @@ func (w *world) gone(p *pod) {
 			w.schedule(next)
 		}
 	}
+	w.reconcileSoon()
 }
 
 // show makes p's object anew from its state, as the controller's informer has it.
 func (w *world) show(p *pod) {
 	o := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: p.name, UID: types.UID(p.name), Labels: map[string]string{Label: "workload"}, CreationTimestamp: metav1.NewTime(p.created)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: p.name, UID: types.UID(p.uid), Labels: map[string]string{Label: "workload"}, CreationTimestamp: metav1.NewTime(p.created)},
 		Spec:       w.Pod,
 		Status:     corev1.PodStatus{Phase: corev1.PodPending},
 	}

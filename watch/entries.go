@@ -32,6 +32,9 @@ func targetEntry(o *unstructured.Unstructured, s Subject) record.Target {
 	t := record.Target{Generation: o.GetGeneration(), Manager: manager(o, replicas)}
 	t.Replicas, _ = number(replicas)
 	t.Status, _ = number(cmp.Or(s.StatusPath, ".status.replicas"))
+	if s.Target.Group == "apps" && s.Target.Resource == "statefulsets" {
+		t.StatefulSet = record.StatefulSetOf(o)
+	}
 	// The kinds of Kubernetes itself leave a zero out; elsewhere a field that is
 	// not there says nothing.
 	builtin := s.Target.Group == "apps" || s.Target.Group == ""

@@ -42,17 +42,19 @@ func TestDiff(t *testing.T) {
 func TestTargetEntry(t *testing.T) {
 	object := &unstructured.Unstructured{Object: map[string]any{
 		"metadata": map[string]any{"generation": int64(7)},
-		"spec":     map[string]any{"replicas": int64(3), "size": map[string]any{"want": int64(5)}},
+		"spec":     map[string]any{"replicas": int64(3), "minReadySeconds": int64(5), "ordinals": map[string]any{"start": int64(2)}, "size": map[string]any{"want": int64(5)}},
 		"status":   map[string]any{"replicas": int64(2), "have": int64(4)},
 	}}
 	zero := int32(0)
 	deployments := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	sets := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "statefulsets"}
 	widgets := schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "widgets"}
 	tests := []struct {
 		subject Subject
 		want    record.Target
 	}{
 		{Subject{Target: deployments}, record.Target{Generation: 7, Replicas: 3, Status: 2, Ready: &zero}},
+		{Subject{Target: sets}, record.Target{Generation: 7, Replicas: 3, Status: 2, Ready: &zero, StatefulSet: &record.StatefulSet{PodManagementPolicy: "OrderedReady", MinReadySeconds: 5, FirstOrdinal: 2}}},
 		{Subject{Target: widgets, ReplicasPath: ".spec.size.want", StatusPath: "status.have"}, record.Target{Generation: 7, Replicas: 5, Status: 4}},
 	}
 	for _, tt := range tests {
