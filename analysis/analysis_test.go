@@ -66,7 +66,7 @@ func TestDemo(t *testing.T) {
 		"5→4 +209.7 New size: 4; reason: All metrics below target",
 		"4→2 +299.7 New size: 2; reason: All metrics below target",
 	})
-	equal(t, "limits", limits, []string{"cpu 36 % of 20 % → 4", "cpu 52 % of 20 % → 11 max", "cpu 0 % of 20 % → 0 stabilization", "cpu 0 % of 20 % → 0 min"})
+	equal(t, "limits", limits, []string{"cpu 36 % of 20 % → 4", "cpu 52 % of 20 % → 8 max", "cpu 0 % of 20 % → 0 stabilization", "cpu 0 % of 20 % → 0 stabilization"})
 	equal(t, "scale-up of the first pod", show(up.First.Stages), []string{
 		"metrics lag: 12.200 ±1.0", "decision: 2.300 ±1.0", "create: 0.050 ±0.1", "schedule: 0.050 ±0.1",
 		"pull + init: 0.900 ±0.1", "start: 0.300 ±0.1", "ready: 1.000 ±0.1", "in service: 0.200 ±0.1",
@@ -448,8 +448,9 @@ func TestRecommendation(t *testing.T) {
 		a.Status.CurrentReplicas = c.current
 		a.Status.CurrentMetrics = []autoscalingv2.MetricStatus{{Resource: &autoscalingv2.ResourceMetricStatus{
 			Name: "cpu", Current: autoscalingv2.MetricValueStatus{AverageUtilization: &c.percent}}}}
-		if got, ok := recommendation(a, flags{Controllers: record.DefaultControllers()}); !ok || got != c.want {
-			t.Errorf("%d replicas at %d %%: %d, want %d", c.current, c.percent, got, c.want)
+		d := decide(&a, 0, nil, p, flags{Controllers: record.DefaultControllers()})
+		if len(d.replicas) != 1 || min(max(d.replicas[0], p.min), p.max) != c.want {
+			t.Errorf("%d replicas at %d %%: %v, want %d", c.current, c.percent, d.replicas, c.want)
 		}
 	}
 }
@@ -557,7 +558,7 @@ func TestUtilizationAgreesWithTheHPA(t *testing.T) {
 // one that lists anew may.
 func TestGapThatWasResumed(t *testing.T) {
 	for relisted, want := range map[bool]string{
-		false: "no scale-up happened: spec.replicas did not rise from 2 before the load phases ended at 100.0 s; the HPA recommended as many, at cpu 0 % of 20 %",
+		false: "no scale-up happened: spec.replicas did not rise from 2 before the load phases ended at 100.0 s; the HPA recommended 2, at cpu 0 % of 20 %",
 		true:  "a rise of spec.replicas was not observed: the watch on deployments had a gap from 60.0 to 60.0 s",
 	} {
 		m := quiet(2)

@@ -259,13 +259,11 @@ func (d *diagnosis) window(p policy) {
 		}
 		// What the metrics ask for at the end: the HPA's status may lag behind.
 		wants := n.Replicas
-		if a := d.autoscaler(end); a != nil {
-			if want, ok := recommendation(*a, d.flags); ok {
-				wants = min(wants, want)
-			}
+		if want := d.want(end); want.ok {
+			wants = min(wants, want.n)
 		}
 		if u, ok := last(d.usages, end); ok && u.ratio != nil {
-			wants = min(wants, max(p.min, replicasFor(*u.ratio, n.Replicas, p)))
+			wants = min(wants, max(p.min, u.replicas))
 		}
 		_, higher, window, no := d.held(window{onset: onset, end: end}, replicaChange{sight: sight{t: end, seen: true}, from: n.Replicas, to: wants})
 		if wants >= n.Replicas || no != "" && !higher.seen || !higher.seen || higher.t.Add(window) < end {

@@ -2,7 +2,6 @@ package analysis
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
@@ -104,66 +103,6 @@ func statusRatios(a record.Autoscaler) []float64 {
 
 func positive(q *resource.Quantity) bool { return q != nil && q.Sign() > 0 }
 
-// raw is the HPA's raw recommendation, before min and max, stabilization and
-// scaling policies, worked out from what its status says that it saw: the largest
-// over the metrics of ceil(currentReplicas × current/target), or currentReplicas
-// where the ratio is within the tolerance. The source is
-// https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details;
-// the HPA itself counts only pods that are ready, which its status does not tell.
-func raw(a record.Autoscaler, f flags) (int32, bool) {
-	p, ratios := policyOf(a.Spec, f), statusRatios(a)
-	var want int32
-	for _, r := range ratios {
-		n := a.Status.CurrentReplicas
-		if r < 1-p.down || r > 1+p.up {
-			n = int32(min(math.Ceil(float64(n)*r), math.MaxInt32))
-		}
-		want = max(want, n)
-	}
-	return want, len(ratios) > 0
-}
-
-// recommendation is raw between min and max: what goes into stabilization.
-func recommendation(a record.Autoscaler, f flags) (int32, bool) {
-	want, ok := raw(a, f)
-	p := policyOf(a.Spec, f)
-	return min(max(want, p.min), p.max), ok
-}
-
-// podRatio is current/target of the HPA's metric that is furthest above its
-// target, as the HPA would work it out from m. It is not known if the HPA has
-// metrics that are not in m, or if the requests of a pod are not known.
-func podRatio(a record.Autoscaler, m *readings, alive map[string][]*pod, now time.Time, f flags) (float64, bool) {
-	var largest float64
-	for _, spec := range a.Spec.Metrics {
-		name, container := resourceOf(spec)
-		if name == "" {
-			return 0, false
-		}
-		_, target := record.MetricTarget(spec)
-		switch {
-		case target.AverageUtilization != nil && *target.AverageUtilization > 0:
-			use, requests, _ := podUsage(m, alive, name, container, now, f)
-			if requests == nil || *requests <= 0 {
-				return 0, false
-			}
-			// The HPA works in whole percent. The small term undoes what a
-			// binary fraction takes off a decimal one.
-			percent := math.Floor(use / *requests * 100 + 1e-9)
-			largest = max(largest, percent/float64(*target.AverageUtilization))
-		case positive(target.AverageValue):
-			use, _, pods := podUsage(m, alive, name, container, now, f)
-			if pods == 0 {
-				return 0, false
-			}
-			largest = max(largest, use/float64(pods)/target.AverageValue.AsApproximateFloat64())
-		default:
-			return 0, false
-		}
-	}
-	return largest, len(a.Spec.Metrics) > 0
-}
-
 // resourceOf is the resource that m is about, and the container if it is about one;
 // empty for a metric that metrics.k8s.io does not have.
 func resourceOf(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container string) {
@@ -174,78 +113,4 @@ func resourceOf(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container
 		return m.ContainerResource.Name, m.ContainerResource.Container
 	}
 	return "", ""
-}
-
-// podUsage sums usage and requests of the pods that the HPA counts, of those that are
-// there by name, and says how many they are. Requests are nil if there are none or one of the pods' is not
-// known: the HPA has no metric then.
-func podUsage(m *readings, alive map[string][]*pod, name corev1.ResourceName, container string, now time.Time, f flags) (use float64, requests *float64, pods int) {
-	var requested float64
-	known := true
-	for i := range m.samples {
-		s := &m.samples[i]
-		named := alive[m.pod(s)]
-		if len(named) == 0 || !named[0].counted(s, name, now, f) {
-			continue
-		}
-		p := named[0]
-		pods++
-		use += m.sampled(s, name, container)
-		for _, c := range p.now.Containers {
-			if container == "" || c.Name == container {
-				q, has := c.Requests[name]
-				known = known && has
-				requested += q.AsApproximateFloat64()
-			}
-		}
-	}
-	if known && pods > 0 {
-		requests = &requested
-	}
-	return use, requests, pods
-}
-
-func (r *readings) sampled(s *sample, name corev1.ResourceName, container string) (use float64) {
-	for _, c := range r.containersOf(s) {
-		switch {
-		case container != "" && r.name(&c) != container:
-		case name == corev1.ResourceCPU:
-			// The HPA adds up whole millicores, rounded up (MilliValue). The small
-			// term undoes what a binary fraction adds to a decimal one.
-			use += math.Ceil(c.CPU*1000-1e-9) / 1000
-		case name == corev1.ResourceMemory:
-			use += float64(c.Memory)
-		}
-	}
-	return use
-}
-
-// counted says whether the HPA would count the sample of p: not of a pod
-// that is terminating, failed or pending, and for CPU not of one that is not
-// ready or has not been for a whole window while it is young (groupPods in
-// kubernetes/pkg/controller/podautoscaler/replica_calculator.go). Now and the
-// times in the pod's status are wall clocks, as they are for the HPA.
-func (p *pod) counted(s *sample, name corev1.ResourceName, now time.Time, f flags) bool {
-	status := &p.now.Status
-	if p.now.Deleting != nil || status.Phase == corev1.PodFailed || status.Phase == corev1.PodPending {
-		return false
-	}
-	if name != corev1.ResourceCPU {
-		return true
-	}
-	var ready *corev1.PodCondition
-	for i, c := range status.Conditions {
-		if c.Type == corev1.PodReady {
-			ready = &status.Conditions[i]
-		}
-	}
-	if ready == nil || status.StartTime == nil {
-		return false
-	}
-	isnt := ready.Status == corev1.ConditionFalse
-	if status.StartTime.Add(f.CPUInitialization.Duration).After(now) {
-		window := time.Duration(s.Window * float64(time.Second))
-		return !isnt && !s.timestamp().Before(ready.LastTransitionTime.Add(window))
-	}
-	return !isnt || !status.StartTime.Add(f.InitialReadiness.Duration).After(ready.LastTransitionTime.Time)
 }

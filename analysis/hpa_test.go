@@ -35,14 +35,24 @@ func TestCounted(t *testing.T) {
 		"failed":                    {"memory", "True", 10 * time.Second, 60 * time.Second, young, "Failed", false, false},
 	} {
 		p := &pod{name: "p"}
+		p.now.Name = "p"
 		p.now.Status = corev1.PodStatus{Phase: c.phase, StartTime: &metav1.Time{Time: start}, Conditions: []corev1.PodCondition{
 			{Type: corev1.PodReady, Status: c.ready, LastTransitionTime: metav1.NewTime(start.Add(c.since))}}}
 		if c.deleting {
 			p.now.Deleting = &metav1.Time{Time: start}
 		}
-		s := sample{stamp: start.Add(c.sampled).UnixNano(), Window: 10}
-		if got := p.counted(&s, c.resource, c.now, flags{Controllers: record.DefaultControllers()}); got != c.want {
+		names := &texts{}
+		s := sample{stamp: start.Add(c.sampled).UnixNano(), Window: 10, pod: names.add("p"), containers: 1}
+		v := &view{pods: []*corev1.Pod{api(&p.now)}, usage: &readings{names, []sample{s}, []container{{CPU: 1, name: names.add("c")}}}, at: c.now}
+		if got := len(v.countedFor(c.resource, "", flags{Controllers: record.DefaultControllers()})) == 1; got != c.want {
 			t.Errorf("%s: counted %v, want %v", name, got, c.want)
 		}
+	}
+}
+
+// TestTolerances holds the order of the fields of Kubernetes' type, which has no constructor.
+func TestTolerances(t *testing.T) {
+	if got, want := (policy{down: 0.1, up: 0.2}).tolerances().String(), "[down:10.0%, up:20.0%]"; got != want {
+		t.Errorf("tolerances %s, want %s", got, want)
 	}
 }

@@ -96,31 +96,24 @@ func (o *observed) now() *Now {
 		n.Ready = &c.ready
 		current = t.Replicas
 	}
-	if m, alive := o.samples(); m != nil {
-		if ratio, ok := podRatio(*hpa, m, alive, end, o.flags); ok && !math.IsNaN(ratio) {
-			n.ByPods = new(replicasFor(ratio, current, policyOf(hpa.Spec, o.flags)))
+	p := policyOf(hpa.Spec, o.flags)
+	if v := o.newest(end); v.usage != nil {
+		if _, byPods, ok := v.sampled(hpa.Spec, current, p, o.flags); ok {
+			n.ByPods = &byPods
 		}
 	}
-	if want, ok := raw(*hpa, o.flags); ok {
-		n.Recommended = &want
+	if want := o.want(o.end); want.ok {
+		n.Recommended = &want.raw
 	}
 	if len(hpa.Status.Conditions) > 0 {
 		n.Desired = &hpa.Status.DesiredReplicas
 	}
-	n.LimitedBy, n.Says = n.judge(*hpa, policyOf(hpa.Spec, o.flags))
+	n.LimitedBy, n.Says = n.judge(*hpa, p, o.flags, o.decisions[hpa])
 	return n
 }
 
-// replicasFor is the formula of raw for one ratio of current to target.
-func replicasFor(ratio float64, current int32, p policy) int32 {
-	if ratio >= 1-p.down && ratio <= 1+p.up {
-		return current
-	}
-	return int32(min(math.Ceil(float64(current)*ratio), math.MaxInt32))
-}
-
 // judge says what the HPA does with its recommendation, and what limits it.
-func (n *Now) judge(hpa record.Autoscaler, p policy) (limitedBy, says string) {
+func (n *Now) judge(hpa record.Autoscaler, p policy, f flags, d *decision) (limitedBy, says string) {
 	status := hpa.Status
 	for _, kind := range []autoscalingv2.HorizontalPodAutoscalerConditionType{autoscalingv2.AbleToScale, autoscalingv2.ScalingActive} {
 		for _, c := range n.Conditions {
@@ -146,7 +139,7 @@ func (n *Now) judge(hpa record.Autoscaler, p policy) (limitedBy, says string) {
 		return LimitMetrics, fmt.Sprintf("Its status lacks a metric, without which it may scale up but never down; its last look came to %s.", replicas(status.DesiredReplicas))
 	}
 	want, desired := *n.Recommended, status.DesiredReplicas
-	limitedBy = n.limitedBy(status, p)
+	limitedBy = n.limitedBy(status, p, d)
 	switch {
 	case limitedBy == LimitTolerance:
 		says = fmt.Sprintf("It stays at %s: the metric is off its target, but within the tolerance of %s.", replicas(current), tolerances(p))
@@ -158,10 +151,16 @@ func (n *Now) judge(hpa record.Autoscaler, p policy) (limitedBy, says string) {
 		says = fmt.Sprintf("It recommends %s, but its %simum is %d.", replicas(want), limitedBy, desired)
 	case limitedBy == LimitUpPolicy, limitedBy == LimitDownPolicy:
 		says = fmt.Sprintf("It recommends %s; its %s lets it go from %d to %d at once.", replicas(want), limitedBy, current, desired)
+	case limitedBy == LimitPods && want == desired:
+		says = fmt.Sprintf("It comes to %s: %s.", replicas(desired), d.why(current, want, p, f))
 	case limitedBy == LimitPods:
 		says = fmt.Sprintf("By its metrics it would be %s; as it counts the pods without a metric or not ready, it came to %d.", replicas(want), desired)
 	case limitedBy == LimitUnknown:
 		says = fmt.Sprintf("By its metrics it would be %s; it came to %d, and its conditions do not say why.", replicas(want), desired)
+	case desired == current && d.rounding(current, want, p) != "":
+		says = fmt.Sprintf("It stays at %s: %s.", replicas(current), d.rounding(current, want, p))
+	case desired == current && current == max(p.min, 1):
+		says = fmt.Sprintf("It stays at %s, its minimum.", replicas(current))
 	case desired == current:
 		says = fmt.Sprintf("It stays at %s, as its metrics ask for.", replicas(current))
 	default:
@@ -174,7 +173,7 @@ func (n *Now) judge(hpa record.Autoscaler, p policy) (limitedBy, says string) {
 }
 
 // limitedBy finds what made Recommended into the status' desired replicas.
-func (n *Now) limitedBy(status autoscalingv2.HorizontalPodAutoscalerStatus, p policy) string {
+func (n *Now) limitedBy(status autoscalingv2.HorizontalPodAutoscalerStatus, p policy, d *decision) string {
 	want, desired, current := *n.Recommended, status.DesiredReplicas, status.CurrentReplicas
 	has := func(reasons ...string) bool {
 		return slices.ContainsFunc(n.Conditions, func(c Condition) bool {
@@ -182,8 +181,10 @@ func (n *Now) limitedBy(status autoscalingv2.HorizontalPodAutoscalerStatus, p po
 		})
 	}
 	switch {
-	case want == desired && want == current && n.offTarget():
+	case want == desired && want == current && d.withinTolerance(p):
 		return LimitTolerance
+	case want == desired && d != nil && d.formula(current, p) != want:
+		return LimitPods
 	case want == desired:
 		return ""
 	case has("ScaleUpLimit"):
@@ -202,11 +203,6 @@ func (n *Now) limitedBy(status autoscalingv2.HorizontalPodAutoscalerStatus, p po
 	return LimitUnknown
 }
 
-// offTarget says whether the status shows a metric that is not at its target.
-func (n *Now) offTarget() bool {
-	return slices.ContainsFunc(n.Metrics, func(m MetricNow) bool { return m.Status != "" && m.Status != m.Target })
-}
-
 // replicas counts them in words.
 func replicas(n int32) string {
 	return record.Counted(n, "replica")
@@ -219,43 +215,33 @@ func tolerances(p policy) string {
 	return fmt.Sprintf("%s %% up and %s %% down", record.Plain(p.up*100, 6), record.Plain(p.down*100, 6))
 }
 
-// samples returns the last reading of PodMetrics with the pods that are there, by name.
-func (o *observed) samples() (*readings, map[string][]*pod) {
-	alive := map[string][]*pod{}
+// newest is what the HPA would see at the end of the record.
+func (o *observed) newest(end time.Time) *view {
+	v := &view{at: end}
 	for _, p := range o.pods {
 		if !p.gone.seen {
-			alive[p.name] = append(alive[p.name], p)
+			v.pods = append(v.pods, p.api)
 		}
 	}
 	for _, e := range slices.Backward(o.entries) {
 		if m := entryOf[readings](e); m != nil && e.At <= o.end {
-			return m, alive
+			v.usage = m
+			break
 		}
 	}
-	return nil, alive
+	return v
 }
 
 // metricsNow shows each of the HPA's metrics as kubectl get hpa does.
 func (o *observed) metricsNow(hpa record.Autoscaler, end time.Time) []MetricNow {
-	current := record.MetricsCurrent(hpa.Status)
-	samples, alive := o.samples()
+	v := o.newest(end)
 	list := []MetricNow{}
-	for _, spec := range hpa.Spec.Metrics {
-		name, target := record.MetricTarget(spec)
-		m, value := MetricNow{Name: name}, current[name]
-		switch {
-		case target.AverageUtilization != nil:
-			m.Target = fmt.Sprintf("%d %%", *target.AverageUtilization)
-			if value.AverageUtilization != nil {
-				m.Status = fmt.Sprintf("%d %%", *value.AverageUtilization)
-			}
-		case target.AverageValue != nil:
-			m.Target, m.Status = target.AverageValue.String(), optional(value.AverageValue)
-		case target.Value != nil:
-			m.Target, m.Status = target.Value.String(), optional(value.Value)
-		}
-		if samples != nil {
-			m.byPods(spec, target, samples, alive, end, o.flags)
+	for i, spec := range hpa.Spec.Metrics {
+		p := proposal{spec: spec, status: statusOf(&hpa, i)}
+		m := MetricNow{}
+		m.Name, m.Status, m.Target = p.texts()
+		if v.usage != nil {
+			m.byPods(spec, v, o.flags)
 		}
 		list = append(list, m)
 	}
@@ -270,29 +256,28 @@ func optional(q *resource.Quantity) string {
 }
 
 // byPods fills in what the pods' samples tell of the metric.
-func (m *MetricNow) byPods(spec autoscalingv2.MetricSpec, target autoscalingv2.MetricTarget, samples *readings, alive map[string][]*pod, now time.Time, f flags) {
+func (m *MetricNow) byPods(spec autoscalingv2.MetricSpec, v *view, f flags) {
 	name, container := resourceOf(spec)
 	if name == "" {
 		return
 	}
-	use, requests, pods := podUsage(samples, alive, name, container, now, f)
-	switch {
-	case pods == 0:
-		return
-	case target.AverageUtilization == nil && name == corev1.ResourceCPU:
-		m.Pods = resource.NewMilliQuantity(int64(math.Ceil(use/float64(pods)*1000)), resource.DecimalSI).String()
-	case target.AverageUtilization == nil:
-		m.Pods = fmt.Sprintf("%.0fMi", use/float64(pods)/(1<<20))
-	case requests != nil && *requests > 0:
-		m.Pods = fmt.Sprintf("%.0f %%", math.Floor(use / *requests * 100 + 1e-9))
-	default:
-		return
-	}
-	for i := range samples.samples {
-		s := &samples.samples[i]
-		named := alive[samples.pod(s)]
-		if age := now.Sub(s.timestamp()).Seconds(); len(named) > 0 && named[0].counted(s, name, now, f) && (m.OldestSampleSeconds == nil || age > *m.OldestSampleSeconds) {
+	counted := v.countedFor(name, container, f)
+	var use int64
+	for _, x := range counted {
+		use += x.Value
+		if age := v.at.Sub(x.Timestamp).Seconds(); m.OldestSampleSeconds == nil || age > *m.OldestSampleSeconds {
 			m.OldestSampleSeconds = &age
 		}
+	}
+	_, target := record.MetricTarget(spec)
+	percent, known := v.percentOfRequests(name, counted)
+	switch {
+	case len(counted) == 0:
+	case target.AverageUtilization == nil && name == corev1.ResourceMemory:
+		m.Pods = fmt.Sprintf("%.0fMi", float64(use)/1000/float64(len(counted))/(1<<20))
+	case target.AverageUtilization == nil:
+		m.Pods = resource.NewMilliQuantity(use/int64(len(counted)), resource.DecimalSI).String()
+	case known:
+		m.Pods = fmt.Sprintf("%.0f %%", math.Floor(percent))
 	}
 }

@@ -2,7 +2,6 @@ package analysis
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"sort"
 	"time"
@@ -68,10 +67,11 @@ type span struct {
 	ended      bool // there is an end mark; without one, end is that of the observations
 }
 
-// want is the recommendation of one of the HPA's statuses, if that tells it.
+// want is the recommendation of one of the HPA's statuses, if that tells it: as the metrics
+// ask for, or less likely other, and raw between min and max.
 type want struct {
-	n  int32
-	ok bool
+	raw, other, n int32
+	ok            bool
 }
 
 // counts is how many pods were in which state.
@@ -82,6 +82,7 @@ type usage struct {
 	cpu        float64 // cores, the latest sample of each pod that exists
 	memory     int64
 	ratio      *float64 // the largest of the HPA's metrics, relative to its target
+	replicas   int32    // that the HPA's metrics ask for; 0 without ratio
 	cpuPercent *float64 // of the requests
 	counted    int      // pods that the HPA would count for its first metric
 }
@@ -117,16 +118,20 @@ type observed struct {
 	entries []entry // by their instants
 
 	// What is worked out of the above once, as it is asked for again and again.
-	changes  []replicaChange
-	wants    []want // of each of hpas
-	shortest time.Duration
-	byReason map[[2]string][]at[record.Event] // events by kind of object and reason
-	ofPods   map[[2]string][]at[record.Event] // those of pods, by reason and name
+	changes []replicaChange
+	wants   []want     // of each of hpas
+	recs    []at[want] // of each sync that may have recommended another number than the one before
+	// decisions are those of the statuses that come with another number of replicas, and of the
+	// last one before each edge of a phase and of all.
+	decisions map[*record.Autoscaler]*decision
+	shortest  time.Duration
+	byReason  map[[2]string][]at[record.Event] // events by kind of object and reason
+	ofPods    map[[2]string][]at[record.Event] // those of pods, by reason and name
 }
 
 // observe follows the state of everything through the entries of b.
 func observe(b *Builder) *observed {
-	o := &observed{header: b.header, loads: b.loads, end: b.last, endedBy: "the record ended", flags: flags{Controllers: record.DefaultControllers()}, replicaSets: map[string][]at[int32]{}}
+	o := &observed{header: b.header, loads: b.loads, end: b.last, endedBy: "the record ended", flags: flags{Controllers: record.DefaultControllers()}, decisions: map[*record.Autoscaler]*decision{}, replicaSets: map[string][]at[int32]{}}
 	entries := b.entries
 	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.At, b.At) })
 	for _, e := range entries { // a gap is written after what it casts doubt on
@@ -150,6 +155,7 @@ func observe(b *Builder) *observed {
 		case *record.Autoscaler:
 			if !v.Deleted {
 				o.hpas = append(o.hpas, at[*record.Autoscaler]{e.At, v})
+				tracker.looked(e.At)
 			}
 		case *record.Target:
 			if !v.Deleted {
@@ -167,6 +173,8 @@ func observe(b *Builder) *observed {
 			tracker.endpoints(e.At, *v)
 		case *readings:
 			tracker.metrics(e.At, v)
+		case *record.Signal:
+			tracker.looks.signal(e.At, v)
 		case *record.Event:
 			o.events = append(o.events, at[record.Event]{e.At, *v})
 		case *record.Answer:
@@ -177,14 +185,11 @@ func observe(b *Builder) *observed {
 			o.finish = v
 		}
 	}
+	tracker.read(nil, o.end)
 	if o.finish != nil && o.finish.Outcome != record.Completed && !o.allPhasesEnded() {
 		o.endedBy = "the load was cut short"
 	}
 	o.changes = o.changesOf()
-	for _, a := range o.hpas {
-		n, ok := recommendation(*a.v, o.flags)
-		o.wants = append(o.wants, want{n, ok})
-	}
 	o.shortest = o.shortestSync()
 	o.byReason, o.ofPods = map[[2]string][]at[record.Event]{}, map[[2]string][]at[record.Event]{}
 	for _, e := range o.events {
@@ -321,6 +326,14 @@ func (o *observed) autoscaler(t record.Instant) *record.Autoscaler {
 	return a
 }
 
+// want is the recommendation of the HPA's last status up to t.
+func (o *observed) want(t record.Instant) (w want) {
+	if i := after(o.hpas, t); i > 0 {
+		w = o.wants[i-1]
+	}
+	return w
+}
+
 // supplyOf is the supply that c stands for: pods in service, or ready ones when
 // no Service was watched.
 func (o *observed) supplyOf(c counts) int {
@@ -342,6 +355,8 @@ type tracker struct {
 	alive   []*pod         // that are not gone, and some that are
 	gone    int            // of alive
 	sum     counts
+
+	looks looks
 }
 
 // use is what a sample tells of a pod.
@@ -351,6 +366,8 @@ type use struct {
 }
 
 func (k *tracker) pod(t record.Instant, p record.Pod) {
+	k.syncs(t)
+	k.looks.changed = true
 	is := k.byUID[p.UID]
 	if is == nil {
 		is = &pod{name: p.Name, uid: p.UID, use: k.samples[p.Name]}
@@ -362,6 +379,10 @@ func (k *tracker) pod(t record.Instant, p record.Pod) {
 	} else {
 		is.show(k.o, t, p, false)
 	}
+	if is.changed <= t.Add(-lookDelay) {
+		is.apiBefore = is.api
+	}
+	is.api, is.changed = api(&is.now), t
 	if p.Gone {
 		is.serve(k.o.see(podSource, t), false)
 		k.sampled(p.Name, use{}) // a StatefulSet's next pod has the same name
@@ -466,18 +487,27 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 			u.memory += p.use.memory
 		}
 	}
-	now := k.o.header.Started.Add(time.Duration(t))
-	if use, requests, _ := podUsage(m, k.named, corev1.ResourceCPU, "", now, k.o.flags); requests != nil && *requests > 0 {
-		u.cpuPercent = new(use / *requests * 100)
-	}
-	if hpa := k.o.autoscaler(t); hpa != nil {
-		name := corev1.ResourceCPU
-		if len(hpa.Spec.Metrics) > 0 && hpa.Spec.Metrics[0].Resource != nil {
-			name = hpa.Spec.Metrics[0].Resource.Name
+	k.read(m, t)
+	v := &view{usage: m, at: k.o.header.Started.Add(time.Duration(t))}
+	for _, p := range k.alive {
+		if !p.buried {
+			v.pods = append(v.pods, p.api)
 		}
-		_, _, u.counted = podUsage(m, k.named, name, "", now, k.o.flags)
-		if ratio, ok := podRatio(*hpa, m, k.named, now, k.o.flags); ok && !math.IsNaN(ratio) {
-			u.ratio = &ratio
+	}
+	counted := v.countedFor(corev1.ResourceCPU, "", k.o.flags)
+	if percent, ok := v.percentOfRequests(corev1.ResourceCPU, counted); ok {
+		u.cpuPercent = &percent
+	}
+	u.counted = len(counted)
+	if hpa := k.o.autoscaler(t); hpa != nil {
+		if len(hpa.Spec.Metrics) > 0 {
+			if name, container := resourceOf(hpa.Spec.Metrics[0]); name != "" && (name != corev1.ResourceCPU || container != "") {
+				u.counted = len(v.countedFor(name, container, k.o.flags))
+			}
+		}
+		target, _ := last(k.o.targets, t)
+		if ratio, n, ok := v.sampled(hpa.Spec, target.Replicas, policyOf(hpa.Spec, k.o.flags), k.o.flags); ok {
+			u.ratio, u.replicas = &ratio, n
 		}
 	}
 	k.o.usages = append(k.o.usages, at[usage]{t, u})

@@ -34,6 +34,11 @@ type pod struct {
 	answered sight  // its first answer
 	grace    *int64 // of its deletion
 
+	// api is the latest state as the HPA controller has it, since changed; apiBefore is what
+	// it was lookDelay before that.
+	api, apiBefore *corev1.Pod
+	changed        record.Instant
+
 	use    use    // its latest sample
 	counts counts // what it counts as
 	buried bool   // it is not among those that are there any more

@@ -148,15 +148,32 @@ type Step struct {
 	// Metric is what the HPA's status says that it saw, current/target of each of
 	// its metrics, in the status that came with the decision.
 	Metric string `json:"metric,omitempty"`
-	// Recommended is the HPA's raw recommendation from it, before min and max,
-	// stabilization and scaling policies. It is absent without a status.
+	// Proposals are what each of the metrics asked for.
+	Proposals []Proposal `json:"proposals,omitempty"`
+	// Recommended is the HPA's raw recommendation, the largest of Proposals, before min
+	// and max, stabilization and scaling policies. It is absent without a status, and where
+	// the metrics had no say.
 	Recommended *int32 `json:"recommended,omitempty"`
-	// LimitedBy says why To is not Recommended, one of the Limits below, empty if
-	// it is; Limit says the same in words with its figures.
+	// LimitedBy says what made To of Recommended, or Recommended of the metrics' values
+	// (LimitPods): one of the Limits below, empty if nothing did. Limit says it in words
+	// with its figures.
 	LimitedBy string `json:"limitedBy,omitempty"`
 	Limit     string `json:"limit,omitempty"`
 	// Disagrees says where the HPA's conditions say something else.
 	Disagrees string `json:"disagrees,omitempty"`
+}
+
+// Proposal is what one of the HPA's metrics asked for in a Step. Current and Target are as
+// kubectl get hpa shows them; Current is empty, and Replicas absent, for a metric without a
+// value.
+type Proposal struct {
+	Metric   string `json:"metric"`
+	Current  string `json:"current,omitempty"`
+	Target   string `json:"target"`
+	Replicas *int32 `json:"replicas,omitempty"`
+	Decided  bool   `json:"decided,omitempty"` // the largest, the first of several
+	// Rounding says where rounding decided, in words with its figures.
+	Rounding string `json:"rounding,omitempty"`
 }
 
 // What limited a Step.

@@ -156,8 +156,11 @@ func (o *observed) notScaled(w window, direction string) string {
 	}
 	why := ""
 	if hpa := o.autoscaler(w.end - 1); hpa != nil {
-		if want, ok := recommendation(*hpa, o.flags); ok && want == n.Replicas {
-			why = fmt.Sprintf("; the HPA recommended as many, at %s", metricText(*hpa))
+		if want := o.want(w.end - 1); want.ok && want.n == n.Replicas {
+			why = fmt.Sprintf("; the HPA recommended %d, at %s", want.n, metricText(*hpa))
+			if because := o.decisions[hpa].why(hpa.Status.CurrentReplicas, want.raw, policyOf(hpa.Spec, o.flags), o.flags); because != "" {
+				why += ": " + because
+			}
 		}
 	}
 	return fmt.Sprintf("no scale-%s happened: spec.replicas did not %s from %d before %s at %.1f s%s", direction, change, n.Replicas, w.endedBy, w.end.Seconds(), why)

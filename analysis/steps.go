@@ -2,9 +2,7 @@ package analysis
 
 import (
 	"fmt"
-	"math"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -32,7 +30,7 @@ func (o *observed) steps(w window) []Step {
 		}
 		status := o.statusOf(c)
 		if status != nil {
-			o.explain(&s, c, at[record.Autoscaler]{status.t, *status.v})
+			o.explain(&s, c, *status)
 		}
 		s.Foreign = s.Event == "" && status == nil && o.watchedHPA(c.t)
 		steps = append(steps, s)
@@ -63,205 +61,99 @@ func (o *observed) watchedHPA(t record.Instant) bool {
 	return known
 }
 
-// explain fills in the metric that a step was decided on and what limited it.
-func (o *observed) explain(s *Step, c replicaChange, status at[record.Autoscaler]) {
-	s.Metric = metricText(status.v)
-	want, ok := raw(status.v, o.flags)
-	if !ok {
-		s.LimitedBy, s.Limit = LimitPods, "the status that came with the decision does not have all of the HPA's metrics"
+// explain fills in the metrics that a step was decided on and what limited it.
+func (o *observed) explain(s *Step, c replicaChange, status at[*record.Autoscaler]) {
+	s.Metric = metricText(*status.v)
+	p := policyOf(status.v.Spec, o.flags)
+	condition := scalingLimited(status.v.Status)
+	switch {
+	case c.from > p.max && c.to == p.max:
+		s.LimitedBy, s.Limit = LimitMax, fmt.Sprintf("the maximum is %d, whatever the metrics ask for", p.max)
+		return
+	case c.from < p.min && c.to == p.min:
+		s.LimitedBy, s.Limit = LimitMin, fmt.Sprintf("the minimum is %d, whatever the metrics ask for", p.min)
 		return
 	}
-	s.Recommended = &want
-	counted, text := o.leftOut(status, want)
-	s.LimitedBy, s.Limit = o.limit(c, status, counted)
-	if s.LimitedBy == "" && counted != want {
-		s.LimitedBy, s.Limit = LimitPods, text
+	d := o.decisions[status.v]
+	s.Proposals = d.results(c.from, p)
+	if d == nil || len(d.replicas) == 0 {
+		s.LimitedBy, s.Limit = LimitMetrics, "the status that came with the decision does not have all of the HPA's metrics"
+		return
 	}
-	for _, x := range status.v.Status.Conditions {
-		if x.Type != autoscalingv2.ScalingLimited {
-			continue
-		}
-		by := map[string]string{"TooManyReplicas": LimitMax, "TooFewReplicas": LimitMin, "ScaleUpLimit": LimitUpPolicy, "ScaleDownLimit": LimitDownPolicy}[x.Reason]
-		// The condition knows of no other limits than these.
-		ours := s.LimitedBy
-		if ours == LimitStabilization || ours == LimitPods || ours == LimitUnknown {
-			ours = ""
-		}
-		if x.Status != "True" {
-			by = ""
-		}
-		if s.LimitedBy == LimitPods && by == LimitMax && c.to == policyOf(status.v.Spec, o.flags).max {
-			// Of two explanations the HPA's own, which knows whom it counted.
-			s.LimitedBy, s.Limit, ours = by, fmt.Sprintf("the maximum is %d", c.to), by
-		}
-		if by != ours {
-			s.Disagrees = fmt.Sprintf("the HPA's condition ScalingLimited says %s: %s", x.Reason, x.Message)
+	want, l := o.whichLimit(status.v.Spec, c, d.replicas, condition)
+	s.Recommended, s.LimitedBy, s.Limit = &want, l.by, l.text
+	s.decide(want)
+	if formula := d.formula(c.from, p); s.LimitedBy == "" && formula != want {
+		s.LimitedBy = LimitPods
+		s.Limit = d.uncounted(formula, want, o.flags)
+	}
+	if l.by == LimitUnknown || condition != nil && condition.Reason != l.reason {
+		s.Disagrees = ""
+		if condition != nil {
+			s.Disagrees = fmt.Sprintf("the HPA's condition ScalingLimited says %s: %s", condition.Reason, condition.Message)
 		}
 	}
 }
 
-// limit says what made c.to of the raw recommendation want. The order is that of
-// the HPA: stabilization comes first, then policies and bounds, of which the
-// tighter one counts.
-func (o *observed) limit(c replicaChange, status at[record.Autoscaler], want int32) (by, text string) {
-	if c.to == want {
-		return "", ""
-	}
-	p := policyOf(status.v.Spec, o.flags)
-	behavior := status.v.Spec.Behavior
-	if c.to > c.from {
-		allowed, rule := o.upLimit(c, behavior)
-		switch {
-		case c.to == p.min && want < c.to:
-			return LimitMin, fmt.Sprintf("the minimum is %d", p.min)
-		case want < c.to:
-			return LimitUnknown, "the metrics of its status ask for fewer"
-		case c.to == p.max && p.max <= allowed:
-			return LimitMax, fmt.Sprintf("the maximum is %d", p.max)
-		case c.to == allowed:
-			return LimitUpPolicy, rule
-		case behavior != nil && behavior.ScaleUp != nil && behavior.ScaleUp.StabilizationWindowSeconds != nil && *behavior.ScaleUp.StabilizationWindowSeconds > 0:
-			window := time.Duration(*behavior.ScaleUp.StabilizationWindowSeconds) * time.Second
-			if o.wasRecommended(c.to, status.t, window, slices.Min[[]int32]) {
-				return LimitStabilization, fmt.Sprintf("the scale-up stabilization window of %.0f s takes the lowest recommendation in it", window.Seconds())
-			}
-		}
-	} else {
-		allowed, rule := o.downLimit(c, behavior)
-		switch {
-		case want > c.to:
-			return LimitUnknown, "the metrics of its status ask for more"
-		case c.to == p.min && p.min >= allowed:
-			return LimitMin, fmt.Sprintf("the minimum is %d", p.min)
-		case c.to == allowed && allowed > 0:
-			return LimitDownPolicy, rule
-		}
-		if o.wasRecommended(c.to, status.t, p.window, slices.Max[[]int32]) {
-			return LimitStabilization, fmt.Sprintf("%d were recommended within the stabilization window of %.0f s", c.to, p.window.Seconds())
+func scalingLimited(s autoscalingv2.HorizontalPodAutoscalerStatus) *autoscalingv2.HorizontalPodAutoscalerCondition {
+	for i, c := range s.Conditions {
+		if c.Type == autoscalingv2.ScalingLimited {
+			return &s.Conditions[i]
 		}
 	}
-	return LimitUnknown, "neither a bound, a policy nor the window explains it"
+	return nil
 }
 
-// wasRecommended says whether n is the lowest or highest of the recommendations
-// in the window before t. A status stands for those of the syncs until the next
-// one. When the HPA looks just as one of them leaves the window, either may hold.
-func (o *observed) wasRecommended(n int32, t record.Instant, window time.Duration, of func([]int32) int32) bool {
-	for _, slack := range []time.Duration{0, time.Second, -time.Second} {
-		var all []int32
-		for i := after(o.hpas, t) - 1; i >= 0; i-- {
-			again := o.hpas[i].t
-			if i+1 < len(o.hpas) {
-				again = max(again, o.hpas[i+1].t.Add(-o.flags.Sync.Duration))
+// whichLimit finds which of the recommendations it was that became c.to, and what limited
+// it: as the HPA's condition says if one of them agrees with that.
+func (o *observed) whichLimit(spec autoscalingv2.HorizontalPodAutoscalerSpec, c replicaChange, wants []int32, says *autoscalingv2.HorizontalPodAutoscalerCondition) (want int32, l limited) {
+	found := false
+	for i, slack := range []time.Duration{0, 0, time.Second, -time.Second} {
+		for _, n := range wants {
+			is := o.normalize(spec, c.t, c.from, n, slack, i == 1)
+			if is.to != c.to {
+				continue
 			}
-			if again < t.Add(slack-window) {
-				break
+			if says == nil || is.reason == says.Reason {
+				return n, is
 			}
-			if o.wants[i].ok {
-				all = append(all, o.wants[i].n)
+			if !found {
+				want, l, found = n, is, true
 			}
-		}
-		if len(all) > 0 && of(all) == n {
-			return true
 		}
 	}
-	return false
+	if found {
+		return want, l
+	}
+	want = wants[0]
+	l = limited{to: c.to, by: LimitUnknown, text: "neither a bound, a policy nor the window explains it"}
+	p := policyOf(spec, o.flags)
+	up, _ := behaviorOf(spec)
+	window := p.window
+	if c.to > c.from && up != nil {
+		window = time.Duration(*up.StabilizationWindowSeconds) * time.Second
+	}
+	if unseen := c.t.Add(-window) < o.firstWant(); unseen && (c.to > want) == (c.to < c.from) {
+		l.by, l.text, l.reason = LimitStabilization, fmt.Sprintf("it must have recommended %d within the stabilization window of %.0f s, before its status was first seen", c.to, window.Seconds()), reasonWithin
+	}
+	return want, l
 }
 
-// upLimit is how many replicas the scale-up policies allow, and the rule in
-// words. Without a behavior it is that of scaleUpLimitFactor and
-// scaleUpLimitMinimum in kubernetes/pkg/controller/podautoscaler/horizontal.go;
-// with one, what its policies are set to, as the API server fills them in.
-func (o *observed) upLimit(c replicaChange, b *autoscalingv2.HorizontalPodAutoscalerBehavior) (int32, string) {
-	if b == nil || b.ScaleUp == nil {
-		return max(2*c.from, 4), "a scale-up without a policy at most doubles the replicas, or goes to 4"
+// firstWant is when the first status that tells a recommendation was seen.
+func (o *observed) firstWant() record.Instant {
+	if i := slices.IndexFunc(o.wants, func(w want) bool { return w.ok }); i >= 0 {
+		return o.hpas[i].t
 	}
-	return o.policies(c, b.ScaleUp, 1)
-}
-
-func (o *observed) downLimit(c replicaChange, b *autoscalingv2.HorizontalPodAutoscalerBehavior) (int32, string) {
-	if b == nil || b.ScaleDown == nil {
-		return 0, ""
-	}
-	return o.policies(c, b.ScaleDown, -1)
-}
-
-// policies is the limit that rules set for c: sign is 1 for a rise, -1 for a
-// fall. Each policy counts from the replicas at the start of its period, as
-// calculateScaleUpLimitWithScalingRules does there.
-func (o *observed) policies(c replicaChange, rules *autoscalingv2.HPAScalingRules, sign int32) (int32, string) {
-	if rules.SelectPolicy != nil && *rules.SelectPolicy == autoscalingv2.DisabledPolicySelect {
-		return c.from, "its policy is Disabled"
-	}
-	least := rules.SelectPolicy != nil && *rules.SelectPolicy == autoscalingv2.MinChangePolicySelect
-	limit, text := int32(-1), ""
-	for _, p := range rules.Policies {
-		start := c.from
-		for i := sort.Search(len(o.changes), func(i int) bool { return o.changes[i].t >= c.t }) - 1; i >= 0; i-- {
-			before := o.changes[i]
-			if before.t < c.t.Add(-time.Duration(p.PeriodSeconds)*time.Second) {
-				break
-			}
-			if (before.to-before.from)*sign > 0 {
-				start -= before.to - before.from
-			}
-		}
-		n := start + sign*p.Value
-		if p.Type == autoscalingv2.PercentScalingPolicy {
-			part := float64(start) * (1 + float64(sign*p.Value)/100)
-			n = int32(math.Ceil(part))
-		}
-		n = max(n, 0)
-		further := (n-limit)*sign > 0
-		if limit < 0 || further != least {
-			unit := map[autoscalingv2.HPAScalingPolicyType]string{autoscalingv2.PercentScalingPolicy: "%", autoscalingv2.PodsScalingPolicy: "pods"}[p.Type]
-			limit, text = n, fmt.Sprintf("its policy is %d %s in %d s", p.Value, unit, p.PeriodSeconds)
-		}
-	}
-	if limit < 0 {
-		if sign > 0 {
-			return math.MaxInt32, ""
-		}
-		return 0, ""
-	}
-	return limit, text
-}
-
-// leftOut is what becomes of the raw recommendation want when the HPA leaves out
-// pods that are not ready yet, and takes pods without a metric as idle when it
-// adds replicas and as at all of their request when it removes some; then it does
-// not turn the direction (GetResourceReplicas in
-// kubernetes/pkg/controller/podautoscaler/replica_calculator.go). It is worked out
-// from the pods' samples, as if all requested the same.
-func (o *observed) leftOut(status at[record.Autoscaler], want int32) (int32, string) {
-	c, known := last(o.counts, status.t-1)
-	u, sampled := last(o.usages, status.t-1)
-	current, pods := status.v.Status.CurrentReplicas, int32(c.pods-c.terminating)
-	counted := int32(u.counted)
-	if !known || !sampled || counted == 0 || counted >= pods || pods > current || want <= current {
-		return want, ""
-	}
-	less := max(current, int32(math.Ceil(float64(want)/float64(current)*float64(counted))))
-	if ratios := statusRatios(status.v); len(ratios) == 1 {
-		less = max(current, int32(math.Ceil(ratios[0]*float64(counted))))
-	}
-	return less, fmt.Sprintf("%d of %d pods were not ready or had no metrics yet, and the HPA takes them as idle when it adds: %d become %d", pods-counted, pods, want, less)
+	return o.end
 }
 
 // metricText is current/target of each metric, as kubectl get hpa shows them.
 func metricText(a record.Autoscaler) string {
-	current := record.MetricsCurrent(a.Status)
 	var parts []string
-	for _, m := range a.Spec.Metrics {
-		name, target := record.MetricTarget(m)
-		now := current[name]
-		switch {
-		case target.AverageUtilization != nil && now.AverageUtilization != nil:
-			parts = append(parts, fmt.Sprintf("%s %d %% of %d %%", name, *now.AverageUtilization, *target.AverageUtilization))
-		case target.AverageValue != nil && now.AverageValue != nil:
-			parts = append(parts, fmt.Sprintf("%s %s of %s a pod", name, now.AverageValue, target.AverageValue))
-		case target.Value != nil && now.Value != nil:
-			parts = append(parts, fmt.Sprintf("%s %s of %s", name, now.Value, target.Value))
+	for i, spec := range a.Spec.Metrics {
+		m := proposal{spec: spec, status: statusOf(&a, i)}
+		if name, current, target := m.texts(); current != "" {
+			parts = append(parts, fmt.Sprintf("%s %s of %s", name, current, target))
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -108,6 +108,8 @@ func (d *decoder) check(e *Entry) error {
 		return named("pod", e.Pod.check())
 	case e.PodMetrics != nil:
 		return named("podMetrics", e.PodMetrics.check())
+	case e.Signal != nil:
+		return named("signal", atMost("pods", len(e.Signal.Pods), MaxPods))
 	case e.Gap != nil && e.Gap.From > e.Gap.To:
 		return fmt.Errorf("gap: it is from %s to %s", e.Gap.From, e.Gap.To)
 	}

@@ -23,6 +23,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -99,6 +100,7 @@ type Entry struct {
 	Pod        *Pod        `json:"pod,omitempty"`
 	Endpoints  *Endpoints  `json:"endpoints,omitempty"`
 	PodMetrics *PodMetrics `json:"podMetrics,omitempty"`
+	Signal     *Signal     `json:"signal,omitempty"`
 	Event      *Event      `json:"event,omitempty"`
 	Change     *Change     `json:"change,omitempty"`
 	Answer     *Answer     `json:"answer,omitempty"`
@@ -455,6 +457,20 @@ type Endpoint struct {
 	Ready       bool   `json:"ready"`
 	Serving     bool   `json:"serving"`
 	Terminating bool   `json:"terminating"`
+}
+
+// Signal is a value of one of the HPA's metrics that metrics.k8s.io does not have, as an
+// adapter served it in custom.metrics.k8s.io or external.metrics.k8s.io.
+type Signal struct {
+	Metric string             `json:"metric"`          // as MetricTarget names it
+	Value  *resource.Quantity `json:"value,omitempty"` // of an object, or of an external metric the sum
+	Pods   []PodSignal        `json:"pods,omitempty"`  // of a metric of the pods
+}
+
+// PodSignal is the value of one pod.
+type PodSignal struct {
+	Pod   string            `json:"pod"`
+	Value resource.Quantity `json:"value"`
 }
 
 // PodMetrics is one poll of metrics.k8s.io that showed something new: every

@@ -2,6 +2,8 @@ package simulate
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -19,6 +22,8 @@ import (
 	"k8s.io/client-go/scale"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // The controller's clients, of which each has just the calls that it makes: any other
@@ -88,9 +93,9 @@ type meter struct {
 	*cluster
 }
 
-func (m meter) GetResourceMetric(_ context.Context, resource corev1.ResourceName, _ string, _ labels.Selector, container string) (metrics.PodMetricsInfo, time.Time, error) {
+func (m meter) GetResourceMetric(_ context.Context, of corev1.ResourceName, _ string, _ labels.Selector, container string) (metrics.PodMetricsInfo, time.Time, error) {
 	time.Sleep(m.call)
-	usage := m.Usage(resource, container)
+	usage := m.Usage(of, container)
 	if len(usage) == 0 {
 		return nil, time.Time{}, errNoMetrics
 	}
@@ -98,6 +103,21 @@ func (m meter) GetResourceMetric(_ context.Context, resource corev1.ResourceName
 }
 
 func (m meter) GetRawMetric(name, _ string, _, _ labels.Selector) (metrics.PodMetricsInfo, time.Time, error) {
+	values, at, err := m.values(name)
+	is := record.Signal{Metric: metricName(autoscalingv2.MetricSpec{Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}}})}
+	for _, pod := range slices.Sorted(maps.Keys(values)) {
+		is.Pods = append(is.Pods, record.PodSignal{Pod: pod, Value: *resource.NewMilliQuantity(values[pod].Value, resource.DecimalSI)})
+	}
+	m.Read(is)
+	return values, at, err
+}
+
+func metricName(of autoscalingv2.MetricSpec) string {
+	name, _ := record.MetricTarget(of)
+	return name
+}
+
+func (m meter) values(name string) (metrics.PodMetricsInfo, time.Time, error) {
 	time.Sleep(m.call)
 	values := m.Custom(name)
 	if len(values) == 0 {
@@ -106,18 +126,24 @@ func (m meter) GetRawMetric(name, _ string, _, _ labels.Selector) (metrics.PodMe
 	return values, time.Now(), nil
 }
 
-// GetObjectMetric and GetExternalMetric tell the sum over the pods.
-
-func (m meter) GetObjectMetric(name, namespace string, _ *autoscalingv2.CrossVersionObjectReference, selector labels.Selector) (sum int64, at time.Time, err error) {
-	values, at, err := m.GetRawMetric(name, namespace, nil, selector)
+// sum is what GetObjectMetric and GetExternalMetric tell: that of the pods.
+func (m meter) sum(name string, of autoscalingv2.MetricSpec) (sum int64, at time.Time, err error) {
+	values, at, err := m.values(name)
 	for _, v := range values {
 		sum += v.Value
+	}
+	if err == nil {
+		m.Read(record.Signal{Metric: metricName(of), Value: resource.NewMilliQuantity(sum, resource.DecimalSI)})
 	}
 	return sum, at, err
 }
 
-func (m meter) GetExternalMetric(name, namespace string, selector labels.Selector) ([]int64, time.Time, error) {
-	sum, at, err := m.GetObjectMetric(name, namespace, nil, selector)
+func (m meter) GetObjectMetric(name, _ string, of *autoscalingv2.CrossVersionObjectReference, _ labels.Selector) (sum int64, at time.Time, err error) {
+	return m.sum(name, autoscalingv2.MetricSpec{Object: &autoscalingv2.ObjectMetricSource{DescribedObject: *of, Metric: autoscalingv2.MetricIdentifier{Name: name}}})
+}
+
+func (m meter) GetExternalMetric(name, _ string, _ labels.Selector) ([]int64, time.Time, error) {
+	sum, at, err := m.sum(name, autoscalingv2.MetricSpec{External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}}})
 	return []int64{sum}, at, err
 }
 

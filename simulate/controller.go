@@ -12,10 +12,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 	defaults "k8s.io/kubernetes/pkg/apis/autoscaling/v2"
 	"k8s.io/kubernetes/pkg/controller/podautoscaler"
 	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // Workload is what the controller sees of a Deployment and does to it. Its methods are
@@ -33,6 +34,8 @@ type Workload interface {
 	Usage(resource corev1.ResourceName, container string) metrics.PodMetricsInfo
 	// Custom is what an adapter tells now of a custom metric of the pods, in thousandths.
 	Custom(name string) metrics.PodMetricsInfo
+	// Read is called with what the controller reads of custom metrics.
+	Read(record.Signal)
 }
 
 // Selector is that of the scale; Label and Workload's pods must agree with it.
@@ -55,7 +58,7 @@ func NewStore() cache.Indexer {
 const latency = time.Millisecond
 
 // Autoscale lets the controller act for an HPA until ctx is done; its first sync is now.
-// It is to be called in a bubble. What the HPA's spec leaves out is set as the API server
+// It is to be called in a bubble, with a logger in ctx. What the HPA's spec leaves out is set as the API server
 // does. status is called with each new status of it, event with its events.
 func Autoscale(ctx context.Context, flags Controllers, hpa *autoscalingv2.HorizontalPodAutoscaler, w Workload, status func(autoscalingv2.HorizontalPodAutoscalerStatus), event func(*corev1.Event)) {
 	hpa = hpa.DeepCopy()
@@ -64,7 +67,6 @@ func Autoscale(ctx context.Context, flags Controllers, hpa *autoscalingv2.Horizo
 	if err := c.hpas.Add(hpa); err != nil {
 		panic(err) // its key can always be made
 	}
-	ctx = klog.NewContext(ctx, klog.Logger{}) // which discards
 	controller := podautoscaler.NewHorizontalController(ctx, events{seen: event}, scales{cluster: c}, autoscalers{cluster: c}, mapper{}, meter{cluster: c},
 		hpaInformer{informer{store: c.hpas, heard: &c.heard}}, podInformer{informer{store: w.Pods(), heard: new(cache.ResourceEventHandler)}},
 		flags.Sync.Duration, flags.DownscaleStabilization.Duration, flags.Tolerance, flags.CPUInitialization.Duration, flags.InitialReadiness.Duration)

@@ -14,7 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 func TestMain(m *testing.M) {
@@ -68,10 +71,12 @@ func (w *instant) set(n int32) {
 	w.now = n
 }
 
+func (*instant) Read(record.Signal) {}
+
 // decisions of an HPA with target 60 % of 100m and a replica at first, for so long.
 func decisions(t *testing.T, length time.Duration, behavior *autoscalingv2.HorizontalPodAutoscalerBehavior, load func(time.Duration) int64) (scaled []string) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), length)
+		ctx, cancel := context.WithTimeout(klog.NewContext(t.Context(), klog.Logger{}), length)
 		defer cancel()
 		w := &instant{load: load, start: time.Now(), pods: NewStore()}
 		w.set(1)

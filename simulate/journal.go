@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -32,6 +33,7 @@ type journal struct {
 	entries []record.Entry     // that are not given yet
 	loads   map[[2]int]*second // by phase and second, alike
 	seen    map[string]time.Time
+	signals map[string]record.Signal // the latest
 }
 
 // totals of a phase, of which the seconds have the whole numbers.
@@ -55,7 +57,7 @@ const mostUnmerged = 1024
 const settleAfter = 2 * time.Minute
 
 func newJournal(r *Run, give func(record.Entry)) *journal {
-	j := &journal{began: time.Now(), random: stream(r.Seed, -1), phases: make([]totals, len(r.Phases)), loads: map[[2]int]*second{}, seen: map[string]time.Time{},
+	j := &journal{began: time.Now(), random: stream(r.Seed, -1), phases: make([]totals, len(r.Phases)), loads: map[[2]int]*second{}, seen: map[string]time.Time{}, signals: map[string]record.Signal{},
 		give: give, keep: r.Timeout + settleAfter}
 	h := *r.Header
 	h.Format, h.Started, h.Phases = record.Format, j.began, r.Phases
@@ -350,6 +352,16 @@ func (w *world) tellEndpoints(slice int) {
 		}
 	}
 	w.tell(record.Entry{Endpoints: e})
+}
+
+// Read is of the world as a Workload.
+func (w *world) Read(s record.Signal) {
+	w.catchUp()
+	if w.journal == nil || len(s.Pods) == 0 && s.Value == nil || reflect.DeepEqual(w.journal.signals[s.Metric], s) {
+		return
+	}
+	w.journal.signals[s.Metric] = s
+	w.tell(record.Entry{Signal: &s})
 }
 
 // tellMetrics shows what metrics-server tells now, as the poll that comes next sees it.

@@ -12,6 +12,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -52,6 +53,8 @@ type Run struct {
 
 	// Header is that of the record, and nil if none is wanted.
 	Header *record.Header
+
+	Logger klog.Logger // of the controller; the zero one discards
 }
 
 // Nth is the nth of several runs: each has chance of its own, which is the same for all
@@ -126,7 +129,7 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 		ready, waiting = hasMetrics(r.HPA, s)
 		w.synced()
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(klog.NewContext(context.Background(), r.Logger))
 	var ended sync.WaitGroup
 	ended.Go(func() { Autoscale(ctx, r.Plant.Control, hpa, w, status, j.event) })
 	stop := func() {

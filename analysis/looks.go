@@ -1,0 +1,141 @@
+package analysis
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// lookDelay is how long after a look of the HPA its status may be seen: the HPA writes the
+// scale and an event in between.
+const lookDelay = 50 * time.Millisecond
+
+// signals are the latest readings of metrics that are not of metrics.k8s.io, by name, the newest
+// first. An HPA that has a metric twice reads it twice in one look.
+type signals map[string][]at[*record.Signal]
+
+// looks are what the HPA controller saw each time that it looked. What it made of that is worked
+// out when the next reading of the pods' metrics is there too, as it may have seen that one.
+type looks struct {
+	waiting []look
+	reading *readings // the latest
+	signals signals
+	latest  at[*record.Autoscaler] // of which there is a decision
+
+	next      record.Instant // of the HPA's syncs, if it writes no status
+	changed   bool           // something that the HPA sees, since the last look
+	unsettled bool           // pods that are not ready or have no metric made a difference at the last look
+}
+
+// look is one of them.
+type look struct {
+	at[*record.Autoscaler]
+	unwritten    bool          // a sync without a new status
+	pods, before []*corev1.Pod // as they are at its time, and, if they changed just before, as they were before that
+	signals      signals
+	scaled       int32 // the replicas of the scale's status
+}
+
+func (l *looks) signal(t record.Instant, s *record.Signal) {
+	list := []at[*record.Signal]{{t, s}}
+	for _, old := range l.signals[s.Metric] {
+		list = append(list, old)
+		if old.t < t.Add(-lookDelay) {
+			break
+		}
+	}
+	if l.signals = maps.Clone(l.signals); l.signals == nil {
+		l.signals = signals{}
+	}
+	l.signals[s.Metric] = list
+}
+
+// looked takes a new status of the HPA.
+func (k *tracker) looked(t record.Instant) {
+	k.syncs(t.Add(-k.o.flags.Sync.Duration / 2))
+	k.look(t, false)
+}
+
+// syncs takes the syncs up to t that left the status as it was, though the HPA may have seen other
+// pods or metrics.
+func (k *tracker) syncs(t record.Instant) {
+	for len(k.o.hpas) > 0 && k.looks.changed && k.looks.next <= t {
+		k.look(k.looks.next, true)
+	}
+	for sync := k.o.flags.Sync.Duration; len(k.o.hpas) > 0 && k.looks.next <= t; {
+		k.looks.next += record.Instant(sync) * max(1, (t-k.looks.next)/record.Instant(sync))
+	}
+}
+
+func (k *tracker) look(t record.Instant, unwritten bool) {
+	l := look{at: k.o.hpas[len(k.o.hpas)-1], unwritten: unwritten, signals: k.looks.signals}
+	l.t = t
+	changed := false
+	for _, p := range k.alive {
+		recent := p.changed > t.Add(-lookDelay)
+		changed = changed || recent
+		if !p.buried {
+			l.pods = append(l.pods, p.api)
+		}
+		switch {
+		case !recent && !p.buried:
+			l.before = append(l.before, p.api)
+		case recent && p.apiBefore != nil:
+			l.before = append(l.before, p.apiBefore)
+		}
+	}
+	if !changed {
+		l.before = nil
+	}
+	if n := len(k.o.targets); n > 0 {
+		l.scaled = k.o.targets[n-1].v.Status
+	}
+	k.looks.waiting = append(k.looks.waiting, l)
+	k.looks.next, k.looks.changed = t+record.Instant(k.o.flags.Sync.Duration), false
+}
+
+// read takes the next reading at t, and works out what the HPA made of its metrics at the looks
+// before it; nil if there is none.
+func (k *tracker) read(next *readings, t record.Instant) {
+	k.syncs(t)
+	for _, l := range k.looks.waiting {
+		now := k.o.header.Started.Add(time.Duration(l.t))
+		views := []*view{{pods: l.pods, usage: k.looks.reading, signals: l.signals, at: now}}
+		if l.before != nil {
+			views = append(views, &view{pods: l.before, usage: k.looks.reading, signals: l.signals, at: now})
+		}
+		if next != nil {
+			for _, v := range views {
+				views = append(views, &view{pods: v.pods, usage: next, signals: k.looks.signals, at: now, later: true})
+			}
+		}
+		p := policyOf(l.v.Spec, k.o.flags)
+		d := decide(l.v, l.scaled, views, p, k.o.flags)
+		w := want{ok: len(d.replicas) > 0}
+		if w.ok {
+			w.raw, w.other = d.replicas[0], d.replicas[len(d.replicas)-1]
+			w.n = min(max(w.raw, p.min), p.max)
+			k.looks.unsettled = len(d.replicas) > 1 || d.formula(l.v.Status.CurrentReplicas, p) != w.raw
+		}
+		k.o.recs = append(k.o.recs, at[want]{l.t, w})
+		if l.unwritten {
+			continue
+		}
+		k.o.wants = append(k.o.wants, w)
+		if was := k.looks.latest; was.v != nil && was.v.Status.DesiredReplicas == was.v.Status.CurrentReplicas && !k.o.phaseEdge(was.t, l.t) {
+			delete(k.o.decisions, was.v)
+		}
+		k.looks.latest, k.o.decisions[l.v] = l.at, &d
+	}
+	k.looks.waiting, k.looks.reading = k.looks.waiting[:0], next
+	k.looks.changed = k.looks.changed || k.looks.unsettled
+}
+
+// phaseEdge says whether a phase begins or ends after from, up to an instant.
+func (o *observed) phaseEdge(from, to record.Instant) bool {
+	return slices.ContainsFunc(o.spans, func(s span) bool { return from < s.start && s.start <= to || from < s.end && s.end <= to })
+}

@@ -1,0 +1,540 @@
+package analysis
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+	"unsafe"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/labels"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/kubernetes/pkg/controller/podautoscaler"
+	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// view is what the HPA controller could see at an instant. It is the pod lister and the
+// metrics client of Kubernetes' ReplicaCalculator, which works out the proposals.
+type view struct {
+	corelisters.PodNamespaceLister
+	pods    []*corev1.Pod
+	usage   *readings // of metrics.k8s.io; nil before the first
+	signals signals
+	later   bool      // usage was read after the HPA's look: it saw that if it did not see the one before
+	at      time.Time // by the clock of the cluster
+
+	// value is that of a metric which usage does not have, in thousandths: of an object, or of
+	// each pod. With same it stands for each pod's usage too.
+	value int64
+	same  bool
+	byPod *record.Signal // stands for value of each pod
+
+	// given are the metrics by pod that the calculator had last. It takes out those of pods
+	// that it does not count, and adds pods without a metric.
+	given metrics.PodMetricsInfo
+}
+
+func (v *view) List(labels.Selector) ([]*corev1.Pod, error) { return v.pods, nil }
+func (v *view) Pods(string) corelisters.PodNamespaceLister  { return v }
+
+func (v *view) GetResourceMetric(_ context.Context, name corev1.ResourceName, _ string, _ labels.Selector, container string) (metrics.PodMetricsInfo, time.Time, error) {
+	if v.usage == nil {
+		return v.GetRawMetric("", "", nil, nil)
+	}
+	v.given = make(metrics.PodMetricsInfo, len(v.usage.samples))
+	for i := range v.usage.samples {
+		s := &v.usage.samples[i]
+		use, found := v.usage.used(s, name, container)
+		if v.same {
+			use = v.value
+		}
+		if found {
+			v.given[v.usage.pod(s)] = metrics.PodMetric{Timestamp: s.timestamp(), Window: time.Duration(s.Window * float64(time.Second)), Value: use}
+		}
+	}
+	return v.given, time.Time{}, nil
+}
+
+func (v *view) GetRawMetric(string, string, labels.Selector, labels.Selector) (metrics.PodMetricsInfo, time.Time, error) {
+	v.given = make(metrics.PodMetricsInfo, len(v.pods))
+	if v.byPod != nil {
+		for _, s := range v.byPod.Pods {
+			v.given[s.Pod] = metrics.PodMetric{Timestamp: v.at, Value: s.Value.MilliValue()}
+		}
+		return v.given, time.Time{}, nil
+	}
+	for _, p := range v.pods {
+		v.given[p.Name] = metrics.PodMetric{Timestamp: v.at, Value: v.value}
+	}
+	return v.given, time.Time{}, nil
+}
+
+func (v *view) GetObjectMetric(string, string, *autoscalingv2.CrossVersionObjectReference, labels.Selector) (int64, time.Time, error) {
+	return v.value, time.Time{}, nil
+}
+
+func (v *view) GetExternalMetric(string, string, labels.Selector) ([]int64, time.Time, error) {
+	return []int64{v.value}, time.Time{}, nil
+}
+
+// used is the sample's usage as the controller's client has it, in thousandths of a core or
+// of a byte: of all containers, or of the named one. The small term undoes what a binary
+// fraction adds to a decimal one.
+func (r *readings) used(s *sample, name corev1.ResourceName, container string) (use int64, found bool) {
+	for _, c := range r.containersOf(s) {
+		switch {
+		case container != "" && r.name(&c) != container:
+			continue
+		case name == corev1.ResourceCPU:
+			use += int64(math.Ceil(c.CPU*1000 - 1e-9))
+		case name == corev1.ResourceMemory:
+			use += c.Memory * 1000
+		}
+		found = true
+	}
+	return use, found
+}
+
+// calculator looks at v. It holds the start of a pod against this process' clock, so what
+// that is later than the record's is added to the period in which a pod is young.
+func (v *view) calculator(f flags) *podautoscaler.ReplicaCalculator {
+	return podautoscaler.NewReplicaCalculator(v, v, f.CPUInitialization.Duration+time.Since(v.at), f.InitialReadiness.Duration)
+}
+
+// tolerances makes Kubernetes' type, whose fields are not exported and of which nothing that
+// is makes one. TestTolerances holds their order.
+func (p policy) tolerances() podautoscaler.Tolerances {
+	both := [2]float64{p.down, p.up}
+	return *(*podautoscaler.Tolerances)(unsafe.Pointer(&both))
+}
+
+// countedFor are the samples of the pods whose metric of the resource the HPA takes as it is:
+// not of those that are terminating, failed or pending, and for CPU not of those that are not
+// ready or, while they are young, have not been for a whole window.
+func (v *view) countedFor(name corev1.ResourceName, container string, f flags) metrics.PodMetricsInfo {
+	const absent = math.MinInt64 // as the target: no metric is above it, and it stands for one that is missing
+	_, _, _, err := v.calculator(f).GetRawResourceReplicas(context.Background(), 1, absent, name, podautoscaler.Tolerances{}, "", labels.Everything(), container)
+	counted := metrics.PodMetricsInfo{}
+	for _, p := range v.pods {
+		if m, ok := v.given[p.Name]; ok && err == nil && m.Value != absent {
+			counted[p.Name] = m
+		}
+	}
+	return counted
+}
+
+// proposal is what one of the HPA's metrics asks for.
+type proposal struct {
+	spec   autoscalingv2.MetricSpec
+	status autoscalingv2.MetricValueStatus // zero if the HPA's status lacks the metric
+	ratio  float64                         // of current to target; NaN without one of them
+	// replicas that the metric may ask for, the likeliest first: the status has rounded
+	// figures, and the pods that the HPA saw may have been others. None if they are not known.
+	replicas []int32
+}
+
+// decision is what the HPA made of its metrics before all limits.
+type decision struct {
+	proposals []proposal
+	view      *view
+	replicas  []int32 // it may be each of them, the likeliest first; none if that is not known
+}
+
+// decide works out what an HPA with the status of a made of its metrics. views are what it
+// may have seen, the likeliest first; scaled are the replicas of the scale's status.
+// Without pods in a view all of them count.
+func decide(a *record.Autoscaler, scaled int32, views []*view, p policy, f flags) (d decision) {
+	if len(views) > 0 {
+		d.view = views[0]
+	}
+	missing := false
+	for i, spec := range a.Spec.Metrics {
+		m := proposal{spec: spec, status: statusOf(a, i), ratio: math.NaN()}
+		_, target := record.MetricTarget(spec)
+		m.propose(target, a.Status.CurrentReplicas, scaled, views, p, f)
+		missing = missing || len(m.replicas) == 0
+		d.proposals = append(d.proposals, m)
+	}
+	for _, m := range d.proposals {
+		if len(d.replicas) == 0 || len(m.replicas) == 0 {
+			d.replicas = append(d.replicas, m.replicas...)
+			continue
+		}
+		var larger []int32
+		for _, n := range d.replicas {
+			for _, of := range m.replicas {
+				if most := max(n, of); !slices.Contains(larger, most) {
+					larger = append(larger, most)
+				}
+			}
+		}
+		d.replicas = larger
+	}
+	if missing { // the HPA does not scale down
+		d.replicas = slices.DeleteFunc(d.replicas, func(n int32) bool { return n < a.Status.CurrentReplicas })
+	}
+	return d
+}
+
+// statusOf is the value of the ith of the HPA's metrics in its status, zero without one. The
+// HPA writes them in the order of its spec; by name alone two can be mixed up.
+func statusOf(a *record.Autoscaler, i int) (value autoscalingv2.MetricValueStatus) {
+	spec, list := a.Spec.Metrics, a.Status.CurrentMetrics
+	if len(list) == len(spec) && list[i].Type == spec[i].Type {
+		_, value = record.MetricCurrent(list[i])
+		return value
+	}
+	name, _ := record.MetricTarget(spec[i])
+	for _, m := range list {
+		if is, v := record.MetricCurrent(m); is == name {
+			value = v
+		}
+	}
+	return value
+}
+
+// propose fills in what m asks for. current are the replicas that the HPA found.
+func (m *proposal) propose(target autoscalingv2.MetricTarget, current, scaled int32, views []*view, p policy, f flags) {
+	all, ctx, tolerances := labels.Everything(), context.Background(), p.tolerances()
+	resource, container := resourceOf(m.spec)
+	name, _ := record.MetricTarget(m.spec)
+	add := func(n int32, err error) {
+		if err == nil && !slices.Contains(m.replicas, n) {
+			m.replicas = append(m.replicas, n)
+		}
+	}
+	switch now := m.status; {
+	case target.AverageUtilization != nil && *target.AverageUtilization > 0 && now.AverageUtilization != nil:
+		m.ratio = float64(*now.AverageUtilization) / float64(*target.AverageUtilization)
+		for _, v := range views {
+			if v.later && m.settled(current, p) {
+				break
+			}
+			n, percent, mean, _, err := v.calculator(f).GetResourceReplicas(ctx, current, *target.AverageUtilization, resource, tolerances, "", all, container)
+			if percent == *now.AverageUtilization && (now.AverageValue == nil || now.AverageValue.MilliValue() == mean) {
+				add(n, err)
+			}
+		}
+		if v := views; len(v) > 0 && len(m.replicas) == 0 {
+			n, err := v[0].alike(int64(*now.AverageUtilization), int64(*target.AverageUtilization), current, resource, container, tolerances, f)
+			add(n, err)
+		}
+	case positive(target.AverageValue) && now.AverageValue != nil && resource != "":
+		m.ratio = float64(now.AverageValue.MilliValue()) / float64(target.AverageValue.MilliValue())
+		for _, v := range views {
+			if v.later && m.settled(current, p) {
+				break
+			}
+			n, mean, _, err := v.calculator(f).GetRawResourceReplicas(ctx, current, target.AverageValue.MilliValue(), resource, tolerances, "", all, container)
+			if mean == now.AverageValue.MilliValue() {
+				add(n, err)
+			}
+		}
+		if v := views; len(v) > 0 && len(m.replicas) == 0 {
+			n, err := v[0].alike(now.AverageValue.MilliValue(), target.AverageValue.MilliValue(), current, resource, container, tolerances, f)
+			add(n, err)
+		}
+	case positive(target.AverageValue) && now.AverageValue != nil && m.spec.Pods != nil:
+		m.ratio = float64(now.AverageValue.MilliValue()) / float64(target.AverageValue.MilliValue())
+		for _, v := range views {
+			for _, s := range v.signals[name] {
+				if v.later && m.settled(current, p) {
+					break
+				}
+				v.byPod = s.v
+				n, mean, _, err := v.calculator(f).GetMetricReplicas(current, target.AverageValue.MilliValue(), "", tolerances, "", all, all)
+				if mean == now.AverageValue.MilliValue() {
+					add(n, err)
+				}
+			}
+		}
+		if v := views; len(v) > 0 && len(m.replicas) == 0 {
+			n, err := v[0].alike(now.AverageValue.MilliValue(), target.AverageValue.MilliValue(), current, "", "", tolerances, f)
+			add(n, err)
+		}
+	case positive(target.AverageValue) && now.AverageValue != nil:
+		// The status has the mean by pod, rounded up: the value itself is among as many as
+		// there are pods, and most likely a whole one.
+		scaled = max(scaled, 1)
+		most, each := now.AverageValue.MilliValue()*int64(scaled), target.AverageValue.MilliValue()
+		least := most - int64(scaled) + 1
+		m.ratio = float64(most) / float64(each*int64(scaled))
+		values := []int64{most / 1000 * 1000, least, most}
+		for _, v := range views {
+			for _, s := range v.signals[name] {
+				if s.v.Value != nil && s.v.Value.MilliValue() >= least && s.v.Value.MilliValue() <= most {
+					values = []int64{s.v.Value.MilliValue()}
+				}
+			}
+		}
+		for _, value := range values {
+			v := &view{value: max(value, least)}
+			n, _, _, err := v.calculator(f).GetObjectPerPodMetricReplicas(scaled, each, "", tolerances, "", nil, all)
+			add(n, err)
+		}
+	case positive(target.Value) && now.Value != nil:
+		m.ratio = float64(now.Value.MilliValue()) / float64(target.Value.MilliValue())
+		for _, v := range views {
+			v := &view{pods: v.pods, at: v.at, value: now.Value.MilliValue()}
+			n, _, _, err := v.calculator(f).GetObjectMetricReplicas(current, target.Value.MilliValue(), "", tolerances, "", nil, all, all)
+			add(n, err)
+		}
+	}
+	if len(m.replicas) == 0 && !math.IsNaN(m.ratio) {
+		n := current
+		if m.ratio < 1-p.down || m.ratio > 1+p.up {
+			n = int32(min(math.Ceil(float64(current)*m.ratio), math.MaxInt32))
+		}
+		m.replicas = []int32{n}
+	}
+}
+
+// settled says that all pods were counted, so that a later reading makes no difference.
+func (m *proposal) settled(current int32, p policy) bool {
+	return len(m.replicas) == 1 && m.replicas[0] == replicasFor(m.ratio, current, p)
+}
+
+// alike is the proposal if each pod's metric is the mean value; pods without a sample of the
+// resource have none.
+func (v *view) alike(value, target int64, current int32, resource corev1.ResourceName, container string, t podautoscaler.Tolerances, f flags) (int32, error) {
+	is := &view{pods: v.pods, at: v.at, value: value, same: true}
+	if resource != "" {
+		is.usage = v.usage
+		n, _, _, err := is.calculator(f).GetRawResourceReplicas(context.Background(), current, target, resource, t, "", labels.Everything(), container)
+		return n, err
+	}
+	n, _, _, err := is.calculator(f).GetMetricReplicas(current, target, "", t, "", labels.Everything(), labels.Everything())
+	return n, err
+}
+
+// formula is the recommendation by the rule of thumb ceil(replicas × current/target), which
+// counts all pods: https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details.
+func (d *decision) formula(current int32, p policy) (n int32) {
+	for _, m := range d.proposals {
+		if !math.IsNaN(m.ratio) {
+			n = max(n, replicasFor(m.ratio, current, p))
+		}
+	}
+	return n
+}
+
+// replicasFor is the rule of thumb for one ratio of current to target.
+func replicasFor(ratio float64, current int32, p policy) int32 {
+	if ratio >= 1-p.down && ratio <= 1+p.up {
+		return current
+	}
+	return int32(min(math.Ceil(float64(current)*ratio), math.MaxInt32))
+}
+
+// withinTolerance says whether a metric is off its target, and none by more than the tolerance.
+func (d *decision) withinTolerance(p policy) bool {
+	if d == nil {
+		return false
+	}
+	off := false
+	for _, m := range d.proposals {
+		if math.IsNaN(m.ratio) || m.ratio < 1-p.down || m.ratio > 1+p.up {
+			return false
+		}
+		off = off || m.ratio != 1
+	}
+	return off
+}
+
+// rounding is that of the first metric that asks for want.
+func (d *decision) rounding(current, want int32, p policy) string {
+	if d == nil {
+		return ""
+	}
+	for _, m := range d.proposals {
+		if len(m.replicas) > 0 && m.replicas[0] == want {
+			return m.rounding(current, want, p)
+		}
+	}
+	return ""
+}
+
+// why says in words what makes want of the metrics' values, where it is not plain; empty where
+// it is.
+func (d *decision) why(current, want int32, p policy, f flags) string {
+	if d == nil {
+		return ""
+	}
+	if formula := d.formula(current, p); formula != want {
+		return d.uncounted(formula, want, f)
+	}
+	return d.rounding(current, want, p)
+}
+
+// uncounted says why the HPA's recommendation want is not the rule of thumb's formula.
+func (d *decision) uncounted(formula, want int32, f flags) string {
+	is, as := "pods that are not ready or have no metric", "at their target or request when it removes"
+	if formula > want {
+		as = "idle when it adds"
+	}
+	if name, container := resourceOf(d.proposals[0].spec); name != "" && len(d.proposals) == 1 && d.view != nil {
+		all := slices.DeleteFunc(slices.Clone(d.view.pods), func(p *corev1.Pod) bool { return p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodFailed })
+		if n := len(all) - len(d.view.countedFor(name, container, f)); n > 0 {
+			is = fmt.Sprintf("%d of %d pods, not ready or without a metric,", n, len(all))
+		}
+	}
+	return fmt.Sprintf("the HPA takes %s as %s: %d become %d", is, as, formula, want)
+}
+
+// results are the proposals to an HPA that found current replicas.
+func (d *decision) results(current int32, p policy) (list []Proposal) {
+	if d == nil {
+		return nil
+	}
+	for _, m := range d.proposals {
+		is := Proposal{}
+		is.Metric, is.Current, is.Target = m.texts()
+		if len(m.replicas) > 0 {
+			is.Replicas = &m.replicas[0]
+			is.Rounding = m.rounding(current, m.replicas[0], p)
+		}
+		list = append(list, is)
+	}
+	return list
+}
+
+// decide marks the proposal that a step's raw recommendation is. Where a metric may have
+// asked for that or another number of replicas, it asked for that.
+func (s *Step) decide(want int32) {
+	for i, p := range s.Proposals {
+		if p.Replicas != nil && *p.Replicas == want {
+			s.Proposals[i].Decided = true
+			return
+		}
+	}
+	most := -1
+	for i, p := range s.Proposals {
+		if p.Replicas != nil && (most < 0 || *p.Replicas > *s.Proposals[most].Replicas) {
+			most = i
+		}
+	}
+	if most >= 0 {
+		s.Proposals[most].Replicas, s.Proposals[most].Decided = &want, true
+	}
+}
+
+// texts are a metric's name, value and target, as kubectl get hpa shows them.
+func (m *proposal) texts() (name, current, target string) {
+	name, t := record.MetricTarget(m.spec)
+	switch {
+	case t.AverageUtilization != nil:
+		target = fmt.Sprintf("%d %%", *t.AverageUtilization)
+		if now := m.status.AverageUtilization; now != nil {
+			current = fmt.Sprintf("%d %%", *now)
+		}
+	case t.AverageValue != nil:
+		target, current = t.AverageValue.String()+" a pod", optional(m.status.AverageValue)
+	case t.Value != nil:
+		target, current = t.Value.String(), optional(m.status.Value)
+	}
+	return name, current, target
+}
+
+// rounding says in words how the metric's value asks for want replicas by rounding up, and, where
+// that leaves the replicas as they are, from what value on there is one fewer. It is empty
+// where nothing is rounded, or not all pods count.
+func (m *proposal) rounding(current, want int32, p policy) string {
+	exact := float64(current) * m.ratio
+	if !(exact > 0) || want <= max(p.min, 1) || float64(want) != math.Ceil(exact) || want == int32(exact) || m.ratio >= 1-p.down && m.ratio <= 1+p.up {
+		return ""
+	}
+	_, target := record.MetricTarget(m.spec)
+	part := min(float64(current-1)/float64(current), 1-p.down)
+	var values, below string
+	switch {
+	case target.AverageUtilization != nil:
+		values = fmt.Sprintf("%d/%d", *m.status.AverageUtilization, *target.AverageUtilization)
+		below = fmt.Sprintf("%.0f %%", math.Floor(part*float64(*target.AverageUtilization))+1)
+	case target.AverageValue != nil:
+		values = amount(m.status.AverageValue.AsApproximateFloat64(), target.AverageValue) + "/" + target.AverageValue.String()
+		below = amount(part*target.AverageValue.AsApproximateFloat64(), target.AverageValue) + " a pod"
+	default:
+		values = amount(m.status.Value.AsApproximateFloat64(), target.Value) + "/" + target.Value.String()
+		below = amount(part*target.Value.AsApproximateFloat64(), target.Value)
+	}
+	text := fmt.Sprintf("%d × %s = %s, which rounds up to %d", current, values, record.Plain(exact, 3), want)
+	if want == current {
+		text += fmt.Sprintf("; %d below %s", current-1, below)
+	}
+	return text
+}
+
+// amount writes v in the unit of another quantity, rounded up.
+func amount(v float64, like *resource.Quantity) string {
+	if like.Format == resource.BinarySI {
+		return fmt.Sprintf("%.0fMi", math.Ceil(v/(1<<20)))
+	}
+	return resource.NewMilliQuantity(int64(math.Ceil(v*1000)), like.Format).String()
+}
+
+// sampled is what the HPA would make of the readings of v: the largest ratio of current to
+// target of its metrics, and the replicas that they ask for. It is not known if the HPA has
+// metrics that are not in the readings, or if the requests of a pod are not known.
+func (v *view) sampled(spec autoscalingv2.HorizontalPodAutoscalerSpec, current int32, p policy, f flags) (ratio float64, replicas int32, ok bool) {
+	ctx, all := context.Background(), labels.Everything()
+	for _, m := range spec.Metrics {
+		name, container := resourceOf(m)
+		_, target := record.MetricTarget(m)
+		var n int32
+		var r float64
+		err := error(nil)
+		switch {
+		case name == "":
+			return 0, 0, false
+		case target.AverageUtilization != nil && *target.AverageUtilization > 0:
+			var percent int32
+			n, percent, _, _, err = v.calculator(f).GetResourceReplicas(ctx, current, *target.AverageUtilization, name, p.tolerances(), "", all, container)
+			r = float64(percent) / float64(*target.AverageUtilization)
+		case positive(target.AverageValue):
+			var mean int64
+			n, mean, _, err = v.calculator(f).GetRawResourceReplicas(ctx, current, target.AverageValue.MilliValue(), name, p.tolerances(), "", all, container)
+			r = float64(mean) / float64(target.AverageValue.MilliValue())
+		default:
+			return 0, 0, false
+		}
+		if err != nil {
+			return 0, 0, false
+		}
+		ratio, replicas = max(ratio, r), max(replicas, n)
+	}
+	return ratio, replicas, len(spec.Metrics) > 0
+}
+
+// percentOfRequests is what the counted pods use of what they request, in percent.
+func (v *view) percentOfRequests(name corev1.ResourceName, counted metrics.PodMetricsInfo) (float64, bool) {
+	var use, requests int64
+	for _, p := range v.pods {
+		if m, ok := counted[p.Name]; ok {
+			use += m.Value
+			for _, c := range p.Spec.Containers {
+				q, has := c.Resources.Requests[name]
+				if !has {
+					return 0, false
+				}
+				requests += q.MilliValue()
+			}
+		}
+	}
+	return 100 * float64(use) / float64(requests), requests > 0
+}
+
+// api is the pod as the HPA controller has it, as far as that looks.
+func api(p *record.Pod) *corev1.Pod {
+	is := &corev1.Pod{Status: corev1.PodStatus{Phase: p.Status.Phase, StartTime: p.Status.StartTime, Conditions: p.Status.Conditions}}
+	is.Name, is.DeletionTimestamp = p.Name, p.Deleting
+	for _, c := range p.Containers {
+		is.Spec.Containers = append(is.Spec.Containers, corev1.Container{Name: c.Name, Resources: corev1.ResourceRequirements{Requests: c.Requests}})
+	}
+	return is
+}
