@@ -119,7 +119,7 @@ func (k *tracker) read(next *readings, t record.Instant) {
 		if w.ok {
 			w.raw, w.other = d.replicas[0], d.replicas[len(d.replicas)-1]
 			w.n = min(max(w.raw, p.min), p.max)
-			k.looks.unsettled = len(d.replicas) > 1 || d.formula(l.v.Status.CurrentReplicas, p) != w.raw
+			k.looks.unsettled = len(d.replicas) > 1 || d.formula(l.v.Status.CurrentReplicas, w.raw, p) != w.raw
 		}
 		k.o.recs = append(k.o.recs, at[want]{l.t, w})
 		if l.unwritten {

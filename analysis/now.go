@@ -183,7 +183,7 @@ func (n *Now) limitedBy(status autoscalingv2.HorizontalPodAutoscalerStatus, p po
 	switch {
 	case want == desired && want == current && d.withinTolerance(p):
 		return LimitTolerance
-	case want == desired && d != nil && d.formula(current, p) != want:
+	case want == desired && d != nil && d.formula(current, want, p) != want:
 		return LimitPods
 	case want == desired:
 		return ""

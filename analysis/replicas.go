@@ -315,9 +315,16 @@ func (v *view) alike(value, target int64, current int32, resource corev1.Resourc
 
 // formula is the recommendation by the rule of thumb ceil(replicas × current/target), which
 // counts all pods: https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details.
-func (d *decision) formula(current int32, p policy) (n int32) {
+// want is what the HPA recommended, where the value of an object's or external metric by pod
+// is rounded in the status.
+func (d *decision) formula(current, want int32, p policy) (n int32) {
 	for _, m := range d.proposals {
-		if !math.IsNaN(m.ratio) {
+		_, target := record.MetricTarget(m.spec)
+		switch {
+		case math.IsNaN(m.ratio):
+		case target.AverageValue != nil && (m.spec.Object != nil || m.spec.External != nil) && slices.Contains(m.replicas, want):
+			n = max(n, want)
+		default:
 			n = max(n, replicasFor(m.ratio, current, p))
 		}
 	}
@@ -366,7 +373,7 @@ func (d *decision) why(current, want int32, p policy, f flags) string {
 	if d == nil {
 		return ""
 	}
-	if formula := d.formula(current, p); formula != want {
+	if formula := d.formula(current, want, p); formula != want {
 		return d.uncounted(formula, want, f)
 	}
 	return d.rounding(current, want, p)

@@ -83,7 +83,7 @@ func (o *observed) explain(s *Step, c replicaChange, status at[*record.Autoscale
 	want, l := o.whichLimit(status.v.Spec, c, d.replicas, condition)
 	s.Recommended, s.LimitedBy, s.Limit = &want, l.by, l.text
 	s.decide(want)
-	if formula := d.formula(c.from, p); s.LimitedBy == "" && formula != want {
+	if formula := d.formula(c.from, want, p); s.LimitedBy == "" && formula != want {
 		s.LimitedBy = LimitPods
 		s.Limit = d.uncounted(formula, want, o.flags)
 	}

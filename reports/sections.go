@@ -193,6 +193,31 @@ func title(t analysis.Transition) string {
 	return fmt.Sprintf("Scale-%s: %s → %s (%s → %s requests/s at %.1f s)", t.Direction, from, t.ToPhase, record.Plain(t.FromRate, 4), record.Plain(t.ToRate, 4), t.OnsetSeconds)
 }
 
+// asked says what each metric asked for in a step, which of several decided, and the rounding in
+// what it asked for.
+func asked(s analysis.Step) string {
+	if len(s.Proposals) == 0 {
+		return fmt.Sprintf("%s asks for %d", s.Metric, *s.Recommended)
+	}
+	var parts []string
+	for _, p := range s.Proposals {
+		text := fmt.Sprintf("%s %s of %s", p.Metric, p.Current, p.Target)
+		switch {
+		case p.Replicas == nil:
+			text = p.Metric + " has no value"
+		case p.Decided && len(s.Proposals) > 1:
+			text += fmt.Sprintf(" asks for %d, which decides", *p.Replicas)
+		default:
+			text += fmt.Sprintf(" asks for %d", *p.Replicas)
+		}
+		if p.Decided && p.Rounding != "" {
+			text += " (" + p.Rounding + ")"
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, ", ")
+}
+
 func steps(t analysis.Transition) []string {
 	var list []string
 	if t.Doubt != "" {
@@ -206,7 +231,7 @@ func steps(t analysis.Transition) []string {
 		case s.Foreign:
 			line += ", not by the HPA"
 		case s.Metric != "" && s.Recommended != nil:
-			line += fmt.Sprintf(": %s asks for %d", s.Metric, *s.Recommended)
+			line += ": " + asked(s)
 			if s.LimitedBy != "" {
 				line += fmt.Sprintf("; limited by %s (%s)", s.LimitedBy, s.Limit)
 			}
