@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -15,9 +16,10 @@ import (
 // limited is what became of a raw recommendation: replicas, which limit made them of it, and
 // the reason that the HPA's condition ScalingLimited gives.
 type limited struct {
-	to       int32
-	by, text string
-	reason   string
+	to         int32
+	by, text   string
+	reason     string
+	stabilized bool // by the window, before other limits
 }
 
 // Reasons of the condition ScalingLimited.
@@ -36,8 +38,8 @@ var limitOf = map[string]string{reasonMax: LimitMax, reasonMin: LimitMin, reason
 // exported of pkg/controller/podautoscaler/horizontal.go (Kubernetes 1.37):
 // normalizeDesiredReplicas, and normalizeDesiredReplicasWithBehaviors for an HPA with a
 // behavior. Slack makes all windows and periods longer: two instants a period apart may
-// have been told apart by the controller in another way than by the watch. With other, what was
-// recommended before is the less likely of what it can have been.
+// have been told apart by the controller in another way than by the watch. With other, what is
+// not sure of the recommendations before is the least likely.
 func (o *observed) normalize(spec autoscalingv2.HorizontalPodAutoscalerSpec, t record.Instant, current, want int32, slack time.Duration, other bool) limited {
 	p := policyOf(spec, o.flags)
 	up, down := behaviorOf(spec)
@@ -52,14 +54,15 @@ func (o *observed) normalize(spec autoscalingv2.HorizontalPodAutoscalerSpec, t r
 			r.by, r.text = LimitStabilization, fmt.Sprintf("the scale-up stabilization window of %.0f s takes the lowest recommendation in it, %d", window.Seconds(), lowest)
 		}
 	}
-	if r.to != want && r.by == "" {
+	r.stabilized = r.to != want
+	if r.stabilized && r.by == "" {
 		r.by, r.text = LimitStabilization, fmt.Sprintf("the highest recommendation within the stabilization window of %.0f s was %d", p.window.Seconds(), highest)
 	}
 	limit := func(to int32, reason, text string) limited {
 		if r.by != "" {
 			text = r.text + ", and " + text
 		}
-		return limited{to, limitOf[reason], text, reason}
+		return limited{to, limitOf[reason], text, reason, r.stabilized}
 	}
 	least, most := p.min, p.max
 	switch {
@@ -112,14 +115,10 @@ func behaviorOf(spec autoscalingv2.HorizontalPodAutoscalerSpec) (up, down *autos
 // recommended folds the recommendations within a window before t into n.
 func (o *observed) recommended(t record.Instant, window time.Duration, n int32, other bool, fold func(a, b int32) int32) int32 {
 	next := t
-	for i := after(o.recs, t-1) - 1; i >= 0; i-- {
+	for i := sort.Search(len(o.recs), func(i int) bool { return o.recs[i].t >= t }) - 1; i >= 0; i-- {
 		from := o.recs[i].t
 		if o.recs[i].v.ok && o.lastSync(from, next) > t.Add(-window) {
-			raw := o.recs[i].v.raw
-			if other {
-				raw = o.recs[i].v.other
-			}
-			n = fold(n, raw)
+			n = fold(n, o.recs[i].raw(other))
 		}
 		if from <= t.Add(-window) {
 			return n
@@ -142,8 +141,9 @@ func (o *observed) lastSync(from, next record.Instant) record.Instant {
 	return next - record.Instant(float64(next-from)/syncs)
 }
 
-// sawFirstSync says whether the HPA controller first looked at the HPA after the watch opened.
-func (o *observed) sawFirstSync() bool { return len(o.hpas[0].v.Status.Conditions) == 0 }
+// sawFirstSync says whether the HPA controller had come to no number of replicas yet when the
+// watch opened.
+func (o *observed) sawFirstSync() bool { return scalingLimited(o.hpas[0].v.Status) == nil }
 
 // policyLimit is how many replicas the policies of rules allow at t, and by which: sign is 1
 // for a rise, -1 for a fall. Each policy counts from the replicas at the start of its period:

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/hpabench/hpabench/record"
@@ -117,15 +118,20 @@ func (k *tracker) read(next *readings, t record.Instant) {
 		d := decide(l.v, l.scaled, views, p, k.o.flags)
 		w := want{ok: len(d.replicas) > 0}
 		if w.ok {
-			w.raw, w.other = d.replicas[0], d.replicas[len(d.replicas)-1]
-			w.n = min(max(w.raw, p.min), p.max)
+			w.set(d.replicas[0], p)
 			k.looks.unsettled = len(d.replicas) > 1 || d.formula(l.v.Status.CurrentReplicas, w.raw, p) != w.raw
 		}
-		k.o.recs = append(k.o.recs, at[want]{l.t, w})
+		r := recommendation{at: at[want]{l.t, w}, status: -1}
+		if len(d.replicas) > 1 {
+			r.candidates = d.replicas
+		}
+		if r.hpa = l.v; !l.unwritten {
+			r.status, k.o.wants = len(k.o.wants), append(k.o.wants, w)
+		}
+		k.o.recs = append(k.o.recs, r)
 		if l.unwritten {
 			continue
 		}
-		k.o.wants = append(k.o.wants, w)
 		if was := k.looks.latest; was.v != nil && was.v.Status.DesiredReplicas == was.v.Status.CurrentReplicas && !k.o.phaseEdge(was.t, l.t) {
 			delete(k.o.decisions, was.v)
 		}
@@ -133,6 +139,65 @@ func (k *tracker) read(next *readings, t record.Instant) {
 	}
 	k.looks.waiting, k.looks.reading = k.looks.waiting[:0], next
 	k.looks.changed = k.looks.changed || k.looks.unsettled
+}
+
+// recommendation is what the HPA recommended at a sync.
+type recommendation struct {
+	at[want]
+	hpa        *record.Autoscaler // as the sync left it
+	status     int                // of observed.hpas and wants; -1 for a sync without a new status
+	candidates []int32            // of which v.raw is one, the likeliest first; nil if there is just that
+}
+
+func (w *want) set(raw int32, p policy) {
+	w.raw, w.n = raw, min(max(raw, p.min), p.max)
+}
+
+// chooseRecommendations leaves, where it is not sure what a sync recommended, the candidates
+// that agree with what the HPA's conditions say of it.
+func (o *observed) chooseRecommendations() {
+	for i := range o.recs {
+		r := &o.recs[i]
+		var agreed []int32
+		for _, n := range r.candidates {
+			if o.agrees(r, n) {
+				agreed = append(agreed, n)
+			}
+		}
+		if len(agreed) > 0 {
+			r.candidates = agreed
+			r.v.set(agreed[0], policyOf(r.hpa.Spec, o.flags))
+			if r.status >= 0 {
+				o.wants[r.status] = r.v
+			}
+		}
+	}
+}
+
+// raw is what r recommended; with other the least likely of what that can have been.
+func (r *recommendation) raw(other bool) int32 {
+	if n := len(r.candidates); other && n > 0 {
+		return r.candidates[n-1]
+	}
+	return r.v.raw
+}
+
+// agrees says whether a raw recommendation n leads to the status that r has.
+func (o *observed) agrees(r *recommendation, n int32) bool {
+	s := r.hpa.Status
+	l := o.normalize(r.hpa.Spec, r.t, s.CurrentReplicas, n, 0, false)
+	if l.to != s.DesiredReplicas {
+		return false
+	}
+	for _, c := range s.Conditions {
+		switch {
+		case c.Type == autoscalingv2.ScalingLimited && c.Reason != l.reason:
+			return false
+		case c.Type == autoscalingv2.AbleToScale && c.Reason != "SucceededRescale" && l.stabilized != (c.Reason != "ReadyForNewScale"):
+			return false
+		}
+	}
+	return true
 }
 
 // phaseEdge says whether a phase begins or ends after from, up to an instant.

@@ -68,10 +68,10 @@ type span struct {
 }
 
 // want is the recommendation of one of the HPA's statuses, if that tells it: as the metrics
-// ask for, or less likely other, and raw between min and max.
+// ask for, and between min and max.
 type want struct {
-	raw, other, n int32
-	ok            bool
+	raw, n int32
+	ok     bool
 }
 
 // counts is how many pods were in which state.
@@ -119,8 +119,8 @@ type observed struct {
 
 	// What is worked out of the above once, as it is asked for again and again.
 	changes []replicaChange
-	wants   []want     // of each of hpas
-	recs    []at[want] // of each sync that may have recommended another number than the one before
+	wants   []want           // of each of hpas
+	recs    []recommendation // of each sync that may have recommended another number than the one before
 	// decisions are those of the statuses that come with another number of replicas, and of the
 	// last one before each edge of a phase and of all.
 	decisions map[*record.Autoscaler]*decision
@@ -190,6 +190,7 @@ func observe(b *Builder) *observed {
 		o.endedBy = "the load was cut short"
 	}
 	o.changes = o.changesOf()
+	o.chooseRecommendations()
 	o.shortest = o.shortestSync()
 	o.byReason, o.ofPods = map[[2]string][]at[record.Event]{}, map[[2]string][]at[record.Event]{}
 	for _, e := range o.events {
