@@ -222,13 +222,13 @@ func (l *learner) stages() {
 		between(&schedule, p.Created, p.Scheduled)
 		between(&start, p.Scheduled, p.Started)
 		if between(&ready, p.Started, p.Ready); p.Started != nil && p.Ready != nil {
-			before := l.like.Prepares()
+			before := l.like.Modelled().Prepares()
 			if p.Scheduled != nil {
 				before = seconds(*p.Started - *p.Scheduled)
 			}
 			// Less the latest of the times at which it may have been probed: the simulation
 			// draws one.
-			beyond = append(beyond, *p.Ready-*p.Started-l.like.ReadyAfter(before, simulate.Relist).Seconds())
+			beyond = append(beyond, *p.Ready-*p.Started-l.like.Modelled().ReadyAfter(before, model.Relist).Seconds())
 		}
 		between(&inService, p.Ready, p.InService)
 		between(&out, p.Terminating, p.OutOfService)
@@ -266,7 +266,7 @@ func (l *learner) stages() {
 	for _, less := range []struct {
 		of   simulate.Cases
 		than time.Duration
-	}{{s.Start, l.like.Prepares()}, {s.Gone, l.like.ServesOn()}} {
+	}{{s.Start, l.like.Modelled().Prepares()}, {s.Gone, l.like.Modelled().ServesOn()}} {
 		for i := range less.of {
 			less.of[i].Duration = max(0, less.of[i].Duration-less.than)
 		}
@@ -589,6 +589,7 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 	alike := map[*float64]float64{} // answers for each time of a list, by its first
 	var lists [][]float64
 	busy := -calm
+	most := l.like.Modelled()
 	costsIn := l.meanCosts()
 	for i := range l.loads {
 		s := &l.loads[i]
@@ -602,7 +603,7 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 		}
 		connects := !l.like.Phases[phase].KeepAlive
 		rate := float64(max(s.answered, s.sent)) / float64(max(pods, 1))
-		if pods == 0 || rate > load*l.like.Highest(connects, costs) || rate*float64(pods)*l.like.Cost(connects)*costs > load*l.cores() {
+		if pods == 0 || rate > load*most.MaxRate(connects, costs, most.MostCPU()) || rate*float64(pods)*most.Cost(connects)*costs > load*l.cores() {
 			busy = second
 		}
 		text, kept := l.latencies[i]

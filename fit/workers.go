@@ -47,7 +47,7 @@ func (l *learner) workers() {
 	is := max(1, int(math.Round(quantile(at, 0.5))))
 	l.add(Parameter{Name: names, Value: float64(is), Low: quantile(at, 0.05), High: quantile(at, 0.95), Samples: len(at)})
 	l.learned.Workers = &is
-	waits := max(0, alone-l.like.Cost(l.newConnections())-meanOf(simulate.Guess(l.like.Pod, model.Model{}).RoundTrip))
+	waits := max(0, alone-l.like.Modelled().Cost(l.newConnections())-meanOf(simulate.Guess(l.like.Pod, model.Model{}).RoundTrip))
 	l.learned.Wait = &model.Cost{Mean: metav1.Duration{Duration: seconds(waits)}}
 	l.add(Parameter{Name: "workload.wait", Unit: "s", Value: waits, Low: max(0, waits-alone+quick[0]), High: waits + quantile(quick, 0.2) - alone, Samples: len(quick)})
 	if len(queue) == 0 {
@@ -89,7 +89,7 @@ func (l *learner) saturated(alone float64) (busy []saturated, queue []float64) {
 		for _, p := range s.details.pods {
 			is.answered = max(is.answered, float64(p.n))
 		}
-		if is.had < 3*is.answered*alone+3 || cpu[second] > 0.5*l.like.MostCPU() || sums[second] > 0.5*l.cores() {
+		if is.had < 3*is.answered*alone+3 || cpu[second] > 0.5*l.like.Modelled().MostCPU() || sums[second] > 0.5*l.cores() {
 			continue
 		}
 		busy = append(busy, is)

@@ -265,7 +265,7 @@ func TestSlowRequestsEnd(t *testing.T) {
 	} {
 		r := limited(t, c.limit, 0, 1)
 		r.Plant.Workload.CPU, r.Plant.Workload.Wait = &c.cpu, &model.Cost{Mean: metav1.Duration{Duration: c.wait}}
-		took := r.InPod(r.Highest(true, 1)/2, c.pods, true, 1)
+		took := r.InPod(r.Modelled().MaxRate(true, 1, r.Modelled().MostCPU())/2, c.pods, true, 1)
 		if longest := took[len(took)-1]; longest < max(c.cpu.Mean.Seconds(), c.wait.Seconds()) || math.IsInf(longest, 0) {
 			t.Errorf("%+v: the longest takes %g s", c, longest)
 		}

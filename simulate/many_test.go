@@ -54,7 +54,7 @@ func TestKeptIsBounded(t *testing.T) {
 	}
 	defer func(n int64) { knowns.Store(n) }(knowns.Load())
 	knowns.Store(mostKnown)
-	s := library(t, "spike").server(true, 1, 1)
+	s := serverOf(library(t, "spike").Modelled(), true, 1, 1)
 	s.sojourns(open(0.5, 97, 1))
 	kept := 0
 	known.Range(func(any, any) bool { kept++; return true })

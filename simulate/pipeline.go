@@ -2,18 +2,14 @@ package simulate
 
 import (
 	"math"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/metrics/pkg/apis/metrics"
 	"sigs.k8s.io/metrics-server/pkg/storage"
-)
 
-// unchanged is how much longer cAdvisor waits, at most, for a container whose figures
-// have not changed: 15 s in place of 10 s (maxHousekeepingInterval in pkg/kubelet/cadvisor
-// of Kubernetes).
-const unchanged = 1.5
+	"github.com/hpabench/hpabench/model"
+)
 
 // sample is the kubelet's look at a container, which is followed by the next.
 func (w *world) sample(p *pod) {
@@ -21,12 +17,9 @@ func (w *world) sample(p *pod) {
 		return
 	}
 	is := w.measure(p)
-	wait := w.Plant.Metrics.Housekeeping.Seconds()
-	if !p.sampled.Timestamp.IsZero() && is.CumulativeCPUUsed == p.sampled.CumulativeCPUUsed && is.MemoryUsage == p.sampled.MemoryUsage {
-		wait *= unchanged
-	}
+	unchanged := !p.sampled.Timestamp.IsZero() && is.CumulativeCPUUsed == p.sampled.CumulativeCPUUsed && is.MemoryUsage == p.sampled.MemoryUsage
 	p.sampled = is
-	w.after(time.Duration(wait*(1+p.random.Float64())*float64(time.Second)), func() { w.sample(p) })
+	w.after(model.NextSample(w.Plant.Metrics.Housekeeping.Duration, unchanged, p.random.Float64()), func() { w.sample(p) })
 }
 
 // measure is what a pod's first container has used.
@@ -58,7 +51,7 @@ func (w *world) scrape() {
 		if w.Plant.Metrics.Housekeeping.Duration == 0 {
 			point = w.measure(p)
 		}
-		containers := map[string]storage.MetricsPoint{w.first().Name: point}
+		containers := map[string]storage.MetricsPoint{w.modelled.First().Name: point}
 		for _, c := range w.Pod.Containers[1:] {
 			containers[c.Name] = storage.MetricsPoint{StartTime: point.StartTime, Timestamp: point.Timestamp}
 		}

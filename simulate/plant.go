@@ -175,7 +175,7 @@ func Guess(pod corev1.PodSpec, m model.Model) Plant {
 			corev1.ResourceCPU: *resource.NewQuantity(4, resource.DecimalSI), corev1.ResourceMemory: *resource.NewQuantity(16<<30, resource.BinarySI), corev1.ResourcePods: *resource.NewQuantity(110, resource.DecimalSI),
 		}}},
 		Metrics: Pipeline{
-			Housekeeping: metav1.Duration{Duration: 10 * time.Second},
+			Housekeeping: metav1.Duration{Duration: model.Housekeeping},
 			Resolution:   metav1.Duration{Duration: 15 * time.Second},
 			Delay:        metav1.Duration{Duration: ms(50)},
 		},

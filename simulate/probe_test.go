@@ -9,34 +9,6 @@ import (
 	"github.com/hpabench/hpabench/record"
 )
 
-// The kubelet probes at once, when it looks at all containers next, and with the period from
-// then; startup probes only with the period from when it took up the pod.
-func TestReadyAfter(t *testing.T) {
-	get := corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{}}
-	for name, c := range map[string]struct {
-		listens            time.Duration
-		startup, readiness *corev1.Probe
-		before, want       time.Duration
-	}{
-		"without probes":              {listens: 30 * time.Millisecond, want: 30 * time.Millisecond},
-		"at once":                     {readiness: &corev1.Probe{ProbeHandler: get, PeriodSeconds: 5}, want: 0},
-		"at the kubelet's next look":  {listens: 100 * time.Millisecond, readiness: &corev1.Probe{ProbeHandler: get, PeriodSeconds: 5}, want: 400 * time.Millisecond},
-		"a period after that":         {listens: 500 * time.Millisecond, readiness: &corev1.Probe{ProbeHandler: get, PeriodSeconds: 5}, want: 5400 * time.Millisecond},
-		"three successes":             {readiness: &corev1.Probe{ProbeHandler: get, PeriodSeconds: 5, SuccessThreshold: 3}, want: 10 * time.Second},
-		"initial delay":               {readiness: &corev1.Probe{ProbeHandler: get, PeriodSeconds: 5, InitialDelaySeconds: 6}, want: 10400 * time.Millisecond},
-		"by the period of the pod":    {listens: time.Second, startup: &corev1.Probe{ProbeHandler: get, PeriodSeconds: 2}, before: 2700 * time.Millisecond, want: 1300 * time.Millisecond},
-		"startup, then the readiness": {listens: time.Second, startup: &corev1.Probe{ProbeHandler: get, PeriodSeconds: 2}, readiness: &corev1.Probe{ProbeHandler: get}, before: 700 * time.Millisecond, want: 1300 * time.Millisecond},
-	} {
-		r := library(t, "spike")
-		r.Plant.Workload.Start.Duration, r.Plant.Workload.StartCPU.Duration = c.listens, 0
-		first := &r.Pod.Containers[0]
-		first.StartupProbe, first.ReadinessProbe = c.startup, c.readiness
-		if got := r.ReadyAfter(c.before, 400*time.Millisecond); got != c.want {
-			t.Errorf("%s: ready after %s, should be %s", name, got, c.want)
-		}
-	}
-}
-
 // A pod in which requests wait for longer than the probe does is not ready any more after
 // three probes, and again when it has served them.
 func TestReadinessIsLostUnderLoad(t *testing.T) {

@@ -36,10 +36,6 @@ type arrivals struct {
 	pause  time.Duration
 }
 
-// period of CPU limits, in which a container has limit × period of CPU time (CFS
-// bandwidth control, https://docs.kernel.org/scheduler/sched-bwc.html).
-const period = 100 * time.Millisecond
-
 // A server is watched from several starts, at any point of the period, through so many
 // requests, of which the first find it too empty.
 const (
@@ -108,7 +104,7 @@ const nothing = 1e-9
 // follow is how long each of n requests takes, in the order of their ends. Those that
 // have a worker have their turns on the processors, for a slice each.
 func (s server) follow(a arrivals, random *rand.Rand, n int) []float64 {
-	q := &single{server: s, arrivals: a, random: random, now: random.Float64() * period.Seconds(), ends: period.Seconds(), left: s.limit * period.Seconds()}
+	q := &single{server: s, arrivals: a, random: random, now: random.Float64() * model.CFSPeriod.Seconds(), ends: model.CFSPeriod.Seconds(), left: s.limit * model.CFSPeriod.Seconds()}
 	for range a.closed {
 		q.due = append(q.due, q.now+random.Float64()*(a.pause+s.cpu.Mean.Duration).Seconds())
 	}
@@ -120,8 +116,8 @@ func (s server) follow(a arrivals, random *rand.Rand, n int) []float64 {
 		if s.limit > 0 {
 			q.left -= work * float64(running)
 			if q.now >= q.ends-nothing {
-				q.ends += math.Floor((q.now-q.ends+nothing)/period.Seconds()+1) * period.Seconds()
-				q.left = s.limit * period.Seconds()
+				q.ends += math.Floor((q.now-q.ends+nothing)/model.CFSPeriod.Seconds()+1) * model.CFSPeriod.Seconds()
+				q.left = s.limit * model.CFSPeriod.Seconds()
 			}
 		}
 		q.pass(working, running, work)
@@ -209,10 +205,10 @@ func (q *single) pass(working, running int, work float64) {
 
 // sojourns are how long the requests of a pod without a line take in it, in seconds, sorted.
 func (w *world) sojourns(p *pod) []float64 {
-	connects, most := w.connects(), w.mostCPU
+	connects, most := w.connects(), w.modelled.MostCPU()
 	cores := most * level(p.cores/most)
-	s := w.server(connects, p.costs, cores)
-	highest := w.highest(connects, p.costs, cores)
+	s := serverOf(w.modelled, connects, p.costs, cores)
+	highest := w.modelled.MaxRate(connects, p.costs, cores)
 	if p.workers > 0 && w.traffic.phase >= 0 {
 		pause := w.trip + w.Phases[w.traffic.phase].Think
 		if p.workers <= few {
@@ -259,32 +255,21 @@ func open(share, highest float64, pods int) arrivals {
 }
 
 // server is a pod with so many cores, in which requests cost so much of the mean.
-func (r *Run) server(connects bool, costs, cores float64) server {
-	m := &r.Plant.Workload
-	s := server{cpu: *m.CPU, wait: *m.Wait, limit: r.limit(), cores: cores, workers: *m.Workers}
-	s.cpu.Mean.Duration = seconds(r.Cost(connects) * costs)
+func serverOf(p model.Pod, connects bool, costs, cores float64) server {
+	s := server{cpu: *p.Model.CPU, wait: *p.Model.Wait, limit: p.Limit(), cores: cores, workers: *p.Model.Workers}
+	s.cpu.Mean.Duration = seconds(p.Cost(connects) * costs)
 	if s.limit > 0 && s.cores >= s.limit*(1-1e-9) {
 		s.cores = math.Ceil(s.limit) // of which the limit leaves a part of the time
 	}
 	return s
 }
 
-// Highest is how many requests a second a pod can serve at most, if they cost so much of the
-// mean.
-func (r *Run) Highest(connects bool, costs float64) float64 {
-	return r.highest(connects, costs, r.MostCPU())
-}
-
-func (r *Run) highest(connects bool, costs, cores float64) float64 {
-	m, cost := &r.Plant.Workload, r.Cost(connects)*costs
-	return min(cores/cost, float64(*m.Workers)/(cost+m.Wait.Mean.Seconds()))
-}
-
 // InPod is how long requests are in a pod, in seconds and sorted, where they come at a rate,
 // in requests a second, to each of so many pods, and cost so much of the mean.
 func (r *Run) InPod(rate float64, pods int, connects bool, costs float64) []float64 {
-	highest := r.Highest(connects, costs)
-	return r.server(connects, costs, r.MostCPU()).sojourns(open(rate/highest, highest, pods))
+	p := r.Modelled()
+	highest := p.MaxRate(connects, costs, p.MostCPU())
+	return serverOf(p, connects, costs, p.MostCPU()).sojourns(open(rate/highest, highest, pods))
 }
 
 // quantile of values that are sorted and lie evenly between each other, as of a share of

@@ -3,7 +3,6 @@ package simulate
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -164,68 +163,11 @@ func (r *Run) Like(p Plant) {
 	r.demand()
 }
 
-// listens is how long after its start the first container does.
-func (r *Run) listens() time.Duration {
-	m := &r.Plant.Workload
-	return m.Start.Duration + onThread(m.StartCPU.Duration, r.limit())
-}
-
-// Prepares is how long the pod's init containers take, of those that only wait: what
-// others do is not known.
-func (r *Run) Prepares() (all time.Duration) {
-	for _, c := range r.Pod.InitContainers {
-		takes, _, known := model.Script(slices.Concat(c.Command, c.Args))
-		if always := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways; known && !always && takes > 0 {
-			all += takes
-		}
-	}
-	return all
-}
-
-// Cost is the CPU time of a request, in seconds, if each has a new connection
-// or none has.
-func (r *Run) Cost(connects bool) float64 {
-	c := r.Plant.Workload.CPU.Mean.Seconds()
-	if connects {
-		c += r.Plant.Workload.ConnectionCPU.Seconds()
-	}
-	return c
-}
-
-// ServiceTime is how long a request takes in a pod that has no other.
-func (r *Run) ServiceTime(connects bool) time.Duration {
-	return onThread(seconds(r.Cost(connects)), r.limit()) + r.Plant.Workload.Wait.Mean.Duration
-}
-
-// MostCPU is what a pod can use of the largest node, in cores.
-func (r *Run) MostCPU() float64 {
+// Modelled is the target's pod on the largest node.
+func (r *Run) Modelled() model.Pod {
 	most := 0.0
 	for _, n := range r.Plant.Nodes {
 		most = max(most, n.CPU)
 	}
-	most = min(most, float64(*r.Plant.Workload.Workers))
-	if l := r.limit(); l > 0 {
-		most = min(most, l)
-	}
-	return most
-}
-
-// ServesOn is how long a pod serves after its deletion: through its preStop hook, and for
-// as long as its process takes then, within its grace period.
-func (r *Run) ServesOn() time.Duration {
-	serves := r.Plant.Workload.Drain.Duration
-	if l := r.first().Lifecycle; l != nil && l.PreStop != nil {
-		switch stop := l.PreStop; {
-		case stop.Sleep != nil:
-			serves += time.Duration(stop.Sleep.Seconds) * time.Second
-		case stop.Exec != nil:
-			takes, _, _ := model.Script(stop.Exec.Command)
-			serves += max(0, takes)
-		}
-	}
-	grace := int64(corev1.DefaultTerminationGracePeriodSeconds)
-	if g := r.Pod.TerminationGracePeriodSeconds; g != nil {
-		grace = *g
-	}
-	return min(serves, time.Duration(grace)*time.Second)
+	return model.Pod{Model: &r.Plant.Workload, Spec: &r.Pod, Cores: most}
 }

@@ -108,9 +108,9 @@ func (w *world) connects() bool {
 	return w.traffic.phase < 0 || !w.Phases[w.traffic.phase].KeepAlive
 }
 
-func (w *world) cost() float64 { return w.Cost(w.connects()) }
+func (w *world) cost() float64 { return w.modelled.Cost(w.connects()) }
 
-func (w *world) service() time.Duration { return w.ServiceTime(w.connects()) }
+func (w *world) service() time.Duration { return w.modelled.ServiceTime(w.connects()) }
 
 // base is how long a request takes when it waits for none.
 func (w *world) base() float64 { return w.service().Seconds() + w.trip }
@@ -292,13 +292,13 @@ func (w *world) closed(p *record.Phase, dt float64) {
 // threads, and of what the other pods leave of the node, of which each gets as much as any
 // other that wants it.
 func (w *world) capacities(dt float64) {
-	cost := w.cost()
+	cost, most := w.cost(), w.modelled.MostCPU()
 	wants := make([][]float64, len(w.Plant.Nodes))
 	for _, p := range w.pods {
 		if p.node < 0 {
 			continue
 		}
-		p.cores = min(w.Plant.Nodes[p.node].CPU, w.mostCPU)
+		p.cores = min(w.Plant.Nodes[p.node].CPU, most)
 		if want := min(p.cores, (p.rate+p.backlog/dt)*cost*p.costs); want > 0 {
 			wants[p.node] = append(wants[p.node], want)
 		}
@@ -311,7 +311,7 @@ func (w *world) capacities(dt float64) {
 		if p.node >= 0 {
 			p.cores = min(p.cores, shares[p.node])
 		}
-		p.highest = w.highest(w.connects(), p.costs, p.cores)
+		p.highest = w.modelled.MaxRate(w.connects(), p.costs, p.cores)
 	}
 }
 

@@ -3,7 +3,6 @@ package simulate
 import (
 	"container/heap"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -15,6 +14,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
 	"sigs.k8s.io/metrics-server/pkg/storage"
+
+	"github.com/hpabench/hpabench/model"
 )
 
 // namespace of what is simulated.
@@ -40,7 +41,7 @@ type world struct {
 	used         []int  // pods by node
 	serving      []*pod // that get requests
 	waiting      []*pod // for room
-	mostCPU      float64
+	modelled     model.Pod
 	receiving    int   // of serving, those that get requests now; -1 where that is to be counted anew
 	slices       []int // how many of serving are in each EndpointSlice
 
@@ -113,7 +114,7 @@ func (a *agenda) Pop() any {
 }
 
 func newWorld(r *Run, j *journal) *world {
-	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*float64]float64{}, used: make([]int, len(r.Plant.Nodes)), mostCPU: r.MostCPU(), receiving: -1}
+	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*float64]float64{}, used: make([]int, len(r.Plant.Nodes)), modelled: r.Modelled(), receiving: -1}
 	if j != nil {
 		j.busy = w.onTheWay
 	}
@@ -257,7 +258,7 @@ func (w *world) schedule(p *pod) {
 	w.used[p.node]++
 	w.show(p)
 	w.tellEvent("Pod", p.name, corev1.EventTypeNormal, "Scheduled", fmt.Sprintf("Successfully assigned %s/%s to %s", namespace, p.name, w.Plant.Nodes[p.node].Name))
-	w.after(w.Prepares()+p.life.start, func() { w.start(p) })
+	w.after(w.modelled.Prepares()+p.life.start, func() { w.start(p) })
 }
 
 func (w *world) start(p *pod) {
@@ -270,8 +271,8 @@ func (w *world) start(p *pod) {
 		w.sample(p)
 	}
 	w.scraped(p)
-	listens := w.listens()
-	ready := w.ReadyAfter(w.Prepares()+p.life.start, time.Duration(p.random.Int64N(int64(Relist)))) + p.life.ready
+	listens := w.modelled.Listens()
+	ready := w.modelled.ReadyAfter(w.modelled.Prepares()+p.life.start, time.Duration(p.random.Int64N(int64(model.Relist)))) + p.life.ready
 	w.show(p)
 	w.after(listens, func() {
 		if p.runs {
@@ -298,7 +299,7 @@ func (w *world) delete(p *pod) {
 	}
 	serves := time.Duration(0)
 	if p.runs {
-		serves = w.ServesOn()
+		serves = w.modelled.ServesOn()
 	}
 	w.after(serves, func() {
 		w.leave(p)
@@ -414,20 +415,4 @@ func (w *world) show(p *pod) {
 		panic(err) // its key can always be made
 	}
 	w.tellObject(p, false)
-}
-
-// first is the container that the model is of.
-func (r *Run) first() *corev1.Container { return &r.Pod.Containers[0] }
-
-// limit is that of the first container's CPU, in cores; 0 without one.
-func (r *Run) limit() float64 { return r.first().Resources.Limits.Cpu().AsApproximateFloat64() }
-
-// onThread is how long so much CPU time takes one thread that a limit, in cores, stops
-// when its share of 100 ms is used (CFS bandwidth control).
-func onThread(cpu time.Duration, limit float64) time.Duration {
-	if cpu <= 0 || limit <= 0 || limit >= 1 {
-		return cpu
-	}
-	share := time.Duration(limit * float64(period))
-	return cpu + time.Duration(math.Ceil(float64(cpu)/float64(share))-1)*(period-share)
 }

@@ -24,6 +24,8 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/hpabench/hpabench/lab/containers"
+
+	"github.com/hpabench/hpabench/model"
 )
 
 const (
@@ -174,9 +176,9 @@ func (n *node) release(a netip.Addr) {
 }
 
 // relist is how long it takes until the kubelet sees that a container has ended:
-// it looks once a second (genericPlegRelistPeriod).
+// it looks once in each model.Relist.
 func (n *node) relist(now time.Time) time.Duration {
-	return time.Second - (time.Duration(now.UnixNano())+n.phase)%time.Second
+	return model.Relist - (time.Duration(now.UnixNano())+n.phase)%model.Relist
 }
 
 // running gives the pods of the node.

@@ -21,6 +21,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	baseversion "k8s.io/component-base/version"
+
+	"github.com/hpabench/hpabench/model"
 )
 
 // Options of the modelled nodes. The zero value is a cluster of eight nodes of
@@ -55,7 +57,7 @@ func (o Options) withDefaults() Options {
 		o.Pods = 110
 	}
 	if o.Housekeeping == 0 {
-		o.Housekeeping = 10 * time.Second
+		o.Housekeeping = model.Housekeeping
 	}
 	if o.Version == "" {
 		o.Version = "v" + baseversion.DefaultKubeBinaryVersion + ".0"

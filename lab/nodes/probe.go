@@ -15,6 +15,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/kubernetes/pkg/probe"
 	httpprobe "k8s.io/kubernetes/pkg/probe/http"
+
+	"github.com/hpabench/hpabench/model"
 )
 
 type kind int
@@ -63,23 +65,17 @@ type prober struct {
 
 // counter holds results against their thresholds.
 type counter struct {
-	last result
-	run  int32
+	model.Thresholds
 	hold bool // no more probes until there is a new container
 }
 
 // add counts a result, and says whether it is past its threshold.
 func (c *counter) add(r result, k kind, spec *corev1.Probe) bool {
-	if c.last == r {
-		c.run++
-	} else {
-		c.last, c.run = r, 1
-	}
-	if r == failure && c.run < spec.FailureThreshold || r == success && c.run < spec.SuccessThreshold {
+	if !c.Add(r == success, model.ProbeOf(spec)) {
 		return false
 	}
 	if k == startup || k == liveness && r == failure {
-		c.hold, c.run = true, 0
+		*c = counter{hold: true}
 	}
 	return true
 }
@@ -90,7 +86,7 @@ func due(k kind, spec *corev1.Probe, c *container, now time.Time) bool {
 		return false
 	}
 	// The kubelet counts from the start as the API has it, in whole seconds.
-	return int32(now.Sub(c.now.start.Truncate(time.Second)).Seconds()) >= spec.InitialDelaySeconds
+	return model.ProbeOf(spec).Due(now.Sub(c.now.start.Truncate(time.Second)))
 }
 
 func startProbers(p *pod, c *container) (r []*prober) {
@@ -109,7 +105,7 @@ func startProbers(p *pod, c *container) (r []*prober) {
 	return r
 }
 
-func (w *prober) period() time.Duration { return time.Duration(w.spec.PeriodSeconds) * time.Second }
+func (w *prober) period() time.Duration { return model.ProbeOf(w.spec).Period }
 
 // trigger runs the probe at once and lets its ticks begin anew.
 func (w *prober) trigger() {
@@ -209,7 +205,7 @@ func (n *Nodes) probe(w *prober, a *attempt, ip string) (probe.Result, string, e
 	if w.kind == readiness && time.Since(a.start) < a.fault {
 		return probe.Failure, "HTTP probe failed with statuscode: 503", nil
 	}
-	timeout := time.Duration(w.spec.TimeoutSeconds) * time.Second
+	timeout := model.ProbeOf(w.spec).Timeout
 	switch {
 	case w.spec.HTTPGet != nil:
 		request, err := httpprobe.NewRequestForHTTPGetAction(w.spec.HTTPGet, w.c.spec, ip, "probe")

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/hpabench/hpabench/model"
 )
 
 // PodUsage is what the containers of a pod had used when they were last looked
@@ -87,13 +89,7 @@ type sampler struct {
 	at    ContainerUsage
 }
 
-// idle is how much longer cAdvisor waits, at most, for a container whose figures
-// have not changed: 15 s in place of 10 s (maxHousekeepingInterval in
-// pkg/kubelet/cadvisor of Kubernetes 1.37).
-const idle = 1.5
-
-// run samples at once and then every one to two intervals: cAdvisor's jitter
-// factor is 1 (manager/container.go of cAdvisor 0.60).
+// run samples at once and then when cAdvisor would.
 func (s *sampler) run(p process, interval time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,12 +98,9 @@ func (s *sampler) run(p process, interval time.Duration) {
 	}
 	now := time.Now()
 	cpu, memory := p.Usage(now)
-	wait := float64(interval)
-	if s.has && cpu == s.at.CPU && memory == s.at.Memory {
-		wait *= idle
-	}
+	unchanged := s.has && cpu == s.at.CPU && memory == s.at.Memory
 	s.at, s.has = ContainerUsage{At: now, CPU: cpu, Memory: memory}, true
-	s.timer = time.AfterFunc(time.Duration(wait*(1+rand.Float64())), func() { s.run(p, interval) })
+	s.timer = time.AfterFunc(model.NextSample(interval, unchanged, rand.Float64()), func() { s.run(p, interval) })
 }
 
 func (s *sampler) stop() {

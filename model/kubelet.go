@@ -1,0 +1,82 @@
+package model
+
+import (
+	"cmp"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Relist is how often a kubelet looks at all containers (genericPlegRelistPeriod in
+// pkg/kubelet).
+const Relist = time.Second
+
+// Housekeeping is how often cAdvisor samples a container's usage at most
+// (HousekeepingInterval in pkg/kubelet/cadvisor).
+const Housekeeping = 10 * time.Second
+
+// unchangedFactor: cAdvisor waits up to 15 s in place of 10 s for a container whose usage has
+// not changed (maxHousekeepingInterval in pkg/kubelet/cadvisor).
+const unchangedFactor = 1.5
+
+// NextSample is the time until cAdvisor samples a container again: one to two intervals, as its
+// jitter factor is 1 (manager/container.go of cAdvisor), and longer if its usage has not changed
+// since the sample before. The draw is from 0 to 1.
+func NextSample(interval time.Duration, unchanged bool, draw float64) time.Duration {
+	wait := float64(interval) * (1 + draw)
+	if unchanged {
+		wait *= unchangedFactor
+	}
+	return time.Duration(wait)
+}
+
+// Probe is a corev1.Probe with the defaults of the API (SetDefaults_Probe in
+// pkg/apis/core/v1), which a pod template that no API server has seen leaves out.
+type Probe struct {
+	Period, Timeout, InitialDelay      time.Duration
+	SuccessThreshold, FailureThreshold int32
+}
+
+// ProbeOf gives a probe with its defaults.
+func ProbeOf(p *corev1.Probe) Probe {
+	seconds := func(n int32) time.Duration { return time.Duration(n) * time.Second }
+	return Probe{
+		Period: seconds(cmp.Or(p.PeriodSeconds, 10)), Timeout: seconds(cmp.Or(p.TimeoutSeconds, 1)), InitialDelay: seconds(p.InitialDelaySeconds),
+		SuccessThreshold: cmp.Or(p.SuccessThreshold, 1), FailureThreshold: cmp.Or(p.FailureThreshold, 3),
+	}
+}
+
+// Due says whether the kubelet runs the probe of a container that has run for so long.
+func (p Probe) Due(age time.Duration) bool { return age >= p.InitialDelay }
+
+// Thresholds count the results of a probe in a row.
+type Thresholds struct {
+	last bool
+	run  int32
+}
+
+// Add counts a result, and says whether so many in a row are past their threshold.
+func (t *Thresholds) Add(success bool, p Probe) bool {
+	if t.run == 0 || t.last != success {
+		t.last, t.run = success, 0
+	}
+	t.run++
+	if success {
+		return t.run >= p.SuccessThreshold
+	}
+	return t.run >= p.FailureThreshold
+}
+
+// Succeeds is when a probe has succeeded, after the start of its container, where the process
+// listens at an instant. It runs at each of runs, and with its period from the last of them on.
+func (p Probe) Succeeds(listens time.Duration, runs ...time.Duration) time.Duration {
+	at := runs[0]
+	for i := 1; at < listens || !p.Due(at); i++ {
+		if i < len(runs) {
+			at = runs[i]
+		} else {
+			at += p.Period
+		}
+	}
+	return at + time.Duration(p.SuccessThreshold-1)*p.Period
+}

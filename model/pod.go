@@ -1,0 +1,117 @@
+package model
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Pod is a modelled pod on a node with nothing else on it: what it can do follows from its
+// model, its containers and the node's cores.
+type Pod struct {
+	Model *Model
+	Spec  *corev1.PodSpec
+	Cores float64 // of the node
+}
+
+// First is the container that the model is of.
+func (p Pod) First() *corev1.Container { return &p.Spec.Containers[0] }
+
+// Limit is the CPU limit of the first container in cores; 0 without one.
+func (p Pod) Limit() float64 { return p.First().Resources.Limits.Cpu().AsApproximateFloat64() }
+
+// Cost is the mean CPU time of an HTTP request in seconds, on a new connection or a kept one.
+func (p Pod) Cost(connects bool) float64 {
+	c := p.Model.CPU.Mean.Seconds()
+	if connects {
+		c += p.Model.ConnectionCPU.Seconds()
+	}
+	return c
+}
+
+// ServiceTime is how long an HTTP request takes in a pod that has no other.
+func (p Pod) ServiceTime(connects bool) time.Duration {
+	return OnThread(seconds(p.Cost(connects)), p.Limit()) + p.Model.Wait.Mean.Duration
+}
+
+// MostCPU is what the requests of the pod can use at most, in cores.
+func (p Pod) MostCPU() float64 {
+	most := min(p.Cores, float64(*p.Model.Workers))
+	if l := p.Limit(); l > 0 {
+		most = min(most, l)
+	}
+	return most
+}
+
+// MaxRate is the number of HTTP requests a second that a pod with some cores can serve, if they
+// cost factor × the mean. It is infinite where they take no time.
+func (p Pod) MaxRate(connects bool, factor, cores float64) float64 {
+	cost := p.Cost(connects) * factor
+	return min(cores/cost, float64(*p.Model.Workers)/(cost+p.Model.Wait.Mean.Seconds()))
+}
+
+// Listens is how long after its start the first container listens.
+func (p Pod) Listens() time.Duration {
+	return p.Model.Start.Duration + OnThread(p.Model.StartCPU.Duration, p.Limit())
+}
+
+// Prepares is how long the init containers take, of those that only wait: what others do is not
+// known.
+func (p Pod) Prepares() (all time.Duration) {
+	for _, c := range p.Spec.InitContainers {
+		takes, _, known := Script(slices.Concat(c.Command, c.Args))
+		if always := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways; known && !always && takes > 0 {
+			all += takes
+		}
+	}
+	return all
+}
+
+// ReadyAfter is how long after its start the first container is ready, by its model and its
+// probes, where the node took up the pod at a time before it, and the kubelet looks at all
+// containers at a time after it (within Relist).
+//
+// The kubelet runs a probe with its period, from when it took up the pod. A readiness probe also
+// runs at once when the container is seen to have started, and when the kubelet looks at all
+// containers next; its period begins anew then (pkg/kubelet/prober).
+func (p Pod) ReadyAfter(before, relist time.Duration) time.Duration {
+	c, listens := p.First(), p.Listens()
+	started := time.Duration(0)
+	if c.StartupProbe != nil {
+		startup := ProbeOf(c.StartupProbe)
+		started = startup.Succeeds(listens, startup.Period-before%startup.Period)
+	}
+	switch {
+	case c.ReadinessProbe != nil && c.StartupProbe != nil:
+		return ProbeOf(c.ReadinessProbe).Succeeds(listens, started)
+	case c.ReadinessProbe != nil:
+		return ProbeOf(c.ReadinessProbe).Succeeds(listens, 0, relist)
+	case c.StartupProbe != nil:
+		return started
+	}
+	return listens
+}
+
+// ServesOn is how long a pod serves after its deletion: through its preStop hook, and for as
+// long as its process takes then, within its grace period.
+func (p Pod) ServesOn() time.Duration {
+	serves := p.Model.Drain.Duration
+	if l := p.First().Lifecycle; l != nil && l.PreStop != nil {
+		switch stop := l.PreStop; {
+		case stop.Sleep != nil:
+			serves += time.Duration(stop.Sleep.Seconds) * time.Second
+		case stop.Exec != nil:
+			takes, _, _ := Script(stop.Exec.Command)
+			serves += max(0, takes)
+		}
+	}
+	grace := int64(corev1.DefaultTerminationGracePeriodSeconds)
+	if g := p.Spec.TerminationGracePeriodSeconds; g != nil {
+		grace = *g
+	}
+	return min(serves, time.Duration(grace)*time.Second)
+}
+
+func seconds(s float64) time.Duration { return time.Duration(math.Round(s * float64(time.Second))) }
