@@ -54,6 +54,7 @@ func analyze(b *Builder) (*Result, error) {
 	if hpa := o.autoscaler(o.end); hpa != nil {
 		r.Autoscaler = policyOf(hpa.Spec, o.flags).result()
 	}
+	r.Assumed = o.assumed(r)
 	load, rows := o.sumLoad()
 	r.Load = load
 	if !r.LoadOnly() {

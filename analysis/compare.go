@@ -23,6 +23,8 @@ type Trials struct {
 type Comparison struct {
 	Names  []string `json:"names"`
 	Trials []int    `json:"trials"`
+	// Assumed is what figures of some of them rest on that nobody measured.
+	Assumed []string `json:"assumed,omitempty"`
 	// Differ says what else is not the same: the scenario line by line, the cluster,
 	// the versions.
 	Differ  []string         `json:"differ,omitempty"`
@@ -88,10 +90,16 @@ func Compare(all []Trials, names *regexp.Regexp) Comparison {
 	c := Comparison{Differ: differ(all)}
 	samples := make([]map[string]*Distribution, len(all))
 	var order []Figure
+	assumed := map[string]bool{}
 	for i, t := range all {
 		c.Names, c.Trials = append(c.Names, t.Name), append(c.Trials, len(t.Results))
 		samples[i] = map[string]*Distribution{}
 		for _, r := range t.Results {
+			for _, text := range r.Assumed {
+				if !assumed[text] {
+					assumed[text], c.Assumed = true, append(c.Assumed, text)
+				}
+			}
 			for _, f := range r.Figures() {
 				if !names.MatchString(f.Name) {
 					continue

@@ -12,4 +12,17 @@ type Expectation struct {
 	Expression string `json:"expression"`
 	Outcome    string `json:"outcome"`
 	Detail     string `json:"detail"`
+	// Assumed says that a figure of it rests on what the Result lists as Assumed.
+	Assumed bool `json:"assumed,omitempty"`
 }
+
+// Words are the Outcome in words.
+func (e Expectation) Words() string {
+	if e.Assumed {
+		return e.Outcome + OnAssumed
+	}
+	return e.Outcome
+}
+
+// OnAssumed follows a verdict that rests on what nobody measured.
+const OnAssumed = ", on assumed values"

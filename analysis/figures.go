@@ -16,6 +16,7 @@ type Figure struct {
 	Precision float64
 	Missing   string
 	Doubt     string
+	Assumed   bool // it rests on what the Result lists as Assumed
 }
 
 // FirstUp returns the transition that the names scaleUp.* stand for: the first up
@@ -165,6 +166,9 @@ func (r *Result) Figures() []Figure {
 	for _, p := range r.Load.Phases {
 		list.load("load."+p.Name, p)
 		doubted(p.Doubt)
+	}
+	for i := range list {
+		list[i].Assumed = r.restsOnAssumed(list[i].Name)
 	}
 	return list
 }

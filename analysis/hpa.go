@@ -14,6 +14,8 @@ import (
 type flags struct {
 	record.Controllers
 	known bool // and not Kubernetes' defaults
+	// changes of the HPA's status are those that Sync is estimated by.
+	changes int
 }
 
 // policy is what an HPA's spec says, with the flags where it is silent.

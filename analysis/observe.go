@@ -148,7 +148,7 @@ func observe(b *Builder) *observed {
 			o.checks = append(o.checks, *v)
 		case *record.Cluster:
 			if o.cluster = v; o.cluster.Controllers != nil {
-				o.flags = flags{*o.cluster.Controllers, true}
+				o.flags = flags{Controllers: *o.cluster.Controllers, known: true}
 			}
 		case *record.Subject:
 			o.subject = v
@@ -190,6 +190,7 @@ func observe(b *Builder) *observed {
 		o.endedBy = "the load was cut short"
 	}
 	o.changes = o.changesOf()
+	o.estimateSync()
 	o.chooseRecommendations()
 	o.shortest = o.shortestSync()
 	o.byReason, o.ofPods = map[[2]string][]at[record.Event]{}, map[[2]string][]at[record.Event]{}

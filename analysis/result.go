@@ -24,6 +24,8 @@ type Result struct {
 	Truncated bool      `json:"truncated,omitempty"` // the record has no end
 	Left      []string  `json:"left,omitempty"`      // objects that the run created and did not remove
 
+	// Assumed are sentences on what figures rest on that nobody measured: see Figure.Assumed.
+	Assumed []string `json:"assumed,omitempty"`
 	// Warnings are what casts doubt on the figures, each with what to do.
 	Warnings []string       `json:"warnings,omitempty"`
 	Notes    []string       `json:"notes,omitempty"`
@@ -86,9 +88,8 @@ type Moment struct {
 }
 
 // Autoscaler is what the HPA was set to. Tolerances are fractions of the target.
-// Assumed lists what its spec leaves to flags of the controller manager, which
-// cannot be read through the API; the defaults of the flags are taken then. The
-// embedded cluster tells its flags.
+// Assumed lists what its spec leaves to flags of the controller manager where these could
+// not be read; the defaults of the flags are taken then.
 type Autoscaler struct {
 	Min                    int32    `json:"min"`
 	Max                    int32    `json:"max"`

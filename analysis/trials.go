@@ -24,6 +24,16 @@ type Verdict struct {
 	// More is how many more trials would settle it if all went as most did; 0 if it is
 	// settled.
 	More int `json:"more,omitempty"`
+	// Assumed says that a trial's rests on what is assumed, as in Expectation.
+	Assumed bool `json:"assumed,omitempty"`
+}
+
+// Words are the Verdict in words.
+func (v Verdict) Words() string {
+	if v.Assumed {
+		return v.Verdict + OnAssumed
+	}
+	return v.Verdict
 }
 
 // JudgeTrials judges the expectations of trials that have the same ones. A trial that
@@ -39,6 +49,7 @@ func JudgeTrials(results []*Result) (verdicts []Verdict) {
 				verdicts = append(verdicts, Verdict{Expression: e.Expression})
 			}
 			verdicts[i].Trials++
+			verdicts[i].Assumed = verdicts[i].Assumed || e.Assumed
 			if e.Outcome == Met {
 				verdicts[i].Met++
 			}

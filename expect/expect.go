@@ -130,15 +130,15 @@ func Judge(expressions []string, r *analysis.Result) []analysis.Expectation {
 				Detail: fmt.Sprintf("not judged, with %d more: a run may have %d expectations", len(expressions)-i-1, maxExpressions)})
 		}
 		e := analysis.Expectation{Expression: expression, Outcome: analysis.Missed}
-		met, detail, err := false, "", broken
+		met, assumed, detail, err := false, false, "", broken
 		switch {
 		case err != nil:
 		case cost == 0:
 			err = fmt.Errorf("not judged: the expectations before it took %d steps", maxTotalCost)
 		default:
-			met, detail, err = judge(env, expression, figures, kinds, &cost)
+			met, assumed, detail, err = judge(env, expression, figures, kinds, &cost)
 		}
-		e.Detail = detail
+		e.Detail, e.Assumed = detail, assumed
 		switch {
 		case err == nil || detail != "" && strings.Contains(err.Error(), "no such attribute"): // said as not measured
 		case detail != "":
@@ -155,10 +155,10 @@ func Judge(expressions []string, r *analysis.Result) []analysis.Expectation {
 }
 
 // judge takes what the evaluation costs off the cost that is left.
-func judge(env *cel.Env, expression string, figures []analysis.Figure, findings []string, left *uint64) (met bool, detail string, err error) {
+func judge(env *cel.Env, expression string, figures []analysis.Figure, findings []string, left *uint64) (met, assumed bool, detail string, err error) {
 	checked, err := compile(env, expression)
 	if err != nil {
-		return false, "", err
+		return false, false, "", err
 	}
 	used := map[string]bool{}
 	for _, reference := range checked.NativeRep().ReferenceMap() {
@@ -172,6 +172,7 @@ func judge(env *cel.Env, expression string, figures []analysis.Figure, findings 
 		}
 		if used[f.Name] {
 			shown = append(shown, f.Name+" = "+show(f))
+			assumed = assumed || f.Assumed
 		}
 	}
 	if used["findings"] {
@@ -181,7 +182,7 @@ func judge(env *cel.Env, expression string, figures []analysis.Figure, findings 
 	limit := min(maxCost, *left)
 	program, err := env.Program(checked, cel.CostLimit(limit))
 	if err != nil {
-		return false, detail, err
+		return false, assumed, detail, err
 	}
 	out, details, err := program.Eval(values)
 	if details != nil && details.ActualCost() != nil {
@@ -189,13 +190,13 @@ func judge(env *cel.Env, expression string, figures []analysis.Figure, findings 
 	}
 	if err != nil && strings.Contains(err.Error(), "cost limit exceeded") {
 		*left -= min(*left, limit)
-		return false, "", fmt.Errorf("it takes more than %d steps, and was broken off", limit)
+		return false, assumed, "", fmt.Errorf("it takes more than %d steps, and was broken off", limit)
 	}
 	if err != nil {
-		return false, detail, err
+		return false, assumed, detail, err
 	}
 	met, _ = out.Value().(bool)
-	return met, detail, nil
+	return met, assumed, detail, nil
 }
 
 // environment is that of expressions over figures.

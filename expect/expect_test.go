@@ -173,7 +173,7 @@ func FuzzExpression(f *testing.F) {
 			return
 		}
 		left := uint64(maxCost)
-		if _, _, err := judge(checker.env, expression, figures, []string{"flapping"}, &left); err != nil && strings.Contains(err.Error(), "internal error") {
+		if _, _, _, err := judge(checker.env, expression, figures, []string{"flapping"}, &left); err != nil && strings.Contains(err.Error(), "internal error") {
 			t.Errorf("%q: %v", expression, err)
 		}
 	})

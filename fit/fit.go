@@ -72,6 +72,7 @@ func (l *learner) learn() (*Fit, error) {
 	l.roundTrip()
 	l.custom()
 	f.Plant.Workload = l.learned
+	f.assume()
 	if err := f.Plant.Check(); err != nil {
 		return nil, fmt.Errorf("what the record shows makes no plant: %w", err)
 	}
@@ -102,7 +103,9 @@ func (l *learner) cluster() {
 	if c == nil {
 		return
 	}
-	if c.Controllers != nil {
+	if c.Controllers == nil {
+		l.missing("controlPlane", "the cluster does not show the HPA controller's flags")
+	} else {
 		l.Plant.Control.Controllers = *c.Controllers
 	}
 	var nodes []simulate.Node
@@ -121,15 +124,13 @@ func (l *learner) cluster() {
 	}
 }
 
-// periods that the HPA may sync with: the default, and others from the longest on.
-var periods = []float64{15, 60, 30, 20, 10, 5}
-
 // control finds the sync period of which all times between two changes of the HPA's status
 // are multiples, and by how much more each is: a sync begins a period after the end of the
 // one before, which reads the scale and the metrics, and writes the status if it changes
 // and the scale if it decides.
 func (l *learner) control() {
 	var changes []change
+	var gaps []float64
 	last, replicas := 0.0, int32(0)
 	for _, e := range l.run.Entries {
 		a := e.Autoscaler
@@ -141,7 +142,7 @@ func (l *learner) control() {
 			c.calls++
 		}
 		if last > 0 && c.after > 0.5 {
-			changes = append(changes, c)
+			changes, gaps = append(changes, c), append(gaps, c.after)
 		}
 		last, replicas = e.At.Seconds(), a.Status.DesiredReplicas
 	}
@@ -150,17 +151,17 @@ func (l *learner) control() {
 		return
 	}
 	if l.result.Cluster == nil || l.result.Cluster.Controllers == nil {
-		for _, period := range periods {
-			fits, tell := whole(changes, period)
-			if tell >= 4 && len(fits)*10 >= tell*9 {
-				l.Plant.Control.Sync.Duration = seconds(period)
-				l.add(Parameter{Name: "controlPlane.sync", Unit: "s", Value: period, Low: period, High: period, Samples: tell})
-				break
-			}
+		if period, n := analysis.SyncPeriod(gaps); n > 0 {
+			l.Plant.Control.Sync.Duration = seconds(period)
+			l.add(Parameter{Name: "controlPlane.sync", Unit: "s", Value: period, Low: period, High: period, Samples: n})
 		}
 	}
 	period := l.Plant.Control.Sync.Seconds()
-	fits, _ := whole(changes, period)
+	multiples, _ := analysis.Multiples(gaps, period)
+	var fits []change
+	for _, i := range multiples {
+		fits = append(fits, changes[i])
+	}
 	if len(fits) < 4 {
 		l.missing("controlPlane.latency", "the changes of the HPA's status are no whole periods apart")
 		return
@@ -179,24 +180,6 @@ func (l *learner) control() {
 
 // change is one of the HPA's status: how long after the last, and the calls that wrote it.
 type change struct{ after, calls float64 }
-
-// whole are the changes that come whole periods after the one before, and how many could
-// tell: a sync takes some milliseconds, 50 at most, and where they may come to a quarter
-// of a period it is anyone's guess.
-func whole(changes []change, period float64) (fits []change, tell int) {
-	for _, c := range changes {
-		n := math.Round(c.after / (period + 0.025))
-		late := n*0.05 + 0.1
-		if late+0.1 >= period/4 {
-			continue
-		}
-		tell++
-		if over := c.after - n*period; n > 0 && over > -0.1 && over < late {
-			fits = append(fits, c)
-		}
-	}
-	return fits, tell
-}
 
 // stages takes each pod's as a case.
 func (l *learner) stages() {

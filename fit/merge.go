@@ -111,6 +111,7 @@ func merge(fits []*Fit) *Fit {
 	if v, ok := value("metrics.delay"); ok {
 		p.Metrics.Delay = duration(v)
 	}
+	m.assume()
 	return m
 }
 

@@ -257,6 +257,12 @@ type Cluster struct {
 	Lab     *Lab   `json:"lab,omitempty"` // nil for a real cluster
 
 	Controllers *Controllers `json:"controllers,omitempty"` // nil if they are not known
+	// ControllersFrom is where the Controllers were read.
+	ControllersFrom string `json:"controllersFrom,omitempty"`
+
+	// Assumed are sentences on what the pods and the cluster were taken to be without a
+	// measurement, where they are modelled.
+	Assumed []string `json:"assumed,omitempty"`
 }
 
 // Timings of a Lab.

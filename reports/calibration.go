@@ -22,7 +22,7 @@ func CalibrationTable(w io.Writer, c analysis.Calibration, width int) error {
 		}
 		g.add(number(&p.Replicas), record.Plain(p.Rate, 4), record.Plain(p.Below, 4), answer(&p.Seconds), percent(p.Efficiency))
 	}
-	return writeSections(w, []section{{title: "Capacity of " + c.Scenario, grid: g,
+	return writeSections(w, nil, []section{{title: "Capacity of " + c.Scenario, grid: g,
 		notes: append(notes, fmt.Sprintf("One replica serves %s requests/s: %d %% of the answers within %s, 0.1 %% errors at most. The capacity is between the two rates. Efficiency: of so many times the rate of a single replica.",
 			record.Plain(c.CapacityPerReplica, 4), c.Percentile, time.Duration(c.Latency*float64(time.Second))))}}, width)
 }

@@ -16,19 +16,19 @@ import (
 
 // CompareTable writes a comparison for a terminal of that many columns.
 func CompareTable(w io.Writer, c analysis.Comparison, width int) error {
-	return writeSections(w, compareSections(c), width)
+	return writeSections(w, c.Assumed, compareSections(c), width)
 }
 
 // TrialsTable writes what several trials of a scenario say, or of each of several
 // combinations of settings, for a terminal of that many columns. verdicts has a list for
 // each of c.Names.
 func TrialsTable(w io.Writer, c analysis.Comparison, verdicts [][]analysis.Verdict, width int) error {
-	return writeSections(w, trialSections(c, verdicts), width)
+	return writeSections(w, c.Assumed, trialSections(c, verdicts), width)
 }
 
 // TrialsMarkdown writes the same as Markdown.
 func TrialsMarkdown(w io.Writer, title string, c analysis.Comparison, verdicts [][]analysis.Verdict) error {
-	return markdownSections(w, title, trialSections(c, verdicts))
+	return markdownSections(w, title, c.Assumed, trialSections(c, verdicts))
 }
 
 // TrialsJSON writes the same as indented JSON: a Comparison with the verdicts of each of
@@ -67,7 +67,7 @@ func trialSections(c analysis.Comparison, verdicts [][]analysis.Verdict) []secti
 		if v.More > 0 {
 			more = fmt.Sprintf("%d more", v.More)
 		}
-		g.add(v.Verdict, v.Expression, fmt.Sprintf("%d of %d", v.Met, v.Trials), fmt.Sprintf("%.3f", v.P), more)
+		g.add(v.Words(), v.Expression, fmt.Sprintf("%d of %d", v.Met, v.Trials), fmt.Sprintf("%.3f", v.P), more)
 	}
 	return append([]section{{title: "Expectations", grid: g, notes: reasons{fmt.Sprintf("Of the median run, by the sign test: p is how likely so many trials would agree by chance; below %g the verdict is certain. To settle: so many more trials, if they went as most did.", analysis.Alpha)}}}, spreadSection(c))
 }
@@ -144,13 +144,17 @@ func sweepSection(c analysis.Comparison, verdicts [][]analysis.Verdict) section 
 	return section{title: "Combinations", grid: g, notes: reasons{"Medians; * is the best of its column. With so many columns one is the best by chance: hpabench compare says what is certain of two of them. met: expectations, of all trials."}}
 }
 
-func writeSections(w io.Writer, sections []section, width int) error {
+func writeSections(w io.Writer, assumed []string, sections []section, width int) error {
 	var b bytes.Buffer
+	width = max(width, 40)
+	for _, text := range assumed {
+		writeParagraph(&b, width, "Assumed: ", text)
+	}
 	for i, s := range sections {
-		if i > 0 {
+		if i > 0 || b.Len() > 0 {
 			fmt.Fprintln(&b)
 		}
-		if err := s.writeText(&b, max(width, 40), nil); err != nil {
+		if err := s.writeText(&b, width, nil); err != nil {
 			return err
 		}
 	}
@@ -160,12 +164,15 @@ func writeSections(w io.Writer, sections []section, width int) error {
 
 // CompareMarkdown writes a comparison as Markdown.
 func CompareMarkdown(w io.Writer, c analysis.Comparison) error {
-	return markdownSections(w, strings.Join(c.Names, " against "), compareSections(c))
+	return markdownSections(w, strings.Join(c.Names, " against "), c.Assumed, compareSections(c))
 }
 
-func markdownSections(w io.Writer, title string, sections []section) error {
+func markdownSections(w io.Writer, title string, assumed []string, sections []section) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# hpabench: %s\n", escape(title))
+	for _, text := range assumed {
+		fmt.Fprintf(&b, "\n> Assumed: %s\n", prose(text))
+	}
 	for _, s := range sections {
 		if err := s.writeMarkdown(&b, nil); err != nil {
 			return err

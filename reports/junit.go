@@ -23,11 +23,14 @@ func JUnit(w io.Writer, r *analysis.Result) error {
 		}
 		suite.Errors++
 	}
+	for _, text := range r.Assumed {
+		run.Output += "assumed: " + text + "\n"
+	}
 	suite.Cases = append(suite.Cases, run)
 	for _, e := range r.Expectations {
-		c := junitCase{Name: e.Expression, Class: suite.Name, Output: e.Detail}
+		c := junitCase{Name: e.Expression, Class: suite.Name, Output: e.Words() + ": " + e.Detail}
 		if e.Outcome == analysis.Missed {
-			c.Failure = &junitReason{Message: "missed: " + e.Detail, Type: e.Outcome}
+			c.Failure = &junitReason{Message: e.Words() + ": " + e.Detail, Type: e.Outcome}
 			suite.Failures++
 		}
 		suite.Cases = append(suite.Cases, c)
@@ -41,7 +44,7 @@ func TrialsJUnit(w io.Writer, scenario string, c analysis.Comparison, verdicts [
 	suite := junitSuite{Name: "hpabench." + scenario}
 	for i, list := range verdicts {
 		for _, v := range list {
-			reason := &junitReason{Message: fmt.Sprintf("%s: met by %d of %d trials, p %.3f", v.Verdict, v.Met, v.Trials, v.P), Type: v.Verdict}
+			reason := &junitReason{Message: fmt.Sprintf("%s: met by %d of %d trials, p %.3f", v.Words(), v.Met, v.Trials, v.P), Type: v.Verdict}
 			one := junitCase{Name: v.Expression, Class: suite.Name, Output: reason.Message}
 			if len(verdicts) > 1 {
 				one.Class += "." + c.Names[i]

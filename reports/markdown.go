@@ -18,13 +18,16 @@ import (
 func Markdown(w io.Writer, r *analysis.Result) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# hpabench: %s\n\n", escape(r.Scenario))
+	for _, text := range r.Assumed {
+		fmt.Fprintf(&b, "> Assumed: %s\n>\n", prose(text))
+	}
 	for _, text := range r.Warnings {
 		fmt.Fprintf(&b, "> **Warning:** %s\n>\n", prose(text))
 	}
 	for _, text := range r.Notes {
 		fmt.Fprintf(&b, "> Note: %s\n>\n", prose(text))
 	}
-	if len(r.Warnings)+len(r.Notes) > 0 {
+	if len(r.Assumed)+len(r.Warnings)+len(r.Notes) > 0 {
 		b.WriteByte('\n')
 	}
 	subject, rest := headline(r)

@@ -42,7 +42,11 @@ func OpenMetrics(w io.Writer, r *analysis.Result) error {
 		if e.Outcome == analysis.Met {
 			met = 1
 		}
-		gauge("hpabench_expectation_met", "Whether an expectation was met.", met, "expression", e.Expression)
+		labels := []string{"expression", e.Expression}
+		if e.Assumed {
+			labels = append(labels, "assumed", "true")
+		}
+		gauge("hpabench_expectation_met", "Whether an expectation was met.", met, labels...)
 	}
 	for _, f := range r.Figures() {
 		if f.Value == nil {

@@ -66,7 +66,7 @@ func expectations(r *analysis.Result) section {
 	}
 	g := &grid{columns: []column{{name: "outcome", text: true}, {name: "expected", text: true, give: true}, {name: "measured", text: true, give: true}}}
 	for _, e := range r.Expectations {
-		g.add(e.Outcome, e.Expression, e.Detail)
+		g.add(e.Words(), e.Expression, e.Detail)
 	}
 	return section{title: "Expectations", grid: g}
 }
@@ -659,9 +659,6 @@ func environment(r *analysis.Result) section {
 	}
 	if a := r.Autoscaler; a != nil {
 		add("HPA: min %d, max %d, %s; tolerance +%g/−%g, scale-down window %g s", a.Min, a.Max, strings.Join(a.Metrics, ", "), a.ScaleUpTolerance, a.ScaleDownTolerance, a.ScaleDownWindowSeconds)
-		if a.Assumed != nil {
-			add("Assumed, as its spec does not say: %s", strings.Join(a.Assumed, ", "))
-		}
 	}
 	if c := r.Cluster; c != nil {
 		add("Kubernetes %s", c.Version)
@@ -673,8 +670,12 @@ func environment(r *analysis.Result) section {
 			add("%s: metrics are taken every %g s", what, l.MetricsResolution)
 		}
 		if f := c.Controllers; f != nil {
-			add("HPA controller: it looks every %g s; where the HPA's spec is silent, tolerance %g and scale-down window %g s; CPU initialization %g s, initial readiness delay %g s",
-				f.Sync.Seconds(), f.Tolerance, f.DownscaleStabilization.Seconds(), f.CPUInitialization.Seconds(), f.InitialReadiness.Seconds())
+			from := ""
+			if c.ControllersFrom != "" {
+				from = " (read from " + c.ControllersFrom + ")"
+			}
+			add("HPA controller%s: it looks every %g s; where the HPA's spec is silent, tolerance %g and scale-down window %g s; CPU initialization %g s, initial readiness delay %g s",
+				from, f.Sync.Seconds(), f.Tolerance, f.DownscaleStabilization.Seconds(), f.CPUInitialization.Seconds(), f.InitialReadiness.Seconds())
 		}
 		var kinds []string
 		alike := map[string][]string{} // names by what they are

@@ -27,6 +27,9 @@ func Table(w io.Writer, r *analysis.Result, width int) error {
 	width = max(width, 40)
 	var b bytes.Buffer
 	paragraph := func(indent, text string) { writeParagraph(&b, width, indent, text) }
+	for _, text := range r.Assumed {
+		paragraph("Assumed: ", text)
+	}
 	for _, text := range r.Warnings {
 		paragraph("Warning: ", text)
 	}

@@ -60,23 +60,27 @@ func (p *preflight) checkWorkers() bool {
 func (p *preflight) noteModel() {
 	switch {
 	case p.cluster.Lab != nil:
-		p.noteGeneric()
+		p.assume()
 	case p.file.Spec.Workload.Model != nil:
 		p.notes = append(p.notes, "workload.model is for the embedded cluster; here the pods are real, and it is ignored.")
 	}
 }
 
-// noteGeneric says of what the image is modelled as when nothing is known of it.
-func (p *preflight) noteGeneric() {
+// assume says what is assumed of the workload.
+func (p *preflight) assume() {
 	template := p.file.PodTemplate()
-	if template == nil || p.file.Spec.Workload.Model != nil || template.Annotations[model.Annotation] != "" || len(template.Spec.Containers) == 0 {
+	if template == nil || len(template.Spec.Containers) == 0 {
 		return
 	}
+	stated := model.Model{}
+	if m := p.file.Spec.Workload.Model; m != nil {
+		stated = *m
+	} else if m, err := model.Parse(template.Annotations[model.Annotation]); err == nil {
+		stated = m
+	}
 	main := template.Spec.Containers[0]
-	m := model.Resolve(main.Image, main.Env, model.Model{})
-	if m.Preset == model.Generic {
-		p.notes = append(p.notes, fmt.Sprintf("Image %s is modelled as a generic server (%s of CPU a request, ready to listen %s after its start, %s of memory): state workload.model.",
-			main.Image, m.CPU.Mean.Duration, m.Start.Duration+m.StartCPU.Duration, m.Memory))
+	if text := model.Assumed(main.Image, main.Env, stated); text != "" {
+		p.cluster.Assumed = []string{text}
 	}
 }
 

@@ -214,6 +214,9 @@ func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 		rec.Add(record.Entry{Check: &c})
 	}
 	rec.Add(record.Entry{Cluster: r.pre.cluster})
+	for _, text := range r.pre.cluster.Assumed {
+		r.say("assumed: " + text)
+	}
 	for _, text := range r.pre.notes {
 		r.say("note: " + text)
 		rec.Add(record.Entry{Note: &record.Note{Text: text}})

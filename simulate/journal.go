@@ -62,7 +62,7 @@ func newJournal(r *Run, give func(record.Entry)) *journal {
 	h := *r.Header
 	h.Format, h.Started, h.Phases = record.Format, j.began, r.Phases
 	j.add(0, record.Entry{Header: &h})
-	c := &record.Cluster{Version: controllerVersion(), Lab: r.Plant.lab(), Controllers: &r.Plant.Control.Controllers}
+	c := &record.Cluster{Version: controllerVersion(), Lab: r.Plant.lab(), Controllers: &r.Plant.Control.Controllers, Assumed: r.Assumed()}
 	for _, n := range r.Plant.Nodes {
 		c.Nodes = append(c.Nodes, record.Node{Name: n.Name, CPU: n.CPU, Memory: n.Free.Memory().Value(), Schedule: true, Free: n.Free})
 	}

@@ -41,6 +41,9 @@ type Plant struct {
 	Nodes   []Node      `json:"nodes,omitempty"`
 	Metrics Pipeline    `json:"metrics,omitzero"`
 	Control Controllers `json:"controlPlane,omitzero"`
+
+	// Assumed are sentences on what nobody measured, beside the Workload.
+	Assumed []string `json:"assumed,omitempty"`
 }
 
 // Stages are how long a pod takes from one point of its life to the next. Each is a list
@@ -180,6 +183,7 @@ func Guess(pod corev1.PodSpec, m model.Model) Plant {
 			Delay:        metav1.Duration{Duration: ms(50)},
 		},
 		Control: DefaultControllers(),
+		Assumed: []string{"one node of 4 cores and 16Gi that has the image, containers that run 600ms after the pod is scheduled, round trips of 1ms, metrics every 15s, and the HPA controller's flags as Kubernetes sets them. Take them from a real run with --like RECORD."},
 	}
 }
 

@@ -21,8 +21,10 @@ import (
 type Run struct {
 	Plant Plant
 	Pod   corev1.PodSpec // of the target's template
-	HPA   autoscalingv2.HorizontalPodAutoscalerSpec
-	Name  string // of the HPA
+	// AssumedModel is a sentence on what nobody measured or stated of the workload.
+	AssumedModel string
+	HPA          autoscalingv2.HorizontalPodAutoscalerSpec
+	Name         string // of the HPA
 	// Replicas are those of the target at its creation, which is that of the HPA too.
 	Replicas    int32
 	StatefulSet *record.StatefulSet // nil if the target is of another kind
@@ -62,6 +64,14 @@ type Run struct {
 func (r Run) Nth(seed uint64, n int) *Run {
 	r.Wait, r.Seed = r.Wait+Offset(n, r.Plant.Control.Sync.Duration), seed+uint64(n)
 	return &r
+}
+
+// Assumed are sentences on what nobody measured of the workload and the cluster.
+func (r *Run) Assumed() []string {
+	if r.AssumedModel == "" {
+		return r.Plant.Assumed
+	}
+	return append([]string{r.AssumedModel}, r.Plant.Assumed...)
 }
 
 // waits is Wait within the sync period.

@@ -27,11 +27,17 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	var m model.Model
 	if given := f.Spec.Workload.Model; given != nil {
 		m = *given
+	} else if given := template.Annotations[model.Annotation]; given != "" {
+		var err error
+		if m, err = model.Parse(given); err != nil {
+			return nil, f.Fault("spec.workload", err.Error(), "")
+		}
 	}
 	r := &Run{
 		Plant: Guess(*pod, m), Pod: *pod, HPA: *spec, Name: f.AutoscalerName(), Replicas: 1, Phases: f.Phases(), Timeout: f.Spec.Load.RequestTimeout(),
 		Even: f.Spec.Load.Via == scenarios.ViaPortForward,
 	}
+	r.assume(m)
 	for _, o := range f.Objects() {
 		if o.GetKind() == spec.ScaleTargetRef.Kind && o.GetName() == spec.ScaleTargetRef.Name {
 			if n, ok, err := unstructured.NestedInt64(o.Object, "spec", "replicas"); err == nil && ok {
@@ -126,6 +132,7 @@ func FromRecord(run record.Run) (*Run, error) {
 			r.Pod.Containers = append(r.Pod.Containers, is)
 		}
 		r.Plant = Guess(r.Pod, m)
+		r.assume(m)
 	}
 	if len(h.Phases) > 0 && h.Phases[0].Shape == record.ShapeObserved {
 		if r.observe(run); len(r.observed) == 0 {
@@ -158,9 +165,20 @@ func served(run record.Run) *[2]time.Duration {
 // Like takes the plant of another run, and what that has not of the workload from this
 // one's own.
 func (r *Run) Like(p Plant) {
+	if p.Workload.CPU != nil {
+		r.AssumedModel = ""
+	}
 	p.Workload = p.Workload.Over(r.Plant.Workload)
 	r.Plant = p
 	r.demand()
+}
+
+// assume says what of the workload is assumed, of which the scenario states a model.
+func (r *Run) assume(stated model.Model) {
+	if len(r.Pod.Containers) > 0 {
+		c := r.Pod.Containers[0]
+		r.AssumedModel = model.Assumed(c.Image, c.Env, stated)
+	}
 }
 
 // Modelled is the target's pod on the largest node.

@@ -148,6 +148,7 @@ func toTune(name string, plant *simulate.Plant, w *work) (*simulate.Run, error) 
 // tuned is a result for -o json.
 type tuned struct {
 	Version string   `json:"version"`
+	Assumed []string `json:"assumed,omitempty"`
 	Ranges  []string `json:"settings"` // the names of the values
 	*tune.Result
 }
@@ -168,10 +169,13 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	}
 	switch format {
 	case "yaml":
+		for _, text := range s.Run.Assumed() {
+			fmt.Fprintf(a.stdout, "# Assumed: %s\n", text)
+		}
 		_, err := fmt.Fprintf(a.stdout, "# %s\n%s", r.Reason, manifest)
 		return err
 	case "json":
-		t := tuned{Version: "hpabench.dev/tune/v1", Result: r}
+		t := tuned{Version: "hpabench.dev/tune/v1", Assumed: s.Run.Assumed(), Result: r}
 		for _, of := range s.Ranges {
 			t.Ranges = append(t.Ranges, of.Name)
 		}
@@ -181,6 +185,9 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	}
 	text := func(format string, args ...any) {
 		fmt.Fprintln(a.stdout, strings.Join(reports.Wrap(fmt.Sprintf(format, args...), width(a.stdout)), "\n"))
+	}
+	for _, assumed := range s.Run.Assumed() {
+		text("Assumed: %s", assumed)
 	}
 	text("Simulated: %d settings, %d of them given up, %d runs; missed is the share of requests outside %s, and may be %.3g %%.",
 		r.Tried, r.Hopeless, r.Runs, s.SLO, (1-s.SLO.Share)*100)
