@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// assume says in the Plant what of it was not measured, but should be. A queue, workers and
-// what memory requests hold are none that all workloads have, and the latency of the control
-// plane moves little.
-func (f *Fit) assume() {
+// unmeasured is a sentence on what the plant has of hpabench's defaults, if anything. Workers,
+// a queue and what memory requests hold are none that all workloads have, and the latency of
+// the control plane moves little.
+func (f *Fit) unmeasured() []string {
 	var names []string
 	for _, p := range f.Measured {
 		matters := slices.Contains([]string{"workload.cpu", "roundTrip", "metrics.resolution", "controlPlane"}, p.Name) || strings.HasPrefix(p.Name, "pods.") || strings.HasPrefix(p.Name, customPrefix)
@@ -17,8 +17,8 @@ func (f *Fit) assume() {
 			names = append(names, p.Name)
 		}
 	}
-	f.Plant.Assumed = nil
-	if len(names) > 0 {
-		f.Plant.Assumed = []string{fmt.Sprintf("the defaults of hpabench fit stand for what the record does not show (hpabench fit -o table says why): %s.", strings.Join(names, ", "))}
+	if len(names) == 0 {
+		return nil
 	}
+	return []string{fmt.Sprintf("hpabench's defaults, for what the record does not show (hpabench fit -o table says why): %s.", strings.Join(names, ", "))}
 }

@@ -72,7 +72,10 @@ func (l *learner) learn() (*Fit, error) {
 	l.roundTrip()
 	l.custom()
 	f.Plant.Workload = l.learned
-	f.assume()
+	if c := l.result.Cluster; c != nil {
+		f.Plant.Assumed = slices.Clip(c.Assumed)
+	}
+	f.Plant.Assumed = append(f.Plant.Assumed, f.unmeasured()...)
 	if err := f.Plant.Check(); err != nil {
 		return nil, fmt.Errorf("what the record shows makes no plant: %w", err)
 	}

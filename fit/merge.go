@@ -111,7 +111,15 @@ func merge(fits []*Fit) *Fit {
 	if v, ok := value("metrics.delay"); ok {
 		p.Metrics.Delay = duration(v)
 	}
-	m.assume()
+	p.Assumed = nil
+	for _, f := range fits {
+		for _, text := range f.Plant.Assumed { // of a modelled run
+			if !slices.Contains(p.Assumed, text) && !slices.Contains(f.unmeasured(), text) {
+				p.Assumed = append(p.Assumed, text)
+			}
+		}
+	}
+	p.Assumed = append(p.Assumed, m.unmeasured()...)
 	return m
 }
 

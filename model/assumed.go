@@ -20,13 +20,13 @@ func Assumed(image string, env []corev1.EnvVar, stated Model) string {
 		all = append(all, fmt.Sprintf("a request takes %s of CPU", m.CPU.Mean.Duration))
 	}
 	if stated.Start == nil && stated.StartCPU == nil {
-		all = append(all, fmt.Sprintf("the container listens %s after its start", m.Start.Duration))
+		all = append(all, fmt.Sprintf("the container listens after %s", m.Start.Duration))
 	}
 	if stated.Memory == nil {
-		all = append(all, fmt.Sprintf("it uses %s of memory", m.Memory))
+		all = append(all, fmt.Sprintf("it uses %s", m.Memory))
 	}
 	if len(all) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s, because nothing is known of image %s. State workload.model, or measure it: hpabench fit on the record of a real run, or hpabench calibrate on a real cluster.", strings.Join(all, ", "), image)
+	return fmt.Sprintf("nothing is known of image %s: %s. Measure it on a real cluster (hpabench fit, hpabench calibrate), or state workload.model.", image, strings.Join(all, ", "))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func TestPresetGoesByTheImage(t *testing.T) {
@@ -180,5 +181,37 @@ func TestScript(t *testing.T) {
 	}
 	if takes, _, ok := Script([]string{"sleep", "8"}); !ok || takes != 8*time.Second {
 		t.Errorf("a command of two words: %s %v", takes, ok)
+	}
+}
+
+// What is stated, or known of the image, is not assumed.
+func TestAssumed(t *testing.T) {
+	ms := metav1.Duration{Duration: time.Millisecond}
+	for _, c := range []struct {
+		image  string
+		stated Model
+		want   []string // parts of it
+	}{
+		{"example.com/shop:1", Model{}, []string{"image example.com/shop:1", "1ms of CPU", "after 100ms", "16Mi"}},
+		{"example.com/shop:1", Model{CPU: &Cost{Mean: ms}}, []string{"after 100ms", "16Mi"}},
+		{"example.com/shop:1", Model{Start: &ms, Memory: quantity("1Mi")}, []string{"1ms of CPU"}},
+		{"example.com/shop:1", Model{CPU: &Cost{Mean: ms}, StartCPU: &ms, Memory: quantity("1Mi")}, nil},
+		{"example.com/shop:1", Model{Preset: Nginx}, nil},
+		{"example.com/shop:1", Model{Preset: Generic}, nil}, // the user asks for it
+		{"registry.example/nginx:1.29", Model{}, nil},
+		{"hpa-example", Model{}, nil},
+	} {
+		got := Assumed(c.image, nil, c.stated)
+		if (got == "") != (c.want == nil) {
+			t.Errorf("%s, %+v: %q", c.image, c.stated, got)
+		}
+		for _, part := range c.want {
+			if !strings.Contains(got, part) {
+				t.Errorf("%s, %+v: %q has no %q", c.image, c.stated, got, part)
+			}
+		}
+		if c.stated.CPU != nil && strings.Contains(got, "of CPU") {
+			t.Errorf("what is stated is assumed: %q", got)
+		}
 	}
 }

@@ -149,6 +149,9 @@ func (i *inspection) checkServer(ctx context.Context) bool {
 		return false
 	}
 	what := ""
+	if i.cluster.Lab == nil {
+		i.cluster.Controllers, i.cluster.ControllersFrom = i.findControllers(ctx)
+	}
 	if lab := i.cluster.Lab; lab != nil {
 		what = fmt.Sprintf(", embedded: modelled pods, %s timing", lab.Timing)
 	}

@@ -1,0 +1,22 @@
+package analysis
+
+import "testing"
+
+func TestSyncPeriod(t *testing.T) {
+	for _, c := range []struct {
+		gaps   []float64
+		period float64
+	}{
+		{[]float64{15.01, 15.02, 30.04, 45.05, 15.01}, 15},
+		{[]float64{30.01, 30.02, 60.04, 90.05, 30.01}, 15}, // which it may be: the default comes first
+		{[]float64{20.01, 20.02, 40.04, 60.05, 20.01}, 20},
+		{[]float64{10.01, 20.02, 10.04, 30.05, 10.01}, 10},
+		{[]float64{5.01, 10.02, 5.01, 5.02, 25.05, 5.01}, 5},
+		{[]float64{15.01, 15.02, 30.04}, 0}, // too few
+		{[]float64{15.01, 18.3, 22.7, 7.2, 15.01, 3.9}, 0},
+	} {
+		if got, n := SyncPeriod(c.gaps); got != c.period || (n > 0) != (c.period > 0) {
+			t.Errorf("%v: %g by %d, want %g", c.gaps, got, n, c.period)
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// findControllers reads the flags of the HPA controller from the static pods of
+// kube-controller-manager, as clusters of kubeadm and kind have them, and says where it
+// read them. It gives nil where there are none or this user may not see them, and where
+// their flags differ: which of them leads can change.
+func (c *Cluster) findControllers(ctx context.Context) (*record.Controllers, string) {
+	pods, err := timed(ctx, func(ctx context.Context) (*corev1.PodList, error) {
+		return c.Kube.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{LabelSelector: "component=kube-controller-manager", Limit: 100})
+	})
+	if err != nil {
+		return nil, ""
+	}
+	var found *record.Controllers
+	from := ""
+	for _, pod := range pods.Items {
+		flags, err := controllersOf(&pod)
+		if err != nil || found != nil && *found != *flags {
+			return nil, ""
+		}
+		found, from = flags, fmt.Sprintf("the command of pod %s/%s", pod.Namespace, pod.Name)
+	}
+	return found, from
+}
+
+// controllersOf are the flags by the command of a pod of kube-controller-manager, and what
+// Kubernetes sets where it has none of them.
+func controllersOf(pod *corev1.Pod) (*record.Controllers, error) {
+	i := slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == "kube-controller-manager" })
+	if i < 0 {
+		return nil, fmt.Errorf("pod %s has no container kube-controller-manager", pod.Name)
+	}
+	is := record.DefaultControllers()
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.ParseErrorsAllowlist.UnknownFlags = true
+	const prefix = "horizontal-pod-autoscaler-"
+	f.DurationVar(&is.Sync.Duration, prefix+"sync-period", is.Sync.Duration, "")
+	f.DurationVar(&is.DownscaleStabilization.Duration, prefix+"downscale-stabilization", is.DownscaleStabilization.Duration, "")
+	f.Float64Var(&is.Tolerance, prefix+"tolerance", is.Tolerance, "")
+	f.DurationVar(&is.CPUInitialization.Duration, prefix+"cpu-initialization-period", is.CPUInitialization.Duration, "")
+	f.DurationVar(&is.InitialReadiness.Duration, prefix+"initial-readiness-delay", is.InitialReadiness.Duration, "")
+	if err := f.Parse(slices.Concat(pod.Spec.Containers[i].Command, pod.Spec.Containers[i].Args)); err != nil {
+		return nil, err
+	}
+	return &is, is.Check()
+}
