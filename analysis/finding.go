@@ -61,7 +61,16 @@ const (
 	FoundChanged          = "changed"            // somebody changed one of them, or labels of pods
 	FoundPodDeleted       = "pod-deleted"        // somebody deleted or evicted pods
 	FoundRival            = "rival-hpa"          // another HPA over the same pods
+
+	FoundOverlap           = "selector-overlap"       // the target's selector selects pods of others
+	FoundCannotScale       = "cannot-scale"           // limits hold the metric below what a scale-up takes
+	FoundMinIsMax          = "min-is-max"             // the HPA has one number of replicas to choose from
+	FoundDirectionDisabled = "direction-disabled"     // selectPolicy: Disabled
+	FoundRunsAway          = "value-target-runs-away" // a Value that more pods do not bring down
+	FoundRollout           = "rollout"                // pods of another ReplicaSet in the run
+	FoundErrors            = "errors"                 // requests failed, and nothing else says why
 )
 
 // FindingKinds are all of them.
-var FindingKinds = []string{FoundNoRequest, FoundMetricsAbsent, FoundMetricsStale, FoundMetricsMissing, FoundNotReady, FoundUnschedulable, FoundImage, FoundCrash, FoundOOM, FoundProbe, FoundCPULimit, FoundInit, FoundPostStart, FoundQuota, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundForeignScale, FoundStatusStale, FoundNotScaled, FoundStarved, FoundTerminatingError, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival}
+var FindingKinds = []string{FoundNoRequest, FoundMetricsAbsent, FoundMetricsStale, FoundMetricsMissing, FoundNotReady, FoundUnschedulable, FoundImage, FoundCrash, FoundOOM, FoundProbe, FoundCPULimit, FoundInit, FoundPostStart, FoundQuota, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundForeignScale, FoundStatusStale, FoundNotScaled, FoundStarved, FoundTerminatingError, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival,
+	FoundOverlap, FoundCannotScale, FoundMinIsMax, FoundDirectionDisabled, FoundRunsAway, FoundRollout, FoundErrors}

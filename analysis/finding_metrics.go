@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -64,7 +65,7 @@ func (d *diagnosis) metrics() {
 		return
 	}
 	hpa := d.autoscaler(d.end)
-	if hpa != nil && !slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { name, _ := resourceOf(m); return name != "" }) {
+	if hpa != nil && d.metricNotServed(hpa) || hpa != nil && !slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { name, _ := resourceOf(m); return name != "" }) {
 		return
 	}
 	if !d.metricsAbsent(hpa) {
@@ -93,7 +94,7 @@ func (d *diagnosis) noRequest() bool {
 		if _, target := record.MetricTarget(m); name == "" || target.AverageUtilization == nil {
 			continue
 		}
-		for _, p := range d.observed.pods {
+		for _, p := range d.own {
 			var lacking []string
 			for _, c := range p.now.Containers {
 				if _, has := c.Requests[name]; !has && (container == "" || c.Name == container) {
@@ -111,6 +112,83 @@ func (d *diagnosis) noRequest() bool {
 		}
 	}
 	return false
+}
+
+// notServed are the words of a client for an API group that the cluster does not serve: of
+// k8s.io/metrics/pkg/client/custom_metrics, and of the API server.
+var notServed = regexp.MustCompile(`no custom metric API .* registered|could not find the requested resource|not found in API group`)
+
+// metricNotServed finds metrics of the HPA that an adapter would have to serve and that it does not
+// have, and those of a container that the pods do not have.
+func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
+	missing := 0
+	var list []Finding
+	for i, m := range hpa.Spec.Metrics {
+		if status := statusOf(hpa, i); status.Value != nil || status.AverageValue != nil || status.AverageUtilization != nil {
+			continue
+		}
+		missing++
+		name, _ := record.MetricTarget(m)
+		f := Finding{Kind: FoundMetricsAbsent, Severity: Blocks, Object: d.hpa(), Cause: "Without one of its metrics it takes no replica away, and adds one by the others alone."}
+		said, long, events := "", d.end.Sub(d.start) > patience, 0
+		for _, c := range hpa.Status.Conditions {
+			if c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionFalse {
+				said, f.SinceSeconds = c.Message, new(d.instant(c.LastTransitionTime.Time).Seconds())
+				long = long || d.end.Sub(d.instant(c.LastTransitionTime.Time)) > patience
+			}
+		}
+		d.eventsOf("HorizontalPodAutoscaler", failedReason(m), func(t record.Instant, e record.Event) {
+			if said, events = e.Message, events+int(max(1, e.Count)); f.SinceSeconds == nil {
+				f.SinceSeconds = new(t.Seconds())
+			}
+		})
+		switch container := m.ContainerResource; {
+		case container != nil && len(d.own) > 0:
+			var names []string
+			for _, c := range d.own[len(d.own)-1].now.Containers {
+				names = append(names, c.Name)
+			}
+			if slices.Contains(names, container.Container) {
+				continue
+			}
+			f.Seen = fmt.Sprintf("Its metric is %s, and the pods have no such container: they have %s.", name, strings.Join(names, ", "))
+			f.Advice = "Name one of these in the HPA's metric."
+		case record.CustomMetric(m) != "":
+			group := "custom.metrics.k8s.io"
+			if m.External != nil {
+				group = "external.metrics.k8s.io"
+			}
+			if len(hpa.Status.Conditions) == 0 || !notServed.MatchString(said) && !long && events < 2 {
+				continue
+			}
+			f.Seen = fmt.Sprintf("It has no metric %s from %s%s.", name, group, detail(said))
+			f.Advice = fmt.Sprintf("`kubectl get apiservices | grep %s` shows whether an adapter (KEDA, prometheus-adapter) serves the API group; if one does, its logs tell why it has no value.", group)
+			if notServed.MatchString(said) {
+				f.Cause = fmt.Sprintf("No adapter serves %s. %s", group, f.Cause)
+				f.Advice = "Install an adapter (KEDA, prometheus-adapter), or take the metric out of the HPA."
+			}
+		default:
+			continue
+		}
+		if f.SinceSeconds == nil {
+			f.SinceSeconds = new(d.start.Seconds())
+		}
+		list = append(list, f)
+	}
+	for _, f := range list {
+		if missing < len(hpa.Spec.Metrics) {
+			f.Severity = Limits
+		}
+		d.found = append(d.found, f) // each metric is another cause
+	}
+	return len(list) > 0
+}
+
+// failedReason is the reason of the HPA's events that it could not read a metric
+// (k8s.io/kubernetes/pkg/controller/podautoscaler).
+func failedReason(m autoscalingv2.MetricSpec) string {
+	return map[autoscalingv2.MetricSourceType]string{autoscalingv2.PodsMetricSourceType: "FailedGetPodsMetric", autoscalingv2.ObjectMetricSourceType: "FailedGetObjectMetric",
+		autoscalingv2.ExternalMetricSourceType: "FailedGetExternalMetric", autoscalingv2.ContainerResourceMetricSourceType: "FailedGetContainerResourceMetric"}[m.Type]
 }
 
 // metricsAbsent finds that metrics.k8s.io does not answer, or has nothing of the
@@ -145,7 +223,7 @@ func (d *diagnosis) metricsAbsent(hpa *record.Autoscaler) bool {
 		if c.Type != autoscalingv2.ScalingActive || c.Status != corev1.ConditionFalse || !strings.HasPrefix(c.Reason, "FailedGet") || d.end.Sub(t) <= settling+2*d.resolution() {
 			continue
 		}
-		for _, p := range d.observed.pods {
+		for _, p := range d.own {
 			ready := condition(p.now.Status, corev1.PodReady)
 			if ready == nil || p.gone.seen || d.end.Sub(d.instant(ready.LastTransitionTime.Time)) <= settling+2*d.resolution() {
 				continue
@@ -175,7 +253,7 @@ func (d *diagnosis) metricsStale() {
 	newest := map[string]time.Time{}
 	var worst time.Duration
 	var f *Finding
-	there := living{pods: d.observed.pods}
+	there := living{pods: d.own}
 	check := func(t record.Instant) {
 		for _, p := range there.at(t) {
 			stamp, known := newest[p.name]
@@ -256,11 +334,14 @@ func (d *diagnosis) metricsMissing() {
 			opened = cmp.Or(opened, e.At)
 		}
 	}
-	for _, p := range d.observed.pods {
+	for _, p := range d.own {
 		ready := p.ready.t
 		if c := condition(p.now.Status, corev1.PodReady); p.beforeStates[&p.ready] && c != nil {
 			ready = d.instant(c.LastTransitionTime.Time)
 		} else if !p.ready.seen {
+			continue
+		}
+		if p.now.Status.Phase == corev1.PodSucceeded || p.now.Status.Phase == corev1.PodFailed {
 			continue
 		}
 		end := d.end

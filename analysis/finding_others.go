@@ -235,21 +235,21 @@ const apart = 2 * time.Second
 // or a StatefulSet that takes pods away has as many as it wants after that.
 func (d *diagnosis) podsDeleted() {
 	ends := map[*pod]record.Instant{}
-	for _, p := range d.observed.pods {
+	for _, p := range d.own {
 		for _, s := range []sight{p.gone, p.terminating} {
 			if s.seen {
 				ends[p] = s.t
 			}
 		}
 	}
-	for _, p := range d.observed.pods {
+	for _, p := range d.own {
 		t, ended := ends[p]
 		wanted, known := d.wantedBy(p.now.Owner, t)
 		if !ended || !known || !d.within(t) || p.disrupted() || d.unselected(p) {
 			continue
 		}
 		left := int32(0)
-		for _, q := range d.observed.pods {
+		for _, q := range d.own {
 			if end, over := ends[q]; q != p && q.now.Owner == p.now.Owner && q.shown.t <= t && (!over || end > t) {
 				left++
 			}

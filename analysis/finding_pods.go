@@ -35,7 +35,7 @@ type chart struct {
 func (d *diagnosis) charts() []*chart {
 	byUID := map[string]*chart{}
 	var list []*chart
-	for _, p := range d.observed.pods {
+	for _, p := range d.own {
 		c := &chart{pod: p, restarts: map[string]int32{}, ended: d.end}
 		for _, s := range []sight{p.terminating, p.gone} {
 			if s.seen {

@@ -291,12 +291,12 @@ func renewed(c record.Change) bool {
 // one before; its name is empty if there is none, and where the pod template was changed.
 func (d *diagnosis) differs(t record.Instant) (name string, since record.Instant) {
 	var before, after *pod
-	for _, p := range d.observed.pods {
+	for _, p := range d.own {
 		if p.shown.t <= t && (before == nil || p.shown.t > before.shown.t) {
 			before = p
 		}
 	}
-	for _, p := range d.observed.pods {
+	for _, p := range d.own {
 		if before != nil && p.shown.t > t && p.shown.t <= d.end && !equality.Semantic.DeepEqual(p.now.Containers, before.now.Containers) && (after == nil || p.shown.t < after.shown.t) {
 			after = p
 		}

@@ -18,6 +18,7 @@ func (d *diagnosis) scaling() {
 		return
 	}
 	p := policyOf(hpa.Spec, d.flags)
+	d.spec(p)
 	d.foreign(p)
 	d.maxReached(p)
 	d.flapping()
@@ -26,6 +27,7 @@ func (d *diagnosis) scaling() {
 	}
 	d.statusStale(p)
 	d.notScaled(p)
+	d.stuckAtZero(p)
 	d.loadTooSmall(p)
 	d.window(p)
 }
@@ -92,6 +94,9 @@ func (d *diagnosis) beyond(from, to record.Instant, keep func(at[usage]) bool) (
 // maxReached finds that the maximum held the HPA back: the metric of all pods was
 // above the target for two syncs.
 func (d *diagnosis) maxReached(p policy) {
+	if d.has(FoundMinIsMax, FoundRunsAway) {
+		return
+	}
 	start, end, most := d.beyond(d.start, d.end, func(u at[usage]) bool {
 		t, ok := last(d.targets, u.t)
 		return ok && t.Replicas >= p.max && u.v.counted >= int(t.Replicas) && *u.v.ratio > 1+p.up
@@ -122,7 +127,7 @@ func targets(p policy) string {
 // of its syncs.
 func (d *diagnosis) notScaled(p policy) {
 	if slices.ContainsFunc(d.found, func(f Finding) bool {
-		return slices.Contains([]string{FoundMetricsAbsent, FoundNoRequest, FoundStatusStale}, f.Kind)
+		return f.Severity == Blocks && slices.Contains([]string{FoundMetricsAbsent, FoundNoRequest, FoundStatusStale, FoundOverlap, FoundMinIsMax, FoundDirectionDisabled}, f.Kind)
 	}) {
 		return // that is why
 	}
@@ -142,12 +147,53 @@ func (d *diagnosis) notScaled(p policy) {
 			Seen:   fmt.Sprintf("It added no replica, though the metric was above the target for %.0f s, at up to %.0f %% of it (%s), and its maximum is %d.", to.Sub(from).Seconds(), most*100, targets(p), p.max),
 			Cause:  "The HPA controller does not work on it, or sees other metrics than metrics.k8s.io serves.",
 			Advice: fmt.Sprintf("Look at the conditions and events of `kubectl describe %s%s`.", d.hpa(), d.namespace())}
-		for _, c := range d.autoscaler(end).Status.Conditions {
-			if c.Status == corev1.ConditionFalse && c.Type != autoscalingv2.ScalingLimited {
-				f.Cause = fmt.Sprintf("It says that %s is False: %s: %s", c.Type, c.Reason, sentence(c.Message))
-			}
+		if says := d.unable(end); says != "" {
+			f.Cause = says
 		}
 		d.add(f)
+	}
+}
+
+// unable is what the HPA says at t of why it does not scale; empty if it can. Other conditions that are
+// False, such as ScalingLimited and ScaledToZero, are no reason.
+func (d *diagnosis) unable(t record.Instant) (says string) {
+	for _, c := range d.autoscaler(t).Status.Conditions {
+		if c.Status == corev1.ConditionFalse && (c.Type == autoscalingv2.AbleToScale || c.Type == autoscalingv2.ScalingActive) {
+			says = fmt.Sprintf("It says that %s is False: %s: %s", c.Type, c.Reason, sentence(c.Message))
+		}
+	}
+	return says
+}
+
+// stuckAtZero finds that the target stayed without a replica for more than two syncs while requests failed.
+func (d *diagnosis) stuckAtZero(p policy) {
+	for i, n := range d.targets {
+		from, to := max(n.t, d.start), d.end
+		if i+1 < len(d.targets) {
+			to = min(to, d.targets[i+1].t)
+		}
+		if n.v.Replicas != 0 {
+			continue
+		}
+		var failed uint64
+		first, last := to, from
+		for second := int(from.Seconds()); second < int(to.Seconds()); second++ {
+			if s := d.loads.second(second); s.errors > 0 {
+				failed += s.errors
+				first, last = min(first, record.Instant(second)*record.Instant(time.Second)), record.Instant(second)*record.Instant(time.Second)
+			}
+		}
+		if last.Sub(first) <= 2*d.flags.Sync.Duration+time.Second {
+			continue
+		}
+		cause := d.unable(to - 1)
+		if cause == "" {
+			cause = "Its metric does not show the requests that come while there is no pod."
+		}
+		d.add(Finding{Kind: FoundNotScaled, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(first.Seconds()), UntilSeconds: d.until(to),
+			Seen:   fmt.Sprintf("It stayed at 0 replicas for %.0f s while %d requests failed.", to.Sub(first).Seconds(), failed),
+			Cause:  cause,
+			Advice: "Scale on a metric that shows requests while there is no pod, such as the length of a queue or the rate at the ingress, or set minReplicas to 1."})
 	}
 }
 
@@ -155,7 +201,7 @@ func (d *diagnosis) notScaled(p policy) {
 // and says which rate would have: by the line through idle and the peak.
 func (d *diagnosis) loadTooSmall(p policy) {
 	t := d.r.FirstUp()
-	if t == nil || d.looksOnly() || t.ToRate <= 0 || t.ScaleUp == nil || d.cut() ||
+	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundDirectionDisabled, FoundMetricsAbsent, FoundNotScaled) && t.ScaleUp != nil || t.ToRate <= 0 || t.ScaleUp == nil || d.cut() ||
 		slices.ContainsFunc(d.r.Transitions, func(t Transition) bool {
 			return slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From })
 		}) {
@@ -176,18 +222,43 @@ func (d *diagnosis) loadTooSmall(p policy) {
 	if n, ok := last(d.targets, onset); peak == nil || *peak > 1+p.up || !ok || n.Replicas >= p.max {
 		return
 	}
-	base := 0.0
-	if idle != nil && t.FromRate == 0 {
-		base = *idle
-	}
 	f := Finding{Kind: FoundLoadTooSmall, Severity: Limits, Object: d.hpa(), SinceSeconds: &t.OnsetSeconds, UntilSeconds: d.until(end),
 		Seen:   fmt.Sprintf("With %s requests/s its metric came to %.0f %% of the target at most (%s), and a scale-up begins above %.0f %%.", record.Plain(t.ToRate, 4), *peak*100, targets(p), (1+p.up)*100),
 		Cause:  "The load is too small for as many replicas as there are.",
-		Advice: "Send more load, request less CPU or set a lower target."}
-	if *peak > base+0.01 {
-		f.Advice = fmt.Sprintf("Send more than about %s requests/s in phase %s, or request less CPU or set a lower target.", record.Plain(t.ToRate*(1+p.up-base)/(*peak-base), 3), t.ToPhase)
+		Advice: "Set a lower target"}
+	cpu := slices.ContainsFunc(p.metrics, func(m autoscalingv2.MetricSpec) bool { name, _ := resourceOf(m); return name == corev1.ResourceCPU })
+	for _, m := range p.metrics {
+		if name, _ := resourceOf(m); name != "" && m.Resource != nil && m.Resource.Target.AverageUtilization != nil {
+			f.Advice += fmt.Sprintf(", or request less %s", map[bool]string{true: "CPU", false: string(name)}[name == corev1.ResourceCPU])
+		}
+	}
+	rose := 0.0 // by each request/s more
+	if idle != nil {
+		rose = (*peak - *idle) / (t.ToRate - t.FromRate)
+	}
+	switch share := d.errorShare(t.ToPhase); {
+	case share >= failedShare:
+		f.Cause = fmt.Sprintf("The metric does not follow the load: %s %% of the requests of phase %s failed already, so that something else than what it measures is at its limit.", record.Plain(share*100, 2), t.ToPhase)
+		f.Advice += "; or scale on what is at its limit, such as the requests in flight."
+	case !cpu:
+		f.Cause = "The metric does not rise enough with the load; memory in particular depends on what the server keeps, not on the rate."
+		f.Advice += "; or scale on a metric that follows the load."
+	case rose*t.ToRate > 0.01:
+		f.Advice += fmt.Sprintf(", or send more than about %s requests/s in phase %s.", record.Plain(t.ToRate+(1+p.up-*peak)/rose, 3), t.ToPhase)
+	default:
+		f.Advice += ", or send more load."
 	}
 	d.add(f)
+}
+
+// errorShare is the share of a phase's requests that failed; 0 if none were sent.
+func (d *diagnosis) errorShare(phase string) float64 {
+	for _, l := range d.r.Load.Phases {
+		if l.Name == phase && l.ErrorShare != nil {
+			return *l.ErrorShare
+		}
+	}
+	return 0
 }
 
 // cut says whether the run ended before its load did.
@@ -248,6 +319,9 @@ func (d *diagnosis) flapping() {
 // window finds a scale-down that the stabilization window did not let happen
 // before the load changed again or the run ended.
 func (d *diagnosis) window(p policy) {
+	if _, down := behaviorOf(d.autoscaler(d.end).Spec); down != nil && *down.SelectPolicy == autoscalingv2.DisabledPolicySelect {
+		return
+	}
 	for _, t := range d.r.Transitions {
 		if t.Direction != Down || d.looksOnly() || slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To < s.From }) {
 			continue

@@ -1,7 +1,11 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
@@ -13,13 +17,17 @@ func (d *diagnosis) traffic() {
 	d.cpuLimit()
 	d.starved()
 	d.terminatingErrors()
+	d.errors()
 }
 
 // cpuLimit finds containers whose CPU stood at their limit for two samples.
 func (d *diagnosis) cpuLimit() {
+	if d.has(FoundCannotScale) {
+		return // which tells that, and more
+	}
 	type key struct{ pod, container string }
 	limits := map[key]float64{}
-	for _, p := range d.observed.pods {
+	for _, p := range d.own {
 		for _, c := range p.now.Containers {
 			if q, ok := c.Limits[corev1.ResourceCPU]; ok {
 				limits[key{p.name, c.Name}] = q.AsApproximateFloat64()
@@ -61,7 +69,7 @@ func (d *diagnosis) cpuLimit() {
 // starved finds new pods that get next to nothing of a load on kept connections.
 func (d *diagnosis) starved() {
 	resolution := d.resolution()
-	twice, there := 0, living{pods: d.observed.pods}
+	twice, there := 0, living{pods: d.own}
 	for _, e := range d.entries {
 		m := entryOf[readings](e)
 		if m == nil || e.At < d.start || e.At > d.end || !d.kept(e.At) {
@@ -168,7 +176,7 @@ func (d *diagnosis) terminatingErrors() {
 		}
 		return c
 	}
-	for _, p := range d.observed.pods {
+	for _, p := range d.own {
 		if !p.terminating.seen || p.terminating.t < d.start || p.terminating.t >= d.end || d.endedWithAll(p.terminating.t) {
 			continue
 		}
@@ -194,4 +202,96 @@ func (d *diagnosis) terminatingErrors() {
 			Cause:  "The server stops when it is told to, while requests still come to it: nodes and proxies learn later than it that it goes.",
 			Advice: "Give the container a preStop hook that sleeps for a few seconds (`preStop: {sleep: {seconds: 5}}`), and let the server finish what it has begun."})
 	}
+}
+
+// failedShare is the share of a phase's requests from which on failed ones limit what was measured;
+// fewer are a notice.
+const failedShare = 0.01
+
+// saysWhyRequestsFail are the findings that explain failed requests in their time.
+var saysWhyRequestsFail = []string{FoundCrash, FoundOOM, FoundProbe, FoundNotReady, FoundUnschedulable, FoundImage, FoundQuota, FoundInit, FoundPostStart,
+	FoundCPULimit, FoundCannotScale, FoundMaxReached, FoundMinIsMax, FoundDirectionDisabled, FoundNotScaled, FoundStarved, FoundTerminatingError,
+	FoundNoRequest, FoundMetricsAbsent, FoundStatusStale, FoundForeignScale, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival}
+
+// errors finds phases in which requests failed and no other finding says why.
+func (d *diagnosis) errors() {
+	for _, l := range d.r.Load.Phases {
+		if l.Errors == 0 || l.StartSeconds == nil || l.Seconds == nil || l.ErrorShare == nil {
+			continue
+		}
+		from, to := *l.StartSeconds, *l.StartSeconds+*l.Seconds
+		if slices.ContainsFunc(d.found, func(f Finding) bool {
+			return f.Severity != Notice && slices.Contains(saysWhyRequestsFail, f.Kind) && since(f) < to && (f.UntilSeconds == nil || *f.UntilSeconds > from)
+		}) {
+			continue
+		}
+		first, last := -1, -1
+		for n := int(from); n <= int(math.Ceil(to)); n++ {
+			if d.loads.second(n).errors > 0 {
+				if last = n; first < 0 {
+					first = n
+				}
+			}
+		}
+		if first < 0 {
+			continue
+		}
+		f := Finding{Kind: FoundErrors, Severity: Notice, Object: d.target(), SinceSeconds: new(float64(first)), UntilSeconds: d.until(record.Instant(float64(last+1) * 1e9)),
+			Seen: fmt.Sprintf("In phase %s %d of %d requests failed (%s %%), between %d and %d s: %s.", l.Name, l.Errors, l.Answered+l.Failed, record.Plain(*l.ErrorShare*100, 2), first, last+1, failures(l))}
+		if *l.ErrorShare >= failedShare {
+			f.Severity = Limits
+		}
+		f.Cause, f.Advice = whyFailed(l)
+		d.add(f)
+	}
+}
+
+// failures are the status codes of errors and the causes of failures in l, the most frequent first.
+func failures(l PhaseLoad) string {
+	type failure struct {
+		name string
+		n    uint64
+	}
+	var all []failure
+	for code, n := range l.Codes {
+		if code < "200" || code >= "400" {
+			all = append(all, failure{"code " + code, n})
+		}
+	}
+	for cause, n := range l.Failures {
+		all = append(all, failure{cause, n})
+	}
+	slices.SortFunc(all, func(a, b failure) int {
+		return cmp.Or(cmp.Compare(b.n, a.n), strings.Compare(a.name, b.name))
+	})
+	var text []string
+	for _, f := range all[:min(len(all), 3)] {
+		text = append(text, fmt.Sprintf("%d × %s", f.n, f.name))
+	}
+	return strings.Join(text, ", ")
+}
+
+// whyFailed is the likely cause of the most frequent error of l, and what to do.
+func whyFailed(l PhaseLoad) (cause, advice string) {
+	var refused, late, total uint64
+	for name, n := range l.Failures {
+		total += n
+		switch name {
+		case "timeout":
+			late += n
+		case "connection refused", "connection reset":
+			refused += n
+		}
+	}
+	switch {
+	case 2*total < l.Errors:
+		return "The server, or a proxy in front of it, answered with these codes.", "Look at the server's logs for that time; an overloaded server or a proxy without a ready pod answers 503 or 504."
+	case 2*late >= total:
+		return "The requests waited longer than their timeout: more came than the ready pods served, as before a scale-up takes effect, or the server hangs.",
+			"Compare the answers with the ready replicas in the timeline; lower the HPA's target or raise minReplicas so that the pods that are there bear the load until new ones are, or raise load.timeout."
+	case 2*refused >= total:
+		return "No server took the connections: none listened, or its queue of connections was full.",
+			"Compare the errors with the ready replicas in the timeline; lower the HPA's target or raise minReplicas so that the pods that are there bear the load until new ones are."
+	}
+	return "The requests had no answer.", "The causes are those of the load generator: name resolution, TLS or the network between it and the workload."
 }

@@ -18,7 +18,14 @@ const patience = 30 * time.Second
 // before the judged stretch is left out, unless it still was so then.
 func (o *observed) findings(r *Result) []Finding {
 	d := &diagnosis{observed: o, r: r}
+	for _, p := range o.pods {
+		if !p.foreign {
+			d.own = append(d.own, p)
+		}
+	}
 	d.others()
+	d.overlap()
+	d.rollouts()
 	d.pods()
 	d.creation()
 	d.stuck()
@@ -55,6 +62,7 @@ func (r *Result) Spoiled() (all []Finding) {
 type diagnosis struct {
 	*observed
 	r     *Result
+	own   []*pod // that the target made
 	found []Finding
 	every time.Duration // see resolution; 0 until it is known
 }

@@ -114,6 +114,7 @@ type observed struct {
 	replicaSets map[string][]at[int32] // wanted, by the name of the ReplicaSet
 
 	serviceWatched bool
+	ownersKnown    bool // of pods: the simulation does not record them
 
 	entries []entry // by their instants
 
@@ -137,6 +138,10 @@ func observe(b *Builder) *observed {
 	for _, e := range entries { // a gap is written after what it casts doubt on
 		if g := entryOf[record.Gap](e); g != nil {
 			o.gaps = append(o.gaps, *g)
+		} else if s := entryOf[record.Subject](e); s != nil {
+			o.subject = s // which pods are the target's own depends on it
+		} else if p := entryOf[record.Pod](e); p != nil {
+			o.ownersKnown = o.ownersKnown || p.Owner != ""
 		}
 	}
 	o.entries = entries
@@ -150,8 +155,6 @@ func observe(b *Builder) *observed {
 			if o.cluster = v; o.cluster.Controllers != nil {
 				o.flags = flags{Controllers: *o.cluster.Controllers, known: true}
 			}
-		case *record.Subject:
-			o.subject = v
 		case *record.Autoscaler:
 			if !v.Deleted {
 				o.hpas = append(o.hpas, at[*record.Autoscaler]{e.At, v})
@@ -203,6 +206,7 @@ func observe(b *Builder) *observed {
 		}
 	}
 	o.markPulled()
+	o.markRollouts()
 	o.markDeleted()
 	return o
 }
@@ -447,7 +451,7 @@ func (k *tracker) answer(t record.Instant, name string) {
 // count takes what p counts as now.
 func (k *tracker) count(p *pod) {
 	var c counts
-	if !p.buried {
+	if !p.buried && !p.foreign {
 		c.pods++
 		switch {
 		case p.now.Deleting != nil:
@@ -484,7 +488,7 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 	}
 	var u usage
 	for _, p := range k.alive {
-		if !p.buried {
+		if !p.buried && !p.foreign {
 			u.cpu += p.use.cpu
 			u.memory += p.use.memory
 		}

@@ -3,6 +3,7 @@ package analysis
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
@@ -14,6 +15,7 @@ import (
 type pod struct {
 	name, uid string
 	before    bool // listed when the watch opened
+	foreign   bool // another object than the target made it: see observed.foreign
 	shown     sight
 	now       record.Pod // the latest state
 	object    ObjectTimes
@@ -43,6 +45,10 @@ type pod struct {
 	counts counts // what it counts as
 	buried bool   // it is not among those that are there any more
 
+	// replaces and replaced say that it was created, or was terminating, while there were pods of
+	// another ReplicaSet of the target: a rollout's work, not that of the HPA.
+	replaces, replaced bool
+
 	finished     bool // its containers had ended for good before it was terminating
 	serving      bool
 	beforeStates map[*sight]bool // true already when first seen
@@ -52,6 +58,7 @@ type pod struct {
 func (p *pod) show(o *observed, t record.Instant, e record.Pod, first bool) {
 	s := o.see(podSource, t)
 	p.now = e
+	p.foreign = (first || p.foreign) && o.foreign(e)
 	if first {
 		_, gap := o.covered(podSource, t)
 		p.shown, p.before = s, e.First && !gap
@@ -115,6 +122,57 @@ func (p *pod) serve(s sight, serving bool) {
 		p.left = sight{}
 		if !p.inService.seen {
 			p.inService = s
+		}
+	}
+}
+
+// foreign says whether another object than the target made p, though the target's selector
+// selects it. A Deployment names its ReplicaSets NAME-HASH, and a hash has no dash
+// (getNewReplicaSet in k8s.io/kubernetes/pkg/controller/deployment/sync.go). How kinds that are
+// not of Kubernetes make their pods is not known: none are others'.
+func (o *observed) foreign(p record.Pod) bool {
+	s := o.subject
+	if s == nil || !o.ownersKnown || s.APIVersion != "apps/v1" && s.APIVersion != "v1" {
+		return false
+	}
+	kind, name, _ := strings.Cut(p.Owner, "/")
+	if s.Kind == "Deployment" {
+		hash, ours := strings.CutPrefix(name, s.Name+"-")
+		return kind != "ReplicaSet" || !ours || strings.Contains(hash, "-")
+	}
+	return kind != s.Kind || name != s.Name
+}
+
+// markRollouts finds the pods that a rollout created or ended.
+func (o *observed) markRollouts() {
+	type change struct {
+		t   record.Instant
+		by  int // 1 for a pod more
+		pod *pod
+	}
+	var changes []change
+	for _, p := range o.pods {
+		if p.foreign || p.now.Owner == "" || o.subject == nil || o.subject.Kind != "Deployment" {
+			continue
+		}
+		changes = append(changes, change{p.shown.t, 1, p})
+		if p.terminating.seen || p.gone.seen {
+			end := p.terminating
+			if !end.seen {
+				end = p.gone
+			}
+			changes = append(changes, change{end.t, -1, p})
+		}
+	}
+	slices.SortStableFunc(changes, func(a, b change) int { return cmp.Compare(a.t, b.t) })
+	all, of := 0, map[string]int{}
+	for _, c := range changes {
+		all, of[c.pod.now.Owner] = all+c.by, of[c.pod.now.Owner]+c.by
+		switch others := all > of[c.pod.now.Owner]; {
+		case c.by < 0:
+			c.pod.replaced = others
+		case c.pod.created.seen:
+			c.pod.replaces = others
 		}
 	}
 }

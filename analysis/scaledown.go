@@ -37,7 +37,7 @@ func (o *observed) scaleDown(w window) *ScaleDown {
 	}
 	first := record.Instant(math.MaxInt64)
 	for _, p := range o.pods {
-		if !p.terminating.seen || !w.holds(p.terminating.t) || p.terminating.t < falls[0].t.Add(-WatchDelay) {
+		if p.foreign || p.replaced || !p.terminating.seen || !w.holds(p.terminating.t) || p.terminating.t < falls[0].t.Add(-WatchDelay) {
 			continue
 		}
 		by := 0
@@ -261,7 +261,7 @@ func (o *observed) settle(w window, decision replicaChange) Latency {
 	}
 	at := o.supplySince(w, func(n int) bool { return n <= *plateau })
 	for _, p := range o.pods {
-		if !p.terminating.seen || !w.holds(p.terminating.t) || p.terminating.t < decision.t.Add(-WatchDelay) {
+		if p.foreign || p.replaced || !p.terminating.seen || !w.holds(p.terminating.t) || p.terminating.t < decision.t.Add(-WatchDelay) {
 			continue
 		}
 		if !p.gone.seen || p.gone.t >= w.end {

@@ -34,7 +34,7 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 	for _, p := range o.pods {
 		// Pods may come for other reasons, as when one crashed: those before
 		// the decision are not its work.
-		if !p.created.seen || !w.holds(p.created.t) || (len(rises) > 0 && p.created.t < rises[0].t.Add(-WatchDelay)) {
+		if p.foreign || p.replaces || !p.created.seen || !w.holds(p.created.t) || (len(rises) > 0 && p.created.t < rises[0].t.Add(-WatchDelay)) {
 			continue
 		}
 		decision := boundary{stage: StageDecision, missing: noRise}

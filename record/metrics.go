@@ -1,6 +1,13 @@
 package record
 
-import autoscalingv2 "k8s.io/api/autoscaling/v2"
+import (
+	"math"
+	"regexp"
+	"strings"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+)
 
 // MetricTarget returns a name that tells m from the HPA's other metrics, and its
 // target. The name is empty if the type and the fields of m do not match.
@@ -58,4 +65,108 @@ func MetricsCurrent(s autoscalingv2.HorizontalPodAutoscalerStatus) map[string]au
 		current[name] = value
 	}
 	return current
+}
+
+// ContainersOf lists those of a pod whose use the HPA measures against their requests: init
+// containers that go on running are among them.
+func ContainersOf(spec corev1.PodSpec) []ContainerResources {
+	var all []ContainerResources
+	add := func(c corev1.Container) {
+		r := ContainerResources{Name: c.Name, Requests: c.Resources.Requests, Limits: c.Resources.Limits}
+		if hooks := c.Lifecycle; hooks != nil {
+			r.PreStop, r.PostStart = hook(hooks.PreStop), hook(hooks.PostStart)
+			if hooks.PreStop != nil && hooks.PreStop.Sleep != nil {
+				r.PreStopSleep = &hooks.PreStop.Sleep.Seconds
+			}
+		}
+		all = append(all, r)
+	}
+	for _, c := range spec.InitContainers {
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			add(c)
+		}
+	}
+	for _, c := range spec.Containers {
+		add(c)
+	}
+	return all
+}
+
+// hook names the kind of a container's hook as its field in the API is called.
+func hook(h *corev1.LifecycleHandler) string {
+	switch {
+	case h == nil:
+		return ""
+	case h.Exec != nil:
+		return "exec"
+	case h.HTTPGet != nil:
+		return "httpGet"
+	case h.TCPSocket != nil:
+		return "tcpSocket"
+	case h.Sleep != nil:
+		return "sleep"
+	}
+	return ""
+}
+
+// HighestRatios are, for each of the metrics, the most that it can come to in relation to its target
+// by the limits of the containers. It is nil if one of the metrics has no such bound: a container
+// without a limit, or a metric that is not of resources.
+func HighestRatios(metrics []autoscalingv2.MetricSpec, containers []ContainerResources) (ratios []float64) {
+	for _, m := range metrics {
+		var name corev1.ResourceName
+		var target autoscalingv2.MetricTarget
+		container := ""
+		switch {
+		case m.Resource != nil:
+			name, target = m.Resource.Name, m.Resource.Target
+		case m.ContainerResource != nil:
+			name, target, container = m.ContainerResource.Name, m.ContainerResource.Target, m.ContainerResource.Container
+		}
+		limits, requests := 0.0, 0.0
+		for _, c := range containers {
+			if container != "" && c.Name != container {
+				continue
+			}
+			limit, limited := c.Limits[name]
+			request, requested := c.Requests[name]
+			if !limited {
+				return nil
+			}
+			if !requested { // the API server makes one of the limit
+				request = limit
+			}
+			limits, requests = limits+limit.AsApproximateFloat64(), requests+request.AsApproximateFloat64()
+		}
+		switch {
+		case limits == 0:
+			return nil
+		case target.AverageUtilization != nil && *target.AverageUtilization > 0 && requests > 0:
+			// The HPA reads whole percents (GetResourceUtilizationRatio in
+			// k8s.io/kubernetes/pkg/controller/podautoscaler/metrics).
+			ratios = append(ratios, math.Floor(limits*100/requests+1e-9)/float64(*target.AverageUtilization))
+		case target.AverageValue != nil && target.AverageValue.Sign() > 0:
+			ratios = append(ratios, limits/target.AverageValue.AsApproximateFloat64())
+		default:
+			return nil
+		}
+	}
+	return ratios
+}
+
+// generatedHash is the end of the name that a Deployment gives a ReplicaSet
+// (k8s.io/apimachinery/pkg/util/rand, SafeEncodeString).
+var generatedHash = regexp.MustCompile(`-[bcdfghjklmnpqrstvwxz2456789]{8,10}$`)
+
+// PodOwner words the Owner of a Pod. A ReplicaSet whose name ends in a generated hash is taken for
+// that of a Deployment.
+func PodOwner(owner string) string {
+	kind, name, _ := strings.Cut(owner, "/")
+	switch hash := generatedHash.FindStringIndex(name); {
+	case owner == "":
+		return "nobody (bare)"
+	case kind == "ReplicaSet" && hash != nil:
+		return "Deployment " + name[:hash[0]]
+	}
+	return kind + " " + name
 }

@@ -302,7 +302,7 @@ func (f *File) pods() (*document, string) {
 func (f *File) LackingRequests(pod corev1.PodSpec) (faults Faults) {
 	d, pointer := f.pods()
 	for _, m := range f.Autoscaling().Metrics {
-		if r := m.ContainerResource; r != nil && !slices.ContainsFunc(counted(pod), func(c corev1.Container) bool { return c.Name == r.Container }) {
+		if r := m.ContainerResource; r != nil && !slices.ContainsFunc(record.ContainersOf(pod), func(c record.ContainerResources) bool { return c.Name == r.Container }) {
 			faults = append(faults, d.fault(pointer, fmt.Sprintf("the autoscaler looks at container %q, which is not in the pod", r.Container), ""))
 			continue
 		}
@@ -332,32 +332,21 @@ func WithoutRequest(m autoscalingv2.MetricSpec, pod corev1.PodSpec) (resource co
 	case m.ContainerResource != nil:
 		resource, target, only = m.ContainerResource.Name, m.ContainerResource.Target, m.ContainerResource.Container
 	}
-	if target.Type != autoscalingv2.UtilizationMetricType || only == "" && pod.Resources != nil && requests(*pod.Resources, resource) {
+	if target.Type != autoscalingv2.UtilizationMetricType || only == "" && pod.Resources != nil && requests(pod.Resources.Requests, pod.Resources.Limits, resource) {
 		return resource, nil
 	}
-	for _, container := range counted(pod) {
-		if (only == "" || container.Name == only) && !requests(container.Resources, resource) {
+	for _, container := range record.ContainersOf(pod) {
+		if (only == "" || container.Name == only) && !requests(container.Requests, container.Limits, resource) {
 			containers = append(containers, container.Name)
 		}
 	}
 	return resource, containers
 }
 
-// counted are the containers whose requests and usage the HPA adds up.
-func counted(pod corev1.PodSpec) []corev1.Container {
-	all := append([]corev1.Container{}, pod.Containers...)
-	for _, init := range pod.InitContainers {
-		if init.RestartPolicy != nil && *init.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			all = append(all, init)
-		}
-	}
-	return all
-}
-
 // requests says whether there is a request of more than nothing; the API server makes one of a limit.
-func requests(r corev1.ResourceRequirements, name corev1.ResourceName) bool {
-	request, requested := r.Requests[name]
-	limit := r.Limits[name]
+func requests(requests, limits corev1.ResourceList, name corev1.ResourceName) bool {
+	request, requested := requests[name]
+	limit := limits[name]
 	return request.Sign() > 0 || !requested && limit.Sign() > 0
 }
 

@@ -99,7 +99,7 @@ func podEntry(c change[*corev1.Pod]) *record.Pod {
 		Grace:    o.DeletionGracePeriodSeconds,
 		Status:   o.Status,
 
-		Containers: containers(o.Spec),
+		Containers: record.ContainersOf(o.Spec),
 	}
 }
 
@@ -107,48 +107,6 @@ func podEntry(c change[*corev1.Pod]) *record.Pod {
 func owner(o metav1.Object) string {
 	if c := metav1.GetControllerOf(o); c != nil {
 		return c.Kind + "/" + c.Name
-	}
-	return ""
-}
-
-// containers lists those whose use the HPA measures against their requests:
-// init containers that go on running are among them.
-func containers(spec corev1.PodSpec) []record.ContainerResources {
-	var all []record.ContainerResources
-	add := func(c corev1.Container) {
-		r := record.ContainerResources{Name: c.Name, Requests: c.Resources.Requests, Limits: c.Resources.Limits}
-		if hooks := c.Lifecycle; hooks != nil {
-			r.PreStop, r.PostStart = hook(hooks.PreStop), hook(hooks.PostStart)
-			if hooks.PreStop != nil && hooks.PreStop.Sleep != nil {
-				r.PreStopSleep = &hooks.PreStop.Sleep.Seconds
-			}
-		}
-		all = append(all, r)
-	}
-	for _, c := range spec.InitContainers {
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			add(c)
-		}
-	}
-	for _, c := range spec.Containers {
-		add(c)
-	}
-	return all
-}
-
-// hook names the kind of a container's hook as its field in the API is called.
-func hook(h *corev1.LifecycleHandler) string {
-	switch {
-	case h == nil:
-		return ""
-	case h.Exec != nil:
-		return "exec"
-	case h.HTTPGet != nil:
-		return "httpGet"
-	case h.TCPSocket != nil:
-		return "tcpSocket"
-	case h.Sleep != nil:
-		return "sleep"
 	}
 	return ""
 }

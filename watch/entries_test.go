@@ -92,7 +92,7 @@ func TestManager(t *testing.T) {
 }
 
 func TestHooks(t *testing.T) {
-	got := containers(corev1.PodSpec{Containers: []corev1.Container{
+	got := record.ContainersOf(corev1.PodSpec{Containers: []corev1.Container{
 		{Name: "plain"},
 		{Name: "hooked", Lifecycle: &corev1.Lifecycle{
 			PreStop:   &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 5}},

@@ -1,0 +1,143 @@
+package analysis
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hpabench/hpabench/record"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+)
+
+// spec finds what the HPA's spec, with the pods' limits and requests, does not allow whatever the load.
+func (d *diagnosis) spec(p policy) {
+	d.cannotScale(p)
+	d.minIsMax(p)
+	d.disabled(p)
+	d.runsAway(p)
+}
+
+// has says whether there is a finding of one of the kinds.
+func (d *diagnosis) has(kinds ...string) bool {
+	return slices.ContainsFunc(d.found, func(f Finding) bool { return slices.Contains(kinds, f.Kind) })
+}
+
+// cannotScale finds limits of the containers that keep each of the HPA's metrics below the ratio at
+// which a scale-up begins.
+func (d *diagnosis) cannotScale(p policy) {
+	if len(d.own) == 0 || p.min >= p.max {
+		return
+	}
+	highest := record.HighestRatios(p.metrics, d.own[len(d.own)-1].now.Containers)
+	if len(highest) == 0 || slices.Max(highest) > 1+p.up {
+		return
+	}
+	var held, lower []string
+	for i, m := range p.metrics {
+		name, target := record.MetricTarget(m)
+		held = append(held, fmt.Sprintf("%s at %.0f %% of its target at most", describe(m), highest[i]*100))
+		if target.AverageUtilization != nil {
+			lower = append(lower, fmt.Sprintf("below %d %% for %s", int(highest[i]*float64(*target.AverageUtilization)/(1+p.up)+1e-9), name))
+		}
+	}
+	f := Finding{Kind: FoundCannotScale, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(d.start.Seconds()),
+		Seen:   fmt.Sprintf("The limits of the containers hold %s, and a scale-up begins above %.0f %%.", strings.Join(held, ", "), (1+p.up)*100),
+		Cause:  "A container gets no more CPU than its limit, and is killed above its memory limit: the metric cannot show more load than that, and the HPA never adds a replica for it.",
+		Advice: "Raise or remove the limits, or lower the target."}
+	if len(lower) > 0 {
+		f.Advice = fmt.Sprintf("Raise or remove the limits, or set the target %s.", strings.Join(lower, ", "))
+	}
+	d.add(f)
+}
+
+// minIsMax finds an HPA whose bounds leave it one number of replicas.
+func (d *diagnosis) minIsMax(p policy) {
+	if p.min != p.max {
+		return
+	}
+	d.add(Finding{Kind: FoundMinIsMax, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(d.start.Seconds()),
+		Seen:   fmt.Sprintf("Its minReplicas and its maxReplicas are both %d.", p.max),
+		Cause:  fmt.Sprintf("It keeps %s, whatever its metrics say.", replicas(p.max)),
+		Advice: "Raise maxReplicas or lower minReplicas; to hold the replicas on purpose, delete the HPA and set spec.replicas."})
+}
+
+// disabled finds directions in which the HPA must not scale (selectPolicy: Disabled), and whether its
+// metrics asked for that.
+func (d *diagnosis) disabled(p policy) {
+	up, down := behaviorOf(d.autoscaler(d.end).Spec)
+	for _, side := range []struct {
+		rules       *autoscalingv2.HPAScalingRules
+		field, verb string
+		severity    string // if the metrics asked for it
+		asks        func(ratio float64, replicas int32) bool
+	}{
+		{up, "scaleUp", "adds", Blocks, func(ratio float64, n int32) bool { return ratio > 1+p.up && n < p.max }},
+		{down, "scaleDown", "takes away", Limits, func(ratio float64, n int32) bool { return ratio < 1-p.down && n > p.min }},
+	} {
+		if side.rules == nil || side.rules.SelectPolicy == nil || *side.rules.SelectPolicy != autoscalingv2.DisabledPolicySelect || p.min == p.max {
+			continue
+		}
+		f := Finding{Kind: FoundDirectionDisabled, Severity: Notice, Object: d.hpa(), SinceSeconds: new(d.start.Seconds()),
+			Seen:   fmt.Sprintf("Its behavior.%s.selectPolicy is Disabled.", side.field),
+			Cause:  fmt.Sprintf("With that it never %s replicas, whatever its metrics say.", side.verb),
+			Advice: fmt.Sprintf("Set behavior.%s.selectPolicy to Max or Min, or leave it out, if it is to scale in that direction.", side.field)}
+		from, to, _ := d.beyond(d.start, d.end, func(u at[usage]) bool {
+			n, ok := last(d.targets, u.t)
+			return ok && side.asks(*u.v.ratio, n.Replicas)
+		})
+		n, _ := last(d.targets, d.end)
+		want := d.want(d.end)
+		now := d.looksOnly() && want.ok && (side.field == "scaleUp" && want.n > n.Replicas || side.field == "scaleDown" && want.n < n.Replicas)
+		if now || to.Sub(from) > 2*d.flags.Sync.Duration {
+			f.Severity = side.severity
+			if now {
+				f.Seen += fmt.Sprintf(" It recommends %s and stays at %d.", replicas(want.n), n.Replicas)
+			} else {
+				f.SinceSeconds, f.UntilSeconds = new(from.Seconds()), d.until(to)
+				f.Seen += fmt.Sprintf(" The metric asked for another number of replicas for %.0f s (%s), and it stayed at %d.", to.Sub(from).Seconds(), targets(p), n.Replicas)
+			}
+		}
+		d.found = append(d.found, f) // one for each direction
+	}
+}
+
+// runsAway finds a target of type Value whose metric did not fall while the HPA at least doubled the
+// replicas for it. The HPA multiplies the replicas by current/target at each sync
+// (GetObjectMetricReplicas and GetExternalMetricReplicas of
+// k8s.io/kubernetes/pkg/controller/podautoscaler), so that only more pods that bring the value down
+// end that before the maximum.
+func (d *diagnosis) runsAway(p policy) {
+	for i, m := range p.metrics {
+		name, target := record.MetricTarget(m)
+		if !positive(target.Value) {
+			continue
+		}
+		var first *at[*record.Autoscaler]
+		var before float64
+		for k := range d.hpas {
+			a := &d.hpas[k]
+			status := statusOf(a.v, i)
+			if a.t > d.end || status.Value == nil {
+				continue
+			}
+			value := status.Value.AsApproximateFloat64()
+			n := a.v.Status.CurrentReplicas
+			switch ratio := value / target.Value.AsApproximateFloat64(); {
+			case ratio <= 1+p.up:
+				first = nil
+				continue
+			case first == nil || value < before*(1-p.down) || n < first.v.Status.CurrentReplicas:
+				first, before = a, value
+				continue
+			}
+			if n < 2*max(1, first.v.Status.CurrentReplicas) || n-first.v.Status.CurrentReplicas < 2 {
+				continue
+			}
+			d.add(Finding{Kind: FoundRunsAway, Severity: Limits, Object: d.hpa(), SinceSeconds: new(first.t.Seconds()), UntilSeconds: d.until(a.t),
+				Seen:   fmt.Sprintf("Its metric %s was %s with %s and %s with %d, and its target is a Value of %s.", name, record.Plain(before, 4), replicas(first.v.Status.CurrentReplicas), record.Plain(value, 4), n, target.Value),
+				Cause:  "A Value is compared with the metric of all pods together: where more pods do not bring it down, the HPA multiplies the replicas at each sync, up to its maximum.",
+				Advice: "Use a target of type AverageValue, which divides the metric by the replicas; keep Value for a metric that falls when pods are added, such as a latency or the length of a queue."})
+			return
+		}
+	}
+}
