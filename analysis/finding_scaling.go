@@ -201,10 +201,13 @@ func (d *diagnosis) stuckAtZero(p policy) {
 // and says which rate would have: by the line through idle and the peak.
 func (d *diagnosis) loadTooSmall(p policy) {
 	t := d.r.FirstUp()
-	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundDirectionDisabled, FoundMetricsAbsent, FoundNotScaled) && t.ScaleUp != nil || t.ToRate <= 0 || t.ScaleUp == nil || d.cut() ||
+	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled) || t.ToRate <= 0 || t.ScaleUp == nil || d.cut() ||
 		slices.ContainsFunc(d.r.Transitions, func(t Transition) bool {
 			return slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From })
 		}) {
+		return
+	}
+	if up, _ := behaviorOf(d.autoscaler(d.end).Spec); off(up) {
 		return
 	}
 	onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
@@ -319,7 +322,7 @@ func (d *diagnosis) flapping() {
 // window finds a scale-down that the stabilization window did not let happen
 // before the load changed again or the run ended.
 func (d *diagnosis) window(p policy) {
-	if _, down := behaviorOf(d.autoscaler(d.end).Spec); down != nil && *down.SelectPolicy == autoscalingv2.DisabledPolicySelect {
+	if _, down := behaviorOf(d.autoscaler(d.end).Spec); off(down) {
 		return
 	}
 	for _, t := range d.r.Transitions {

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -37,7 +38,7 @@ func (d *diagnosis) cannotScale(p policy) {
 		name, target := record.MetricTarget(m)
 		held = append(held, fmt.Sprintf("%s at %.0f %% of its target at most", describe(m), highest[i]*100))
 		if target.AverageUtilization != nil {
-			lower = append(lower, fmt.Sprintf("below %d %% for %s", int(highest[i]*float64(*target.AverageUtilization)/(1+p.up)+1e-9), name))
+			lower = append(lower, fmt.Sprintf("%.0f %% or lower for %s", math.Ceil(highest[i]*float64(*target.AverageUtilization)/(1+p.up)-1e-9)-1, name))
 		}
 	}
 	f := Finding{Kind: FoundCannotScale, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(d.start.Seconds()),
@@ -45,7 +46,7 @@ func (d *diagnosis) cannotScale(p policy) {
 		Cause:  "A container gets no more CPU than its limit, and is killed above its memory limit: the metric cannot show more load than that, and the HPA never adds a replica for it.",
 		Advice: "Raise or remove the limits, or lower the target."}
 	if len(lower) > 0 {
-		f.Advice = fmt.Sprintf("Raise or remove the limits, or set the target %s.", strings.Join(lower, ", "))
+		f.Advice = fmt.Sprintf("Raise or remove the limits, or set the target to %s.", strings.Join(lower, ", "))
 	}
 	d.add(f)
 }
@@ -74,7 +75,7 @@ func (d *diagnosis) disabled(p policy) {
 		{up, "scaleUp", "adds", Blocks, func(ratio float64, n int32) bool { return ratio > 1+p.up && n < p.max }},
 		{down, "scaleDown", "takes away", Limits, func(ratio float64, n int32) bool { return ratio < 1-p.down && n > p.min }},
 	} {
-		if side.rules == nil || side.rules.SelectPolicy == nil || *side.rules.SelectPolicy != autoscalingv2.DisabledPolicySelect || p.min == p.max {
+		if !off(side.rules) || p.min == p.max {
 			continue
 		}
 		f := Finding{Kind: FoundDirectionDisabled, Severity: Notice, Object: d.hpa(), SinceSeconds: new(d.start.Seconds()),
@@ -99,6 +100,11 @@ func (d *diagnosis) disabled(p policy) {
 		}
 		d.found = append(d.found, f) // one for each direction
 	}
+}
+
+// off says whether the rules of a direction forbid it.
+func off(rules *autoscalingv2.HPAScalingRules) bool {
+	return rules != nil && rules.SelectPolicy != nil && *rules.SelectPolicy == autoscalingv2.DisabledPolicySelect
 }
 
 // runsAway finds a target of type Value whose metric did not fall while the HPA at least doubled the

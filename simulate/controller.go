@@ -34,6 +34,8 @@ type Workload interface {
 	Usage(resource corev1.ResourceName, container string) metrics.PodMetricsInfo
 	// Custom is what an adapter tells now of a custom metric of the pods, in thousandths.
 	Custom(name string) metrics.PodMetricsInfo
+	// Unserved is the rate, by the metric's scale, of requests that came while no pod took them.
+	Unserved(name string) (perSecond float64, known bool)
 	// Read is called with what the controller reads of custom metrics.
 	Read(record.Signal)
 }

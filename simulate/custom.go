@@ -54,6 +54,31 @@ func (w *world) read(p *pod, name string) {
 	p.readings[name] = append(kept, Reading{w.now, value})
 }
 
+// entrance keeps account of the requests that came while no pod took them, as a queue or an ingress
+// in front of the pods shows them: an External or Object metric of requests has them too, and
+// brings an HPA from 0 replicas to more.
+func (w *world) entrance() {
+	for name, m := range w.Plant.Workload.Metrics {
+		if m.Of != model.OfRequests {
+			continue
+		}
+		var scrape func()
+		scrape = func() {
+			kept := slices.DeleteFunc(w.waited[name], func(r Reading) bool { return r.At <= w.now-m.Range() })
+			w.waited[name] = append(kept, Reading{w.now, w.unserved})
+			w.after(m.Period(), scrape)
+		}
+		w.after(0, scrape)
+	}
+}
+
+// Unserved is the rate of such requests as a metric of that name has it, known only for one of requests.
+func (w *world) Unserved(name string) (perSecond float64, known bool) {
+	m := w.Plant.Workload.Metrics[name]
+	perSecond, known = Rate(w.waited[name], w.now, m.Range())
+	return perSecond * cmp.Or(m.Scale, 1), known
+}
+
 // Custom is the world as a Workload: what an adapter that asks Prometheus tells now.
 func (w *world) Custom(name string) metrics.PodMetricsInfo {
 	w.catchUp()

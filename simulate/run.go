@@ -239,6 +239,9 @@ func (w *world) failed(phase int, at time.Duration, n float64, cause string) {
 	if phase < 0 || n <= 0 {
 		return
 	}
+	if len(w.serving) == 0 && cause == "connection refused" {
+		w.unserved += n
+	}
 	w.score.Missed += n
 	w.journal.failed(phase, at, n, cause)
 }

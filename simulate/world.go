@@ -53,6 +53,9 @@ type world struct {
 	score   Score
 	synced  func()   // is called with each sync, which writes a status only where that changes
 	journal *journal // nil if nobody wants a record
+
+	unserved float64              // requests that came while no pod took them
+	waited   map[string][]Reading // of unserved, by the names of metrics of requests
 }
 
 type pod struct {
@@ -135,6 +138,8 @@ func newWorld(r *Run, j *journal) *world {
 		first = s[0] + time.Duration(chance*float64(s[1]-s[0])) - r.Plant.Metrics.Delay.Duration
 	}
 	w.after(within(first, every), w.scrape)
+	w.waited = map[string][]Reading{}
+	w.entrance()
 	return w
 }
 
