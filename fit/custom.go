@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"gonum.org/v1/gonum/stat"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -138,7 +137,7 @@ func (l *learner) predict(m model.Metric, now time.Duration, among []int, inFlig
 			v, known = l.scrapedRate(p, m, now)
 		} else if rate := rateOf(p); rate > 0 && all > 0 {
 			// In line, or without one.
-			v = max(open*rate/all, rate*stat.Mean(l.like.InPod(rate, int(math.Round(all/rate)), l.newConnections(), 1), nil))
+			v = max(open*rate/all, rate*l.like.InPod(rate, int(math.Round(all/rate)), l.newConnections(), 1).Mean())
 		}
 		if known {
 			sum += v

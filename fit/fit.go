@@ -572,8 +572,8 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 	const calm = 15 // seconds after which no line is left
 	var tally record.Tally
 	// The simulation has one list for all seconds that are alike: a long run has few others.
-	alike := map[*float64]float64{} // answers for each time of a list, by its first
-	var lists [][]float64
+	alike := map[*model.Latencies]float64{} // answers for each time of a list
+	var lists []*model.Latencies
 	busy := -calm
 	most := l.like.Modelled()
 	costsIn := l.meanCosts()
@@ -602,14 +602,14 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 		}
 		tally.Add(latency)
 		took := l.like.InPod(rate, pods, connects, costs)
-		if _, had := alike[&took[0]]; !had {
+		if _, had := alike[took]; !had {
 			lists = append(lists, took)
 		}
-		alike[&took[0]] += float64(s.answered) / float64(len(took))
+		alike[took] += float64(s.answered) / float64(len(took.Sorted))
 	}
 	for _, took := range lists {
-		for _, t := range took {
-			inPod = append(inPod, weighted{t, alike[&took[0]]})
+		for _, t := range took.Sorted {
+			inPod = append(inPod, weighted{t, alike[took]})
 		}
 	}
 	return tally.Counts(), inPod

@@ -5,6 +5,7 @@
 package model
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -60,6 +61,11 @@ type Model struct {
 	// Queue is how many more requests can wait for a worker. What comes on top
 	// of them is refused: the connection is reset.
 	Queue *int `json:"queue,omitempty" jsonschema:"minimum=0"`
+	// Serving is how requests share the processors: fifo, where one that runs does so to its
+	// end (an event loop such as nginx's), or turns of 20 ms (Go programs; threads and processes
+	// that the kernel shares out). A request of less than 20 ms takes one turn. Default: that of
+	// the preset, fifo for nginx and turns for the others.
+	Serving *string `json:"serving,omitempty" jsonschema:"enum=fifo,enum=turns"`
 	// IdleCPU is used at all times, in cores.
 	IdleCPU *resource.Quantity `json:"idleCPU,omitempty"`
 
@@ -96,6 +102,12 @@ type Metric struct {
 	// Default: 1m.
 	Window *metav1.Duration `json:"window,omitempty"`
 }
+
+// How requests share the processors.
+const (
+	FIFO  = "fifo"
+	Turns = "turns"
+)
 
 // What a Metric is of.
 const (
@@ -232,6 +244,9 @@ func (m *Model) Check() error {
 	if m.Queue != nil && (*m.Queue < 0 || *m.Queue > MaxWorkers) {
 		fault("queue", *m.Queue, fmt.Sprintf("from 0 to %d", MaxWorkers))
 	}
+	if m.Serving != nil && *m.Serving != FIFO && *m.Serving != Turns {
+		fault("serving", *m.Serving, FIFO+" or "+Turns)
+	}
 	if len(m.Metrics) > maxMetrics {
 		fault("metrics", fmt.Sprintf("a list of %d", len(m.Metrics)), fmt.Sprintf("%d at most", maxMetrics))
 	}
@@ -274,12 +289,14 @@ func (c *Cost) Draw(r *rand.Rand) time.Duration {
 	case c.Distribution == "exponential":
 		mean *= r.ExpFloat64()
 	case c.Distribution == "lognormal":
-		deviation := c.Deviation
-		if deviation == 0 {
-			deviation = 1
-		}
-		variance := math.Log1p(deviation * deviation)
+		variance := c.variance()
 		mean *= math.Exp(math.Sqrt(variance)*r.NormFloat64() - variance/2)
 	}
 	return time.Duration(min(mean, float64(longest)))
+}
+
+// variance is σ² of a lognormal distribution.
+func (c *Cost) variance() float64 {
+	deviation := cmp.Or(c.Deviation, 1)
+	return math.Log1p(deviation * deviation)
 }

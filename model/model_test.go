@@ -52,7 +52,7 @@ func TestResolveKeepsWhatIsGiven(t *testing.T) {
 	given, err := Parse(`{
 		"preset": "nginx", "pull": "1s", "start": "2s", "startCPU": "3s", "drain": "4s", "graceful": true,
 		"cpu": {"mean": "5ms", "distribution": "lognormal", "deviation": 2}, "connectionCPU": "6ms",
-		"wait": {"mean": "7ms"}, "workers": 8, "queue": 9, "idleCPU": "10m", "memory": "11Mi",
+		"wait": {"mean": "7ms"}, "workers": 8, "queue": 9, "serving": "turns", "idleCPU": "10m", "memory": "11Mi",
 		"memoryPerRequest": "12Ki", "memoryHeld": "13s", "body": "14", "fault": {"errors": 0.15}}`)
 	if err != nil {
 		t.Fatal(err)

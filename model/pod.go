@@ -38,9 +38,10 @@ func (p Pod) ServiceTime(connects bool) time.Duration {
 
 // MostCPU is what the requests of the pod can use at most, in cores.
 func (p Pod) MostCPU() float64 {
-	most := min(p.Cores, float64(*p.Model.Workers))
+	idle := p.Model.IdleCPU.AsApproximateFloat64()
+	most := min(forRequests(p.Cores, idle), float64(*p.Model.Workers))
 	if l := p.Limit(); l > 0 {
-		most = min(most, l)
+		most = min(most, forRequests(max(l, minLimit), idle))
 	}
 	return most
 }

@@ -48,6 +48,7 @@ func (m Model) Over(base Model) Model {
 	fill(&m.Wait, base.Wait)
 	fill(&m.Workers, base.Workers)
 	fill(&m.Queue, base.Queue)
+	fill(&m.Serving, base.Serving)
 	fill(&m.IdleCPU, base.IdleCPU)
 	fill(&m.Memory, base.Memory)
 	fill(&m.MemoryPerRequest, base.MemoryPerRequest)
@@ -92,7 +93,9 @@ func presetOf(image string) string {
 // SIGTERM is nginx's fast shutdown: the master and its workers exit at once
 // (https://nginx.org/en/docs/control.html). 1,024 connections are a worker's by
 // that configuration; 511 more is nginx's backlog on Linux
-// (https://nginx.org/en/docs/http/ngx_http_core_module.html#listen).
+// (https://nginx.org/en/docs/http/ngx_http_core_module.html#listen). A worker is an event loop:
+// it answers such a request before it turns to another connection, so requests are served first
+// come, first served (https://nginx.org/en/docs/dev/development_guide.html#event_loop).
 func nginx() Model {
 	return Model{
 		Pull:             duration(0),
@@ -105,6 +108,7 @@ func nginx() Model {
 		Wait:             constant(0),
 		Workers:          new(1),
 		Queue:            new(1024 + 511),
+		Serving:          new(FIFO),
 		IdleCPU:          quantity("108n"),
 		Memory:           quantity("2069Ki"),
 		MemoryPerRequest: quantity("0"),
@@ -121,7 +125,8 @@ func nginx() Model {
 // 37 ms on one thread; without load 14 µs a second; 6.5 MB of memory that is not
 // a file's. What a request costs beside BURN (22 µs, with a new connection 177 µs)
 // is less than what the calibration is off by and is left out. It starts a
-// goroutine for every request, so it is never out of workers.
+// goroutine for every request, so it is never out of workers, and Go's runtime lets them run by
+// turns.
 func hpaExample(env []corev1.EnvVar) Model {
 	// As the program does it: what does not parse is the default, and what is
 	// negative neither burns nor sleeps.
@@ -147,6 +152,7 @@ func hpaExample(env []corev1.EnvVar) Model {
 		Wait:             constant(0),
 		Workers:          new(1 << 16),
 		Queue:            new(0),
+		Serving:          new(Turns),
 		IdleCPU:          quantity("14u"),
 		Memory:           quantity("6552Ki"),
 		MemoryPerRequest: quantity("0"),
@@ -154,7 +160,8 @@ func hpaExample(env []corev1.EnvVar) Model {
 	}
 }
 
-// generic stands for no image in particular: round figures, not measured ones.
+// generic stands for no image in particular: round figures, not measured ones. Its requests have
+// turns, as those of all servers whose threads the kernel or a runtime shares out.
 func generic() Model {
 	return Model{
 		Pull:             duration(0),
@@ -167,6 +174,7 @@ func generic() Model {
 		Wait:             constant(0),
 		Workers:          new(256),
 		Queue:            new(1024),
+		Serving:          new(Turns),
 		IdleCPU:          quantity("1m"),
 		Memory:           quantity("16Mi"),
 		MemoryPerRequest: quantity("0"),

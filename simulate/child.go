@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -98,7 +99,9 @@ func serve(t *testing.T, in io.Reader, out io.Writer) {
 			runs <- r
 		}
 	}()
+	kept := new(model.SojournCache)
 	for r := range runs {
+		r.Sojourns = kept
 		var a answer
 		var lines []byte
 		synctest.Test(t, func(*testing.T) {

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -237,9 +238,9 @@ func (j *journal) failed(phase int, at time.Duration, n float64, cause string) {
 // points are how many latencies stand for those of one pod in one second.
 const points = 32
 
-// answered takes down n answers, that took as long as the first share of the sorted values
+// answered takes down n answers, that took as long as the first share of the latencies
 // says, and one of the trips on top.
-func (j *journal) answered(phase int, at time.Duration, n float64, took []float64, share float64, trips []float64) {
+func (j *journal) answered(phase int, at time.Duration, n float64, took *model.Latencies, share float64, trips []float64) {
 	if j == nil {
 		return
 	}
@@ -255,7 +256,7 @@ func (j *journal) answered(phase int, at time.Duration, n float64, took []float6
 	l.Codes["200"] += whole
 	parts := min(whole, points)
 	for i := range parts {
-		seconds := trips[j.random.IntN(len(trips))] + quantile(took, share*(float64(i)+j.random.Float64())/float64(parts))
+		seconds := trips[j.random.IntN(len(trips))] + took.Quantile(share*(float64(i)+j.random.Float64())/float64(parts))
 		micro := min(max(int64(math.Round(seconds*1e6)), 1), record.MaxLatency.Microseconds())
 		l.latency = l.latency.Record(record.Fine, micro, (i+1)*whole/parts-i*whole/parts)
 	}

@@ -5,18 +5,13 @@ import (
 	"slices"
 	"time"
 
-	"gonum.org/v1/gonum/stat"
+	"github.com/hpabench/hpabench/model"
 )
 
-// Where a pod gets more than it can serve, its requests wait. Those that have a worker are
-// served by turns, each for a slice at a time, so that with many workers all of them take
-// longer the more there are, and the others wait in line. A server does not see that a client
+// Where a pod gets more than it can serve, its requests wait: as of model.Server, but of many
+// requests at once. Those that have a worker are served one after the other or by turns, so that
+// with many workers all of them take longer the more there are, and the others wait in line. A server does not see that a client
 // has given up: it works on, and nobody gets the answer.
-
-// slice is the CPU time after which another request has its turn, about. It is that of Go,
-// which looks each 10 ms for what has run since the look before, and stops it at the next
-// (sysmon in runtime/proc.go).
-const slice = 20 * time.Millisecond
 
 // cohort are requests of a phase that came evenly from one time to another, in seconds.
 type cohort struct {
@@ -82,7 +77,7 @@ func (w *world) serve(p *pod, dt float64) {
 			}
 		}
 		if turns { // a part of what it takes until all have had theirs
-			next = min(next, at+max(shortest, min(p.backlog, float64(*w.Plant.Workload.Workers))*slice.Seconds()/p.cores/4))
+			next = min(next, at+max(shortest, min(p.backlog, float64(*w.Plant.Workload.Workers))*model.Turn.Seconds()/p.cores/4))
 		}
 		w.line(p, at, next)
 		at = next
@@ -97,7 +92,7 @@ const shortest = 0.005
 // these make a difference to how long they take. Else they are served one after the other.
 func (w *world) turns(p *pod) bool {
 	cost := w.cost() * p.costs
-	return cost > slice.Seconds() && float64(*w.Plant.Workload.Workers)*cost/p.cores > step.Seconds()/4
+	return *w.Plant.Workload.Serving == model.Turns && cost > model.Turn.Seconds() && float64(*w.Plant.Workload.Workers)*cost/p.cores > step.Seconds()/4
 }
 
 // flows is a stretch in which the pod can serve all that it gets.
@@ -136,7 +131,7 @@ func (w *world) line(p *pod, from, to float64) {
 		c := &p.served[0]
 		gets, each := c.left, 1/p.highest // CPU seconds, and how long it takes
 		if turns {
-			gets = min(gets, slice.Seconds())
+			gets = min(gets, model.Turn.Seconds())
 			each *= gets / cost
 		}
 		n := min(c.n, (to-at)/each)
@@ -191,12 +186,8 @@ func (p *pod) admit(workers float64) {
 // done are requests of a pod that are answered from one time to another, after so long beside
 // what they waited.
 func (w *world) done(p *pod, c cohort, from, to, beside float64) {
-	took := [2]float64{max(0, from-c.from) + beside, max(0, to-c.to) + beside}
-	if took[0] > took[1] {
-		took[0], took[1] = took[1], took[0]
-	}
 	if !c.gone {
-		w.answered(c.phase, from, c.n, took[:])
+		w.answered(c.phase, from, c.n, model.Range(max(0, from-c.from)+beside, max(0, to-c.to)+beside))
 	}
 	p.answered += c.n
 	p.backlog -= c.n
@@ -288,5 +279,5 @@ func (w *world) inFlight(p *pod) float64 {
 	case p.rate == 0:
 		return 0
 	}
-	return p.rate * stat.Mean(w.sojourns(p), nil)
+	return p.rate * w.sojourns(p).Mean()
 }

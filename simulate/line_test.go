@@ -59,6 +59,23 @@ func latencies(t *testing.T, entries []record.Entry) (answers, median []float64)
 	return answers, median
 }
 
+// singles is how long each of n requests takes, in seconds, that come evenly at a rate.
+func singles(p model.Pod, rate float64, n int) []float64 {
+	server := model.NewServer(&model.Node{Cores: p.Cores}, 0, p.Model, p.Limit())
+	took, ended := make([]float64, n), 0
+	for i := range n {
+		came := seconds(float64(i+1) / rate)
+		for at := server.Next(); at < came; at = server.Next() {
+			server.Advance(at)
+		}
+		server.Request(came, p.Model.CPU.Mean.Duration, p.Model.Wait.Mean.Duration, func(at time.Duration) { took[i], ended = (at - came).Seconds(), ended+1 })
+	}
+	for ended < n {
+		server.Advance(server.Next())
+	}
+	return took
+}
+
 // A pod that gets more than its limit lets it serve is to answer as one that is simulated
 // request by request.
 func TestOverloadIsThatOfSingleRequests(t *testing.T) {
@@ -67,13 +84,12 @@ func TestOverloadIsThatOfSingleRequests(t *testing.T) {
 			r := limited(t, "800m", 80*time.Millisecond, workers, record.Phase{Seconds: 60, Shape: record.ShapeRate, From: 12}, record.Phase{Seconds: 60, Shape: record.ShapeRate, From: 1})
 			entries, _ := simulate(t, r)
 			answers, median := latencies(t, entries)
-			s := server{cpu: *r.Plant.Workload.CPU, wait: *r.Plant.Workload.Wait, limit: 0.8, cores: 1, workers: workers}
-			took := s.follow(arrivals{every: time.Second / 12, pods: 1}, rand.New(rand.NewPCG(1, 1)), 12*60)
+			took := singles(r.Modelled(), 12, 12*60)
 			// The nth ends when it came and what it took after.
 			ended := make([]float64, 200)
 			var at [200][]float64
 			for n, d := range took {
-				end := int(float64(n)/12 + d)
+				end := int(float64(n+1)/12 + d)
 				if end < len(ended) {
 					ended[end]++
 					at[end] = append(at[end], d)
@@ -266,7 +282,7 @@ func TestSlowRequestsEnd(t *testing.T) {
 		r := limited(t, c.limit, 0, 1)
 		r.Plant.Workload.CPU, r.Plant.Workload.Wait = &c.cpu, &model.Cost{Mean: metav1.Duration{Duration: c.wait}}
 		took := r.InPod(r.Modelled().MaxRate(true, 1, r.Modelled().MostCPU())/2, c.pods, true, 1)
-		if longest := took[len(took)-1]; longest < max(c.cpu.Mean.Seconds(), c.wait.Seconds()) || math.IsInf(longest, 0) {
+		if longest := took.Max(); longest < max(c.cpu.Mean.Seconds(), c.wait.Seconds()) || math.IsInf(longest, 0) {
 			t.Errorf("%+v: the longest takes %g s", c, longest)
 		}
 	}
@@ -283,16 +299,6 @@ func BenchmarkOverload(b *testing.B) {
 				b.Error(err)
 			}
 		})
-	}
-}
-
-// Latencies are those of as many pods as there are: of one more or less they would be those of
-// other chance, which is up to half.
-func TestLatenciesAreOfAllPods(t *testing.T) {
-	for _, pods := range []int{1, 2, 20, 21, 30, 31, 60, 999, 1000} {
-		if a := open(0.5, 100, pods); a.pods != pods || a.every != seconds(1/(50*float64(pods))) {
-			t.Errorf("%d pods are taken as %d, with a request each %v", pods, a.pods, a.every)
-		}
 	}
 }
 

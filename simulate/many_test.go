@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -45,25 +46,16 @@ func TestManyPods(t *testing.T) {
 
 // What is worked out once and kept is bounded.
 func TestKeptIsBounded(t *testing.T) {
-	w := &world{Run: &Run{}, trips: []float64{0}, overs: map[*float64]float64{}}
-	for range mostKnown + 2 {
-		w.over([]float64{1, 2, 3})
+	w := &world{Run: &Run{}, trips: []float64{0}, overs: map[*model.Latencies]float64{}}
+	for range maxOvers + 2 {
+		w.over(&model.Latencies{Sorted: []float64{1, 2, 3}})
 	}
-	if n := len(w.overs); n > mostKnown {
+	if n := len(w.overs); n > maxOvers {
 		t.Errorf("%d shares are kept", n)
-	}
-	defer func(n int64) { knowns.Store(n) }(knowns.Load())
-	knowns.Store(mostKnown)
-	s := serverOf(library(t, "spike").Modelled(), true, 1, 1)
-	s.sojourns(open(0.5, 97, 1))
-	kept := 0
-	known.Range(func(any, any) bool { kept++; return true })
-	if kept != 1 || knowns.Load() != 1 {
-		t.Errorf("%d sojourns are kept, counted as %d", kept, knowns.Load())
 	}
 	j := newJournal(limited(t, "1", 0, 1, record.Phase{}), nil)
 	for range 2 * mostUnmerged {
-		j.answered(0, 0, points, []float64{0.001, 0.0011, 0.0012}, 1, []float64{0.001})
+		j.answered(0, 0, points, &model.Latencies{Sorted: []float64{0.001, 0.0011, 0.0012}}, 1, []float64{0.001})
 	}
 	if n := len(j.load(0, 0).latency); n > mostUnmerged+points {
 		t.Errorf("%d counts of a second are kept", n)

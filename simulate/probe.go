@@ -47,11 +47,11 @@ func (w *world) probe(p *pod, results model.Thresholds) {
 func (w *world) responds(p *pod) time.Duration {
 	before := 0.0
 	for _, c := range p.served {
-		before += c.n * min(c.left, slice.Seconds()) / p.cores
+		before += c.n * min(c.left, model.Turn.Seconds()) / p.cores
 	}
 	if p.backlog == 0 && p.workers > 1 && p.rate > 0 { // of a closed loop, which wait for each other
 		in := min(w.inFlight(p), float64(*w.Plant.Workload.Workers))
-		before = max(0, in-1) * min(w.cost()*p.costs, slice.Seconds()) / p.cores
+		before = max(0, in-1) * min(w.cost()*p.costs, model.Turn.Seconds()) / p.cores
 	}
 	return seconds(min(before, 3600))
 }

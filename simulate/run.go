@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -45,6 +46,9 @@ type Run struct {
 	// after a sync: the load's place in the sync period. Whole periods of it do not count.
 	Wait time.Duration
 	Seed uint64 // of what is random
+
+	// Sojourns are kept from one run to the next. Default: those of this run alone.
+	Sojourns *model.SojournCache `json:"-"`
 
 	// Served is how long after one of the HPA's syncs metrics-server has new samples, within
 	// its resolution: any time between the two. nil leaves it to chance.
@@ -116,7 +120,9 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	}
 	run := *r
 	run.HPA = withDefaults(r.HPA) // as a record of a real run has it
-	r = &run
+	if r = &run; r.Sojourns == nil {
+		r.Sojourns = new(model.SojournCache)
+	}
 	var j *journal
 	if r.Header != nil {
 		j = newJournal(r, give)
@@ -201,14 +207,14 @@ func (w *world) sent(n float64) {
 }
 
 // answered are n requests of which the first was answered at from, in seconds, and which
-// were in a pod for as long as the sorted values say. Whoever had to wait for longer than
+// were in a pod for as long as took says. Whoever had to wait for longer than
 // the time-out has none.
-func (w *world) answered(phase int, from, n float64, took []float64) {
+func (w *world) answered(phase int, from, n float64, took *model.Latencies) {
 	if phase < 0 {
 		return
 	}
-	late := above(took, w.Timeout.Seconds()-w.trip)
-	w.failed(phase, seconds(max(0, from-took[len(took)-1])+w.Timeout.Seconds()), n*late, "timeout")
+	late := took.Above(w.Timeout.Seconds() - w.trip)
+	w.failed(phase, seconds(max(0, from-took.Max())+w.Timeout.Seconds()), n*late, "timeout")
 	if w.SLO > 0 {
 		over := w.over(took)
 		w.score.Missed += n * max(0, over-late)
@@ -216,22 +222,25 @@ func (w *world) answered(phase int, from, n float64, took []float64) {
 	w.journal.answered(phase, seconds(from), n*(1-late), took, 1-late, w.trips)
 }
 
+// maxOvers bounds the shares that are kept.
+const maxOvers = 30_000
+
 // over is the share of requests with such times in a pod that take longer than the SLO has it.
-func (w *world) over(took []float64) float64 {
-	if len(took) == 2 { // in a line, beside which the spread of round trips makes no difference
-		return above(took, w.SLO.Seconds()-w.trip)
+func (w *world) over(took *model.Latencies) float64 {
+	if took.Line { // beside which the spread of round trips makes no difference
+		return took.Above(w.SLO.Seconds() - w.trip)
 	}
-	if over, known := w.overs[&took[0]]; known {
+	if over, known := w.overs[took]; known {
 		return over
 	}
 	over := 0.0
 	for _, trip := range w.trips {
-		over += above(took, w.SLO.Seconds()-trip) / float64(len(w.trips))
+		over += took.Above(w.SLO.Seconds()-trip) / float64(len(w.trips))
 	}
-	if len(w.overs) >= mostKnown {
+	if len(w.overs) >= maxOvers {
 		clear(w.overs)
 	}
-	w.overs[&took[0]] = over
+	w.overs[took] = over
 	return over
 }
 

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"gonum.org/v1/gonum/stat"
-
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -269,7 +267,7 @@ func (w *world) closed(p *record.Phase, dt float64) {
 		if s.workers == 0 {
 			continue
 		}
-		took := stat.Mean(w.sojourns(s), nil) + s.backlog/s.highest
+		took := w.sojourns(s).Mean() + s.backlog/s.highest
 		s.rate = s.workers / max(min(took+w.trip, w.Timeout.Seconds())+p.Think, least)
 		if took+w.trip < w.Timeout.Seconds() {
 			s.rate = min(s.rate, s.highest)

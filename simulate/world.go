@@ -46,9 +46,9 @@ type world struct {
 	slices       []int // how many of serving are in each EndpointSlice
 
 	traffic traffic
-	trips   []float64            // in seconds, that requests take beside the time in a pod
-	trip    float64              // the mean of them
-	overs   map[*float64]float64 // of sojourns, by their first: the share beyond the SLO
+	trips   []float64                    // in seconds, that requests take beside the time in a pod
+	trip    float64                      // the mean of them
+	overs   map[*model.Latencies]float64 // of sojourns, the share beyond the SLO
 	metrics storage.Storage
 	score   Score
 	synced  func()   // is called with each sync, which writes a status only where that changes
@@ -117,7 +117,7 @@ func (a *agenda) Pop() any {
 }
 
 func newWorld(r *Run, j *journal) *world {
-	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*float64]float64{}, used: make([]int, len(r.Plant.Nodes)), modelled: r.Modelled(), receiving: -1}
+	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*model.Latencies]float64{}, used: make([]int, len(r.Plant.Nodes)), modelled: r.Modelled(), receiving: -1}
 	if j != nil {
 		j.busy = w.onTheWay
 	}

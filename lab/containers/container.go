@@ -2,7 +2,7 @@
 // answered when a modelled process would have had the CPU time for it.
 //
 // A request takes the CPU time that its model says from its container's limit and
-// from its node's processors; scheduler.go works out when it is done. No CPU time
+// from its node's processors; model.Server works out when it is done. No CPU time
 // is really burned, so that one machine can stand for many nodes.
 package containers
 
@@ -89,7 +89,8 @@ func Start(cfg Config) *Container {
 			c.end(oomKilled)
 			return
 		}
-		c.after(rest, c.listen)
+		c.await(rest)
+		c.listen()
 	})
 	return c
 }
@@ -128,7 +129,7 @@ func (c *Container) Usage(now time.Time) (cpu time.Duration, memory int64) {
 }
 
 // Stat has the counters of what the CPU limit did to the container until now.
-func (c *Container) Stat() Stat { return c.work.stat() }
+func (c *Container) Stat() model.Stat { return c.work.stat() }
 
 // Terminate is SIGTERM. The process goes on for Model.Drain, then it accepts no
 // more connections, answers what it has if it is graceful, and exits with code 0.

@@ -15,6 +15,8 @@ import (
 	"github.com/hpabench/hpabench/model"
 )
 
+const ms = time.Millisecond
+
 // journal is a log with the time of each line since the start.
 type journal struct {
 	mu    sync.Mutex
@@ -240,7 +242,7 @@ func TestProbesWaitForTheEndOfThrottling(t *testing.T) {
 		if got := []time.Duration{before, probe()}; !cmp.Equal(got, []time.Duration{0, 30 * ms}) {
 			t.Errorf("probes took %v before and while throttled", got)
 		}
-		if got := c.Stat(); got != (Stat{1, 1, 50 * ms}) {
+		if got := c.Stat(); got != (model.Stat{Periods: 1, Throttled: 1, ThrottledTime: 50 * ms}) {
 			t.Errorf("%+v", got)
 		}
 		c.Kill()

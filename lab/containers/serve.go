@@ -119,7 +119,7 @@ func (c *Container) handle(ctx *fasthttp.RequestCtx) {
 }
 
 func (c *Container) answer(ctx *fasthttp.RequestCtx) {
-	wait, outcome := c.work.request(ctx.ConnRequestNum() == 1)
+	end, outcome := c.work.request(ctx.ConnRequestNum() == 1)
 	switch outcome {
 	case refused:
 		reset(ctx.Conn().(*conn).Conn)
@@ -128,7 +128,7 @@ func (c *Container) answer(ctx *fasthttp.RequestCtx) {
 		c.end(oomKilled)
 		return
 	}
-	c.hold(wait)
+	c.await(end)
 	if outcome == failed {
 		ctx.SetStatusCode(fasthttp.StatusInternalServerError)
 		ctx.SetBodyString("error, as the model says\n")
@@ -150,6 +150,18 @@ func (c *Container) hold(d time.Duration) {
 	defer t.Stop()
 	select {
 	case <-t.C:
+	case <-c.done:
+	}
+}
+
+// await waits for the end of a request, or of the process.
+func (c *Container) await(e end) {
+	if e.later == nil {
+		c.hold(e.in)
+		return
+	}
+	select {
+	case <-e.later:
 	case <-c.done:
 	}
 }

@@ -3,6 +3,7 @@ package containers
 import (
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,12 +14,12 @@ import (
 type CPU struct {
 	epoch time.Time
 	mu    sync.Mutex // guards the node and the work of the containers on it
-	node  node
+	node  model.Node
 }
 
 // NewCPU returns so many processors, with nothing running on them.
 func NewCPU(cores float64) *CPU {
-	return &CPU{epoch: time.Now(), node: node{cores: cores}}
+	return &CPU{epoch: time.Now(), node: model.Node{Cores: cores}}
 }
 
 // work is what a container has to do, on the clock and guarded by the lock of
@@ -28,11 +29,12 @@ type work struct {
 	model       *model.Model
 	memoryLimit int64 // bytes; 0: none
 
-	scheduler *scheduler
-	memory    memory
-	random    *rand.Rand
-	ended     bool
-	end       time.Duration
+	server model.Server
+	timer  *time.Timer // at the server's next change; nil until there is one
+	memory memory
+	random *rand.Rand
+	ended  bool
+	end    time.Duration
 }
 
 func newWork(cpu *CPU, m *model.Model, limit float64, memoryLimit int64, seed string) *work {
@@ -48,7 +50,7 @@ func newWork(cpu *CPU, m *model.Model, limit float64, memoryLimit int64, seed st
 	}
 	cpu.mu.Lock()
 	defer cpu.mu.Unlock()
-	w.scheduler = newScheduler(&cpu.node, w.now(), limit, m.IdleCPU.AsApproximateFloat64(), *m.Workers, *m.Queue)
+	w.server = model.NewServer(&cpu.node, w.now(), m, limit)
 	return w
 }
 
@@ -70,50 +72,96 @@ const (
 	outOfMemory
 )
 
-// request takes on a request and says how long it will last.
-func (w *work) request(firstOfConnection bool) (time.Duration, outcome) {
+// end is that of a request: at an instant that is known, or when a channel is closed.
+type end struct {
+	in    time.Duration
+	later chan struct{}
+}
+
+// request takes on a request and says when it ends.
+func (w *work) request(firstOfConnection bool) (end, outcome) {
 	w.cpu.mu.Lock()
 	defer w.cpu.mu.Unlock()
 	if w.ended {
-		return 0, refused
+		return end{}, refused
 	}
 	now := w.now()
 	cpu, wait := w.model.CPU.Draw(w.random), w.model.Wait.Draw(w.random)
 	if firstOfConnection {
 		cpu += w.model.ConnectionCPU.Duration
 	}
-	done, ok := w.scheduler.request(now, cpu, wait)
+	e, ok := w.take(now, cpu, wait)
 	if !ok {
-		return 0, refused
+		return end{}, refused
 	}
 	w.memory.add(now)
 	if w.overLimit(now) {
-		return 0, outOfMemory
+		return end{}, outOfMemory
 	}
 	if f := w.model.Fault; f != nil && f.Errors > 0 && w.random.Float64() < f.Errors {
-		return done - now, failed
+		return e, failed
 	}
-	return done - now, served
+	return e, served
+}
+
+// take gives a request to the server.
+func (w *work) take(now, cpu, wait time.Duration) (e end, ok bool) {
+	known := false
+	ok = w.server.Request(now, cpu, wait, func(at time.Duration) {
+		if known = true; e.later != nil {
+			close(e.later)
+		} else {
+			e.in = at - now
+		}
+	})
+	if ok && !known {
+		e.later = make(chan struct{})
+		w.arm(now)
+	}
+	return e, ok
+}
+
+// arm sets the timer of the server's next change.
+func (w *work) arm(now time.Duration) {
+	next := w.server.Next()
+	switch {
+	case next == model.Never:
+	case w.timer != nil:
+		w.timer.Reset(next - now)
+	default:
+		w.timer = time.AfterFunc(next-now, func() {
+			w.cpu.mu.Lock()
+			defer w.cpu.mu.Unlock()
+			if !w.ended {
+				now := w.now()
+				w.server.Advance(now)
+				w.arm(now)
+			}
+		})
+	}
 }
 
 // start takes on the CPU time of the process's own start. The memory that is used
 // at all times can be too much already.
-func (w *work) start() (time.Duration, outcome) {
+func (w *work) start() (end, outcome) {
 	w.cpu.mu.Lock()
 	defer w.cpu.mu.Unlock()
 	if w.ended {
-		return 0, refused
+		return end{}, refused
 	}
 	now := w.now()
 	if w.overLimit(now) {
-		return 0, outOfMemory
+		return end{}, outOfMemory
 	}
-	done, _ := w.scheduler.request(now, w.model.StartCPU.Duration, 0) // no other request is there yet
-	return done - now, served
+	if w.model.StartCPU.Duration == 0 {
+		return end{}, served
+	}
+	e, _ := w.take(now, w.model.StartCPU.Duration, 0) // no other request is there yet
+	return e, served
 }
 
 func (w *work) overLimit(now time.Duration) bool {
-	return w.memoryLimit > 0 && w.memory.at(now, w.scheduler.held(now)) > w.memoryLimit
+	return w.memoryLimit > 0 && w.memory.at(now, w.server.Held(now)) > w.memoryLimit
 }
 
 // throttled is how long the container is still held back by its limit.
@@ -121,13 +169,13 @@ func (w *work) throttled() time.Duration {
 	w.cpu.mu.Lock()
 	defer w.cpu.mu.Unlock()
 	now := w.now()
-	return w.scheduler.runnable(now) - now
+	return w.server.Runnable(now) - now
 }
 
 func (w *work) inFlight() int {
 	w.cpu.mu.Lock()
 	defer w.cpu.mu.Unlock()
-	return w.scheduler.held(w.now())
+	return w.server.Held(w.now())
 }
 
 func (w *work) usage(t time.Time) (time.Duration, int64) {
@@ -135,16 +183,16 @@ func (w *work) usage(t time.Time) (time.Duration, int64) {
 	defer w.cpu.mu.Unlock()
 	now := t.Sub(w.cpu.epoch)
 	if w.ended {
-		return w.scheduler.usage(w.end), 0
+		return w.server.Usage(w.end), 0
 	}
-	used := w.scheduler.usage(now)
-	return used, w.memory.at(now, w.scheduler.held(now))
+	used := w.server.Usage(now)
+	return used, w.memory.at(now, w.server.Held(now))
 }
 
-func (w *work) stat() Stat {
+func (w *work) stat() model.Stat {
 	w.cpu.mu.Lock()
 	defer w.cpu.mu.Unlock()
-	return w.scheduler.stat(w.now())
+	return w.server.Stat(w.now())
 }
 
 // stop ends all work: what is not done yet will not be.
@@ -154,11 +202,14 @@ func (w *work) stop() {
 	if !w.ended {
 		w.end = w.now()
 		w.ended = true
-		w.scheduler.stop(w.end)
+		w.server.Stop(w.end)
+		if w.timer != nil {
+			w.timer.Stop()
+		}
 	}
 }
 
-// memory is what the container's requests take. Instants are a scheduler's.
+// memory is what the container's requests take. Instants are the server's.
 type memory struct {
 	idle, request int64          // bytes
 	keep          *time.Duration // how long a request's is held; nil: as long as the request
@@ -173,7 +224,8 @@ func (m *memory) add(now time.Duration) {
 
 func (m *memory) at(now time.Duration, requests int) int64 {
 	if m.keep != nil {
-		m.until = drop(m.until, func(t time.Duration) bool { return t <= now })
+		over, _ := slices.BinarySearch(m.until, now+1)
+		m.until = m.until[over:]
 		requests = len(m.until)
 	}
 	return m.idle + int64(requests)*m.request

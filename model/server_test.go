@@ -1,0 +1,139 @@
+package model
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// finish lets the requests of a server end, and says when the last did.
+func finish(s Server, now time.Duration) time.Duration {
+	for at := s.Next(); at != Never; at = s.Next() {
+		now = at
+		s.Advance(at)
+	}
+	return now
+}
+
+// By turns a request takes its CPU time / (1 − ρ) on average, whatever the distribution of CPU times
+// (M/G/1-PS; Kleinrock, Queueing Systems, vol. 2, section 4.4); first come, first served it would
+// take 0.25 s less if they are constant.
+func TestTurnsAreProcessorSharing(t *testing.T) {
+	const mean, load, n = 500 * ms, 0.7, 40_000
+	for _, distribution := range []string{"constant", "exponential", "lognormal"} {
+		r := rand.New(rand.NewPCG(1, 2))
+		cost := &Cost{Distribution: distribution}
+		cost.Mean.Duration = mean
+		s := newTurns(newAccount(&Node{Cores: 1}, 0, 0, 0), 1, math.MaxInt, 0)
+		var now, sum time.Duration
+		for range n {
+			now += time.Duration(r.ExpFloat64() * float64(mean) / load)
+			came := now
+			for at := s.Next(); at < now; at = s.Next() {
+				s.Advance(at)
+			}
+			s.Request(now, cost.Draw(r), 0, func(at time.Duration) { sum += at - came })
+		}
+		finish(s, now)
+		if got, want := (sum / n).Seconds(), mean.Seconds()/(1-load); math.Abs(got-want) > 0.07*want {
+			t.Errorf("%s: the mean is %.3f s, should be %.3f", distribution, got, want)
+		}
+	}
+}
+
+// A node with a server of each kind is shared: none has more than its limit, both together no more
+// than the node, and each request has had its CPU time in the end. Where no request needs a second
+// turn, the two kinds alone on their nodes agree.
+func TestServersAgree(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 200 {
+		limit := []float64{0, 0.1, 0.5, 1.5, 3}[r.IntN(5)]
+		cores := []float64{0.5, 1, 2, 4}[r.IntN(4)]
+		workers := []int{1, 3, 1000}[r.IntN(3)]
+		longest := []time.Duration{ms, 15 * ms, 300 * ms}[r.IntN(3)]
+		load := []float64{0.4, 0.8, 1.2}[r.IntN(3)]
+		lanes := min(int(math.Ceil(cores)), workers)
+		shared := &Node{Cores: cores}
+		servers := []Server{
+			newFIFO(newAccount(&Node{Cores: cores}, 0, limit, 0), lanes, workers, math.MaxInt), newTurns(newAccount(&Node{Cores: cores}, 0, limit, 0), lanes, workers, math.MaxInt),
+			newFIFO(newAccount(shared, 0, limit, 0), lanes, workers, math.MaxInt), newTurns(newAccount(shared, 0, limit, 0), lanes, workers, math.MaxInt),
+		}
+		capacity := min(cores, float64(workers))
+		if limit > 0 {
+			capacity = min(capacity, limit)
+		}
+		const n = 300
+		var now, given, last time.Duration
+		took := make([][]float64, len(servers))
+		for range n {
+			now += time.Duration(r.ExpFloat64() * float64(longest) / 2 / load / capacity)
+			cpu := time.Duration(r.Float64() * float64(longest))
+			wait := time.Duration(r.IntN(2)) * 5 * ms
+			given += cpu
+			came := now
+			for i, s := range servers {
+				s.Advance(now)
+				s.Request(now, cpu, wait, func(at time.Duration) {
+					took[i], last = append(took[i], (at-came).Seconds()), max(last, at)
+				})
+				if top := max(limit, 0); top > 0 && s.Usage(now) > time.Duration(top*float64(now+CFSPeriod))+time.Microsecond {
+					t.Fatalf("server %d used %v until %v at a limit of %v", i, s.Usage(now), now, limit)
+				}
+			}
+			if sum := servers[2].Usage(now) + servers[3].Usage(now); sum > time.Duration(cores*float64(now+CFSPeriod))+time.Microsecond {
+				t.Fatalf("both used %v until %v on %v cores", sum, now, cores)
+			}
+		}
+		for i, s := range servers {
+			finish(s, now)
+			if got := s.Usage(max(last, now)); len(took[i]) != n || (got-given).Abs() > n {
+				t.Fatalf("server %d used %v for %d requests of %v", i, got, len(took[i]), given)
+			}
+		}
+		mean := func(v []float64) (sum float64) {
+			for _, x := range v {
+				sum += x / float64(len(v))
+			}
+			return sum
+		}
+		a, b := mean(took[0]), mean(took[1])
+		slices.Sort(took[0])
+		slices.Sort(took[1])
+		p99a, p99b := took[0][n*99/100], took[1][n*99/100]
+		if longest <= Turn && (math.Abs(a-b) > 0.15*max(a, b)+0.01 || math.Abs(p99a-p99b) > 0.1*max(p99a, p99b)+0.05) {
+			t.Errorf("limit %v, %v cores, %d workers, requests up to %v, load %v: fifo takes %.3f s on average and %.3f s in 99 %%, turns %.3f and %.3f", limit, cores, workers, longest, load, a, p99a, b, p99b)
+		}
+	}
+}
+
+// Serving by turns makes a difference only where requests are longer than a turn.
+func TestInTurns(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"cpu": {"mean": "20ms"}}`:                                                        false,
+		`{"cpu": {"mean": "21ms"}}`:                                                        true,
+		`{"cpu": {"mean": "21ms"}, "serving":"fifo"}`:                                      false,
+		`{"preset": "nginx", "cpu": {"mean": "1s"}}`:                                       false,
+		`{"cpu": {"mean": "15ms"}, "connectionCPU": "6ms"}`:                                true,
+		`{"cpu": {"mean": "2ms", "distribution": "exponential"}}`:                          false,
+		`{"cpu": {"mean": "3ms", "distribution": "exponential"}}`:                          true,
+		`{"cpu": {"mean": "1ms", "distribution": "lognormal"}}`:                            false,
+		`{"cpu": {"mean": "15ms", "distribution": "lognormal", "deviation": 0.05}}`:        false,
+		`{"cpu": {"mean": "15ms", "distribution": "lognormal"}}`:                           true,
+		`{"cpu": {"mean": "15ms", "distribution": "lognormal"}, "serving": "fifo"}`:        false,
+		`{"preset": "hpa-example", "cpu": {"mean": "25ms"}, "connectionCPU": "0s"}`:        true,
+		`{"preset": "nginx", "cpu": {"mean": "25ms"}, "serving": "turns", "workers": 100}`: true,
+	} {
+		m, err := Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := Resolve("", nil, m); r.InTurns() != want {
+			t.Errorf("%s: in turns %v", text, !want)
+		}
+	}
+	if _, err := Parse(`{"serving": "lifo"}`); err == nil {
+		t.Error("serving: lifo is no error")
+	}
+}
