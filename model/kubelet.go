@@ -80,3 +80,26 @@ func (p Probe) Succeeds(listens time.Duration, runs ...time.Duration) time.Durat
 	}
 	return at + time.Duration(p.SuccessThreshold-1)*p.Period
 }
+
+// BackOff is the kubelet's for a container that ends again and again (doBackOff in
+// pkg/kubelet, MaxContainerBackOff): the first restart comes at once, each after it 10 s, 20 s
+// and so on to 5 min after the end, and from the beginning when 10 min passed since the last.
+type BackOff struct {
+	wait, updated time.Duration
+}
+
+const (
+	initialBackOff = 10 * time.Second
+	maxBackOff     = 5 * time.Minute
+)
+
+// Next is how long after its end, which is now, a container starts again.
+func (b *BackOff) Next(now time.Duration) time.Duration {
+	if b.wait == 0 || now-b.updated > 2*maxBackOff {
+		*b = BackOff{initialBackOff, now}
+		return 0
+	}
+	wait := b.wait
+	*b = BackOff{min(2*wait, maxBackOff), now + wait}
+	return wait
+}

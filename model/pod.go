@@ -79,20 +79,38 @@ func (p Pod) Prepares() (all time.Duration) {
 // containers next; its period begins anew then (pkg/kubelet/prober).
 func (p Pod) ReadyAfter(before, relist time.Duration) time.Duration {
 	c, listens := p.First(), p.Listens()
-	started := time.Duration(0)
+	started := p.hook()
 	if c.StartupProbe != nil {
 		startup := ProbeOf(c.StartupProbe)
-		started = startup.Succeeds(listens, startup.Period-before%startup.Period)
+		started = startup.Succeeds(listens, started+startup.Period-(before+started)%startup.Period)
+	}
+	if f := p.Model.Fault; f != nil && f.Unready != nil && c.ReadinessProbe != nil {
+		listens = max(listens, f.Unready.Duration)
 	}
 	switch {
 	case c.ReadinessProbe != nil && c.StartupProbe != nil:
 		return ProbeOf(c.ReadinessProbe).Succeeds(listens, started)
 	case c.ReadinessProbe != nil:
-		return ProbeOf(c.ReadinessProbe).Succeeds(listens, 0, relist)
+		return ProbeOf(c.ReadinessProbe).Succeeds(listens, started, started+relist)
 	case c.StartupProbe != nil:
 		return started
 	}
-	return listens
+	return max(listens, started)
+}
+
+// hook is how long the kubelet waits for the first container's postStart hook, before which it
+// does not probe: a sleep, or a command that only waits.
+func (p Pod) hook() time.Duration {
+	l := p.First().Lifecycle
+	switch {
+	case l == nil || l.PostStart == nil:
+	case l.PostStart.Sleep != nil:
+		return time.Duration(l.PostStart.Sleep.Seconds) * time.Second
+	case l.PostStart.Exec != nil:
+		takes, _, _ := Script(l.PostStart.Exec.Command)
+		return max(0, takes)
+	}
+	return 0
 }
 
 // ServesOn is how long a pod serves after its deletion: through its preStop hook, and for as

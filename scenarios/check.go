@@ -297,6 +297,20 @@ func (f *File) pods() (*document, string) {
 	return f.doc, pointerTo(short)
 }
 
+// PodFault makes a fault that points to a field of the pods' spec, such as
+// containers/0/livenessProbe, in the scenario or in a manifest.
+func (f *File) PodFault(field, message, hint string) Fault {
+	d, pointer := f.pods()
+	if m := f.targetManifest; m != nil {
+		pointer += "/spec/template/spec/" + field
+	} else if first, ok := strings.CutPrefix(field, "containers/0/"); ok {
+		pointer += "/" + first
+	} else {
+		pointer += "/" + field
+	}
+	return d.fault(pointer, message, hint)
+}
+
 // LackingRequests are faults of pods of which the HPA has no metric: a target is in percent of
 // a request that they do not make, or of a container that is not there.
 func (f *File) LackingRequests(pod corev1.PodSpec) (faults Faults) {

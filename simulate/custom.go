@@ -27,7 +27,7 @@ func (w *world) scraped(p *pod) {
 		every := w.Plant.Workload.Metrics[name].Period()
 		var scrape func()
 		scrape = func() {
-			if !p.runs {
+			if !p.runs && p.deleted {
 				return
 			}
 			w.read(p, name)

@@ -238,10 +238,10 @@ func (j *journal) failed(phase int, at time.Duration, n float64, cause string) {
 // points are how many latencies stand for those of one pod in one second.
 const points = 32
 
-// answered takes down n answers, that took as long as the first share of the latencies
+// answered takes down n answers with a status code, that took as long as the first share of the latencies
 // says, and one of the trips on top.
-func (j *journal) answered(phase int, at time.Duration, n float64, took *model.Latencies, share float64, trips []float64) {
-	if j == nil {
+func (j *journal) answered(phase int, at time.Duration, code string, n float64, took *model.Latencies, share float64, trips []float64) {
+	if j == nil || n == 0 {
 		return
 	}
 	whole := j.done(phase, n)
@@ -253,7 +253,7 @@ func (j *journal) answered(phase int, at time.Duration, n float64, took *model.L
 	if l.Codes == nil {
 		l.Codes = map[string]uint64{}
 	}
-	l.Codes["200"] += whole
+	l.Codes[code] += whole
 	parts := min(whole, points)
 	for i := range parts {
 		seconds := trips[j.random.IntN(len(trips))] + took.Quantile(share*(float64(i)+j.random.Float64())/float64(parts))

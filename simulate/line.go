@@ -203,8 +203,8 @@ func (w *world) finish(p *pod, at float64) {
 }
 
 // cut ends all requests of a pod whose process ends. Unless it is graceful they get no answer.
-func (w *world) cut(p *pod) {
-	if *w.Plant.Workload.Graceful {
+func (w *world) cut(p *pod, graceful bool) {
+	if graceful {
 		w.finish(p, w.now.Seconds())
 		return
 	}

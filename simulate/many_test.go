@@ -55,7 +55,7 @@ func TestKeptIsBounded(t *testing.T) {
 	}
 	j := newJournal(limited(t, "1", 0, 1, record.Phase{}), nil)
 	for range 2 * mostUnmerged {
-		j.answered(0, 0, points, &model.Latencies{Sorted: []float64{0.001, 0.0011, 0.0012}}, 1, []float64{0.001})
+		j.answered(0, 0, "200", points, &model.Latencies{Sorted: []float64{0.001, 0.0011, 0.0012}}, 1, []float64{0.001})
 	}
 	if n := len(j.load(0, 0).latency); n > mostUnmerged+points {
 		t.Errorf("%d counts of a second are kept", n)

@@ -13,17 +13,24 @@ import (
 
 // sample is the kubelet's look at a container, which is followed by the next.
 func (w *world) sample(p *pod) {
-	if !p.runs {
-		return
-	}
 	is := w.measure(p)
 	unchanged := !p.sampled.Timestamp.IsZero() && is.CumulativeCPUUsed == p.sampled.CumulativeCPUUsed && is.MemoryUsage == p.sampled.MemoryUsage
 	p.sampled = is
-	w.after(model.NextSample(w.Plant.Metrics.Housekeeping.Duration, unchanged, p.random.Float64()), func() { w.sample(p) })
+	w.whileRuns(p, model.NextSample(w.Plant.Metrics.Housekeeping.Duration, unchanged, p.random.Float64()), func() { w.sample(p) })
 }
 
 // measure is what a pod's first container has used.
 func (w *world) measure(p *pod) storage.MetricsPoint {
+	idle := w.Plant.Workload.IdleCPU.AsApproximateFloat64() * (w.now - p.startedAt).Seconds()
+	return storage.MetricsPoint{
+		StartTime: w.began.Add(p.startedAt), Timestamp: w.began.Add(w.now),
+		CumulativeCPUUsed: uint64(math.Round((p.cpu + idle) * 1e9)),
+		MemoryUsage:       uint64(w.memory(p)),
+	}
+}
+
+// memory is that of a pod's first container, in bytes.
+func (w *world) memory(p *pod) float64 {
 	m := &w.Plant.Workload
 	held := w.inFlight(p)
 	if h := m.MemoryHeld; h != nil {
@@ -32,12 +39,7 @@ func (w *world) measure(p *pod) storage.MetricsPoint {
 			held += a.since(w.now - h.Duration)
 		}
 	}
-	idle := m.IdleCPU.AsApproximateFloat64() * (w.now - p.startedAt).Seconds()
-	return storage.MetricsPoint{
-		StartTime: w.began.Add(p.startedAt), Timestamp: w.began.Add(w.now),
-		CumulativeCPUUsed: uint64(math.Round((p.cpu + idle) * 1e9)),
-		MemoryUsage:       uint64(m.Memory.AsApproximateFloat64() + held*m.MemoryPerRequest.AsApproximateFloat64()),
-	}
+	return m.Memory.AsApproximateFloat64() + held*m.MemoryPerRequest.AsApproximateFloat64()
 }
 
 // scrape is metrics-server asking the kubelets for the samples that they have.

@@ -3,43 +3,65 @@ package simulate
 import (
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/hpabench/hpabench/model"
 )
 
-// watch lets the readiness probe of a pod in which requests wait run, until none does: then it
-// succeeds, and need not be looked at.
+// Probes of a pod in which requests wait.
+const (
+	readiness = iota
+	liveness
+)
+
+// watch lets the readiness and liveness probes of a pod in which requests wait run, until none
+// does: then they succeed, and need not be looked at.
 func (w *world) watch(p *pod) {
-	probe := w.modelled.First().ReadinessProbe
-	if p.watched || p.readyAt < 0 || probe == nil || probe.HTTPGet == nil && probe.GRPC == nil {
-		return
+	first := w.modelled.First()
+	for kind, probe := range []*corev1.Probe{first.ReadinessProbe, first.LivenessProbe} {
+		if p.watched[kind] || p.readyAt < 0 || probe == nil || probe.HTTPGet == nil && probe.GRPC == nil {
+			continue
+		}
+		p.watched[kind] = true
+		every := model.ProbeOf(probe)
+		// The period is from when it was ready, or from when the node took up the pod.
+		since := w.now - p.readyAt
+		if kind == liveness {
+			since = w.now - p.startedAt + w.modelled.Prepares() + p.life.start
+		}
+		w.whileRuns(p, every.Period-since%every.Period, func() { w.probe(p, kind, every, model.Thresholds{}) })
 	}
-	p.watched = true
-	every := model.ProbeOf(probe).Period
-	w.after(every-(w.now-p.readyAt)%every, func() { w.probe(p, model.Thresholds{}) })
 }
 
-// probe runs the readiness probe of a pod, as one request of many: it has an answer when the
+// probe runs a probe of a pod, as one request of many: it has an answer when the
 // others before it had their turn. The next run follows at once where one takes longer than
 // the period.
-func (w *world) probe(p *pod, results model.Thresholds) {
-	probe := model.ProbeOf(w.modelled.First().ReadinessProbe)
+func (w *world) probe(p *pod, kind int, probe model.Probe, results model.Thresholds) {
 	ready := p.readyAt >= 0
-	if p.watched = !p.deleted && (p.backlog > 0 || p.workers > 1 || !ready); !p.watched {
+	if p.watched[kind] = !p.deleted && (p.backlog > 0 || p.workers > 1 || !ready); !p.watched[kind] {
 		return
 	}
 	takes := min(w.responds(p), probe.Timeout)
 	success := takes < probe.Timeout
-	past := results.Add(success, probe)
-	w.after(takes, func() {
+	past := probe.Due(w.now-p.startedAt) && results.Add(success, probe)
+	w.whileRuns(p, takes, func() {
 		switch {
-		case p.deleted || !past || success == ready:
+		case p.deleted || !past:
+		case kind == liveness:
+			if !success {
+				w.unhealthy(p)
+			}
+		case success == ready:
 		case success:
 			w.ready(p)
 		default:
 			w.unready(p)
 		}
 	})
-	w.after(max(takes, probe.Period), func() { w.probe(p, results) })
+	if past && !success && kind == liveness {
+		return // none until the container is another
+	}
+	w.whileRuns(p, max(takes, probe.Period), func() { w.probe(p, kind, probe, results) })
 }
 
 // responds is how long a pod takes for a request that costs it nothing and needs no worker:

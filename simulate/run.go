@@ -24,8 +24,10 @@ type Run struct {
 	Pod   corev1.PodSpec // of the target's template
 	// AssumedModel is a sentence on what nobody measured or stated of the workload.
 	AssumedModel string
-	HPA          autoscalingv2.HorizontalPodAutoscalerSpec
-	Name         string // of the HPA
+	// Ignored is a sentence on what of the scenario makes no difference to the run.
+	Ignored string
+	HPA     autoscalingv2.HorizontalPodAutoscalerSpec
+	Name    string // of the HPA
 	// Replicas are those of the target at its creation, which is that of the HPA too.
 	Replicas    int32
 	StatefulSet *record.StatefulSet // nil if the target is of another kind
@@ -72,10 +74,7 @@ func (r Run) Nth(seed uint64, n int) *Run {
 
 // Assumed are sentences on what nobody measured of the workload and the cluster.
 func (r *Run) Assumed() []string {
-	if r.AssumedModel == "" {
-		return r.Plant.Assumed
-	}
-	return append([]string{r.AssumedModel}, r.Plant.Assumed...)
+	return slices.DeleteFunc(append([]string{r.AssumedModel, r.Ignored}, r.Plant.Assumed...), func(text string) bool { return text == "" })
 }
 
 // waits is Wait within the sync period.
@@ -215,11 +214,17 @@ func (w *world) answered(phase int, from, n float64, took *model.Latencies) {
 	}
 	late := took.Above(w.Timeout.Seconds() - w.trip)
 	w.failed(phase, seconds(max(0, from-took.Max())+w.Timeout.Seconds()), n*late, "timeout")
+	errors := 0.0 // of those that are answered
+	if f := w.Plant.Workload.Fault; f != nil {
+		errors = f.Errors
+	}
+	w.score.Missed += n * (1 - late) * errors
 	if w.SLO > 0 {
 		over := w.over(took)
-		w.score.Missed += n * max(0, over-late)
+		w.score.Missed += n * max(0, over-late) * (1 - errors)
 	}
-	w.journal.answered(phase, seconds(from), n*(1-late), took, 1-late, w.trips)
+	w.journal.answered(phase, seconds(from), "200", n*(1-late)*(1-errors), took, 1-late, w.trips)
+	w.journal.answered(phase, seconds(from), "500", n*(1-late)*errors, took, 1-late, w.trips)
 }
 
 // maxOvers bounds the shares that are kept.

@@ -1,11 +1,13 @@
 package simulate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/hpabench/hpabench/model"
@@ -54,6 +56,10 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	if slo := f.Spec.SLO; slo != nil {
 		r.SLO = slo.Latency.Duration
 	}
+	if err := r.refuse(f); err != nil {
+		return nil, err
+	}
+	r.Ignored = r.ignored(f)
 	if err := r.countPods(); err != nil {
 		return nil, f.Fault("spec.autoscaler", err.Error(), "a lower max")
 	}
@@ -85,7 +91,11 @@ func FromRecord(run record.Run) (*Run, error) {
 	// in the record too, but for their probes.
 	none := func(name string) (string, []byte, error) { return name, nil, errors.New("is not in the record") }
 	if f, err := scenarios.Parse(h.Scenario, []byte(h.Source), none); err == nil && f != nil {
-		if made, err := FromScenario(f); err == nil {
+		made, err := FromScenario(f)
+		if errors.As(err, new(notSimulated)) {
+			return nil, err
+		}
+		if err == nil {
 			r = made
 			r.Phases = h.Phases
 		}
@@ -104,6 +114,8 @@ func FromRecord(run record.Run) (*Run, error) {
 			pod = e.Pod
 		case e.Target != nil && target == nil:
 			target = e.Target
+		case e.Cluster != nil && e.Cluster.Lab == nil: // where nobody looked at the model
+			r.Plant.Workload.Fault = nil
 		case e.Subject != nil:
 			r.Even = e.Subject.Way == scenarios.ViaPortForward
 		}
@@ -168,7 +180,12 @@ func (r *Run) Like(p Plant) {
 	if p.Workload.CPU != nil {
 		r.AssumedModel = ""
 	}
+	if len(p.Pods.Start) > 0 && p.Workload.Pull == nil { // with pulls
+		p.Workload.Pull = new(metav1.Duration)
+	}
+	fault := cmp.Or(p.Workload.Fault, r.Plant.Workload.Fault)
 	p.Workload = p.Workload.Over(r.Plant.Workload)
+	p.Workload.Fault = fault
 	r.Plant = p
 	r.demand()
 }

@@ -95,7 +95,7 @@ func (w *world) flow(to time.Duration) {
 
 // changes says whether the rates are to be looked at again each second.
 func (w *world) changes() bool {
-	if w.journal != nil || w.traffic.phase >= 0 && !slices.Contains([]string{record.ShapeIdle, record.ShapeRate}, w.Phases[w.traffic.phase].Shape) {
+	if w.journal != nil || w.memoryLimit() > 0 && !w.Plant.Workload.MemoryPerRequest.IsZero() || w.traffic.phase >= 0 && !slices.Contains([]string{record.ShapeIdle, record.ShapeRate}, w.Phases[w.traffic.phase].Shape) {
 		return true
 	}
 	return slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })
@@ -134,6 +134,7 @@ func (w *world) step(then time.Duration) {
 		if h := w.Plant.Workload.MemoryHeld; h != nil {
 			p.recent = append(slices.DeleteFunc(p.recent, func(a answers) bool { return a.to < w.now-h.Duration }), answers{w.now, then, p.answered - before})
 		}
+		w.checkMemory(p)
 	}
 }
 

@@ -38,9 +38,10 @@ type world struct {
 	generation   int64
 	pods         []*pod // from their creation until they are gone
 	born         int
-	used         []int  // pods by node
-	serving      []*pod // that get requests
-	waiting      []*pod // for room
+	used         []int           // pods by node
+	pulled       []time.Duration // when a node has the image, by node; 0: nobody asked for it
+	serving      []*pod          // that get requests
+	waiting      []*pod          // for room
 	modelled     model.Pod
 	receiving    int   // of serving, those that get requests now; -1 where that is to be counted anew
 	slices       []int // how many of serving are in each EndpointSlice
@@ -75,10 +76,14 @@ type pod struct {
 	listens       bool // the first of them does
 	startedAt     time.Duration
 	readyAt       time.Duration // -1 before, and while it is not any more
-	watched       bool          // by a probe that may fail
-	cpu           float64       // seconds, of its first container
-	answered      float64       // requests
-	recent        []answers     // of them those whose memory may be held yet
+	watched       [2]bool       // by a readiness and by a liveness probe that may fail
+	restarts      int32         // of its first container
+	waits         bool          // for the end of its back-off
+	backOff       model.BackOff
+	ended         corev1.ContainerStateTerminated // the last time
+	cpu           float64                         // seconds, of its first container
+	answered      float64                         // requests
+	recent        []answers                       // of them those whose memory may be held yet
 	sampled       storage.MetricsPoint
 	costs         float64              // relative to other pods, what a request does
 	readings      map[string][]Reading // of custom metrics
@@ -117,7 +122,7 @@ func (a *agenda) Pop() any {
 }
 
 func newWorld(r *Run, j *journal) *world {
-	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*model.Latencies]float64{}, used: make([]int, len(r.Plant.Nodes)), modelled: r.Modelled(), receiving: -1}
+	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*model.Latencies]float64{}, used: make([]int, len(r.Plant.Nodes)), pulled: make([]time.Duration, len(r.Plant.Nodes)), modelled: r.Modelled(), receiving: -1}
 	if j != nil {
 		j.busy = w.onTheWay
 	}
@@ -263,7 +268,14 @@ func (w *world) schedule(p *pod) {
 	w.used[p.node]++
 	w.show(p)
 	w.tellEvent("Pod", p.name, corev1.EventTypeNormal, "Scheduled", fmt.Sprintf("Successfully assigned %s/%s to %s", namespace, p.name, w.Plant.Nodes[p.node].Name))
-	w.after(w.modelled.Prepares()+p.life.start, func() { w.start(p) })
+	pulled := time.Duration(0)
+	if pull := w.Plant.Workload.Pull.Duration; pull > 0 {
+		if w.pulled[p.node] == 0 {
+			w.pulled[p.node] = w.now + pull
+		}
+		pulled = max(0, w.pulled[p.node]-w.now)
+	}
+	w.after(pulled+w.modelled.Prepares()+p.life.start, func() { w.start(p) })
 }
 
 func (w *world) start(p *pod) {
@@ -271,26 +283,30 @@ func (w *world) start(p *pod) {
 		return
 	}
 	m := &w.Plant.Workload
-	p.started, p.runs, p.startedAt = true, true, w.now
+	p.started, p.runs, p.startedAt, p.waits = true, true, w.now, false
+	p.sampled = storage.MetricsPoint{}
 	if w.Plant.Metrics.Housekeeping.Duration > 0 {
 		w.sample(p)
 	}
-	w.scraped(p)
+	if p.restarts == 0 {
+		w.scraped(p)
+	}
 	listens := w.modelled.Listens()
 	ready := w.modelled.ReadyAfter(w.modelled.Prepares()+p.life.start, time.Duration(p.random.Int64N(int64(model.Relist)))) + p.life.ready
 	w.show(p)
-	w.after(listens, func() {
-		if p.runs {
-			p.listens = true
-			p.cpu += m.StartCPU.Seconds()
+	w.whileRuns(p, listens, func() {
+		p.listens = true
+		p.cpu += m.StartCPU.Seconds()
+		w.checkMemory(p)
+	})
+	w.whileRuns(p, ready, func() {
+		if !p.deleted {
+			w.ready(p)
 		}
 	})
-	w.after(ready, func() {
-		if p.deleted {
-			return
-		}
-		w.ready(p)
-	})
+	if f := m.Fault; f != nil && f.Crash != nil {
+		w.whileRuns(p, f.Crash.Duration, func() { w.ends(p, "Error", 1) })
+	}
 }
 
 // delete ends a pod: it serves on through its preStop hook and Drain.
@@ -308,7 +324,7 @@ func (w *world) delete(p *pod) {
 	}
 	w.after(serves, func() {
 		w.leave(p)
-		w.stop(p)
+		w.stop(p, *w.Plant.Workload.Graceful)
 		w.after(p.life.gone, func() { w.gone(p) })
 	})
 }
@@ -345,9 +361,9 @@ func (w *world) withdraw(p *pod) {
 const sliceSize = 100
 
 // stop ends the process; unless it is graceful, what it has is cut off.
-func (w *world) stop(p *pod) {
+func (w *world) stop(p *pod, graceful bool) {
 	p.runs, p.listens = false, false
-	w.cut(p)
+	w.cut(p, graceful)
 }
 
 func (w *world) gone(p *pod) {
@@ -394,6 +410,15 @@ func (w *world) show(p *pod) {
 		o.Status.Conditions = append(o.Status.Conditions, c)
 	}
 	state := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
+	if p.restarts > 0 || p.ended.Reason != "" {
+		o.Status.Phase = corev1.PodRunning
+	}
+	switch {
+	case p.waits:
+		state.Waiting.Reason = "CrashLoopBackOff"
+	case !p.started && p.ended.Reason != "":
+		state = corev1.ContainerState{Terminated: &p.ended}
+	}
 	if p.started {
 		state = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(w.began.Add(p.startedAt).Truncate(time.Second))}}
 		o.Status.Phase = corev1.PodRunning
@@ -408,8 +433,12 @@ func (w *world) show(p *pod) {
 		condition(corev1.PodInitialized, true)
 		condition(corev1.ContainersReady, p.readyAt >= 0)
 		condition(corev1.PodReady, p.readyAt >= 0)
-		for _, c := range w.Pod.Containers {
-			o.Status.ContainerStatuses = append(o.Status.ContainerStatuses, corev1.ContainerStatus{Name: c.Name, Image: c.Image, State: state, Ready: p.readyAt >= 0, Started: new(state.Running != nil)})
+		for i, c := range w.Pod.Containers {
+			s := corev1.ContainerStatus{Name: c.Name, Image: c.Image, State: state, Ready: p.readyAt >= 0, Started: new(state.Running != nil)}
+			if i == 0 && p.ended.Reason != "" {
+				s.RestartCount, s.LastTerminationState.Terminated = p.restarts, new(p.ended)
+			}
+			o.Status.ContainerStatuses = append(o.Status.ContainerStatuses, s)
 		}
 	case p.refused:
 		condition(corev1.PodScheduled, false)

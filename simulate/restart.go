@@ -1,0 +1,74 @@
+package simulate
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/model"
+)
+
+// A container ends when its model crashes, when it uses more memory than its limit and when
+// its liveness probe fails under load. The kubelet starts it again, with its back-off.
+
+// whileRuns calls do when d has passed, unless p's container has ended by then.
+func (w *world) whileRuns(p *pod, d time.Duration, do func()) {
+	attempt := p.restarts
+	w.after(d, func() {
+		if p.runs && p.restarts == attempt {
+			do()
+		}
+	})
+}
+
+// checkMemory kills a container that uses more memory than its limit.
+func (w *world) checkMemory(p *pod) {
+	if limit := w.memoryLimit(); limit > 0 && p.runs && w.memory(p) > limit {
+		w.ends(p, "OOMKilled", 137)
+	}
+}
+
+// memoryLimit is that of the first container, in bytes; 0 without one.
+func (w *world) memoryLimit() float64 {
+	return w.modelled.First().Resources.Limits.Memory().AsApproximateFloat64()
+}
+
+// unhealthy ends a container whose liveness probe has failed, as the deletion of its pod would.
+func (w *world) unhealthy(p *pod) {
+	w.tellEvent("Pod", p.name, corev1.EventTypeNormal, "Killing", fmt.Sprintf("Container %s failed liveness probe, will be restarted", w.modelled.First().Name))
+	w.whileRuns(p, w.modelled.ServesOn(), func() {
+		if !p.deleted {
+			w.ends(p, "Completed", 0)
+		}
+	})
+}
+
+// ends is the end of a container whose pod stays: what it has is cut off, unless it ends by
+// itself. The kubelet sees it when it looks at all containers next, and starts it again.
+func (w *world) ends(p *pod, reason string, code int32) {
+	p.ended = corev1.ContainerStateTerminated{
+		Reason: reason, ExitCode: code,
+		StartedAt: metav1.NewTime(w.began.Add(p.startedAt).Truncate(time.Second)), FinishedAt: w.wall(),
+	}
+	w.traffic.disconnect(p)
+	w.stop(p, code == 0 && *w.Plant.Workload.Graceful)
+	p.cpu, p.recent, p.watched = 0, nil, [2]bool{}
+	wait := p.backOff.Next(w.now)
+	w.after(time.Duration(p.random.Int64N(int64(model.Relist))), func() {
+		if p.deleted {
+			return
+		}
+		p.waits = wait > 0
+		p.started = false
+		w.unready(p)
+		if p.waits {
+			w.tellEvent("Pod", p.name, corev1.EventTypeWarning, "BackOff", fmt.Sprintf("Back-off restarting failed container %s in pod %s", w.modelled.First().Name, p.name))
+		}
+		w.after(wait, func() {
+			p.restarts++
+			w.start(p)
+		})
+	})
+}
