@@ -7,6 +7,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -26,6 +27,8 @@ type looks struct {
 	reading *readings // the latest
 	signals signals
 	latest  at[*record.Autoscaler] // of which there is a decision
+
+	given metrics.PodMetricsInfo // room for one view at a time
 
 	next      record.Instant // of the HPA's syncs, if it writes no status
 	changed   bool           // something that the HPA sees, since the last look
@@ -105,13 +108,13 @@ func (k *tracker) read(next *readings, t record.Instant) {
 	k.syncs(t)
 	for _, l := range k.looks.waiting {
 		now := k.o.header.Started.Add(time.Duration(l.t))
-		views := []*view{{pods: l.pods, usage: k.looks.reading, signals: l.signals, at: now}}
+		views := []*view{{pods: l.pods, usage: k.looks.reading, signals: l.signals, at: now, given: k.looks.given}}
 		if l.before != nil {
-			views = append(views, &view{pods: l.before, usage: k.looks.reading, signals: l.signals, at: now})
+			views = append(views, &view{pods: l.before, usage: k.looks.reading, signals: l.signals, at: now, given: k.looks.given})
 		}
 		if next != nil {
 			for _, v := range views {
-				views = append(views, &view{pods: v.pods, usage: next, signals: k.looks.signals, at: now, later: true})
+				views = append(views, &view{pods: v.pods, usage: next, signals: k.looks.signals, at: now, given: k.looks.given, later: true})
 			}
 		}
 		p := policyOf(l.v.Spec, k.o.flags)
@@ -121,17 +124,15 @@ func (k *tracker) read(next *readings, t record.Instant) {
 			w.set(d.replicas[0], p)
 			k.looks.unsettled = len(d.replicas) > 1 || d.formula(l.v.Status.CurrentReplicas, w.raw, p) != w.raw
 		}
-		r := recommendation{at: at[want]{l.t, w}, status: -1}
+		r := recommendation{at: at[want]{l.t, w}, hpa: l.v, unwritten: l.unwritten}
 		if len(d.replicas) > 1 {
-			r.candidates = d.replicas
-		}
-		if r.hpa = l.v; !l.unwritten {
-			r.status, k.o.wants = len(k.o.wants), append(k.o.wants, w)
+			r.candidates = &d.replicas
 		}
 		k.o.recs = append(k.o.recs, r)
 		if l.unwritten {
 			continue
 		}
+		k.o.wants = append(k.o.wants, w)
 		if was := k.looks.latest; was.v != nil && was.v.Status.DesiredReplicas == was.v.Status.CurrentReplicas && !k.o.phaseEdge(was.t, l.t) {
 			delete(k.o.decisions, was.v)
 		}
@@ -145,8 +146,8 @@ func (k *tracker) read(next *readings, t record.Instant) {
 type recommendation struct {
 	at[want]
 	hpa        *record.Autoscaler // as the sync left it
-	status     int                // of observed.hpas and wants; -1 for a sync without a new status
-	candidates []int32            // of which v.raw is one, the likeliest first; nil if there is just that
+	unwritten  bool               // it wrote no new status
+	candidates *[]int32           // of which v.raw is one, the likeliest first; nil if there is just that
 }
 
 func (w *want) set(raw int32, p policy) {
@@ -156,19 +157,21 @@ func (w *want) set(raw int32, p policy) {
 // chooseRecommendations leaves, where it is not sure what a sync recommended, the candidates
 // that agree with what the HPA's conditions say of it.
 func (o *observed) chooseRecommendations() {
+	status := -1 // of o.hpas
 	for i := range o.recs {
 		r := &o.recs[i]
-		var agreed []int32
-		for _, n := range r.candidates {
-			if o.agrees(r, n) {
-				agreed = append(agreed, n)
-			}
+		if !r.unwritten {
+			status++
 		}
+		if r.candidates == nil {
+			continue
+		}
+		agreed := slices.DeleteFunc(slices.Clone(*r.candidates), func(n int32) bool { return !o.agrees(r, n) })
 		if len(agreed) > 0 {
-			r.candidates = agreed
+			r.candidates = &agreed
 			r.v.set(agreed[0], policyOf(r.hpa.Spec, o.flags))
-			if r.status >= 0 {
-				o.wants[r.status] = r.v
+			if !r.unwritten {
+				o.wants[status] = r.v
 			}
 		}
 	}
@@ -176,8 +179,8 @@ func (o *observed) chooseRecommendations() {
 
 // raw is what r recommended; with other the least likely of what that can have been.
 func (r *recommendation) raw(other bool) int32 {
-	if n := len(r.candidates); other && n > 0 {
-		return r.candidates[n-1]
+	if other && r.candidates != nil {
+		return (*r.candidates)[len(*r.candidates)-1]
 	}
 	return r.v.raw
 }

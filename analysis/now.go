@@ -98,7 +98,7 @@ func (o *observed) now() *Now {
 	}
 	p := policyOf(hpa.Spec, o.flags)
 	if v := o.newest(end); v.usage != nil {
-		if _, byPods, ok := v.sampled(hpa.Spec, current, p, o.flags); ok {
+		if _, byPods, _, ok := v.sampled(hpa.Spec, current, p, o.flags); ok {
 			n.ByPods = &byPods
 		}
 	}
@@ -262,22 +262,17 @@ func (m *MetricNow) byPods(spec autoscalingv2.MetricSpec, v *view, f flags) {
 		return
 	}
 	counted := v.countedFor(name, container, f)
-	var use int64
-	for _, x := range counted {
-		use += x.Value
-		if age := v.at.Sub(x.Timestamp).Seconds(); m.OldestSampleSeconds == nil || age > *m.OldestSampleSeconds {
-			m.OldestSampleSeconds = &age
-		}
+	if counted.pods == 0 {
+		return
 	}
+	m.OldestSampleSeconds = new(v.at.Sub(counted.oldest).Seconds())
 	_, target := record.MetricTarget(spec)
-	percent, known := v.percentOfRequests(name, counted)
-	switch {
-	case len(counted) == 0:
+	switch mean := counted.use / int64(counted.pods); {
 	case target.AverageUtilization == nil && name == corev1.ResourceMemory:
-		m.Pods = fmt.Sprintf("%.0fMi", float64(use)/1000/float64(len(counted))/(1<<20))
+		m.Pods = fmt.Sprintf("%.0fMi", float64(mean)/1000/(1<<20))
 	case target.AverageUtilization == nil:
-		m.Pods = resource.NewMilliQuantity(use/int64(len(counted)), resource.DecimalSI).String()
-	case known:
-		m.Pods = fmt.Sprintf("%.0f %%", math.Floor(percent))
+		m.Pods = resource.NewMilliQuantity(mean, resource.DecimalSI).String()
+	case counted.requested:
+		m.Pods = fmt.Sprintf("%.0f %%", math.Floor(counted.percent()))
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hpabench/hpabench/record"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
 )
 
 // WatchDelay is the precision of what a watch shows while it has no gap. An API
@@ -146,7 +147,7 @@ func observe(b *Builder) *observed {
 	}
 	o.entries = entries
 	o.markPhases(entries)
-	tracker := tracker{o: o, byUID: map[string]*pod{}, named: map[string][]*pod{}, slices: map[string][]record.Endpoint{}, serving: map[string]int{}, samples: map[string]use{}}
+	tracker := tracker{o: o, byUID: map[string]*pod{}, named: map[string][]*pod{}, slices: map[string][]record.Endpoint{}, serving: map[string]int{}, samples: map[string]use{}, looks: looks{given: metrics.PodMetricsInfo{}}}
 	for _, e := range entries {
 		switch v := e.what.(type) {
 		case *record.Check:
@@ -398,7 +399,12 @@ func (k *tracker) pod(t record.Instant, p record.Pod) {
 		is.buried = true
 		k.named[is.name] = slices.DeleteFunc(k.named[is.name], func(p *pod) bool { return p == is })
 		if k.gone++; k.gone > len(k.alive)/2 {
-			k.alive, k.gone = slices.DeleteFunc(k.alive, func(p *pod) bool { return p.buried }), 0
+			k.alive, k.gone = slices.DeleteFunc(k.alive, func(p *pod) bool {
+				if p.buried && p.changed < t.Add(-lookDelay) {
+					p.api, p.apiBefore = nil, nil
+				}
+				return p.buried && p.changed < t.Add(-lookDelay)
+			}), 0
 		}
 	}
 	k.count(is)
@@ -494,27 +500,30 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 		}
 	}
 	k.read(m, t)
-	v := &view{usage: m, at: k.o.header.Started.Add(time.Duration(t))}
+	v := &view{usage: m, given: k.looks.given, at: k.o.header.Started.Add(time.Duration(t))}
 	for _, p := range k.alive {
 		if !p.buried {
 			v.pods = append(v.pods, p.api)
 		}
 	}
-	counted := v.countedFor(corev1.ResourceCPU, "", k.o.flags)
-	if percent, ok := v.percentOfRequests(corev1.ResourceCPU, counted); ok {
-		u.cpuPercent = &percent
-	}
-	u.counted = len(counted)
+	var cpu counted
+	known := false
 	if hpa := k.o.autoscaler(t); hpa != nil {
-		if len(hpa.Spec.Metrics) > 0 {
-			if name, container := resourceOf(hpa.Spec.Metrics[0]); name != "" && (name != corev1.ResourceCPU || container != "") {
-				u.counted = len(v.countedFor(name, container, k.o.flags))
-			}
-		}
 		target, _ := last(k.o.targets, t)
-		if ratio, n, ok := v.sampled(hpa.Spec, target.Replicas, policyOf(hpa.Spec, k.o.flags), k.o.flags); ok {
+		ratio, n, first, ok := v.sampled(hpa.Spec, target.Replicas, policyOf(hpa.Spec, k.o.flags), k.o.flags)
+		if ok {
 			u.ratio, u.replicas = &ratio, n
 		}
+		u.counted = first.pods
+		of := hpa.Spec.Metrics
+		cpu, known = first, first.pods > 0 && of[0].Resource != nil && of[0].Resource.Name == corev1.ResourceCPU
+	}
+	if !known {
+		cpu = v.countedFor(corev1.ResourceCPU, "", k.o.flags)
+		u.counted = max(u.counted, cpu.pods)
+	}
+	if cpu.requested {
+		u.cpuPercent = new(cpu.percent())
 	}
 	k.o.usages = append(k.o.usages, at[usage]{t, u})
 }

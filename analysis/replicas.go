@@ -47,7 +47,7 @@ func (v *view) GetResourceMetric(_ context.Context, name corev1.ResourceName, _ 
 	if v.usage == nil {
 		return v.GetRawMetric("", "", nil, nil)
 	}
-	v.given = make(metrics.PodMetricsInfo, len(v.usage.samples))
+	v.clear()
 	for i := range v.usage.samples {
 		s := &v.usage.samples[i]
 		use, found := v.usage.used(s, name, container)
@@ -61,8 +61,15 @@ func (v *view) GetResourceMetric(_ context.Context, name corev1.ResourceName, _ 
 	return v.given, time.Time{}, nil
 }
 
+func (v *view) clear() {
+	if v.given == nil {
+		v.given = metrics.PodMetricsInfo{}
+	}
+	clear(v.given)
+}
+
 func (v *view) GetRawMetric(string, string, labels.Selector, labels.Selector) (metrics.PodMetricsInfo, time.Time, error) {
-	v.given = make(metrics.PodMetricsInfo, len(v.pods))
+	v.clear()
 	if v.byPod != nil {
 		for _, s := range v.byPod.Pods {
 			v.given[s.Pod] = metrics.PodMetric{Timestamp: v.at, Value: s.Value.MilliValue()}
@@ -114,19 +121,49 @@ func (p policy) tolerances() podautoscaler.Tolerances {
 	return *(*podautoscaler.Tolerances)(unsafe.Pointer(&both))
 }
 
-// countedFor are the samples of the pods whose metric of the resource the HPA takes as it is:
-// not of those that are terminating, failed or pending, and for CPU not of those that are not
-// ready or, while they are young, have not been for a whole window.
-func (v *view) countedFor(name corev1.ResourceName, container string, f flags) metrics.PodMetricsInfo {
-	const absent = math.MinInt64 // as the target: no metric is above it, and it stands for one that is missing
-	_, _, _, err := v.calculator(f).GetRawResourceReplicas(context.Background(), 1, absent, name, podautoscaler.Tolerances{}, "", labels.Everything(), container)
-	counted := metrics.PodMetricsInfo{}
+// counted are the sums over the pods whose metric the calculator took as it is.
+type counted struct {
+	pods          int
+	use, requests int64 // in thousandths
+	requested     bool  // all of them have a request
+	oldest        time.Time
+}
+
+// percent is the use of what is requested.
+func (c counted) percent() float64 { return 100 * float64(c.use) / float64(c.requests) }
+
+// counted sums up the samples of the calculator's last look at a resource, without the pods that
+// it left out and the values that stand for missing ones.
+func (v *view) counted(name corev1.ResourceName, container string) counted {
+	c := counted{requested: true}
 	for _, p := range v.pods {
-		if m, ok := v.given[p.Name]; ok && err == nil && m.Value != absent {
-			counted[p.Name] = m
+		m, ok := v.given[p.Name]
+		if !ok || m.Timestamp.IsZero() {
+			continue
+		}
+		if c.pods++; c.pods == 1 || m.Timestamp.Before(c.oldest) {
+			c.oldest = m.Timestamp
+		}
+		c.use += m.Value
+		for _, of := range p.Spec.Containers {
+			if container == "" || of.Name == container {
+				q, has := of.Resources.Requests[name]
+				c.requests, c.requested = c.requests+q.MilliValue(), c.requested && has
+			}
 		}
 	}
-	return counted
+	c.requested = c.requested && c.requests > 0
+	return c
+}
+
+// countedFor sums up the samples of the pods whose metric of the resource the HPA takes as it is:
+// not of those that are terminating, failed or pending, and for CPU not of those that are not
+// ready or, while they are young, have not been for a whole window.
+func (v *view) countedFor(name corev1.ResourceName, container string, f flags) counted {
+	if _, _, _, err := v.calculator(f).GetRawResourceReplicas(context.Background(), 1, math.MaxInt64, name, podautoscaler.Tolerances{}, "", labels.Everything(), container); err != nil {
+		return counted{} // no sample counts
+	}
+	return v.counted(name, container)
 }
 
 // proposal is what one of the HPA's metrics asks for.
@@ -303,7 +340,7 @@ func (m *proposal) settled(current int32, p policy) bool {
 // alike is the proposal if each pod's metric is the mean value; pods without a sample of the
 // resource have none.
 func (v *view) alike(value, target int64, current int32, resource corev1.ResourceName, container string, t podautoscaler.Tolerances, f flags) (int32, error) {
-	is := &view{pods: v.pods, at: v.at, value: value, same: true}
+	is := &view{pods: v.pods, at: v.at, value: value, same: true, given: v.given}
 	if resource != "" {
 		is.usage = v.usage
 		n, _, _, err := is.calculator(f).GetRawResourceReplicas(context.Background(), current, target, resource, t, "", labels.Everything(), container)
@@ -387,7 +424,7 @@ func (d *decision) uncounted(formula, want int32, f flags) string {
 	}
 	if name, container := resourceOf(d.proposals[0].spec); name != "" && len(d.proposals) == 1 && d.view != nil {
 		all := slices.DeleteFunc(slices.Clone(d.view.pods), func(p *corev1.Pod) bool { return p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodFailed })
-		if n := len(all) - len(d.view.countedFor(name, container, f)); n > 0 {
+		if n := len(all) - d.view.countedFor(name, container, f).pods; n > 0 {
 			is = fmt.Sprintf("%d of %d pods, not ready or without a metric,", n, len(all))
 		}
 	}
@@ -487,10 +524,11 @@ func amount(v float64, like *resource.Quantity) string {
 
 // sampled is what the HPA would make of the readings of v: the largest ratio of current to
 // target of its metrics, and the replicas that they ask for. It is not known if the HPA has
-// metrics that are not in the readings, or if the requests of a pod are not known.
-func (v *view) sampled(spec autoscalingv2.HorizontalPodAutoscalerSpec, current int32, p policy, f flags) (ratio float64, replicas int32, ok bool) {
+// metrics that are not in the readings, or if the requests of a pod are not known. first are
+// the sums of the first metric.
+func (v *view) sampled(spec autoscalingv2.HorizontalPodAutoscalerSpec, current int32, p policy, f flags) (ratio float64, replicas int32, first counted, ok bool) {
 	ctx, all := context.Background(), labels.Everything()
-	for _, m := range spec.Metrics {
+	for i, m := range spec.Metrics {
 		name, container := resourceOf(m)
 		_, target := record.MetricTarget(m)
 		var n int32
@@ -498,7 +536,7 @@ func (v *view) sampled(spec autoscalingv2.HorizontalPodAutoscalerSpec, current i
 		err := error(nil)
 		switch {
 		case name == "":
-			return 0, 0, false
+			return 0, 0, first, false
 		case target.AverageUtilization != nil && *target.AverageUtilization > 0:
 			var percent int32
 			n, percent, _, _, err = v.calculator(f).GetResourceReplicas(ctx, current, *target.AverageUtilization, name, p.tolerances(), "", all, container)
@@ -508,32 +546,17 @@ func (v *view) sampled(spec autoscalingv2.HorizontalPodAutoscalerSpec, current i
 			n, mean, _, err = v.calculator(f).GetRawResourceReplicas(ctx, current, target.AverageValue.MilliValue(), name, p.tolerances(), "", all, container)
 			r = float64(mean) / float64(target.AverageValue.MilliValue())
 		default:
-			return 0, 0, false
+			return 0, 0, first, false
 		}
 		if err != nil {
-			return 0, 0, false
+			return 0, 0, first, false
+		}
+		if i == 0 {
+			first = v.counted(name, container)
 		}
 		ratio, replicas = max(ratio, r), max(replicas, n)
 	}
-	return ratio, replicas, len(spec.Metrics) > 0
-}
-
-// percentOfRequests is what the counted pods use of what they request, in percent.
-func (v *view) percentOfRequests(name corev1.ResourceName, counted metrics.PodMetricsInfo) (float64, bool) {
-	var use, requests int64
-	for _, p := range v.pods {
-		if m, ok := counted[p.Name]; ok {
-			use += m.Value
-			for _, c := range p.Spec.Containers {
-				q, has := c.Resources.Requests[name]
-				if !has {
-					return 0, false
-				}
-				requests += q.MilliValue()
-			}
-		}
-	}
-	return 100 * float64(use) / float64(requests), requests > 0
+	return ratio, replicas, first, len(spec.Metrics) > 0
 }
 
 // api is the pod as the HPA controller has it, as far as that looks.
