@@ -55,7 +55,7 @@ func (l *looks) signal(t record.Instant, s *record.Signal) {
 	if l.signals = maps.Clone(l.signals); l.signals == nil {
 		l.signals = signals{}
 	}
-	l.signals[s.Metric] = list
+	l.signals[s.Metric], l.changed = list, true
 }
 
 // looked takes a new status of the HPA.

@@ -450,10 +450,10 @@ func (d *decision) results(current int32, p policy) (list []Proposal) {
 
 // decide marks the proposal that a step's raw recommendation is. Where a metric may have
 // asked for that or another number of replicas, it asked for that.
-func (s *Step) decide(want int32) {
+func (s *Step) decide(want int32, or []int32) {
 	for i, p := range s.Proposals {
 		if p.Replicas != nil && *p.Replicas == want {
-			s.Proposals[i].Decided = true
+			s.Proposals[i].Decided, s.Proposals[i].Or = true, or
 			return
 		}
 	}
@@ -464,7 +464,7 @@ func (s *Step) decide(want int32) {
 		}
 	}
 	if most >= 0 {
-		s.Proposals[most].Replicas, s.Proposals[most].Decided = &want, true
+		s.Proposals[most].Replicas, s.Proposals[most].Decided, s.Proposals[most].Or = &want, true, or
 	}
 }
 

@@ -172,7 +172,10 @@ type Proposal struct {
 	Current  string `json:"current,omitempty"`
 	Target   string `json:"target"`
 	Replicas *int32 `json:"replicas,omitempty"`
-	Decided  bool   `json:"decided,omitempty"` // the largest, the first of several
+	// Or are other numbers that it may have asked for: a record does not always tell which
+	// reading of the pods' metrics the HPA saw.
+	Or      []int32 `json:"or,omitempty"`
+	Decided bool    `json:"decided,omitempty"` // the largest, the first of several
 	// Rounding says where rounding decided, in words with its figures.
 	Rounding string `json:"rounding,omitempty"`
 }

@@ -210,6 +210,9 @@ func asked(s analysis.Step) string {
 		default:
 			text += fmt.Sprintf(" asks for %d", *p.Replicas)
 		}
+		for _, n := range p.Or {
+			text += fmt.Sprintf(" or %d", n)
+		}
 		if p.Decided && p.Rounding != "" {
 			text += " (" + p.Rounding + ")"
 		}
