@@ -44,6 +44,17 @@ type look struct {
 	scaled       int32 // the replicas of the scale's status
 }
 
+// signal takes a reading of a metric that is not of metrics.k8s.io. Just after a sync was due it
+// is what that sync saw: each is a little later than a period after the one before.
+func (k *tracker) signal(t record.Instant, s *record.Signal) {
+	k.syncs(t)
+	k.looks.signal(t, s)
+	sync := record.Instant(k.o.flags.Sync.Duration)
+	if len(k.o.hpas) > 0 && t-(k.looks.next-sync) < sync/20 {
+		k.look(t, true)
+	}
+}
+
 func (l *looks) signal(t record.Instant, s *record.Signal) {
 	list := []at[*record.Signal]{{t, s}}
 	for _, old := range l.signals[s.Metric] {

@@ -178,8 +178,7 @@ func observe(b *Builder) *observed {
 		case *readings:
 			tracker.metrics(e.At, v)
 		case *record.Signal:
-			tracker.syncs(e.At)
-			tracker.looks.signal(e.At, v)
+			tracker.signal(e.At, v)
 		case *record.Event:
 			o.events = append(o.events, at[record.Event]{e.At, *v})
 		case *record.Answer:
