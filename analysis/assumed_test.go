@@ -1,6 +1,10 @@
 package analysis
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/hpabench/hpabench/record"
+)
 
 func TestSyncPeriod(t *testing.T) {
 	for _, c := range []struct {
@@ -17,6 +21,32 @@ func TestSyncPeriod(t *testing.T) {
 	} {
 		if got, n := SyncPeriod(c.gaps); got != c.period || (n > 0) != (c.period > 0) {
 			t.Errorf("%v: %g by %d, want %g", c.gaps, got, n, c.period)
+		}
+	}
+}
+
+// On a real cluster only what is worked out from the flags rests on them; where pods are
+// modelled on what nobody measured, all that was measured of them does.
+func TestRestsOnAssumed(t *testing.T) {
+	real := &Result{Cluster: &record.Cluster{}, Assumed: []string{"the HPA controller's flags"}}
+	modelled := &Result{Cluster: &record.Cluster{Assumed: []string{"the model"}}, Assumed: []string{"the model"}}
+	known := &Result{Cluster: &record.Cluster{}}
+	for figure, want := range map[string][2]bool{
+		"scaleUp.stage.metricsLag":      {true, true},
+		"scaleUp.stage.decision":        {true, true},
+		"scaleDown.stage.stabilization": {true, true},
+		"scaleDown.heldByWindow":        {true, true},
+		"transition.2.lessWindow":       {true, true},
+		"scaleUp.inService":             {false, true},
+		"scaleUp.stage.ready":           {false, true},
+		"load.total.p99":                {false, true},
+		"hpa.max":                       {false, false},
+	} {
+		if got := [2]bool{real.restsOnAssumed(figure), modelled.restsOnAssumed(figure)}; got != want {
+			t.Errorf("%s: %v on a real cluster and of modelled pods, want %v", figure, got, want)
+		}
+		if known.restsOnAssumed(figure) {
+			t.Errorf("%s rests on what is known", figure)
 		}
 	}
 }

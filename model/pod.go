@@ -126,11 +126,16 @@ func (p Pod) ServesOn() time.Duration {
 			serves += max(0, takes)
 		}
 	}
+	return min(serves, p.Grace())
+}
+
+// Grace is how long the containers have to end.
+func (p Pod) Grace() time.Duration {
 	grace := int64(corev1.DefaultTerminationGracePeriodSeconds)
 	if g := p.Spec.TerminationGracePeriodSeconds; g != nil {
 		grace = *g
 	}
-	return min(serves, time.Duration(grace)*time.Second)
+	return time.Duration(grace) * time.Second
 }
 
 func seconds(s float64) time.Duration { return time.Duration(math.Round(s * float64(time.Second))) }

@@ -26,7 +26,7 @@ func (w *world) whileRuns(p *pod, d time.Duration, do func()) {
 // checkMemory kills a container that uses more memory than its limit.
 func (w *world) checkMemory(p *pod) {
 	if limit := w.memoryLimit(); limit > 0 && p.runs && w.memory(p) > limit {
-		w.ends(p, "OOMKilled", 137)
+		w.ends(p, "OOMKilled", 137, 0)
 	}
 }
 
@@ -38,16 +38,23 @@ func (w *world) memoryLimit() float64 {
 // unhealthy ends a container whose liveness probe has failed, as the deletion of its pod would.
 func (w *world) unhealthy(p *pod) {
 	w.tellEvent("Pod", p.name, corev1.EventTypeNormal, "Killing", fmt.Sprintf("Container %s failed liveness probe, will be restarted", w.modelled.First().Name))
-	w.whileRuns(p, w.modelled.ServesOn(), func() {
-		if !p.deleted {
-			w.ends(p, "Completed", 0)
+	serves := w.modelled.ServesOn()
+	w.whileRuns(p, serves, func() {
+		if p.deleted {
+			return
 		}
+		drain := time.Duration(0) // of what it has, while nobody else is let in
+		if *w.Plant.Workload.Graceful && p.highest > 0 {
+			drain = min(seconds(p.backlog/p.highest), w.modelled.Grace()-serves)
+		}
+		w.ends(p, "Completed", 0, drain)
 	})
 }
 
-// ends is the end of a container whose pod stays: what it has is cut off, unless it ends by
-// itself. The kubelet sees it when it looks at all containers next, and starts it again.
-func (w *world) ends(p *pod, reason string, code int32) {
+// ends is the end of a container whose pod stays: what it has is cut off, unless it is told to
+// end, and takes a while to. The kubelet sees it when it looks at all containers next, and
+// starts it again.
+func (w *world) ends(p *pod, reason string, code int32, drain time.Duration) {
 	p.ended = corev1.ContainerStateTerminated{
 		Reason: reason, ExitCode: code,
 		StartedAt: metav1.NewTime(w.began.Add(p.startedAt).Truncate(time.Second)), FinishedAt: w.wall(),
@@ -55,8 +62,8 @@ func (w *world) ends(p *pod, reason string, code int32) {
 	w.traffic.disconnect(p)
 	w.stop(p, code == 0 && *w.Plant.Workload.Graceful)
 	p.cpu, p.recent, p.watched = 0, nil, [2]bool{}
-	wait := p.backOff.Next(w.now)
-	w.after(time.Duration(p.random.Int64N(int64(model.Relist))), func() {
+	wait := p.backOff.Next(w.now + drain)
+	w.after(drain+time.Duration(p.random.Int64N(int64(model.Relist))), func() {
 		if p.deleted {
 			return
 		}

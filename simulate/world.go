@@ -305,7 +305,7 @@ func (w *world) start(p *pod) {
 		}
 	})
 	if f := m.Fault; f != nil && f.Crash != nil {
-		w.whileRuns(p, f.Crash.Duration, func() { w.ends(p, "Error", 1) })
+		w.whileRuns(p, f.Crash.Duration, func() { w.ends(p, "Error", 1, 0) })
 	}
 }
 
