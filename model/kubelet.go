@@ -88,18 +88,20 @@ type BackOff struct {
 	wait, updated time.Duration
 }
 
+// Of the kubelet's back-off, of containers and of images (backOffPeriod and
+// MaxContainerBackOff in pkg/kubelet).
 const (
-	initialBackOff = 10 * time.Second
-	maxBackOff     = 5 * time.Minute
+	InitialBackOff = 10 * time.Second
+	MaxBackOff     = 5 * time.Minute
 )
 
 // Next is how long after its end, which is now, a container starts again.
 func (b *BackOff) Next(now time.Duration) time.Duration {
-	if b.wait == 0 || now-b.updated > 2*maxBackOff {
-		*b = BackOff{initialBackOff, now}
+	if b.wait == 0 || now-b.updated > 2*MaxBackOff {
+		*b = BackOff{InitialBackOff, now}
 		return 0
 	}
 	wait := b.wait
-	*b = BackOff{min(2*wait, maxBackOff), now + wait}
+	*b = BackOff{min(2*wait, MaxBackOff), now + wait}
 	return wait
 }

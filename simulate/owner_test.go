@@ -6,8 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
@@ -164,5 +167,22 @@ func TestStatefulSetOrder(t *testing.T) {
 				soon(created[i]+" was deleted", pods[created[i]].deleted, from)
 			}
 		})
+	}
+}
+
+// A ReplicaSet takes the pod whose node has most of its pods, of which those that terminate
+// are none.
+func TestSurplus(t *testing.T) {
+	w := &world{began: time.Now()}
+	made := func(name string, node int, deleted bool) *pod {
+		o := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name)}, Spec: corev1.PodSpec{NodeName: fmt.Sprint(node)}}
+		o.Status = corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}
+		return &pod{name: name, node: node, deleted: deleted, object: o}
+	}
+	w.Run, w.used = &Run{}, []int{2, 3}
+	active := []*pod{made("alone", 1, false), made("one", 0, false), made("other", 0, false)}
+	w.pods = append(slices.Clone(active), made("goes", 1, true), made("goes too", 1, true))
+	if p := w.surplus(active)[0]; p.node != 0 {
+		t.Errorf("%s goes first, which is alone on its node", p.name)
 	}
 }

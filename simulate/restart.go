@@ -25,14 +25,9 @@ func (w *world) whileRuns(p *pod, d time.Duration, do func()) {
 
 // checkMemory kills a container that uses more memory than its limit.
 func (w *world) checkMemory(p *pod) {
-	if limit := w.memoryLimit(); limit > 0 && p.runs && w.memory(p) > limit {
+	if w.memoryLimit > 0 && p.runs && w.memory(p) > w.memoryLimit {
 		w.ends(p, "OOMKilled", 137, 0)
 	}
-}
-
-// memoryLimit is that of the first container, in bytes; 0 without one.
-func (w *world) memoryLimit() float64 {
-	return w.modelled.First().Resources.Limits.Memory().AsApproximateFloat64()
 }
 
 // unhealthy ends a container whose liveness probe has failed, as the deletion of its pod would.

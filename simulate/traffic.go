@@ -95,7 +95,7 @@ func (w *world) flow(to time.Duration) {
 
 // changes says whether the rates are to be looked at again each second.
 func (w *world) changes() bool {
-	if w.journal != nil || w.memoryLimit() > 0 && !w.Plant.Workload.MemoryPerRequest.IsZero() || w.traffic.phase >= 0 && !slices.Contains([]string{record.ShapeIdle, record.ShapeRate}, w.Phases[w.traffic.phase].Shape) {
+	if w.journal != nil || w.memoryLimit > 0 && !w.Plant.Workload.MemoryPerRequest.IsZero() || w.traffic.phase >= 0 && !slices.Contains([]string{record.ShapeIdle, record.ShapeRate}, w.Phases[w.traffic.phase].Shape) {
 		return true
 	}
 	return slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })

@@ -39,6 +39,7 @@ type world struct {
 	pods         []*pod // from their creation until they are gone
 	born         int
 	used         []int           // pods by node
+	memoryLimit  float64         // of the first container, in bytes; 0 without one
 	pulled       []time.Duration // when a node has the image, by node; 0: nobody asked for it
 	serving      []*pod          // that get requests
 	waiting      []*pod          // for room
@@ -123,6 +124,7 @@ func (a *agenda) Pop() any {
 
 func newWorld(r *Run, j *journal) *world {
 	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*model.Latencies]float64{}, used: make([]int, len(r.Plant.Nodes)), pulled: make([]time.Duration, len(r.Plant.Nodes)), modelled: r.Modelled(), receiving: -1}
+	w.memoryLimit = w.modelled.First().Resources.Limits.Memory().AsApproximateFloat64()
 	if j != nil {
 		j.busy = w.onTheWay
 	}

@@ -31,7 +31,7 @@ type images struct {
 }
 
 func newImages() *images {
-	i := &images{pulling: make(chan struct{}, 1), backOff: flowcontrol.NewBackOff(10*time.Second, 5*time.Minute)}
+	i := &images{pulling: make(chan struct{}, 1), backOff: flowcontrol.NewBackOff(model.InitialBackOff, model.MaxBackOff)}
 	i.mu.have = map[string]bool{}
 	return i
 }
