@@ -72,6 +72,8 @@ func (l *looks) signal(t record.Instant, s *record.Signal) {
 // looked takes a new status of the HPA.
 func (k *tracker) looked(t record.Instant) {
 	k.syncs(t.Add(-k.o.flags.Sync.Duration / 2))
+	// Its own readings of custom metrics are not those of a sync without a status.
+	k.looks.waiting = slices.DeleteFunc(k.looks.waiting, func(l look) bool { return l.unwritten && l.t > t.Add(-lookDelay) })
 	k.look(t, false)
 }
 
