@@ -51,6 +51,7 @@ func (k *tracker) signal(t record.Instant, s *record.Signal) {
 	k.looks.signal(t, s)
 	sync := record.Instant(k.o.flags.Sync.Duration)
 	if len(k.o.hpas) > 0 && t-(k.looks.next-sync) < sync/20 {
+		k.forget(t - sync/20)
 		k.look(t, true)
 	}
 }
@@ -73,8 +74,13 @@ func (l *looks) signal(t record.Instant, s *record.Signal) {
 func (k *tracker) looked(t record.Instant) {
 	k.syncs(t.Add(-k.o.flags.Sync.Duration / 2))
 	// Its own readings of custom metrics are not those of a sync without a status.
-	k.looks.waiting = slices.DeleteFunc(k.looks.waiting, func(l look) bool { return l.unwritten && l.t > t.Add(-lookDelay) })
+	k.forget(t.Add(-lookDelay))
 	k.look(t, false)
+}
+
+// forget drops the syncs without a status after t: another look stands for them.
+func (k *tracker) forget(t record.Instant) {
+	k.looks.waiting = slices.DeleteFunc(k.looks.waiting, func(l look) bool { return l.unwritten && l.t > t })
 }
 
 // syncs takes the syncs up to t that left the status as it was, though the HPA may have seen other
