@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -171,6 +172,7 @@ type proposal struct {
 	spec   autoscalingv2.MetricSpec
 	status autoscalingv2.MetricValueStatus // zero if the HPA's status lacks the metric
 	ratio  float64                         // of current to target; NaN without one of them
+	total  *resource.Quantity              // the value where there are no pods to divide it by
 	// replicas that the metric may ask for, the likeliest first: the status has rounded
 	// figures, and the pods that the HPA saw may have been others. None if they are not known.
 	replicas []int32
@@ -295,10 +297,21 @@ func (m *proposal) propose(target autoscalingv2.MetricTarget, current, scaled in
 			n, err := v[0].alike(now.AverageValue.MilliValue(), target.AverageValue.MilliValue(), current, "", "", tolerances, f)
 			add(n, err)
 		}
+	case positive(target.AverageValue) && now.AverageValue != nil && scaled == 0:
+		// The status has the value divided by no pods, which is no number.
+		for _, v := range views {
+			for _, s := range v.signals[name] {
+				if s.v.Value != nil {
+					v := &view{value: s.v.Value.MilliValue()}
+					n, _, _, err := v.calculator(f).GetObjectPerPodMetricReplicas(0, target.AverageValue.MilliValue(), "", tolerances, "", nil, all)
+					add(n, err)
+					m.ratio, m.total = float64(v.value)/float64(target.AverageValue.MilliValue()), cmp.Or(m.total, s.v.Value)
+				}
+			}
+		}
 	case positive(target.AverageValue) && now.AverageValue != nil:
 		// The status has the mean by pod, rounded up: the value itself is among as many as
 		// there are pods, and most likely a whole one.
-		scaled = max(scaled, 1)
 		most, each := now.AverageValue.MilliValue()*int64(scaled), target.AverageValue.MilliValue()
 		least := most - int64(scaled) + 1
 		m.ratio = float64(most) / float64(each*int64(scaled))
@@ -477,6 +490,10 @@ func (m *proposal) texts() (name, current, target string) {
 		if now := m.status.AverageUtilization; now != nil {
 			current = fmt.Sprintf("%d %%", *now)
 		}
+	case t.AverageValue != nil && m.total != nil:
+		target, current = t.AverageValue.String()+" a pod", m.total.String()+" in all"
+	case t.AverageValue != nil && m.status.AverageValue != nil && m.status.AverageValue.Sign() < 0:
+		target = t.AverageValue.String() + " a pod"
 	case t.AverageValue != nil:
 		target, current = t.AverageValue.String()+" a pod", optional(m.status.AverageValue)
 	case t.Value != nil:
