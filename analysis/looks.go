@@ -51,7 +51,7 @@ func (k *tracker) signal(t record.Instant, s *record.Signal) {
 	k.looks.signal(t, s)
 	sync := record.Instant(k.o.flags.Sync.Duration)
 	if len(k.o.hpas) > 0 && t-(k.looks.next-sync) < sync/20 {
-		k.forget(t - sync/20)
+		k.forget(t - sync/2)
 		k.look(t, true)
 	}
 }
@@ -72,9 +72,9 @@ func (l *looks) signal(t record.Instant, s *record.Signal) {
 
 // looked takes a new status of the HPA.
 func (k *tracker) looked(t record.Instant) {
-	k.syncs(t.Add(-k.o.flags.Sync.Duration / 2))
-	// Its own readings of custom metrics are not those of a sync without a status.
-	k.forget(t.Add(-lookDelay))
+	half := t.Add(-k.o.flags.Sync.Duration / 2)
+	k.syncs(half)
+	k.forget(half) // no two are closer
 	k.look(t, false)
 }
 
