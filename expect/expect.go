@@ -44,12 +44,30 @@ const (
 	maxExpressions = 1000
 )
 
-// identifier is what CEL takes for a variable. A phase whose name has a dash
-// has no variables.
-var identifier = regexp.MustCompile(`^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$`)
+// phaseFigure is the beginning of a figure of one phase: any phase's name can be written as
+// it is, also one that CEL takes for a difference (ramp-up), a number (2x) or a word of its
+// own (in).
+var phaseFigure = regexp.MustCompile(`^load\.([^.]+)\.`)
+
+// variables are the figures as variables of CEL.
+type variables struct {
+	*cel.Env
+	// phases finds string literals, which stay as they are, and the names of phases in figures.
+	phases *regexp.Regexp
+}
+
+// quoted puts the names of phases into backticks, which is how CEL takes any name.
+func (v variables) quoted(expression string) string {
+	return v.phases.ReplaceAllStringFunc(expression, func(found string) string {
+		if phase, is := strings.CutPrefix(found, "load."); is {
+			return "load.`" + strings.TrimSuffix(phase, ".") + "`."
+		}
+		return found
+	})
+}
 
 // Checker checks expressions over the figures of a run.
-type Checker struct{ env *cel.Env }
+type Checker struct{ variables variables }
 
 // NewChecker is one for a run that has these phases.
 func NewChecker(phases []string) (*Checker, error) {
@@ -57,14 +75,14 @@ func NewChecker(phases []string) (*Checker, error) {
 	for _, name := range phases {
 		r.Load.Phases = append(r.Load.Phases, analysis.PhaseLoad{Name: name})
 	}
-	env, err := environment(r.Figures())
-	return &Checker{env}, err
+	variables, err := variablesOf(r.Figures())
+	return &Checker{variables}, err
 }
 
 // Check says in one line what is wrong with an expression; nil if it is a
 // condition over the figures.
 func (c *Checker) Check(expression string) error {
-	checked, err := compile(c.env, expression)
+	checked, err := compile(c.variables, expression)
 	if err != nil {
 		return err
 	}
@@ -123,7 +141,7 @@ func Judge(expressions []string, r *analysis.Result) []analysis.Expectation {
 	}
 	var judged []analysis.Expectation
 	cost := uint64(maxTotalCost)
-	env, broken := environment(figures)
+	variables, broken := variablesOf(figures)
 	for i, expression := range expressions {
 		if i == maxExpressions {
 			return append(judged, analysis.Expectation{Expression: expression, Outcome: analysis.Missed,
@@ -136,7 +154,7 @@ func Judge(expressions []string, r *analysis.Result) []analysis.Expectation {
 		case cost == 0:
 			err = fmt.Errorf("not judged: the expectations before it took %d steps", maxTotalCost)
 		default:
-			met, assumed, detail, err = judge(env, expression, figures, kinds, &cost)
+			met, assumed, detail, err = judge(variables, expression, figures, kinds, &cost)
 		}
 		e.Detail, e.Assumed = detail, assumed
 		switch {
@@ -155,8 +173,8 @@ func Judge(expressions []string, r *analysis.Result) []analysis.Expectation {
 }
 
 // judge takes what the evaluation costs off the cost that is left.
-func judge(env *cel.Env, expression string, figures []analysis.Figure, findings []string, left *uint64) (met, assumed bool, detail string, err error) {
-	checked, err := compile(env, expression)
+func judge(variables variables, expression string, figures []analysis.Figure, findings []string, left *uint64) (met, assumed bool, detail string, err error) {
+	checked, err := compile(variables, expression)
 	if err != nil {
 		return false, false, "", err
 	}
@@ -180,7 +198,7 @@ func judge(env *cel.Env, expression string, figures []analysis.Figure, findings 
 	}
 	detail = strings.Join(shown, ", ")
 	limit := min(maxCost, *left)
-	program, err := env.Program(checked, cel.CostLimit(limit))
+	program, err := variables.Program(checked, cel.CostLimit(limit))
 	if err != nil {
 		return false, assumed, detail, err
 	}
@@ -199,17 +217,21 @@ func judge(env *cel.Env, expression string, figures []analysis.Figure, findings 
 	return met, assumed, detail, nil
 }
 
-// environment is that of expressions over figures.
-func environment(figures []analysis.Figure) (*cel.Env, error) {
+// variablesOf are those of expressions over figures.
+func variablesOf(figures []analysis.Figure) (v variables, err error) {
 	options := []cel.EnvOption{none, cel.Variable("findings", cel.ListType(cel.StringType)),
-		cel.ParserExpressionSizeLimit(maxLength), cel.ParserRecursionLimit(maxDepth),
+		cel.ParserExpressionSizeLimit(maxLength), cel.ParserRecursionLimit(maxDepth), cel.EnableIdentifierEscapeSyntax(),
 		cel.ASTValidators(cel.ValidateComprehensionNestingLimit(maxLoops))}
+	var phases []string
 	for _, f := range figures {
-		if identifier.MatchString(f.Name) {
-			options = append(options, cel.Variable(f.Name, kind(f)))
+		options = append(options, cel.Variable(f.Name, kind(f)))
+		if m := phaseFigure.FindStringSubmatch(f.Name); m != nil && !slices.Contains(phases, regexp.QuoteMeta(m[1])) {
+			phases = append(phases, regexp.QuoteMeta(m[1]))
 		}
 	}
-	return cel.NewEnv(options...)
+	v.phases = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\bload\.(?:` + strings.Join(phases, "|") + `)\.`)
+	v.Env, err = cel.NewEnv(options...)
+	return v, err
 }
 
 // texts are functions whose argument, where it is written out, can be judged before the run.
@@ -219,14 +241,14 @@ var texts = map[string]func(string) error{
 	"timestamp": func(text string) error { _, err := time.Parse(time.RFC3339, text); return err },
 }
 
-func compile(env *cel.Env, expression string) (*cel.Ast, error) {
+func compile(v variables, expression string) (*cel.Ast, error) {
 	if n := utf8.RuneCountInString(expression); n > maxLength {
 		return nil, fmt.Errorf("it has %d characters, and may have %d", n, maxLength)
 	}
 	// Env.Compile draws a picture of each error's place, which takes half of the time.
-	checked, issues := env.Parse(expression)
+	checked, issues := v.Parse(v.quoted(expression))
 	if len(issues.Errors()) == 0 {
-		checked, issues = env.Check(checked)
+		checked, issues = v.Check(checked)
 	}
 	if len(issues.Errors()) > 0 {
 		var all []string

@@ -75,6 +75,35 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// Whatever a phase may be called, its figures can be named as they are in the tables.
+func TestAnyPhaseHasVariables(t *testing.T) {
+	for _, name := range []string{"ramp-up", "ramp", "up", "rate-1", "2x", "1", "in", "true", "null", "loop", "total-load", "a_b", "a-b-c", "a--b"} {
+		r := &analysis.Result{Load: analysis.Load{Phases: []analysis.PhaseLoad{{Name: "ramp", Errors: 1}, {Name: "up", Errors: 2}, {Name: name, Errors: 3, ErrorShare: new(0.25)}}}}
+		if name == "ramp" || name == "up" {
+			r.Load.Phases = r.Load.Phases[2:]
+		}
+		checker, err := NewChecker([]string{"ramp", name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for expression, want := range map[string]string{
+			"load." + name + ".errors == 3":                                      "load." + name + ".errors = 3",
+			"load." + name + ".errors-load." + name + ".errors == 0":             "load." + name + ".errors = 3",
+			`"load.` + name + `.errors" == 'load.' + '` + name + `' + ".errors"`: "",
+		} {
+			if err := checker.Check(expression); err != nil {
+				t.Errorf("%s: %v", expression, err)
+			}
+			if got := Judge([]string{expression}, r)[0]; got.Outcome != analysis.Met || got.Detail != want {
+				t.Errorf("%s is %s (%s), should be met (%s)", expression, got.Outcome, got.Detail, want)
+			}
+		}
+		if err := checker.Check("load." + name + ".eror == 3"); err == nil || !strings.Contains(err.Error(), "load."+name+".eror") {
+			t.Errorf("of an unknown figure of phase %s the error is %v", name, err)
+		}
+	}
+}
+
 // Every variable is explained, and docs/expectations.md has them all.
 func TestVariables(t *testing.T) {
 	doc, err := os.ReadFile("../docs/expectations.md")
@@ -173,7 +202,7 @@ func FuzzExpression(f *testing.F) {
 			return
 		}
 		left := uint64(maxCost)
-		if _, _, _, err := judge(checker.env, expression, figures, []string{"flapping"}, &left); err != nil && strings.Contains(err.Error(), "internal error") {
+		if _, _, _, err := judge(checker.variables, expression, figures, []string{"flapping"}, &left); err != nil && strings.Contains(err.Error(), "internal error") {
 			t.Errorf("%q: %v", expression, err)
 		}
 	})

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"crypto/x509"
 	"fmt"
 	"math/rand/v2"
@@ -93,7 +94,7 @@ func (f *File) flatten(phases []Phase, before, after string) (list []planned) {
 
 // plan is one phase of the scenario, without a repetition.
 func (f *File) plan(p *Phase, name string) []record.Phase {
-	keepAlive := p.HasLoad() && (p.KeepAlive == nil || *p.KeepAlive)
+	keepAlive := p.HasLoad() && *cmp.Or(p.KeepAlive, f.Spec.Load.KeepAlive, new(true))
 	r := record.Phase{Name: name, Seconds: p.Duration.Seconds(), KeepAlive: keepAlive}
 	rate := func(part string, seconds, from, to float64) record.Phase {
 		r := record.Phase{Name: name + "_" + part, Seconds: seconds, Shape: record.ShapeRate, From: from, KeepAlive: keepAlive}

@@ -230,3 +230,50 @@ func TestLastRateHolds(t *testing.T) {
 		}
 	}
 }
+
+// keepAlive of the load is that of its phases, unless they have their own.
+func TestKeepAliveOfTheLoad(t *testing.T) {
+	for _, c := range []struct{ load, phase, want string }{
+		{"", "", "true"}, {"keepAlive: false, ", "", "false"}, {"keepAlive: false, ", ", keepAlive: true", "true"}, {"keepAlive: true, ", ", keepAlive: false", "false"},
+	} {
+		f, err := Parse("a.yaml", []byte(`apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: a}
+spec:
+  workload: {existing: deployment/web}
+  load: {`+c.load+`phases: [{name: idle, duration: 1s, rate: 0}, {name: a, duration: 20s, rate: 2`+c.phase+`}, {name: b, repeat: 2, phases: [{name: s, duration: 20s, spike: {base: 1, peak: 5, hold: 5s}`+c.phase+`}]}]}
+`), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range f.Phases() {
+			if got := fmt.Sprint(p.KeepAlive); got != c.want && (p.Shape != "idle" || i > 0) || i == 0 && p.KeepAlive {
+				t.Errorf("%s with %q: keepAlive of %s is %s", c.load, c.phase, p.Name, got)
+			}
+		}
+	}
+}
+
+// The short form of an existing object is as kubectl writes it.
+func TestExistingShortForm(t *testing.T) {
+	for short, want := range map[string]string{
+		"deployment/web": "Deployment web", "deploy/web": "Deployment web", "Deployment/web": "Deployment web", "deployment.apps/web": "Deployment web", "deployments.apps/web": "Deployment web",
+		"sts/db-0": "StatefulSet db-0", "statefulset/db": "StatefulSet db", "rs/web": "ReplicaSet web", "replicasets/web": "ReplicaSet web",
+		"daemonset/web": "a.yaml:5: ", "rollout/web": "a.yaml:5: spec.workload.existing wants", "web": "such as deployment/web", "deployment/": "such as deployment/web", "/web": "such as deployment/web",
+	} {
+		f, err := Parse("a.yaml", []byte(`apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: a}
+spec:
+  workload: {existing: `+short+`}
+  load: {phases: [{name: a, duration: 20s, rate: 2}]}
+`), nil)
+		got := fmt.Sprint(err)
+		if err == nil {
+			got = f.Spec.Workload.Existing.Kind + " " + f.Spec.Workload.Existing.Name
+		}
+		if got != want && (err == nil || !strings.Contains(got, want)) {
+			t.Errorf("%s is %s, should be %s", short, got, want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ type Variant struct {
 func (f *File) Settings(others []Setting) []Setting {
 	var list []Setting
 	for _, name := range slices.Sorted(maps.Keys(f.Spec.Matrix)) {
-		if !slices.ContainsFunc(others, func(s Setting) bool { return s.Name == name }) {
+		if !slices.ContainsFunc(others, func(s Setting) bool { return SettingName(s.Name) == SettingName(name) }) {
 			list = append(list, Setting{Name: name, Values: f.Spec.Matrix[name]})
 		}
 	}
@@ -201,25 +202,24 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 	spec, _ := root["spec"].(map[string]any)
 	delete(spec, "matrix")
 	autoscaler, _ := spec["autoscaler"].(map[string]any)
-	_, whole := autoscaler["spec"]
+	if autoscaler != nil && autoscaler["spec"] == nil && slices.ContainsFunc(settings, func(s Setting) bool { return onlyWhole.MatchString(SettingName(s.Name)) }) {
+		autoscaler["spec"] = wholeOf(autoscaler)
+	}
+	whole, _ := autoscaler["spec"].(map[string]any)
+	paths := make([]string, len(settings))
 	for i, s := range slices.Backward(settings) {
 		nth := n % len(s.Values)
 		value := s.Values[nth]
 		n /= len(s.Values)
-		path := pathOfSetting(s.Name)
-		if long, is := longNames[strings.TrimPrefix(s.Name, "spec.")]; is && whole {
-			path = long
-			if d, err := time.ParseDuration(fmt.Sprint(value)); err == nil {
-				value = d.Seconds()
-			}
-		}
+		path, placed := placeOf(s.Name, whole, value)
+		paths[i] = path
 		location := strings.Split("spec"+pointerTo(path), "/")
-		if err := put(spec, location[1:], value); err != nil {
+		if err := put(spec, location[1:], placed); err != nil {
 			at := f.doc.line("/spec/matrix/" + escape(s.Name))
-			return at, Faults{{f.Path, at, fmt.Sprintf("%s cannot be set: %v", cmp.Or(s.Name, `""`), err), "its names are target, stabilization, min, max and the paths of fields of the spec"}}
+			return at, Faults{{f.Path, at, fmt.Sprintf("%s cannot be set: %v", cmp.Or(s.Name, `""`), err), "its names are those of hpabench tune --vary and the paths of fields of the spec"}}
 		}
 		// The name of a variant is shown, recorded and that of its folder.
-		if shown := shownText(root, location); shown != fmt.Sprint(value) {
+		if shown := shownText(root, location); fmt.Sprint(placed) == fmt.Sprint(value) && shown != fmt.Sprint(value) {
 			v.Values[i] = fmt.Sprintf("%s#%d", shown, nth+1)
 		}
 	}
@@ -231,25 +231,128 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 		v.Embedded, v.origin, v.with = f.Embedded, f, v.Name(settings)
 		for i, s := range settings {
 			if s.Flag {
-				v.flags = append(v.flags, [2]string{pointerTo(pathOfSetting(s.Name)), "--set " + s.Name + "=" + v.Values[i]})
+				v.flags = append(v.flags, [2]string{pointerTo(paths[i]), "--set " + s.Name + "=" + v.Values[i]})
 			}
 		}
 	}
 	return f.doc.line("/spec/matrix"), err
 }
 
-// Names of a matrix that stand for paths, in the short form of an autoscaler and where it
-// has a whole spec.
+// settingNames are the names of settings that stand for others.
+var settingNames = map[string]string{
+	"stabilization": "scaleDown.stabilization", "autoscaler.stabilization": "scaleDown.stabilization",
+	"autoscaler.cpuPercent": "target", "autoscaler.min": "min", "autoscaler.max": "max",
+}
+
+// SettingName is the one name of a setting of the HPA that has several; others, and paths
+// within the spec, stay as they are.
+func SettingName(name string) string {
+	name = strings.TrimPrefix(name, "spec.")
+	return cmp.Or(settingNames[name], name)
+}
+
+// behaviorName are settings of one direction, and onlyWhole those that the short form of an
+// autoscaler does not have.
 var (
-	shortNames = map[string]string{"target": "autoscaler.cpuPercent", "stabilization": "autoscaler.stabilization", "min": "autoscaler.min", "max": "autoscaler.max"}
-	longNames  = map[string]string{"target": "autoscaler.spec.metrics[0].resource.target.averageUtilization", "min": "autoscaler.spec.minReplicas", "max": "autoscaler.spec.maxReplicas",
-		"stabilization": "autoscaler.spec.behavior.scaleDown.stabilizationWindowSeconds"}
+	behaviorName = regexp.MustCompile(`^(scaleUp|scaleDown)\.(stabilization|tolerance|percent|pods)$`)
+	onlyWhole    = regexp.MustCompile(`^(scaleUp\..*|scaleDown\.(tolerance|percent|pods))$`)
 )
 
-// pathOfSetting is the path that a name stands for, within the spec.
-func pathOfSetting(name string) string {
-	path := strings.TrimPrefix(name, "spec.")
-	return cmp.Or(shortNames[path], path)
+// PolicyPeriod is the period of the one policy that the settings percent and pods make, in
+// seconds: the HPA controller's default sync period.
+const PolicyPeriod = 15
+
+// placeOf is the path within the spec that a setting stands for, and the value there. The
+// autoscaler has the whole spec, nil for its short form.
+func placeOf(name string, whole map[string]any, value any) (string, any) {
+	name = SettingName(name)
+	if whole == nil {
+		for path, of := range settingNames {
+			if of == name && strings.HasPrefix(path, "autoscaler.") {
+				return path, value
+			}
+		}
+		return name, value
+	}
+	const spec = "autoscaler.spec."
+	switch name {
+	case "min":
+		return spec + "minReplicas", value
+	case "max":
+		return spec + "maxReplicas", value
+	case "target":
+		return spec + targetOf(whole), value
+	}
+	m := behaviorName.FindStringSubmatch(name)
+	if m == nil {
+		return name, value
+	}
+	rules := spec + "behavior." + m[1] + "."
+	switch m[2] {
+	case "stabilization":
+		if d, err := time.ParseDuration(fmt.Sprint(value)); err == nil {
+			value = d.Seconds()
+		}
+		return rules + "stabilizationWindowSeconds", value
+	case "tolerance":
+		return rules + "tolerance", value
+	}
+	policy := map[string]string{"percent": "Percent", "pods": "Pods"}[m[2]]
+	return rules + "policies", []any{map[string]any{"type": policy, "value": value, "periodSeconds": PolicyPeriod}}
+}
+
+// targetOf is the path of the target that tune varies: the utilization of the first metric that
+// has one, else the averageValue or the value of the first metric. Without a metric there is
+// one of CPU then.
+func targetOf(whole map[string]any) string {
+	metrics, _ := whole["metrics"].([]any)
+	if len(metrics) == 0 {
+		metrics = []any{cpuMetric(80)}
+		whole["metrics"] = metrics
+	}
+	first := ""
+	for i, m := range metrics {
+		metric, _ := m.(map[string]any)
+		for source, of := range metric {
+			fields, _ := of.(map[string]any)
+			target, _ := fields["target"].(map[string]any)
+			for _, field := range []string{"averageUtilization", "averageValue", "value"} {
+				path := fmt.Sprintf("metrics[%d].%s.target.%s", i, source, field)
+				switch {
+				case target[field] == nil:
+				case field == "averageUtilization":
+					return path
+				case first == "":
+					first = path
+				}
+			}
+		}
+	}
+	return cmp.Or(first, "metrics[0].resource.target.averageUtilization")
+}
+
+func cpuMetric(percent any) map[string]any {
+	return map[string]any{"type": "Resource", "resource": map[string]any{"name": "cpu", "target": map[string]any{"type": "Utilization", "averageUtilization": percent}}}
+}
+
+// wholeOf is the whole spec of an autoscaler, whose short form it takes away.
+func wholeOf(short map[string]any) map[string]any {
+	whole := map[string]any{}
+	for name, value := range maps.All(maps.Clone(short)) {
+		delete(short, name)
+		switch {
+		case name == "cpuPercent":
+			whole["metrics"] = []any{cpuMetric(value)}
+		case name == "stabilization":
+			if d, err := time.ParseDuration(fmt.Sprint(value)); err == nil {
+				value = d.Seconds()
+			}
+			whole["behavior"] = map[string]any{"scaleDown": map[string]any{"stabilizationWindowSeconds": value}}
+		default:
+			whole[name+"Replicas"] = value // min and max
+		}
+	}
+	return whole
 }
 
 // put sets a value deep in a tree. Mappings that are not there are made, items of lists

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"strings"
@@ -139,5 +140,48 @@ func TestBadVariants(t *testing.T) {
 		if _, err := ParseSetting(s); err == nil {
 			t.Errorf("%s is taken", s)
 		}
+	}
+}
+
+// A setting of tune's --vary is the same setting in a matrix and in --set, in the short form of
+// an autoscaler and in a whole spec.
+func TestSettingsAreThoseOfTune(t *testing.T) {
+	whole := strings.Replace(swept, "{cpuPercent: 50, max: 5}", "{spec: {minReplicas: 1, maxReplicas: 5, metrics: [{type: Pods, pods: {metric: {name: a}, target: {type: AverageValue, averageValue: 5}}}, {type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]}}", 1)
+	bytes := strings.Replace(swept, "{cpuPercent: 50, max: 5}", "{spec: {maxReplicas: 5, metrics: [{type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 24Mi}}}]}}", 1)
+	none := strings.Replace(swept, "{cpuPercent: 50, max: 5}", "{spec: {maxReplicas: 5}}", 1)
+	for _, c := range []struct{ source, set, want string }{
+		{swept, "target=40", `"averageUtilization":40`},
+		{whole, "target=40", `"averageUtilization":40`},
+		{none, "target=40", `"averageUtilization":40`},
+		{bytes, "target=32Mi", `"averageValue":"32Mi"`},
+		{swept, "max=7", `"maxReplicas":7`},
+		{whole, "autoscaler.min=2", `"minReplicas":2`},
+		{swept, "scaleDown.stabilization=60s", `"scaleDown":{"stabilizationWindowSeconds":60,`},
+		{whole, "stabilization=60s", `"scaleDown":{"stabilizationWindowSeconds":60,`},
+		{swept, "scaleUp.stabilization=30s", `"scaleUp":{"stabilizationWindowSeconds":30,`},
+		{swept, "scaleUp.stabilization=30s", `"averageUtilization":50`},
+		{whole, "scaleUp.pods=4", `"policies":[{"type":"Pods","value":4,"periodSeconds":15}]},"scaleDown"`},
+		{swept, "scaleDown.percent=50", `"scaleDown":{"selectPolicy":"Max","policies":[{"type":"Percent","value":50,"periodSeconds":15}]}`},
+		{swept, "scaleUp.tolerance=0.05", `"tolerance":"50m"},"scaleDown"`},
+	} {
+		setting, err := ParseSetting(c.set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := parseSwept(t, c.source)
+		f.Spec.Matrix = nil
+		variants, err := f.Variants([]Setting{setting})
+		if err != nil {
+			t.Errorf("%s: %v", c.set, err)
+			continue
+		}
+		spec, _ := json.Marshal(variants[0].Autoscaling())
+		if !strings.Contains(string(spec), c.want) {
+			t.Errorf("%s gives %s, should have %s", c.set, spec, c.want)
+		}
+	}
+	f := parseSwept(t, swept) // its matrix has a stabilization
+	if settings := f.Settings([]Setting{{Name: "scaleDown.stabilization", Values: []any{"60s"}}}); len(settings) != 2 {
+		t.Errorf("of two names of one setting both are left: %+v", settings)
 	}
 }

@@ -226,6 +226,7 @@ func parse(file string, source []byte, named *files) (*File, error) {
 		faults = append(faults, Fault{file, docs[1].line(""), "a second document begins here", "a scenario is one document; Kubernetes objects belong in files of their own, under workload.manifests"})
 	}
 	f := &File{Path: file, Source: source, doc: docs[0], files: named}
+	expandExisting(f.doc.value)
 	against, err := forScenarios()
 	if err != nil {
 		return nil, err
@@ -259,6 +260,27 @@ func parse(file string, source []byte, named *files) (*File, error) {
 		return f, faults.sorted(file)
 	}
 	return f, nil
+}
+
+// existingKinds are the kinds that the short form of workload.existing may name, as kubectl
+// abbreviates them.
+var existingKinds = map[string]string{
+	"deployment": "Deployment", "deployments": "Deployment", "deploy": "Deployment",
+	"statefulset": "StatefulSet", "statefulsets": "StatefulSet", "sts": "StatefulSet",
+	"replicaset": "ReplicaSet", "replicasets": "ReplicaSet", "rs": "ReplicaSet",
+	"daemonset": "DaemonSet", "daemonsets": "DaemonSet", "ds": "DaemonSet", // refused, with the reason
+}
+
+// expandExisting replaces the short form of workload.existing, deployment/web, by the long one.
+func expandExisting(root any) {
+	at := func(in any, field string) any { m, _ := in.(map[string]any); return m[field] }
+	workload, _ := at(at(root, "spec"), "workload").(map[string]any)
+	short, _ := workload["existing"].(string)
+	kind, name, found := strings.Cut(short, "/")
+	kind, _, _ = strings.Cut(kind, ".") // deployment.apps
+	if kind = existingKinds[strings.ToLower(kind)]; found && kind != "" && name != "" {
+		workload["existing"] = map[string]any{"kind": kind, "name": name}
+	}
 }
 
 // newChecker is one of a scenario in which the values at some pointers are bad.

@@ -54,9 +54,11 @@ type Spec struct {
 	// Repeat makes so many runs, one after the other, whose expectations are judged
 	// over all of them; --repeat says another number. Default: 1.
 	Repeat int `json:"repeat,omitempty" jsonschema:"minimum=1,maximum=1000"`
-	// Matrix makes a run of each combination of values. Its names are target
-	// (autoscaler.cpuPercent), stabilization, min and max, or the path of any field of
-	// the spec, such as workload.deployment.resources.requests.cpu or load.phases[1].rate.
+	// Matrix makes a run of each combination of values. Its names are those of --set and of
+	// tune's --vary (target, min, max, stabilization of the scale-down; scaleUp.NAME and
+	// scaleDown.NAME with stabilization, tolerance, percent and pods; hpabench tune --help
+	// explains them), or the path of any field of the spec, such as
+	// workload.deployment.resources.requests.cpu or load.phases[1].rate.
 	Matrix map[string][]any `json:"matrix,omitempty"`
 	// Expect lists conditions in CEL that the result must meet, for example
 	// scaleUp.inService <= duration("90s"). One that does not hold makes the
@@ -79,8 +81,8 @@ type Workload struct {
 	// k8s/*.yaml, kustomizations, or - for the standard input. They are created in this
 	// order.
 	Manifests []string `json:"manifests,omitempty" jsonschema:"minItems=1"`
-	// Existing names an object that is there already. It and its HPA are never
-	// changed and never deleted.
+	// Existing names an object that is there already: KIND/NAME, such as deployment/web,
+	// or a mapping. It and its HPA are never changed and never deleted.
 	Existing *Existing `json:"existing,omitempty"`
 
 	// Target says which object of the manifests is scaled. It can be left out
@@ -206,6 +208,8 @@ type Load struct {
 	// Timeout of one request. Default: 30s.
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
+	// KeepAlive is that of the phases that do not say it. Default: true.
+	KeepAlive *bool `json:"keepAlive,omitempty"`
 	// MaxConnectionAge is how long a kept connection takes new requests. All are
 	// replaced at once when it is over, so that what balances connections chooses
 	// anew. Default: no limit.
@@ -320,7 +324,8 @@ type Phase struct {
 	// Requests of each worker, on average. When they are answered the phase ends, if
 	// its duration does not end it before. Default: no limit.
 	Requests uint64 `json:"requests,omitempty" jsonschema:"maximum=1000000000"`
-	// KeepAlive says whether a connection serves several requests. Default: true.
+	// KeepAlive says whether a connection serves several requests. Default: that of the
+	// load, else true.
 	KeepAlive *bool `json:"keepAlive,omitempty"`
 	// Targets are what the phase sends in place of what the load says.
 	Targets []HTTPTarget `json:"targets,omitempty" jsonschema:"minItems=1,maxItems=100000"`

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/invopop/jsonschema"
@@ -32,10 +31,11 @@ const schemaID = "https://hpabench.dev/schema/v1alpha1/scenario.json"
 var scenarioSource []byte
 
 // JSONSchema is the schema of a scenario file (draft 2020-12), made from the
-// types. It is also what Parse checks files against.
-func JSONSchema() ([]byte, error) { return scenarioSchema() }
+// types. Parse checks files against it when their short forms are expanded.
+func JSONSchema() ([]byte, error) { return scenarioSchema(true) }
 
-var scenarioSchema = sync.OnceValues(func() ([]byte, error) {
+// scenarioSchema is that of files, with or without the short forms that parse expands.
+func scenarioSchema(short bool) ([]byte, error) {
 	own, err := ownComments()
 	if err != nil {
 		return nil, fmt.Errorf("describing the fields of a scenario: %w", err)
@@ -49,8 +49,12 @@ var scenarioSchema = sync.OnceValues(func() ([]byte, error) {
 	optional(s, reflect.TypeFor[Deployment](), "name")
 	optional(s, reflect.TypeFor[autoscalingv2.HorizontalPodAutoscalerSpec](), "scaleTargetRef")
 	optional(s, reflect.TypeFor[corev1.PodSpec](), "containers")
+	if existing, is := s.Definitions["Workload"].Properties.Get("existing"); is && short {
+		long := *existing
+		*existing = jsonschema.Schema{Description: long.Description, AnyOf: []*jsonschema.Schema{{Type: "string", Pattern: "^[^/]+/[^/]+$"}, {Ref: long.Ref}}}
+	}
 	return marshalSchema(s)
-})
+}
 
 // manifestSchema is the schema of one kind of Kubernetes object.
 func manifestSchema(t reflect.Type) ([]byte, error) {

@@ -47,7 +47,7 @@ func compile(source []byte, err error) (*schema, error) {
 	return &schema{compiled, doc}, err
 }
 
-var forScenarios = sync.OnceValues(func() (*schema, error) { return compile(JSONSchema()) })
+var forScenarios = sync.OnceValues(func() (*schema, error) { return compile(scenarioSchema(false)) })
 
 var manifestSchemas sync.Map // of *schema by reflect.Type
 
@@ -188,6 +188,8 @@ func (s *schema) typeHint(here map[string]any, want string, value any) string {
 	fields, ofItems := fieldsOf(here), fieldsOf(s.resolve(items))
 	text, isText := value.(string)
 	switch {
+	case isText && here["$ref"] == "#/$defs/Existing", isText && fields != nil && slices.Contains(fields, "autoscaler") && slices.Contains(fields, "namespace"):
+		return "such as deployment/web; of a kind beside deployment, statefulset and replicaset {apiVersion: …, kind: …, name: …}"
 	case isText && json.Valid([]byte(text)) && want != "object" && want != "array":
 		return "without quotes?"
 	case len(fields) > 0:

@@ -113,11 +113,11 @@ func init() {
 		for kind, policy := range map[string]autoscalingv2.HPAScalingPolicyType{"percent": autoscalingv2.PercentScalingPolicy, "pods": autoscalingv2.PodsScalingPolicy} {
 			knobs[name+"."+kind] = knob{least: 1,
 				set: func(r *simulate.Run, v float64) error {
-					rules(r).Policies = []autoscalingv2.HPAScalingPolicy{{Type: policy, Value: int32(v), PeriodSeconds: 15}}
+					rules(r).Policies = []autoscalingv2.HPAScalingPolicy{{Type: policy, Value: int32(v), PeriodSeconds: scenarios.PolicyPeriod}}
 					return nil
 				},
 				get: func(r *simulate.Run) float64 {
-					if p := rules(r).Policies; len(p) == 1 && p[0].Type == policy && p[0].PeriodSeconds == 15 {
+					if p := rules(r).Policies; len(p) == 1 && p[0].Type == policy && p[0].PeriodSeconds == scenarios.PolicyPeriod {
 						return float64(p[0].Value)
 					}
 					return math.NaN()
@@ -201,7 +201,7 @@ func ParseRanges(text string) (ranges []Range, err error) {
 		if !ok || !isRange {
 			return nil, fmt.Errorf("%q is not like target=40..80", part)
 		}
-		k, err := knobOf(name, ranges)
+		k, name, err := knobOf(name, ranges)
 		if err != nil {
 			return nil, err
 		}
@@ -309,7 +309,7 @@ func Variants(r *simulate.Run, texts []string) (all []Variant, err error) {
 		if !ok {
 			return nil, fmt.Errorf("%q is not like target=40,60", text)
 		}
-		k, err := knobOf(name, ranges)
+		k, name, err := knobOf(name, ranges)
 		if err != nil {
 			return nil, err
 		}
@@ -353,16 +353,17 @@ func tooMany(r *simulate.Run) bool {
 	return r.HPA.MinReplicas != nil && *r.HPA.MinReplicas > r.HPA.MaxReplicas
 }
 
-// knobOf is the one of a name, which the ranges must not have yet.
-func knobOf(name string, ranges []Range) (knob, error) {
-	k, known := knobs[name]
+// knobOf is the one of a name, or of another name of it, which the ranges must not have yet.
+func knobOf(name string, ranges []Range) (knob, string, error) {
+	canonical := scenarios.SettingName(name)
+	k, known := knobs[canonical]
 	if !known {
-		return k, fmt.Errorf("there is no setting %q: there are %s", name, strings.Join(Knobs(), ", "))
+		return k, "", fmt.Errorf("there is no setting %q: there are %s", name, strings.Join(Knobs(), ", "))
 	}
-	if slices.ContainsFunc(ranges, func(r Range) bool { return r.Name == name }) {
-		return k, fmt.Errorf("%s is there twice", name)
+	if slices.ContainsFunc(ranges, func(r Range) bool { return r.Name == canonical }) {
+		return k, "", fmt.Errorf("%s is there twice", name)
 	}
-	return k, nil
+	return k, canonical, nil
 }
 
 // present is the setting that r has.

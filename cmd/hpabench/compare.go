@@ -19,7 +19,7 @@ import (
 )
 
 // mainFigures are those that compare shows unless it is told others.
-const mainFigures = `^(scaleUp|scaleDown)\.|^replicas\.(peak|firstAtMax|saturated)$|^elasticity\.|^load\.\w+\.(achievedRate|p50|p99|errorShare)$`
+const mainFigures = `^(scaleUp|scaleDown)\.|^replicas\.(peak|firstAtMax|saturated)$|^elasticity\.|^load\.[^.]+\.(achievedRate|p50|p99|errorShare)$`
 
 var comparisonFormats = map[string]func(io.Writer, analysis.Comparison) error{
 	"table":    func(w io.Writer, c analysis.Comparison) error { return reports.CompareTable(w, c, width(w)) },

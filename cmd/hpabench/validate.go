@@ -101,7 +101,7 @@ func unfitExpectations(file *scenarios.File) (faults scenarios.Faults, err error
 	for i, expression := range file.Spec.Expect {
 		if err := checker.Check(expression); err != nil {
 			faults = append(faults, file.Fault(fmt.Sprintf("spec.expect[%d]", i), err.Error(),
-				"a condition in CEL such as replicas.peak == hpa.max, over the variables that hpabench explain lists; a phase with a dash in its name has none"))
+				"a condition in CEL such as replicas.peak == hpa.max, over the variables that hpabench explain lists"))
 		}
 	}
 	return faults, nil
