@@ -86,6 +86,8 @@ type usage struct {
 	replicas   int32    // that the HPA's metrics ask for; 0 without ratio
 	cpuPercent *float64 // of the requests
 	counted    int      // pods that the HPA would count for its first metric
+
+	from, to record.Instant // the mean window of the samples, by their timestamps
 }
 
 // observed is a record, sorted by subject.
@@ -493,6 +495,12 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 		k.sampled(name, of)
 	}
 	var u usage
+	for i := range m.samples {
+		s := &m.samples[i]
+		end := k.o.instant(s.timestamp())
+		u.to += end / record.Instant(len(m.samples))
+		u.from += (end - record.Instant(s.Window*1e9)) / record.Instant(len(m.samples))
+	}
 	for _, p := range k.alive {
 		if !p.buried && !p.foreign {
 			u.cpu += p.use.cpu

@@ -33,7 +33,7 @@ func (o *observed) scaleDown(w window) *ScaleDown {
 
 	decided := make([][]boundary, len(falls)) // the stages up to each fall
 	for i, c := range falls {
-		decided[i] = []boundary{metric, o.released(w, metric.sight, c), {stage: StageDecision, sight: c.sight}}
+		decided[i] = append(o.released(w, metric, c), boundary{stage: StageDecision, sight: c.sight})
 	}
 	first := record.Instant(math.MaxInt64)
 	for _, p := range o.pods {
@@ -138,25 +138,30 @@ func (p *pod) ended() string {
 	return ""
 }
 
-// released is when the stabilization window let go of a fall: when it ended, or
-// with the decision if that came first. Where it did not hold the fall, the stage
-// has no length.
-func (o *observed) released(w window, metric sight, fall replicaChange) boundary {
+// released are the ends of the metrics lag and of the stabilization window of a fall. The metrics lag
+// lasts until the HPA no longer recommends more than the fall leaves, which for a later fall may be
+// after the metric was first below the tolerance; then the window holds the fall for its length at
+// most. Where it did not hold the fall, the stage has no length.
+func (o *observed) released(w window, metric boundary, fall replicaChange) []boundary {
 	b := boundary{stage: StageWindow}
 	_, higher, window, no := o.held(w, fall)
 	if no != "" {
 		b.missing = no
-		return b
+		return []boundary{metric, b}
+	}
+	if higher.seen && higher.t > w.onset && (!metric.seen || higher.t > metric.t) {
+		metric.sight = higher
+		metric.t = min(higher.t, fall.t)
 	}
 	b.sight = sight{t: w.onset, seen: true}
 	if metric.seen {
-		b.sight = metric
+		b.sight = metric.sight
 	}
 	if ends := higher.t.Add(window); higher.seen && ends > b.t {
 		higher.t = min(ends, fall.t)
 		b.sight = higher
 	}
-	return b
+	return []boundary{metric, b}
 }
 
 // heldByWindow fills in Lower, Higher, HeldByWindow and LessWindow.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -15,6 +16,10 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 	metric, noMetric := o.metric(w, func(ratio float64, p policy) bool { return ratio > 1+p.up })
 	up := &ScaleUp{TimeToFull: o.timeToFull(w)}
 	up.Plateau = o.supplyAt(w.end)
+	seen := []boundary{{StageMetrics, metric, noMetric}}
+	if b, ramp := o.rising(w, metric); ramp {
+		seen = append([]boundary{b}, seen...)
+	}
 
 	var rises []replicaChange
 	for _, c := range o.changes {
@@ -43,7 +48,7 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 				decision.sight = c.sight
 			}
 		}
-		s := o.podStages(w, p, append([]boundary{{StageMetrics, metric, noMetric}, decision}, o.starting(w, p)...))
+		s := o.podStages(w, p, slices.Concat(seen, []boundary{decision}, o.starting(w, p)))
 		if p.answered.seen && p.inService.seen {
 			// The way of the load may know sooner than the watch that p is ready.
 			s.FirstAnswer = new(latency(p.inService.t, sight{max(p.answered.t, p.inService.t), p.inService.blur, true}))
@@ -64,6 +69,55 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 		up.Latency = absent(o.missing(w, "a new pod", podSource))
 	}
 	return up
+}
+
+// rising is when the offered rate of a ramp alone would have put the metric above target × (1 +
+// tolerance) with the replicas of its start: what comes after that is metrics lag. The rate is
+// worked out by the line through the first reading above that and the one before it, each at the mean
+// offered rate of its samples' windows; by their timestamps, which are another clock's. It is not known
+// without two such readings, and where the line does not rise.
+func (o *observed) rising(w window, metric sight) (b boundary, ramp bool) {
+	i := slices.IndexFunc(o.spans, func(s span) bool {
+		return s.start == w.onset && s.plan.Shape == record.ShapeRamp && s.plan.To > s.plan.From
+	})
+	if i < 0 {
+		return b, false
+	}
+	b = boundary{stage: StageRising, missing: "the samples before and after the metric passed its tolerance do not tell at which rate it did"}
+	if !metric.seen {
+		return b, true
+	}
+	plan := o.spans[i].plan
+	slope := (plan.To - plan.From) / plan.Seconds
+	var before, at usage
+	for _, u := range o.usages[:after(o.usages, metric.t)] {
+		if u.v.ratio != nil {
+			before, at = at, u.v
+		}
+	}
+	if before.ratio == nil || at.to > metric.t || before.to > at.to {
+		return b, true
+	}
+	mean := func(u usage) float64 { // offered in its window
+		if u.to <= w.onset {
+			return plan.From
+		}
+		in := u.to.Sub(max(u.from, w.onset)).Seconds()
+		begins := max(u.from, w.onset).Sub(w.onset).Seconds()
+		return plan.From + slope*(begins+in/2)*in/u.to.Sub(u.from).Seconds()
+	}
+	limit := 1 + policyOf(o.autoscaler(metric.t).Spec, o.flags).up
+	low, high := mean(before), mean(at)
+	if high <= low || *at.ratio <= *before.ratio || *before.ratio > limit {
+		return b, true
+	}
+	rate := low + (limit-*before.ratio)/(*at.ratio-*before.ratio)*(high-low)
+	t := w.onset.Add(time.Duration((rate - plan.From) / slope * float64(time.Second)))
+	if t > metric.t || t < w.onset {
+		return b, true
+	}
+	b.sight = sight{t: t, blur: at.to.Sub(at.from) / 2, seen: true}
+	return b, true
 }
 
 // starting are the stages of p from created to in service.

@@ -80,6 +80,11 @@ func (d *Doctor) Examine(ctx context.Context) (*Examination, error) {
 	canWatch := !d.forbidden && !slices.ContainsFunc(d.checks, func(c record.Check) bool { return c.Name == "rights" && c.Outcome == record.Fault })
 	d.checkMetricsAPI(ctx)
 	d.checkMetrics(ctx, record.Fault)
+	if usesResourceMetrics(d.spec) {
+		d.checkAdapters(ctx, record.Warning) // it still adds replicas
+	} else {
+		d.checkAdapters(ctx, record.Fault)
+	}
 	n := d.readNodes(ctx)
 	d.checkNodes(n)
 	if d.one {

@@ -223,6 +223,10 @@ func conditionHint(reason string) string {
 	switch {
 	case reason == "FailedGetScale":
 		return "does the target exist, and are its kind and apiVersion in scaleTargetRef right?"
+	case slices.Contains([]string{"FailedGetPodsMetric", "FailedGetObjectMetric", "FailedGetExternalMetric"}, reason):
+		return "does an adapter (KEDA, prometheus-adapter) serve the metric? kubectl get apiservices lists custom.metrics.k8s.io and external.metrics.k8s.io if one does"
+	case reason == "FailedGetContainerResourceMetric":
+		return "do the pods have that container, and does it have a request? kubectl top pods --containers must show it"
 	case strings.HasPrefix(reason, "FailedGet"):
 		return "do all containers have requests, and does kubectl top pods show the pods? Those that just started need a minute"
 	}

@@ -27,6 +27,8 @@ import (
 	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 	"k8s.io/klog/v2"
+	custommetrics "k8s.io/metrics/pkg/apis/custom_metrics"
+	externalmetrics "k8s.io/metrics/pkg/apis/external_metrics"
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/hpabench/hpabench/record"
@@ -292,6 +294,33 @@ func (i *inspection) checkMetrics(ctx context.Context, outcome string) {
 		return
 	}
 	i.ok("metrics", "metrics.k8s.io is served; the newest sample is %s old, over %s", max(age, 0), newest.Window.Round(100*time.Millisecond))
+}
+
+// checkAdapters looks whether the API groups are served from which the HPA reads metrics that
+// metrics.k8s.io does not have. That one is not is of the given outcome.
+func (i *inspection) checkAdapters(ctx context.Context, outcome string) {
+	if i.spec == nil {
+		return
+	}
+	for _, m := range i.spec.Metrics {
+		name, group := record.CustomMetric(m), custommetrics.GroupName
+		if m.External != nil {
+			group = externalmetrics.GroupName
+		}
+		if name == "" {
+			continue
+		}
+		groups, err := timed(ctx, func(context.Context) (*metav1.APIGroupList, error) { return i.Kube.Discovery().ServerGroups() })
+		switch {
+		case err != nil:
+			i.add("adapter", record.Warning, fmt.Sprintf("listing the API groups: %v", err), "whether metric "+name+" is served is not known")
+		case !slices.ContainsFunc(groups.Groups, func(g metav1.APIGroup) bool { return g.Name == group }):
+			i.add("adapter", outcome, fmt.Sprintf("the HPA reads metric %s from %s, and the cluster does not serve that API group", name, group),
+				"install an adapter (KEDA, prometheus-adapter), or take the metric out of the HPA")
+		default:
+			i.ok("adapter", "%s is served, from which the HPA reads metric %s", group, name)
+		}
+	}
 }
 
 // nodes are those of the cluster with the pods on them; known is false if the

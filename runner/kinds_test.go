@@ -90,3 +90,24 @@ func TestUnknownKinds(t *testing.T) {
 		}
 	}
 }
+
+// TestAdapters has HPAs whose metrics nothing on the cluster serves: the run would wait for the first
+// metric in vain.
+func TestAdapters(t *testing.T) {
+	t.Parallel()
+	c := testCluster(t)
+	for metric, group := range map[string]string{
+		`{type: External, external: {metric: {name: queue}, target: {type: AverageValue, averageValue: "30"}}}`:                                             "external.metrics.k8s.io",
+		`{type: Pods, pods: {metric: {name: queue}, target: {type: AverageValue, averageValue: "30"}}}`:                                                     "custom.metrics.k8s.io",
+		`{type: Object, object: {metric: {name: queue}, describedObject: {apiVersion: v1, kind: Service, name: shop}, target: {type: Value, value: "30"}}}`: "custom.metrics.k8s.io",
+		`{type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 1Gi}}}`:                                                       "",
+	} {
+		var seen []record.Check
+		err := newShop(t, c, "", strings.Replace(shopManifests, "metrics: [", "metrics: ["+metric+", ", 1), &seen).Preflight(t.Context())
+		said := checkText(seen)
+		if wanted := "fault adapter: the HPA reads metric queue from " + group + ", and the cluster does not serve that API group"; group == "" && (err != nil || strings.Contains(said, "adapter")) ||
+			group != "" && (err == nil || !strings.Contains(said, wanted)) {
+			t.Errorf("%s: %v\n%s", metric, err, said)
+		}
+	}
+}

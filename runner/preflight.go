@@ -42,6 +42,7 @@ func (p *preflight) check(ctx context.Context) error {
 			p.checkAdmission(ctx)
 		}
 		p.checkMetrics(ctx, record.Fault)
+		p.checkAdapters(ctx, record.Fault)
 		p.checkRoom(p.readNodes(ctx))
 	}
 	return p.faults(ctx, "nothing was created")
