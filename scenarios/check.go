@@ -277,7 +277,17 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 	if w := c.Spec.Workload.Deployment; w != nil && w.Replicas != nil && least <= hpa.MaxReplicas && (*w.Replicas < least || *w.Replicas > hpa.MaxReplicas) {
 		c.fault(short+".replicas", "", "%s.replicas is %d, outside the autoscaler's %d to %d", short, *w.Replicas, least, hpa.MaxReplicas)
 	}
-	if template := c.PodTemplate(); template != nil && !c.files.admitted {
+	template := c.PodTemplate()
+	if template != nil && template.Spec.Resources == nil {
+		tolerance := record.DefaultControllers().Tolerance
+		if b := hpa.Behavior; b != nil && b.ScaleUp != nil && b.ScaleUp.Tolerance != nil {
+			tolerance = b.ScaleUp.Tolerance.AsApproximateFloat64()
+		}
+		if highest := record.HighestRatios(hpa.Metrics, record.ContainersOf(template.Spec)); len(highest) > 0 && slices.Max(highest) <= 1+tolerance && least < hpa.MaxReplicas {
+			c.note("cannot-scale: the limits of the containers hold the metric at %.0f %% of the autoscaler's target at most, and a scale-up begins above %.0f %%: raise or remove the limits, or lower the target.", slices.Max(highest)*100, (1+tolerance)*100)
+		}
+	}
+	if template != nil && !c.files.admitted {
 		for _, f := range c.LackingRequests(template.Spec) {
 			if f.Hint != "" {
 				f.Hint += "; or run it with -n, in a namespace whose LimitRange adds one"
