@@ -116,7 +116,7 @@ func (d *diagnosis) noRequest() bool {
 
 // notServed are the words of a client for an API group that the cluster does not serve: of
 // k8s.io/metrics/pkg/client/custom_metrics, and of the API server.
-var notServed = regexp.MustCompile(`no custom metric API .* registered|could not find the requested resource|not found in API group`)
+var notServed = regexp.MustCompile(`no custom metrics API .* registered|could not find the requested resource|not found in API group`)
 
 // metricNotServed finds metrics of the HPA that an adapter would have to serve and that it does not
 // have, and those of a container that the pods do not have.
@@ -129,7 +129,7 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 		}
 		missing++
 		name, _ := record.MetricTarget(m)
-		f := Finding{Kind: FoundMetricsAbsent, Severity: Blocks, Object: d.hpa(), Cause: "Without one of its metrics it takes no replica away, and adds one by the others alone."}
+		f := Finding{Kind: FoundMetricsAbsent, Severity: Blocks, Object: d.hpa()}
 		said, long, events := "", d.end.Sub(d.start) > patience, 0
 		for _, c := range hpa.Status.Conditions {
 			if c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionFalse {
@@ -164,7 +164,7 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 			f.Seen = fmt.Sprintf("It has no metric %s from %s%s.", name, group, detail(said))
 			f.Advice = fmt.Sprintf("`kubectl get apiservices | grep %s` shows whether an adapter (KEDA, prometheus-adapter) serves the API group; if one does, its logs tell why it has no value.", group)
 			if notServed.MatchString(said) {
-				f.Cause = fmt.Sprintf("No adapter serves %s. %s", group, f.Cause)
+				f.Cause = fmt.Sprintf("No adapter serves %s. ", group)
 				f.Advice = "Install an adapter (KEDA, prometheus-adapter), or take the metric out of the HPA."
 			}
 		default:
@@ -178,6 +178,9 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 	for _, f := range list {
 		if missing < len(hpa.Spec.Metrics) {
 			f.Severity = Limits
+			f.Cause += "Without one of its metrics the HPA takes no replica away, and adds some by the others alone."
+		} else {
+			f.Cause += "Without a metric the HPA does not scale."
 		}
 		d.found = append(d.found, f) // each metric is another cause
 	}

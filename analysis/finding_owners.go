@@ -53,7 +53,10 @@ func (d *diagnosis) overlap() {
 	}
 	f := Finding{Kind: FoundOverlap, Severity: Limits, Object: d.target(), SinceSeconds: new(max(0, others[0].shown.t.Seconds())),
 		Seen:   fmt.Sprintf("Its selector selects pods of others too: %s.", strings.Join(order, "; ")),
-		Advice: "Give each workload labels of its own in its selector and pod template (a Deployment's selector cannot be changed: make it anew). Pods of a Job that ended go with the Job: `ttlSecondsAfterFinished`, or `kubectl delete job`."}
+		Advice: "Give each workload labels of its own in its selector and pod template (a Deployment's selector cannot be changed: make it anew)."}
+	if slices.ContainsFunc(others, func(p *pod) bool { return strings.HasPrefix(p.now.Owner, "Job/") }) {
+		f.Advice += " Pods of a Job that ended go with the Job: `ttlSecondsAfterFinished`, or `kubectl delete job`."
+	}
 	var causes []string
 	if len(lacking) > 0 {
 		f.Severity = Blocks

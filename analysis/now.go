@@ -124,6 +124,9 @@ func (n *Now) judge(hpa record.Autoscaler, p policy, f flags, d *decision) (limi
 			if strings.HasPrefix(c.Reason, "FailedGet") && kind == autoscalingv2.ScalingActive {
 				limit = LimitMetrics
 			}
+			if i := slices.IndexFunc(n.Metrics, func(m MetricNow) bool { return m.Status != "" }); i >= 0 && limit == LimitMetrics {
+				return limit, fmt.Sprintf("It takes no replica away, and adds some by %s alone: %s is False (%s): %s.", n.Metrics[i].Name, kind, c.Reason, strings.TrimSuffix(c.Message, "."))
+			}
 			return limit, fmt.Sprintf("It does not scale: %s is False (%s): %s.", kind, c.Reason, strings.TrimSuffix(c.Message, "."))
 		}
 	}

@@ -207,7 +207,11 @@ func healthOf(hpa *autoscalingv2.HorizontalPodAutoscaler, now time.Time) record.
 		case is.Reason == "ScalingDisabled":
 			worse(record.Warning, "it is off, as its target has 0 replicas", fmt.Sprintf("kubectl scale %s %s --replicas=%d brings it back", strings.ToLower(hpa.Spec.ScaleTargetRef.Kind), hpa.Spec.ScaleTargetRef.Name, max(low, 1)))
 		case no && (is.Type == autoscalingv2.AbleToScale || is.Type == autoscalingv2.ScalingActive):
-			worse(record.Fault, fmt.Sprintf("%s is False%s (%s): %s", is.Type, since, is.Reason, is.Message), conditionHint(is.Reason))
+			outcome := record.Fault
+			if strings.HasPrefix(is.Reason, "FailedGet") && slices.ContainsFunc(hpa.Status.CurrentMetrics, func(m autoscalingv2.MetricStatus) bool { return m.Type != "" }) {
+				outcome = record.Warning // it adds replicas by the metrics that it has
+			}
+			worse(outcome, fmt.Sprintf("%s is False%s (%s): %s", is.Type, since, is.Reason, is.Message), conditionHint(is.Reason))
 		case is.Type == autoscalingv2.ScalingLimited && !no && is.Reason == "TooManyReplicas":
 			worse(record.Warning, fmt.Sprintf("it wants more than its maximum%s", since), "raise maxReplicas if the load is meant to be served")
 		}
