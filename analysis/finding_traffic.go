@@ -240,6 +240,8 @@ func (d *diagnosis) errors() {
 			Seen: fmt.Sprintf("In phase %s %d of %d requests failed (%s %%), between %d and %d s: %s.", l.Name, l.Errors, l.Answered+l.Failed, record.Plain(*l.ErrorShare*100, 2), first, last+1, failures(l))}
 		if *l.ErrorShare >= failedShare {
 			f.Severity = Limits
+		} else if d.has(FoundErrors) {
+			continue // a phase with more of them tells it
 		}
 		f.Cause, f.Advice = whyFailed(l)
 		d.add(f)

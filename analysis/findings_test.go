@@ -2,11 +2,13 @@ package analysis
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -74,6 +76,13 @@ func TestFindings(t *testing.T) {
 			}
 			return m
 		}(), []string{"blocks hpa-stale hpa/web since 110 until -: was not updated for 110 s"}},
+		"no replica though requests come": {atZero(), []string{"blocks not-scaled hpa/web since 100 until -: It stayed at 0 replicas for 120 s while 1200 requests failed"}},
+		"a condition that is no reason": {tooHigh(autoscalingv2.HorizontalPodAutoscalerCondition{Type: "ScaledToZero", Status: "False", Reason: "NotScaledToZero"}), []string{
+			"blocks not-scaled hpa/web since 80 until -: It added no replica"}},
+		"pods of a Job and of another Deployment": {owned("Job/migrate", "ReplicaSet/web-batch-7c9f7f6d5b"), []string{
+			"limits selector-overlap deployment/web since 2 until -: 1 pod of Job migrate; 1 pod of Deployment web-batch"}},
+		"pods of its own": {owned("ReplicaSet/web-7c9f7f6d5b", "ReplicaSet/web-7c9f7f6d5b"), nil},
+		"a bare pod":      {owned("ReplicaSet/web-7c9f7f6d5b", ""), []string{"limits selector-overlap deployment/web since 2 until -: 1 pod of nobody"}},
 		"OOM": {ill().sampled(220, "a", "b", "c").restarted("c", 120, 137, "OOMKilled"), []string{
 			"blocks out-of-memory pod/c since 120 until -: killed for memory (OOMKilled) and was restarted 1 time"}},
 		"one quick restart": {ill().sampled(220, "a", "b", "c").restarted("c", 120, 1, "Error"), []string{
@@ -99,6 +108,62 @@ func TestFindings(t *testing.T) {
 		}
 		equal(t, name, got, c.want)
 	}
+}
+
+// atZero is ill without a replica from 60 s on, and with requests that fail from 100 s on.
+func atZero() *made {
+	m := ill().sampled(60, "a", "b")
+	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool {
+		return e.At >= 60e9 && (e.Target != nil || e.Event != nil || e.Pod != nil || e.Autoscaler != nil)
+	})
+	m.target(60, 0)
+	m.hpa(60.01, 2, 0, -1)
+	m.event(60.02, "HorizontalPodAutoscaler", "web", "SuccessfulRescale", "New size: 0; reason: All metrics below target")
+	for _, name := range []string{"a", "b"} {
+		m.pod(life{name: name, before: true, created: 1.5, terminating: 60.1, gone: 61})
+	}
+	for n := 100; n < 220; n++ {
+		m.add(float64(n+1), record.Entry{Load: &record.LoadSecond{Phase: 1, Second: n, Offered: 10, Sent: 10, Failed: 10, Errors: map[string]uint64{"connection refused": 10}}})
+	}
+	return m
+}
+
+// tooHigh is ill with a metric above its target that the HPA does not follow, and a condition.
+func tooHigh(c autoscalingv2.HorizontalPodAutoscalerCondition) *made {
+	m := ill()
+	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool {
+		return e.At >= 60e9 && (e.Target != nil || e.Event != nil || e.Pod != nil || e.Autoscaler != nil)
+	})
+	for t := 5.0; t < 220; t += 15 {
+		cpu := 0.01
+		if t > 70 {
+			cpu = 0.02
+		}
+		m.metrics(t, cpu, "a", "b")
+	}
+	m.hpa(81, 2, 2, 40)
+	for i := range m.entries {
+		if a := m.entries[i].Autoscaler; a != nil {
+			a.Status.Conditions = append(a.Status.Conditions, c)
+		}
+	}
+	return m
+}
+
+// owned is ill whose pods have a ReplicaSet of the Deployment as owner, with two pods of others.
+func owned(owners ...string) *made {
+	m := ill().sampled(220, "a", "b", "c", "x0", "x1")
+	for i := range owners {
+		m.pod(life{name: fmt.Sprintf("x%d", i), before: true, created: 1.6})
+	}
+	for i := range m.entries {
+		if p := m.entries[i].Pod; p != nil {
+			if p.Owner = "ReplicaSet/web-7c9f7f6d5b"; p.Name[0] == 'x' {
+				p.Owner = owners[p.Name[1]-'0']
+			}
+		}
+	}
+	return m
 }
 
 func (m *made) resampled(t float64, pods ...string) *made {

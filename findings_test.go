@@ -1,0 +1,126 @@
+package hpabench
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/scenarios"
+	"github.com/hpabench/hpabench/simulate"
+)
+
+// TestFindings has what a simulated run shows of each scenario: these findings and no others. A change
+// is a part of the spec, in YAML; a list is replaced.
+func TestFindings(t *testing.T) {
+	simulate.Prepare()
+	const external = `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: %d, maxReplicas: %d, metrics: [{type: External, external: {metric: {name: queue}, target: {type: %s, %s: "20"}}}]}}`
+	for _, c := range []struct {
+		name, change string
+		want         []string // kind, object and a part of what is said
+	}{
+		{"nothing", ``, nil},
+
+		{"limit is request", `workload: {deployment: {resources: {limits: {cpu: 100m}}}}, autoscaler: {cpuPercent: 100}`, []string{"blocks cannot-scale hpa/web: hold cpu 100 % of requests at 100 % of its target at most | to 90 % or lower for cpu"}},
+		{"limit within the tolerance", `workload: {deployment: {resources: {limits: {cpu: 110m}}}}, autoscaler: {cpuPercent: 100}`, []string{"blocks cannot-scale hpa/web: at 110 % of its target at most | to 99 % or lower"}},
+		{"limit without a request", `workload: {deployment: {resources: {requests: null, limits: {cpu: 100m}}}}, autoscaler: {cpuPercent: 95}`, []string{"blocks cannot-scale hpa/web: at 105 % of its target at most"}},
+		{"limit above", `workload: {deployment: {resources: {limits: {cpu: 111m}}}}, autoscaler: {cpuPercent: 100}, load: {phases: [{name: surge, duration: 3m, rate: 10}]}`, []string{"limits load-too-small"}},
+		{"memory limit", `workload: {deployment: {resources: {requests: {memory: 400Mi}, limits: {memory: 400Mi}}}}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 4, metrics: [{type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 390Mi}}}]}}, load: {phases: [{name: surge, duration: 3m, rate: 10}]}`,
+			[]string{"blocks cannot-scale hpa/web: hold memory 390Mi a pod at 103 % of its target at most"}},
+		{"a sidecar without a limit", `autoscaler: {cpuPercent: 100}, workload: {deployment: {resources: {limits: {cpu: 100m}}, template: {spec: {containers: [{name: sidecar, image: x/side, resources: {requests: {cpu: 10m}}}]}}}}, load: {phases: [{name: surge, duration: 3m, rate: 10}]}`, []string{"limits load-too-small"}},
+
+		{"min is max", `autoscaler: {min: 2, max: 2}`, []string{"blocks min-is-max hpa/web: are both 2"}},
+		{"up disabled", `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {selectPolicy: Disabled}}}}`,
+			[]string{"blocks direction-disabled hpa/web: behavior.scaleUp.selectPolicy is Disabled. The metric asked for another number of replicas for"}},
+		{"down disabled", `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleDown: {selectPolicy: Disabled}}}}`,
+			[]string{"limits direction-disabled hpa/web: behavior.scaleDown.selectPolicy is Disabled. The metric asked for another number"}},
+
+		{"too little load", `load: {phases: [{name: idle, duration: 1m, rate: 0}, {name: surge, duration: 3m, rate: 20}]}`, []string{"limits load-too-small hpa/web: With 20 requests/s | or send more than about 5"}},
+		{"load from a base", `load: {phases: [{name: base, duration: 2m, rate: 20}, {name: surge, duration: 3m, rate: 30}]}`, []string{"limits load-too-small hpa/web: With 20 requests/s | or send more than about 5"}},
+		{"memory", `workload: {deployment: {resources: {requests: {memory: 512Mi}}}, model: {memory: 300Mi}}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 4, metrics: [{type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 400Mi}}}]}}`,
+			[]string{"limits load-too-small hpa/web: does not rise enough with the load | Set a lower target; or scale on a metric"}},
+		{"a server that waits", `workload: {model: {cpu: {mean: 1ms}, wait: {mean: 500ms}, workers: 1}}, load: {timeout: 2s, phases: [{name: surge, duration: 3m, rate: 40}]}`,
+			[]string{"limits load-too-small hpa/web: The metric does not follow the load", "limits errors deployment/web: connection reset"}},
+
+		{"a Value that does not fall", `workload: {model: {metrics: {queue: {of: requests}}}}, ` + fmt.Sprintf(external, 1, 20, "Value", "value"),
+			[]string{"limits value-target-runs-away hpa/web: external queue was | multiplies the replicas | AverageValue"}},
+		{"an AverageValue", `workload: {model: {metrics: {queue: {of: requests}}}}, ` + fmt.Sprintf(external, 1, 20, "AverageValue", "averageValue"), nil},
+		{"errors of the server", `workload: {model: {fault: {errors: 0.05}}}`, []string{"limits errors deployment/web: × code 500 | The server, or a proxy in front of it"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			spec := map[string]any{}
+			for _, text := range []string{`
+workload: {deployment: {image: x/app, port: 80, resources: {requests: {cpu: 100m}}}, model: {cpu: {mean: 1ms}}}
+autoscaler: {cpuPercent: 50, min: 1, max: 6}
+load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 6m, rate: 1}]}`, "{" + c.change + "}"} {
+				var change map[string]any
+				if err := yaml.Unmarshal([]byte(text), &change); err != nil {
+					t.Fatalf("%v in\n%s", err, text)
+				}
+				merge(spec, change)
+			}
+			source, err := yaml.Marshal(map[string]any{"apiVersion": "hpabench.dev/v1alpha1", "kind": "Scenario", "metadata": map[string]any{"name": "web"}, "spec": spec})
+			if err != nil {
+				t.Fatal(err)
+			}
+			file, err := scenarios.Parse("s.yaml", source, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := simulate.FromScenario(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header = file.Header()
+			r.Header.MetricsEvery = 1
+			var b analysis.Builder
+			synctest.Test(t, func(t *testing.T) {
+				if _, err := simulate.Simulate(r, b.AddEntry); err != nil {
+					t.Fatal(err)
+				}
+			})
+			result, err := b.Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, f := range result.Findings {
+				said := fmt.Sprintf("%s %s %s: %s\n%s\n%s", f.Severity, f.Kind, f.Object, f.Seen, f.Cause, f.Advice)
+				if f.Seen == "" || f.Cause == "" || f.Advice == "" || strings.Contains(said, "%!") {
+					t.Errorf("an empty sentence, or one that is not whole: %s", said)
+				}
+				if i >= len(c.want) {
+					t.Errorf("found beside what was wanted: %s", said)
+					continue
+				}
+				head, parts, _ := strings.Cut(c.want[i], ": ")
+				for _, part := range append(strings.Split(parts, " | "), head) {
+					if !strings.Contains(said, part) {
+						t.Errorf("does not say %q: %s", part, said)
+					}
+				}
+			}
+			if len(result.Findings) < len(c.want) {
+				t.Errorf("%d findings, wanted %q", len(result.Findings), c.want)
+			}
+		})
+	}
+}
+
+// merge puts the fields of change into base; null takes one away.
+func merge(base, change map[string]any) {
+	for name, is := range change {
+		old, _ := base[name].(map[string]any)
+		fields, nested := is.(map[string]any)
+		switch {
+		case is == nil:
+			delete(base, name)
+		case nested && old != nil:
+			merge(old, fields)
+		default:
+			base[name] = is
+		}
+	}
+}
