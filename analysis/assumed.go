@@ -8,16 +8,23 @@ import (
 	"time"
 )
 
-// syncPeriods are those that an HPA controller may have, in seconds: the default, and others
-// from the longest on.
-var syncPeriods = []float64{15, 60, 30, 20, 10, 5}
+// syncPeriods are those that an HPA controller may have, in seconds.
+var syncPeriods = []float64{60, 30, 20, 15, 10, 5}
+
+// Gaps that say a sync period. A gap of a shorter period is one of 30 s or 60 s as well in one of
+// two or four times at most, so that eight are by chance once in 256.
+const fewGaps, enoughGaps = 4, 8
 
 // SyncPeriod is the period of the HPA controller, in seconds, of which nine of ten times
 // between two changes of an HPA's status are multiples, and how many of them could tell; 0 if
 // they tell none.
 func SyncPeriod(gaps []float64) (period float64, informative int) {
 	for _, period := range syncPeriods {
-		if multiples, informative := Multiples(gaps, period); informative >= 4 && len(multiples)*10 >= informative*9 {
+		least := fewGaps
+		if period > 15 && period != 20 { // a multiple of others
+			least = enoughGaps
+		}
+		if multiples, informative := Multiples(gaps, period); informative >= least && len(multiples)*10 >= informative*9 {
 			return period, informative
 		}
 	}
