@@ -233,7 +233,7 @@ func steps(t analysis.Transition) []string {
 			line += fmt.Sprintf(" by %s, not by the HPA", s.By)
 		case s.Foreign:
 			line += ", not by the HPA"
-		case s.Metric != "" && s.Recommended != nil:
+		case s.Recommended != nil:
 			line += ": " + asked(s)
 			if s.LimitedBy != "" {
 				line += fmt.Sprintf("; limited by %s (%s)", s.LimitedBy, s.Limit)
