@@ -19,6 +19,8 @@ type Arrivals struct {
 	// Every is the time between two requests to all of Pods, of which each goes to one at random.
 	Every time.Duration
 	Pods  int
+	// Load is the share of a pod's highest rate that it gets.
+	Load float64
 
 	// Workers of a closed loop send in place of those, again after a Pause from their answer.
 	Workers int
@@ -32,7 +34,8 @@ func OpenArrivals(share, rate float64, pods int) Arrivals {
 		rate = 1
 	}
 	pods = min(max(pods, 1), 1000)
-	return Arrivals{Every: seconds(1 / (rate * min(Level(share), 1-1./levels) * float64(pods))), Pods: pods}
+	load := min(Level(share), 1-1./levels)
+	return Arrivals{Every: seconds(1 / (rate * load * float64(pods))), Pods: pods, Load: load}
 }
 
 // levels is the number of shares of what a pod can do that are told apart: by 3 %, which is less
@@ -42,13 +45,22 @@ const levels = 32
 // Level rounds a share to the nearest of the levels above 0.
 func Level(share float64) float64 { return min(max(1, math.Round(share*levels)), levels) / levels }
 
-// The sample of a server's sojourns. Replications begin empty at a random point of the CFS period;
-// the warm-up is several times what requests are in a server at 31/32 of its rate, the highest level.
-const (
-	replications = 12
-	sampleSize   = 30 // of one replication
-	warmUp       = 10
-)
+// replications of a server begin empty at a random point of the CFS period.
+const replications = 12
+
+// sample is the number of requests in a replication: first those that find the server too empty, then
+// those that count. A queue forgets its start after about 1/(1 − load)² requests (the relaxation time
+// of M/M/1; Cohen, The Single Server Queue, part III); no more than 100 are waited for and 300
+// counted, as an autoscaler does not leave a pod so close to its capacity for longer. Requests that
+// are alike and come evenly differ by the CFS period alone.
+func (s requestServer) sample(a Arrivals) (warmUp, counted int) {
+	constant := func(c Cost) bool { return c.Distribution == "" || c.Distribution == "constant" }
+	if a.Workers > 0 || a.Pods <= 1 && constant(s.cpu) && constant(s.wait) {
+		return 10 + a.Workers, 30
+	}
+	warmUp = int(min(max(10, math.Pow(1-a.Load, -2)), 100))
+	return warmUp, max(100, 3*warmUp)
+}
 
 // Latencies is a distribution of times in seconds: values in ascending order, between whose
 // neighbours it is even.
@@ -99,7 +111,7 @@ type requestServer struct {
 	serving      string
 }
 
-// SojournCache keeps sojourns, which are the same each time: maxSojourns of them, of 3 KB each. The
+// SojournCache keeps sojourns, which are the same each time: maxSojourns of them, of 3 to 29 KB each. The
 // zero value is ready for use, by one goroutine at a time.
 type SojournCache struct {
 	kept map[sojournKey]*Latencies
@@ -110,7 +122,7 @@ type sojournKey struct {
 	Arrivals
 }
 
-const maxSojourns = 30_000
+const maxSojourns = 10_000
 
 // Sojourns are how long HTTP requests are in a pod that has some of its node's cores, if they cost
 // factor × the mean.
@@ -121,8 +133,9 @@ func (p Pod) Sojourns(c *SojournCache, a Arrivals, connects bool, factor, cores 
 	}
 	l := &Latencies{}
 	random := rand.New(rand.NewPCG(1, 1))
+	warmUp, counted := key.sample(a)
 	for range replications {
-		l.Sorted = append(l.Sorted, key.follow(a, random, warmUp+sampleSize+a.Workers)[warmUp+a.Workers:]...)
+		l.Sorted = append(l.Sorted, key.follow(a, random, warmUp+counted)[warmUp:]...)
 	}
 	slices.Sort(l.Sorted)
 	if c.kept == nil || len(c.kept) >= maxSojourns {

@@ -64,6 +64,7 @@ func pop(queue []cohort) []cohort {
 // serve is a step of one pod.
 func (w *world) serve(p *pod, dt float64) {
 	at := w.now.Seconds()
+	most := float64(*w.Plant.Workload.Workers + *w.Plant.Workload.Queue)
 	for to := at + dt; at < to; {
 		next := to
 		turns := w.turns(p)
@@ -75,6 +76,9 @@ func (w *world) serve(p *pod, dt float64) {
 			if !turns && p.rate < p.highest { // the line may end
 				next = min(to, at+max(1e-6, p.backlog/(p.highest-p.rate)))
 			}
+		}
+		if over := p.rate - p.highest; over > 0 && p.backlog < most-0.5 { // until the queue is full
+			next = min(next, at+max(1e-6, (most-p.backlog)/over))
 		}
 		if turns { // a part of what it takes until all have had theirs
 			next = min(next, at+max(shortest, min(p.backlog, float64(*w.Plant.Workload.Workers))*model.Turn.Seconds()/p.cores/4))
@@ -91,8 +95,8 @@ const shortest = 0.005
 // turns says whether requests of a pod have more than one turn, and so many of them that
 // these make a difference to how long they take. Else they are served one after the other.
 func (w *world) turns(p *pod) bool {
-	cost := w.cost() * p.costs
-	return *w.Plant.Workload.Serving == model.Turns && cost > model.Turn.Seconds() && float64(*w.Plant.Workload.Workers)*cost/p.cores > step.Seconds()/4
+	m, cost := &w.Plant.Workload, w.cost()*p.costs
+	return *m.Serving == model.Turns && cost > model.Turn.Seconds() && float64(*m.Workers)*cost/p.cores > step.Seconds()/4
 }
 
 // flows is a stretch in which the pod can serve all that it gets.
@@ -115,6 +119,11 @@ func (w *world) flows(p *pod, from, to float64) {
 func (w *world) line(p *pod, from, to float64) {
 	m, cost := &w.Plant.Workload, w.cost()*p.costs
 	if n := p.rate * (to - from); n > 0 {
+		// What the full queue does not take is refused when it comes.
+		if refused := min(n, p.backlog+n-p.highest*(to-from)-float64(*m.Workers+*m.Queue)); refused > 0 {
+			w.failed(w.traffic.phase, seconds(from), refused, "connection reset")
+			n -= refused
+		}
 		p.waiting = append(p.waiting, cohort{phase: w.traffic.phase, from: from, to: to, n: n, left: cost})
 		p.backlog += n
 	}
