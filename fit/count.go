@@ -5,6 +5,10 @@ import (
 	"math"
 	"slices"
 	"sort"
+
+	"gonum.org/v1/gonum/floats"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // course is how many requests the pods of one name had worked on by the end of each second. Their
@@ -12,8 +16,8 @@ import (
 // counted for these pods alone.
 type course struct {
 	stays  []stay
-	counts []counted // by second
-	owes   bool      // it is among givenUp.debtors
+	counts []count // by second
+	owes   bool    // it is among givenUp.debtors
 }
 
 // stay is a time in service, from a second of the run to before another one. before are the shares
@@ -23,8 +27,8 @@ type stay struct {
 	before   [kinds]float64
 }
 
-// counted is how many requests there were up to the end of a second.
-type counted struct {
+// count is how many requests there were up to the end of a second.
+type count struct {
 	second int
 	n      float64
 }
@@ -35,11 +39,11 @@ func (c *course) add(second int, n float64) {
 	switch {
 	case n == 0:
 	case last < 0:
-		c.counts = append(c.counts, counted{second, n})
+		c.counts = append(c.counts, count{second, n})
 	case c.counts[last].second >= second:
 		c.counts[last].n += n
 	default:
-		c.counts = append(c.counts, counted{second, c.counts[last].n + n})
+		c.counts = append(c.counts, count{second, c.counts[last].n + n})
 	}
 }
 
@@ -180,10 +184,41 @@ func (l *learner) pods(second int) int {
 	return 0
 }
 
-// count counts what each pod worked on: what it answered as the record has it, else its
-// share of all answers, of which each pod in service has as many; and as large a share of
+// sharing is what a record tells of which pod had how many requests.
+type sharing int
+
+const (
+	counted sharing = iota // it names the pods that answered
+	even                   // each request went to a pod at random, or to each in turn
+	uneven                 // kept connections share as they were opened
+)
+
+// unnamed is the share of the answers that may be without the name of a pod: to leave out that many
+// makes a cost as wrong as that.
+const unnamed = 0.01
+
+func (l *learner) sharingOf(byPod []*load, answered []float64) sharing {
+	named := 0.0
+	for _, s := range byPod {
+		for _, p := range s.details.pods {
+			named += float64(p.n)
+		}
+	}
+	all := floats.Sum(answered)
+	loaded := func(p record.Phase) bool { return p.KeepAlive && p.Shape != record.ShapeIdle }
+	switch {
+	case named > 0 && named >= (1-unnamed)*all:
+		return counted
+	case !l.like.Even && slices.ContainsFunc(l.like.Phases, loaded):
+		return uneven
+	}
+	return even
+}
+
+// requestsByPod counts what each pod worked on: what it answered as the record has it, else an
+// even share of all answers; and as large a share of
 // what was given up, which a server does not see, and works on.
-func (l *learner) count() {
+func (l *learner) requestsByPod() {
 	l.courses = map[string]*course{}
 	for _, p := range l.result.Pods {
 		l.courses[p.Name] = &course{}
@@ -209,8 +244,16 @@ func (l *learner) count() {
 			byPod = append(byPod, s)
 		}
 	}
-	if l.share = l.sharesOf(ofAnswers, answered); len(byPod) > 0 {
+	l.worked = make([]float64, l.end+1)
+	for second := range l.end {
+		l.worked[second+1] = l.worked[second] + answered[second] + late[second]
+	}
+	l.share = l.sharesOf(ofAnswers, answered)
+	switch l.sharing = l.sharingOf(byPod, answered); l.sharing {
+	case counted:
 		l.share.sums = nil
+	default:
+		byPod = nil
 	}
 	for _, s := range l.shifts {
 		most = max(most, s.pods)

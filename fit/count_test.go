@@ -68,7 +68,7 @@ func TestCountsAsSecondBySecond(t *testing.T) {
 	}
 	random.Shuffle(seconds/4, func(i, k int) { source.loads[i], source.loads[k] = source.loads[k], source.loads[i] })
 	l := learner{Source: &source, result: &analysis.Result{Pods: pods}, like: &simulate.Run{}}
-	l.count()
+	l.requestsByPod()
 	sums, on := map[string]float64{}, serving{edges: l.edges}
 	for second := -5; second < seconds+5; second++ {
 		in := naive(second)
@@ -117,7 +117,7 @@ func TestManyPodsAtOnce(t *testing.T) {
 		}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		l.count()
+		l.requestsByPod()
 		l.meanCosts()
 		runtime.ReadMemStats(&after)
 		if got := l.answered("0", 1e9); got < 9 || got > 9*(3+math.Log(float64(n))) {

@@ -2,10 +2,15 @@ package fit
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/simulate"
 )
 
 // Fidelity is how well simulated runs foretold a real one.
@@ -33,42 +38,12 @@ type Foretold struct {
 }
 
 // Compare sets a real run against simulated ones of the same load.
-func Compare(is *analysis.Result, foretold []*analysis.Result) (f Fidelity) {
-	reality := curve(is)
+func Compare(is *analysis.Result, foretold []*analysis.Result) Fidelity {
 	var curves [][]float64
-	var errors []float64
 	for _, r := range foretold {
-		c := curve(r)
-		area, between := 0.0, 0.0
-		for i, n := range reality {
-			area += n
-			if i < len(c) {
-				between += math.Abs(n - c[i])
-			}
-		}
-		curves, errors = append(curves, c), append(errors, between/area)
+		curves = append(curves, curve(r))
 	}
-	slices.Sort(errors)
-	f.Median, f.Best, f.Worst = quantile(errors, 0.5), errors[0], errors[len(errors)-1]
-	inside, area, between := 0, 0.0, 0.0
-	for i, n := range reality {
-		var at []float64
-		for _, c := range curves {
-			if i < len(c) {
-				at = append(at, c[i])
-			}
-		}
-		if area += n; len(at) == 0 {
-			between += n
-			continue
-		}
-		slices.Sort(at)
-		between += math.Abs(n - quantile(at, 0.5))
-		if n >= at[0] && n <= at[len(at)-1] {
-			inside++
-		}
-	}
-	f.Curve, f.Inside = between/area, float64(inside)/float64(len(reality))
+	f := compareCurves(curve(is), curves)
 	for _, d := range decisions(is) {
 		d := Foretold{At: d.AtSeconds - is.StartSeconds, From: d.From, To: d.To}
 		var offs []float64
@@ -88,6 +63,111 @@ func Compare(is *analysis.Result, foretold []*analysis.Result) (f Fidelity) {
 		f.Decisions = append(f.Decisions, d)
 	}
 	return f
+}
+
+// compareCurves sets the pods in service in each second of a real run against those of simulated ones.
+func compareCurves(reality []float64, curves [][]float64) (f Fidelity) {
+	area := max(floats.Sum(reality), 1) // of a run without pods it is the pod-seconds foretold
+	var errors []float64
+	for _, c := range curves {
+		between := 0.0
+		for i, n := range reality {
+			if i < len(c) {
+				between += math.Abs(n - c[i])
+			}
+		}
+		errors = append(errors, between/area)
+	}
+	slices.Sort(errors)
+	f.Median, f.Best, f.Worst = quantile(errors, 0.5), errors[0], errors[len(errors)-1]
+	inside, between := 0, 0.0
+	for i, n := range reality {
+		var at []float64
+		for _, c := range curves {
+			if i < len(c) {
+				at = append(at, c[i])
+			}
+		}
+		if len(at) == 0 {
+			between += n
+			continue
+		}
+		slices.Sort(at)
+		between += math.Abs(n - quantile(at, 0.5))
+		if n >= at[0] && n <= at[len(at)-1] {
+			inside++
+		}
+	}
+	f.Curve, f.Inside = between/area, float64(inside)/float64(max(1, len(reality)))
+	return f
+}
+
+// MaxError is the Reproduction up to which a fit is taken to be that of its record: the HPA itself
+// does nothing about a tenth (--horizontal-pod-autoscaler-tolerance).
+const MaxError = 0.1
+
+// Reproduction is how close simulations of a record on the plant that is fitted to it come to it.
+type Reproduction struct {
+	// Error is Fidelity.Curve: mean |Δ pods in service| / mean pods in service.
+	Error   float64 `json:"error"`
+	Runs    int     `json:"runs"`              // that were simulated
+	Problem string  `json:"problem,omitempty"` // why none could be
+}
+
+// Fault says in a sentence how the fit fails to reproduce its record; "" if it does not.
+func (r *Reproduction) Fault() string {
+	switch {
+	case r == nil: // a plant that was written by hand
+		return ""
+	case r.Problem != "":
+		return "the record cannot be simulated on the plant fitted to it: " + r.Problem
+	case r.Error > MaxError:
+		return fmt.Sprintf("simulated on the plant fitted to it, the record's pods in service are %.1f %% from those recorded, and may be %.0f %%", r.Error*100, MaxError*100)
+	}
+	return ""
+}
+
+// Reproduce simulates the record that f is learnt from, on f, and has f say how close that comes.
+// do makes a run.
+func (f *Fit) Reproduce(ctx context.Context, do func(context.Context, *simulate.Run) (simulate.Score, error)) error {
+	if f.own == nil {
+		return nil
+	}
+	length := float64(len(f.supply))
+	// The median of many, and of a long record, of which chance evens out by itself, of few.
+	n := int(min(15, max(3, 15*3600/max(1, length))))
+	r := Reproduction{Runs: n}
+	var curves [][]float64
+	for seed := range n {
+		run := *f.own
+		run.Like(f.Plant)
+		run.Costs, run.Seed = f.Costs, uint64(seed+1)
+		score, err := do(ctx, &run)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			f.Reproduction = &Reproduction{Problem: err.Error()}
+			return nil
+		}
+		curves = append(curves, supply(score, len(f.supply)))
+	}
+	r.Error = compareCurves(f.supply, curves).Curve
+	f.Reproduction = &r
+	return nil
+}
+
+// supply is the pods in service in the middle of each second of a simulated load.
+func supply(s simulate.Score, seconds int) []float64 {
+	c, pods := make([]float64, seconds), 0
+	changes := s.Supply
+	for i := range c {
+		for ; len(changes) > 0 && changes[0].At.Seconds() <= s.Onset+float64(i)+0.5; changes = changes[1:] {
+			pods = changes[0].Pods
+		}
+		c[i] = float64(pods)
+	}
+	return c
 }
 
 // curve is the pods in service in each second of the load.

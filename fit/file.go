@@ -111,7 +111,11 @@ func (f *Fit) Table(w io.Writer) error {
 	missing := ""
 	for _, p := range f.Measured {
 		if p.Missing != "" {
-			missing += fmt.Sprintf("  %s: %s\n", p.Name, p.Missing)
+			missing += fmt.Sprintf("  %s: %s", p.Name, p.Missing)
+			if p.Assumed != "" {
+				missing += "; assumed: " + p.Assumed
+			}
+			missing += "\n"
 			continue
 		}
 		value := p.show(p.Value)
@@ -121,7 +125,7 @@ func (f *Fit) Table(w io.Writer) error {
 		fmt.Fprintf(t, "%s\t%s\t%s to %s\t%d\n", p.Name, value, p.show(p.Low), p.show(p.High), p.Samples)
 	}
 	if missing != "" {
-		fmt.Fprintf(t, "\nNot measured:\n%s", missing)
+		fmt.Fprintf(t, "\nNot told by this record:\n%s", missing)
 	}
 	return t.Flush()
 }

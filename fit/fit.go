@@ -4,14 +4,11 @@ package fit
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"time"
 
-	"gonum.org/v1/gonum/mat"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,9 +28,14 @@ type Fit struct {
 	From     string         `json:"from"` // the runs and their scenarios
 	Plant    simulate.Plant `json:"plant"`
 	Measured []Parameter    `json:"measured"`
+	// Reproduction is nil if the plant was written by hand, or not checked.
+	Reproduction *Reproduction `json:"reproduction,omitempty"`
 	// Costs are what a request costs in each pod of a run, relative to the Plant's, in the order
 	// in which the pods came; 0 where that is not known.
 	Costs []float64 `json:"-"`
+
+	own    *simulate.Run // that of the record
+	supply []float64     // the pods in service in each second of its load
 }
 
 // Parameter is one figure of the plant: that which was measured, with the bounds between
@@ -46,7 +48,8 @@ type Parameter struct {
 	Low     float64 `json:"low"`
 	High    float64 `json:"high"`
 	Samples int     `json:"samples,omitempty"`
-	Missing string  `json:"missing,omitempty"` // why the plant has what it would have without a measurement
+	Missing string  `json:"missing,omitempty"` // why the record does not tell it
+	Assumed string  `json:"assumed,omitempty"` // what the plant has then
 }
 
 // Learn fits a plant to a run.
@@ -61,8 +64,8 @@ func Learn(run record.Run) (*Fit, error) {
 // learn is Learn of the Source.
 func (l *learner) learn() (*Fit, error) {
 	f := &Fit{Version: Version, From: fmt.Sprintf("run %s of scenario %s", l.result.Run, l.result.Scenario), Plant: l.like.Plant}
-	l.Fit = f
-	l.count()
+	l.Fit, f.supply = f, curve(l.result)
+	l.requestsByPod()
 	l.cluster()
 	l.control()
 	l.stages()
@@ -76,6 +79,11 @@ func (l *learner) learn() (*Fit, error) {
 		f.Plant.Assumed = slices.Clip(c.Assumed)
 	}
 	f.Plant.Assumed = append(f.Plant.Assumed, f.unmeasured()...)
+	for i := range f.Measured {
+		if p := &f.Measured[i]; p.Missing != "" {
+			p.Assumed = l.assumed(p.Name)
+		}
+	}
 	if err := f.Plant.Check(); err != nil {
 		return nil, fmt.Errorf("what the record shows makes no plant: %w", err)
 	}
@@ -91,7 +99,9 @@ type learner struct {
 	learned model.Model        // of the workload, what could be measured
 	courses map[string]*course // by pod
 	share   *shares            // of the answers
-	end     int                // the second after the last of the load
+	sharing sharing
+	worked  []float64 // requests, those that were given up too, before each second
+	end     int       // the second after the last of the load
 	edges   []edge
 	shifts  []shift
 }
@@ -99,6 +109,44 @@ type learner struct {
 func (l *learner) add(p Parameter) { l.Measured = append(l.Measured, p) }
 
 func (l *learner) missing(name, why string) { l.add(Parameter{Name: name, Missing: why}) }
+
+// assumed is what the plant has of a parameter that the record does not tell; "" if nothing.
+func (l *learner) assumed(name string) string {
+	mean := func(c simulate.Cases) string { return (Parameter{Unit: "s"}).show(meanOf(c)) }
+	w, p := l.learned.Over(l.like.Plant.Workload), &l.Plant
+	switch name {
+	case "workload.cpu":
+		return w.CPU.Mean.Duration.String()
+	case "workload.idleCPU":
+		return w.IdleCPU.String()
+	case "workload.startCPU":
+		return w.StartCPU.Duration.String()
+	case "workload.memoryPerRequest":
+		return w.MemoryPerRequest.String()
+	case "workload.workers":
+		return fmt.Sprintf("%d, and a wait of %s", *w.Workers, w.Wait.Mean.Duration)
+	case "workload.queue":
+		return fmt.Sprint(*w.Queue)
+	case "costs":
+		return "all pods alike"
+	case "controlPlane":
+		return "those of Kubernetes"
+	case "controlPlane.latency":
+		return p.Control.Latency.Duration.String()
+	case "metrics.resolution":
+		return p.Metrics.Resolution.Duration.String()
+	case "metrics.housekeeping":
+		return p.Metrics.Housekeeping.Duration.String()
+	case "metrics.delay":
+		return p.Metrics.Delay.Duration.String()
+	case "roundTrip":
+		return mean(p.RoundTrip)
+	}
+	if stage := stageOf(&p.Pods, name); stage != nil {
+		return mean(*stage)
+	}
+	return ""
+}
 
 // cluster takes the nodes as they were, and the flags where the record has them.
 func (l *learner) cluster() {
@@ -221,31 +269,21 @@ func (l *learner) stages() {
 		between(&gone, p.Terminating, p.Gone)
 	}
 	s := &l.Plant.Pods
-	for _, stage := range []struct {
-		name string
-		of   *simulate.Cases
-		is   []float64
-	}{
-		{"pods.create", &s.Create, create},
-		{"pods.schedule", &s.Schedule, schedule},
-		{"pods.start", &s.Start, start},
-		{"pods.ready", &s.Ready, ready},
-		{"pods.inService", &s.InService, inService},
-		{"pods.outOfService", &s.OutOfService, out},
-		{"pods.gone", &s.Gone, gone},
-	} {
-		if len(stage.is) == 0 {
-			l.missing(stage.name, "no pod was seen to go through it")
+	for i, cases := range [][]float64{create, schedule, start, ready, inService, out, gone} {
+		name := stageNames[i]
+		if len(cases) == 0 {
+			l.missing(name, "no pod was seen to go through it")
 			continue
 		}
-		slices.Sort(stage.is)
-		l.add(Parameter{Name: stage.name, Unit: "s", Value: quantile(stage.is, 0.5), Low: quantile(stage.is, 0.05), High: quantile(stage.is, 0.95), Samples: len(stage.is)})
-		if stage.of == &s.Ready {
-			stage.is = beyond
+		slices.Sort(cases)
+		l.add(Parameter{Name: name, Unit: "s", Value: quantile(cases, 0.5), Low: quantile(cases, 0.05), High: quantile(cases, 0.95), Samples: len(cases)})
+		stage := stageOf(s, name)
+		if stage == &s.Ready {
+			cases = beyond
 		}
-		*stage.of = nil
-		for _, v := range thinned(stage.is) {
-			*stage.of = append(*stage.of, metav1.Duration{Duration: max(0, seconds(v).Round(time.Millisecond))})
+		*stage = nil
+		for _, v := range thinned(cases) {
+			*stage = append(*stage, metav1.Duration{Duration: max(0, seconds(v).Round(time.Millisecond))})
 		}
 	}
 	// What the model says is in there, and the simulation adds it.
@@ -257,6 +295,18 @@ func (l *learner) stages() {
 			less.of[i].Duration = max(0, less.of[i].Duration-less.than)
 		}
 	}
+}
+
+// stageNames are the parameters of the stages, in the order of a pod's life.
+var stageNames = []string{"pods.create", "pods.schedule", "pods.start", "pods.ready", "pods.inService", "pods.outOfService", "pods.gone"}
+
+// stageOf is a stage by its parameter; nil if there is none.
+func stageOf(s *simulate.Stages, name string) *simulate.Cases {
+	i := slices.Index(stageNames, name)
+	if i < 0 {
+		return nil
+	}
+	return []*simulate.Cases{&s.Create, &s.Schedule, &s.Start, &s.Ready, &s.InService, &s.OutOfService, &s.Gone}[i]
 }
 
 // thinned gives values evenly spread over a list, simulate.MaxCases at most.
@@ -360,174 +410,6 @@ func (l *learner) pipeline() {
 		low = 0
 	}
 	l.add(Parameter{Name: "metrics.housekeeping", Unit: "s", Value: is, Low: low, High: is, Samples: len(windows)})
-}
-
-// window is what one sample of a pod says: cpu seconds, what they may be of, and the bytes
-// at its end.
-type window struct {
-	pod                                        string
-	cpu, requests, length, starts, memory, end float64
-}
-
-// workload regresses what the pods used on what they were asked: CPU time = cost ×
-// requests + idle × length of the window + what a start takes, by least squares.
-func (l *learner) workload() {
-	rows := l.windows()
-	asked := 0.0
-	for _, r := range rows {
-		asked += r.requests
-	}
-	m := &l.Plant.Workload
-	if asked < 10 {
-		l.missing("workload.cpu", "too few requests while the pods' metrics were read")
-		return
-	}
-	samples := make([]sample, len(rows))
-	for i, r := range rows {
-		// Which pod a request goes to is chance, and so the error grows with their number.
-		weight := 1 / math.Sqrt(1+r.requests)
-		samples[i] = sample{[]float64{r.requests * weight, r.length * weight, r.starts * weight}, r.cpu * weight}
-	}
-	is, low, high := bootstrap(samples, leastSquares)
-	n := len(rows)
-	l.add(Parameter{Name: "workload.cpu", Unit: "s", Value: is[0], Low: low[0], High: high[0], Samples: n})
-	l.add(Parameter{Name: "workload.idleCPU", Unit: "cores", Value: is[1], Low: low[1], High: high[1], Samples: n})
-	l.add(Parameter{Name: "workload.startCPU", Unit: "s", Value: is[2], Low: low[2], High: high[2], Samples: n})
-	l.costs(rows, is)
-	// The record cannot part the connection from the request: they keep the model's
-	// proportion.
-	cost, connection := m.CPU.Mean.Seconds(), m.ConnectionCPU.Seconds()
-	if !l.newConnections() {
-		connection = 0
-	}
-	if cost+connection == 0 { // the model has no proportion
-		cost = 1
-	}
-	k := &l.learned
-	k.CPU = &model.Cost{Mean: duration(is[0] * cost / (cost + connection)), Distribution: m.CPU.Distribution, Deviation: m.CPU.Deviation}
-	if connection > 0 {
-		k.ConnectionCPU = new(duration(is[0] * connection / (cost + connection)))
-	}
-	k.IdleCPU = resource.NewScaledQuantity(int64(is[1]*1e9), resource.Nano)
-	k.StartCPU = new(duration(is[2]))
-
-	l.memory(rows)
-}
-
-// holds are the times for which a request's memory may be held.
-var holds = []float64{1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 120, 180, 240, 300}
-
-// memory is what there is at all times, and so much for each request that was answered
-// within the last while, for which it is held: the one of holds that explains most of it.
-// Where none explains half, requests take none.
-func (l *learner) memory(rows []window) {
-	rows = atRandom(rows, mostDrawn) // it is worked out for each of holds
-	samples := func(held float64) []sample {
-		is := make([]sample, len(rows))
-		for i, r := range rows {
-			is[i] = sample{[]float64{1, l.answered(r.pod, r.end) - l.answered(r.pod, r.end-held)}, r.memory}
-		}
-		return is
-	}
-	left := func(held float64) (sum float64) {
-		of := samples(held)
-		is := leastSquares(of)
-		for _, s := range of {
-			d := s.y - is[0] - is[1]*s.x[1]
-			sum += d * d
-		}
-		return sum
-	}
-	all := left(0) // within no time there is none
-	held, least := 0.0, all/2
-	errors := make([]float64, len(holds))
-	for i, h := range holds {
-		if errors[i] = left(h); errors[i] < least {
-			held, least = h, errors[i]
-		}
-	}
-	is, low, high := bootstrap(samples(held), leastSquares)
-	n, k := len(rows), &l.learned
-	l.add(Parameter{Name: "workload.memory", Unit: "bytes", Value: is[0], Low: low[0], High: high[0], Samples: n})
-	k.Memory, k.MemoryPerRequest = resource.NewQuantity(int64(is[0]), resource.BinarySI), resource.NewQuantity(int64(is[1]), resource.BinarySI)
-	if held == 0 {
-		l.missing("workload.memoryPerRequest", "the memory does not follow the requests")
-		return
-	}
-	l.add(Parameter{Name: "workload.memoryPerRequest", Unit: "bytes", Value: is[1], Low: low[1], High: high[1], Samples: n})
-	// The bounds are those that explain it nearly as well.
-	bounds := Parameter{Name: "workload.memoryHeld", Unit: "s", Value: held, Low: held, High: held, Samples: n}
-	for i, h := range holds {
-		if errors[i] <= least+all/50 {
-			bounds.Low, bounds.High = min(bounds.Low, h), max(bounds.High, h)
-		}
-	}
-	l.add(bounds)
-	k.MemoryHeld = &metav1.Duration{Duration: seconds(held)}
-}
-
-// costs is how the pods differ from is, what workload found for all.
-func (l *learner) costs(rows []window, is []float64) {
-	cpu, requests := map[string]float64{}, map[string]float64{}
-	for _, r := range rows {
-		cpu[r.pod] += r.cpu - is[1]*r.length - is[2]*r.starts
-		requests[r.pod] += r.requests
-	}
-	var costs []float64
-	for _, p := range l.result.Pods {
-		cost := 0.0
-		if n := requests[p.Name]; n >= 200 && cpu[p.Name] > 0 && is[0] > 0 {
-			cost = cpu[p.Name] / n / is[0]
-			costs = append(costs, cost)
-		}
-		l.Costs = append(l.Costs, cost)
-	}
-	if len(costs) == 0 {
-		l.missing("costs", "no pod had 200 requests")
-		return
-	}
-	sorted := slices.Sorted(slices.Values(costs))
-	l.add(Parameter{Name: "costs", Value: quantile(sorted, 0.5), Low: quantile(sorted, 0.05), High: quantile(sorted, 0.95), Samples: len(costs)})
-	for _, c := range thinned(costs) {
-		l.Plant.Costs = append(l.Plant.Costs, math.Round(c*1000)/1000)
-	}
-}
-
-func (l *learner) newConnections() bool {
-	return slices.ContainsFunc(l.like.Phases, func(p record.Phase) bool { return p.Shape != record.ShapeIdle && !p.KeepAlive })
-}
-
-// windows are the samples of all pods, of the load's time.
-func (l *learner) windows() (rows []window) {
-	started := map[string]*float64{}
-	for _, p := range l.result.Pods {
-		started[p.Name] = p.Started
-	}
-	header := l.run.Header()
-	sampled := map[string]bool{}
-	for _, e := range l.run.Entries {
-		if e.PodMetrics == nil {
-			continue
-		}
-		for _, s := range e.PodMetrics.Samples {
-			from, known := started[s.Pod]
-			if !s.New || !known || s.Window <= 0 {
-				continue
-			}
-			end := s.Timestamp.Sub(header.Started).Seconds() + 0.5
-			w := window{pod: s.Pod, end: end, length: s.Window, requests: l.answered(s.Pod, end) - l.answered(s.Pod, end-s.Window)}
-			for _, c := range s.Containers {
-				w.cpu += c.CPU * s.Window
-				w.memory += float64(c.Memory)
-			}
-			if !sampled[s.Pod] && from != nil && end-s.Window < *from+1 {
-				w.starts = 1
-			}
-			sampled[s.Pod] = true
-			rows = append(rows, w)
-		}
-	}
-	return rows
 }
 
 // roundTrip is what answers took beside their time in the pod, in quiet seconds: by how much
@@ -665,110 +547,4 @@ func seconds(s float64) time.Duration { return time.Duration(math.Round(s * floa
 
 func duration(s float64) metav1.Duration {
 	return metav1.Duration{Duration: seconds(s).Round(100 * time.Nanosecond)}
-}
-
-// quantile of sorted values, between neighbours by their distance.
-func quantile(sorted []float64, q float64) float64 {
-	at := q * float64(len(sorted)-1)
-	i := int(at)
-	if i+1 >= len(sorted) {
-		return sorted[len(sorted)-1]
-	}
-	return sorted[i] + (sorted[i+1]-sorted[i])*(at-float64(i))
-}
-
-// mostDrawn bounds the rows that bootstrap draws at a time: the samples of a day and ten pods.
-const mostDrawn = 60_000
-
-// atRandom draws rows without repetition, as many as most, and keeps their order: every nth row
-// could be of the same pods.
-func atRandom[T any](rows []T, most int) []T {
-	if len(rows) <= most {
-		return rows
-	}
-	at := rand.New(rand.NewPCG(1, 3)).Perm(len(rows))[:most]
-	slices.Sort(at)
-	some := make([]T, most)
-	for i, n := range at {
-		some[i] = rows[n]
-	}
-	return some
-}
-
-// bootstrap gives an estimate from all rows, and the bounds of nine of ten that are made
-// from as many rows drawn at random with repetition (Efron 1979). Of very many it draws fewer,
-// m of n, which are off by sqrt(n/m) times as much (Bickel, Götze and van Zwet 1997).
-func bootstrap[T any](rows []T, estimate func([]T) []float64) (is, low, high []float64) {
-	is = estimate(rows)
-	random := rand.New(rand.NewPCG(1, 2))
-	all := make([][]float64, len(is))
-	drawn := make([]T, min(len(rows), mostDrawn))
-	for range 200 {
-		for i := range drawn {
-			drawn[i] = rows[random.IntN(len(rows))]
-		}
-		for i, v := range estimate(drawn) {
-			all[i] = append(all[i], v)
-		}
-	}
-	scale := math.Sqrt(float64(len(drawn)) / float64(len(rows)))
-	for i, a := range all {
-		slices.Sort(a)
-		bound := func(q float64) float64 { return (1-scale)*is[i] + scale*quantile(a, q) }
-		low, high = append(low, bound(0.05)), append(high, bound(0.95))
-	}
-	return is, low, high
-}
-
-// sample is a measured y, and the x of which it is made.
-type sample struct {
-	x []float64
-	y float64
-}
-
-// leastSquares gives the factors of the columns of x that come closest to y, none of them
-// negative: one that would be is left out. A column without values has 0.
-func leastSquares(of []sample) []float64 {
-	columns := make([]int, len(of[0].x))
-	for i := range columns {
-		columns[i] = i
-	}
-	for {
-		r := solve(of, columns)
-		worst := slices.MinFunc(columns, func(a, b int) int { return cmp.Compare(r[a], r[b]) })
-		if r[worst] >= 0 {
-			return r
-		}
-		if columns = slices.DeleteFunc(columns, func(c int) bool { return c == worst }); len(columns) == 0 {
-			return make([]float64, len(of[0].x))
-		}
-	}
-}
-
-// solve is leastSquares for some of the columns, negative factors and all.
-func solve(of []sample, columns []int) []float64 {
-	r := make([]float64, len(of[0].x))
-	columns = slices.DeleteFunc(slices.Clone(columns), func(c int) bool {
-		return !slices.ContainsFunc(of, func(s sample) bool { return s.x[c] != 0 })
-	})
-	if len(columns) == 0 || len(of) < len(columns) {
-		return r
-	}
-	a, y := mat.NewDense(len(of), len(columns), nil), mat.NewVecDense(len(of), nil)
-	for k, s := range of {
-		for i, c := range columns {
-			a.Set(k, i, s.x[c])
-		}
-		y.SetVec(k, s.y)
-	}
-	var qr mat.QR
-	qr.Factorize(a)
-	var factors mat.VecDense
-	if err := qr.SolveVecTo(&factors, false, y); factors.IsEmpty() || errors.As(err, new(mat.Condition)) && math.IsInf(qr.Cond(), 1) {
-		return r
-	}
-	for i, c := range columns {
-		r[c] = factors.AtVec(i)
-	}
-	return r
 }

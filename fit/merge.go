@@ -48,14 +48,9 @@ func merge(fits []*Fit) *Fit {
 		if !slices.ContainsFunc(f.Measured, func(q Parameter) bool { return q.Name == "roundTrip" && q.Missing != "" }) {
 			p.RoundTrip = append(p.RoundTrip, f.Plant.RoundTrip...)
 		}
-		for _, stage := range []struct {
-			all *simulate.Cases
-			of  simulate.Cases
-		}{
-			{&p.Pods.Create, s.Create}, {&p.Pods.Schedule, s.Schedule}, {&p.Pods.Start, s.Start}, {&p.Pods.Ready, s.Ready},
-			{&p.Pods.InService, s.InService}, {&p.Pods.OutOfService, s.OutOfService}, {&p.Pods.Gone, s.Gone},
-		} {
-			*stage.all = append(*stage.all, stage.of...)
+		for _, name := range stageNames {
+			all := stageOf(&p.Pods, name)
+			*all = append(*all, *stageOf(&s, name)...)
 		}
 		// What a request costs is relative to the average of all now.
 		for _, q := range f.Measured {

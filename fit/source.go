@@ -131,6 +131,12 @@ func (s *Source) Learn() (*Fit, error) {
 	if err != nil {
 		return nil, err
 	}
+	own := *like
 	l := learner{Source: s, result: result, like: like}
-	return l.learn()
+	f, err := l.learn()
+	if err != nil {
+		return nil, err
+	}
+	f.own = &own
+	return f, nil
 }

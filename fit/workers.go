@@ -67,7 +67,7 @@ func (l *learner) saturated(alone float64) (busy []saturated, queue []float64) {
 	// What the busiest pod used, and all together, by second: in the window that it is in, which
 	// may have begun before there was a load, or the next.
 	cpu, sums := make([]float64, l.end), make([]float64, l.end)
-	for _, w := range l.windows() {
+	for _, w := range l.usageSamples() {
 		if w.length > longestWindow {
 			continue
 		}

@@ -2,6 +2,8 @@ package simulate
 
 import (
 	"math"
+	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -16,7 +18,43 @@ func (w *world) sample(p *pod) {
 	is := w.measure(p)
 	unchanged := !p.sampled.Timestamp.IsZero() && is.CumulativeCPUUsed == p.sampled.CumulativeCPUUsed && is.MemoryUsage == p.sampled.MemoryUsage
 	p.sampled = is
-	w.whileRuns(p, model.NextSample(w.Plant.Metrics.Housekeeping.Duration, unchanged, p.random.Float64()), func() { w.sample(p) })
+	w.sampleNext(p, unchanged)
+}
+
+// sampleNext has the kubelet look at a container when it did in the record, else by chance; earlier
+// appointments of the pod are off.
+func (w *world) sampleNext(p *pod, unchanged bool) {
+	every := w.Plant.Metrics.Housekeeping.Duration
+	wait := model.NextSample(every, unchanged, p.random.Float64())
+	if p.born <= len(w.Samples) && w.onset > 0 {
+		times, now := w.Samples[p.born-1], w.now-w.onset
+		// A longest interval and a half, by when an unchanged container is sampled too.
+		if i, found := slices.BinarySearch(times, now); !found && i < len(times) && times[i]-now <= 3*every {
+			wait = times[i] - now
+		} else if found && i+1 < len(times) && times[i+1]-now <= 3*every {
+			wait = times[i+1] - now
+		}
+	}
+	p.appointments++
+	this := p.appointments
+	w.whileRuns(p, wait, func() {
+		if p.appointments == this {
+			w.sample(p)
+		}
+	})
+}
+
+// samplesFit says whether the Samples can be those of the plant's kubelets, whose least distance is
+// between one interval and, in a short record, a quarter more. (Of kubelets that sample when they are asked,
+// or more often than metrics-server asks, a record does not show it.)
+func (r *Run) samplesFit() bool {
+	least, interval := time.Duration(math.MaxInt64), r.Plant.Metrics.Housekeeping.Duration
+	for _, times := range r.Samples {
+		for i := 1; i < len(times); i++ {
+			least = min(least, times[i]-times[i-1])
+		}
+	}
+	return least > interval-time.Second && least < interval*5/4+time.Second // timestamps are cut to seconds
 }
 
 // measure is what a pod's first container has used.

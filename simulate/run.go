@@ -41,8 +41,11 @@ type Run struct {
 	Timeout          time.Duration // of a request
 	MaxConnectionAge time.Duration // of a kept connection; 0 for none
 	Costs            []float64     // as of the Plant, of the first pods that are created; 0 where it is not known
-	Even             bool          // kept connections have their requests spread over the pods all the same
-	SLO              time.Duration // that an answer may take; 0 for none
+	// Samples are the times since the first phase's begin at which the kubelets sampled the first pods
+	// that are created, where they sample on their own; beyond them it is chance.
+	Samples [][]time.Duration
+	Even    bool          // kept connections have their requests spread over the pods all the same
+	SLO     time.Duration // that an answer may take; 0 for none
 
 	// Wait is how long the load waits after the HPA has its first metric, which is just
 	// after a sync: the load's place in the sync period. Whole periods of it do not count.
@@ -66,8 +69,12 @@ type Run struct {
 }
 
 // Nth is the nth of several runs: each has chance of its own, which is the same for all
-// settings, and begins at another point of the HPA's sync period.
+// settings, and begins at another point of the HPA's sync period. Only the first has its pods sampled
+// as in the record that it is of.
 func (r Run) Nth(seed uint64, n int) *Run {
+	if n > 0 {
+		r.Samples = nil
+	}
 	r.Wait, r.Seed = r.Wait+Offset(n, r.Plant.Control.Sync.Duration), seed+uint64(n)
 	return &r
 }
@@ -98,6 +105,13 @@ type Score struct {
 	ReplicaSeconds float64    `json:"replicaSeconds"` // of pods that there were, while the load ran
 	Decisions      []Decision `json:"decisions"`
 	Onset          float64    `json:"onset"` // of the first phase, in seconds
+	Supply         []Supply   `json:"supply"`
+}
+
+// Supply is how many pods are in service from an instant of the run's clock on.
+type Supply struct {
+	At   time.Duration `json:"at"`
+	Pods int           `json:"pods"`
 }
 
 // Decision is one of the HPA, by the clock of the run.
@@ -119,6 +133,9 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	}
 	run := *r
 	run.HPA = withDefaults(r.HPA) // as a record of a real run has it
+	if !run.samplesFit() {
+		run.Samples = nil
+	}
 	if r = &run; r.Sojourns == nil {
 		r.Sojourns = new(model.SojournCache)
 	}

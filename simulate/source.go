@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -132,7 +133,7 @@ func FromRecord(run record.Run) (*Run, error) {
 	if err := r.countPods(); err != nil {
 		return nil, err
 	}
-	r.Served = served(run)
+	r.Served, r.Samples = served(run), samples(run)
 	if len(r.Pod.Containers) == 0 {
 		for _, c := range pod.Containers {
 			is := corev1.Container{Name: c.Name, Resources: corev1.ResourceRequirements{Requests: c.Requests, Limits: c.Limits}}
@@ -172,6 +173,37 @@ func served(run record.Run) *[2]time.Duration {
 		}
 	}
 	return nil
+}
+
+// samples is Run.Samples as a record shows it, of pods in the order in which their metrics came: by
+// the timestamps, which are cut to seconds, and before the poll that cannot have seen them yet.
+func samples(run record.Run) (times [][]time.Duration) {
+	onset := slices.IndexFunc(run.Entries, func(e record.Entry) bool { return e.Phase != nil })
+	if onset < 0 {
+		return nil
+	}
+	header, began := run.Header(), run.Entries[onset].At.Seconds()
+	places := map[string]int{}
+	for _, e := range run.Entries {
+		if e.PodMetrics == nil {
+			continue
+		}
+		for _, s := range e.PodMetrics.Samples {
+			i, seen := places[s.Pod]
+			if !seen {
+				i = len(times)
+				places[s.Pod], times = i, append(times, nil)
+			}
+			if s.New {
+				at := min(s.Timestamp.Sub(header.Started).Seconds()+0.5, e.At.Seconds()-header.MetricsEvery)
+				times[i] = append(times[i], seconds(at-began))
+			}
+		}
+	}
+	for _, t := range times {
+		slices.Sort(t)
+	}
+	return times
 }
 
 // Like takes the plant of another run, and what that has not of the workload from this

@@ -38,6 +38,12 @@ const least = 1e-4
 
 // begin lets the first phase start at a time that is still to come.
 func (w *world) begin(at time.Duration) {
+	w.onset = at
+	for _, p := range w.pods {
+		if p.runs && len(w.Samples) > 0 && w.Plant.Metrics.Housekeeping.Duration > 0 {
+			w.sampleNext(p, false)
+		}
+	}
 	w.after(at-w.now, func() {
 		of := w.HPA.ScaleTargetRef
 		w.tell(record.Entry{Subject: &record.Subject{Namespace: namespace, APIVersion: of.APIVersion, Kind: of.Kind, Name: of.Name, Autoscaler: w.Name}})

@@ -53,8 +53,9 @@ type world struct {
 	overs   map[*model.Latencies]float64 // of sojourns, the share beyond the SLO
 	metrics storage.Storage
 	score   Score
-	synced  func()   // is called with each sync, which writes a status only where that changes
-	journal *journal // nil if nobody wants a record
+	onset   time.Duration // of the first phase; 0 before it is known
+	synced  func()        // is called with each sync, which writes a status only where that changes
+	journal *journal      // nil if nobody wants a record
 
 	unserved float64              // requests that came while no pod took them
 	waited   map[string][]Reading // of unserved, by the names of metrics of requests
@@ -86,6 +87,8 @@ type pod struct {
 	answered      float64                         // requests
 	recent        []answers                       // of them those whose memory may be held yet
 	sampled       storage.MetricsPoint
+	born          int                  // which of all pods it is, from 1 on
+	appointments  int                  // that the kubelet made to sample it
 	costs         float64              // relative to other pods, what a request does
 	readings      map[string][]Reading // of custom metrics
 	random        *rand.Rand
@@ -226,7 +229,7 @@ func (w *world) Usage(name corev1.ResourceName, container string) metrics.PodMet
 // create makes a pod, of a StatefulSet that with an ordinal.
 func (w *world) create(ordinal int32) {
 	w.born++
-	p := &pod{node: -1, created: w.wall().Time, readyAt: -1, random: stream(w.Seed, w.born), ordinal: ordinal}
+	p := &pod{born: int(w.born), node: -1, created: w.wall().Time, readyAt: -1, random: stream(w.Seed, w.born), ordinal: ordinal}
 	p.uid = fmt.Sprintf("%s-%s", w.set, letters(p.random, 5))
 	if p.name = p.uid; w.StatefulSet != nil {
 		p.name = fmt.Sprintf("%s-%d", w.set, ordinal)
@@ -346,6 +349,7 @@ func (w *world) enter(p *pod) {
 	}
 	w.slices[p.slice]++
 	w.serving, w.receiving = append(w.serving, p), -1
+	w.supplies()
 	w.tellEndpoints(p.slice)
 }
 
@@ -354,8 +358,14 @@ func (w *world) withdraw(p *pod) {
 	if i := slices.Index(w.serving, p); i >= 0 {
 		w.slices[p.slice]--
 		w.serving, w.receiving = slices.Delete(w.serving, i, i+1), -1
+		w.supplies()
 		w.tellEndpoints(p.slice)
 	}
+}
+
+// supplies puts the pods in service into the score.
+func (w *world) supplies() {
+	w.score.Supply = append(w.score.Supply, Supply{w.now, len(w.serving)})
 }
 
 // sliceSize is how many endpoints a slice has at most (--max-endpoints-per-slice of

@@ -1,0 +1,396 @@
+package fit
+
+import (
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/floats"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/model"
+	"github.com/hpabench/hpabench/record"
+)
+
+// usageSample is what pods used in a window: CPU and length in seconds, of all pods together where
+// the sample is of several; the bytes at its end; and the requests that they worked on.
+type usageSample struct {
+	pod                                        string // "" of several
+	cpu, requests, length, starts, memory, end float64
+	pods, seen                                 float64 // how many, and when the sample was read
+}
+
+// enoughRequests is the least for what a request costs: of fewer, one more or less in a window makes
+// a difference of a tenth.
+const enoughRequests = 10
+
+// workload regresses what the pods used on what they were asked: CPU time = cost ×
+// requests + idle × length + what a start takes, by least squares. Where the record does not tell
+// which pod had a request, the samples are of all pods together.
+func (l *learner) workload() {
+	windows := l.usageSamples()
+	rows := windows
+	if l.sharing == uneven {
+		rows = l.totals(windows)
+	}
+	asked := 0.0
+	for _, r := range rows {
+		asked += r.requests
+	}
+	m := &l.like.Plant.Workload
+	if asked < enoughRequests {
+		l.missing("workload.cpu", "too few requests while the pods' metrics were read")
+		return
+	}
+	best := l.usage(rows)
+	l.costs(windows, best)
+	// The record cannot part the connection from the request: they keep the model's
+	// proportion.
+	cost, connection := m.CPU.Mean.Seconds(), m.ConnectionCPU.Seconds()
+	if !l.newConnections() {
+		connection = 0
+	}
+	if cost+connection == 0 { // the model has no proportion
+		cost = 1
+	}
+	k := &l.learned
+	k.CPU = &model.Cost{Mean: duration(best[0] * cost / (cost + connection)), Distribution: m.CPU.Distribution, Deviation: m.CPU.Deviation}
+	if connection > 0 {
+		k.ConnectionCPU = new(duration(best[0] * connection / (cost + connection)))
+	}
+	k.IdleCPU = resource.NewScaledQuantity(int64(best[1]*1e9), resource.Nano)
+	k.StartCPU = new(duration(best[2]))
+
+	l.memory(windows)
+}
+
+// usage estimates what a request, a second of a pod and a start use, and adds them to what was measured.
+// One that the samples do not tell from the others is the model's, and the others are what is left: it
+// is told if the CPU time between its bounds is less than the HPA's tolerance of all that was used, so
+// that no decision hangs on it.
+func (l *learner) usage(rows []usageSample) []float64 {
+	samples, sums, used := make([]sample, len(rows)), make([]float64, 3), 0.0
+	for i, r := range rows {
+		// Requests come and end by chance, and so the variance grows with their number.
+		weight := 1 / math.Sqrt(1+r.requests)
+		samples[i] = sample{[]float64{r.requests * weight, r.length * weight, r.starts * weight}, r.cpu * weight}
+		for c, x := range []float64{r.requests, r.length, r.starts} {
+			sums[c] += x
+		}
+		used += r.cpu
+	}
+	m := &l.like.Plant.Workload
+	model := []float64{l.like.Modelled().Cost(l.newConnections()), m.IdleCPU.AsApproximateFloat64(), m.StartCPU.Seconds()}
+	best, low, high := bootstrap(samples, leastSquares)
+	why := make([]string, 3)
+	for c := 2; c >= 1; c-- {
+		switch tolerance := record.DefaultControllers().Tolerance; {
+		case sums[c] == 0:
+			why[c] = "no pod started while its metrics were read"
+		case (high[c]-low[c])*sums[c] > tolerance*used:
+			why[c] = "the samples do not tell it from what the requests used"
+		default:
+			continue
+		}
+		for i := range samples {
+			samples[i].y -= model[c] * samples[i].x[c]
+			samples[i].x[c] = 0
+		}
+		best, low, high = bootstrap(samples, leastSquares)
+	}
+	for c, p := range []Parameter{{Name: "workload.cpu", Unit: "s"}, {Name: "workload.idleCPU", Unit: "cores"}, {Name: "workload.startCPU", Unit: "s"}} {
+		if p.Missing = why[c]; p.Missing != "" {
+			best[c] = model[c]
+		} else {
+			p.Value, p.Low, p.High, p.Samples = best[c], low[c], high[c], len(rows)
+		}
+		l.add(p)
+	}
+	return best
+}
+
+// totals are the samples of all pods together, in stretches of a window. Seconds in which a pod was
+// there without a sample are left out.
+//
+// What a pod used is known as the mean of a window w, while requests are known by the second. So that
+// both are blurred alike, a pod's part of the requests is taken to be its part of the CPU time, and
+// spread evenly over the window too: of R(t) requests, ∫w R(t) cpu(pod, t) / cpu(all, t) dt. These
+// parts add up to all requests, and so make no difference to what one costs.
+func (l *learner) totals(windows []usageSample) (rows []usageSample) {
+	if len(windows) == 0 {
+		return nil
+	}
+	cpu, lengths := l.bySecond(windows, func(w usageSample) float64 { return w.cpu }), []float64{}
+	for _, w := range windows {
+		lengths = append(lengths, w.length)
+	}
+	length := l.bySecond(windows, func(w usageSample) float64 { return w.length })
+	starts := l.bySecond(windows, func(w usageSample) float64 { return w.starts })
+	requests := l.bySecond(windows, func(w usageSample) (part float64) {
+		from := w.end - w.length
+		for second := max(0, int(from)); second < min(int(math.Ceil(w.end)), l.end); second++ {
+			if overlap := min(w.end, float64(second+1)) - max(from, float64(second)); cpu[second] > 0 {
+				part += (l.worked[second+1] - l.worked[second]) * overlap * w.cpu / w.length / cpu[second]
+			}
+		}
+		return part
+	})
+	unsampled := l.unsampled(windows)
+	slices.Sort(lengths)
+	stretch := max(1, int(quantile(lengths, 0.5)))
+	var row usageSample
+	seconds := 0
+	for second := range l.end {
+		if unsampled[second] > rounding {
+			row, seconds = usageSample{}, 0
+			continue
+		}
+		row.cpu, row.requests = row.cpu+cpu[second], row.requests+requests[second]
+		row.length, row.starts = row.length+length[second], row.starts+starts[second]
+		if seconds++; seconds == stretch {
+			rows = append(rows, row)
+			row, seconds = usageSample{}, 0
+		}
+	}
+	return rows
+}
+
+// bySecond is the sum over windows of something that is spread evenly over each, by second.
+func (l *learner) bySecond(windows []usageSample, of func(usageSample) float64) []float64 {
+	d := make([]float64, l.end+2)
+	for _, w := range windows {
+		spread(d, w.end-w.length, w.end, of(w)/w.length)
+	}
+	return floats.CumSum(d, d)
+}
+
+// unsampled is by second how many pods were there without a sample of the time.
+func (l *learner) unsampled(windows []usageSample) []float64 {
+	byPod, d := map[string][]usageSample{}, make([]float64, l.end+2)
+	for _, w := range windows {
+		byPod[w.pod] = append(byPod[w.pod], w)
+	}
+	for i := range l.result.Pods {
+		from, to, ok := l.there(i)
+		if !ok {
+			continue
+		}
+		for _, w := range byPod[l.result.Pods[i].Name] {
+			if begin := min(w.end-w.length, to); begin > from+2*timestampGrain {
+				spread(d, from, begin, 1)
+			}
+			from = max(from, w.end)
+		}
+		spread(d, from, to, 1)
+	}
+	return floats.CumSum(d, d)
+}
+
+// timestampGrain is that of a sample's timestamp, in seconds.
+const timestampGrain = 1.0
+
+// there is the time in which a pod could have requests: kept connections have some until it is gone.
+func (l *learner) there(pod int) (from, to float64, ok bool) {
+	p, to := &l.result.Pods[pod], float64(l.end)
+	if p.Gone != nil {
+		to = *p.Gone
+	}
+	switch {
+	case p.InService != nil:
+		return *p.InService, to, true
+	case p.Before:
+		return p.FirstSeen, to, true
+	}
+	return 0, 0, false
+}
+
+// spread adds a rate from one time to another to what each second has. d are the differences
+// between seconds, of which the sums are what the seconds have.
+func spread(d []float64, from, to, rate float64) {
+	most := float64(len(d) - 2)
+	from, to = min(max(0, from), most), min(max(0, to), most)
+	if from >= to {
+		return
+	}
+	edge := func(at, rate float64) {
+		second, part := math.Modf(at)
+		d[int(second)] += rate * (1 - part)
+		d[int(second)+1] += rate * part
+	}
+	edge(from, rate)
+	edge(to, -rate)
+}
+
+// holds are the times for which a request's memory may be held.
+var holds = []float64{1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 120, 180, 240, 300}
+
+const (
+	// explains is the share of the memory's variance (R²) that requests must explain.
+	explains = 0.5
+	// alike is by which share of it two of holds may differ and both be true: they are a fifth apart or
+	// more, and a sample is of any moment of the half minute before it is read.
+	alike = 0.02
+)
+
+// memory is what there is at all times, and so much for each request that was answered
+// within the last while, for which it is held: the one of holds that explains most of it.
+func (l *learner) memory(rows []usageSample) {
+	rows = atRandom(rows, mostDrawn) // it is worked out for each of holds
+	answered := l.answered
+	if l.sharing == uneven {
+		rows, answered = l.together(rows), func(_ string, until float64) float64 { return l.workedUntil(until) }
+	}
+	if len(rows) == 0 {
+		l.missing("workload.memory", "no sample had all pods")
+		return
+	}
+	samples := func(held float64) []sample {
+		is := make([]sample, len(rows))
+		for i, r := range rows {
+			is[i] = sample{[]float64{r.pods, answered(r.pod, r.end) - answered(r.pod, r.end-held)}, r.memory}
+		}
+		return is
+	}
+	left := func(held float64) (sum float64) {
+		of := samples(held)
+		best := leastSquares(of)
+		for _, s := range of {
+			d := s.y - best[0]*s.x[0] - best[1]*s.x[1]
+			sum += d * d
+		}
+		return sum
+	}
+	all := left(0) // within no time there is none
+	held, least := 0.0, all*(1-explains)
+	errors := make([]float64, len(holds))
+	for i, h := range holds {
+		if errors[i] = left(h); errors[i] < least {
+			held, least = h, errors[i]
+		}
+	}
+	best, low, high := bootstrap(samples(held), leastSquares)
+	n, k := len(rows), &l.learned
+	l.add(Parameter{Name: "workload.memory", Unit: "bytes", Value: best[0], Low: low[0], High: high[0], Samples: n})
+	k.Memory, k.MemoryPerRequest = resource.NewQuantity(int64(best[0]), resource.BinarySI), resource.NewQuantity(int64(best[1]), resource.BinarySI)
+	if held == 0 {
+		l.missing("workload.memoryPerRequest", "the memory does not follow the requests")
+		return
+	}
+	l.add(Parameter{Name: "workload.memoryPerRequest", Unit: "bytes", Value: best[1], Low: low[1], High: high[1], Samples: n})
+	// The bounds are those that explain it nearly as well.
+	bounds := Parameter{Name: "workload.memoryHeld", Unit: "s", Value: held, Low: held, High: held, Samples: n}
+	for i, h := range holds {
+		if errors[i] <= least+all*alike {
+			bounds.Low, bounds.High = min(bounds.Low, h), max(bounds.High, h)
+		}
+	}
+	l.add(bounds)
+	k.MemoryHeld = &metav1.Duration{Duration: seconds(held)}
+}
+
+// together are the samples of all pods that were read at a time, where none is missing.
+func (l *learner) together(windows []usageSample) (rows []usageSample) {
+	for len(windows) > 0 {
+		n := slices.IndexFunc(windows, func(w usageSample) bool { return w.seen != windows[0].seen })
+		if n < 0 {
+			n = len(windows)
+		}
+		all := usageSample{pods: float64(n)}
+		for _, w := range windows[:n] {
+			all.memory, all.end = all.memory+w.memory, all.end+w.end/float64(n)
+		}
+		there := 0
+		for i := range l.result.Pods {
+			if from, to, ok := l.there(i); ok && from <= all.end && all.end < to {
+				there++
+			}
+		}
+		if windows = windows[n:]; n >= there {
+			rows = append(rows, all)
+		}
+	}
+	return rows
+}
+
+// workedUntil is how many requests all pods had worked on by a time, evenly within a second.
+func (l *learner) workedUntil(until float64) float64 {
+	until = min(max(0, until), float64(l.end))
+	i, part := math.Modf(until)
+	if part == 0 {
+		return l.worked[int(i)]
+	}
+	return l.worked[int(i)] + (l.worked[int(i)+1]-l.worked[int(i)])*part
+}
+
+// fewForCost is how many requests a pod must have had for what they cost there. Which pod a request
+// goes to is chance, so that their number is off by 1/√n; pods of one image differ by 15 % (those of
+// hpa-example: docs/simulate.md), and half of that is 1/√200.
+const fewForCost = 200
+
+// costs is how the pods differ from best, what workload found for all. Without it they are all alike.
+func (l *learner) costs(rows []usageSample, best []float64) {
+	if l.sharing == uneven {
+		l.missing("costs", "the record does not tell which pod answered, and kept connections are not spread evenly")
+		return
+	}
+	cpu, requests := map[string]float64{}, map[string]float64{}
+	for _, r := range rows {
+		cpu[r.pod] += r.cpu - best[1]*r.length - best[2]*r.starts
+		requests[r.pod] += r.requests
+	}
+	var costs []float64
+	for _, p := range l.result.Pods {
+		cost := 0.0
+		if n := requests[p.Name]; n >= fewForCost && cpu[p.Name] > 0 && best[0] > 0 {
+			cost = cpu[p.Name] / n / best[0]
+			costs = append(costs, cost)
+		}
+		l.Costs = append(l.Costs, cost)
+	}
+	if len(costs) == 0 {
+		l.missing("costs", "no pod had 200 requests")
+		return
+	}
+	sorted := slices.Sorted(slices.Values(costs))
+	l.add(Parameter{Name: "costs", Value: quantile(sorted, 0.5), Low: quantile(sorted, 0.05), High: quantile(sorted, 0.95), Samples: len(costs)})
+	for _, c := range thinned(costs) {
+		l.Plant.Costs = append(l.Plant.Costs, math.Round(c*1000)/1000)
+	}
+}
+
+func (l *learner) newConnections() bool {
+	return slices.ContainsFunc(l.like.Phases, func(p record.Phase) bool { return p.Shape != record.ShapeIdle && !p.KeepAlive })
+}
+
+// usageSamples are those of all pods.
+func (l *learner) usageSamples() (rows []usageSample) {
+	started := map[string]*float64{}
+	for _, p := range l.result.Pods {
+		started[p.Name] = p.Started
+	}
+	header := l.run.Header()
+	sampled := map[string]bool{}
+	for _, e := range l.run.Entries {
+		if e.PodMetrics == nil {
+			continue
+		}
+		for _, s := range e.PodMetrics.Samples {
+			from, known := started[s.Pod]
+			if !s.New || !known || s.Window <= 0 {
+				continue
+			}
+			end := s.Timestamp.Sub(header.Started).Seconds() + 0.5
+			w := usageSample{pod: s.Pod, end: end, pods: 1, seen: e.At.Seconds(), length: s.Window, requests: l.answered(s.Pod, end) - l.answered(s.Pod, end-s.Window)}
+			for _, c := range s.Containers {
+				w.cpu += c.CPU * s.Window
+				w.memory += float64(c.Memory)
+			}
+			if !sampled[s.Pod] && from != nil && end-s.Window < *from+1 {
+				w.starts = 1
+			}
+			sampled[s.Pod] = true
+			rows = append(rows, w)
+		}
+	}
+	return rows
+}
