@@ -82,10 +82,13 @@ func (o *observed) explain(s *Step, c replicaChange, status at[*record.Autoscale
 	}
 	want, l := o.whichLimit(status.v.Spec, c, d.replicas, condition)
 	s.Recommended, s.LimitedBy, s.Limit = &want, l.by, l.text
-	s.decide(want, slices.DeleteFunc(slices.Clone(d.replicas), func(n int32) bool {
-		is := o.normalize(status.v.Spec, c.t, c.from, n, 0, false)
-		return n == want || is.to != l.to || is.reason != l.reason
-	}))
+	var or []int32
+	for _, n := range d.replicas {
+		if is := o.normalize(status.v.Spec, c.t, c.from, n, 0, false); n != want && is.to == l.to && is.reason == l.reason {
+			or = append(or, n)
+		}
+	}
+	s.decide(want, or)
 	if formula := d.formula(c.from, want, p); s.LimitedBy == "" && formula != want {
 		s.LimitedBy = LimitPods
 		s.Limit = d.uncounted(formula, want, o.flags)
