@@ -31,3 +31,17 @@ data: {timing: fast, hpaSyncPeriod: 5s, metricsResolution: 5s, downscaleStabiliz
 		t.Errorf("without the tolerance: %+v, want an error", got)
 	}
 }
+
+// The loads of trials are spread over the sync period that the cluster has.
+func TestOffset(t *testing.T) {
+	fast := record.DefaultControllers()
+	fast.Sync.Duration = 5 * time.Second
+	for _, c := range []struct {
+		cluster *record.Cluster
+		want    time.Duration
+	}{{nil, 7500 * time.Millisecond}, {&record.Cluster{}, 7500 * time.Millisecond}, {&record.Cluster{Controllers: &fast}, 2500 * time.Millisecond}} {
+		if got := offset(0.5, c.cluster); got != c.want {
+			t.Errorf("half of the period of %+v is %s, should be %s", c.cluster, got, c.want)
+		}
+	}
+}

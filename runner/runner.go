@@ -52,10 +52,10 @@ type Options struct {
 	WorkerImage      string
 	WorkerPullPolicy corev1.PullPolicy
 
-	// Wait is how long the load waits when all else is ready. That the HPA has its first
-	// metric is seen just after one of its syncs, so that without it every load would
-	// begin at the same point of its sync period.
-	Wait time.Duration
+	// Part is the share of the HPA's sync period that the load waits when all else is ready.
+	// That the HPA has its first metric is seen just after one of its syncs, so that without
+	// it every load would begin at the same point of the period.
+	Part float64
 
 	// Ends is done when the cluster is about to end, with all that is in it: from then on
 	// the run removes nothing. Default: a cluster that stays.
@@ -324,15 +324,24 @@ func (r *Runner) readyAndLoad(ctx context.Context, rec *record.Recorder, watcher
 			return err
 		}
 	}
-	if r.options.Wait > 0 {
-		r.say(fmt.Sprintf("waiting for %s, so that the loads of the trials begin all over the HPA's sync period", r.options.Wait.Round(100*time.Millisecond)))
+	if wait := offset(r.options.Part, r.pre.cluster); wait > 0 {
+		r.say(fmt.Sprintf("waiting for %s, so that the loads of the trials begin all over the HPA's sync period", wait.Round(100*time.Millisecond)))
 		select {
-		case <-time.After(r.options.Wait):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 	return r.load(ctx, rec, watcher, service)
+}
+
+// offset is a part of the cluster's sync period: of the default one where it is not known.
+func offset(part float64, c *record.Cluster) time.Duration {
+	flags := record.DefaultControllers()
+	if c != nil && c.Controllers != nil {
+		flags = *c.Controllers
+	}
+	return time.Duration(part * float64(flags.Sync.Duration))
 }
 
 // namespaceOf names the namespace that a run makes for itself.

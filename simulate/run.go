@@ -75,7 +75,7 @@ func (r Run) Nth(seed uint64, n int) *Run {
 	if n > 0 {
 		r.Samples = nil
 	}
-	r.Wait, r.Seed = r.Wait+Offset(n, r.Plant.Control.Sync.Duration), seed+uint64(n)
+	r.Wait, r.Seed = r.Wait+time.Duration(Part(n)*float64(r.Plant.Control.Sync.Duration)), seed+uint64(n)
 	return &r
 }
 
@@ -90,11 +90,11 @@ func (r *Run) waits() time.Duration { return within(r.Wait, r.Plant.Control.Sync
 // within is d less whole periods.
 func within(d, period time.Duration) time.Duration { return (d%period + period) % period }
 
-// Offset is where in the HPA's period the load of the nth of several runs begins:
-// multiples of the golden ratio cover it evenly however many there are, and its parts too.
-func Offset(n int, period time.Duration) time.Duration {
+// Part is where in the HPA's sync period the load of the nth of several runs begins, from 0
+// to 1: multiples of the golden ratio cover it evenly however many there are, and its parts too.
+func Part(n int) float64 {
 	_, part := math.Modf(float64(n) * math.Phi)
-	return time.Duration(part * float64(period))
+	return part
 }
 
 // Score is what a run was like, without a record.

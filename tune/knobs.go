@@ -402,6 +402,8 @@ func sample(ranges []Range, n int) (settings []Setting) {
 				v = math.Round(v*100) / 100
 			case v >= mebi:
 				v = math.Round(v/mebi) * mebi
+			case knobs[r.Name].unit > 0 && r.High-r.Low >= 10*scenarios.PolicyPeriod: // the HPA decides once in a sync period
+				v = min(r.High, max(r.Low, math.Round(v/scenarios.PolicyPeriod)*scenarios.PolicyPeriod))
 			default:
 				v = math.Round(v)
 			}

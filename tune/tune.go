@@ -87,9 +87,14 @@ type Result struct {
 	Tried    int       `json:"tried"`
 	Hopeless int       `json:"hopeless"`
 	Runs     int       `json:"runs"`
-	// Recommended is the index in Front, and Reason says why it is.
+	// Recommended is the index in Front, and Reason says why it is. Met says whether it meets
+	// the SLO; else it is the least bad, and not to be applied.
 	Recommended int    `json:"recommended"`
+	Met         bool   `json:"met"`
 	Reason      string `json:"reason"`
+	// Notes are sentences on the next cheaper setting, on more load, on the edges of the
+	// ranges, and on what would have to change where no setting meets the SLO.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // looks are after how many phases a setting is compared with the others.
@@ -160,7 +165,7 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 	}
 	r.Front = front(through)
 	r.recommend(s)
-	return r, nil
+	return r, s.explain(ctx, r, &run)
 }
 
 // phases makes the runs of the settings that are alive from one phase to another.
@@ -233,11 +238,103 @@ func (r *Result) recommend(s Search) {
 	allowed := 1 - s.SLO.Share
 	for i, o := range r.Front {
 		if o.WorstMissed <= allowed {
-			r.Recommended = i
+			r.Recommended, r.Met = i, true
 			r.Reason = fmt.Sprintf("the cheapest of %d settings that meets %s at each of %d points of the sync period: %s %% of the requests miss it in the worst", r.Tried, s.SLO, o.Phases, record.Plain(o.WorstMissed*100, 2))
 			return
 		}
 	}
 	r.Recommended = len(r.Front) - 1
-	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: this one misses it least, with %s %% of the requests on average. Requests to the pods, a higher min, or a start that takes less time may help more", r.Tried, s.SLO, s.Phases, record.Plain(r.Front[r.Recommended].Missed*100, 2))
+	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: %s %% of the requests miss it on average in the least bad", r.Tried, s.SLO, s.Phases, record.Plain(r.Front[r.Recommended].Missed*100, 3))
+}
+
+// moreLoad are the multiples of the load at which the recommended setting is tried too.
+var moreLoad = []float64{1.3, 2}
+
+// lessLoad is the share of the load at which a request hardly waits for others.
+const lessLoad = 0.1
+
+// explain adds the Notes: more runs of the recommended setting, or of the least bad.
+func (s *Search) explain(ctx context.Context, r *Result, run *simulate.Run) error {
+	best := r.Front[r.Recommended]
+	with, err := apply(run, s.Ranges, best.Setting)
+	if err != nil {
+		return err
+	}
+	worst := func(of *simulate.Run, times float64) (missed float64, err error) {
+		tried := *of
+		tried.Phases, tried.Lead = multiplied(of.Phases, times), of.Lead*times
+		var scores []simulate.Score
+		for phase := range s.Phases {
+			score, err := s.Do(ctx, tried.Nth(s.Seed, phase))
+			if err != nil {
+				return 0, err
+			}
+			scores = append(scores, score)
+		}
+		return outcomeOf(best.Setting, scores).WorstMissed, nil
+	}
+	note := func(format string, args ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, args...)) }
+	percent := func(share float64) string { return record.Plain(share*100, 3) + " %" }
+	if !r.Met {
+		full, pods := *with, with.HPA.MaxReplicas
+		full.HPA.MinReplicas, full.Replicas = &pods, pods
+		missed, err := worst(&full, 1)
+		if err != nil {
+			return err
+		}
+		if missed <= 1-s.SLO.Share {
+			note("What would have to change: with %s ready from the start %s of the requests miss the SLO at most, so the pods come too late: a shorter start-up, a higher min, or a lower target.", record.Counted(pods, "pod"), percent(missed))
+			return nil
+		}
+		few, err := worst(&full, lessLoad)
+		switch {
+		case err != nil:
+			return err
+		case few <= 1-s.SLO.Share:
+			note("What would have to change: with %s ready from the start still %s of the requests miss the SLO, so the capacity is too low: a higher max, a higher CPU limit, larger nodes, or requests that cost less.", record.Counted(pods, "pod"), percent(missed))
+		default:
+			note("What would have to change: at a tenth of the load, with %s ready from the start, still %s of the requests miss the SLO, so no setting of the HPA can meet it: a higher CPU limit, requests that cost less, or a latency in the SLO that one request alone can meet.", record.Counted(pods, "pod"), percent(few))
+		}
+		return nil
+	}
+	if r.Recommended > 0 {
+		next := r.Front[r.Recommended-1]
+		note("The next cheaper, %s, would save %s of the replica-hours and miss %s in the worst.", Show(s.Ranges, next.Setting), percent(1-next.Hours/best.Hours), percent(next.WorstMissed))
+	}
+	for _, times := range moreLoad {
+		missed, err := worst(with, times)
+		if err != nil {
+			return err
+		}
+		verdict := "meets the SLO still"
+		if missed > 1-s.SLO.Share {
+			verdict = "misses the SLO"
+		}
+		note("With %s times the load it %s: %s of the requests miss it in the worst.", record.Plain(times, 2), verdict, percent(missed))
+	}
+	for i, of := range s.Ranges {
+		v, k := best.Setting[i], knobs[of.Name]
+		switch {
+		case of.Low == of.High || v > of.Low && v < of.High || math.IsNaN(v):
+		case v == of.Low && v > k.least, v == of.High && v < k.highest():
+			note("%s=%s is the edge of the range %s..%s: a better value may be beyond it.", of.Name, k.show(v), k.show(of.Low), k.show(of.High))
+		}
+	}
+	return nil
+}
+
+// multiplied are the phases with so many times the load; workers are whole.
+func multiplied(phases []record.Phase, times float64) (all []record.Phase) {
+	for _, p := range phases {
+		p.From, p.To, p.Amplitude = p.From*times, p.To*times, p.Amplitude*times
+		if p.Workers > 0 {
+			p.Workers = int(math.Ceil(float64(p.Workers) * times))
+		}
+		p.Curve = slices.Clone(p.Curve)
+		for i := range p.Curve {
+			p.Curve[i].Rate *= times
+		}
+		all = append(all, p)
+	}
+	return all
 }

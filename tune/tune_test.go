@@ -12,6 +12,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/simulate"
 )
 
@@ -68,8 +69,42 @@ func TestRecommendsTheCheapestThatMeetsTheSLO(t *testing.T) {
 		t.Errorf("the present setting alone meets the SLO, and the reason is %q (%v)", r.Reason, err)
 	}
 	s.Run.HPA.Metrics[0].Resource.Target.AverageUtilization = new(int32(85))
-	if r, err = Tune(t.Context(), s); err != nil || !strings.HasPrefix(r.Reason, "none of") || r.Front[r.Recommended].Setting[0] != 80 {
+	if r, err = Tune(t.Context(), s); err != nil || !strings.HasPrefix(r.Reason, "none of") || r.Met || r.Front[r.Recommended].Setting[0] != 80 {
 		t.Errorf("none meets the SLO, and %v is recommended: %q (%v)", r.Front[r.Recommended].Setting, r.Reason, err)
+	}
+}
+
+// Where nothing meets the SLO, the runs say which of start-up, capacity and latency is at fault;
+// else what the next cheaper and more load would miss.
+func TestNotes(t *testing.T) {
+	for want, missed := range map[string]func(r *simulate.Run) float64{
+		"the pods come too late":      func(r *simulate.Run) float64 { return map[bool]float64{true: 0, false: 300}[r.HPA.MinReplicas != nil] },
+		"the capacity is too low":     func(r *simulate.Run) float64 { return map[bool]float64{true: 0, false: 1000}[r.Phases[0].From < 40] },
+		"no setting of the HPA can":   func(*simulate.Run) float64 { return 1000 },
+		"With 2 times the load it mi": func(r *simulate.Run) float64 { return map[bool]float64{true: 20, false: 0}[r.Phases[0].From == 200] },
+		"times the load it meets":     func(*simulate.Run) float64 { return 0 },
+		"would save": func(r *simulate.Run) float64 {
+			return max(0, float64(*r.HPA.Metrics[0].Resource.Target.AverageUtilization)-70) * 5
+		},
+		"target=90 is the edge": func(*simulate.Run) float64 { return 0 },
+	} {
+		s := search(t, "target=30..90")
+		s.Phases, s.Run.Phases = 2, []record.Phase{{Seconds: 60, Shape: record.ShapeRate, From: 100}}
+		s.Do = func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
+			score, err := made(ctx, r)
+			score.Missed = missed(r)
+			return score, err
+		}
+		r, err := Tune(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if notes := strings.Join(r.Notes, " "); !strings.Contains(notes, want) || strings.Contains(notes+r.Reason, "e+") {
+			t.Errorf("the notes are %q, should have %q", notes, want)
+		}
+		if s.Run.Phases[0].From != 100 {
+			t.Error("the load of the run itself was changed")
+		}
 	}
 }
 

@@ -227,7 +227,7 @@ type trial struct {
 	ends    context.Context // the cluster, when the command is interrupted; nil for another cluster
 	id, dir string
 	show    *display
-	wait    time.Duration // before the load
+	part    float64 // of the HPA's sync period, that the load waits
 	// beside is how many others may go on at the same time; alone waits until there is
 	// none, where the cluster has no room for them.
 	beside int
@@ -263,7 +263,7 @@ func spoiled(r *analysis.Result, ended error) error {
 // unless no load was sent.
 func (t *trial) measure(ctx context.Context, a *app) (*analysis.Builder, error) {
 	o := runner.Options{ID: t.id, Namespace: t.runFlags.cluster.namespace, Keep: t.keep, MetricsEvery: t.metricsEvery, Timeout: t.timeout, Version: version(),
-		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Wait: t.wait, Beside: t.beside, Ends: t.ends, SkipUnknown: t.skipUnknown}
+		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Part: t.part, Beside: t.beside, Ends: t.ends, SkipUnknown: t.skipUnknown}
 	r, room, err := t.prepare(ctx, o)
 	if err == nil && !room && t.beside > 0 {
 		t.show.progress(runner.Progress{Message: "the cluster has no room for this run beside others: waiting for them"})

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -21,9 +20,6 @@ import (
 	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
 )
-
-// syncPeriod is that of the HPA controller by default.
-const syncPeriod = 15 * time.Second
 
 // combination is one of those of a sweep, with what its trials said.
 type combination struct {
@@ -78,7 +74,7 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 			}
 			one := t
 			one.file, one.id = v.File, runner.NewID()
-			one.dir, one.wait = all[i].folderOf(t.dir, n, t.repeat), simulate.Offset(n, syncPeriod)
+			one.dir, one.part = all[i].folderOf(t.dir, n, t.repeat), simulate.Part(n)
 			one.show = newDisplay(a.stderr, t.quiet)
 			what := strings.TrimSpace(fmt.Sprintf("trial %d of %d %s", n+1, t.repeat, all[i].name))
 			if parallel > 1 {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -36,7 +37,7 @@ func (a *app) tuneCommand() *cobra.Command {
 		Long: `Search the settings of the HPA for those that serve the load of a scenario, or of the
 record of a real run, within an SLO with the fewest replica-hours, by simulation (see
 hpabench simulate). Each setting is tried from several points of the HPA's sync period,
-since where the load begins in it is chance on a cluster. A setting is given up when
+since where the load begins in it is chance on a cluster. A setting is dropped when
 another is better from all points than it was from any.
 
 --vary names what may change, and from where to where:
@@ -123,7 +124,7 @@ func (a *app) tune(ctx context.Context, name string, f *tuneFlags) error {
 	defer pool.Close()
 	s.Do = pool.Score
 	s.Progress = func(done, of, hopeless int) {
-		w.does(fmt.Sprintf("trying settings: %d of %d, %d given up", done, of, hopeless))
+		w.does(fmt.Sprintf("trying settings: %d of %d, %d dropped early", done, of, hopeless))
 	}
 	result, err := tune.Tune(ctx, s)
 	w.done()
@@ -155,6 +156,10 @@ type tuned struct {
 
 func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	best := r.Front[r.Recommended]
+	var missed error
+	if !r.Met {
+		missed = fmt.Errorf("%w: no setting meets %s", errMissed, s.SLO)
+	}
 	hpa, err := tune.Object(s.Run.Name, s.Run, s.Ranges, best.Setting)
 	if err != nil {
 		return err
@@ -169,6 +174,9 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	}
 	switch format {
 	case "yaml":
+		if missed != nil { // nothing to apply
+			return fmt.Errorf("%w: %s. %s", missed, r.Reason, strings.Join(r.Notes, " "))
+		}
 		for _, text := range s.Run.Assumed() {
 			fmt.Fprintf(a.stdout, "# Assumed: %s\n", text)
 		}
@@ -181,7 +189,7 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 		}
 		e := json.NewEncoder(a.stdout)
 		e.SetIndent("", "  ")
-		return e.Encode(t)
+		return errors.Join(e.Encode(t), missed)
 	}
 	text := func(format string, args ...any) {
 		fmt.Fprintln(a.stdout, strings.Join(reports.Wrap(fmt.Sprintf(format, args...), width(a.stdout)), "\n"))
@@ -189,7 +197,7 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	for _, assumed := range s.Run.Assumed() {
 		text("Assumed: %s", assumed)
 	}
-	text("Simulated: %d settings, %d of them given up, %d runs; missed is the share of requests outside %s, and may be %.3g %%.",
+	text("Simulated: %d settings tried, %d dropped early, %d runs; missed is the share of requests outside %s, and may be %.3g %%.",
 		r.Tried, r.Hopeless, r.Runs, s.SLO, (1-s.SLO.Share)*100)
 	fmt.Fprintln(a.stdout)
 	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
@@ -200,7 +208,7 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	for i, o := range r.Front {
 		mark := "  "
 		if i == r.Recommended {
-			mark = "→ "
+			mark = map[bool]string{true: "→ ", false: "✗ "}[r.Met]
 		}
 		row(mark, o)
 	}
@@ -209,9 +217,19 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 		return err
 	}
 	fmt.Fprintln(a.stdout)
-	text("→ is recommended: %s.", r.Reason)
-	_, err = fmt.Fprintf(a.stdout, "is: the present setting.\n\n%s", manifest)
-	return err
+	verdict := "→ is recommended"
+	if missed != nil {
+		verdict = "Nothing is recommended; ✗ is the least bad"
+	}
+	text("%s: %s.", verdict, r.Reason)
+	for _, note := range r.Notes {
+		text("%s", note)
+	}
+	fmt.Fprintln(a.stdout, "is: the present setting.")
+	if missed == nil {
+		_, err = fmt.Fprintf(a.stdout, "\n%s", manifest)
+	}
+	return errors.Join(err, missed)
 }
 
 // columns are the names of the settings, without the direction where only one has it.
