@@ -63,7 +63,12 @@ func onLab(t *testing.T, p model.Pod, rate float64, length time.Duration) (b beh
 				if _, err := io.WriteString(near, "GET / HTTP/1.1\r\nHost: web\r\n\r\n"); err != nil {
 					return
 				}
-				if answer, err := http.ReadResponse(bufio.NewReaderSize(near, 512), nil); err == nil && answer.StatusCode == http.StatusOK {
+				answer, err := http.ReadResponse(bufio.NewReaderSize(near, 512), nil)
+				if err != nil {
+					return
+				}
+				defer answer.Body.Close()
+				if answer.StatusCode == http.StatusOK {
 					mu.Lock()
 					took = append(took, time.Since(came).Seconds())
 					mu.Unlock()

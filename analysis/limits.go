@@ -44,12 +44,12 @@ func (o *observed) normalize(spec autoscalingv2.HorizontalPodAutoscalerSpec, t r
 	p := policyOf(spec, o.flags)
 	up, down := behaviorOf(spec)
 	r := limited{to: want, reason: reasonWithin}
-	lowest, highest := want, o.recommended(t, p.window+slack, want, other, func(a, b int32) int32 { return max(a, b) })
+	highest := o.recommended(t, p.window+slack, want, other, func(a, b int32) int32 { return max(a, b) })
 	if up == nil {
 		r.to = highest
 	} else {
 		window := time.Duration(*up.StabilizationWindowSeconds) * time.Second
-		lowest = o.recommended(t, window+slack, want, other, func(a, b int32) int32 { return min(a, b) })
+		lowest := o.recommended(t, window+slack, want, other, func(a, b int32) int32 { return min(a, b) })
 		if r.to = min(max(current, lowest), highest); r.to != want && want >= current {
 			r.by, r.text = LimitStabilization, fmt.Sprintf("the scale-up stabilization window of %.0f s takes the lowest recommendation in it, %d", window.Seconds(), lowest)
 		}

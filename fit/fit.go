@@ -248,7 +248,7 @@ func (l *learner) stages() {
 			continue
 		}
 		if p.Created != nil {
-			if i, _ := slices.BinarySearch(written, *p.Created); i > 0 && *p.Created-written[i-1] < 5 && !(ordered && i == last) {
+			if i, _ := slices.BinarySearch(written, *p.Created); i > 0 && *p.Created-written[i-1] < 5 && (!ordered || i != last) {
 				between(&create, &written[i-1], p.Created)
 				last = i // of an ordered set the next waits for this pod
 			}

@@ -340,10 +340,10 @@ func wholeOf(short map[string]any) map[string]any {
 	whole := map[string]any{}
 	for name, value := range maps.All(maps.Clone(short)) {
 		delete(short, name)
-		switch {
-		case name == "cpuPercent":
+		switch name {
+		case "cpuPercent":
 			whole["metrics"] = []any{cpuMetric(value)}
-		case name == "stabilization":
+		case "stabilization":
 			if d, err := time.ParseDuration(fmt.Sprint(value)); err == nil {
 				value = d.Seconds()
 			}

@@ -229,7 +229,7 @@ func (w *world) Usage(name corev1.ResourceName, container string) metrics.PodMet
 // create makes a pod, of a StatefulSet that with an ordinal.
 func (w *world) create(ordinal int32) {
 	w.born++
-	p := &pod{born: int(w.born), node: -1, created: w.wall().Time, readyAt: -1, random: stream(w.Seed, w.born), ordinal: ordinal}
+	p := &pod{born: w.born, node: -1, created: w.wall().Time, readyAt: -1, random: stream(w.Seed, w.born), ordinal: ordinal}
 	p.uid = fmt.Sprintf("%s-%s", w.set, letters(p.random, 5))
 	if p.name = p.uid; w.StatefulSet != nil {
 		p.name = fmt.Sprintf("%s-%d", w.set, ordinal)
