@@ -134,8 +134,8 @@ func (f *Fit) Reproduce(ctx context.Context, do func(context.Context, *simulate.
 		return nil
 	}
 	length := float64(len(f.supply))
-	// The median of many, and of a long record, of which chance evens out by itself, of few.
-	n := int(min(15, max(3, 15*3600/max(1, length))))
+	// The median of many, and of a record of many hours, of which chance evens out by itself, of one.
+	n := int(min(15, max(1, 15*3600/max(1, length))))
 	r := Reproduction{Runs: n}
 	var curves [][]float64
 	for seed := range n {

@@ -23,11 +23,12 @@ const recordHead = `{"at"`
 // Open gives the plant of runs, by their records or their folders, or of a file that Write
 // made. A folder of several trials is all of them.
 func Open(names ...string) (*Fit, error) {
-	return OpenWith(func(file string) (io.ReadCloser, error) { return record.OpenFile(file) }, names...)
+	return OpenWith(func(file string) (io.ReadCloser, error) { return record.OpenFile(file) }, nil, names...)
 }
 
-// OpenWith is Open with what opens each file.
-func OpenWith(read func(file string) (io.ReadCloser, error), names ...string) (*Fit, error) {
+// OpenWith is Open with what opens each file, and check, which is called with each fit of a
+// record unless it is nil.
+func OpenWith(read func(file string) (io.ReadCloser, error), check func(file string, f *Fit) error, names ...string) (*Fit, error) {
 	var fits []*Fit
 	for _, name := range names {
 		files, _, err := record.Files(name)
@@ -38,6 +39,11 @@ func OpenWith(read func(file string) (io.ReadCloser, error), names ...string) (*
 			f, err := open(read, file)
 			if err != nil {
 				return nil, err
+			}
+			if check != nil {
+				if err := check(file, f); err != nil {
+					return nil, err
+				}
 			}
 			fits = append(fits, f)
 		}
@@ -126,6 +132,9 @@ func (f *Fit) Table(w io.Writer) error {
 	}
 	if missing != "" {
 		fmt.Fprintf(t, "\nNot told by this record:\n%s", missing)
+	}
+	if r := f.Reproduction; r != nil && r.Problem == "" {
+		fmt.Fprintf(t, "\nSimulated on this plant, the record's pods in service are %.1f %% from those recorded (%s; up to %.0f %% is taken to be right).\n", r.Error*100, record.Counted(r.Runs, "run"), MaxError*100)
 	}
 	return t.Flush()
 }

@@ -26,6 +26,11 @@ func merge(fits []*Fit) *Fit {
 		from = append(from, f.From)
 	}
 	m.From = strings.Join(from, ", ")
+	for _, f := range fits { // the worst: of all together there is no record
+		if r := f.Reproduction; r != nil && (m.Reproduction == nil || r.Problem != "" || m.Reproduction.Problem == "" && r.Error > m.Reproduction.Error) {
+			m.Reproduction = r
+		}
+	}
 	for _, f := range fits {
 		for _, p := range f.Measured {
 			i := slices.IndexFunc(m.Measured, func(q Parameter) bool { return q.Name == p.Name })

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/fit"
 	"github.com/hpabench/hpabench/runner"
+	"github.com/hpabench/hpabench/simulate"
 )
 
 func (a *app) fitCommand() *cobra.Command {
@@ -25,20 +28,24 @@ The result is a plant, for hpabench simulate --like and hpabench tune --like: a 
 in YAML that can be changed by hand, to ask what if pods started faster. For each
 parameter it has the measured value and the bounds between which nine of ten such
 measurements would fall, or says why it could not be measured; docs/simulate.md
-explains each.
+explains each. The record is then simulated on the plant, and what comes out of that
+set against what was recorded: that takes some seconds.
 
 ` + exitCodes,
 		Example: `  hpabench fit hpabench-demo-nginx-x7k2p -o table
   hpabench fit hpabench-demo-nginx-x7k2p > plant.yaml
   hpabench simulate demo-nginx --like plant.yaml`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			w := a.work(quiet)
 			defer w.done()
-			f, err := fit.OpenWith(w.open, args...)
+			f, err := fit.OpenWith(w.open, reproduce(cmd.Context(), w), args...)
 			w.done()
 			if err != nil {
 				return runner.BadInput{Err: err}
+			}
+			if why := f.Reproduction.Fault(); why != "" {
+				fmt.Fprintf(a.stderr, "warning: %s: %s; hpabench tune does not take it\n", strings.Join(args, ", "), why)
 			}
 			switch format {
 			case "yaml":
@@ -53,4 +60,17 @@ explains each.
 	addQuiet(cmd, &quiet)
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// reproduce has the fit of a record say how close simulations of it come to that.
+func reproduce(ctx context.Context, w *work) func(file string, f *fit.Fit) error {
+	return func(file string, f *fit.Fit) error {
+		w.does("simulating " + file + " on the plant fitted to it")
+		pool, err := simulate.Start(1)
+		if err != nil {
+			return err
+		}
+		defer pool.Close()
+		return f.Reproduce(ctx, pool.Score)
+	}
 }

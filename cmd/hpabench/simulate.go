@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	}
 	w := a.work(f.quiet)
 	defer w.done()
-	plant, err := likeOf(f.like, w)
+	plant, err := likeOf(f.like, w, nil)
 	if err != nil {
 		return err
 	}
@@ -120,16 +121,27 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	return a.simulateAll(ctx, cases, runs, len(settings) > 0, f, w)
 }
 
-// likeOf is the plant that --like names, nil for none.
-func likeOf(names []string, w *work) (*simulate.Plant, error) {
+// likeOf is the plant that --like names, nil for none. check is called with each fit of a record.
+func likeOf(names []string, w *work, check func(string, *fit.Fit) error) (*simulate.Plant, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	like, err := fit.OpenWith(w.open, names...)
+	like, err := fit.OpenWith(w.open, check, names...)
+	if err == nil && check != nil {
+		err = poorFit(strings.Join(names, ", "), like)
+	}
 	if err != nil {
 		return nil, runner.BadInput{Err: fmt.Errorf("--like: %w", err)}
 	}
 	return &like.Plant, nil
+}
+
+// poorFit says that a fit is none to tune by.
+func poorFit(name string, f *fit.Fit) error {
+	if why := f.Reproduction.Fault(); why != "" {
+		return fmt.Errorf("%s: %s: what is tuned by it may be wrong; take a longer run, or one whose load tells the pods apart (keepAlive: false), or this one all the same by --allow-poor-fit", name, why)
+	}
+	return nil
 }
 
 // simulated is the run of a scenario, on a plant if one is given.
@@ -160,7 +172,7 @@ func isRecord(name string) bool {
 
 // simulateRecord makes a run again, or with other settings of its HPA.
 func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.Plant, f *simulateFlags, w *work) error {
-	r, err := recorded(name, plant, w)
+	r, err := recorded(name, plant, w, nil)
 	if err != nil {
 		return err
 	}
@@ -182,9 +194,9 @@ func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.P
 	return a.simulateAll(ctx, cases, runs, len(f.set) > 0, f, w)
 }
 
-// recorded is the run that a record is of, on a plant that is fitted to it unless there is
-// another.
-func recorded(name string, plant *simulate.Plant, w *work) (*simulate.Run, error) {
+// recorded is the run that a record is of, on a plant that is fitted to it, and checked, unless
+// there is another.
+func recorded(name string, plant *simulate.Plant, w *work, check func(string, *fit.Fit) error) (*simulate.Run, error) {
 	files, _, err := record.Files(name)
 	if err != nil {
 		return nil, runner.BadInput{Err: err}
@@ -209,6 +221,11 @@ func recorded(name string, plant *simulate.Plant, w *work) (*simulate.Run, error
 		learned, err := source.Learn()
 		if err != nil {
 			return nil, bad(err)
+		}
+		if check != nil {
+			if err := cmp.Or(check(name, learned), poorFit(name, learned)); err != nil {
+				return nil, runner.BadInput{Err: err}
+			}
 		}
 		plant, r.Costs = &learned.Plant, learned.Costs
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hpabench/hpabench/fit"
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
@@ -24,7 +25,7 @@ type tuneFlags struct {
 	like              []string
 	settings, phases  int
 	seed              uint64
-	quiet             bool
+	quiet, poorFit    bool
 }
 
 var tuneFormats = []string{"table", "json", "yaml"}
@@ -72,6 +73,7 @@ setting on the cluster is the proof.
 	cmd.Flags().IntVar(&f.phases, "phases", 15, "try each from so many `points` of the HPA's sync period")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "`number` that all chance comes from: with the same one, the same result")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "table", "what to print: "+strings.Join(tuneFormats, ", ")+" (the HPA)")
+	cmd.Flags().BoolVar(&f.poorFit, "allow-poor-fit", false, "take a record too whose simulation on the plant that is fitted to it differs from it by more than 10 %")
 	addQuiet(cmd, &f.quiet)
 	_ = cmd.RegisterFlagCompletionFunc("vary", func(_ *cobra.Command, _ []string, typed string) (names []string, _ cobra.ShellCompDirective) {
 		before := typed[:strings.LastIndex(typed, ",")+1]
@@ -96,11 +98,15 @@ func (a *app) tune(ctx context.Context, name string, f *tuneFlags) error {
 	}
 	w := a.work(f.quiet)
 	defer w.done()
-	plant, err := likeOf(f.like, w)
+	var check func(string, *fit.Fit) error
+	if !f.poorFit {
+		check = reproduce(ctx, w)
+	}
+	plant, err := likeOf(f.like, w, check)
 	if err != nil {
 		return err
 	}
-	run, err := toTune(name, plant, w)
+	run, err := toTune(name, plant, w, check)
 	if err != nil {
 		return err
 	}
@@ -135,9 +141,9 @@ func (a *app) tune(ctx context.Context, name string, f *tuneFlags) error {
 }
 
 // toTune is the run of a scenario, or of a record.
-func toTune(name string, plant *simulate.Plant, w *work) (*simulate.Run, error) {
+func toTune(name string, plant *simulate.Plant, w *work, check func(string, *fit.Fit) error) (*simulate.Run, error) {
 	if isRecord(name) {
-		return recorded(name, plant, w)
+		return recorded(name, plant, w, check)
 	}
 	file, err := readScenario(name)
 	if err != nil {
