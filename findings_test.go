@@ -48,6 +48,12 @@ func TestFindings(t *testing.T) {
 		{"a Value that does not fall", `workload: {model: {metrics: {queue: {of: requests}}}}, ` + fmt.Sprintf(external, 1, 20, "Value", "value"),
 			[]string{"limits value-target-runs-away hpa/web: external queue was | multiplies the replicas | AverageValue"}},
 		{"an AverageValue", `workload: {model: {metrics: {queue: {of: requests}}}}, ` + fmt.Sprintf(external, 1, 20, "AverageValue", "averageValue"), nil},
+		{"a short calm", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 1m, rate: 1}]}`, []string{"limits window hpa/web: there was less load for 60 s only"}},
+		{"a maximum", `autoscaler: {max: 2}, load: {phases: [{name: surge, duration: 4m, rate: 300, keepAlive: false}, {name: calm, duration: 6m, rate: 1}]}`, []string{"limits max-reached hpa/web: With its maximum of 2 replicas"}},
+		{"no window", `autoscaler: {stabilization: 0s}, load: {phases: [{name: a, duration: 1m, rate: 120, keepAlive: false}, {name: b, duration: 1m, rate: 1}, {name: c, duration: 1m, rate: 120, keepAlive: false}, {name: d, duration: 1m, rate: 1}, {name: e, duration: 1m, rate: 120, keepAlive: false}]}`,
+			[]string{"limits flapping hpa/web: reversals | behavior.scaleDown.stabilizationWindowSeconds"}},
+		{"a limit that throttles", `autoscaler: {max: 2}, workload: {deployment: {resources: {limits: {cpu: 120m}}}}, load: {phases: [{name: surge, duration: 4m, rate: 232, keepAlive: false}, {name: calm, duration: 6m, rate: 1}]}`, []string{"limits cpu-limit pod/web-: and its limit is 120m", "limits max-reached hpa/web: With its maximum of 2 replicas"}},
+		{"one kept connection", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: true}, {name: calm, duration: 6m, rate: 1}]}`, []string{"limits starved deployment/web: keep-alive"}},
 		{"errors of the server", `workload: {model: {fault: {errors: 0.05}}}`, []string{"limits errors deployment/web: × code 500 | The server, or a proxy in front of it"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
