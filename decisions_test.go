@@ -79,6 +79,13 @@ func scenario(seed uint64) *simulate.Run {
 	if r.IntN(3) == 0 {
 		pod.Containers = append(pod.Containers, corev1.Container{Name: "sidecar", Image: "example.com/sidecar", Resources: corev1.ResourceRequirements{Requests: request}})
 	}
+	if whole := rand.New(rand.NewPCG(seed, 2)); whole.IntN(6) == 0 { // requests of the pod, beside its containers' or in their place
+		cpu := resource.NewMilliQuantity(int64(100+whole.IntN(900)), resource.DecimalSI)
+		pod.Resources = &corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: *cpu, corev1.ResourceMemory: *resource.NewQuantity(300<<20, resource.BinarySI)}}
+		for i := range pod.Containers[1:] {
+			pod.Containers[i+1].Resources = corev1.ResourceRequirements{}
+		}
+	}
 	m := model.Model{
 		CPU: &model.Cost{Mean: metav1.Duration{Duration: time.Duration(between(1, 30)) * time.Millisecond}}, Start: seconds(0, 40), Workers: new(64),
 		Memory: resource.NewQuantity(int64(between(10, 150))<<20, resource.BinarySI), MemoryPerRequest: resource.NewQuantity(1<<20, resource.BinarySI), MemoryHeld: seconds(1, 20),

@@ -579,7 +579,7 @@ func (v *view) sampled(spec autoscalingv2.HorizontalPodAutoscalerSpec, current i
 // api is the pod as the HPA controller has it, as far as that looks.
 func api(p *record.Pod) *corev1.Pod {
 	is := &corev1.Pod{Status: corev1.PodStatus{Phase: p.Status.Phase, StartTime: p.Status.StartTime, Conditions: p.Status.Conditions}}
-	is.Name, is.DeletionTimestamp = p.Name, p.Deleting
+	is.Name, is.DeletionTimestamp, is.Spec.Resources = p.Name, p.Deleting, p.Resources
 	for _, c := range p.Containers {
 		is.Spec.Containers = append(is.Spec.Containers, corev1.Container{Name: c.Name, Resources: corev1.ResourceRequirements{Requests: c.Requests}})
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // Pod is a modelled pod on a node with nothing else on it: what it can do follows from its
@@ -20,7 +21,21 @@ type Pod struct {
 func (p Pod) First() *corev1.Container { return &p.Spec.Containers[0] }
 
 // Limit is the CPU limit of the first container in cores; 0 without one.
-func (p Pod) Limit() float64 { return p.First().Resources.Limits.Cpu().AsApproximateFloat64() }
+func (p Pod) Limit() float64 {
+	return Limit(p.Spec, p.First(), corev1.ResourceCPU).AsApproximateFloat64()
+}
+
+// Limit is what container c of a pod may use of a resource: its own limit, or that of all containers
+// together if it is lower; zero without one.
+func Limit(pod *corev1.PodSpec, c *corev1.Container, name corev1.ResourceName) *resource.Quantity {
+	own, limited := c.Resources.Limits[name]
+	if pod.Resources != nil {
+		if all, has := pod.Resources.Limits[name]; has && (!limited || all.Cmp(own) < 0) {
+			return &all
+		}
+	}
+	return &own
+}
 
 // Cost is the mean CPU time of an HTTP request in seconds, on a new connection or a kept one.
 func (p Pod) Cost(connects bool) float64 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -169,7 +170,11 @@ func (c *Cluster) check() error {
 
 func (p *Pod) check() error {
 	err := atMost("containers", max(len(p.Containers), len(p.Status.ContainerStatuses)), maxContainers)
-	for _, c := range p.Containers {
+	all := p.Containers
+	if r := p.Resources; r != nil {
+		all = append(slices.Clip(all), ContainerResources{Name: "(all)", Requests: r.Requests, Limits: r.Limits})
+	}
+	for _, c := range all {
 		for _, list := range []corev1.ResourceList{c.Requests, c.Limits} {
 			for name, q := range list {
 				if q.Sign() < 0 {

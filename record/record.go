@@ -433,6 +433,8 @@ type Pod struct {
 	// Containers are those whose resources the HPA counts: the containers and
 	// the restartable init containers.
 	Containers []ContainerResources `json:"containers,omitempty"`
+	// Resources are those that the pod's spec gives to all containers together.
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 }
 
 // ContainerResources is what the pod's spec says of one container.

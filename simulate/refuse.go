@@ -47,7 +47,7 @@ func (r *Run) refuse(f *scenarios.File) error {
 	if m.Fault != nil && m.Fault.Pull {
 		return notSimulated{f.Fault("spec.workload.model.fault.pull", "the image cannot be pulled, so that no pod is ever ready", onEmbedded)}
 	}
-	if limit := modelled.First().Resources.Limits.Memory(); !limit.IsZero() && m.Memory.Cmp(*limit) > 0 {
+	if limit := model.Limit(modelled.Spec, modelled.First(), corev1.ResourceMemory); !limit.IsZero() && m.Memory.Cmp(*limit) > 0 {
 		return pod("containers/0/resources/limits/memory", "the container is killed at each start: it uses %s of memory by its model, and its limit is %s", m.Memory, limit)
 	}
 	for _, probe := range []struct {

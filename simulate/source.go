@@ -135,6 +135,7 @@ func FromRecord(run record.Run) (*Run, error) {
 	}
 	r.Served, r.Samples = served(run), samples(run)
 	if len(r.Pod.Containers) == 0 {
+		r.Pod.Resources = pod.Resources
 		for _, c := range pod.Containers {
 			is := corev1.Container{Name: c.Name, Resources: corev1.ResourceRequirements{Requests: c.Requests, Limits: c.Limits}}
 			for _, s := range pod.Status.ContainerStatuses {

@@ -127,7 +127,7 @@ func (a *agenda) Pop() any {
 
 func newWorld(r *Run, j *journal) *world {
 	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*model.Latencies]float64{}, used: make([]int, len(r.Plant.Nodes)), pulled: make([]time.Duration, len(r.Plant.Nodes)), modelled: r.Modelled(), receiving: -1}
-	w.memoryLimit = w.modelled.First().Resources.Limits.Memory().AsApproximateFloat64()
+	w.memoryLimit = model.Limit(w.modelled.Spec, w.modelled.First(), corev1.ResourceMemory).AsApproximateFloat64()
 	if j != nil {
 		j.busy = w.onTheWay
 	}

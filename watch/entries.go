@@ -100,6 +100,7 @@ func podEntry(c change[*corev1.Pod]) *record.Pod {
 		Status:   o.Status,
 
 		Containers: record.ContainersOf(o.Spec),
+		Resources:  o.Spec.Resources,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -100,6 +101,15 @@ func TestHooks(t *testing.T) {
 	}})
 	want := []record.ContainerResources{{Name: "plain"}, {Name: "hooked", PreStop: "sleep", PreStopSleep: new(int64(5)), PostStart: "exec"}}
 	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// A pod's own requests count in place of its containers'.
+func TestPodResources(t *testing.T) {
+	resources := &corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("200m")}}
+	got := podEntry(change[*corev1.Pod]{now: &corev1.Pod{Spec: corev1.PodSpec{Resources: resources}}})
+	if d := cmp.Diff(resources, got.Resources); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }

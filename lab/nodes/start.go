@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hpabench/hpabench/lab/containers"
@@ -42,12 +43,13 @@ func (p *pod) start(c *container, killed bool) (time.Duration, *corev1.Container
 	p.mu.Lock()
 	api, grace := p.api, p.grace()
 	p.mu.Unlock()
+	limit := func(name corev1.ResourceName) *resource.Quantity { return model.Limit(&api.Spec, c.spec, name) }
 	if takes, code, ok := runsToEnd(api, c, m.Start.Duration); ok {
 		a.process = startScript(takes, code)
 	} else {
 		a.process = containers.Start(containers.Config{
 			Model: m, Node: p.node.cpu, Pod: p.name, Log: a.logs,
-			CPULimit: c.spec.Resources.Limits.Cpu().AsApproximateFloat64(), MemoryLimit: c.spec.Resources.Limits.Memory().Value(),
+			CPULimit: limit(corev1.ResourceCPU).AsApproximateFloat64(), MemoryLimit: limit(corev1.ResourceMemory).Value(),
 		})
 	}
 	p.mu.Lock()
