@@ -155,8 +155,12 @@ func (d *diagnosis) postStart(c *chart) (spell, bool) {
 			s.from = t
 		}
 	})
-	return s, s.from != 0
+	return s, s.from != 0 && s.to >= d.start
 }
+
+// readinessGatesNotReady is the reason of the condition Ready of a pod all of whose containers are
+// ready: ReadinessGatesNotReady in pkg/kubelet/status/generate.go of Kubernetes.
+const readinessGatesNotReady = "ReadinessGatesNotReady"
 
 // pods finds what keeps pods from being ready.
 func (d *diagnosis) pods() {
@@ -175,10 +179,19 @@ func (d *diagnosis) pods() {
 		}
 		for _, s := range c.spells {
 			if s.kind == FoundNotReady && s.to.Sub(s.from) > patience {
-				d.add(Finding{Kind: FoundNotReady, Severity: Blocks, Object: "pod/" + c.pod.name, SinceSeconds: new(s.from.Seconds()), UntilSeconds: d.until(s.to),
-					Seen:   fmt.Sprintf("It was not ready for %.0f s%s.", s.to.Sub(s.from).Seconds(), detail(cmp.Or(s.message, waiting(c.last)))),
+				f := Finding{Kind: FoundNotReady, Severity: Blocks, Object: "pod/" + c.pod.name, SinceSeconds: new(s.from.Seconds()), UntilSeconds: d.until(s.to),
 					Cause:  "Its containers take long to start, or their readiness probe has not passed; until then the HPA leaves its CPU out.",
-					Advice: fmt.Sprintf("Look at `kubectl describe pod %s%s`, and at its logs.", c.pod.name, d.namespace())})
+					Advice: fmt.Sprintf("Look at `kubectl describe pod %s%s`, and at its logs.", c.pod.name, d.namespace())}
+				why := cmp.Or(s.message, waiting(c.last))
+				for _, x := range c.last.Status.Conditions {
+					if x.Type == corev1.PodReady && x.Reason == readinessGatesNotReady {
+						why = x.Message
+						f.Cause = "All its containers are ready, and a readiness gate is not: whoever sets that condition, such as the controller of a load balancer, has not done so; until then the HPA leaves its CPU out."
+						f.Advice = fmt.Sprintf("Look at the conditions in `kubectl describe pod %s%s`, and at the logs of the controller that sets them.", c.pod.name, d.namespace())
+					}
+				}
+				f.Seen = fmt.Sprintf("It was not ready for %.0f s%s.", s.to.Sub(s.from).Seconds(), detail(why))
+				d.add(f)
 			}
 		}
 	}
@@ -358,11 +371,20 @@ func (d *diagnosis) probes(c *chart, explained bool) (found bool) {
 		return false
 	}
 	add := func(seen string, s spell) {
-		latest := c.unhealthy[len(c.unhealthy)-1].v
-		d.add(Finding{Kind: FoundProbe, Severity: Blocks, Object: "pod/" + c.pod.name, SinceSeconds: new(s.from.Seconds()), UntilSeconds: d.until(s.to),
-			Seen:   seen + detail(latest.Message) + ".",
+		latest := c.unhealthy[len(c.unhealthy)-1].v.Message
+		f := Finding{Kind: FoundProbe, Severity: Blocks, Object: "pod/" + c.pod.name, SinceSeconds: new(s.from.Seconds()), UntilSeconds: d.until(s.to),
+			Seen:   seen + detail(latest) + ".",
 			Cause:  "The server does not answer the probe in time, which is what overload looks like too, or the probe asks for the wrong thing.",
-			Advice: fmt.Sprintf("Look at `kubectl describe pod %s%s`; give the probe a longer `timeoutSeconds` or a higher `failureThreshold` if the server is only busy.", c.pod.name, d.namespace())})
+			Advice: fmt.Sprintf("Look at `kubectl describe pod %s%s`; give the probe a longer `timeoutSeconds` or a higher `failureThreshold` if the server is only busy.", c.pod.name, d.namespace())}
+		switch {
+		case strings.Contains(latest, "statuscode:"):
+			f.Cause = "The server answers the probe with an error: it says itself that it cannot serve, or the probe asks for a path that it does not have."
+			f.Advice = fmt.Sprintf("Look at `kubectl logs %s%s`, and compare the probe's path and port with what the server has.", c.pod.name, d.namespace())
+		case strings.Contains(latest, "connection refused"):
+			f.Cause = "Nothing listens at the probe's port: the server has not started yet, has ended, or listens on another port."
+			f.Advice = fmt.Sprintf("Look at `kubectl logs %s%s`, and compare the probe's port with the server's; a server that starts slowly needs a startup probe.", c.pod.name, d.namespace())
+		}
+		d.add(f)
 		found = true
 	}
 	d.eventsOfPod(c.pod.name, "Killing", func(t record.Instant, e record.Event) {
