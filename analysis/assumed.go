@@ -98,7 +98,6 @@ func (o *observed) assumed(r *Result) (list []string) {
 // restsOnAssumed says whether a figure would be another if what is Assumed were otherwise:
 // each one where pods are modelled, and on a real cluster what is worked out from the flags.
 func (r *Result) restsOnAssumed(figure string) bool {
-	_, stage, _ := strings.Cut(figure, ".stage.")
 	switch {
 	case strings.HasPrefix(figure, "hpa."):
 		return false
@@ -107,6 +106,5 @@ func (r *Result) restsOnAssumed(figure string) bool {
 	case len(r.Assumed) == 0:
 		return false
 	}
-	return stage == stageKeys[StageMetrics] || stage == stageKeys[StageDecision] || stage == stageKeys[StageWindow] ||
-		strings.HasSuffix(figure, ".heldByWindow") || strings.HasSuffix(figure, ".lessWindow")
+	return slices.Contains([]string{"metricsLag", "decision", "stabilization", "heldByWindow", "lessWindow"}, figure[strings.LastIndex(figure, ".")+1:])
 }

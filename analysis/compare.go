@@ -39,7 +39,7 @@ type Comparison struct {
 type ComparedFigure struct {
 	Name    string         `json:"name"`
 	Unit    string         `json:"unit"`
-	Better  string         `json:"better,omitempty"` // "less" or "more"; empty where neither is
+	Better  string         `json:"better,omitempty"` // as that of a Figure
 	Of      []Distribution `json:"of"`
 	Against []Difference   `json:"against"`
 }
@@ -76,12 +76,6 @@ const (
 	Confidence = 0.95
 	// Alpha is the p-value below which a difference is certain.
 	Alpha = 0.05
-)
-
-// less and more are the figures of which that is better.
-var (
-	less = regexp.MustCompile(`^(scaleUp|scaleDown|transition\.\d+)\.(inService|inService\.p50|inService\.max|timeToFull|latency|lessWindow|settle|stage\.\w+)$|^replicas\.firstAtMax$|^elasticity\.|^load\..*\.(unsent|failed|aborted|unknown|errors|late|errorShare|sloViolated|p\d+|max|lateMax|lateP99)$`)
-	more = regexp.MustCompile(`^load\..*\.(achievedRate|answered)$`)
 )
 
 // Compare compares the figures whose names match with those of the first trials, of
@@ -121,13 +115,7 @@ func Compare(all []Trials, names *regexp.Regexp) Comparison {
 		}
 	}
 	for _, f := range order {
-		compared := ComparedFigure{Name: f.Name, Unit: f.Unit}
-		switch {
-		case less.MatchString(f.Name):
-			compared.Better = "less"
-		case more.MatchString(f.Name):
-			compared.Better = "more"
-		}
+		compared := ComparedFigure{Name: f.Name, Unit: f.Unit, Better: f.Better}
 		measured := false
 		for i := range all {
 			d := samples[i][f.Name]
@@ -204,7 +192,7 @@ func difference(first, d Distribution, better string) Difference {
 	}
 	diff.P = &test.P
 	diff.Certain = test.P < Alpha
-	diff.Worse = diff.Certain && (better == "less" && *diff.Absolute > 0 || better == "more" && *diff.Absolute < 0)
+	diff.Worse = diff.Certain && (better == LowerIsBetter && *diff.Absolute > 0 || better == HigherIsBetter && *diff.Absolute < 0)
 	return diff
 }
 

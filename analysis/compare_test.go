@@ -91,7 +91,7 @@ func TestCompareSpeedUp(t *testing.T) {
 // Nonparametric Statistics: the second and the ninth of ten with 97.85 %, the first and
 // the last of six with 96.88 %.
 func TestPublishedValues(t *testing.T) {
-	d := difference(*summarized(19, 22, 16, 29, 24), *summarized(20, 11, 17, 12), "less")
+	d := difference(*summarized(19, 22, 16, 29, 24), *summarized(20, 11, 17, 12), LowerIsBetter)
 	if d.P == nil || math.Abs(*d.P-1.0/9) > 1e-9 || d.Certain {
 		t.Errorf("got p %v, want 1/9", *d.P)
 	}

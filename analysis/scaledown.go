@@ -9,6 +9,9 @@ import (
 	"github.com/hpabench/hpabench/record"
 )
 
+// downStages are those of each pod, in their order.
+var downStages = []string{StageMetrics, StageWindow, StageDecision, StageTerminating, StageOutOfService, StageExit, StageGone}
+
 // scaleDown works out a transition to less demand. See ScaleDown.
 func (o *observed) scaleDown(w window) *ScaleDown {
 	down := &ScaleDown{Plateau: o.supplyAt(w.end)}

@@ -44,15 +44,12 @@ const (
 	maxExpressions = 1000
 )
 
-// phaseFigure is the beginning of a figure of one phase: any phase's name can be written as
-// it is, also one that CEL takes for a difference (ramp-up), a number (2x) or a word of its
-// own (in).
-var phaseFigure = regexp.MustCompile(`^load\.([^.]+)\.`)
-
 // variables are the figures as variables of CEL.
 type variables struct {
 	*cel.Env
-	// phases finds string literals, which stay as they are, and the names of phases in figures.
+	// phases finds string literals, which stay as they are, and the names of phases in figures:
+	// any can be written as it is, also one that CEL takes for a difference (ramp-up), a number
+	// (2x) or a word of its own (in).
 	phases *regexp.Regexp
 }
 
@@ -225,8 +222,8 @@ func variablesOf(figures []analysis.Figure) (v variables, err error) {
 	var phases []string
 	for _, f := range figures {
 		options = append(options, cel.Variable(f.Name, kind(f)))
-		if m := phaseFigure.FindStringSubmatch(f.Name); m != nil && !slices.Contains(phases, regexp.QuoteMeta(m[1])) {
-			phases = append(phases, regexp.QuoteMeta(m[1]))
+		if name := regexp.QuoteMeta(f.Phase); name != "" && !slices.Contains(phases, name) {
+			phases = append(phases, name)
 		}
 	}
 	v.phases = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\bload\.(?:` + strings.Join(phases, "|") + `)\.`)

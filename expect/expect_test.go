@@ -2,7 +2,6 @@ package expect
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -100,22 +99,6 @@ func TestAnyPhaseHasVariables(t *testing.T) {
 		}
 		if err := checker.Check("load." + name + ".eror == 3"); err == nil || !strings.Contains(err.Error(), "load."+name+".eror") {
 			t.Errorf("of an unknown figure of phase %s the error is %v", name, err)
-		}
-	}
-}
-
-// Every variable is explained, and docs/expectations.md has them all.
-func TestVariables(t *testing.T) {
-	doc, err := os.ReadFile("../docs/expectations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range Variables() {
-		if v.Text == "" || v.Type == "" {
-			t.Errorf("%+v", v)
-		}
-		if !strings.Contains(string(doc), "`"+v.Name+"`") {
-			t.Errorf("docs/expectations.md has no %s; make docs writes it", v.Name)
 		}
 	}
 }

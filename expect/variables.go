@@ -15,19 +15,14 @@ type Variable struct {
 // Variables lists all of them.
 func Variables() []Variable {
 	r := &analysis.Result{}
-	r.Load.Phases = []analysis.PhaseLoad{{Name: "*"}}
+	r.Load.Phases = []analysis.PhaseLoad{{Name: "<phase>"}}
 	var list []Variable
 	for _, f := range r.Figures() {
-		if strings.HasPrefix(f.Name, "load.total.") {
+		if f.Phase == "total" {
 			continue // as of a phase
 		}
-		unit := map[string]string{"1": "", "bool": "", "1/s": "requests/s"}
-		v := Variable{Name: strings.ReplaceAll(f.Name, "*", "<phase>"), Type: kind(f).String(), Unit: f.Unit, Text: analysis.Describe(f.Name)}
-		if u, is := unit[f.Unit]; is {
-			v.Unit = u
-		}
-		v.Type = strings.TrimPrefix(v.Type, "google.protobuf.")
-		list = append(list, v)
+		unit := map[string]string{"s": "s", "replicas": "replicas", "requests": "requests", "bytes": "bytes", "1/s": "requests/s"}[f.Unit]
+		list = append(list, Variable{f.Name, strings.TrimPrefix(kind(f).String(), "google.protobuf."), unit, f.Help})
 	}
 	return append(list, Variable{Name: "findings", Type: "list(string)",
 		Text: "The kinds of the findings: " + strings.Join(analysis.FindingKinds, ", ") + `. findings.none("flapping") is true when there is none of that kind.`})

@@ -125,7 +125,7 @@ func sweepSection(c analysis.Comparison, verdicts [][]analysis.Verdict) section 
 			}
 		}
 		best, differ := slices.Min(medians), slices.Min(medians) != slices.Max(medians)
-		if f.Better == "more" {
+		if f.Better == analysis.HigherIsBetter {
 			best = slices.Max(medians)
 		}
 		g.columns = append(g.columns, column{name: wanted.name, spare: wanted.spare})

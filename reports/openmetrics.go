@@ -53,7 +53,7 @@ func OpenMetrics(w io.Writer, r *analysis.Result) error {
 			continue
 		}
 		name, labels := metricName(f)
-		gauge(name, analysis.Describe(f.Name), *f.Value, labels...)
+		gauge(name, f.Help, *f.Value, labels...)
 	}
 	var b bytes.Buffer
 	for _, name := range order {
@@ -68,29 +68,23 @@ func OpenMetrics(w io.Writer, r *analysis.Result) error {
 	return err
 }
 
-var (
-	capital = regexp.MustCompile(`[A-Z]`)
-	// several are the parts of a figure's name that say which of several it is. The name
-	// of a phase can have any character; that of a figure of it has no dot.
-	several = regexp.MustCompile(`(?s)^(load)\.(.*)\.[^.]+$|^(transition)\.(\d+)|\.(stage)\.(\w+)$`)
-)
+var capital = regexp.MustCompile(`[A-Z]`)
 
-// metricName is the name of a figure by the customs of Prometheus, with what of it is a
-// label.
+// metricName is the name of a figure by the customs of Prometheus; the parts of it that say
+// which of several it is are labels.
 func metricName(f analysis.Figure) (name string, labels []string) {
 	name = f.Name
-	for _, m := range several.FindAllStringSubmatch(f.Name, -1) {
-		switch {
-		case m[1] != "":
-			labels = append(labels, "phase", m[2])
-			name = strings.Replace(name, m[1]+"."+m[2], m[1], 1)
-		case m[3] != "":
-			labels = append(labels, m[3], m[4])
-			name = strings.Replace(name, m[0], m[3], 1)
-		default:
-			labels = append(labels, m[5], m[6])
-			name = strings.Replace(name, m[0], ".stage", 1)
-		}
+	if f.Phase != "" {
+		labels = append(labels, "phase", f.Phase)
+		name = "load" + strings.TrimPrefix(name, "load."+f.Phase)
+	}
+	if n := fmt.Sprint(f.Transition); f.Transition > 0 {
+		labels = append(labels, "transition", n)
+		name = "transition" + strings.TrimPrefix(name, "transition."+n)
+	}
+	if f.Stage != "" {
+		labels = append(labels, "stage", f.Stage)
+		name = strings.TrimSuffix(name, "."+f.Stage)
 	}
 	name = capital.ReplaceAllStringFunc(name, func(c string) string { return "_" + strings.ToLower(c) })
 	name = "hpabench_" + strings.ReplaceAll(name, ".", "_")

@@ -54,7 +54,7 @@ func TestOpenMetrics(t *testing.T) {
 			}
 		}
 	}
-	name, labels := metricName(analysis.Figure{Name: "load.on-1.bytesIn", Unit: "bytes"})
+	name, labels := metricName(analysis.Figure{Name: "load.on-1.bytesIn", Phase: "on-1", Unit: "bytes"})
 	if name != "hpabench_load_in_bytes" || labels[1] != "on-1" {
 		t.Error(name, labels)
 	}

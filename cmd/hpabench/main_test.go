@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -39,6 +40,22 @@ func TestInterruptedAtTheEnd(t *testing.T) {
 		t.Error("there is something to end in order")
 	}
 	over()
+}
+
+// The table in docs/expectations.md is what explain prints.
+func TestVariablesAreDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/expectations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table, said bytes.Buffer
+	a := &app{stdout: &table, stderr: &said}
+	if code := a.run(context.Background(), []string{"explain", "-o", "markdown"}); code != exitDone {
+		t.Fatalf("exit code %d: %s", code, said.String())
+	}
+	if !bytes.HasSuffix(doc, append([]byte("\n\n"), table.Bytes()...)) {
+		t.Error("docs/expectations.md has another table: make docs writes it")
+	}
 }
 
 // TestScripts runs the binary as a user does. Beside testscript's own commands
