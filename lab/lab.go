@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -189,7 +190,11 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	})
 	steps.Go(func() error { return l.bootstrap(together) })
 	steps.Go(func() error {
-		modelled, err := nodes.Start(working, l.config, o.Nodes)
+		certificate, err := tls.LoadX509KeyPair(l.state.File(certFile), l.state.File(keyFile))
+		if err != nil {
+			return fmt.Errorf("reading the certificate just written: %w", err)
+		}
+		modelled, err := nodes.Start(working, l.config, certificate, o.Nodes)
 		if err != nil {
 			return fmt.Errorf("starting the nodes: %w", err)
 		}

@@ -105,7 +105,7 @@ func (p *pod) hook(ctx context.Context, c *container, h *corev1.LifecycleHandler
 	case h.Exec != nil:
 		takes, code, ok := model.Script(h.Exec.Command)
 		if ok && takes < 0 {
-			takes = never
+			takes = idleResync
 		}
 		sleep(ctx, takes)
 		if code != 0 {

@@ -2,27 +2,19 @@ package nodes
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"errors"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	_ "k8s.io/kubernetes/pkg/apis/core/install" // the options of a log, in a URL
 )
 
 // serveKubelet serves what the API server asks of kubelets, for all nodes. It
@@ -63,8 +55,8 @@ func (n *Nodes) serveLogs(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("container %q not found in pod %q", r.PathValue("container"), p.name), http.StatusNotFound)
 		return
 	}
-	options, err := logOptions(r.URL.Query())
-	if err != nil {
+	var options corev1.PodLogOptions
+	if err := legacyscheme.ParameterCodec.DecodeParameters(r.URL.Query(), corev1.SchemeGroupVersion, &options); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
@@ -83,32 +75,8 @@ func (n *Nodes) serveLogs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain")
-	_ = a.logs.copy(r.Context(), flushing{w}, options) // the client has gone
+	_ = a.logs.copy(r.Context(), flushing{w}, &options) // the client has gone
 }
-
-// logOptions reads the options of a log as the API server passes them on.
-func logOptions(q url.Values) (*corev1.PodLogOptions, error) {
-	o := &corev1.PodLogOptions{Follow: isTrue(q.Get("follow")), Previous: isTrue(q.Get("previous")), Timestamps: isTrue(q.Get("timestamps"))}
-	for name, to := range map[string]**int64{"tailLines": &o.TailLines, "sinceSeconds": &o.SinceSeconds, "limitBytes": &o.LimitBytes} {
-		if text := q.Get(name); text != "" {
-			i, err := strconv.ParseInt(text, 10, 64)
-			if err != nil || i < 0 {
-				return nil, fmt.Errorf("%s=%s is not a number", name, text)
-			}
-			*to = &i
-		}
-	}
-	if text := q.Get("sinceTime"); text != "" {
-		at, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			return nil, fmt.Errorf("sinceTime=%s: %w", text, err)
-		}
-		o.SinceTime = &metav1.Time{Time: at}
-	}
-	return o, nil
-}
-
-func isTrue(s string) bool { return s != "" && s != "false" && s != "0" }
 
 // flushing sends each line as soon as it is there.
 type flushing struct{ http.ResponseWriter }
@@ -157,57 +125,43 @@ func (f forwarder) PortForward(ctx context.Context, _, _ string, port int32, str
 	return nil
 }
 
-// handed is a listener to which connections are handed.
-type handed struct {
+// handoffListener is a listener to which connections are handed.
+type handoffListener struct {
 	conns chan net.Conn
 	ended chan struct{}
 }
 
-func newHanded() *handed { return &handed{make(chan net.Conn), make(chan struct{})} }
+func newHandoffListener() *handoffListener {
+	return &handoffListener{make(chan net.Conn), make(chan struct{})}
+}
 
-func (h *handed) hand(c net.Conn) error {
+func (l *handoffListener) hand(c net.Conn) error {
 	select {
-	case h.conns <- c:
+	case l.conns <- c:
 		return nil
-	case <-h.ended:
+	case <-l.ended:
 		return errNotListening
 	}
 }
 
-func (h *handed) Accept() (net.Conn, error) {
+func (l *handoffListener) Accept() (net.Conn, error) {
 	select {
-	case c := <-h.conns:
+	case c := <-l.conns:
 		return c, nil
-	case <-h.ended:
+	case <-l.ended:
 		return nil, net.ErrClosed
 	}
 }
 
-func (h *handed) Addr() net.Addr {
+func (l *handoffListener) Addr() net.Addr {
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.IPv4Unspecified(), kubeletPort))
 }
 
-func (h *handed) Close() error {
+func (l *handoffListener) Close() error {
 	select {
-	case <-h.ended:
+	case <-l.ended:
 	default:
-		close(h.ended)
+		close(l.ended)
 	}
 	return nil
-}
-
-// selfSigned is the certificate of the kubelet API, as a kubelet makes it for
-// itself: the API server does not check it unless told to.
-func selfSigned() (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "modelled kubelets of hpabench"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(10, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, errors.Join(err)
 }

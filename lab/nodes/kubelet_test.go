@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -47,16 +48,14 @@ func serving(name string) *corev1.Pod {
 // connection to which is handed over.
 func kubeletClient(t *testing.T, n *Nodes) (host string, client *http.Client) {
 	t.Helper()
-	certificate, err := selfSigned()
-	if err != nil {
-		t.Fatal(err)
-	}
+	server := httptest.NewTLSServer(nil) // for its certificate
+	server.Close()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
-	go n.serveKubelet(t.Context(), certificate)
+	go n.serveKubelet(t.Context(), server.TLS.Certificates[0])
 	go func() {
 		for {
 			conn, err := listener.Accept()

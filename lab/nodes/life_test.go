@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/tools/record"
+	podutil "k8s.io/kubernetes/pkg/api/v1/pod"
 
 	"github.com/hpabench/hpabench/model"
 )
@@ -258,7 +259,7 @@ func TestDeletionTakesPreStopAndGrace(t *testing.T) {
 		p.update(deleted)
 		for time.Sleep(time.Second - time.Millisecond); ; time.Sleep(time.Second) {
 			p.mu.Lock()
-			phase, ready, finished := p.status.Phase, p.status.ContainerStatuses[0].Ready, podFinished(&p.status)
+			phase, ready, finished := p.status.Phase, p.status.ContainerStatuses[0].Ready, podutil.IsPodPhaseTerminal(p.status.Phase)
 			p.mu.Unlock()
 			if finished {
 				if phase != corev1.PodFailed {

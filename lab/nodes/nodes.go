@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -72,7 +73,7 @@ type Nodes struct {
 	byName    map[string]*node
 	byIP      map[netip.Addr]*node
 	transport *http.Transport // of probes and hooks
-	kubelet   *handed
+	kubelet   *handoffListener
 	writes    workqueue.TypedDelayingInterface[*pod]
 	started   time.Time
 	wg        sync.WaitGroup
@@ -89,8 +90,9 @@ var errNotListening = errors.New("nothing listens there")
 // Start registers the nodes with an API server and takes up the pods that are
 // bound to them, until ctx is cancelled. It returns when the nodes are there and
 // Ready. Error: a node cannot be registered, say because one of its name is
-// there already.
-func Start(ctx context.Context, config *rest.Config, o Options) (*Nodes, error) {
+// there already. The certificate is that of the kubelet API, which the API server does
+// not check.
+func Start(ctx context.Context, config *rest.Config, certificate tls.Certificate, o Options) (*Nodes, error) {
 	o = o.withDefaults()
 	config = rest.CopyConfig(config)
 	config.QPS = -1 // the kubelets share this client, so their limit of 50 requests/s each does not bind
@@ -107,10 +109,6 @@ func Start(ctx context.Context, config *rest.Config, o Options) (*Nodes, error) 
 	for i, network := range networks {
 		node := newNode(n, i, network)
 		n.byName[node.name], n.byIP[node.ip] = node, node
-	}
-	certificate, err := selfSigned()
-	if err != nil {
-		return nil, fmt.Errorf("making the certificate of the kubelets: %w", err)
 	}
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -134,7 +132,7 @@ func Start(ctx context.Context, config *rest.Config, o Options) (*Nodes, error) 
 }
 
 func newNodes(client kubernetes.Interface, o Options) *Nodes {
-	n := &Nodes{o: o, client: client, byName: map[string]*node{}, byIP: map[netip.Addr]*node{}, kubelet: newHanded(), started: time.Now(),
+	n := &Nodes{o: o, client: client, byName: map[string]*node{}, byIP: map[netip.Addr]*node{}, kubelet: newHandoffListener(), started: time.Now(),
 		writes: workqueue.NewTypedDelayingQueue[*pod]()}
 	n.transport = &http.Transport{DialContext: n.dial, DisableKeepAlives: true, DisableCompression: true}
 	n.mu.pods, n.mu.ips = map[types.UID]*pod{}, map[netip.Addr]*pod{}

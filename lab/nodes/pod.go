@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
+	podutil "k8s.io/kubernetes/pkg/api/v1/pod"
 )
 
 // pod is one pod and its worker. As in the kubelet, the worker reports what is,
@@ -84,7 +85,7 @@ func (p *pod) run(ctx context.Context) {
 		p.killAll(0)
 	})
 	defer stop()
-	if !podFinished(&p.status) {
+	if !podutil.IsPodPhaseTerminal(p.status.Phase) {
 		p.runContainers()
 		if ctx.Err() != nil {
 			p.killAll(0)
@@ -115,10 +116,6 @@ func (p *pod) run(ctx context.Context) {
 	p.nodes.forget(p)
 }
 
-func podFinished(s *corev1.PodStatus) bool {
-	return s.Phase == corev1.PodSucceeded || s.Phase == corev1.PodFailed
-}
-
 // runContainers returns when the pod is to end.
 func (p *pod) runContainers() {
 	for p.ending.Err() == nil {
@@ -136,20 +133,20 @@ func (p *pod) runContainers() {
 	}
 }
 
-// look is how long it takes the kubelet to see what it has itself just done: 33 ms
+// podSyncDelay is how long it takes the kubelet to see what it has itself just done: 33 ms
 // from a container's start to its readiness probe, on a real node of version
 // 1.37 with containerd.
-const look = 30 * time.Millisecond
+const podSyncDelay = 30 * time.Millisecond
 
-// never is when a pod with which all is well looks again if nothing happens.
-const never = 24 * time.Hour
+// idleResync is the resync interval of a healthy pod without events.
+const idleResync = 24 * time.Hour
 
 // sync reports what is and does what is to be done. It says after what time to
 // look again if nothing happens before, or that the pod has come to its end.
 func (p *pod) sync() (again time.Duration, finished bool) {
 	p.report()
 	p.mu.Lock()
-	again = never
+	again = idleResync
 	if s := p.api.Spec.ActiveDeadlineSeconds; s != nil {
 		again = time.Until(p.st.seen.Truncate(time.Second).Add(time.Duration(*s) * time.Second))
 	}
@@ -195,7 +192,7 @@ func (p *pod) sync() (again time.Duration, finished bool) {
 	}
 	switch {
 	case retry == 0 && done:
-		return look, false
+		return podSyncDelay, false
 	case first && retry > 0:
 		retry = p.node.relist(time.Now()) // the new sandbox is seen
 	}

@@ -1,7 +1,6 @@
 package nodes
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -9,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	podutil "k8s.io/kubernetes/pkg/api/v1/pod"
+	kubeletstatus "k8s.io/kubernetes/pkg/kubelet/status"
+	kubetypes "k8s.io/kubernetes/pkg/kubelet/types"
 )
 
 // state is what a node holds of a pod, apart from its spec.
@@ -145,8 +146,9 @@ func podStatus(pod *corev1.Pod, old *corev1.PodStatus, s *state, now time.Time) 
 	}
 	r.InitContainerStatuses = containerStatuses(pod, s, s.init)
 	r.ContainerStatuses = containerStatuses(pod, s, s.main)
-	r.Phase = phase(pod, s, &r)
-	if finished := r.Phase == corev1.PodSucceeded || r.Phase == corev1.PodFailed; finished && !s.terminal {
+	all := slices.Concat(r.InitContainerStatuses, r.ContainerStatuses)
+	r.Phase = phase(pod, s, all)
+	if finished := podutil.IsPodPhaseTerminal(r.Phase); finished && !s.terminal {
 		r.Phase = old.Phase // a phase is the last one only when nothing runs any more
 	} else if s.terminal && (!finished || s.reason != "") {
 		r.Phase = corev1.PodFailed
@@ -156,7 +158,7 @@ func podStatus(pod *corev1.Pod, old *corev1.PodStatus, s *state, now time.Time) 
 	}
 
 	for _, c := range pod.Status.Conditions {
-		if !ours(c.Type) {
+		if !kubetypes.PodConditionByKubelet(c.Type) {
 			r.Conditions = append(r.Conditions, c)
 		}
 	}
@@ -167,12 +169,11 @@ func podStatus(pod *corev1.Pod, old *corev1.PodStatus, s *state, now time.Time) 
 			sandbox.Message = "pod sandbox is not ready"
 		}
 	}
-	containersReady := s.containersReady(r.Phase)
 	for _, c := range []corev1.PodCondition{
 		sandbox,
-		s.initialized(&r),
-		s.podReady(pod, containersReady, r.Conditions),
-		containersReady,
+		kubeletstatus.GeneratePodInitializedCondition(pod, old, all, r.Phase),
+		kubeletstatus.GeneratePodReadyCondition(pod, old, r.Conditions, all, r.Phase),
+		kubeletstatus.GenerateContainersReadyCondition(pod, old, all, r.Phase),
 		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue},
 	} {
 		c.ObservedGeneration = pod.Generation
@@ -183,15 +184,6 @@ func podStatus(pod *corev1.Pod, old *corev1.PodStatus, s *state, now time.Time) 
 		r.Conditions = append(r.Conditions, c)
 	}
 	return r
-}
-
-// ours says that it is the kubelet that owns a condition.
-func ours(t corev1.PodConditionType) bool {
-	switch t {
-	case corev1.PodScheduled, corev1.PodReady, corev1.PodInitialized, corev1.ContainersReady, corev1.PodReadyToStartContainers:
-		return true
-	}
-	return false
 }
 
 func containerStatuses(pod *corev1.Pod, s *state, of []*container) []corev1.ContainerStatus {
@@ -252,50 +244,33 @@ func allCompleted(init []*container) bool {
 	return !slices.ContainsFunc(init, func(c *container) bool { return !c.sidecar() && !c.ready() })
 }
 
-// phase is getPhase of the kubelet.
-func phase(pod *corev1.Pod, s *state, r *corev1.PodStatus) corev1.PodPhase {
-	var pendingInit, pendingSidecars, running, waiting, stopped, restarting, succeeded int
-	ended := func(cs *corev1.ContainerStatus) *corev1.ContainerStateTerminated {
-		if cs.State.Terminated != nil || cs.State.Running != nil {
-			return cs.State.Terminated
+// phase is getPhase of the kubelet. Of a container that waits it counts how the one
+// before ended.
+func phase(pod *corev1.Pod, s *state, statuses []corev1.ContainerStatus) corev1.PodPhase {
+	initialized := slices.ContainsFunc(s.main, func(c *container) bool { return c.now != nil })
+	var running, stopped, restarting, succeeded int
+	pending := false
+	for _, c := range s.all() {
+		cs := podutil.GetExistingContainerStatus(statuses, c.spec.Name)
+		end := cs.State.Terminated
+		if cs.State.Waiting != nil {
+			end = cs.LastTerminationState.Terminated
 		}
-		return cs.LastTerminationState.Terminated
-	}
-	for i, c := range s.init {
-		cs := &r.InitContainerStatuses[i]
-		end := ended(cs)
+		restarts := end != nil && podutil.ContainerShouldRestart(*c.spec, pod.Spec, end.ExitCode)
 		switch {
-		case c.sidecar() && cs.State.Running != nil:
+		case cs.State.Running != nil && (!c.init || c.sidecar()):
 			running++
-			if !c.started() {
-				pendingSidecars++
-			}
-		case c.sidecar() && end == nil:
-			pendingSidecars++
-			waiting++
-		case c.sidecar():
+			pending = pending || c.sidecar() && !c.started() && !initialized
 		case end == nil:
-			pendingInit++
-		case end.ExitCode != 0:
-			if !podutil.ContainerShouldRestart(*c.spec, pod.Spec, end.ExitCode) {
+			pending = true
+		case c.sidecar():
+		case c.init:
+			if end.ExitCode != 0 && !restarts {
 				return corev1.PodFailed
 			}
-		}
-	}
-	initialized := false
-	for _, c := range s.main {
-		initialized = initialized || c.now != nil
-		i := slices.IndexFunc(r.ContainerStatuses, func(cs corev1.ContainerStatus) bool { return cs.Name == c.spec.Name })
-		cs := &r.ContainerStatuses[i]
-		end := ended(cs)
-		switch {
-		case cs.State.Running != nil:
-			running++
-		case end == nil:
-			waiting++
 		default:
 			stopped++
-			if podutil.ContainerShouldRestart(*c.spec, pod.Spec, end.ExitCode) {
+			if restarts {
 				restarting++
 			}
 			if cs.State.Terminated != nil && end.ExitCode == 0 {
@@ -304,83 +279,12 @@ func phase(pod *corev1.Pod, s *state, r *corev1.PodStatus) corev1.PodPhase {
 		}
 	}
 	switch {
-	case pendingInit > 0, pendingSidecars > 0 && !initialized, waiting > 0:
+	case pending, running == 0 && stopped == 0:
 		return corev1.PodPending
-	case running > 0:
-		return corev1.PodRunning
-	case stopped == 0:
-		return corev1.PodPending
-	case restarting > 0 && !s.terminal:
+	case running > 0, restarting > 0 && !s.terminal:
 		return corev1.PodRunning
 	case stopped == succeeded:
 		return corev1.PodSucceeded
 	}
 	return corev1.PodFailed
-}
-
-// containersReady is GenerateContainersReadyCondition of the kubelet.
-func (s *state) containersReady(phase corev1.PodPhase) corev1.PodCondition {
-	r := corev1.PodCondition{Type: corev1.ContainersReady, Status: corev1.ConditionFalse}
-	var unready []string
-	for _, c := range s.all() {
-		if (!c.init || c.sidecar()) && !c.ready() {
-			unready = append(unready, c.spec.Name)
-		}
-	}
-	switch {
-	case phase == corev1.PodSucceeded:
-		r.Reason = "PodCompleted"
-	case phase == corev1.PodFailed:
-		r.Reason = "PodFailed"
-	case len(unready) > 0:
-		r.Reason, r.Message = "ContainersNotReady", fmt.Sprintf("containers with unready status: %s", unready)
-	default:
-		r.Status = corev1.ConditionTrue
-	}
-	return r
-}
-
-// podReady is GeneratePodReadyCondition of the kubelet.
-func (s *state) podReady(pod *corev1.Pod, containersReady corev1.PodCondition, conditions []corev1.PodCondition) corev1.PodCondition {
-	r := containersReady
-	r.Type = corev1.PodReady
-	if r.Status != corev1.ConditionTrue {
-		return r
-	}
-	var missing []string
-	for _, g := range pod.Spec.ReadinessGates {
-		switch _, c := podutil.GetPodConditionFromList(conditions, g.ConditionType); {
-		case c == nil:
-			missing = append(missing, fmt.Sprintf("corresponding condition of pod readiness gate %q does not exist.", g.ConditionType))
-		case c.Status != corev1.ConditionTrue:
-			missing = append(missing, fmt.Sprintf("the status of pod readiness gate %q is not \"True\", but %v", g.ConditionType, c.Status))
-		}
-	}
-	if len(missing) > 0 {
-		r.Status, r.Reason, r.Message = corev1.ConditionFalse, "ReadinessGatesNotReady", strings.Join(missing, ", ")
-	}
-	return r
-}
-
-// initialized is GeneratePodInitializedCondition of the kubelet.
-func (s *state) initialized(r *corev1.PodStatus) corev1.PodCondition {
-	is := corev1.PodCondition{Type: corev1.PodInitialized, Status: corev1.ConditionTrue}
-	if r.Phase == corev1.PodSucceeded {
-		is.Reason = "PodCompleted"
-		return is
-	}
-	if slices.ContainsFunc(s.main, func(c *container) bool { return c.now != nil }) {
-		return is
-	}
-	var incomplete []string
-	for _, c := range s.init {
-		if c.sidecar() && !c.started() || !c.sidecar() && !c.ready() {
-			incomplete = append(incomplete, c.spec.Name)
-		}
-	}
-	if len(incomplete) > 0 {
-		is.Status, is.Reason = corev1.ConditionFalse, "ContainersNotInitialized"
-		is.Message = fmt.Sprintf("containers with incomplete status: %s", incomplete)
-	}
-	return is
 }

@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/klog/v2"
+	kubetypes "k8s.io/kubernetes/pkg/kubelet/types"
 )
 
 // writeStatuses sends the statuses of pods that are queued: always the newest
@@ -71,29 +73,20 @@ func (p *pod) write(ctx context.Context) error {
 }
 
 // statusPatch gives what a status has over the one that was sent last; nil:
-// nothing.
+// nothing. The UID in it keeps it from another pod of the name.
 func statusPatch(uid types.UID, sent, status *corev1.PodStatus) ([]byte, error) {
-	marshal := func(s *corev1.PodStatus) ([]byte, error) {
-		own := *s
-		own.Conditions = slices.DeleteFunc(slices.Clone(s.Conditions), func(c corev1.PodCondition) bool { return !ours(c.Type) })
-		return json.Marshal(corev1.Pod{Status: own})
+	marshal := func(uid types.UID, s corev1.PodStatus) ([]byte, error) {
+		s.Conditions = slices.DeleteFunc(slices.Clone(s.Conditions), func(c corev1.PodCondition) bool { return !kubetypes.PodConditionByKubelet(c.Type) })
+		return json.Marshal(corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: uid}, Status: s})
 	}
-	before, err := marshal(sent)
-	if err != nil {
-		return nil, err
-	}
-	after, err := marshal(status)
-	if err != nil {
+	before, err := marshal("", *sent)
+	after, err2 := marshal(uid, *status)
+	if err := errors.Join(err, err2); err != nil {
 		return nil, err
 	}
 	patch, err := strategicpatch.CreateTwoWayMergePatch(before, after, corev1.Pod{})
-	if err != nil || string(patch) == "{}" {
+	if err != nil || string(patch) == fmt.Sprintf(`{"metadata":{"uid":%q}}`, uid) {
 		return nil, err
 	}
-	var whole map[string]any
-	if err := json.Unmarshal(patch, &whole); err != nil {
-		return nil, err
-	}
-	whole["metadata"] = map[string]any{"uid": uid}
-	return json.Marshal(whole)
+	return patch, nil
 }
