@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-
 	"k8s.io/client-go/util/flowcontrol"
 
 	"github.com/hpabench/hpabench/model"
@@ -122,10 +121,8 @@ func imageID(image string) string {
 
 // sleep says whether it could sleep to the end.
 func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 		return true
 	case <-ctx.Done():
 		return false

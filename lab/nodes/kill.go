@@ -41,11 +41,9 @@ func (p *pod) kill(c *container, a *attempt, message string, grace int64, turn f
 		turn(left())
 	}
 	a.process.Terminate()
-	timer := time.NewTimer(max(left(), minGrace*time.Second))
-	defer timer.Stop()
 	select {
 	case <-a.process.Done():
-	case <-timer.C:
+	case <-time.After(max(left(), minGrace*time.Second)):
 		a.process.Kill()
 		<-a.process.Done()
 	}

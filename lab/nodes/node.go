@@ -24,7 +24,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/hpabench/hpabench/lab/containers"
-
 	"github.com/hpabench/hpabench/model"
 )
 

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,24 +47,16 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Count == 0 {
-		o.Count = 8
-	}
+	o.Count = cmp.Or(o.Count, 8)
 	if o.CPU.IsZero() {
 		o.CPU = resource.MustParse("4")
 	}
 	if o.Memory.IsZero() {
 		o.Memory = resource.MustParse("16Gi")
 	}
-	if o.Pods == 0 {
-		o.Pods = 110
-	}
-	if o.Housekeeping == 0 {
-		o.Housekeeping = model.Housekeeping
-	}
-	if o.Version == "" {
-		o.Version = "v" + baseversion.DefaultKubeBinaryVersion + ".0"
-	}
+	o.Pods = cmp.Or(o.Pods, 110)
+	o.Housekeeping = cmp.Or(o.Housekeeping, model.Housekeeping)
+	o.Version = cmp.Or(o.Version, "v"+baseversion.DefaultKubeBinaryVersion+".0")
 	return o
 }
 
@@ -144,18 +138,16 @@ func (n *Nodes) Wait() { n.wg.Wait() }
 
 // register makes all nodes at once.
 func (n *Nodes) register(ctx context.Context, config *rest.Config) error {
-	var wg sync.WaitGroup
-	errs := make(chan error, len(n.byName))
+	var registering errgroup.Group
 	for _, node := range n.byName {
-		wg.Go(func() {
+		registering.Go(func() error {
 			if err := node.register(ctx, config); err != nil {
-				errs <- fmt.Errorf("registering the modelled node %s: %w", node.name, err)
+				return fmt.Errorf("registering the modelled node %s: %w", node.name, err)
 			}
+			return nil
 		})
 	}
-	wg.Wait()
-	close(errs)
-	return <-errs
+	return registering.Wait()
 }
 
 // watch follows the pods of all nodes with one informer: a kubelet each would

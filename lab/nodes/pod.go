@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	podutil "k8s.io/kubernetes/pkg/api/v1/pod"
+	"k8s.io/utils/ptr"
 )
 
 // pod is one pod and its worker. As in the kubelet, the worker reports what is,
@@ -98,22 +100,22 @@ func (p *pod) run(ctx context.Context) {
 		p.mu.Unlock()
 	}
 	<-p.ending.Done() // a pod that has completed stays until it is deleted
-	p.mu.Lock()
-	gone := p.gone
-	p.mu.Unlock()
-	if !gone {
+	if !p.isGone() {
 		p.nodes.writes.Add(p)
 	}
-	for ctx.Err() == nil && !gone {
+	for ctx.Err() == nil && !p.isGone() {
 		select {
 		case <-ctx.Done():
 		case <-p.wake:
-			p.mu.Lock()
-			gone = p.gone
-			p.mu.Unlock()
 		}
 	}
 	p.nodes.forget(p)
+}
+
+func (p *pod) isGone() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gone
 }
 
 // runContainers returns when the pod is to end.
@@ -123,13 +125,11 @@ func (p *pod) runContainers() {
 		if finished {
 			return
 		}
-		timer := time.NewTimer(again)
 		select {
 		case <-p.wake:
-		case <-timer.C:
+		case <-time.After(again):
 		case <-p.ending.Done():
 		}
-		timer.Stop()
 	}
 }
 
@@ -254,39 +254,28 @@ func (p *pod) failedProbes() (r []failedProbe) {
 		if !c.running() {
 			continue
 		}
-		for _, k := range []kind{liveness, startup} {
-			if c.now.results[k] != failure {
+		probe, spec := "liveness", c.spec.LivenessProbe
+		if c.now.results[liveness] != failure {
+			probe, spec = "startup", c.spec.StartupProbe
+			if c.now.results[startup] != failure {
 				continue
 			}
-			f := failedProbe{c, c.now, fmt.Sprintf("Container %s failed %s probe", c.spec.Name, [...]string{startup: "startup", liveness: "liveness"}[k]), p.grace()}
-			if c.sidecar() {
-				f.message = "Init c" + f.message[1:]
-			} else if p.api.Spec.RestartPolicy != corev1.RestartPolicyNever {
-				f.message += ", will be restarted"
-			}
-			spec := c.spec.LivenessProbe
-			if k == startup {
-				spec = c.spec.StartupProbe
-			}
-			if spec.TerminationGracePeriodSeconds != nil {
-				f.grace = *spec.TerminationGracePeriodSeconds
-			}
-			r = append(r, f)
-			break
 		}
+		f := failedProbe{c, c.now, fmt.Sprintf("Container %s failed %s probe", c.spec.Name, probe), ptr.Deref(spec.TerminationGracePeriodSeconds, p.grace())}
+		if c.sidecar() {
+			f.message = "Init c" + f.message[1:]
+		} else if p.api.Spec.RestartPolicy != corev1.RestartPolicyNever {
+			f.message += ", will be restarted"
+		}
+		r = append(r, f)
 	}
 	return r
 }
 
 // grace is how many seconds the containers have to end.
 func (p *pod) grace() int64 {
-	switch {
-	case p.api.DeletionGracePeriodSeconds != nil:
-		return max(1, *p.api.DeletionGracePeriodSeconds)
-	case p.api.Spec.TerminationGracePeriodSeconds != nil:
-		return max(1, *p.api.Spec.TerminationGracePeriodSeconds)
-	}
-	return 30
+	spec := ptr.Deref(p.api.Spec.TerminationGracePeriodSeconds, corev1.DefaultTerminationGracePeriodSeconds)
+	return max(1, ptr.Deref(p.api.DeletionGracePeriodSeconds, spec))
 }
 
 // terminate ends what runs and gives back what the pod held.
@@ -329,7 +318,7 @@ func (p *pod) at(port int32) process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var first, open process
-	for _, c := range append(slices.Clone(p.st.main), p.st.init...) {
+	for _, c := range slices.Concat(p.st.main, p.st.init) {
 		if !c.running() {
 			continue
 		}
@@ -338,17 +327,12 @@ func (p *pod) at(port int32) process {
 				return c.now.process
 			}
 		}
-		if first == nil {
-			first = c.now.process
-		}
-		if open == nil && len(c.spec.Ports) == 0 {
-			open = c.now.process
+		first = cmp.Or(first, c.now.process)
+		if len(c.spec.Ports) == 0 {
+			open = cmp.Or(open, c.now.process)
 		}
 	}
-	if open == nil {
-		return first
-	}
-	return open
+	return cmp.Or(open, first)
 }
 
 // event tells of something that happened to the pod, or to one of its containers.

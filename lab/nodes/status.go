@@ -34,7 +34,7 @@ func newState(pod *corev1.Pod, hostIP string, now time.Time) *state {
 	return s
 }
 
-func (s *state) all() []*container { return append(slices.Clone(s.init), s.main...) }
+func (s *state) all() []*container { return slices.Concat(s.init, s.main) }
 
 func (s *state) container(name string) *container {
 	for _, c := range s.all() {
