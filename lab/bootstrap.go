@@ -11,9 +11,9 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/authentication/user"
 	genericapiserver "k8s.io/apiserver/pkg/server"
-	"k8s.io/client-go/kubernetes"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	aggregatorclient "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
 	schedulingv1 "k8s.io/kubernetes/pkg/apis/scheduling/v1"
@@ -28,14 +28,10 @@ const ConfigMap = "hpabench-lab"
 // waitReady waits until the API server says that it is ready, but for some of
 // its checks.
 func (l *Lab) waitReady(ctx context.Context, but ...string) error {
-	client, err := kubernetes.NewForConfig(l.config)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("it took more than a minute"))
 	defer cancel()
 	for {
-		request := client.Discovery().RESTClient().Get().AbsPath("/readyz")
+		request := l.client.Discovery().RESTClient().Get().AbsPath("/readyz")
 		for _, check := range but {
 			request.Param("exclude", check)
 		}
@@ -65,51 +61,46 @@ func (l *Lab) createRoles(ctx context.Context) error {
 
 // bootstrap creates what every cluster has and this one has not yet.
 func (l *Lab) bootstrap(ctx context.Context) error {
-	client, err := kubernetes.NewForConfig(l.config)
-	if err != nil {
-		return err
-	}
-	for _, class := range schedulingv1.SystemPriorityClasses() {
-		if _, err := client.SchedulingV1().PriorityClasses().Create(ctx, class, metav1.CreateOptions{}); err != nil {
-			return fmt.Errorf("creating a priority class: %w", err)
-		}
-	}
-
-	if _, err := client.StorageV1().StorageClasses().Create(ctx, defaultStorageClass(), metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("creating the default StorageClass: %w", err)
-	}
-
 	aggregator, err := aggregatorclient.NewForConfig(l.config)
 	if err != nil {
 		return err
 	}
 	group := v1beta1.SchemeGroupVersion
-	_, err = aggregator.ApiregistrationV1().APIServices().Create(ctx, &apiregistrationv1.APIService{
+	metrics := &apiregistrationv1.APIService{
 		ObjectMeta: metav1.ObjectMeta{Name: group.Version + "." + group.Group},
 		Spec: apiregistrationv1.APIServiceSpec{ // as in metrics-server's own manifest, but served locally
 			Group: group.Group, Version: group.Version, GroupPriorityMinimum: 100, VersionPriority: 100,
 		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("registering the metrics API: %w", err)
 	}
-
 	public := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: metav1.NamespacePublic}}
-	if _, err := client.CoreV1().Namespaces().Create(ctx, public, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("creating the namespace %s: %w", public.Name, err)
+	errs := []error{
+		create(ctx, l.client.StorageV1().StorageClasses(), defaultStorageClass()),
+		create(ctx, aggregator.ApiregistrationV1().APIServices(), metrics),
+	}
+	for _, class := range schedulingv1.SystemPriorityClasses() {
+		errs = append(errs, create(ctx, l.client.SchedulingV1().PriorityClasses(), class))
+	}
+	if err := create(ctx, l.client.CoreV1().Namespaces(), public); !apierrors.IsAlreadyExists(err) {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// create creates an object by the client of its kind.
+func create[T runtime.Object](ctx context.Context, client interface {
+	Create(context.Context, T, metav1.CreateOptions) (T, error)
+}, object T) error {
+	if _, err := client.Create(ctx, object, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("creating a %T: %w", object, err)
 	}
 	return nil
 }
 
 // tell writes the ConfigMap.
 func (l *Lab) tell(ctx context.Context, o Options, resolution time.Duration) error {
-	client, err := kubernetes.NewForConfig(l.config)
+	nodes, err := l.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
-	}
-	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("telling of the lab: %w", err)
 	}
 	hpa := o.HPA.HPAControllerConfiguration
 	data := map[string]string{
@@ -129,27 +120,13 @@ func (l *Lab) tell(ctx context.Context, o Options, resolution time.Duration) err
 		capacity := nodes.Items[0].Status.Capacity
 		data["nodeCPU"], data["nodeMemory"], data["nodePods"] = capacity.Cpu().String(), capacity.Memory().String(), capacity.Pods().String()
 	}
-	_, err = client.CoreV1().ConfigMaps(metav1.NamespacePublic).Create(ctx, &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: ConfigMap}, Data: data,
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("telling of the lab: %w", err)
-	}
-	// Without it whoever may not read the ConfigMap would take the lab for real.
-	_, err = client.RbacV1().Roles(metav1.NamespacePublic).Create(ctx, &rbacv1.Role{
-		ObjectMeta: metav1.ObjectMeta{Name: ConfigMap},
-		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{ConfigMap}, Verbs: []string{"get"}}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("telling of the lab: %w", err)
-	}
-	_, err = client.RbacV1().RoleBindings(metav1.NamespacePublic).Create(ctx, &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: ConfigMap},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: ConfigMap},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: user.AllAuthenticated}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("telling of the lab: %w", err)
-	}
-	return nil
+	name := metav1.ObjectMeta{Name: ConfigMap}
+	return errors.Join(
+		create(ctx, l.client.CoreV1().ConfigMaps(metav1.NamespacePublic), &corev1.ConfigMap{ObjectMeta: name, Data: data}),
+		// Without the Role whoever may not read the ConfigMap would take the lab for real.
+		create(ctx, l.client.RbacV1().Roles(metav1.NamespacePublic), &rbacv1.Role{ObjectMeta: name, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{ConfigMap}, Verbs: []string{"get"}}}}),
+		create(ctx, l.client.RbacV1().RoleBindings(metav1.NamespacePublic), &rbacv1.RoleBinding{ObjectMeta: name,
+			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: ConfigMap},
+			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: user.AllAuthenticated}}}))
 }

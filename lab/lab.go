@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
@@ -85,6 +87,7 @@ func HPADefaults(t Timing) (*controlleroptions.HPAControllerOptions, error) {
 type Lab struct {
 	state  *state
 	config *rest.Config
+	client kubernetes.Interface
 	failed chan error
 	nodes  cluster
 	end    context.CancelFunc // says that the lab is to stop, before anything of it does
@@ -98,6 +101,7 @@ var started atomic.Bool
 // can be one lab in the life of a process; its log goes to a file from then on.
 // ctx is for the start alone: Stop ends the lab.
 func Start(ctx context.Context, o Options) (_ *Lab, err error) {
+	o.Timing = cmp.Or(o.Timing, Real)
 	resolution, err := o.Timing.period()
 	if err != nil {
 		return nil, err
@@ -110,15 +114,8 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	if err := errors.Join(o.HPA.Validate()...); err != nil {
 		return nil, err
 	}
-	if o.Timing == "" {
-		o.Timing = Real
-	}
-	if o.Nodes.Housekeeping == 0 {
-		o.Nodes.Housekeeping = resolution * 2 / 3
-	}
-	if o.Nodes.Version == "" {
-		o.Nodes.Version = Version()
-	}
+	o.Nodes.Housekeeping = cmp.Or(o.Nodes.Housekeeping, resolution*2/3)
+	o.Nodes.Version = cmp.Or(o.Nodes.Version, Version())
 	if o.Dir == "" {
 		if o.Dir, err = folders.Root(); err != nil {
 			return nil, err
@@ -214,7 +211,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 		return nil, err
 	}
 	if err := l.tell(ctx, o, resolution); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("telling of the lab: %w", err)
 	}
 	workers.Go(buildOpenAPIv3)
 	// What few have need of takes its CPU time when the first pods have had theirs.
@@ -257,6 +254,9 @@ func (l *Lab) settle(ctx context.Context, o Options) (listener net.Listener, nod
 	l.config.QPS = -1
 	l.config.ContentType = "application/vnd.kubernetes.protobuf"
 	l.config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	if l.client, err = kubernetes.NewForConfig(l.config); err != nil {
+		return nil, nodePorts, err
+	}
 
 	first, size, guard, err := nodeports.ClaimRange()
 	if err != nil {
