@@ -3,7 +3,6 @@ package runner
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -60,11 +59,7 @@ func (p *preflight) checkKinds() bool {
 // defines says whether a CustomResourceDefinition of the manifests defines a kind, which is
 // then unknown before the run.
 func (p *preflight) defines(kind schema.GroupKind) bool {
-	return slices.ContainsFunc(p.file.Objects(), func(o *unstructured.Unstructured) bool {
-		group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
-		name, _, _ := unstructured.NestedString(o.Object, "spec", "names", "kind")
-		return o.GetKind() == "CustomResourceDefinition" && group == kind.Group && name == kind.Kind
-	})
+	return definition(p.file.Objects(), kind) != nil
 }
 
 // checkAdmission lets the API server judge, without creating anything, what only it knows: the

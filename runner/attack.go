@@ -63,7 +63,7 @@ func CheckAttack(file *scenarios.File, url string) error {
 		return BadInput{errors.New("the scenario has no load")}
 	case url == "" && file.Spec.Load.URL == "":
 		return BadInput{errors.New("where does the load go? Name it with --url, such as http://127.0.0.1:8080: the scenario has no load.url, and no cluster is looked at")}
-	case usesSecret(file.Spec.Load.Auth):
+	case secretOf(file.Spec.Load.Auth) != nil:
 		return BadInput{file.Fault("spec.load.auth", "a Secret cannot be read without a cluster", "take the credentials from the environment: {env: NAME}")}
 	}
 	if url != "" {

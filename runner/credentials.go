@@ -31,7 +31,7 @@ func (c *Cluster) authorization(ctx context.Context, file *scenarios.File, names
 // checkCredentials wants what comes from the environment to be there. A Secret may
 // be created by the run itself.
 func checkCredentials(file *scenarios.File) error {
-	if usesSecret(file.Spec.Load.Auth) {
+	if secretOf(file.Spec.Load.Auth) != nil {
 		return nil
 	}
 	var none *Cluster
@@ -39,8 +39,15 @@ func checkCredentials(file *scenarios.File) error {
 	return err
 }
 
-func usesSecret(a *scenarios.Auth) bool {
-	return a != nil && (a.Bearer != nil && a.Bearer.Secret != nil || a.Basic != nil && a.Basic.Password.Secret != nil)
+// secretOf is the place of the credentials in a Secret; nil if they come from elsewhere.
+func secretOf(a *scenarios.Auth) *scenarios.SecretKey {
+	switch {
+	case a != nil && a.Bearer != nil:
+		return a.Bearer.Secret
+	case a != nil && a.Basic != nil:
+		return a.Basic.Password.Secret
+	}
+	return nil
 }
 
 func (c *Cluster) credentials(ctx context.Context, file *scenarios.File, at string, from scenarios.Credentials, namespace string) (string, error) {

@@ -36,12 +36,8 @@ type Observer struct {
 // takes it, of an HPA or of the object that it scales, or the NAME of an HPA.
 // Progress is called from one goroutine at a time. The error is a BadInput.
 func NewObserver(c *Cluster, ref string, o ObserveOptions, progress func(Progress)) (*Observer, error) {
-	if o.Namespace == "" {
-		o.Namespace = c.Namespace
-	}
-	if o.MetricsEvery == 0 {
-		o.MetricsEvery = time.Second
-	}
+	o.Namespace = cmp.Or(o.Namespace, c.Namespace)
+	o.MetricsEvery = cmp.Or(o.MetricsEvery, time.Second)
 	if err := checkNamespaceName("-n", o.Namespace); err != nil {
 		return nil, err
 	}
@@ -92,20 +88,13 @@ func (o *Observer) Run(ctx context.Context, rec *record.Recorder) error {
 	up, done := o.whileUp(ctx)
 	defer done()
 	err := o.watch(up, rec)
-	end := &record.End{Outcome: record.Completed}
-	if err != nil {
-		end.Outcome, end.Error = record.Failed, err.Error()
-		if errors.Is(err, ErrInterrupted) {
-			end.Outcome = record.Interrupted
-		}
-	}
-	rec.Add(record.Entry{End: end})
+	rec.Add(record.Entry{End: endOf(err, nil)})
 	return err
 }
 
 // watch is the phase, from when all is known to its end.
 func (o *Observer) watch(ctx context.Context, rec *record.Recorder) error {
-	s, err := o.watched(ctx)
+	s, _, err := o.watched(ctx, "", "")
 	if err != nil {
 		return err
 	}
@@ -163,10 +152,7 @@ func (o *Observer) wait(ctx context.Context, rec *record.Recorder, w *watch.Watc
 // Autoscalers lists the HPAs of a namespace, that of the context if it is empty,
 // as hpa/NAME.
 func (c *Cluster) Autoscalers(ctx context.Context, namespace string) ([]string, error) {
-	if namespace == "" {
-		namespace = c.Namespace
-	}
-	list, err := c.Kube.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{})
+	list, err := c.Kube.AutoscalingV2().HorizontalPodAutoscalers(cmp.Or(namespace, c.Namespace)).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/component-helpers/auth/rbac/validation"
 
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
@@ -234,30 +235,22 @@ func (t *task) printedBy() string {
 // load says how a run reaches the workload, whether it sends anything, which Secret
 // has its credentials and which Service is its load balancer.
 func (t *task) load() (via string, loads bool, secret, balancer string) {
-	if t.file == nil {
-		via = scenarios.ViaAuto
-		if t.command == TaskJob {
-			via = scenarios.ViaJob
+	via, loads = scenarios.ViaAuto, true
+	if t.file != nil {
+		load := &t.file.Spec.Load
+		via, loads = load.ViaOrAuto(), t.file.HasLoad()
+		if via == scenarios.ViaAuto && load.URL != "" {
+			via = scenarios.ViaURL
 		}
-		return via, true, "", ""
-	}
-	load := &t.file.Spec.Load
-	via = load.ViaOrAuto()
-	if via == scenarios.ViaAuto && load.URL != "" {
-		via = scenarios.ViaURL
+		if s := secretOf(load.Auth); s != nil {
+			secret = s.Name
+		}
+		balancer, _ = t.file.Service()
 	}
 	if t.command == TaskJob {
 		via = scenarios.ViaJob
 	}
-	if usesSecret(load.Auth) {
-		if load.Auth.Bearer != nil {
-			secret = load.Auth.Bearer.Secret.Name
-		} else {
-			secret = load.Auth.Basic.Password.Secret.Name
-		}
-	}
-	balancer, _ = t.file.Service()
-	return via, t.file.HasLoad(), secret, balancer
+	return via, loads, secret, balancer
 }
 
 // objects are what a run makes.
@@ -321,39 +314,26 @@ func (t *task) granted(o *unstructured.Unstructured, where string) (rights []rig
 	purpose := fmt.Sprintf("what %s %s grants, which only those may grant who have it", o.GetKind(), o.GetName())
 	var role rbacv1.ClusterRole // a Role has the same fields
 	var binding rbacv1.ClusterRoleBinding
-	convert := func(into any) bool {
+	convert := func(into any) bool { // if not, the API server says why
 		return runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, into) == nil
 	}
-	switch o.GetKind() {
-	case "Role", "ClusterRole":
-		if !convert(&role) {
-			return nil // the API server says why
-		}
+	switch kind := o.GetKind(); {
+	case strings.HasSuffix(kind, "Role") && convert(&role):
 		if role.AggregationRule != nil {
 			rights = append(rights, right{verb: "escalate", group: rbacv1.GroupName, resource: "clusterroles", name: role.Name, where: where, purpose: purpose})
 		}
 		for _, rule := range role.Rules {
-			for _, verb := range rule.Verbs {
-				for _, path := range rule.NonResourceURLs {
-					rights = append(rights, right{verb: verb, resource: path, where: everywhere, purpose: purpose})
+			for _, one := range validation.BreakdownRule(rule) {
+				r := right{verb: one.Verbs[0], where: where, purpose: purpose}
+				if len(one.NonResourceURLs) > 0 {
+					r.resource, r.where = one.NonResourceURLs[0], everywhere
+				} else {
+					r.group, r.resource, r.name = one.APIGroups[0], one.Resources[0], strings.Join(one.ResourceNames, "")
 				}
-				for _, group := range rule.APIGroups {
-					for _, resource := range rule.Resources {
-						names := rule.ResourceNames
-						if len(names) == 0 {
-							names = []string{""}
-						}
-						for _, name := range names {
-							rights = append(rights, right{verb: verb, group: group, resource: resource, name: name, where: where, purpose: purpose})
-						}
-					}
-				}
+				rights = append(rights, r)
 			}
 		}
-	case "RoleBinding", "ClusterRoleBinding":
-		if !convert(&binding) {
-			return nil
-		}
+	case strings.HasSuffix(kind, "RoleBinding") && convert(&binding):
 		made := slices.ContainsFunc(t.objects(), func(o *unstructured.Unstructured) bool {
 			return o.GroupVersionKind().Group == rbacv1.GroupName && o.GetKind() == binding.RoleRef.Kind && o.GetName() == binding.RoleRef.Name
 		})
@@ -368,19 +348,21 @@ func (t *task) granted(o *unstructured.Unstructured, where string) (rights []rig
 // manifests, or without a cluster among those of Kubernetes; what is in none of them
 // is taken to be named and placed as custom resources mostly are.
 func (t *task) resource(gvk schema.GroupVersionKind) (resource schema.GroupVersionResource, namespaced bool, err error) {
+	var unmapped error
 	if t.mapping != nil {
 		mapping, err := t.mapping(gvk)
 		if err == nil {
 			return mapping.Resource, mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
 		}
-		if crd := t.definition(gvk); crd == nil {
-			return resource, false, err
-		}
+		unmapped = err
 	}
-	if crd := t.definition(gvk); crd != nil {
+	if crd := definition(t.objects(), gvk.GroupKind()); crd != nil {
 		plural, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "plural")
 		scope, _, _ := unstructured.NestedString(crd.Object, "spec", "scope")
 		return gvk.GroupVersion().WithResource(plural), scope != "Cluster", nil
+	}
+	if unmapped != nil {
+		return resource, false, unmapped
 	}
 	if known, has := builtin()[gvk.GroupKind()]; has {
 		return gvk.GroupVersion().WithResource(known.resource), known.namespaced, nil
@@ -389,13 +371,13 @@ func (t *task) resource(gvk schema.GroupVersionKind) (resource schema.GroupVersi
 	return resource, true, nil
 }
 
-// definition is the CustomResourceDefinition of a kind in the manifests; nil if there
+// definition is the CustomResourceDefinition of a kind among the objects; nil if there
 // is none.
-func (t *task) definition(gvk schema.GroupVersionKind) *unstructured.Unstructured {
-	for _, o := range t.objects() {
+func definition(objects []*unstructured.Unstructured, of schema.GroupKind) *unstructured.Unstructured {
+	for _, o := range objects {
 		group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
 		kind, _, _ := unstructured.NestedString(o.Object, "spec", "names", "kind")
-		if o.GetKind() == "CustomResourceDefinition" && group == gvk.Group && kind == gvk.Kind {
+		if o.GetKind() == "CustomResourceDefinition" && group == of.Group && kind == of.Kind {
 			return o
 		}
 	}
@@ -491,8 +473,7 @@ func (i *inspection) checkRights(ctx context.Context, t task) bool {
 		})
 	}
 	if err := asking.Wait(); err != nil {
-		i.add(name, record.Fault, err.Error(), "")
-		return false
+		return i.fault(name, err.Error(), "")
 	}
 	missing, lost := map[string][]string{}, map[string][]string{}
 	for n, r := range rights {

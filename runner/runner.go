@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -20,8 +19,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/loadgen"
 	"github.com/hpabench/hpabench/record"
@@ -68,14 +68,7 @@ type Options struct {
 
 // NewID returns a random name for a run: five characters that are hard to
 // mistake for one another.
-func NewID() string {
-	const letters = "bcdfghjkmnpqrstvwxz2456789"
-	id := make([]byte, 5)
-	for i := range id {
-		id[i] = letters[rand.IntN(len(letters))]
-	}
-	return string(id)
-}
+func NewID() string { return rand.String(5) }
 
 // Progress is what the runner tells while it works: one of its fields.
 type Progress struct {
@@ -121,15 +114,9 @@ type Runner struct {
 // New prepares a run of the scenario on the cluster. Progress is called from
 // one goroutine at a time. The error is a BadInput.
 func New(c *Cluster, file *scenarios.File, o Options, progress func(Progress)) (*Runner, error) {
-	if o.MetricsEvery == 0 {
-		o.MetricsEvery = time.Second
-	}
-	if o.Timeout == 0 {
-		o.Timeout = 5 * time.Minute
-	}
-	if o.Ends == nil {
-		o.Ends = context.Background()
-	}
+	o.MetricsEvery = cmp.Or(o.MetricsEvery, time.Second)
+	o.Timeout = cmp.Or(o.Timeout, 5*time.Minute)
+	o.Ends = cmp.Or(o.Ends, context.Background())
 	if o.MetricsEvery < 0 || o.Timeout < 0 {
 		return nil, BadInput{errors.New("a duration cannot be negative")}
 	}
@@ -273,10 +260,11 @@ func (r *Runner) Run(ctx context.Context, rec *record.Recorder) error {
 
 // grace is how long the pods may take to end.
 func (r *Runner) grace() time.Duration {
-	if t := r.pre.template; t != nil && t.Spec.TerminationGracePeriodSeconds != nil {
-		return time.Duration(*t.Spec.TerminationGracePeriodSeconds) * time.Second
+	seconds := int64(corev1.DefaultTerminationGracePeriodSeconds)
+	if t := r.pre.template; t != nil {
+		seconds = ptr.Deref(t.Spec.TerminationGracePeriodSeconds, seconds)
 	}
-	return corev1.DefaultTerminationGracePeriodSeconds * time.Second
+	return time.Duration(seconds) * time.Second
 }
 
 // measure does all of a run between preflight and tear-down.
@@ -383,47 +371,37 @@ func (r *Runner) create(ctx, alive context.Context) error {
 // findSubject says what is to be watched, and which Service takes the load.
 func (r *Runner) findSubject(ctx context.Context) (watch.Subject, *corev1.Service, error) {
 	p := r.pre
-	s := watch.Subject{Namespace: p.namespace, Target: p.gvr, Kind: p.gvk.Kind, Name: p.name, Autoscaler: p.autoscaler}
-	if s.Target.Empty() { // a kind that the manifests defined
+	if p.gvr.Empty() { // a kind that the manifests defined
 		_, mapping, err := p.Cluster.resource(p.gvk, p.namespace)
 		if err != nil {
-			return s, nil, err
+			return watch.Subject{}, nil, err
 		}
-		s.Target = mapping.Resource
+		p.gvr = mapping.Resource
 	}
-	s.ReplicasPath, s.StatusPath = p.replicaPaths(ctx, s.Target)
 	// A custom kind's selector is set by its controller, some time after creation.
 	err := wait.PollUntilContextTimeout(ctx, 250*time.Millisecond, r.options.Timeout, true, func(ctx context.Context) (bool, error) {
-		scale, err := p.scale(ctx, s.Target, p.namespace, p.name)
+		scale, err := p.scale(ctx, p.gvr, p.namespace, p.name)
 		if err != nil {
 			return false, err
 		}
-		s.Selector = scale.Status.Selector
-		return s.Selector != "", nil
+		p.selector = scale.Status.Selector
+		return p.selector != "", nil
 	})
 	if wait.Interrupted(err) {
 		err = errors.New("it has no selector: without it neither the HPA nor hpabench can find the pods")
 	}
 	if err != nil {
-		return s, nil, fmt.Errorf("reading the scale of %s %s: %w", p.gvk.Kind, p.name, err)
+		return watch.Subject{}, nil, fmt.Errorf("reading the scale of %s %s: %w", p.gvk.Kind, p.name, err)
 	}
-	if err := p.alsoSelected(ctx, s.Selector); err != nil {
-		return s, nil, err
+	if err := p.alsoSelected(ctx, p.selector); err != nil {
+		return watch.Subject{}, nil, err
 	}
-	podLabels := map[string]string{}
-	if p.template != nil {
-		podLabels = p.template.Labels
-	} else if selector, err := labels.ConvertSelectorToLabelsMap(s.Selector); err == nil {
-		podLabels = selector
-	}
-	var service *corev1.Service
 	named, _ := p.file.Service()
 	ours := ""
 	if p.creates() && p.template != nil {
 		ours = RunLabel + "=" + r.options.ID // and no Service that somebody has made since the preflight
 	}
-	s.Services, service, err = p.services(ctx, p.namespace, ours, podLabels, named)
-	return s, service, err
+	return p.watched(ctx, ours, named)
 }
 
 // load sends the load of all phases, telling the progress each second.
