@@ -10,9 +10,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime"
+	quota "k8s.io/apiserver/pkg/quota/v1"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	apihelper "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1/helper"
+	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -68,10 +71,7 @@ func NewDoctor(c *Cluster, ref string, o ObserveOptions, progress func(Progress)
 // package analysis has of its Run.
 func (d *Doctor) Examine(ctx context.Context) (*Examination, error) {
 	d.interrupted = func() bool { return ctx.Err() != nil }
-	if !d.checkServer(ctx) || d.one && !d.checkNamed(ctx, d.ref, record.Fault) && !d.forbidden {
-		return nil, d.faults(ctx, "there is nothing to examine")
-	}
-	if !d.one && !d.checkNamespace(ctx) {
+	if !d.checkServer(ctx) || d.one && !d.checkNamed(ctx, d.ref, record.Fault) && !d.forbidden || !d.one && !d.checkNamespace(ctx) {
 		return nil, d.faults(ctx, "there is nothing to examine")
 	}
 	t := d.task(TaskDoctor)
@@ -80,11 +80,11 @@ func (d *Doctor) Examine(ctx context.Context) (*Examination, error) {
 	canWatch := !d.forbidden && !slices.ContainsFunc(d.checks, func(c record.Check) bool { return c.Name == "rights" && c.Outcome == record.Fault })
 	d.checkMetricsAPI(ctx)
 	d.checkMetrics(ctx, record.Fault)
+	missing := record.Fault
 	if usesResourceMetrics(d.spec) {
-		d.checkAdapters(ctx, record.Warning) // it still adds replicas
-	} else {
-		d.checkAdapters(ctx, record.Fault)
+		missing = record.Warning // it still adds replicas
 	}
+	d.checkAdapters(ctx, missing)
 	n := d.readNodes(ctx)
 	d.checkNodes(n)
 	if d.one {
@@ -125,14 +125,18 @@ func (i *inspection) checkNamespace(ctx context.Context) bool {
 	return true
 }
 
-var apiServices = schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}
+var apiServices = apiregistrationv1.SchemeGroupVersion.WithResource("apiservices")
 
 // checkMetricsAPI looks who serves metrics.k8s.io, and whether that works.
 func (i *inspection) checkMetricsAPI(ctx context.Context) {
 	const name = "metrics API"
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	api, err := i.Dynamic.Resource(apiServices).Get(ctx, "v1beta1.metrics.k8s.io", metav1.GetOptions{})
+	object, err := i.Dynamic.Resource(apiServices).Get(ctx, "v1beta1.metrics.k8s.io", metav1.GetOptions{})
+	var api apiregistrationv1.APIService
+	if err == nil {
+		err = runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &api)
+	}
 	switch {
 	case apierrors.IsForbidden(err):
 		i.add(name, record.Warning, "no right to get apiservices.apiregistration.k8s.io, so that it is not known who serves the metrics", "whether they are there is below")
@@ -144,26 +148,22 @@ func (i *inspection) checkMetricsAPI(ctx context.Context) {
 		i.add(name, record.Fault, fmt.Sprintf("reading APIService v1beta1.metrics.k8s.io: %v", err), "")
 		return
 	}
-	namespace, _, _ := unstructured.NestedString(api.Object, "spec", "service", "namespace")
-	service, _, _ := unstructured.NestedString(api.Object, "spec", "service", "name")
-	by := "the API server itself"
-	if service != "" {
-		by = fmt.Sprintf("Service %s in namespace %s", service, namespace)
+	by, service := "the API server itself", api.Spec.Service
+	if service != nil {
+		by = fmt.Sprintf("Service %s in namespace %s", service.Name, service.Namespace)
 	}
-	conditions, _, _ := unstructured.NestedSlice(api.Object, "status", "conditions")
-	available, why := false, "it has no condition Available"
-	for _, c := range conditions {
-		if is, _ := c.(map[string]any); is["type"] == "Available" {
-			available, why = is["status"] == "True", fmt.Sprintf("%v: %v", is["reason"], is["message"])
-		}
+	why := "it has no condition Available"
+	available := apihelper.GetAPIServiceConditionByType(&api, apiregistrationv1.Available)
+	if available != nil {
+		why = available.Reason + ": " + available.Message
 	}
-	if available {
+	if available != nil && available.Status == apiregistrationv1.ConditionTrue {
 		i.ok(name, "APIService v1beta1.metrics.k8s.io is available, by %s", by)
 	} else {
 		i.add(name, record.Fault, fmt.Sprintf("APIService v1beta1.metrics.k8s.io, by %s, is not available: %s", by, why), metricsHint)
 	}
-	if service != "" {
-		i.checkMetricsServer(ctx, namespace, service)
+	if service != nil {
+		i.checkMetricsServer(ctx, service.Namespace, service.Name)
 	}
 }
 
@@ -187,11 +187,7 @@ func (i *inspection) checkMetricsServer(ctx context.Context, namespace, service 
 		if !selector.Matches(labels.Set(d.Spec.Template.Labels)) {
 			continue
 		}
-		wanted := int32(1)
-		if d.Spec.Replicas != nil {
-			wanted = *d.Spec.Replicas
-		}
-		said := fmt.Sprintf("Deployment %s in namespace %s: %d of %d pods ready", d.Name, namespace, d.Status.ReadyReplicas, wanted)
+		said := fmt.Sprintf("Deployment %s in namespace %s: %d of %d pods ready", d.Name, namespace, d.Status.ReadyReplicas, ptr.Deref(d.Spec.Replicas, 1))
 		if d.Status.ReadyReplicas > 0 {
 			i.ok(name, "%s", said)
 			continue
@@ -235,8 +231,8 @@ func (i *inspection) checkNodes(n nodes) {
 			cordoned = append(cordoned, node.Name)
 		default:
 			take++
-			addTo(all, node.Status.Allocatable)
-			addTo(left, free(node, n.pods[node.Name]))
+			all = quota.Add(all, node.Status.Allocatable)
+			left = quota.Add(left, free(node, n.pods[node.Name]))
 		}
 	}
 	said := fmt.Sprintf("%d of %d take pods", take, len(n.list))
@@ -259,14 +255,6 @@ func (i *inspection) checkNodes(n nodes) {
 		outcome = record.Fault
 	}
 	i.add("nodes", outcome, said, hint)
-}
-
-func addTo(sum, more corev1.ResourceList) {
-	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-		q := sum[name]
-		q.Add(more[name])
-		sum[name] = q
-	}
 }
 
 // checkAutoscalers adds a check for each HPA in the namespace, or in all; where

@@ -68,3 +68,11 @@ items:
 		t.Error("the node itself was changed")
 	}
 }
+
+func podsByNode(pods *corev1.PodList) map[string][]*corev1.Pod {
+	byNode := map[string][]*corev1.Pod{}
+	for _, pod := range pods.Items {
+		byNode[pod.Spec.NodeName] = append(byNode[pod.Spec.NodeName], &pod)
+	}
+	return byNode
+}

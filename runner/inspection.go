@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/version"
+	quota "k8s.io/apiserver/pkg/quota/v1"
 	podresources "k8s.io/component-helpers/resource"
 	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
@@ -82,6 +83,11 @@ func (i *inspection) add(name, outcome, message, hint string) {
 // refuse adds a fault that is in what the user asked for. It returns false.
 func (i *inspection) refuse(name, message, hint string) bool {
 	i.badInput = true
+	return i.fault(name, message, hint)
+}
+
+// fault adds a fault. It returns false.
+func (i *inspection) fault(name, message, hint string) bool {
 	i.add(name, record.Fault, message, hint)
 	return false
 }
@@ -89,8 +95,7 @@ func (i *inspection) refuse(name, message, hint string) bool {
 // failed adds the fault that a request did not succeed. It returns false.
 func (i *inspection) failed(name string, err error) bool {
 	i.forbidden = i.forbidden || apierrors.IsForbidden(err)
-	i.add(name, record.Fault, err.Error(), "")
-	return false
+	return i.fault(name, err.Error(), "")
 }
 
 func (i *inspection) ok(name, message string, args ...any) {
@@ -136,28 +141,23 @@ func (i *inspection) checkServer(ctx context.Context) bool {
 		i.add(name, record.Warning, fmt.Sprintf("%s answers, and does not let this user read /version: %v", server, err),
 			"the ClusterRole system:public-info-viewer allows it; without it the report does not name the version")
 	case apierrors.IsUnauthorized(err):
-		i.add(name, record.Fault, fmt.Sprintf("%s does not know these credentials: %v", server, err), "log in again")
-		return false
+		return i.fault(name, fmt.Sprintf("%s does not know these credentials: %v", server, err), "log in again")
 	case errors.Is(err, errPlugin):
-		i.add(name, record.Fault, fmt.Sprintf("no request was sent to %s: %v", server, err), "use credentials that need no plugin, or mend the plugin")
-		return false
+		return i.fault(name, fmt.Sprintf("no request was sent to %s: %v", server, err), "use credentials that need no plugin, or mend the plugin")
 	default:
-		i.add(name, record.Fault, fmt.Sprintf("%s does not answer: %v", server, err), "is the cluster up, and is this the right --context or --kubeconfig?")
-		return false
+		return i.fault(name, fmt.Sprintf("%s does not answer: %v", server, err), "is the cluster up, and is this the right --context or --kubeconfig?")
 	}
 	i.cluster = &record.Cluster{Version: v.GitVersion}
 	if i.cluster.Lab, i.cluster.Controllers, err = i.findLab(ctx); err != nil {
-		i.add("API server", record.Fault, fmt.Sprintf("finding out whether this is the embedded cluster: %v", err), "")
-		return false
+		return i.fault(name, fmt.Sprintf("finding out whether this is the embedded cluster: %v", err), "")
 	}
 	what := ""
-	if i.cluster.Lab == nil {
-		i.cluster.Controllers, i.cluster.ControllersFrom = i.findControllers(ctx)
-	}
 	if lab := i.cluster.Lab; lab != nil {
 		what = fmt.Sprintf(", embedded: modelled pods, %s timing", lab.Timing)
+	} else {
+		i.cluster.Controllers, i.cluster.ControllersFrom = i.findControllers(ctx)
 	}
-	i.ok("API server", "Kubernetes %s%s", v.GitVersion, what)
+	i.ok(name, "Kubernetes %s%s", v.GitVersion, what)
 	return true
 }
 
@@ -174,8 +174,7 @@ func (i *inspection) checkScalable() bool {
 		scalable, err = i.scalable(i.gvr)
 	}
 	if err != nil {
-		i.add(name, record.Fault, fmt.Sprintf("finding out whether %s can be scaled: %v", i.gvk.Kind, err), "")
-		return false
+		return i.fault(name, fmt.Sprintf("finding out whether %s can be scaled: %v", i.gvk.Kind, err), "")
 	}
 	if !scalable {
 		return i.refuse(name, fmt.Sprintf("%s has no scale subresource, so that no HPA can scale it", i.gvk.Kind),
@@ -344,19 +343,23 @@ func (i *inspection) readNodes(ctx context.Context) (n nodes) {
 	}
 	pods, err := i.Kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{
 		FieldSelector: fields.ParseSelectorOrDie("status.phase!=Succeeded,status.phase!=Failed").String()})
-	if err != nil {
+	n = nodes{append([]corev1.Node{}, list.Items...), map[string][]*corev1.Pod{}, err == nil}
+	if n.known {
+		for _, pod := range pods.Items {
+			n.pods[pod.Spec.NodeName] = append(n.pods[pod.Spec.NodeName], &pod)
+		}
+	} else {
 		i.add(RoomCheck, record.Warning, fmt.Sprintf("listing the pods of all namespaces: %v", err), "without them the room on the nodes is not known")
 	}
-	n = nodes{append([]corev1.Node{}, list.Items...), podsByNode(pods), err == nil}
-	for _, is := range n.list {
-		info := is.Status.NodeInfo
-		node := record.Node{Name: is.Name, CPU: is.Status.Allocatable.Cpu().AsApproximateFloat64(),
-			Memory: is.Status.Allocatable.Memory().Value(), OS: info.OperatingSystem + "/" + info.Architecture,
-			Kubelet: info.KubeletVersion, Runtime: info.ContainerRuntimeVersion, Schedule: !is.Spec.Unschedulable, Taints: is.Spec.Taints}
+	for _, node := range n.list {
+		info := node.Status.NodeInfo
+		described := record.Node{Name: node.Name, CPU: node.Status.Allocatable.Cpu().AsApproximateFloat64(),
+			Memory: node.Status.Allocatable.Memory().Value(), OS: info.OperatingSystem + "/" + info.Architecture,
+			Kubelet: info.KubeletVersion, Runtime: info.ContainerRuntimeVersion, Schedule: !node.Spec.Unschedulable, Taints: node.Spec.Taints}
 		if n.known {
-			node.Free = free(is, n.pods[is.Name])
+			described.Free = free(node, n.pods[node.Name])
 		}
-		i.cluster.Nodes = append(i.cluster.Nodes, node)
+		i.cluster.Nodes = append(i.cluster.Nodes, described)
 	}
 	return n
 }
@@ -393,35 +396,15 @@ func atMost(n int64) string {
 	return fmt.Sprint(n)
 }
 
-func podsByNode(pods *corev1.PodList) map[string][]*corev1.Pod {
-	byNode := map[string][]*corev1.Pod{}
-	if pods == nil {
-		return byNode
-	}
-	for i := range pods.Items {
-		name := pods.Items[i].Spec.NodeName
-		byNode[name] = append(byNode[name], &pods.Items[i])
-	}
-	return byNode
-}
-
 // free is what the requests of the pods on the node leave of what is allocatable;
 // that of pods is how many more it takes.
 func free(node corev1.Node, on []*corev1.Pod) corev1.ResourceList {
-	left := node.Status.Allocatable.DeepCopy()
-	take := func(used corev1.ResourceList) {
-		for name, q := range used {
-			if is, has := left[name]; has {
-				is.Sub(q)
-				left[name] = is
-			}
-		}
-	}
+	used := corev1.ResourceList{corev1.ResourcePods: *resource.NewQuantity(int64(len(on)), resource.DecimalSI)}
 	for _, pod := range on {
-		take(podresources.PodRequests(pod, podresources.PodResourcesOptions{}))
-		take(corev1.ResourceList{corev1.ResourcePods: *resource.NewQuantity(1, resource.DecimalSI)})
+		used = quota.Add(used, podresources.PodRequests(pod, podresources.PodResourcesOptions{}))
 	}
-	return left
+	left := node.Status.Allocatable
+	return quota.Mask(quota.Subtract(left, used), quota.ResourceNames(left))
 }
 
 // room returns how many more pods of the template fit on the nodes that would
@@ -457,18 +440,19 @@ func room(nodes []corev1.Node, byNode map[string][]*corev1.Pod, template *corev1
 	return total, nil
 }
 
-// nobody is a label selector that no pod matches.
-const nobody = "hpabench.dev/nobody,!hpabench.dev/nobody"
+// matchesNoPod is a label selector that no pod matches.
+const matchesNoPod = "hpabench.dev/nobody,!hpabench.dev/nobody"
 
 // watched says what is to be watched of a target that exists, and of one that
-// does not: its HPA.
-func (i *inspection) watched(ctx context.Context) (watch.Subject, error) {
-	s := watch.Subject{Namespace: i.namespace, Target: i.gvr, Kind: i.gvk.Kind, Name: i.name, Autoscaler: i.autoscaler, Selector: cmp.Or(i.selector, nobody)}
+// does not: its HPA. The Services are looked for, and the one that takes the load, as
+// services does.
+func (i *inspection) watched(ctx context.Context, among, named string) (s watch.Subject, load *corev1.Service, err error) {
+	s = watch.Subject{Namespace: i.namespace, Target: i.gvr, Kind: i.gvk.Kind, Name: i.name, Autoscaler: i.autoscaler, Selector: cmp.Or(i.selector, matchesNoPod)}
 	if !s.Target.Empty() {
 		s.ReplicasPath, s.StatusPath = i.replicaPaths(ctx, s.Target)
 	}
 	if i.selector == "" {
-		return s, nil
+		return s, nil, nil
 	}
 	podLabels := map[string]string{}
 	if i.template != nil {
@@ -476,7 +460,6 @@ func (i *inspection) watched(ctx context.Context) (watch.Subject, error) {
 	} else if selector, err := labels.ConvertSelectorToLabelsMap(i.selector); err == nil {
 		podLabels = selector
 	}
-	var err error
-	s.Services, _, err = i.services(ctx, i.namespace, "", podLabels, "")
-	return s, err
+	s.Services, load, err = i.services(ctx, i.namespace, among, podLabels, named)
+	return s, load, err
 }
