@@ -145,11 +145,17 @@ func (a *account) usedIdle() time.Duration {
 	return time.Duration(a.idle * float64(a.now-a.started))
 }
 
-// pass forgets the periods that are over.
+// pass forgets the periods that are over; of the node those that are over for all of its servers.
 func (a *account) pass() {
 	i := int64(a.now / CFSPeriod)
 	if i > a.node.ledger.first {
-		a.node.ledger.pass(i, func(entry) {})
+		over := i
+		for _, s := range a.node.turns {
+			if len(s.running)+len(s.waiting) > 0 { // others take no CPU time before they have come to the present
+				over = min(over, int64(s.now/CFSPeriod))
+			}
+		}
+		a.node.ledger.pass(over, func(entry) {})
 	}
 	if i > a.ledger.first {
 		a.ledger.pass(i, func(e entry) {

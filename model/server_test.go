@@ -137,3 +137,41 @@ func TestInTurns(t *testing.T) {
 		t.Error("serving: lifo is no error")
 	}
 }
+
+// Several servers of a node come to the end of a period together, and one that is called later than another is still
+// in an earlier period: each request has its CPU time all the same.
+func TestManyServersOfANode(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, kinds := range [][]bool{{true, true}, {true, false}, {true, true, true, false, false}} { // by turns
+		for _, wait := range []time.Duration{0, 250 * ms} {
+			node := &Node{Cores: 2}
+			var servers []Server
+			for _, byTurns := range kinds {
+				if a := newAccount(node, 0, 1, 0); byTurns {
+					servers = append(servers, newTurns(a, 2, 1000, 1000))
+				} else {
+					servers = append(servers, newFIFO(a, 2, 1000, 1000))
+				}
+			}
+			const n = 500
+			cpu := make([]time.Duration, len(servers))
+			now, ended := time.Duration(0), 0
+			for range n {
+				now += time.Duration(r.ExpFloat64() * float64(80*ms))
+				k := r.IntN(len(servers))
+				cost := time.Duration(1 + r.Int64N(int64(90*ms)))
+				cpu[k] += cost
+				servers[k].Request(now, cost, wait, func(time.Duration) { ended++ })
+			}
+			now += time.Minute
+			for k, s := range servers {
+				if used := s.Usage(now); used != cpu[k] {
+					t.Errorf("%v: server %d used %s for %s", kinds, k, used, cpu[k])
+				}
+			}
+			if ended != n {
+				t.Errorf("%v: %d of %d requests ended", kinds, ended, n)
+			}
+		}
+	}
+}
