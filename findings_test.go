@@ -54,6 +54,12 @@ func TestFindings(t *testing.T) {
 			[]string{"limits flapping hpa/web: reversals | behavior.scaleDown.stabilizationWindowSeconds"}},
 		{"a limit that throttles", `autoscaler: {max: 2}, workload: {deployment: {resources: {limits: {cpu: 120m}}}}, load: {phases: [{name: surge, duration: 4m, rate: 232, keepAlive: false}, {name: calm, duration: 6m, rate: 1}]}`, []string{"limits cpu-limit pod/web-: and its limit is 120m", "limits max-reached hpa/web: With its maximum of 2 replicas"}},
 		{"one kept connection", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: true}, {name: calm, duration: 6m, rate: 1}]}`, []string{"limits starved deployment/web: keep-alive"}},
+		{"rounding", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 9m, rate: 60, keepAlive: false}]}`, []string{"notice rounding hpa/web: It stayed at 2 replicas for | /50 = 1.2 | which rounds up to 2; 1 below 26 %"}},
+		{"rounding of an external metric", `workload: {model: {metrics: {queue: {of: requests}}}}, load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 9m, rate: 28, keepAlive: false}]}, ` + fmt.Sprintf(external, 1, 20, "AverageValue", "averageValue"),
+			[]string{"notice rounding hpa/web: It stayed at 2 replicas | which rounds up to 2; 1 below"}},
+		{"no rounding at the minimum", `autoscaler: {min: 2}, load: {phases: [{name: surge, duration: 4m, rate: 220, keepAlive: false}, {name: calm, duration: 9m, rate: 60, keepAlive: false}]}`, nil},
+		{"rounding of memory", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 9m, rate: 60, keepAlive: false}]}, workload: {deployment: {resources: {requests: {memory: 512Mi}}}, model: {memory: 300Mi}}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 4, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}, {type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 400Mi}}}]}}`,
+			[]string{"notice rounding hpa/web: × 300Mi/400Mi = 2.25, which rounds up to 3; 2 below 267Mi a pod"}},
 		{"errors of the server", `workload: {model: {fault: {errors: 0.05}}}`, []string{"limits errors deployment/web: × code 500 | The server, or a proxy in front of it"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
