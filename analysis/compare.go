@@ -1,15 +1,11 @@
 package analysis
 
 import (
-	"fmt"
 	"math"
 	"regexp"
 	"slices"
-	"strings"
 
 	"golang.org/x/perf/benchmath"
-
-	"github.com/hpabench/hpabench/record"
 )
 
 // Trials are the results of one or more runs of the same thing.
@@ -25,8 +21,7 @@ type Comparison struct {
 	Trials []int    `json:"trials"`
 	// Assumed is what figures of some of them rest on that nobody measured.
 	Assumed []string `json:"assumed,omitempty"`
-	// Differ says what else is not the same: the scenario line by line, the cluster,
-	// the versions.
+	// Differ says what differs in the setup, see differ.
 	Differ  []string         `json:"differ,omitempty"`
 	Figures []ComparedFigure `json:"figures"`
 	// SpeedUp is the elastic speed-up of each but the first over the first, see
@@ -204,69 +199,4 @@ func smallestP(n, m int) float64 {
 		ways *= float64(m+i+1) / float64(i+1)
 	}
 	return min(1, 2/ways)
-}
-
-// differ says what is not the same in the first run of each trials and in the first
-// of all.
-func differ(all []Trials) (list []string) {
-	say := func(i int, what, first, other string) {
-		if first != other {
-			list = append(list, fmt.Sprintf("%s: %s in %s, %s in %s", what, first, all[0].Name, other, all[i].Name))
-		}
-	}
-	for i, t := range all[1:] {
-		a, b := all[0].Results[0], t.Results[0]
-		say(i+1, "scenario", a.Scenario, b.Scenario)
-		say(i+1, "hpabench", a.Hpabench, b.Hpabench)
-		say(i+1, "cluster", clusterOf(a), clusterOf(b))
-		say(i+1, "way of the load", wayOf(a), wayOf(b))
-		for _, line := range differentLines(all[0].Sources[0], t.Sources[0]) {
-			list = append(list, fmt.Sprintf("scenario of %s: %s", t.Name, line))
-		}
-	}
-	return list
-}
-
-func clusterOf(r *Result) string {
-	if r.Cluster == nil {
-		return "none"
-	}
-	s := fmt.Sprintf("Kubernetes %s, %s", r.Cluster.Version, record.Counted(len(r.Cluster.Nodes), "node"))
-	if l := r.Cluster.Lab; l != nil {
-		kind := "embedded"
-		if l.Timing == record.SimulatedTiming {
-			kind = l.Timing
-		}
-		s += fmt.Sprintf(", %s, metrics every %g s", kind, l.MetricsResolution)
-	}
-	if c := r.Cluster.Controllers; c != nil {
-		s += fmt.Sprintf(", HPA every %g s", c.Sync.Seconds())
-	}
-	return s
-}
-
-func wayOf(r *Result) string {
-	if r.Subject == nil || r.Subject.Way == "" {
-		return "none"
-	}
-	return r.Subject.Way
-}
-
-// differentLines are the lines that only one of two texts has, as diff marks them.
-func differentLines(a, b string) (list []string) {
-	only := func(mark, a, b string) {
-		have := map[string]int{}
-		for line := range strings.Lines(b) {
-			have[strings.TrimSpace(line)]++
-		}
-		for line := range strings.Lines(a) {
-			line = strings.TrimSpace(line)
-			if have[line]--; have[line] < 0 && line != "" {
-				list = append(list, mark+" "+line)
-			}
-		}
-	}
-	only("−", a, b)
-	only("+", b, a)
-	return list
 }

@@ -51,12 +51,49 @@ func TestCompare(t *testing.T) {
 	if math.Abs(*same.P-0.4206) > 1e-4 || same.Certain || same.Worse {
 		t.Errorf("%+v, p %v", same, *same.P)
 	}
-	if d := cmp.Diff([]string{"scenario of b: − x: 1", "scenario of b: + x: 2"}, c.Differ); d != "" {
+	if d := cmp.Diff([]string{"b: x: 1 → 2"}, c.Differ); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	six := Compare([]Trials{trials("a", "", 1, 2, 3, 4, 5, 6), trials("b", "", 6, 5, 4, 3, 2, 1)}, inService).Figures[0]
 	if d := six.Of[0]; d.Low == nil || *d.Low != 1 || *d.High != 6 || math.Abs(d.Confidence-(1-2./64)) > 1e-9 {
 		t.Errorf("%+v", d)
+	}
+}
+
+// Each difference is one line: where it is, what it was and what it is, whatever the order and
+// the layout of the YAML.
+func TestSetupDiffers(t *testing.T) {
+	const source = `
+spec:
+  autoscaler: {cpuPercent: 50, max: 5} # as it is
+  load: {phases: [{name: idle, rate: 0}, {name: surge, rate: 20}]}
+  expect: [replicas.peak > 1]
+`
+	for name, test := range map[string]struct {
+		other string
+		want  []string
+	}{
+		"order, layout and comments": {"spec:\n  expect:\n  - replicas.peak > 1\n  load:\n    phases:\n    - {rate: 0, name: idle}\n    - {rate: 20, name: surge}\n  autoscaler:\n    max: 5\n    cpuPercent: 50\n", nil},
+		"a number":                   {strings.Replace(source, "50", "60", 1), []string{"spec.autoscaler.cpuPercent: 50 → 60"}},
+		"of a phase":                 {strings.Replace(source, "20", "40", 1), []string{"spec.load.phases[surge].rate: 20 → 40"}},
+		"a phase before":             {strings.Replace(source, "{name: idle", "{name: warm, rate: 1}, {name: idle", 1), []string{`spec.load.phases[warm]: none → {"name":"warm","rate":1}`}},
+		"an expectation":             {strings.Replace(source, "> 1", "<= 5", 1), []string{"spec.expect[0]: replicas.peak > 1 → replicas.peak <= 5"}},
+		"nothing":                    {"", []string{"{…"}},
+		"no YAML":                    {"{", []string{"{…"}},
+	} {
+		c := Compare([]Trials{trials("a", source, 1), trials("b", test.other, 1)}, inService)
+		if len(test.want) == 1 && test.want[0] == "{…" {
+			if len(c.Differ) != 1 || !strings.HasPrefix(c.Differ[0], `scenario: {"spec":{`) || len([]rune(c.Differ[0])) > 150 {
+				t.Errorf("%s: %q", name, c.Differ)
+			}
+		} else if d := cmp.Diff(test.want, c.Differ); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+	a, b := trials("a", "", 1), trials("b", "", 1)
+	a.Results[0].Autoscaler, b.Results[0].Autoscaler = &Autoscaler{Min: 1, Max: 5, Metrics: []string{"cpu 50 %"}}, &Autoscaler{Min: 1, Max: 8, Metrics: []string{"cpu 60 %"}}
+	if d := cmp.Diff([]string{"hpa.max: 5 → 8", "hpa.metrics[0]: cpu 50 % → cpu 60 %"}, Compare([]Trials{a, b}, inService).Differ); d != "" {
+		t.Errorf("HPAs (-want +got):\n%s", d)
 	}
 }
 

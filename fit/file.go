@@ -31,7 +31,7 @@ func Open(names ...string) (*Fit, error) {
 func OpenWith(read func(file string) (io.ReadCloser, error), check func(file string, f *Fit) error, names ...string) (*Fit, error) {
 	var fits []*Fit
 	for _, name := range names {
-		files, _, err := record.Files(name)
+		files, err := record.Files(name)
 		if err != nil {
 			return nil, err
 		}

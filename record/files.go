@@ -12,32 +12,58 @@ import (
 const File = "record.jsonl"
 
 // Files are the records that name stands for: a file, the record in the folder of a run,
-// or those in the folders of the trials in a folder, by the order of their names; trials
-// says that it is the latter. The error says what a folder without records lacks.
-func Files(name string) (files []string, trials bool, err error) {
+// or those in the folders of the trials in a folder, by the order of their names. The error
+// says what a folder without records lacks.
+func Files(name string) (files []string, err error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if !info.IsDir() {
-		return []string{name}, false, nil
+		return []string{name}, nil
 	}
 	if own := filepath.Join(name, File); exists(own) {
-		return []string{own}, false, nil
+		return []string{own}, nil
 	}
-	entries, err := os.ReadDir(name)
+	folders, err := inside(name)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	for _, e := range entries {
-		if file := filepath.Join(name, e.Name(), File); exists(file) {
+	for _, folder := range folders {
+		if file := filepath.Join(folder, File); exists(file) {
 			files = append(files, file)
 		}
 	}
 	if len(files) == 0 {
-		return nil, false, fmt.Errorf("%s holds neither %s nor folders of runs", name, File)
+		return nil, fmt.Errorf("%s holds neither %s nor folders of runs", name, File)
 	}
-	return files, true, nil
+	return files, nil
+}
+
+// Folders are those in a folder that hold records, by the order of their names: of the trials
+// of a scenario, or of combinations of its settings. There are none in the folder of a run.
+func Folders(name string) (folders []string) {
+	if exists(filepath.Join(name, File)) {
+		return nil
+	}
+	all, _ := inside(name) // Files says what is wrong with name
+	for _, folder := range all {
+		if _, err := Files(folder); err == nil {
+			folders = append(folders, folder)
+		}
+	}
+	return folders
+}
+
+// inside are the folders in a folder.
+func inside(name string) (folders []string, err error) {
+	entries, err := os.ReadDir(name)
+	for _, e := range entries {
+		if info, err := os.Stat(filepath.Join(name, e.Name())); err == nil && info.IsDir() {
+			folders = append(folders, filepath.Join(name, e.Name()))
+		}
+	}
+	return folders, err
 }
 
 // OpenFile opens a file of a user for reading. A named pipe or a device is refused, as its end

@@ -18,7 +18,7 @@ func TestFiles(t *testing.T) {
 			}
 			want = append(want, filepath.Join(dir, trial, File))
 		}
-		if _, _, err := Files(dir); err == nil {
+		if _, err := Files(dir); err == nil {
 			t.Errorf("%s: folders without records were taken", name)
 		}
 		for _, file := range want {
@@ -27,13 +27,19 @@ func TestFiles(t *testing.T) {
 			}
 		}
 		slices.Sort(want)
-		if got, trials, err := Files(dir); err != nil || !trials || !slices.Equal(got, want) {
-			t.Errorf("%s: %q, trials %t, %v", name, got, trials, err)
+		if got, err := Files(dir); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		if got := Folders(dir); len(got) != 3 || filepath.Join(got[0], File) != want[0] {
+			t.Errorf("%s: folders %q", name, got)
+		}
+		if got, above := Folders(filepath.Dir(dir)), []string{dir}; !slices.Equal(got, above) {
+			t.Errorf("above %s: folders %q", name, got)
 		}
 		one := filepath.Join(dir, "[2]")
 		for _, name := range []string{one, filepath.Join(one, File)} {
-			if got, trials, err := Files(name); err != nil || trials || !slices.Equal(got, []string{filepath.Join(one, File)}) {
-				t.Errorf("%s: %q, trials %t, %v", name, got, trials, err)
+			if got, err := Files(name); err != nil || len(Folders(name)) > 0 || !slices.Equal(got, []string{filepath.Join(one, File)}) {
+				t.Errorf("%s: %q, %v", name, got, err)
 			}
 		}
 	}

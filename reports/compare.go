@@ -213,7 +213,7 @@ const longestName = 16
 func compareSections(c analysis.Comparison) []section {
 	var list []section
 	if len(c.Differ) > 0 {
-		list = append(list, section{title: "Not the same", text: c.Differ})
+		list = append(list, section{title: "Differences in setup", text: c.Differ})
 	}
 	g := &grid{columns: []column{{name: "figure", text: true}}}
 	names := slices.Clone(c.Names)

@@ -38,8 +38,8 @@ func (a *app) compareCommand() *cobra.Command {
 		Long: `Compare the figures of two or more sets of runs with those of the first.
 
 Each of A, B… is a record, the folder of a run, or a folder that holds the folders
-of several runs of the same scenario: its trials. What else is not the same (the
-scenario, the cluster, versions) is said first.
+of several runs of the same scenario: its trials. What differs in the setup (the scenario,
+the cluster, versions) is said first.
 
 A difference is certain when the Mann-Whitney U test says so (p < 0.05), which takes
 four trials of each; of others nothing is said but ~.`,
@@ -112,8 +112,11 @@ func regressions(c analysis.Comparison) (err error) {
 // readTrials reads a record, the folder of one, or a folder of such folders.
 func readTrials(path string, w *work) (analysis.Trials, error) {
 	t := analysis.Trials{Name: filepath.Base(filepath.Clean(path))}
-	files, _, err := record.Files(path)
+	files, err := record.Files(path)
 	if err != nil {
+		if folders := record.Folders(path); len(folders) > 0 {
+			err = fmt.Errorf("%s holds combinations of settings: compare two of its folders, such as %s, or see them all by hpabench report", path, folders[0])
+		}
 		return t, err
 	}
 	for _, file := range files {

@@ -25,12 +25,13 @@ func (a *app) reportCommand() *cobra.Command {
 	var out string
 	var quiet bool
 	cmd := &cobra.Command{
-		Use:   "report RECORD",
+		Use:   "report RECORD|FOLDER",
 		Short: "Make the reports of a run again from its record",
 		Long: `Make the reports of a run again from its record: a folder that run made, or the
 record.jsonl in it. The record of a run that was killed will do: what had been
 measured by then is reported. Of a folder that holds those of several trials it is what
-they say together.
+they say together, and of one that holds combinations of settings (run --set, matrix) a
+table of them.
 
 The exit code is 1 when an expectation was missed. Those of a run that did not
 come to its end, or that somebody spoiled, are not judged.`,
@@ -42,15 +43,15 @@ come to its end, or that somebody spoiled, are not judged.`,
 			if output.plots && out == "" {
 				return runner.BadInput{Err: errors.New("--plots needs --out FOLDER, where the pictures go")}
 			}
-			files, trials, err := record.Files(args[0])
+			w := a.work(quiet)
+			defer w.done()
+			if folders := record.Folders(args[0]); len(folders) > 0 {
+				return a.reportFolders(args[0], folders, out, output, w)
+			}
+			files, err := record.Files(args[0])
 			if err != nil {
 				return runner.BadInput{Err: err}
 			}
-			if trials {
-				return a.reportTrials(args[0], out, output, quiet)
-			}
-			w := a.work(quiet)
-			defer w.done()
 			run, err := w.read(files[0])
 			if err != nil {
 				return runner.BadInput{Err: err}
@@ -65,25 +66,36 @@ come to its end, or that somebody spoiled, are not judged.`,
 	return cmd
 }
 
-// reportTrials shows what the trials in a folder say together, and writes it to out
-// unless that is empty.
-func (a *app) reportTrials(dir, out string, output outputFlag, quiet bool) error {
+// reportFolders shows what the trials in the folders of dir say together, or of each
+// combination of settings, and writes it to out unless that is empty. Runs of the same
+// scenario, to the letter, are trials of one combination.
+func (a *app) reportFolders(dir string, folders []string, out string, output outputFlag, w *work) error {
 	if err := output.ofSeveral(); err != nil {
 		return err
 	}
-	w := a.work(quiet)
-	defer w.done()
-	trials, err := readTrials(dir, w)
-	w.done()
-	if err != nil {
-		return runner.BadInput{Err: err}
-	}
-	for _, source := range trials.Sources {
-		if source != trials.Sources[0] {
-			return runner.BadInput{Err: fmt.Errorf("the runs in %s are not of the same scenario: hpabench compare sets them side by side", dir)}
+	var all []combination
+	for _, folder := range folders {
+		t, err := readTrials(folder, w)
+		if err != nil {
+			return runner.BadInput{Err: err}
+		}
+		for i, r := range t.Results {
+			if len(all) > 0 && all[0].Results[0].Scenario != r.Scenario {
+				return runner.BadInput{Err: fmt.Errorf("%s holds runs of scenario %s and of %s", dir, all[0].Results[0].Scenario, r.Scenario)}
+			}
+			at := slices.IndexFunc(all, func(c combination) bool { return c.Sources[0] == t.Sources[i] })
+			if at < 0 {
+				name := strings.ReplaceAll(t.Name, ",", " ") // as combination.folder was made
+				at, all = len(all), append(all, combination{name: name, Trials: analysis.Trials{Name: name}})
+			}
+			all[at].Results, all[at].Sources = append(all[at].Results, r), append(all[at].Sources, t.Sources[i])
 		}
 	}
-	return a.showSeveral(trial{runFlags: &runFlags{output: output}, dir: out}, false, []combination{{Trials: trials}})
+	w.done()
+	if len(all) == 1 {
+		all[0].name, all[0].Name = "", filepath.Base(filepath.Clean(dir))
+	}
+	return a.showSeveral(trial{runFlags: &runFlags{output: output}, dir: out}, len(all) > 1, all)
 }
 
 // judge works out the result of a run, with its expectations, and writes its reports to

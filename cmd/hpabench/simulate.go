@@ -197,7 +197,7 @@ func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.P
 // recorded is the run that a record is of, on a plant that is fitted to it, and checked, unless
 // there is another.
 func recorded(name string, plant *simulate.Plant, w *work, check func(string, *fit.Fit) error) (*simulate.Run, error) {
-	files, _, err := record.Files(name)
+	files, err := record.Files(name)
 	if err != nil {
 		return nil, runner.BadInput{Err: err}
 	}
