@@ -11,21 +11,27 @@ import (
 	"github.com/hpabench/hpabench/record"
 )
 
-// course is how many requests the pods of one name had worked on by the end of each second. Their
-// share of all answers follows from stays, unless the record tells pods apart; counts are what was
-// counted for these pods alone.
+// course is how many requests the pods of one name have worked on: counts are those that the record
+// names, and stays say which part of the others they have.
 type course struct {
 	stays  []stay
 	counts []count // by second
-	owes   bool    // it is among givenUp.debtors
 }
 
-// stay is a time in service, from a second of the run to before another one. before are the shares
-// of the stays before it.
+// stay is a time, from a second of the run to before another one, in which a pod has a part of all
+// requests: its weight over that of all pods. before are its requests of the stays before it.
 type stay struct {
 	from, to int
+	weight   float64
 	before   [kinds]float64
 }
+
+// Kinds of requests that pods share.
+const (
+	ofAnswers = iota
+	ofGivenUp // by the second in which they were sent
+	kinds
+)
 
 // count is how many requests there were up to the end of a second.
 type count struct {
@@ -33,22 +39,16 @@ type count struct {
 	n      float64
 }
 
-// add counts n requests of a second: in the last second that c has, if that is later.
+// add counts n requests of a second, which is not before the last one.
 func (c *course) add(second int, n float64) {
-	last := len(c.counts) - 1
-	switch {
-	case n == 0:
-	case last < 0:
-		c.counts = append(c.counts, count{second, n})
-	case c.counts[last].second >= second:
-		c.counts[last].n += n
-	default:
-		c.counts = append(c.counts, count{second, c.counts[last].n + n})
+	if last := len(c.counts) - 1; last >= 0 {
+		n += c.counts[last].n
 	}
+	c.counts = append(c.counts, count{second, n})
 }
 
-// before is how many there were before a second.
-func (c *course) before(second int) float64 {
+// counted is how many requests the record names before a second.
+func (c *course) counted(second int) float64 {
 	n := sort.Search(len(c.counts), func(i int) bool { return c.counts[i].second >= second })
 	if n == 0 {
 		return 0
@@ -56,132 +56,86 @@ func (c *course) before(second int) float64 {
 	return c.counts[n-1].n
 }
 
-// shares are what each pod in service had got by the begin of each second, of one kind.
-type shares struct {
-	kind int
-	sums []float64
-}
-
-const (
-	ofAnswers = iota
-	ofSent
-	kinds
-)
-
-// before is what the pods of a course had got before a second.
-func (s *shares) before(c *course, second int) float64 {
+// shared is how many requests of a kind the pods had before a second, if a weight of 1 had sums before
+// each second.
+func (c *course) shared(kind int, sums []float64, second int) float64 {
 	i := sort.Search(len(c.stays), func(i int) bool { return c.stays[i].from >= second }) - 1
-	if i < 0 || len(s.sums) == 0 {
+	if i < 0 {
 		return 0
 	}
-	return c.stays[i].before[s.kind] + s.during(c.stays[i], second)
+	return c.stays[i].before[kind] + c.stays[i].until(sums, second)
 }
 
-// during is what a pod got in a stay before a second.
-func (s *shares) during(t stay, second int) float64 {
-	at := func(second int) float64 { return s.sums[min(max(second, 0), len(s.sums)-1)] }
-	return at(min(t.to, second)) - at(t.from)
+// until is what a stay has before a second.
+func (t stay) until(sums []float64, second int) float64 {
+	at := func(second int) float64 { return sums[min(max(second, 0), len(sums)-1)] }
+	return t.weight * (at(min(t.to, second)) - at(t.from))
 }
 
-// sharesOf works out shares from the sums of each second.
-func (l *learner) sharesOf(kind int, sums []float64) *shares {
-	s := &shares{kind, make([]float64, len(sums)+1)}
-	for i, n := range sums {
-		s.sums[i+1] = s.sums[i]
-		if pods := l.pods(i); pods > 0 {
-			s.sums[i+1] += n / float64(pods)
+// share has the pods share requests, which are by second, by the weights of their stays. Those of a second
+// without a pod are of the pods of the last one before it.
+func (l *learner) share(kind int, requests []float64) {
+	weights := make([]float64, l.end+1)
+	for _, c := range l.courses {
+		for _, t := range c.stays {
+			addDuring(weights, t.from, t.to, t.weight)
+		}
+	}
+	floats.CumSum(weights, weights)
+	sums, last := make([]float64, l.end+1), -1
+	for second, n := range requests {
+		if weights[second] > rounding {
+			last = second
+		} else if last >= 0 {
+			requests[last], requests[second] = requests[last]+n, 0
+		}
+	}
+	for second, n := range requests {
+		if sums[second+1] = sums[second]; weights[second] > rounding {
+			sums[second+1] += n / weights[second]
 		}
 	}
 	for _, c := range l.courses {
 		for i, t := range c.stays[:max(0, len(c.stays)-1)] {
-			c.stays[i+1].before[kind] = t.before[kind] + s.during(t, math.MaxInt)
+			c.stays[i+1].before[kind] = t.before[kind] + t.until(sums, t.to)
 		}
 	}
-	return s
+	l.sums[kind] = sums
 }
 
-// shift is the number of pods in service from a second on until the next shift.
-type shift struct{ from, pods int }
-
-// edge is where a pod, by its place in the result, comes into service or goes out of it.
-type edge struct{ second, pod int }
-
-// serving are the pods in service, by their places in the result, as the seconds go by.
-type serving struct {
-	edges []edge
-	pods  []int
+// addDuring adds a value from a second to before another one, to the differences between seconds.
+func addDuring(differences []float64, from, to int, value float64) {
+	last := len(differences) - 1
+	differences[min(max(from, 0), last)] += value
+	differences[min(max(to, 0), last)] -= value
 }
 
-// at gives the pods in service in the middle of a second, which must not be before that of the last
-// call. The list is valid until the next call.
-func (s *serving) at(second int) []int {
-	for len(s.edges) > 0 && s.edges[0].second <= second {
-		pod := s.edges[0].pod
-		if i, has := slices.BinarySearch(s.pods, pod); has {
-			s.pods = slices.Delete(s.pods, i, i+1)
-		} else {
-			s.pods = slices.Insert(s.pods, i, pod)
-		}
-		s.edges = s.edges[1:]
+// nearest is the first second whose middle is not before a time.
+func nearest(at float64) int { return int(math.Ceil(at - 0.5)) }
+
+// served is the time in which a pod of the result is in service: the seconds in whose middle it is.
+func (l *learner) served(pod int) (from, to int, ok bool) {
+	p := &l.result.Pods[pod]
+	switch {
+	case p.InService != nil:
+		from = nearest(*p.InService)
+	case p.Before:
+		from = nearest(p.FirstSeen)
+	default:
+		return 0, 0, false
 	}
-	return s.pods
+	if to = math.MaxInt; p.OutOfService != nil {
+		to = nearest(*p.OutOfService)
+	}
+	return from, to, from < to
 }
 
-// inService finds the edges and the shifts, and the stays of each course. A pod serves in the
-// seconds in whose middle it is in service.
-func (l *learner) inService() {
-	for i := range l.result.Pods {
-		p := &l.result.Pods[i]
-		from := p.InService
-		if from == nil && p.Before {
-			from = &p.FirstSeen
-		}
-		if from == nil {
-			continue
-		}
-		t := stay{from: int(math.Ceil(*from - 0.5)), to: math.MaxInt}
-		if p.OutOfService != nil {
-			if t.to = int(math.Ceil(*p.OutOfService - 0.5)); t.to <= t.from {
-				continue
-			}
-			l.edges = append(l.edges, edge{t.to, i})
-		}
-		l.edges = append(l.edges, edge{t.from, i})
-		c := l.courses[p.Name]
-		c.stays = append(c.stays, t)
+// pods is how many pods are in service in the middle of a second.
+func (l *learner) pods(second int) float64 {
+	if second < 0 || second >= len(l.serving) {
+		return 0
 	}
-	slices.SortStableFunc(l.edges, func(a, b edge) int { return cmp.Compare(a.second, b.second) })
-	on := serving{edges: l.edges}
-	for i, e := range l.edges {
-		if i+1 == len(l.edges) || l.edges[i+1].second > e.second {
-			l.shifts = append(l.shifts, shift{e.second, len(on.at(e.second))})
-		}
-	}
-	for _, c := range l.courses { // of pods that had the same name at a time, one counts
-		slices.SortFunc(c.stays, func(a, b stay) int { return cmp.Compare(a.from, b.from) })
-		var merged []stay
-		for _, t := range c.stays {
-			if n := len(merged); n > 0 && t.from <= merged[n-1].to {
-				merged[n-1].to = max(merged[n-1].to, t.to)
-			} else {
-				merged = append(merged, t)
-			}
-		}
-		c.stays = merged
-	}
-}
-
-// in is the shift of a second, -1 for none.
-func (l *learner) in(second int) int {
-	return sort.Search(len(l.shifts), func(i int) bool { return l.shifts[i].from > second }) - 1
-}
-
-// pods are how many are in service in the middle of a second.
-func (l *learner) pods(second int) int {
-	if i := l.in(second); i >= 0 {
-		return l.shifts[i].pods
-	}
-	return 0
+	return l.serving[second]
 }
 
 // sharing is what a record tells of which pod had how many requests.
@@ -209,125 +163,95 @@ func (l *learner) sharingOf(byPod []*load, answered []float64) sharing {
 	switch {
 	case named > 0 && named >= (1-unnamed)*all:
 		return counted
-	case !l.like.Even && slices.ContainsFunc(l.like.Phases, loaded):
+	case !l.base.Even && slices.ContainsFunc(l.base.Phases, loaded):
 		return uneven
 	}
 	return even
 }
 
-// requestsByPod counts what each pod worked on: what it answered as the record has it, else an
-// even share of all answers; and as large a share of
-// what was given up, which a server does not see, and works on.
+// requestsByPod attributes the requests to pods: the answers as the record has them, else evenly over the
+// pods in service, or, on kept connections, in proportion to the CPU time that each pod used. Requests
+// that were given up, on which a server works all the same, are shared alike by the pods of the second in
+// which they were sent.
 func (l *learner) requestsByPod() {
-	l.courses = map[string]*course{}
-	for _, p := range l.result.Pods {
-		l.courses[p.Name] = &course{}
-	}
-	l.inService()
 	for i := range l.loads {
 		l.end = max(l.end, int(l.loads[i].second)+1)
 	}
+	answered, givenUp := make([]float64, l.end), make([]float64, l.end)
 	var byPod []*load // that tell pods apart
-	answered, sent, late := make([]float64, l.end), make([]float64, l.end), make([]float64, l.end)
-	lates, most := 0, 0
 	for i := range l.loads {
 		s := &l.loads[i]
 		if s.second < 0 {
 			continue
 		}
 		answered[s.second] += float64(s.answered)
-		sent[s.second] += float64(s.sent)
-		if late[s.second] += float64(s.details.timeouts); s.details.timeouts > 0 {
-			lates++
-		}
+		givenUp[max(0, int(s.second)-l.timeout())] += float64(s.details.timeouts)
 		if len(s.details.pods) > 0 {
 			byPod = append(byPod, s)
 		}
 	}
-	l.worked = make([]float64, l.end+1)
-	for second := range l.end {
-		l.worked[second+1] = l.worked[second] + answered[second] + late[second]
+	l.sharing = l.sharingOf(byPod, answered)
+	l.courses, l.serving = map[string]*course{}, make([]float64, l.end+1)
+	for i, p := range l.result.Pods {
+		c := l.courses[p.Name]
+		if c == nil {
+			c = &course{}
+			l.courses[p.Name] = c
+		}
+		if from, to, ok := l.served(i); ok {
+			addDuring(l.serving, from, to, 1)
+			if l.sharing != uneven {
+				c.stays = append(c.stays, stay{from: from, to: to, weight: 1})
+			}
+		}
 	}
-	l.share = l.sharesOf(ofAnswers, answered)
-	switch l.sharing = l.sharingOf(byPod, answered); l.sharing {
-	case counted:
-		l.share.sums = nil
-	default:
-		byPod = nil
+	floats.CumSum(l.serving, l.serving)
+	l.windows = l.usageSamples()
+	if l.sharing == uneven {
+		for _, w := range l.windows {
+			c := l.courses[w.pod]
+			c.stays = append(c.stays, stay{from: nearest(w.end - w.length), to: nearest(w.end), weight: w.cpu / w.length})
+		}
 	}
-	for _, s := range l.shifts {
-		most = max(most, s.pods)
+	for _, c := range l.courses {
+		slices.SortFunc(c.stays, func(a, b stay) int { return cmp.Compare(a.from, b.from) })
+		for i := range c.stays[:max(0, len(c.stays)-1)] { // of pods that had one name at a time, one counts
+			c.stays[i].to = min(c.stays[i].to, c.stays[i+1].from)
+		}
 	}
-	g := givenUp{learner: l, late: late, got: l.sharesOf(ofSent, sent), grain: 1 + lates*most/mostCounts, ahead: l.edges}
-	slices.SortStableFunc(byPod, func(a, b *load) int { return cmp.Compare(a.second, b.second) })
-	for second := range l.end {
-		for ; len(byPod) > 0 && int(byPod[0].second) == second; byPod = byPod[1:] {
-			for _, p := range byPod[0].details.pods {
+	if l.sharing == counted {
+		clear(answered)
+		slices.SortStableFunc(byPod, func(a, b *load) int { return cmp.Compare(a.second, b.second) })
+		for _, s := range byPod {
+			for _, p := range s.details.pods {
 				if c := l.courses[p.pod]; c != nil {
-					c.add(second, float64(p.n))
+					c.add(int(s.second), float64(p.n))
 				}
 			}
 		}
-		g.count(second)
 	}
+	l.share(ofAnswers, answered)
+	l.share(ofGivenUp, givenUp)
+	for i := range l.windows {
+		w := &l.windows[i]
+		w.requests = l.answered(w.pod, w.end) - l.answered(w.pod, w.end-w.length)
+	}
+	l.findStretches()
 }
 
-// givenUp counts the requests that were given up, second by second: the pods have more of them
-// that got more than they answered.
-type givenUp struct {
-	*learner
-	late    []float64 // by second
-	got     *shares   // of the requests that were sent
-	grain   int       // how many seconds are counted as one
-	ahead   []edge    // edges that are yet to come
-	debtors []*course // in service, or not out of it for long
-	owed    []float64 // by each of debtors
-}
+// timeout is the load's, in seconds.
+func (l *learner) timeout() int { return int(l.base.Timeout.Seconds()) }
 
-// mostCounts bounds the counts that givenUp keeps, of each pod in service and each second: where
-// there are more, several seconds have one together.
-const mostCounts = 20_000_000
-
-// owesFor is for how many seconds a pod that is out of service may give up requests, beside two
-// time-outs.
-const owesFor = 10
-
-func (g *givenUp) count(second int) {
-	for ; len(g.ahead) > 0 && g.ahead[0].second <= second; g.ahead = g.ahead[1:] {
-		if c := g.courses[g.result.Pods[g.ahead[0].pod].Name]; !c.owes {
-			c.owes = true
-			g.debtors = append(g.debtors, c)
-		}
-	}
-	if g.late[second] == 0 {
-		return
-	}
-	timeout, all := int(g.like.Timeout.Seconds()), 0.0
-	g.owed = g.owed[:0]
-	g.debtors = slices.DeleteFunc(g.debtors, func(c *course) bool {
-		if c.owes = c.stays[len(c.stays)-1].to > second-2*timeout-owesFor; c.owes {
-			owed := max(0, g.got.before(c, second-timeout+1)-c.before(second+1)-g.share.before(c, second+1))
-			g.owed = append(g.owed, owed)
-			all += owed
-		}
-		return !c.owes
-	})
-	if all == 0 {
-		return
-	}
-	for i, c := range g.debtors {
-		c.add(second/g.grain*g.grain, g.late[second]*g.owed[i]/all)
-	}
-}
-
-// answered is how many requests a pod had worked on by a time, evenly within a second.
+// answered is how many requests the pods of a name had worked on by a time, evenly within a second.
 func (l *learner) answered(pod string, until float64) float64 {
 	c := l.courses[pod]
 	if c == nil {
 		return 0
 	}
-	until = min(max(0, until), float64(l.end))
-	i := int(until)
-	before, after := c.before(i)+l.share.before(c, i), c.before(i+1)+l.share.before(c, i+1)
-	return before + (after-before)*(until-float64(i))
+	before := func(second int) float64 {
+		return c.counted(second) + c.shared(ofAnswers, l.sums[ofAnswers], second) + c.shared(ofGivenUp, l.sums[ofGivenUp], second-l.timeout())
+	}
+	second, part := math.Modf(min(max(0, until), float64(l.end)))
+	n := before(int(second))
+	return n + (before(int(second)+1)-n)*part
 }

@@ -67,20 +67,20 @@ func TestCountsAsSecondBySecond(t *testing.T) {
 		source.addLoad(load, nil)
 	}
 	random.Shuffle(seconds/4, func(i, k int) { source.loads[i], source.loads[k] = source.loads[k], source.loads[i] })
-	l := learner{Source: &source, result: &analysis.Result{Pods: pods}, like: &simulate.Run{}}
+	l := learner{Source: &source, result: &analysis.Result{Pods: pods}, base: &simulate.Run{}}
 	l.requestsByPod()
-	sums, on := map[string]float64{}, serving{edges: l.edges}
+	sums := map[string]float64{}
 	for second := -5; second < seconds+5; second++ {
 		in := naive(second)
-		if got := on.at(second); !slices.Equal(got, in) || l.pods(second) != len(in) {
-			t.Fatalf("in second %d %v serve, %d pods, should be %v", second, got, l.pods(second), in)
+		if got := l.pods(second); second >= 0 && second < seconds && int(got) != len(in) {
+			t.Fatalf("in second %d %g pods serve, should be %d", second, got, len(in))
 		}
-		counted := map[string]bool{}
+		names := map[string]bool{} // of pods that have one name at a time, one counts
 		for _, i := range in {
-			if name := pods[i].Name; !counted[name] {
-				counted[name] = true
-				sums[name] += float64(answered[second]) / float64(len(in))
-			}
+			names[pods[i].Name] = true
+		}
+		for name := range names {
+			sums[name] += float64(answered[second]) / float64(len(names))
 		}
 	}
 	all, had := 0.0, 0.0
@@ -111,7 +111,7 @@ func TestManyPodsAtOnce(t *testing.T) {
 		for i := range n {
 			pods = append(pods, analysis.Pod{Name: fmt.Sprint(i), InService: at(i), OutOfService: at(2*n + i)})
 		}
-		l := learner{Fit: &Fit{}, Source: new(Source), result: &analysis.Result{Pods: pods}, like: &simulate.Run{}}
+		l := learner{Fit: &Fit{}, Source: new(Source), result: &analysis.Result{Pods: pods}, base: &simulate.Run{}}
 		for second := range 3 * n {
 			l.addLoad(&record.LoadSecond{Second: second, Sent: 9, Answered: 9}, nil)
 		}

@@ -28,7 +28,7 @@ var ranges = []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 5 *
 // the ranges or the requests in flight, whichever the values of the HPA's status follow
 // best. How often they are scraped does not show: a quarter of the range is taken.
 func (l *learner) custom() {
-	for _, m := range l.like.HPA.Metrics {
+	for _, m := range l.base.HPA.Metrics {
 		name := record.CustomMetric(m)
 		if name == "" {
 			continue
@@ -82,7 +82,7 @@ func (l *learner) pairs(m autoscalingv2.MetricSpec, candidate model.Metric) (row
 		}
 		alive = slices.DeleteFunc(alive, func(i int) bool {
 			gone := l.result.Pods[i].Gone
-			return gone != nil && *gone < e.At.Seconds()-2*about-2*l.like.Timeout.Seconds()
+			return gone != nil && *gone < e.At.Seconds()-2*about-2*l.base.Timeout.Seconds()
 		})
 		sum, pods := l.predict(candidate, time.Duration(e.At), alive, inFlight)
 		if m.Pods == nil {
@@ -137,7 +137,7 @@ func (l *learner) predict(m model.Metric, now time.Duration, among []int, inFlig
 			v, known = l.scrapedRate(p, m, now)
 		} else if rate := rateOf(p); rate > 0 && all > 0 {
 			// In line, or without one.
-			v = max(open*rate/all, rate*l.like.InPod(rate, int(math.Round(all/rate)), l.newConnections(), 1).Mean())
+			v = max(open*rate/all, rate*l.base.InPod(rate, int(math.Round(all/rate)), l.newConnections(), 1).Mean())
 		}
 		if known {
 			sum += v

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"gonum.org/v1/gonum/floats"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -63,7 +64,7 @@ func Learn(run record.Run) (*Fit, error) {
 
 // learn is Learn of the Source.
 func (l *learner) learn() (*Fit, error) {
-	f := &Fit{Version: Version, From: fmt.Sprintf("run %s of scenario %s", l.result.Run, l.result.Scenario), Plant: l.like.Plant}
+	f := &Fit{Version: Version, From: fmt.Sprintf("run %s of scenario %s", l.result.Run, l.result.Scenario), Plant: l.base.Plant}
 	l.Fit, f.supply = f, curve(l.result)
 	l.requestsByPod()
 	l.cluster()
@@ -94,16 +95,17 @@ type learner struct {
 	*Fit
 	*Source
 	result *analysis.Result
-	like   *simulate.Run
+	base   *simulate.Run // that of the record, on a plant of which little has been measured
 
-	learned model.Model        // of the workload, what could be measured
-	courses map[string]*course // by pod
-	share   *shares            // of the answers
-	sharing sharing
-	worked  []float64 // requests, those that were given up too, before each second
-	end     int       // the second after the last of the load
-	edges   []edge
-	shifts  []shift
+	learned   model.Model // of the workload, what could be measured
+	windows   []usageSample
+	stretch   int   // the seconds in each of the stretches
+	stretches []int // by their first seconds
+	sharing   sharing
+	courses   map[string]*course // by pod
+	sums      [kinds][]float64   // of requests before each second, for a weight of 1
+	serving   []float64          // the pods in service in the middle of each second
+	end       int                // the second after the last of the load
 }
 
 func (l *learner) add(p Parameter) { l.Measured = append(l.Measured, p) }
@@ -113,7 +115,7 @@ func (l *learner) missing(name, why string) { l.add(Parameter{Name: name, Missin
 // assumed is what the plant has of a parameter that the record does not tell; "" if nothing.
 func (l *learner) assumed(name string) string {
 	mean := func(c simulate.Cases) string { return (Parameter{Unit: "s"}).show(meanOf(c)) }
-	w, p := l.learned.Over(l.like.Plant.Workload), &l.Plant
+	w, p := l.learned.Over(l.base.Plant.Workload), &l.Plant
 	switch name {
 	case "workload.cpu":
 		return w.CPU.Mean.Duration.String()
@@ -171,7 +173,7 @@ func (l *learner) cluster() {
 		nodes = append(nodes, simulate.Node{Name: n.Name, CPU: n.CPU, Free: free})
 	}
 	if len(nodes) > 0 {
-		l.Plant.Nodes, l.like.Plant.Nodes = nodes, nodes
+		l.Plant.Nodes, l.base.Plant.Nodes = nodes, nodes
 	}
 }
 
@@ -242,7 +244,7 @@ func (l *learner) stages() {
 	}
 	written := l.written()
 	last := 0 // of written, for which a pod was created
-	ordered := l.like.StatefulSet != nil
+	ordered := l.base.StatefulSet != nil
 	for _, p := range l.result.Pods {
 		if p.Restarts > 0 {
 			continue
@@ -256,13 +258,13 @@ func (l *learner) stages() {
 		between(&schedule, p.Created, p.Scheduled)
 		between(&start, p.Scheduled, p.Started)
 		if between(&ready, p.Started, p.Ready); p.Started != nil && p.Ready != nil {
-			before := l.like.Modelled().Prepares()
+			before := l.base.Modelled().Prepares()
 			if p.Scheduled != nil {
 				before = seconds(*p.Started - *p.Scheduled)
 			}
 			// Less the latest of the times at which it may have been probed: the simulation
 			// draws one.
-			beyond = append(beyond, *p.Ready-*p.Started-l.like.Modelled().ReadyAfter(before, model.Relist).Seconds())
+			beyond = append(beyond, *p.Ready-*p.Started-l.base.Modelled().ReadyAfter(before, model.Relist).Seconds())
 		}
 		between(&inService, p.Ready, p.InService)
 		between(&out, p.Terminating, p.OutOfService)
@@ -290,7 +292,7 @@ func (l *learner) stages() {
 	for _, less := range []struct {
 		of   simulate.Cases
 		than time.Duration
-	}{{s.Start, l.like.Modelled().Prepares()}, {s.Gone, l.like.Modelled().ServesOn()}} {
+	}{{s.Start, l.base.Modelled().Prepares()}, {s.Gone, l.base.Modelled().ServesOn()}} {
 		for i := range less.of {
 			less.of[i].Duration = max(0, less.of[i].Duration-less.than)
 		}
@@ -416,7 +418,7 @@ func (l *learner) pipeline() {
 // each part of them, from the fastest to the slowest, is above that of the time in the pod.
 func (l *learner) roundTrip() {
 	const cases = 200 // so that a slow hundredth is more than one of them
-	l.like.Plant.Workload = l.learned.Over(l.like.Plant.Workload)
+	l.base.Plant.Workload = l.learned.Over(l.base.Plant.Workload)
 	var all record.Counts
 	var inPod []weighted
 	// Best are seconds in which requests hardly met each other.
@@ -457,21 +459,24 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 	alike := map[*model.Latencies]float64{} // answers for each time of a list
 	var lists []*model.Latencies
 	busy := -calm
-	most := l.like.Modelled()
-	costsIn := l.meanCosts()
+	most := l.base.Modelled()
+	meanCosts := l.meanCosts()
 	for i := range l.loads {
 		s := &l.loads[i]
 		second, phase := int(s.second), int(s.phase)
-		if phase >= len(l.like.Phases) {
+		if phase >= len(l.base.Phases) {
 			continue
 		}
-		pods, costs := 0, 1.0
-		if shift := l.in(second); shift >= 0 {
-			pods, costs = l.shifts[shift].pods, costsIn[shift]
+		pods, costs := l.pods(second), 1.0
+		if pods > 0 {
+			costs = meanCosts[second]
 		}
-		connects := !l.like.Phases[phase].KeepAlive
-		rate := float64(max(s.answered, s.sent)) / float64(max(pods, 1))
-		if pods == 0 || rate > load*most.MaxRate(connects, costs, most.MostCPU()) || rate*float64(pods)*most.Cost(connects)*costs > load*l.cores() {
+		if l.sharing == uneven { // one may have them all
+			pods = min(pods, 1)
+		}
+		connects := !l.base.Phases[phase].KeepAlive
+		rate := float64(max(s.answered, s.sent)) / max(pods, 1)
+		if pods == 0 || rate > load*most.MaxRate(connects, costs, most.MostCPU()) || rate*pods*most.Cost(connects)*costs > load*l.cores() {
 			busy = second
 		}
 		text, kept := l.latencies[i]
@@ -483,7 +488,7 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 			continue
 		}
 		tally.Add(latency)
-		took := l.like.InPod(rate, pods, connects, costs)
+		took := l.base.InPod(rate, int(pods), connects, costs)
 		if _, had := alike[took]; !had {
 			lists = append(lists, took)
 		}
@@ -497,24 +502,27 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 	return tally.Counts(), inPod
 }
 
-// meanCosts are the means of the costs of the pods in service, by shift.
+// meanCosts are the means of the costs of the pods in service, by second.
 func (l *learner) meanCosts() []float64 {
-	on, means := serving{edges: l.edges}, make([]float64, len(l.shifts))
-	for i, s := range l.shifts {
-		serving := on.at(s.from)
-		for _, p := range serving {
-			if p < len(l.Costs) {
-				means[i] += cmp.Or(l.Costs[p], 1) / float64(len(serving))
-			}
+	means := make([]float64, len(l.serving))
+	for i := range l.result.Pods {
+		if from, to, ok := l.served(i); ok && i < len(l.Costs) {
+			addDuring(means, from, to, cmp.Or(l.Costs[i], 1))
 		}
-		means[i] = cmp.Or(means[i], 1)
+	}
+	floats.CumSum(means, means)
+	for second, sum := range means {
+		means[second] = 1
+		if len(l.Costs) > 0 && l.serving[second] > 0 {
+			means[second] = sum / l.serving[second]
+		}
 	}
 	return means
 }
 
 // cores are those of all nodes.
 func (l *learner) cores() (all float64) {
-	for _, n := range l.like.Plant.Nodes {
+	for _, n := range l.base.Plant.Nodes {
 		all += n.CPU
 	}
 	return all

@@ -40,6 +40,7 @@ func TestLatencyIsThatOfRealRuns(t *testing.T) {
 			if is.Name == after { // where what was left of the overload is all that counts
 				continue
 			}
+			// Of an overload the simulated median moves by a twentieth with a hundredth of the cost.
 			var p50, p90, rate []float64
 			for _, r := range foretold {
 				p := &r.Load.Phases[i]
@@ -50,7 +51,7 @@ func TestLatencyIsThatOfRealRuns(t *testing.T) {
 				real      float64
 				simulated []float64
 				share     float64
-			}{{"p50", *is.Latency.P50, p50, 0.25}, {"p90", *is.Latency.P90, p90, 0.25}, {"answers a second", *is.AchievedRate, rate, 0.12}} {
+			}{{"p50", *is.Latency.P50, p50, 0.3}, {"p90", *is.Latency.P90, p90, 0.25}, {"answers a second", *is.AchievedRate, rate, 0.12}} {
 				slices.Sort(of.simulated)
 				median := of.simulated[len(of.simulated)/2]
 				t.Logf("%s, %s: %s %.3f, when simulated %.3f", name, is.Name, of.figure, of.real, median)

@@ -127,12 +127,12 @@ func (s *Source) Learn() (*Fit, error) {
 	if err != nil {
 		return nil, err
 	}
-	like, err := s.Run()
+	base, err := s.Run()
 	if err != nil {
 		return nil, err
 	}
-	own := *like
-	l := learner{Source: s, result: result, like: like}
+	own := *base
+	l := learner{Source: s, result: result, base: base}
 	f, err := l.learn()
 	if err != nil {
 		return nil, err

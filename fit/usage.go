@@ -1,6 +1,9 @@
 package fit
 
 import (
+	"cmp"
+	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -17,7 +20,6 @@ import (
 type usageSample struct {
 	pod                                        string // "" of several
 	cpu, requests, length, starts, memory, end float64
-	pods, seen                                 float64 // how many, and when the sample was read
 }
 
 // enoughRequests is the least for what a request costs: of fewer, one more or less in a window makes
@@ -28,22 +30,21 @@ const enoughRequests = 10
 // requests + idle × length + what a start takes, by least squares. Where the record does not tell
 // which pod had a request, the samples are of all pods together.
 func (l *learner) workload() {
-	windows := l.usageSamples()
-	rows := windows
+	rows := l.windows
 	if l.sharing == uneven {
-		rows = l.totals(windows)
+		rows = l.totals()
 	}
 	asked := 0.0
 	for _, r := range rows {
 		asked += r.requests
 	}
-	m := &l.like.Plant.Workload
+	m := &l.base.Plant.Workload
 	if asked < enoughRequests {
 		l.missing("workload.cpu", "too few requests while the pods' metrics were read")
 		return
 	}
 	best := l.usage(rows)
-	l.costs(windows, best)
+	l.costs(best)
 	// The record cannot part the connection from the request: they keep the model's
 	// proportion.
 	cost, connection := m.CPU.Mean.Seconds(), m.ConnectionCPU.Seconds()
@@ -61,7 +62,7 @@ func (l *learner) workload() {
 	k.IdleCPU = resource.NewScaledQuantity(int64(best[1]*1e9), resource.Nano)
 	k.StartCPU = new(duration(best[2]))
 
-	l.memory(windows)
+	l.memory()
 }
 
 // usage estimates what a request, a second of a pod and a start use, and adds them to what was measured.
@@ -79,8 +80,8 @@ func (l *learner) usage(rows []usageSample) []float64 {
 		}
 		used += r.cpu
 	}
-	m := &l.like.Plant.Workload
-	model := []float64{l.like.Modelled().Cost(l.newConnections()), m.IdleCPU.AsApproximateFloat64(), m.StartCPU.Seconds()}
+	m := &l.base.Plant.Workload
+	model := []float64{l.base.Modelled().Cost(l.newConnections()), m.IdleCPU.AsApproximateFloat64(), m.StartCPU.Seconds()}
 	best, low, high := bootstrap(samples, leastSquares)
 	why := make([]string, 3)
 	for c := 2; c >= 1; c-- {
@@ -109,65 +110,60 @@ func (l *learner) usage(rows []usageSample) []float64 {
 	return best
 }
 
-// totals are the samples of all pods together, in stretches of a window. Seconds in which a pod was
-// there without a sample are left out.
+// totals are the samples of all pods together, in stretches of a window.
 //
 // What a pod used is known as the mean of a window w, while requests are known by the second. So that
-// both are blurred alike, a pod's part of the requests is taken to be its part of the CPU time, and
-// spread evenly over the window too: of R(t) requests, ∫w R(t) cpu(pod, t) / cpu(all, t) dt. These
-// parts add up to all requests, and so make no difference to what one costs.
-func (l *learner) totals(windows []usageSample) (rows []usageSample) {
-	if len(windows) == 0 {
-		return nil
-	}
-	cpu, lengths := l.bySecond(windows, func(w usageSample) float64 { return w.cpu }), []float64{}
-	for _, w := range windows {
-		lengths = append(lengths, w.length)
-	}
-	length := l.bySecond(windows, func(w usageSample) float64 { return w.length })
-	starts := l.bySecond(windows, func(w usageSample) float64 { return w.starts })
-	requests := l.bySecond(windows, func(w usageSample) (part float64) {
-		from := w.end - w.length
-		for second := max(0, int(from)); second < min(int(math.Ceil(w.end)), l.end); second++ {
-			if overlap := min(w.end, float64(second+1)) - max(from, float64(second)); cpu[second] > 0 {
-				part += (l.worked[second+1] - l.worked[second]) * overlap * w.cpu / w.length / cpu[second]
-			}
-		}
-		return part
-	})
-	unsampled := l.unsampled(windows)
-	slices.Sort(lengths)
-	stretch := max(1, int(quantile(lengths, 0.5)))
-	var row usageSample
-	seconds := 0
-	for second := range l.end {
-		if unsampled[second] > rounding {
-			row, seconds = usageSample{}, 0
-			continue
-		}
-		row.cpu, row.requests = row.cpu+cpu[second], row.requests+requests[second]
-		row.length, row.starts = row.length+length[second], row.starts+starts[second]
-		if seconds++; seconds == stretch {
-			rows = append(rows, row)
-			row, seconds = usageSample{}, 0
-		}
+// both are blurred alike, the requests that are attributed to a pod by its CPU time are spread evenly
+// over the window too. They add up to all requests, and so make no difference to what one costs.
+func (l *learner) totals() []usageSample {
+	cpu, length := l.byStretch(func(w usageSample) float64 { return w.cpu }), l.byStretch(func(w usageSample) float64 { return w.length })
+	starts, requests := l.byStretch(func(w usageSample) float64 { return w.starts }), l.byStretch(func(w usageSample) float64 { return w.requests })
+	rows := make([]usageSample, len(cpu))
+	for i := range rows {
+		rows[i] = usageSample{cpu: cpu[i], length: length[i], starts: starts[i], requests: requests[i]}
 	}
 	return rows
 }
 
-// bySecond is the sum over windows of something that is spread evenly over each, by second.
-func (l *learner) bySecond(windows []usageSample, of func(usageSample) float64) []float64 {
+// findStretches finds the stretches of a window's length, by their first seconds. Seconds in which a pod
+// was there without a sample are left out.
+func (l *learner) findStretches() {
+	if len(l.windows) == 0 {
+		return
+	}
+	var lengths []float64
+	for _, w := range l.windows {
+		lengths = append(lengths, w.length)
+	}
+	slices.Sort(lengths)
+	l.stretch = max(1, int(quantile(lengths, 0.5)))
+	unsampled, from := l.unsampled(), 0
+	for second := range l.end {
+		if unsampled[second] > rounding {
+			from = second + 1
+		} else if second+1-from == l.stretch {
+			l.stretches, from = append(l.stretches, from), second+1
+		}
+	}
+}
+
+// byStretch is the sum over windows of something that is spread evenly over each, by stretch.
+func (l *learner) byStretch(of func(usageSample) float64) (sums []float64) {
 	d := make([]float64, l.end+2)
-	for _, w := range windows {
+	for _, w := range l.windows {
 		spread(d, w.end-w.length, w.end, of(w)/w.length)
 	}
-	return floats.CumSum(d, d)
+	floats.CumSum(d, d)
+	for _, from := range l.stretches {
+		sums = append(sums, floats.Sum(d[from:from+l.stretch]))
+	}
+	return sums
 }
 
 // unsampled is by second how many pods were there without a sample of the time.
-func (l *learner) unsampled(windows []usageSample) []float64 {
+func (l *learner) unsampled() []float64 {
 	byPod, d := map[string][]usageSample{}, make([]float64, l.end+2)
-	for _, w := range windows {
+	for _, w := range l.windows {
 		byPod[w.pod] = append(byPod[w.pod], w)
 	}
 	for i := range l.result.Pods {
@@ -234,20 +230,12 @@ const (
 
 // memory is what there is at all times, and so much for each request that was answered
 // within the last while, for which it is held: the one of holds that explains most of it.
-func (l *learner) memory(rows []usageSample) {
-	rows = atRandom(rows, mostDrawn) // it is worked out for each of holds
-	answered := l.answered
-	if l.sharing == uneven {
-		rows, answered = l.together(rows), func(_ string, until float64) float64 { return l.workedUntil(until) }
-	}
-	if len(rows) == 0 {
-		l.missing("workload.memory", "no sample had all pods")
-		return
-	}
+func (l *learner) memory() {
+	rows := atRandom(l.windows, mostDrawn) // it is worked out for each of holds
 	samples := func(held float64) []sample {
 		is := make([]sample, len(rows))
 		for i, r := range rows {
-			is[i] = sample{[]float64{r.pods, answered(r.pod, r.end) - answered(r.pod, r.end-held)}, r.memory}
+			is[i] = sample{[]float64{1, l.answered(r.pod, r.end) - l.answered(r.pod, r.end-held)}, r.memory}
 		}
 		return is
 	}
@@ -288,67 +276,29 @@ func (l *learner) memory(rows []usageSample) {
 	k.MemoryHeld = &metav1.Duration{Duration: seconds(held)}
 }
 
-// together are the samples of all pods that were read at a time, where none is missing.
-func (l *learner) together(windows []usageSample) (rows []usageSample) {
-	for len(windows) > 0 {
-		n := slices.IndexFunc(windows, func(w usageSample) bool { return w.seen != windows[0].seen })
-		if n < 0 {
-			n = len(windows)
-		}
-		all := usageSample{pods: float64(n)}
-		for _, w := range windows[:n] {
-			all.memory, all.end = all.memory+w.memory, all.end+w.end/float64(n)
-		}
-		there := 0
-		for i := range l.result.Pods {
-			if from, to, ok := l.there(i); ok && from <= all.end && all.end < to {
-				there++
-			}
-		}
-		if windows = windows[n:]; n >= there {
-			rows = append(rows, all)
-		}
-	}
-	return rows
-}
-
-// workedUntil is how many requests all pods had worked on by a time, evenly within a second.
-func (l *learner) workedUntil(until float64) float64 {
-	until = min(max(0, until), float64(l.end))
-	i, part := math.Modf(until)
-	if part == 0 {
-		return l.worked[int(i)]
-	}
-	return l.worked[int(i)] + (l.worked[int(i)+1]-l.worked[int(i)])*part
-}
-
 // fewForCost is how many requests a pod must have had for what they cost there. Which pod a request
 // goes to is chance, so that their number is off by 1/√n; pods of one image differ by 15 % (those of
 // hpa-example: docs/simulate.md), and half of that is 1/√200.
 const fewForCost = 200
 
 // costs is how the pods differ from best, what workload found for all. Without it they are all alike.
-func (l *learner) costs(rows []usageSample, best []float64) {
+func (l *learner) costs(best []float64) {
+	of := l.costsByRequests
 	if l.sharing == uneven {
-		l.missing("costs", "the record does not tell which pod answered, and kept connections are not spread evenly")
-		return
+		of = l.costsByUsage
 	}
-	cpu, requests := map[string]float64{}, map[string]float64{}
-	for _, r := range rows {
-		cpu[r.pod] += r.cpu - best[1]*r.length - best[2]*r.starts
-		requests[r.pod] += r.requests
-	}
+	found := of(func(w usageSample) float64 { return w.cpu - best[1]*w.length - best[2]*w.starts })
 	var costs []float64
 	for _, p := range l.result.Pods {
 		cost := 0.0
-		if n := requests[p.Name]; n >= fewForCost && cpu[p.Name] > 0 && best[0] > 0 {
-			cost = cpu[p.Name] / n / best[0]
+		if c := found[p.Name]; c > 0 && best[0] > 0 {
+			cost = c / best[0]
 			costs = append(costs, cost)
 		}
 		l.Costs = append(l.Costs, cost)
 	}
 	if len(costs) == 0 {
-		l.missing("costs", "no pod had 200 requests")
+		l.missing("costs", fmt.Sprintf("of no pod it is known that it had %d requests", fewForCost))
 		return
 	}
 	sorted := slices.Sorted(slices.Values(costs))
@@ -358,11 +308,73 @@ func (l *learner) costs(rows []usageSample, best []float64) {
 	}
 }
 
-func (l *learner) newConnections() bool {
-	return slices.ContainsFunc(l.like.Phases, func(p record.Phase) bool { return p.Shape != record.ShapeIdle && !p.KeepAlive })
+// costsByRequests are the CPU time of a request by pod, where it is known how many each had.
+func (l *learner) costsByRequests(used func(usageSample) float64) map[string]float64 {
+	cpu, requests := map[string]float64{}, map[string]float64{}
+	for _, w := range l.windows {
+		cpu[w.pod] += used(w)
+		requests[w.pod] += w.requests
+	}
+	for pod, n := range requests {
+		if cpu[pod] /= n; n < fewForCost {
+			delete(cpu, pod)
+		}
+	}
+	return cpu
 }
 
-// usageSamples are those of all pods.
+// mostByUsage bounds the pods, and the stretches, of costsByUsage: its time grows with the square of the
+// one and with the other.
+const mostByUsage, mostStretches = 20, 5000
+
+// costsByUsage are the CPU time of a request by pod, where all that is known is how many requests all pods
+// had: of the costs c, Σ cpu/c over the pods is that number in each stretch, which least squares solve for
+// 1/c. A cost of which the bounds are not within 15 %, by which pods differ, is not known.
+func (l *learner) costsByUsage(used func(usageSample) float64) map[string]float64 {
+	const within = 0.15
+	sums := map[string]float64{}
+	for _, w := range l.windows {
+		sums[w.pod] += used(w)
+	}
+	pods := slices.SortedFunc(maps.Keys(sums), func(a, b string) int { return cmp.Or(cmp.Compare(sums[b], sums[a]), cmp.Compare(a, b)) })
+	requests := l.byStretch(func(w usageSample) float64 { return w.requests })
+	costs := map[string]float64{}
+	if len(requests) == 0 {
+		return costs
+	}
+	rows := make([]sample, len(requests))
+	column := func(of func(pod string) bool) {
+		for i, cpu := range l.byStretch(func(w usageSample) float64 {
+			if of(w.pod) {
+				return used(w)
+			}
+			return 0
+		}) {
+			rows[i].x = append(rows[i].x, cpu/math.Sqrt(1+requests[i]))
+		}
+	}
+	most := pods[:min(len(pods), mostByUsage)]
+	for _, pod := range most {
+		column(func(other string) bool { return other == pod })
+	}
+	column(func(pod string) bool { return !slices.Contains(most, pod) })
+	for i, n := range requests {
+		rows[i].y = n / math.Sqrt(1+n)
+	}
+	perSecond, low, high := bootstrap(atRandom(rows, mostStretches), leastSquares)
+	for i, pod := range most {
+		if n := perSecond[i]; n*sums[pod] >= fewForCost && low[i] >= n*(1-within) && high[i] <= n*(1+within) {
+			costs[pod] = 1 / n
+		}
+	}
+	return costs
+}
+
+func (l *learner) newConnections() bool {
+	return slices.ContainsFunc(l.base.Phases, func(p record.Phase) bool { return p.Shape != record.ShapeIdle && !p.KeepAlive })
+}
+
+// usageSamples are those of all pods, without the requests.
 func (l *learner) usageSamples() (rows []usageSample) {
 	started := map[string]*float64{}
 	for _, p := range l.result.Pods {
@@ -380,7 +392,7 @@ func (l *learner) usageSamples() (rows []usageSample) {
 				continue
 			}
 			end := s.Timestamp.Sub(header.Started).Seconds() + 0.5
-			w := usageSample{pod: s.Pod, end: end, pods: 1, seen: e.At.Seconds(), length: s.Window, requests: l.answered(s.Pod, end) - l.answered(s.Pod, end-s.Window)}
+			w := usageSample{pod: s.Pod, end: end, length: s.Window}
 			for _, c := range s.Containers {
 				w.cpu += c.CPU * s.Window
 				w.memory += float64(c.Memory)

@@ -20,7 +20,7 @@ type saturated struct{ answered, had float64 }
 // where some were refused, the queue was as long as those that there were.
 func (l *learner) workers() {
 	const names = "workload.workers"
-	l.like.Plant.Workload = l.learned.Over(l.like.Plant.Workload)
+	l.base.Plant.Workload = l.learned.Over(l.base.Plant.Workload)
 	var quick []float64 // what half of the answers of a second took at most
 	for i := range l.loads {
 		if s := &l.loads[i]; s.answered > 0 {
@@ -47,7 +47,7 @@ func (l *learner) workers() {
 	is := max(1, int(math.Round(quantile(at, 0.5))))
 	l.add(Parameter{Name: names, Value: float64(is), Low: quantile(at, 0.05), High: quantile(at, 0.95), Samples: len(at)})
 	l.learned.Workers = &is
-	waits := max(0, alone-l.like.Modelled().Cost(l.newConnections())-meanOf(simulate.Guess(l.like.Pod, model.Model{}).RoundTrip))
+	waits := max(0, alone-l.base.Modelled().Cost(l.newConnections())-meanOf(simulate.Guess(l.base.Pod, model.Model{}).RoundTrip))
 	l.learned.Wait = &model.Cost{Mean: metav1.Duration{Duration: seconds(waits)}}
 	l.add(Parameter{Name: "workload.wait", Unit: "s", Value: waits, Low: max(0, waits-alone+quick[0]), High: waits + quantile(quick, 0.2) - alone, Samples: len(quick)})
 	if len(queue) == 0 {
@@ -67,7 +67,7 @@ func (l *learner) saturated(alone float64) (busy []saturated, queue []float64) {
 	// What the busiest pod used, and all together, by second: in the window that it is in, which
 	// may have begun before there was a load, or the next.
 	cpu, sums := make([]float64, l.end), make([]float64, l.end)
-	for _, w := range l.usageSamples() {
+	for _, w := range l.windows {
 		if w.length > longestWindow {
 			continue
 		}
@@ -81,15 +81,15 @@ func (l *learner) saturated(alone float64) (busy []saturated, queue []float64) {
 		s := &l.loads[i]
 		second := int(s.second)
 		open += float64(s.sent) - float64(s.done)
-		pods := float64(l.pods(second))
-		if pods == 0 {
+		pods := l.pods(second)
+		if pods == 0 || pods > 1 && l.sharing == uneven { // or it is not known how many requests each has
 			continue
 		}
 		is := saturated{float64(s.answered) / pods, open / pods}
 		for _, p := range s.details.pods {
 			is.answered = max(is.answered, float64(p.n))
 		}
-		if is.had < 3*is.answered*alone+3 || cpu[second] > 0.5*l.like.Modelled().MostCPU() || sums[second] > 0.5*l.cores() {
+		if is.had < 3*is.answered*alone+3 || cpu[second] > 0.5*l.base.Modelled().MostCPU() || sums[second] > 0.5*l.cores() {
 			continue
 		}
 		busy = append(busy, is)

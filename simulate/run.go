@@ -44,8 +44,11 @@ type Run struct {
 	// Samples are the times since the first phase's begin at which the kubelets sampled the first pods
 	// that are created, where they sample on their own; beyond them it is chance.
 	Samples [][]time.Duration
-	Even    bool          // kept connections have their requests spread over the pods all the same
-	SLO     time.Duration // that an answer may take; 0 for none
+	// Used is what the first pods that are created used in the record: kept connections have their requests
+	// spread over the pods in service by it. Without it each connection is to a pod at random.
+	Used [][]Used
+	Even bool          // kept connections have their requests spread over the pods all the same
+	SLO  time.Duration // that an answer may take; 0 for none
 
 	// Wait is how long the load waits after the HPA has its first metric, which is just
 	// after a sync: the load's place in the sync period. Whole periods of it do not count.
@@ -68,12 +71,18 @@ type Run struct {
 	Logger klog.Logger // of the controller; the zero one discards
 }
 
+// Used is the CPU that a pod used up to a time since the first phase's begin, in cores.
+type Used struct {
+	Until time.Duration
+	CPU   float64
+}
+
 // Nth is the nth of several runs: each has chance of its own, which is the same for all
-// settings, and begins at another point of the HPA's sync period. Only the first has its pods sampled
-// as in the record that it is of.
+// settings, and begins at another point of the HPA's sync period. Only the first has its pods sampled,
+// and its kept connections go, as in the record that it is of.
 func (r Run) Nth(seed uint64, n int) *Run {
 	if n > 0 {
-		r.Samples = nil
+		r.Samples, r.Used = nil, nil
 	}
 	r.Wait, r.Seed = r.Wait+time.Duration(Part(n)*float64(r.Plant.Control.Sync.Duration)), seed+uint64(n)
 	return &r
@@ -158,7 +167,7 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	status := func(s autoscalingv2.HorizontalPodAutoscalerStatus) {
 		w.catchUp()
 		w.tellAutoscaler(s)
-		ready, waiting = record.MetricsRead(r.HPA.Metrics, s)
+		ready, waiting = hasMetrics(r.HPA, s)
 		w.synced()
 	}
 	ctx, cancel := context.WithCancel(klog.NewContext(context.Background(), r.Logger))
@@ -195,6 +204,21 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	w.lost()
 	j.close(w.now)
 	return w.score, nil
+}
+
+// hasMetrics says whether the HPA shows a value of each metric, else what it waits for.
+func hasMetrics(spec autoscalingv2.HorizontalPodAutoscalerSpec, s autoscalingv2.HorizontalPodAutoscalerStatus) (bool, string) {
+	active, why := false, ""
+	for _, c := range s.Conditions {
+		if c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionTrue {
+			active = true
+		}
+		if c.Type != autoscalingv2.ScalingLimited && c.Status == corev1.ConditionFalse {
+			why = c.Message
+		}
+	}
+	return active && len(s.CurrentMetrics) >= max(1, len(spec.Metrics)) &&
+		!slices.ContainsFunc(s.CurrentMetrics, func(m autoscalingv2.MetricStatus) bool { return m.Type == "" }), why
 }
 
 // Of the traffic: what is sent, answered and failed goes into the score and the record.

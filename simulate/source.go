@@ -133,7 +133,8 @@ func FromRecord(run record.Run) (*Run, error) {
 	if err := r.countPods(); err != nil {
 		return nil, err
 	}
-	r.Served, r.Samples = served(run), samples(run)
+	r.Served = served(run)
+	r.Samples, r.Used = samples(run)
 	if len(r.Pod.Containers) == 0 {
 		r.Pod.Resources = pod.Resources
 		for _, c := range pod.Containers {
@@ -176,12 +177,12 @@ func served(run record.Run) *[2]time.Duration {
 	return nil
 }
 
-// samples is Run.Samples as a record shows it, of pods in the order in which their metrics came: by
-// the timestamps, which are cut to seconds, and before the poll that cannot have seen them yet.
-func samples(run record.Run) (times [][]time.Duration) {
+// samples are Run.Samples and Run.Used as a record shows them, of pods in the order in which their metrics
+// came: by the timestamps, which are cut to seconds, and before the poll that cannot have seen them yet.
+func samples(run record.Run) (times [][]time.Duration, cpu [][]Used) {
 	onset := slices.IndexFunc(run.Entries, func(e record.Entry) bool { return e.Phase != nil })
 	if onset < 0 {
-		return nil
+		return nil, nil
 	}
 	header, began := run.Header(), run.Entries[onset].At.Seconds()
 	places := map[string]int{}
@@ -193,18 +194,24 @@ func samples(run record.Run) (times [][]time.Duration) {
 			i, seen := places[s.Pod]
 			if !seen {
 				i = len(times)
-				places[s.Pod], times = i, append(times, nil)
+				places[s.Pod], times, cpu = i, append(times, nil), append(cpu, nil)
 			}
 			if s.New {
 				at := min(s.Timestamp.Sub(header.Started).Seconds()+0.5, e.At.Seconds()-header.MetricsEvery)
 				times[i] = append(times[i], seconds(at-began))
+				used := Used{Until: seconds(at - began)}
+				for _, c := range s.Containers {
+					used.CPU += c.CPU
+				}
+				cpu[i] = append(cpu[i], used)
 			}
 		}
 	}
-	for _, t := range times {
-		slices.Sort(t)
+	for i := range times {
+		slices.Sort(times[i])
+		slices.SortFunc(cpu[i], func(a, b Used) int { return cmp.Compare(a.Until, b.Until) })
 	}
-	return times
+	return times, cpu
 }
 
 // Like takes the plant of another run, and what that has not of the workload from this

@@ -3,7 +3,10 @@ package simulate
 import (
 	"math"
 	"slices"
+	"sort"
 	"time"
+
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -101,7 +104,7 @@ func (w *world) flow(to time.Duration) {
 
 // changes says whether the rates are to be looked at again each second.
 func (w *world) changes() bool {
-	if w.journal != nil || w.memoryLimit > 0 && !w.Plant.Workload.MemoryPerRequest.IsZero() || w.traffic.phase >= 0 && !slices.Contains([]string{record.ShapeIdle, record.ShapeRate}, w.Phases[w.traffic.phase].Shape) {
+	if w.journal != nil || len(w.Used) > 0 || w.memoryLimit > 0 && !w.Plant.Workload.MemoryPerRequest.IsZero() || w.traffic.phase >= 0 && !slices.Contains([]string{record.ShapeIdle, record.ShapeRate}, w.Phases[w.traffic.phase].Shape) {
 		return true
 	}
 	return slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })
@@ -200,6 +203,12 @@ func (w *world) offer(dt float64) bool {
 		}
 		return true
 	}
+	if parts := w.recordedParts(); parts != nil {
+		for i, s := range w.serving {
+			s.rate = rate * parts[i]
+		}
+		return true
+	}
 	// As many connections are busy at a time as there are requests on the way.
 	busy := 0.0
 	for _, p := range w.pods {
@@ -214,6 +223,30 @@ func (w *world) offer(dt float64) bool {
 		}
 	}
 	return true
+}
+
+// recordedParts are the parts of the requests on kept connections that go to the pods in service, by the
+// requests that these pods served in the record; nil where it does not show them. Which connection is
+// used next, and to which pod it is, is chance that decides what the pods use where they are not alike.
+func (w *world) recordedParts() []float64 {
+	parts, all := make([]float64, len(w.serving)), 0.0
+	idle := w.Plant.Workload.IdleCPU.AsApproximateFloat64()
+	for i, p := range w.serving {
+		if p.born > len(w.Used) {
+			continue
+		}
+		used := w.Used[p.born-1]
+		n := sort.Search(len(used), func(n int) bool { return used[n].Until > w.now-w.onset })
+		if n < len(used) {
+			parts[i] = max(0, used[n].CPU-idle) / p.costs
+			all += parts[i]
+		}
+	}
+	if all == 0 {
+		return nil
+	}
+	floats.Scale(1/all, parts)
+	return parts
 }
 
 // mostConnections are followed one by one. Where there are more, each stands for several.
@@ -244,7 +277,12 @@ func (w *world) closed(p *record.Phase, dt float64) {
 		return
 	}
 	none := 0.0 // workers that find no pod, and try again at once
+	parts := w.recordedParts()
 	switch {
+	case p.KeepAlive && !w.Even && parts != nil:
+		for i, s := range w.serving {
+			s.workers = float64(p.Workers) * parts[i]
+		}
 	case p.KeepAlive && !w.Even:
 		used := w.connect(float64(p.Workers))
 		for _, c := range used {
