@@ -31,6 +31,8 @@ var allowed = map[string][]string{
 	"bench/load":   nil,
 	"image":        nil,
 
+	"bench/outside": {"record", "scenarios", "simulate"},
+
 	"lab/containers":   {"model"},
 	"lab/nodes":        {"model", "lab/containers"},
 	"lab/nodeports":    nil,
