@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/hpabench/hpabench/lab/folders"
 )
@@ -34,12 +37,7 @@ type Kept struct {
 }
 
 // Timing is real or fast.
-func (k *Kept) Timing() string {
-	if k.Options.Timing == "" {
-		return "real"
-	}
-	return k.Options.Timing
-}
+func (k *Kept) Timing() string { return cmp.Or(k.Options.Timing, "real") }
 
 // In says whether it was entered into that kubeconfig by its name.
 func (k *Kept) In(kubeconfig string) bool {
@@ -126,7 +124,7 @@ func (k *Kept) Ended(ctx context.Context) <-chan struct{} {
 	ended := make(chan struct{})
 	go func() {
 		for ctx.Err() == nil {
-			if alive, err := lives(ctx, k.Name, func(string) {}); err == nil && !alive {
+			if alive, err := k.lives(ctx, func(string) {}); err == nil && !alive {
 				close(ended)
 				return
 			}
@@ -201,16 +199,13 @@ func (k *Kept) remember() error {
 	return os.WriteFile(file, text, 0o600)
 }
 
-// lives says whether the lab of that name holds its lock.
-func lives(ctx context.Context, name string, say func(string)) (bool, error) {
-	if err := folders.CheckName(name); err != nil {
-		return false, err
-	}
+// lives says whether the lab holds its lock.
+func (k *Kept) lives(ctx context.Context, say func(string)) (bool, error) {
 	root, err := folders.Root()
 	if err != nil {
 		return false, err
 	}
-	return folders.Alive(ctx, root, name, say)
+	return folders.Alive(ctx, root, k.Name, say)
 }
 
 // PID of the lab's process; 0 if it does not say.
@@ -244,26 +239,24 @@ func Up(ctx context.Context, name string, o Options, file string, say func(strin
 	if err != nil {
 		return nil, false, err
 	}
-	if k, err = up(ctx, command, &Kept{Name: name, Options: o}, file); err != nil {
-		err = fmt.Errorf("starting the embedded cluster: %w", err)
+	k = &Kept{Name: name, Options: o}
+	if err := k.up(ctx, command, folders.Log(root, name), file); err != nil {
+		return nil, false, fmt.Errorf("starting the embedded cluster: %w", err)
 	}
-	return k, false, err
+	return k, false, nil
 }
 
-func up(ctx context.Context, command string, k *Kept, file string) (_ *Kept, err error) {
-	root, err := folders.Root()
-	if err != nil {
-		return nil, err
-	}
-	log := folders.Log(root, k.Name)
+// up starts the lab, whose process prints to the log.
+func (k *Kept) up(ctx context.Context, command, log, file string) (err error) {
 	said, err := os.OpenFile(log, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer said.Close()
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("%w%s", err, tailOf(log))
+			text, _ := os.ReadFile(log)
+			err = fmt.Errorf("%w%s", err, lastLines(string(text)))
 			_ = os.Remove(log)
 		}
 	}()
@@ -272,11 +265,11 @@ func up(ctx context.Context, command string, k *Kept, file string) (_ *Kept, err
 	cmd.Dir, cmd.Stderr, cmd.SysProcAttr = filepath.Dir(log), said, detached()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ready, ended, err := start(cmd)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() {
 		_ = stdin.Close()
@@ -285,14 +278,14 @@ func up(ctx context.Context, command string, k *Kept, file string) (_ *Kept, err
 		}
 	}()
 	if _, err := await(ctx, ready, ended); err != nil {
-		return nil, err
+		return err
 	}
 	before, err := remembered(k.Name) // one that was killed, maybe
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if k.Entry, err = enter(k, file, before.Entry); err != nil {
-		return nil, err
+		return err
 	}
 	if err = k.remember(); err == nil {
 		if err = context.Cause(ctx); err == nil {
@@ -300,21 +293,25 @@ func up(ctx context.Context, command string, k *Kept, file string) (_ *Kept, err
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(err, k.Entry.leave(), k.forget())
+		return errors.Join(err, k.Entry.leave(), k.forget())
 	}
-	return k, nil
+	return nil
 }
 
 // forget removes what was remembered about a lab.
 func (k *Kept) forget() error {
 	file, err := path(k.Name, ".json")
-	if err == nil {
-		err = os.Remove(file)
+	if err != nil {
+		return err
 	}
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+	return removeIfThere(file)
+}
+
+func removeIfThere(file string) error {
+	if err := os.Remove(file); !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // Down stops a lab and takes it out of the kubeconfig. It returns false when it
@@ -341,10 +338,7 @@ func Down(ctx context.Context, name string, say func(string)) (was bool, k *Kept
 			return was, k, err
 		}
 	}
-	if err := k.forget(); err != nil {
-		return was, k, err
-	}
-	if err := os.Remove(folders.Log(root, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := errors.Join(k.forget(), removeIfThere(folders.Log(root, name))); err != nil {
 		return was, k, err
 	}
 	return was, k, folders.Sweep(ctx, root, say)
@@ -365,7 +359,7 @@ func (k *Kept) stop(ctx context.Context, say func(string)) (was bool, err error)
 	// alive after that, and says the same pid, it is that process.
 	pid := k.PID()
 	process, found := os.FindProcess(max(pid, 1))
-	if was, err = lives(ctx, k.Name, say); err != nil || !was {
+	if was, err = k.lives(ctx, say); err != nil || !was {
 		return was, err
 	}
 	if pid == 0 || found != nil || k.PID() != pid {
@@ -376,15 +370,12 @@ func (k *Kept) stop(ctx context.Context, say func(string)) (was bool, err error)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*stopTimeout, fmt.Errorf("process %d goes on after %s, see %s", pid, 2*stopTimeout, k.Log()))
 	defer cancel()
-	for {
-		alive, err := lives(ctx, k.Name, say)
-		if err != nil || !alive {
-			return was, err
-		}
-		select {
-		case <-ctx.Done():
-			return was, context.Cause(ctx)
-		case <-time.After(50 * time.Millisecond):
-		}
+	err = wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		alive, err := k.lives(ctx, say)
+		return !alive, err
+	})
+	if wait.Interrupted(err) {
+		err = context.Cause(ctx)
 	}
+	return was, err
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/ptr"
 )
 
 // Entry is a lab's place in a kubeconfig: a cluster, a user and a context of one
@@ -65,16 +67,10 @@ func enter(k *Kept, file string, earlier *Entry) (*Entry, error) {
 	cluster, user := own.Clusters[context.Cluster].DeepCopy(), own.AuthInfos[context.AuthInfo].DeepCopy()
 	context = context.DeepCopy()
 	context.Cluster, context.AuthInfo = e.Context, e.Context
-	cluster.LocationOfOrigin, user.LocationOfOrigin, context.LocationOfOrigin = "", "", ""
-	if there := config.Contexts[e.Context]; there != nil { // of one that was killed
-		context.LocationOfOrigin = there.LocationOfOrigin
-	}
-	if there := config.Clusters[e.Context]; there != nil {
-		cluster.LocationOfOrigin = there.LocationOfOrigin
-	}
-	if there := config.AuthInfos[e.Context]; there != nil {
-		user.LocationOfOrigin = there.LocationOfOrigin
-	}
+	// Of an entry that one left which was killed, the file stays the same.
+	cluster.LocationOfOrigin = ptr.Deref(config.Clusters[e.Context], clientcmdapi.Cluster{}).LocationOfOrigin
+	user.LocationOfOrigin = ptr.Deref(config.AuthInfos[e.Context], clientcmdapi.AuthInfo{}).LocationOfOrigin
+	context.LocationOfOrigin = ptr.Deref(config.Contexts[e.Context], clientcmdapi.Context{}).LocationOfOrigin
 	config.Clusters[e.Context], config.AuthInfos[e.Context], config.Contexts[e.Context] = cluster, user, context
 	config.CurrentContext = e.Context
 	if err := clientcmd.ModifyConfig(e.rules(), *config, true); err != nil {
