@@ -76,12 +76,17 @@ func writer(was, now []metav1.ManagedFieldsEntry) *metav1.ManagedFieldsEntry {
 			return b.Manager == e.Manager && b.Operation == e.Operation && b.Subresource == e.Subresource && b.APIVersion == e.APIVersion
 		})
 		wrote := before < 0 || !e.Time.Equal(was[before].Time) || !owned(*e).Difference(owned(was[before])).Empty()
-		// Without a time it is a write through the scale subresource, and the latest.
-		if wrote && (found == nil || e.Time == nil || found.Time != nil && !e.Time.Before(found.Time)) {
+		if wrote && (found == nil || later(*e, *found)) {
 			found = e
 		}
 	}
 	return found
+}
+
+// later says whether an entry was written after another one. Without a time it is a write
+// through the scale subresource, and the latest.
+func later(e, than metav1.ManagedFieldsEntry) bool {
+	return e.Time == nil || than.Time != nil && !e.Time.Before(than.Time)
 }
 
 // owned are the fields of an entry; none if they cannot be read.

@@ -2,7 +2,6 @@ package watch
 
 import (
 	"cmp"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +12,10 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	podutil "k8s.io/kubernetes/pkg/api/v1/pod"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -52,37 +55,22 @@ func fieldsOf(path string) []string { return strings.Split(strings.TrimPrefix(pa
 // subresource is told with the object's own path and without a time; it counts as
 // the latest.
 func manager(o *unstructured.Unstructured, path string) string {
-	fields := fieldsOf(path)
-	for i, f := range fields {
-		fields[i] = "f:" + f
+	var field fieldpath.Path
+	for _, name := range fieldsOf(path) {
+		field = append(field, fieldpath.FieldNameElement(name))
 	}
-	var name string
-	var latest time.Time
+	var last metav1.ManagedFieldsEntry
 	for _, m := range o.GetManagedFields() {
-		var owned map[string]any
-		if m.FieldsV1 == nil || json.Unmarshal(m.FieldsV1.GetRawBytes(), &owned) != nil {
-			continue
-		}
-		if _, owns, _ := unstructured.NestedFieldNoCopy(owned, fields...); !owns {
-			continue
-		}
-		if m.Time == nil {
-			return m.Manager
-		}
-		if !m.Time.Time.Before(latest) {
-			name, latest = m.Manager, m.Time.Time
+		if owned(m).Has(field) && (last.Manager == "" || later(m, last)) {
+			last = m
 		}
 	}
-	return name
+	return last.Manager
 }
 
 func replicaSetEntry(c change[*appsv1.ReplicaSet]) *record.ReplicaSet {
 	o := c.now
-	e := &record.ReplicaSet{Name: o.Name, Deleted: c.removed, Status: o.Status.Replicas, Ready: o.Status.ReadyReplicas}
-	if o.Spec.Replicas != nil {
-		e.Replicas = *o.Spec.Replicas
-	}
-	return e
+	return &record.ReplicaSet{Name: o.Name, Deleted: c.removed, Replicas: ptr.Deref(o.Spec.Replicas, 0), Status: o.Status.Replicas, Ready: o.Status.ReadyReplicas}
 }
 
 func podEntry(c change[*corev1.Pod]) *record.Pod {
@@ -125,16 +113,12 @@ func endpoints(o *discoveryv1.EndpointSlice) []record.Endpoint {
 		if e.TargetRef == nil || e.TargetRef.Kind != "Pod" {
 			continue
 		}
-		ready := e.Conditions.Ready == nil || *e.Conditions.Ready
-		serving := ready
-		if e.Conditions.Serving != nil {
-			serving = *e.Conditions.Serving
-		}
+		ready := ptr.Deref(e.Conditions.Ready, true)
 		all = append(all, record.Endpoint{
 			Pod:         e.TargetRef.Name,
 			Ready:       ready,
-			Serving:     serving,
-			Terminating: e.Conditions.Terminating != nil && *e.Conditions.Terminating,
+			Serving:     ptr.Deref(e.Conditions.Serving, ready),
+			Terminating: ptr.Deref(e.Conditions.Terminating, false),
 		})
 	}
 	return all
@@ -197,9 +181,7 @@ func event(o *corev1.Event) record.Event {
 func readyByCondition(pods []*corev1.Pod) []string {
 	var ready []string
 	for _, p := range pods {
-		if p.DeletionTimestamp == nil && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-		}) {
+		if p.DeletionTimestamp == nil && podutil.IsPodReady(p) {
 			ready = append(ready, p.Name)
 		}
 	}
@@ -224,4 +206,38 @@ func readyBySlices(pods []*corev1.Pod, all []*discoveryv1.EndpointSlice) []strin
 	}
 	slices.Sort(ready)
 	return slices.Compact(ready)
+}
+
+// Others returns those of the pods, which the target's selector selects, that
+// another object than the target made, by their owner references. Sets are the
+// ReplicaSets that the selector selects. Of a custom kind it is not known how it
+// makes its pods: none are others'.
+func Others(s Subject, pods []*corev1.Pod, sets []*appsv1.ReplicaSet) []*corev1.Pod {
+	owners := map[types.UID]*metav1.OwnerReference{}
+	for _, set := range sets {
+		owners[set.UID] = metav1.GetControllerOf(set)
+	}
+	var others []*corev1.Pod
+	for _, pod := range pods {
+		owner := metav1.GetControllerOf(pod)
+		switch {
+		case s.Target.Empty() || s.Target.Group != "apps" && s.Target.Group != "":
+			continue
+		case s.Kind == "Deployment" && owner != nil && owner.Kind == "ReplicaSet":
+			known := false
+			if owner, known = owners[owner.UID]; !known {
+				continue // its ReplicaSet is yet to be seen
+			}
+		}
+		if owner == nil || owner.Kind != s.Kind || owner.Name != s.Name {
+			others = append(others, pod)
+		}
+	}
+	return others
+}
+
+// Others returns the pods that the target's selector selects and that another
+// object made.
+func (w *Watcher) Others() []*corev1.Pod {
+	return Others(w.subject, w.Pods(), w.sets.list())
 }

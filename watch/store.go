@@ -37,24 +37,19 @@ type store[T object] struct {
 func (s *store[T]) Add(obj any) error { return s.Update(obj) }
 
 func (s *store[T]) Update(obj any) error {
-	c := change[T]{at: s.feed.rec.Clock.Now(), now: obj.(T)}
-	if was, ok, _ := s.Get(obj); ok {
-		c.was, c.had = was.(T), true
-	}
-	if err := s.Store.Update(obj); err != nil {
-		return err
-	}
-	s.observe(c)
-	s.after()
-	return nil
+	return s.apply(change[T]{now: obj.(T)}, s.Store.Update)
 }
 
 func (s *store[T]) Delete(obj any) error {
-	c := change[T]{at: s.feed.rec.Clock.Now(), now: obj.(T), was: obj.(T), removed: true}
-	if was, ok, _ := s.Get(obj); ok {
+	return s.apply(change[T]{now: obj.(T), was: obj.(T), removed: true}, s.Store.Delete)
+}
+
+func (s *store[T]) apply(c change[T], do func(any) error) error {
+	c.at = s.feed.rec.Clock.Now()
+	if was, ok, _ := s.Get(c.now); ok {
 		c.was, c.had = was.(T), true
 	}
-	if err := s.Store.Delete(obj); err != nil {
+	if err := do(c.now); err != nil {
 		return err
 	}
 	s.observe(c)
