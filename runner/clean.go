@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,9 +45,7 @@ func (c *Cluster) Clean(ctx context.Context, o CleanOptions, say func(string)) e
 	if err := checkNamespaceName("-n", o.Namespace); err != nil {
 		return err
 	}
-	if o.Timeout == 0 {
-		o.Timeout = time.Minute
-	}
+	o.Timeout = cmp.Or(o.Timeout, time.Minute)
 	found, err := c.leftovers(ctx, o)
 	if err != nil {
 		return err
@@ -114,18 +113,25 @@ func (c *Cluster) remove(ctx context.Context, l object, o CleanOptions, say func
 		say(fmt.Sprintf("%s: still there after %s; its finalizers: %s", l, o.Timeout, strings.Join(c.finalizers(ctx, l), ", ")))
 		return left
 	}
-	blockers, err := c.blockers(ctx, l.name)
+	ns, err := c.Kube.CoreV1().Namespaces().Get(ctx, l.name, metav1.GetOptions{})
 	if err != nil {
-		return err
+		return fmt.Errorf("reading namespace %s: %w", l.name, err)
 	}
-	for _, b := range blockers {
-		say(fmt.Sprintf("%s: held by %s", l, b))
+	// What keeps it Terminating: the conditions that the namespace controller sets name
+	// kinds, counts and finalizers.
+	for _, condition := range ns.Status.Conditions {
+		if condition.Status == corev1.ConditionTrue {
+			say(fmt.Sprintf("%s: held by %s", l, condition.Message))
+		}
+	}
+	for _, f := range ns.Finalizers {
+		say(fmt.Sprintf("%s: held by the namespace's own finalizer %s", l, f))
 	}
 	if !o.Finalize {
 		say(fmt.Sprintf("%s: still Terminating after %s; remove what holds it, or use --finalize to give the namespace up with whatever is left in it", l, o.Timeout))
 		return left
 	}
-	if err := c.finalize(ctx, l.name); err != nil {
+	if err := c.finalize(ctx, ns); err != nil {
 		return err
 	}
 	if c.waitGone(ctx, l, o.Timeout) != nil {
@@ -165,38 +171,15 @@ func (c *Cluster) finalizers(ctx context.Context, o object) []string {
 	return current.GetFinalizers()
 }
 
-// blockers says in words what keeps a namespace Terminating: the conditions
-// that the namespace controller sets, which name kinds, counts and finalizers.
-func (c *Cluster) blockers(ctx context.Context, name string) ([]string, error) {
-	ns, err := c.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("reading namespace %s: %w", name, err)
-	}
-	var held []string
-	for _, condition := range ns.Status.Conditions {
-		if condition.Status == corev1.ConditionTrue {
-			held = append(held, condition.Message)
-		}
-	}
-	for _, f := range ns.Finalizers {
-		held = append(held, "the namespace's own finalizer "+f)
-	}
-	return held, nil
-}
-
 // finalize empties spec.finalizers by the finalize subresource, and only of a
 // namespace that carries hpabench's label.
-func (c *Cluster) finalize(ctx context.Context, name string) error {
-	ns, err := c.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return fmt.Errorf("reading namespace %s: %w", name, err)
-	}
+func (c *Cluster) finalize(ctx context.Context, ns *corev1.Namespace) error {
 	if ns.Labels[ManagedByLabel] != ManagedBy || ns.DeletionTimestamp == nil {
-		return fmt.Errorf("namespace %s is not one that hpabench made and that is Terminating: its finalizers stay", name)
+		return fmt.Errorf("namespace %s is not one that hpabench made and that is Terminating: its finalizers stay", ns.Name)
 	}
 	ns.Spec.Finalizers = nil
 	if _, err := c.Kube.CoreV1().Namespaces().Finalize(ctx, ns, metav1.UpdateOptions{FieldManager: ManagedBy}); err != nil {
-		return fmt.Errorf("taking the finalizers off namespace %s: %w", name, err)
+		return fmt.Errorf("taking the finalizers off namespace %s: %w", ns.Name, err)
 	}
 	return nil
 }

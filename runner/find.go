@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/restmapper"
+	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -60,20 +61,21 @@ func (i *inspection) findAutoscaler(ctx context.Context, ref reference) *autosca
 		i.failed(name, fmt.Errorf("listing the HPAs of namespace %s: %w", i.namespace, err))
 		return nil
 	}
-	var found []*autoscalingv2.HorizontalPodAutoscaler
-	for n, h := range list.Items {
+	var found *autoscalingv2.HorizontalPodAutoscaler
+	var names []string
+	for _, h := range list.Items {
 		target := h.Spec.ScaleTargetRef
 		if gvk.GroupKind() == hpaKind && h.Name == ref.name ||
 			target.Kind == gvk.Kind && target.Name == ref.name && schema.FromAPIVersionAndKind(target.APIVersion, target.Kind).Group == gvk.Group {
-			found = append(found, &list.Items[n])
+			found, names = &h, append(names, h.Name)
 		}
 	}
 	switch {
-	case len(found) == 1:
-		i.warnOfRivals(found[0], list.Items)
-		return found[0]
-	case len(found) > 1:
-		i.refuse(name, fmt.Sprintf("%d HPAs scale %s %s, and work against each other: %s", len(found), gvk.Kind, ref.name, strings.Join(namesOf(found), ", ")),
+	case len(names) == 1:
+		i.warnOfRivals(found, list.Items)
+		return found
+	case len(names) > 1:
+		i.refuse(name, fmt.Sprintf("%d HPAs scale %s %s, and work against each other: %s", len(names), gvk.Kind, ref.name, strings.Join(names, ", ")),
 			"name one of them, as hpa/NAME, and delete the others")
 	case gvk.GroupKind() == hpaKind:
 		i.refuse(name, fmt.Sprintf("there is no HPA %s in namespace %s", ref.name, i.namespace), i.elsewhere(ctx, list.Items))
@@ -81,13 +83,6 @@ func (i *inspection) findAutoscaler(ctx context.Context, ref reference) *autosca
 		i.refuse(name, fmt.Sprintf("no HPA in namespace %s scales %s %s", i.namespace, gvk.Kind, ref.name), i.elsewhere(ctx, list.Items))
 	}
 	return nil
-}
-
-func namesOf(hpas []*autoscalingv2.HorizontalPodAutoscaler) (all []string) {
-	for _, h := range hpas {
-		all = append(all, h.Name)
-	}
-	return all
 }
 
 // warnOfRivals names other HPAs that scale the same object.
@@ -136,10 +131,10 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
-// checkNamed reads the HPA and what it scales. Ill says how bad it is that the
-// HPA cannot do its work, which its conditions tell. It returns false if there is
-// no HPA; a target that is missing is a fault.
-func (i *inspection) checkNamed(ctx context.Context, ref reference, ill string) bool {
+// checkNamed reads the HPA and what it scales. Severity is the outcome if the HPA
+// cannot do its work, which its conditions tell. It returns false if there is no HPA;
+// a target that is missing is a fault.
+func (i *inspection) checkNamed(ctx context.Context, ref reference, severity string) bool {
 	if !i.checkNamespace(ctx) {
 		return false
 	}
@@ -156,7 +151,7 @@ func (i *inspection) checkNamed(ctx context.Context, ref reference, ill string) 
 	}
 	c := healthOf(hpa, time.Now())
 	if c.Outcome == record.Fault {
-		c.Outcome = ill
+		c.Outcome = severity
 	}
 	i.add("autoscaler", c.Outcome, "HPA "+hpa.Name+" "+c.Message, c.Hint)
 	if !i.checkScalable() {
@@ -169,7 +164,7 @@ func (i *inspection) checkNamed(ctx context.Context, ref reference, ill string) 
 	case err != nil:
 		i.failed("target", err)
 	case i.selector == "":
-		i.add("target", ill, fmt.Sprintf("the scale of %s %s has no selector", i.gvk.Kind, i.name), "without it neither the HPA nor hpabench can find the pods")
+		i.add("target", severity, fmt.Sprintf("the scale of %s %s has no selector", i.gvk.Kind, i.name), "without it neither the HPA nor hpabench can find the pods")
 	default:
 		i.ok("target", "%s %s can be scaled", i.gvk.Kind, i.name)
 	}
@@ -178,10 +173,7 @@ func (i *inspection) checkNamed(ctx context.Context, ref reference, ill string) 
 
 // healthOf says whether an HPA works, by the conditions of its status.
 func healthOf(hpa *autoscalingv2.HorizontalPodAutoscaler, now time.Time) record.Check {
-	low := int32(1)
-	if hpa.Spec.MinReplicas != nil {
-		low = *hpa.Spec.MinReplicas
-	}
+	low := ptr.Deref(hpa.Spec.MinReplicas, 1)
 	c := record.Check{Outcome: record.OK, Message: fmt.Sprintf("scales %s %s between %d and %d replicas, now %d, on %s",
 		hpa.Spec.ScaleTargetRef.Kind, hpa.Spec.ScaleTargetRef.Name, low, hpa.Spec.MaxReplicas, hpa.Status.CurrentReplicas, metricsLine(hpa))}
 	worse := func(outcome, message, hint string) {

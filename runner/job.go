@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/remotecommand"
+	podutil "k8s.io/kubernetes/pkg/api/v1/pod"
 	"k8s.io/streaming/pkg/httpstream"
+	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/loadgen"
 	"github.com/hpabench/hpabench/record"
@@ -88,30 +91,22 @@ func workerJob(file *scenarios.File, o Options, labels map[string]string) *batch
 	for _, p := range file.Phases() {
 		length += time.Duration(p.Seconds * float64(time.Second))
 	}
-	image := o.WorkerImage
-	if image == "" {
-		image = WorkerImage
+	if j == nil {
+		j = &scenarios.Job{}
 	}
-	pods := int32(1)
-	template := corev1.PodSpec{}
-	container := corev1.Container{}
-	if j != nil {
-		if j.Pods != nil {
-			pods = *j.Pods
-		}
-		template.NodeSelector, template.Tolerations, container.Resources = j.NodeSelector, j.Tolerations, j.Resources
+	pods := ptr.Deref(j.Pods, 1)
+	template := corev1.PodSpec{
+		NodeSelector: j.NodeSelector, Tolerations: j.Tolerations, RestartPolicy: corev1.RestartPolicyNever,
+		AutomountServiceAccountToken: new(false), EnableServiceLinks: new(false), TerminationGracePeriodSeconds: new(int64(10)),
+		Containers: []corev1.Container{{
+			Name: workerContainer, Image: cmp.Or(o.WorkerImage, WorkerImage), ImagePullPolicy: o.WorkerPullPolicy,
+			Args: []string{"attack", "--worker"}, Stdin: true, Resources: j.Resources,
+			SecurityContext: &corev1.SecurityContext{
+				AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true), RunAsNonRoot: new(true),
+				Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+		}},
 	}
-	container.Name, container.Image, container.ImagePullPolicy = workerContainer, image, o.WorkerPullPolicy
-	container.Args = []string{"attack", "--worker"}
-	container.Stdin = true
-	container.SecurityContext = &corev1.SecurityContext{
-		AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true), RunAsNonRoot: new(true),
-		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-	}
-	template.RestartPolicy = corev1.RestartPolicyNever
-	template.AutomountServiceAccountToken, template.EnableServiceLinks = new(false), new(false)
-	template.TerminationGracePeriodSeconds = new(int64(10))
-	template.Containers = []corev1.Container{container}
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: jobOf(o.ID), Labels: labels},
 		Spec: batchv1.JobSpec{
@@ -169,18 +164,22 @@ func indexOf(p *corev1.Pod) int {
 	return n
 }
 
-// endOfPod says in words how a pod ended.
+// terminated is the end of a worker's container; nil: it has not ended.
+func terminated(p *corev1.Pod) *corev1.ContainerStateTerminated {
+	return podutil.GetExistingContainerStatus(p.Status.ContainerStatuses, workerContainer).State.Terminated
+}
+
+// endOfPod says in words how a worker ended.
 func endOfPod(p *corev1.Pod) string {
-	for _, s := range p.Status.ContainerStatuses {
-		if t := s.State.Terminated; t != nil {
-			message := firstLine(t.Message)
-			if loadgen.IsSummary(message) {
-				message = ""
-			}
-			return strings.TrimSpace(fmt.Sprintf("exit code %d (%s) %s", t.ExitCode, t.Reason, message))
-		}
+	t := terminated(p)
+	if t == nil {
+		return p.Status.Reason + " " + firstLine(p.Status.Message)
 	}
-	return p.Status.Reason + " " + firstLine(p.Status.Message)
+	message := firstLine(t.Message)
+	if loadgen.IsSummary(message) {
+		message = ""
+	}
+	return strings.TrimSpace(fmt.Sprintf("exit code %d (%s) %s", t.ExitCode, t.Reason, message))
 }
 
 // podWorker is a worker in a pod, which is reached through the API server.
@@ -267,10 +266,8 @@ func (w *podWorker) Summary(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, s := range p.Status.ContainerStatuses {
-		if t := s.State.Terminated; t != nil && s.Name == workerContainer {
-			return t.Message, nil
-		}
+	if t := terminated(p); t != nil {
+		return t.Message, nil
 	}
 	return "", errors.New("the worker has not ended")
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -299,12 +299,7 @@ func (c *created) create(ctx context.Context, o *unstructured.Unstructured) erro
 		namespace = c.namespace
 		o.SetNamespace(namespace)
 	}
-	labels := o.GetLabels()
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	maps.Copy(labels, c.labels)
-	o.SetLabels(labels)
+	o.SetLabels(labels.Merge(o.GetLabels(), c.labels))
 	if !c.own && o.GetKind() == "StatefulSet" {
 		// Its claims would outlive it in a namespace that is not the run's.
 		policy := []string{"spec", "persistentVolumeClaimRetentionPolicy", "whenDeleted"}

@@ -111,7 +111,7 @@ func (p *preflight) trespasses(objects []*unstructured.Unstructured) (conflicts 
 		kind := o.GroupVersionKind().GroupKind()
 		s := suspect{o, p, kind.String(), namespaced || err != nil, p.defines(kind), !p.own, p.cluster.Lab == nil, objects}
 		for _, rule := range []func(suspect) []trespass{suspect.withoutNamespace, suspect.grants, suspect.names,
-			suspect.holds, suspect.addresses, suspect.mounts, suspect.preempts,
+			suspect.holds, suspect.addresses, suspect.ofPods,
 			suspect.keepsOff, suspect.takesVolumes, suspect.takesGateways, suspect.ofUnknownEffect} {
 			for _, t := range rule(s) {
 				conflicts = append(conflicts, conflict{fmt.Sprintf("%s%s %s would %s", p.where(o), o.GetKind(), o.GetName(), t.does), t.hint})
@@ -189,8 +189,7 @@ func (s suspect) holds() []trespass {
 func (s suspect) addresses() []trespass {
 	service := ""
 	switch s.kind {
-	case "Service":
-		// https://kubernetes.io/docs/concepts/services-networking/service/#external-ips
+	case "Service": // https://kubernetes.io/docs/concepts/services-networking/service/#external-ips
 		if ips, _, _ := unstructured.NestedStringSlice(s.Object, "spec", "externalIPs"); len(ips) > 0 && s.among {
 			return []trespass{{"take all that the cluster sends to " + strings.Join(ips, ", "), "leave externalIPs out"}}
 		}
@@ -205,25 +204,19 @@ func (s suspect) addresses() []trespass {
 	return []trespass{{fmt.Sprintf("send requests for Service %s in namespace %s, which is not among the manifests, to its own addresses", service, s.p.namespace), "leave out -n, or add that Service to the manifests"}}
 }
 
-// mounts finds the claims of others that pods could write to. To read what is there, such a
-// claim, a ConfigMap or a Secret, is what the user wants who names it.
-func (s suspect) mounts() (found []trespass) {
+// ofPods finds pods of the highest priorities, for which others' pods are ended, and the
+// claims of others that pods could write to. To read what is there, such a claim, a
+// ConfigMap or a Secret, is what the user wants who names it.
+func (s suspect) ofPods() (found []trespass) {
 	for _, pod := range scenarios.PodSpecs(s.Unstructured) {
+		if name := pod.PriorityClassName; s.among && (name == scheduling.SystemClusterCritical || name == scheduling.SystemNodeCritical) {
+			found = append(found, trespass{"let the run's pods take the place of others' pods, by priorityClassName " + name, "leave priorityClassName out"})
+		}
 		for _, v := range pod.Volumes {
 			if c := v.PersistentVolumeClaim; c != nil && !c.ReadOnly && s.beside && !s.makes("PersistentVolumeClaim", c.ClaimName) {
 				found = append(found, trespass{fmt.Sprintf("write to PersistentVolumeClaim %s in namespace %s, which is not among the manifests", c.ClaimName, s.p.namespace),
 					"leave out -n, add a claim to the manifests, or let volume " + v.Name + " be readOnly"})
 			}
-		}
-	}
-	return found
-}
-
-// preempts finds pods of the highest priorities, for which others' pods are ended.
-func (s suspect) preempts() (found []trespass) {
-	for _, pod := range scenarios.PodSpecs(s.Unstructured) {
-		if name := pod.PriorityClassName; s.among && (name == scheduling.SystemClusterCritical || name == scheduling.SystemNodeCritical) {
-			found = append(found, trespass{"let the run's pods take the place of others' pods, by priorityClassName " + name, "leave priorityClassName out"})
 		}
 	}
 	return found
@@ -426,7 +419,6 @@ func references(o *unstructured.Unstructured) (found []acted) {
 			for _, item := range list {
 				walk(field, item)
 			}
-			return
 		case field == "scaleTargetRef" || field == "targetRef" || field == "targetRefs" || field == "workloadRef":
 			// https://keda.sh/docs/latest/reference/scaledobject-spec/#scaletargetref
 			add("act on", "Deployment", value)

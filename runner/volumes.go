@@ -8,6 +8,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 )
 
 // What the embedded cluster makes volumes for: see package lab.
@@ -40,10 +41,7 @@ func (p *preflight) checkVolumes() bool {
 	}
 	fine := true
 	for _, c := range claims {
-		class := labStorageClass
-		if c.spec.StorageClassName != nil {
-			class = *c.spec.StorageClassName
-		}
+		class := ptr.Deref(c.spec.StorageClassName, labStorageClass)
 		switch {
 		case c.spec.VolumeName != "" || byHand[class]:
 		case !provisioned[class]:
