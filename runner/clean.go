@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -288,7 +289,7 @@ func (c *Cluster) leases(ctx context.Context, namespace string) ([]coordinationv
 // named finds the objects that a run's Lease names, newest first: those without a
 // namespace, and those in the Lease's own if that is the one to clean.
 func (c *Cluster) named(ctx context.Context, l *coordinationv1.Lease, namespace string) (objects []object, unread []error, err error) {
-	var names []objectName
+	var names []autoscalingv2.CrossVersionObjectReference
 	if text := l.Annotations[ObjectsAnnotation]; text != "" {
 		if err := json.Unmarshal([]byte(text), &names); err != nil {
 			return nil, nil, fmt.Errorf("reading annotation %s of lease %s in namespace %s: %w", ObjectsAnnotation, l.Name, l.Namespace, err)

@@ -12,9 +12,10 @@ import (
 	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/discovery"
@@ -225,26 +226,17 @@ func (c *Cluster) scale(ctx context.Context, resource schema.GroupVersionResourc
 // wanted and those that there are. For a custom resource its definition says
 // so; without the right to read that, the usual paths are taken.
 func (c *Cluster) replicaPaths(ctx context.Context, resource schema.GroupVersionResource) (spec, status string) {
-	spec, status = ".spec.replicas", ".status.replicas"
-	definitions := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-	crd, err := c.Dynamic.Resource(definitions).Get(ctx, resource.GroupResource().String(), metav1.GetOptions{})
-	if err != nil {
-		return spec, status
-	}
-	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
-	for _, v := range versions {
-		version, _ := v.(map[string]any)
-		if version["name"] != resource.Version {
-			continue
-		}
-		if s, found, _ := unstructured.NestedString(version, "subresources", "scale", "specReplicasPath"); found {
-			spec = s
-		}
-		if s, found, _ := unstructured.NestedString(version, "subresources", "scale", "statusReplicasPath"); found {
-			status = s
+	definitions := apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions")
+	object, err := c.Dynamic.Resource(definitions).Get(ctx, resource.GroupResource().String(), metav1.GetOptions{})
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err == nil && runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &crd) == nil {
+		for _, v := range crd.Spec.Versions {
+			if v.Name == resource.Version && v.Subresources != nil && v.Subresources.Scale != nil {
+				return v.Subresources.Scale.SpecReplicasPath, v.Subresources.Scale.StatusReplicasPath
+			}
 		}
 	}
-	return spec, status
+	return ".spec.replicas", ".status.replicas"
 }
 
 // whileUp gives a context that is cancelled when the cluster has ended.

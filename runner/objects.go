@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -51,7 +52,7 @@ const (
 )
 
 // ObjectsAnnotation on the Lease of a run names the objects that the run makes
-// beside its namespace: a JSON list of objectName.
+// beside its namespace: a JSON list of autoscalingv2.CrossVersionObjectReference.
 const ObjectsAnnotation = "hpabench.dev/objects"
 
 var (
@@ -210,23 +211,16 @@ func (c *created) createNamespace(ctx context.Context) error {
 	})
 }
 
-// objectName names an object that a run makes, in the record that its Lease keeps.
-type objectName struct {
-	APIVersion string `json:"apiVersion"`
-	Kind       string `json:"kind"`
-	Name       string `json:"name"`
-}
-
 // holdLease creates a Lease that says that the run is alive and what it makes,
 // and renews it until alive is done. Without it `hpabench clean` could not tell a
 // colleague's run from one that died, nor the run's objects from their copies.
 func (c *created) holdLease(ctx, alive context.Context, objects []*unstructured.Unstructured) error {
-	names := []objectName{}
+	names := []autoscalingv2.CrossVersionObjectReference{}
 	for _, o := range objects {
 		if _, mapping, err := c.resource(o.GroupVersionKind(), c.namespace); c.own && err == nil && mapping.Scope.Name() == meta.RESTScopeNameNamespace {
 			continue // it goes with the namespace
 		}
-		names = append(names, objectName{o.GetAPIVersion(), o.GetKind(), o.GetName()})
+		names = append(names, autoscalingv2.CrossVersionObjectReference{APIVersion: o.GetAPIVersion(), Kind: o.GetKind(), Name: o.GetName()})
 	}
 	record, err := json.Marshal(names)
 	if err != nil {

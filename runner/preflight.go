@@ -57,30 +57,22 @@ func (p *preflight) checkWorkers() bool {
 		"name a cluster with --context or --kubeconfig, or leave via out")
 }
 
-// noteModel says what becomes of the scenario's model of the workload.
+// noteModel says what becomes of the scenario's model of the workload, and what is
+// assumed of it.
 func (p *preflight) noteModel() {
-	switch {
-	case p.cluster.Lab != nil:
-		p.assume()
-	case p.file.Spec.Workload.Model != nil:
+	stated, template := p.file.Spec.Workload.Model, p.file.PodTemplate()
+	if p.cluster.Lab == nil && stated != nil {
 		p.notes = append(p.notes, "workload.model is for the embedded cluster; here the pods are real, and it is ignored.")
 	}
-}
-
-// assume says what is assumed of the workload.
-func (p *preflight) assume() {
-	template := p.file.PodTemplate()
-	if template == nil || len(template.Spec.Containers) == 0 {
+	if p.cluster.Lab == nil || template == nil || len(template.Spec.Containers) == 0 {
 		return
 	}
-	stated := model.Model{}
-	if m := p.file.Spec.Workload.Model; m != nil {
-		stated = *m
-	} else if m, err := model.Parse(template.Annotations[model.Annotation]); err == nil {
-		stated = m
+	if stated == nil {
+		annotated, _ := model.Parse(template.Annotations[model.Annotation])
+		stated = &annotated
 	}
 	main := template.Spec.Containers[0]
-	if text := model.Assumed(main.Image, main.Env, stated); text != "" {
+	if text := model.Assumed(main.Image, main.Env, *stated); text != "" {
 		p.cluster.Assumed = []string{text}
 	}
 }

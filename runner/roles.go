@@ -199,8 +199,9 @@ func (p *Permission) command() string {
 	return what
 }
 
-// rule is a rule of a Role with comments.
+// rule is a rule of a Role with comments, and where it holds.
 type rule struct {
+	where                  string
 	verbs                  []string
 	group                  string
 	resources, names, urls []string
@@ -247,79 +248,67 @@ func rulesOf(rights []right) map[string][]*rule {
 		return a.verb == b.verb && a.group == b.group && a.resource == b.resource && (a.name == "" || a.name == b.name) &&
 			(a.where == everywhere || a.where == b.where) && (a.optional == "" || b.optional != "")
 	}
-	type object struct{ where, group, resource, name, optional string }
-	byObject := map[object]*rule{}
-	var order []object
+	var rules []*rule
 	for _, r := range rights {
 		if slices.ContainsFunc(rights, func(other right) bool { return wider(other, r) && !wider(r, other) }) {
 			continue
 		}
-		o := object{r.where, r.group, r.resource, r.name, r.optional}
-		if byObject[o] == nil {
-			byObject[o] = &rule{group: r.group, optional: r.optional}
-			if strings.HasPrefix(r.resource, "/") {
-				byObject[o].urls = []string{r.resource}
-			} else {
-				byObject[o].resources = []string{r.resource}
-			}
-			if r.name != "" {
-				byObject[o].names = []string{r.name}
-			}
-			order = append(order, o)
+		of := &rule{where: r.where, verbs: []string{r.verb}, group: r.group, purposes: []string{r.purpose}, optional: r.optional}
+		if strings.HasPrefix(r.resource, "/") {
+			of.urls = []string{r.resource}
+		} else {
+			of.resources = []string{r.resource}
 		}
-		addNew(&byObject[o].verbs, r.verb)
-		addNew(&byObject[o].purposes, r.purpose)
+		if r.name != "" {
+			of.names = []string{r.name}
+		}
+		rules = append(rules, of)
 	}
-	rules := map[string][]*rule{}
-	for _, o := range order {
-		r := byObject[o]
+	rules = merged(rules, func(a, b *rule) bool {
+		return a.where == b.where && a.group == b.group && a.optional == b.optional &&
+			slices.Equal(a.resources, b.resources) && slices.Equal(a.urls, b.urls) && slices.Equal(a.names, b.names)
+	})
+	for _, r := range rules {
 		slices.SortFunc(r.verbs, func(a, b string) int {
 			return cmp.Or(cmp.Compare(slices.Index(verbOrder, a), slices.Index(verbOrder, b)), cmp.Compare(a, b))
 		})
-		rules[o.where] = append(rules[o.where], r)
 	}
-	for where := range rules {
-		slices.SortStableFunc(rules[where], func(a, b *rule) int { return cmp.Compare(min(len(a.optional), 1), min(len(b.optional), 1)) })
-		rules[where] = merged(rules[where])
+	slices.SortStableFunc(rules, func(a, b *rule) int { return cmp.Compare(min(len(a.optional), 1), min(len(b.optional), 1)) })
+	alike := func(a, b *rule) bool {
+		return a.where == b.where && a.group == b.group && a.optional == b.optional && slices.Equal(a.verbs, b.verbs) && slices.Equal(a.purposes, b.purposes)
 	}
-	return rules
+	rules = merged(rules, func(a, b *rule) bool {
+		return alike(a, b) && len(a.names) > 0 && len(b.names) > 0 && slices.Equal(a.resources, b.resources)
+	})
+	rules = merged(rules, func(a, b *rule) bool {
+		return alike(a, b) && slices.Equal(a.names, b.names) && len(a.urls) == len(b.urls)
+	})
+	byPlace := map[string][]*rule{}
+	for _, r := range rules {
+		byPlace[r.where] = append(byPlace[r.where], r)
+	}
+	return byPlace
 }
 
-// merged puts those rules into one that differ in the names of the objects alone, or
-// in the resources.
-func merged(rules []*rule) (least []*rule) {
-	alike := func(a, b *rule) bool {
-		return a.group == b.group && a.optional == b.optional && slices.Equal(a.verbs, b.verbs) && slices.Equal(a.purposes, b.purposes)
-	}
-	for _, by := range []func(into, r *rule) bool{
-		func(into, r *rule) bool {
-			if len(r.names) == 0 || len(into.names) == 0 || !slices.Equal(into.resources, r.resources) {
-				return false
-			}
-			addNew(&into.names, r.names...)
-			return true
-		},
-		func(into, r *rule) bool {
-			if !slices.Equal(into.names, r.names) || len(into.urls) != len(r.urls) {
-				return false
-			}
-			addNew(&into.resources, r.resources...)
-			addNew(&into.urls, r.urls...)
-			return true
-		},
-	} {
-		least = nil
-		for _, r := range rules {
-			if !slices.ContainsFunc(least, func(into *rule) bool { return alike(into, r) && by(into, r) }) {
-				least = append(least, r)
-			}
+// merged puts each rule into the first one that is like it, if there is one.
+func merged(rules []*rule, like func(a, b *rule) bool) (least []*rule) {
+	for _, r := range rules {
+		i := slices.IndexFunc(least, func(into *rule) bool { return like(into, r) })
+		if i < 0 {
+			least = append(least, r)
+			continue
 		}
-		rules = least
+		into := least[i]
+		addNew(&into.verbs, r.verbs...)
+		addNew(&into.purposes, r.purposes...)
+		addNew(&into.names, r.names...)
+		addNew(&into.resources, r.resources...)
+		addNew(&into.urls, r.urls...)
 	}
 	return least
 }
 
-// addTo appends those values that are not there yet.
+// addNew appends those values that are not there yet.
 func addNew(list *[]string, values ...string) {
 	for _, v := range values {
 		if !slices.Contains(*list, v) {

@@ -98,9 +98,6 @@ type suspect struct {
 	objects    []*unstructured.Unstructured
 }
 
-// trespass is what an object would do to others, and how to avoid it.
-type trespass struct{ does, hint string }
-
 // trespasses names the manifests that act on others by what they are or name: they
 // need no look at the cluster. In a namespace of the run's own there are others only
 // elsewhere in the cluster, and on an embedded one none.
@@ -110,11 +107,11 @@ func (p *preflight) trespasses(objects []*unstructured.Unstructured) (conflicts 
 		_, namespaced, err := task.resource(o.GroupVersionKind())
 		kind := o.GroupVersionKind().GroupKind()
 		s := suspect{o, p, kind.String(), namespaced || err != nil, p.defines(kind), !p.own, p.cluster.Lab == nil, objects}
-		for _, rule := range []func(suspect) []trespass{suspect.withoutNamespace, suspect.grants, suspect.names,
+		for _, rule := range []func(suspect) []conflict{suspect.withoutNamespace, suspect.grants, suspect.names,
 			suspect.holds, suspect.addresses, suspect.ofPods,
 			suspect.keepsOff, suspect.takesVolumes, suspect.takesGateways, suspect.ofUnknownEffect} {
 			for _, t := range rule(s) {
-				conflicts = append(conflicts, conflict{fmt.Sprintf("%s%s %s would %s", p.where(o), o.GetKind(), o.GetName(), t.does), t.hint})
+				conflicts = append(conflicts, conflict{fmt.Sprintf("%s%s %s would %s", p.where(o), o.GetKind(), o.GetName(), t.message), t.hint})
 			}
 		}
 	}
@@ -129,20 +126,20 @@ func (s suspect) makes(kind, name string) bool {
 }
 
 // withoutNamespace goes by clusterKinds.
-func (s suspect) withoutNamespace() []trespass {
+func (s suspect) withoutNamespace() []conflict {
 	does, allowed := clusterKinds[s.kind]
 	switch {
 	case s.namespaced || s.defined || !s.among:
 	case !allowed:
-		return []trespass{{"act on all namespaces, which are not the run's own", clusterHint}}
+		return []conflict{{"act on all namespaces, which are not the run's own", clusterHint}}
 	case does != nil && does(s.Unstructured) != "":
-		return []trespass{{does(s.Unstructured), clusterHint}}
+		return []conflict{{does(s.Unstructured), clusterHint}}
 	}
 	return nil
 }
 
 // grants finds those to whom a binding gives rights, and that are not the run's.
-func (s suspect) grants() (found []trespass) {
+func (s suspect) grants() (found []conflict) {
 	switch {
 	case s.kind == "ClusterRoleBinding.rbac.authorization.k8s.io" && s.among:
 	case s.kind == "RoleBinding.rbac.authorization.k8s.io" && s.beside:
@@ -158,40 +155,40 @@ func (s suspect) grants() (found []trespass) {
 		if here := kind == "ServiceAccount" && cmp.Or(namespace, s.p.namespace) == s.p.namespace; here && (s.p.own || s.makes(kind, name)) {
 			continue
 		}
-		found = append(found, trespass{fmt.Sprintf("give rights to %s %s, which is not the run's", kind, name), "bind a ServiceAccount of the manifests"})
+		found = append(found, conflict{fmt.Sprintf("give rights to %s %s, which is not the run's", kind, name), "bind a ServiceAccount of the manifests"})
 	}
 	return found
 }
 
 // names finds the objects of others that an object acts on by their names.
-func (s suspect) names() (found []trespass) {
+func (s suspect) names() (found []conflict) {
 	for _, ref := range references(s.Unstructured) {
 		elsewhere := ref.namespace != "" && ref.namespace != s.p.namespace
 		switch {
 		case elsewhere && s.among:
-			found = append(found, trespass{fmt.Sprintf("%s %s %s in namespace %s, which is not the run's", ref.does, ref.kind, ref.name, ref.namespace), "let it name an object of the manifests"})
+			found = append(found, conflict{fmt.Sprintf("%s %s %s in namespace %s, which is not the run's", ref.does, ref.kind, ref.name, ref.namespace), "let it name an object of the manifests"})
 		case !elsewhere && s.beside && !s.makes(ref.kind, ref.name):
-			found = append(found, trespass{fmt.Sprintf("%s %s %s in namespace %s, which is not among the manifests", ref.does, ref.kind, ref.name, s.p.namespace), "leave out -n, or let it name an object of the manifests"})
+			found = append(found, conflict{fmt.Sprintf("%s %s %s in namespace %s, which is not among the manifests", ref.does, ref.kind, ref.name, s.p.namespace), "leave out -n, or let it name an object of the manifests"})
 		}
 	}
 	return found
 }
 
 // holds finds what holds for all pods of the namespace.
-func (s suspect) holds() []trespass {
+func (s suspect) holds() []conflict {
 	if !s.beside || s.kind != "ResourceQuota" && s.kind != "LimitRange" {
 		return nil
 	}
-	return []trespass{{fmt.Sprintf("hold for all pods of namespace %s, also for those that the run did not make", s.p.namespace), ownHint}}
+	return []conflict{{fmt.Sprintf("hold for all pods of namespace %s, also for those that the run did not make", s.p.namespace), ownHint}}
 }
 
 // addresses finds addresses that others' requests go to or come by.
-func (s suspect) addresses() []trespass {
+func (s suspect) addresses() []conflict {
 	service := ""
 	switch s.kind {
 	case "Service": // https://kubernetes.io/docs/concepts/services-networking/service/#external-ips
 		if ips, _, _ := unstructured.NestedStringSlice(s.Object, "spec", "externalIPs"); len(ips) > 0 && s.among {
-			return []trespass{{"take all that the cluster sends to " + strings.Join(ips, ", "), "leave externalIPs out"}}
+			return []conflict{{"take all that the cluster sends to " + strings.Join(ips, ", "), "leave externalIPs out"}}
 		}
 	case "EndpointSlice.discovery.k8s.io":
 		service = s.GetLabels()[discoveryv1.LabelServiceName]
@@ -201,20 +198,20 @@ func (s suspect) addresses() []trespass {
 	if service == "" || !s.beside || s.makes("Service", service) {
 		return nil
 	}
-	return []trespass{{fmt.Sprintf("send requests for Service %s in namespace %s, which is not among the manifests, to its own addresses", service, s.p.namespace), "leave out -n, or add that Service to the manifests"}}
+	return []conflict{{fmt.Sprintf("send requests for Service %s in namespace %s, which is not among the manifests, to its own addresses", service, s.p.namespace), "leave out -n, or add that Service to the manifests"}}
 }
 
 // ofPods finds pods of the highest priorities, for which others' pods are ended, and the
 // claims of others that pods could write to. To read what is there, such a claim, a
 // ConfigMap or a Secret, is what the user wants who names it.
-func (s suspect) ofPods() (found []trespass) {
+func (s suspect) ofPods() (found []conflict) {
 	for _, pod := range scenarios.PodSpecs(s.Unstructured) {
 		if name := pod.PriorityClassName; s.among && (name == scheduling.SystemClusterCritical || name == scheduling.SystemNodeCritical) {
-			found = append(found, trespass{"let the run's pods take the place of others' pods, by priorityClassName " + name, "leave priorityClassName out"})
+			found = append(found, conflict{"let the run's pods take the place of others' pods, by priorityClassName " + name, "leave priorityClassName out"})
 		}
 		for _, v := range pod.Volumes {
 			if c := v.PersistentVolumeClaim; c != nil && !c.ReadOnly && s.beside && !s.makes("PersistentVolumeClaim", c.ClaimName) {
-				found = append(found, trespass{fmt.Sprintf("write to PersistentVolumeClaim %s in namespace %s, which is not among the manifests", c.ClaimName, s.p.namespace),
+				found = append(found, conflict{fmt.Sprintf("write to PersistentVolumeClaim %s in namespace %s, which is not among the manifests", c.ClaimName, s.p.namespace),
 					"leave out -n, add a claim to the manifests, or let volume " + v.Name + " be readOnly"})
 			}
 		}
@@ -224,10 +221,10 @@ func (s suspect) ofPods() (found []trespass) {
 
 // keepsOff finds required anti-affinity to pods elsewhere, which keeps those off the nodes
 // of the run's pods as well. For its own namespace the pods are looked at.
-func (s suspect) keepsOff() (found []trespass) {
+func (s suspect) keepsOff() (found []conflict) {
 	for _, term := range antiAffinity(s.Unstructured) {
 		if elsewhere := term.NamespaceSelector != nil || slices.ContainsFunc(term.Namespaces, func(n string) bool { return n != s.p.namespace }); elsewhere && s.among && term.LabelSelector.MatchLabels[RunLabel] != s.p.options.ID {
-			found = append(found, trespass{"keep pods of other namespaces off the nodes of its own, by its podAntiAffinity", "let the term select the run's pods alone, or leave its namespaces out"})
+			found = append(found, conflict{"keep pods of other namespaces off the nodes of its own, by its podAntiAffinity", "let the term select the run's pods alone, or leave its namespaces out"})
 		}
 	}
 	return found
@@ -250,7 +247,7 @@ func antiAffinity(o *unstructured.Unstructured) (terms []corev1.PodAffinityTerm)
 
 // takesVolumes finds volumes that the next claim of somebody could take, and its data with
 // it when the run ends.
-func (s suspect) takesVolumes() []trespass {
+func (s suspect) takesVolumes() []conflict {
 	if s.kind != "PersistentVolume" || !s.among {
 		return nil
 	}
@@ -259,11 +256,11 @@ func (s suspect) takesVolumes() []trespass {
 	if namespace == s.p.namespace || class != "" && s.makes("StorageClass", class) {
 		return nil
 	}
-	return []trespass{{"be taken by any claim of the cluster", "add a StorageClass to the manifests and name it in storageClassName"}}
+	return []conflict{{"be taken by any claim of the cluster", "add a StorageClass to the manifests and name it in storageClassName"}}
 }
 
 // takesGateways finds routes for all hosts of a Gateway that is not the run's.
-func (s suspect) takesGateways() (found []trespass) {
+func (s suspect) takesGateways() (found []conflict) {
 	if !s.among || !slices.ContainsFunc(hostsOf(s.Unstructured), func(host string) bool { return host == "" || host == "*" }) {
 		return nil
 	}
@@ -280,7 +277,7 @@ func (s suspect) takesGateways() (found []trespass) {
 			}
 		}
 		if cmp.Or(namespace, s.p.namespace) != s.p.namespace || !s.makes("Gateway", name) && fields["kind"] != "Service" {
-			found = append(found, trespass{"take the requests for all hosts of Gateway " + name + ", which is not among the manifests", hostsHint})
+			found = append(found, conflict{"take the requests for all hosts of Gateway " + name + ", which is not among the manifests", hostsHint})
 		}
 	}
 	return found
@@ -373,14 +370,14 @@ func takesHost(host, taken string) bool {
 // ofUnknownEffect finds objects of custom kinds of which nothing says that they act on the
 // run's own alone: they neither select its pods, nor make some, nor name an object. Policies
 // that hold for a namespace are such ones.
-func (s suspect) ofUnknownEffect() []trespass {
+func (s suspect) ofUnknownEffect() []conflict {
 	switch {
 	case !s.namespaced || s.defined || !scenarios.IsCustom(s.Unstructured) || slices.Contains(quietKinds, s.kind):
 	case scenarios.IsConfined(s.Unstructured, RunLabel, s.p.options.ID):
 	case slices.Contains(wideKinds, s.kind) && s.among:
-		return []trespass{{"act on all namespaces, as it does not select the run's pods alone", clusterHint}}
+		return []conflict{{"act on all namespaces, as it does not select the run's pods alone", clusterHint}}
 	case s.beside && len(references(s.Unstructured)) == 0 && len(scenarios.PodLabels(s.Unstructured)) == 0:
-		return []trespass{{fmt.Sprintf("act on others in namespace %s, as far as is known of its kind: it neither selects the run's pods alone nor names an object of the manifests", s.p.namespace), unsureHint}}
+		return []conflict{{fmt.Sprintf("act on others in namespace %s, as far as is known of its kind: it neither selects the run's pods alone nor names an object of the manifests", s.p.namespace), unsureHint}}
 	}
 	return nil
 }
