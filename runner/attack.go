@@ -39,7 +39,7 @@ func Attack(ctx context.Context, file *scenarios.File, url string, o Options, re
 		return BadInput{err}
 	}
 	defer way.Close()
-	if err := reach(ctx, way); err != nil {
+	if err := checkReachable(ctx, way); err != nil {
 		return err
 	}
 	h := header(file, o, rec)

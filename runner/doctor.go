@@ -71,7 +71,7 @@ func NewDoctor(c *Cluster, ref string, o ObserveOptions, progress func(Progress)
 // package analysis has of its Run.
 func (d *Doctor) Examine(ctx context.Context) (*Examination, error) {
 	d.interrupted = func() bool { return ctx.Err() != nil }
-	if !d.checkServer(ctx) || d.one && !d.checkNamed(ctx, d.ref, record.Fault) && !d.forbidden || !d.one && !d.checkNamespace(ctx) {
+	if !d.checkServer(ctx) || d.one && !d.checkNamed(ctx, d.ref, record.Fault) && !d.forbidden || !d.one && !d.checkNamespace(ctx, namespaceHint) {
 		return nil, d.faults(ctx, "there is nothing to examine")
 	}
 	t := d.task(TaskDoctor)
@@ -112,15 +112,17 @@ func (d *Doctor) Examine(ctx context.Context) (*Examination, error) {
 	return e, nil
 }
 
+const namespaceHint = "kubectl get namespaces lists those that there are"
+
 // checkNamespace wants a namespace that was named to be there.
-func (i *inspection) checkNamespace(ctx context.Context) bool {
+func (i *inspection) checkNamespace(ctx context.Context, hint string) bool {
 	if i.namespace == metav1.NamespaceAll {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if _, err := i.Kube.CoreV1().Namespaces().Get(ctx, i.namespace, metav1.GetOptions{}); apierrors.IsNotFound(err) {
-		return i.refuse("namespace", fmt.Sprintf("there is no namespace %q", i.namespace), "kubectl get namespaces lists those that there are")
+		return i.refuse("namespace", fmt.Sprintf("there is no namespace %q", i.namespace), hint)
 	}
 	return true
 }

@@ -57,11 +57,7 @@ func (c *Cluster) loadBalancer(ctx context.Context, service *corev1.Service, por
 	if err != nil {
 		return nil, err
 	}
-	way, err := loadgen.At(scenarios.ViaLoadBalancer, schemeOf(port)+"://"+net.JoinHostPort(host, strconv.Itoa(int(port.Port))), "")
-	if err != nil {
-		return nil, err
-	}
-	return way, reach(ctx, way)
+	return loadgen.At(scenarios.ViaLoadBalancer, schemeOf(port)+"://"+net.JoinHostPort(host, strconv.Itoa(int(port.Port))), "")
 }
 
 // ingress goes to the address of the Ingress whose backend the Service is, and asks
@@ -79,11 +75,7 @@ func (c *Cluster) ingress(ctx context.Context, service *corev1.Service, port cor
 	if err != nil {
 		return nil, err
 	}
-	way, err := loadgen.At(scenarios.ViaIngress, base, host)
-	if err != nil {
-		return nil, err
-	}
-	return way, reach(ctx, way)
+	return loadgen.At(scenarios.ViaIngress, base, host)
 }
 
 // awaitAddress looks again until find succeeds; a BadInput cannot be waited for.

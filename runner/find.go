@@ -135,7 +135,7 @@ func some(names []string) string {
 // cannot do its work, which its conditions tell. It returns false if there is no HPA;
 // a target that is missing is a fault.
 func (i *inspection) checkNamed(ctx context.Context, ref reference, severity string) bool {
-	if !i.checkNamespace(ctx) {
+	if !i.checkNamespace(ctx, namespaceHint) {
 		return false
 	}
 	hpa := i.findAutoscaler(ctx, ref)

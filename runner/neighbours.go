@@ -236,14 +236,9 @@ func (p *preflight) neighbours(ctx context.Context) (conflicts []conflict, err e
 		}
 	}
 
-	claims, err := p.takenClaims(ctx, objects)
-	if err != nil {
+	if err := p.takenClaims(ctx, objects, add); err != nil {
 		return conflicts, err
 	}
-	for _, t := range claims {
-		add("%s", t)
-	}
-
 	err = p.otherAutoscalers(ctx, ours, add)
 	return conflicts, err
 }
@@ -289,10 +284,10 @@ func (p *preflight) otherAutoscalers(ctx context.Context, ours []labels.Set, add
 	return unknown
 }
 
-// takenClaims names the claims of others that a StatefulSet among the objects would
+// takenClaims adds the claims of others that a StatefulSet among the objects would
 // take for its own, as it goes by their names: its pods would write into them, and
 // they would be deleted with it.
-func (p *preflight) takenClaims(ctx context.Context, objects []*unstructured.Unstructured) (conflicts []string, err error) {
+func (p *preflight) takenClaims(ctx context.Context, objects []*unstructured.Unstructured, add func(format string, args ...any)) (err error) {
 	var claims *corev1.PersistentVolumeClaimList
 	for _, o := range objects {
 		templates, _, _ := unstructured.NestedSlice(o.Object, "spec", "volumeClaimTemplates")
@@ -301,7 +296,7 @@ func (p *preflight) takenClaims(ctx context.Context, objects []*unstructured.Uns
 		}
 		if claims == nil {
 			if claims, err = limited(ctx, p.Kube.CoreV1().PersistentVolumeClaims(p.namespace).List); err != nil {
-				return nil, fmt.Errorf("listing the PersistentVolumeClaims of namespace %s: %w", p.namespace, err)
+				return fmt.Errorf("listing the PersistentVolumeClaims of namespace %s: %w", p.namespace, err)
 			}
 		}
 		for _, t := range templates {
@@ -310,12 +305,12 @@ func (p *preflight) takenClaims(ctx context.Context, objects []*unstructured.Uns
 			for _, claim := range claims.Items {
 				ordinal, is := strings.CutPrefix(claim.Name, name+"-"+o.GetName()+"-")
 				if _, err := strconv.ParseUint(ordinal, 10, 31); is && err == nil {
-					conflicts = append(conflicts, fmt.Sprintf("%sStatefulSet %s would take PersistentVolumeClaim %s in namespace %s, which is there already, for its own", p.where(o), o.GetName(), claim.Name, p.namespace))
+					add("%sStatefulSet %s would take PersistentVolumeClaim %s in namespace %s, which is there already, for its own", p.where(o), o.GetName(), claim.Name, p.namespace)
 				}
 			}
 		}
 	}
-	return conflicts, nil
+	return nil
 }
 
 // parallelReads bounds the requests for the scales of HPAs' targets at once.

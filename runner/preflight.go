@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -94,13 +93,8 @@ func (p *preflight) objects() []*unstructured.Unstructured {
 // checkTarget finds the object that is to be scaled, or makes sure that the
 // ones to be created are in nobody's way.
 func (p *preflight) checkTarget(ctx context.Context) bool {
-	if p.options.Namespace != "" {
-		if _, err := timed(ctx, func(ctx context.Context) (*corev1.Namespace, error) {
-			return p.Kube.CoreV1().Namespaces().Get(ctx, p.options.Namespace, metav1.GetOptions{})
-		}); apierrors.IsNotFound(err) {
-			return p.refuse("namespace", fmt.Sprintf("there is no namespace %q", p.options.Namespace),
-				"-n takes one that exists; without -n the run makes one of its own")
-		}
+	if p.options.Namespace != "" && !p.checkNamespace(ctx, "-n takes one that exists; without -n the run makes one of its own") {
+		return false
 	}
 	ref := p.file.TargetRef()
 	p.gvk, p.name = schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind), ref.Name

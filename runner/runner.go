@@ -434,7 +434,7 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 	}
 	var way loadgen.Way
 	if p.file.HasLoad() {
-		way, subject.Why, err = p.way(ctx, p.file, p.namespace, service, watcher, p.cluster.Lab != nil)
+		way, subject.Why, err = p.way(ctx, service, watcher)
 		if way != nil {
 			defer way.Close()
 		}

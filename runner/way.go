@@ -56,20 +56,28 @@ func (c *Cluster) services(ctx context.Context, namespace, among string, podLabe
 
 // way chooses how requests reach the workload, says why, and makes sure that a
 // connection can be opened. That sends no request: each of those is counted.
-func (c *Cluster) way(ctx context.Context, file *scenarios.File, namespace string, service *corev1.Service, w *watch.Watcher, embedded bool) (way loadgen.Way, why string, err error) {
-	load := &file.Spec.Load
+func (p *preflight) way(ctx context.Context, service *corev1.Service, w *watch.Watcher) (way loadgen.Way, why string, err error) {
+	way, why, err = p.chooseWay(ctx, service, w)
+	if err == nil && way.Kind() != scenarios.ViaNodePort { // which was tried before it was chosen
+		err = checkReachable(ctx, way)
+	}
+	return way, why, err
+}
+
+func (p *preflight) chooseWay(ctx context.Context, service *corev1.Service, w *watch.Watcher) (way loadgen.Way, why string, err error) {
+	load, embedded := &p.file.Spec.Load, p.cluster.Lab != nil
 	via := load.ViaOrAuto()
 	why = "the scenario says so"
 	if via == scenarios.ViaURL || via == scenarios.ViaAuto && load.URL != "" {
 		if way, err = loadgen.URL(load.URL); err != nil {
 			return nil, "", BadInput{err}
 		}
-		return way, why, reach(ctx, way)
+		return way, why, nil
 	}
 	if service == nil {
 		return nil, "", BadInput{errNoService}
 	}
-	_, wanted := file.Service()
+	_, wanted := p.file.Service()
 	port, err := servicePort(service, wanted)
 	if err != nil {
 		return nil, "", BadInput{err}
@@ -77,21 +85,19 @@ func (c *Cluster) way(ctx context.Context, file *scenarios.File, namespace strin
 	switch via {
 	case scenarios.ViaAPIProxy:
 		if embedded {
-			return nil, "", BadInput{file.Fault("spec.load.via", "the pods of the embedded cluster are modelled, and its API server has no way to them", "leave via out")}
+			return nil, "", BadInput{p.file.Fault("spec.load.via", "the pods of the embedded cluster are modelled, and its API server has no way to them", "leave via out")}
 		}
-		if way, err = loadgen.APIProxy(c.Config, namespace, schemeOf(port), service.Name, port.Port); err != nil {
-			return nil, "", err
-		}
-		return way, why, reach(ctx, way)
+		way, err = loadgen.APIProxy(p.Config, p.namespace, schemeOf(port), service.Name, port.Port)
+		return way, why, err
 	case scenarios.ViaLoadBalancer:
-		way, err = c.loadBalancer(ctx, service, port)
+		way, err = p.loadBalancer(ctx, service, port)
 		return way, why, err
 	case scenarios.ViaIngress:
-		way, err = c.ingress(ctx, service, port)
+		way, err = p.ingress(ctx, service, port)
 		return way, why, err
 	}
 	if via != scenarios.ViaPortForward {
-		way, err = c.nodePort(ctx, service, port, embedded)
+		way, err = p.nodePort(ctx, service, port, embedded)
 		if via == scenarios.ViaNodePort {
 			if err != nil {
 				err = fmt.Errorf("reaching Service %s by a NodePort: %w (via: portForward needs no open port)", service.Name, err)
@@ -107,13 +113,11 @@ func (c *Cluster) way(ctx context.Context, file *scenarios.File, namespace strin
 	if err != nil {
 		return nil, "", err
 	}
-	if way, err = loadgen.PortForward(c.Config, namespace, target, w.ReadyPods); err != nil {
-		return nil, "", err
-	}
-	return way, why, reach(ctx, way)
+	way, err = loadgen.PortForward(p.Config, p.namespace, target, w.ReadyPods)
+	return way, why, err
 }
 
-func reach(ctx context.Context, way loadgen.Way) error {
+func checkReachable(ctx context.Context, way loadgen.Way) error {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	if err := loadgen.Reachable(ctx, way); err != nil {
@@ -176,7 +180,7 @@ func (c *Cluster) nodePort(ctx context.Context, service *corev1.Service, port co
 			return nil, errors.New(events.Items[0].Message)
 		}
 		way := loadgen.NodePort("127.0.0.1", port.NodePort)
-		return way, reach(ctx, way)
+		return way, checkReachable(ctx, way)
 	}
 	nodes, err := c.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -185,7 +189,7 @@ func (c *Cluster) nodePort(ctx context.Context, service *corev1.Service, port co
 	tried := errors.New("the nodes have no address")
 	for _, address := range nodeAddresses(nodes.Items) {
 		way := loadgen.NodePort(address, port.NodePort)
-		if tried = reach(ctx, way); tried == nil {
+		if tried = checkReachable(ctx, way); tried == nil {
 			return way, nil
 		}
 	}

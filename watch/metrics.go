@@ -68,13 +68,16 @@ func (p *poller) poll(ctx context.Context) {
 	p.gap.end(at)
 	p.last = &at
 
-	s := samples(list.Items)
-	if note(s, p.seen) {
-		p.rec.AddAt(at, record.Entry{PodMetrics: &record.PodMetrics{Samples: s}})
+	all, seen, news := samples(list.Items), map[string]time.Time{}, false
+	for i := range all {
+		s := &all[i]
+		before, known := p.seen[s.Pod]
+		s.New = !known || !before.Equal(s.Timestamp)
+		news = news || s.New
+		seen[s.Pod] = s.Timestamp
 	}
-	p.seen = map[string]time.Time{}
-	for _, sample := range s {
-		p.seen[sample.Pod] = sample.Timestamp
+	if p.seen = seen; news {
+		p.rec.AddAt(at, record.Entry{PodMetrics: &record.PodMetrics{Samples: all}})
 	}
 }
 
@@ -92,16 +95,4 @@ func samples(items []metricsv1beta1.PodMetrics) []record.Sample {
 	}
 	slices.SortFunc(all, func(a, b record.Sample) int { return strings.Compare(a.Pod, b.Pod) })
 	return all
-}
-
-// note marks the samples that are not those seen in the last answer and reports
-// whether there is one.
-func note(s []record.Sample, seen map[string]time.Time) bool {
-	news := false
-	for i := range s {
-		t, ok := seen[s[i].Pod]
-		s[i].New = !ok || !t.Equal(s[i].Timestamp)
-		news = news || s[i].New
-	}
-	return news
 }
