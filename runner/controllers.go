@@ -20,9 +20,7 @@ import (
 // read them. It gives nil where there are none or this user may not see them, and where
 // their flags differ: which of them leads can change.
 func (c *Cluster) findControllers(ctx context.Context) (*record.Controllers, string) {
-	pods, err := timed(ctx, func(ctx context.Context) (*corev1.PodList, error) {
-		return c.Kube.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{LabelSelector: "component=kube-controller-manager", Limit: 100})
-	})
+	pods, err := limited(ctx, c.Kube.CoreV1().Pods(metav1.NamespaceSystem).List, "component=kube-controller-manager")
 	if err != nil {
 		return nil, ""
 	}

@@ -263,13 +263,11 @@ func (i *inspection) checkNodes(n nodes) {
 // these may not be listed, in that of the context.
 func (i *inspection) checkAutoscalers(ctx context.Context) {
 	const name = "autoscalers"
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	list, err := i.Kube.AutoscalingV2().HorizontalPodAutoscalers(i.namespace).List(ctx, metav1.ListOptions{})
+	list, err := limited(ctx, i.Kube.AutoscalingV2().HorizontalPodAutoscalers(i.namespace).List)
 	if apierrors.IsForbidden(err) && i.namespace == metav1.NamespaceAll {
 		i.namespace = i.Cluster.Namespace
 		i.add(name, record.Warning, "no right to list HPAs in all namespaces", "those of namespace "+i.namespace+" follow; -n names another")
-		list, err = i.Kube.AutoscalingV2().HorizontalPodAutoscalers(i.namespace).List(ctx, metav1.ListOptions{})
+		list, err = limited(ctx, i.Kube.AutoscalingV2().HorizontalPodAutoscalers(i.namespace).List)
 	}
 	if apierrors.IsForbidden(err) {
 		i.add(name, record.Warning, "no right to list HPAs in namespace "+i.namespace, "so it is not known how they are")

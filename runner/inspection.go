@@ -263,12 +263,10 @@ const metricsHint = "kubectl top nodes must work: install metrics-server, or loo
 // checkMetrics looks whether there are samples and how old they are. That there
 // are none is of the given outcome if the HPA reads them.
 func (i *inspection) checkMetrics(ctx context.Context, outcome string) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	if !usesResourceMetrics(i.spec) {
 		outcome = record.Warning // the HPA can work without; only our CPU figures are missing then
 	}
-	nodes, err := i.Metrics.MetricsV1beta1().NodeMetricses().List(ctx, metav1.ListOptions{})
+	nodes, err := limited(ctx, i.Metrics.MetricsV1beta1().NodeMetricses().List)
 	if apierrors.IsForbidden(err) {
 		i.add("metrics", record.Warning, "no right to list nodes.metrics.k8s.io, so that their age is not known", "the HPA's own status tells whether it has its metrics")
 		return

@@ -240,16 +240,20 @@ func (w *podWorker) Follow(ctx context.Context) (io.ReadCloser, error) {
 	return w.Kube.CoreV1().Pods(w.namespace).GetLogs(w.name, &corev1.PodLogOptions{Container: workerContainer, Follow: true}).Stream(ctx)
 }
 
-func (w *podWorker) Ended(ctx context.Context) (string, bool) {
+func (w *podWorker) pod(ctx context.Context) (*corev1.Pod, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	p, err := w.Kube.CoreV1().Pods(w.namespace).Get(ctx, w.name, metav1.GetOptions{})
+	return w.Kube.CoreV1().Pods(w.namespace).Get(ctx, w.name, metav1.GetOptions{})
+}
+
+func (w *podWorker) Ended(ctx context.Context) (string, bool) {
+	p, err := w.pod(ctx)
 	switch {
 	case apierrors.IsNotFound(err):
 		return "its pod was deleted", true
 	case err != nil:
 		return fmt.Sprintf("asking for its pod: %v", err), false
-	case p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded:
+	case podutil.IsPodTerminal(p):
 		return endOfPod(p), true
 	case p.DeletionTimestamp != nil:
 		return "its pod is being deleted", false
@@ -260,9 +264,7 @@ func (w *podWorker) Ended(ctx context.Context) (string, bool) {
 // Summary reads the worker's summary, which the kubelet takes over when the container has
 // ended.
 func (w *podWorker) Summary(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	p, err := w.Kube.CoreV1().Pods(w.namespace).Get(ctx, w.name, metav1.GetOptions{})
+	p, err := w.pod(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	podutil "k8s.io/kubernetes/pkg/api/v1/pod"
 
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
@@ -413,7 +414,7 @@ func (i *inspection) othersPods(ctx context.Context) (names []string, err error)
 	subject := watch.Subject{Target: i.gvr, Kind: i.gvk.Kind, Name: i.name}
 	for _, pod := range watch.Others(subject, pointers(pods.Items), pointers(sets.Items)) {
 		owner := metav1.GetControllerOf(pod)
-		if finished := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed; !finished && (owner == nil || owner.Kind != "Job") {
+		if !podutil.IsPodTerminal(pod) && (owner == nil || owner.Kind != "Job") {
 			names = append(names, pod.Name)
 		}
 	}

@@ -11,8 +11,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	podutil "k8s.io/kubernetes/pkg/api/v1/pod"
+	kubecontainer "k8s.io/kubernetes/pkg/kubelet/container"
 	"k8s.io/utils/ptr"
 )
 
@@ -337,19 +339,14 @@ func (p *pod) at(port int32) process {
 
 // event tells of something that happened to the pod, or to one of its containers.
 func (p *pod) event(c *container, kind, reason, message string) {
-	ref := &corev1.ObjectReference{Kind: "Pod", APIVersion: "v1", Namespace: p.namespace, Name: p.name, UID: p.uid, ResourceVersion: p.version()}
-	if c != nil {
-		field := "containers"
-		if c.init {
-			field = "initContainers"
-		}
-		ref.FieldPath = fmt.Sprintf("spec.%s{%s}", field, c.spec.Name)
-	}
-	p.node.recorder.Event(ref, kind, reason, message)
-}
-
-func (p *pod) version() string {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.api.ResourceVersion
+	api := p.api
+	p.mu.Unlock()
+	var about runtime.Object = api
+	if c != nil {
+		if ref, err := kubecontainer.GenerateContainerRef(api, c.spec); err == nil {
+			about = ref
+		}
+	}
+	p.node.recorder.Event(about, kind, reason, message)
 }

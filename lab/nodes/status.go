@@ -2,7 +2,7 @@ package nodes
 
 import (
 	"slices"
-	"strings"
+	"sort"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -231,12 +231,9 @@ func containerStatuses(pod *corev1.Pod, s *state, of []*container) []corev1.Cont
 		}
 		r = append(r, cs)
 	}
-	slices.SortFunc(r, func(a, b corev1.ContainerStatus) int {
-		if len(of) > 0 && of[0].init {
-			return 0 // in the order of the spec
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
+	if len(of) > 0 && !of[0].init { // those are in the order of the spec
+		sort.Sort(kubetypes.SortedContainerStatuses(r))
+	}
 	return r
 }
 
