@@ -42,9 +42,11 @@ var enabled = []string{
 	"ephemeral-volume-controller",
 }
 
-// noLimits lifts the client-side limits of 20 and 50 requests a second: the API
-// server, a function call away, has flow control of its own.
-var noLimits = []string{"--kube-api-qps=-1", "--kube-api-burst=-1"}
+// common are the flags of both. Without them there were client-side limits of 20 and
+// 50 requests a second: the API server, a function call away, has flow control of its own.
+func common(s *state) []string {
+	return []string{"--kubeconfig=" + s.File(kubeconfigFile), "--secure-port=0", "--leader-elect=false", "--kube-api-qps=-1", "--kube-api-burst=-1"}
+}
 
 // runControllers runs the controller manager until ctx ends.
 func runControllers(ctx context.Context, s *state, hpa *controlleroptions.HPAControllerOptions) error {
@@ -53,15 +55,12 @@ func runControllers(ctx context.Context, s *state, hpa *controlleroptions.HPACon
 		return err
 	}
 	known, off, aliases := controllers.KnownControllers(), controllers.ControllersDisabledByDefault(), controllers.ControllerAliases()
-	flags := append([]string{
-		"--kubeconfig=" + s.File(kubeconfigFile),
-		"--secure-port=0",
-		"--leader-elect=false",
+	flags := append(common(s),
 		"--controller-start-interval=0s",
-		"--controllers=" + strings.Join(enabled, ","),
-		"--service-account-private-key-file=" + s.File(keyFile),
-		"--root-ca-file=" + s.File(certFile),
-	}, noLimits...)
+		"--controllers="+strings.Join(enabled, ","),
+		"--service-account-private-key-file="+s.File(keyFile),
+		"--root-ca-file="+s.File(certFile),
+	)
 	if err := setFlags(o.Flags(known, off, aliases), flags...); err != nil {
 		return err
 	}
@@ -76,12 +75,7 @@ func runControllers(ctx context.Context, s *state, hpa *controlleroptions.HPACon
 // runScheduler runs the scheduler until ctx ends.
 func runScheduler(ctx context.Context, s *state) error {
 	o := scheduleroptions.NewOptions()
-	flags := append([]string{
-		"--kubeconfig=" + s.File(kubeconfigFile),
-		"--secure-port=0",
-		"--leader-elect=false",
-	}, noLimits...)
-	if err := setFlags(*o.Flags, flags...); err != nil {
+	if err := setFlags(*o.Flags, common(s)...); err != nil {
 		return err
 	}
 	config, sched, err := scheduler.Setup(ctx, o)

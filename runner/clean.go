@@ -21,7 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/dynamic"
+	"k8s.io/utils/ptr"
 )
 
 // CleanOptions say what Clean removes beside the namespaces that runs made.
@@ -325,10 +325,11 @@ func (c *Cluster) named(ctx context.Context, l *coordinationv1.Lease, namespace 
 // until all are seen to be alive: that compares no two clocks.
 func (c *Cluster) aliveRuns(ctx context.Context, found leftovers, say func(string)) (alive map[string]bool, err error) {
 	alive = map[string]bool{}
-	renewed, look := map[string]time.Time{}, leaseDuration // renewed: when each Lease was last, as the run says
+	var never metav1.MicroTime
+	renewed, look := map[string]metav1.MicroTime{}, leaseDuration // renewed: when each Lease was last, as the run says
 	for _, o := range found.objects {
 		if !found.ending[o.run] {
-			renewed[o.run] = time.Time{} // it may be about to make its Lease
+			renewed[o.run] = never // it may be about to make its Lease
 		}
 	}
 	for _, l := range found.leases {
@@ -336,10 +337,8 @@ func (c *Cluster) aliveRuns(ctx context.Context, found leftovers, say func(strin
 		if l.Spec.HolderIdentity == nil {
 			delete(renewed, run) // it ended, and kept what it made
 		} else if slices.ContainsFunc(found.objects, func(o object) bool { return o.run == run }) {
-			renewed[run] = renewalOf(&l)
-			if s := l.Spec.LeaseDurationSeconds; s != nil {
-				look = max(look, time.Duration(*s)*time.Second)
-			}
+			renewed[run] = ptr.Deref(l.Spec.RenewTime, never)
+			look = max(look, time.Duration(ptr.Deref(l.Spec.LeaseDurationSeconds, 0))*time.Second)
 		}
 	}
 	if len(renewed) == 0 {
@@ -359,20 +358,13 @@ func (c *Cluster) aliveRuns(ctx context.Context, found leftovers, say func(strin
 		}
 		for _, l := range leases {
 			run := l.Labels[RunLabel]
-			if was, open := renewed[run]; open && !renewalOf(&l).Equal(was) {
+			if before, open := renewed[run]; open && !ptr.Deref(l.Spec.RenewTime, never).Time.Equal(before.Time) {
 				alive[run] = true
 				delete(renewed, run)
 			}
 		}
 	}
 	return alive, nil
-}
-
-func renewalOf(l *coordinationv1.Lease) time.Time {
-	if l.Spec.RenewTime == nil {
-		return time.Time{}
-	}
-	return l.Spec.RenewTime.Time
 }
 
 // labelled lists what carries a run's labels, as far as it may be listed: objects
@@ -384,20 +376,20 @@ func (c *Cluster) labelled(ctx context.Context, namespace string) (found []objec
 	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
 		return nil, nil, fmt.Errorf("asking the cluster for its kinds: %w", err)
 	}
-	for _, list := range lists {
+	for _, list := range discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list", "delete"}}, lists) {
 		gv, err := schema.ParseGroupVersion(list.GroupVersion)
 		if err != nil {
 			continue
 		}
 		for _, r := range list.APIResources {
-			if !slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "delete") || r.Namespaced && namespace == "" || slices.Contains([]string{"events", "endpoints", "namespaces"}, r.Name) {
+			if r.Namespaced && namespace == "" || slices.Contains([]string{"events", "endpoints", "namespaces"}, r.Name) {
 				continue
 			}
-			var client dynamic.ResourceInterface = c.Dynamic.Resource(gv.WithResource(r.Name))
+			within := metav1.NamespaceNone
 			if r.Namespaced {
-				client = c.Dynamic.Resource(gv.WithResource(r.Name)).Namespace(namespace)
+				within = namespace
 			}
-			listed, err := client.List(ctx, metav1.ListOptions{LabelSelector: ourLabels})
+			listed, err := c.Dynamic.Resource(gv.WithResource(r.Name)).Namespace(within).List(ctx, metav1.ListOptions{LabelSelector: ourLabels})
 			if apierrors.IsForbidden(err) && r.Namespaced {
 				unlisted = append(unlisted, r.Name)
 			}

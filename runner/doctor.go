@@ -269,20 +269,18 @@ func (i *inspection) checkAutoscalers(ctx context.Context) {
 		i.add(name, record.Warning, "no right to list HPAs in all namespaces", "those of namespace "+i.namespace+" follow; -n names another")
 		list, err = limited(ctx, i.Kube.AutoscalingV2().HorizontalPodAutoscalers(i.namespace).List)
 	}
-	if apierrors.IsForbidden(err) {
+	switch {
+	case apierrors.IsForbidden(err):
 		i.add(name, record.Warning, "no right to list HPAs in namespace "+i.namespace, "so it is not known how they are")
-		return
-	}
-	if err != nil {
-		i.add(name, record.Fault, fmt.Sprintf("listing the HPAs: %v", err), "")
-		return
-	}
-	if len(list.Items) == 0 {
+	case err != nil:
+		i.fault(name, fmt.Sprintf("listing the HPAs: %v", err), "")
+	case len(list.Items) == 0:
 		i.ok(name, "there is no HPA here")
-	}
-	for _, h := range list.Items {
-		c := healthOf(&h, time.Now())
-		i.add("hpa/"+h.Name+" -n "+h.Namespace, c.Outcome, c.Message, c.Hint)
+	default:
+		for _, h := range list.Items {
+			c := healthOf(&h, time.Now())
+			i.add("hpa/"+h.Name+" -n "+h.Namespace, c.Outcome, c.Message, c.Hint)
+		}
 	}
 }
 

@@ -267,30 +267,24 @@ func (i *inspection) checkMetrics(ctx context.Context, outcome string) {
 		outcome = record.Warning // the HPA can work without; only our CPU figures are missing then
 	}
 	nodes, err := limited(ctx, i.Metrics.MetricsV1beta1().NodeMetricses().List)
-	if apierrors.IsForbidden(err) {
+	switch {
+	case apierrors.IsForbidden(err):
 		i.add("metrics", record.Warning, "no right to list nodes.metrics.k8s.io, so that their age is not known", "the HPA's own status tells whether it has its metrics")
-		return
-	}
-	if err != nil {
+	case err != nil:
 		i.add("metrics", outcome, fmt.Sprintf("metrics.k8s.io is not served: %v", err), metricsHint)
-		return
-	}
-	if len(nodes.Items) == 0 && i.cluster.Lab != nil {
+	case len(nodes.Items) == 0 && i.cluster.Lab != nil:
 		i.ok("metrics", "metrics.k8s.io is served; the cluster has just started, and its first sample is still to come")
-		return
-	}
-	if len(nodes.Items) == 0 {
+	case len(nodes.Items) == 0:
 		i.add("metrics", outcome, "metrics.k8s.io is served but has no sample of any node", metricsHint+"; just after its start it needs a minute")
-		return
+	default:
+		newest := slices.MaxFunc(nodes.Items, func(a, b metricsv1beta1.NodeMetrics) int { return a.Timestamp.Compare(b.Timestamp.Time) })
+		if age := time.Since(newest.Timestamp.Time).Round(time.Second); age > staleMetrics {
+			i.add("metrics", record.Warning, fmt.Sprintf("the newest sample is %s old", age),
+				"metrics-server is behind, or the clocks of this machine and the cluster differ")
+		} else {
+			i.ok("metrics", "metrics.k8s.io is served; the newest sample is %s old, over %s", max(age, 0), newest.Window.Round(100*time.Millisecond))
+		}
 	}
-	newest := slices.MaxFunc(nodes.Items, func(a, b metricsv1beta1.NodeMetrics) int { return a.Timestamp.Compare(b.Timestamp.Time) })
-	age := time.Since(newest.Timestamp.Time).Round(time.Second)
-	if age > staleMetrics {
-		i.add("metrics", record.Warning, fmt.Sprintf("the newest sample is %s old", age),
-			"metrics-server is behind, or the clocks of this machine and the cluster differ")
-		return
-	}
-	i.ok("metrics", "metrics.k8s.io is served; the newest sample is %s old, over %s", max(age, 0), newest.Window.Round(100*time.Millisecond))
 }
 
 // checkAdapters looks whether the API groups are served from which the HPA reads metrics that
