@@ -373,20 +373,15 @@ func (i *inspection) checkRoom(n nodes) {
 	case fit < wanted:
 		i.add(RoomCheck, record.Warning, fmt.Sprintf("the nodes have room for %d more pods, max replicas needs %d", fit, wanted),
 			"lower the requests or max, or add nodes: pods beyond that stay Pending unless the cluster adds nodes by itself")
+	case fit >= roomCap:
+		i.ok(RoomCheck, "for max replicas: %d more pods needed, %d or more fit", wanted, roomCap)
 	default:
-		i.ok(RoomCheck, "for max replicas: %d more pods needed, %s fit", wanted, atMost(fit))
+		i.ok(RoomCheck, "for max replicas: %d more pods needed, %d fit", wanted, fit)
 	}
 }
 
 // roomCap bounds the count of pods that fit where the template requests nothing.
 const roomCap = 1000
-
-func atMost(n int64) string {
-	if n >= roomCap {
-		return fmt.Sprintf("%d or more", roomCap)
-	}
-	return fmt.Sprint(n)
-}
 
 // free is what the requests of the pods on the node leave of what is allocatable;
 // that of pods is how many more it takes.

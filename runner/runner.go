@@ -423,7 +423,11 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 		rec.Add(record.Entry{Subject: subject})
 	}
 	if p.viaJob() {
-		defer func() { r.ignore(r.removeJob(context.WithoutCancel(ctx))) }()
+		defer func() {
+			if err := r.removeJob(context.WithoutCancel(ctx)); err != nil {
+				r.say("warning: " + err.Error())
+			}
+		}()
 		workers, url, err := r.job(ctx, service)
 		if err != nil {
 			return err
@@ -449,11 +453,4 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 		return BadInput{err}
 	}
 	return send(ctx, generator, tell)
-}
-
-// ignore says what went wrong where the run goes on all the same.
-func (r *Runner) ignore(err error) {
-	if err != nil {
-		r.say("warning: " + err.Error())
-	}
 }

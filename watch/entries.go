@@ -7,7 +7,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,11 +18,6 @@ import (
 
 	"github.com/hpabench/hpabench/record"
 )
-
-func autoscalerEntry(c change[*autoscalingv2.HorizontalPodAutoscaler]) *record.Autoscaler {
-	o := c.now
-	return &record.Autoscaler{Name: o.Name, Deleted: c.removed, Spec: o.Spec, Status: o.Status}
-}
 
 // targetEntry reads the target, whatever its kind is.
 func targetEntry(o *unstructured.Unstructured, s Subject) record.Target {
@@ -68,11 +62,6 @@ func manager(o *unstructured.Unstructured, path string) string {
 	return last.Manager
 }
 
-func replicaSetEntry(c change[*appsv1.ReplicaSet]) *record.ReplicaSet {
-	o := c.now
-	return &record.ReplicaSet{Name: o.Name, Deleted: c.removed, Replicas: ptr.Deref(o.Spec.Replicas, 0), Status: o.Status.Replicas, Ready: o.Status.ReadyReplicas}
-}
-
 func podEntry(c change[*corev1.Pod]) *record.Pod {
 	o := c.now
 	return &record.Pod{
@@ -98,11 +87,6 @@ func owner(o metav1.Object) string {
 		return c.Kind + "/" + c.Name
 	}
 	return ""
-}
-
-func endpointsEntry(c change[*discoveryv1.EndpointSlice]) *record.Endpoints {
-	o := c.now
-	return &record.Endpoints{Slice: o.Name, Service: o.Labels[discoveryv1.LabelServiceName], Deleted: c.removed, Endpoints: endpoints(o)}
 }
 
 // endpoints returns the pods in a slice. What conditions mean that are not set

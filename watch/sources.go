@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -48,7 +49,7 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 					w.changed(c.at, rival(c, s), false)
 					return
 				}
-				w.rec.AddAt(c.at, record.Entry{Autoscaler: autoscalerEntry(c)})
+				w.rec.AddAt(c.at, record.Entry{Autoscaler: &record.Autoscaler{Name: c.now.Name, Deleted: c.removed, Spec: c.now.Spec, Status: c.now.Status}})
 				w.changed(c.at, changeOf(autoscalerKind, c, autoscalerFields, anyPath), true)
 			})
 	}
@@ -67,7 +68,8 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 	w.sets = add(ctx, w, "replicasets", &appsv1.ReplicaSet{},
 		typed(c.Kube.AppsV1().RESTClient(), "replicasets", labelled(s.Selector)),
 		func(c change[*appsv1.ReplicaSet]) {
-			w.rec.AddAt(c.at, record.Entry{ReplicaSet: replicaSetEntry(c)})
+			w.rec.AddAt(c.at, record.Entry{ReplicaSet: &record.ReplicaSet{Name: c.now.Name, Deleted: c.removed,
+				Replicas: ptr.Deref(c.now.Spec.Replicas, 0), Status: c.now.Status.Replicas, Ready: c.now.Status.ReadyReplicas}})
 		})
 
 	pods := func(bound func(*metav1.ListOptions)) *cache.ListWatch {
@@ -96,7 +98,8 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 			typed(c.Kube.DiscoveryV1().RESTClient(), "endpointslices",
 				labelled(discoveryv1.LabelServiceName+" in ("+strings.Join(s.Services, ",")+")")),
 			func(c change[*discoveryv1.EndpointSlice]) {
-				w.rec.AddAt(c.at, record.Entry{Endpoints: endpointsEntry(c)})
+				w.rec.AddAt(c.at, record.Entry{Endpoints: &record.Endpoints{Slice: c.now.Name, Service: c.now.Labels[discoveryv1.LabelServiceName],
+					Deleted: c.removed, Endpoints: endpoints(c.now)}})
 			})
 	}
 

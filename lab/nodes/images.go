@@ -23,22 +23,12 @@ const ask = 200 * time.Millisecond
 type images struct {
 	pulling chan struct{} // holds one while there is a pull
 	backOff *flowcontrol.Backoff
-	mu      struct {
-		sync.Mutex
-		have map[string]bool
-	}
-}
-
-func newImages() *images {
-	i := &images{pulling: make(chan struct{}, 1), backOff: flowcontrol.NewBackOff(model.InitialBackOff, model.MaxBackOff)}
-	i.mu.have = map[string]bool{}
-	return i
+	have    sync.Map // by name
 }
 
 func (i *images) has(image string) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.mu.have[image]
+	_, has := i.have.Load(image)
+	return has
 }
 
 // ensure waits until the node has a container's image, or says why it does not
@@ -83,9 +73,7 @@ func (i *images) ensure(ctx context.Context, p *pod, c *container, m model.Model
 		p.event(c, corev1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %s", image, notFound(image)))
 		return &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: notFound(image)}
 	}
-	i.mu.Lock()
-	i.mu.have[image] = true
-	i.mu.Unlock()
+	i.have.Store(image, true)
 	p.event(c, corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Successfully pulled image %q in %v (%v including waiting).",
 		image, time.Since(begun).Truncate(time.Millisecond), time.Since(asked).Truncate(time.Millisecond)))
 	i.backOff.GC()

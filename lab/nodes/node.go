@@ -73,7 +73,7 @@ func podNetworks(count, pods int) ([]netip.Prefix, error) {
 
 func newNode(n *Nodes, i int, network netip.Prefix) *node {
 	r := &node{nodes: n, name: fmt.Sprintf("lab-%d", i+1), ip: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), network: network,
-		cpu: containers.NewCPU(n.o.CPU.AsApproximateFloat64()), images: newImages(),
+		cpu: containers.NewCPU(n.o.CPU.AsApproximateFloat64()), images: &images{pulling: make(chan struct{}, 1), backOff: flowcontrol.NewBackOff(model.InitialBackOff, model.MaxBackOff)},
 		backOff: flowcontrol.NewBackOff(model.InitialBackOff, model.MaxBackOff),
 		phase:   time.Duration(rand.Float64() * float64(time.Second))}
 	r.mu.next, r.mu.used = network.Addr(), map[netip.Addr]bool{}

@@ -188,6 +188,7 @@ func podStatus(pod *corev1.Pod, old *corev1.PodStatus, s *state, now time.Time) 
 
 func containerStatuses(pod *corev1.Pod, s *state, of []*container) []corev1.ContainerStatus {
 	var r []corev1.ContainerStatus
+	completed := !slices.ContainsFunc(s.init, func(c *container) bool { return !c.sidecar() && !c.ready() })
 	for _, c := range of {
 		cs := corev1.ContainerStatus{Name: c.spec.Name, Image: c.spec.Image, RestartCount: c.restarts, Ready: c.ready()}
 		started := c.started()
@@ -204,7 +205,7 @@ func containerStatuses(pod *corev1.Pod, s *state, of []*container) []corev1.Cont
 			waiting.Reason = "PodInitializing"
 		}
 		switch a := c.now; {
-		case a == nil && s.terminal && (c.init || allCompleted(s.init)):
+		case a == nil && s.terminal && (c.init || completed):
 			if !c.init {
 				cs.State.Terminated = &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "ContainerStatusUnknown",
 					Message: "The container could not be located when the pod was terminated"}
@@ -235,10 +236,6 @@ func containerStatuses(pod *corev1.Pod, s *state, of []*container) []corev1.Cont
 		sort.Sort(kubetypes.SortedContainerStatuses(r))
 	}
 	return r
-}
-
-func allCompleted(init []*container) bool {
-	return !slices.ContainsFunc(init, func(c *container) bool { return !c.sidecar() && !c.ready() })
 }
 
 // phase is getPhase of the kubelet. Of a container that waits it counts how the one
