@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -17,6 +18,7 @@ import (
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	aggregatorclient "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
 	schedulingv1 "k8s.io/kubernetes/pkg/apis/scheduling/v1"
+	storageutil "k8s.io/kubernetes/pkg/apis/storage/util"
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	"k8s.io/metrics/pkg/apis/metrics/v1beta1"
 )
@@ -73,8 +75,14 @@ func (l *Lab) bootstrap(ctx context.Context) error {
 		},
 	}
 	public := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: metav1.NamespacePublic}}
+	class := &storagev1.StorageClass{
+		ObjectMeta:        metav1.ObjectMeta{Name: storageClass, Annotations: map[string]string{storageutil.IsDefaultStorageClassAnnotation: "true"}},
+		Provisioner:       provisioner,
+		ReclaimPolicy:     new(corev1.PersistentVolumeReclaimDelete),
+		VolumeBindingMode: new(storagev1.VolumeBindingWaitForFirstConsumer),
+	}
 	errs := []error{
-		create(ctx, l.client.StorageV1().StorageClasses(), defaultStorageClass()),
+		create(ctx, l.client.StorageV1().StorageClasses(), class),
 		create(ctx, aggregator.ApiregistrationV1().APIServices(), metrics),
 	}
 	for _, class := range schedulingv1.SystemPriorityClasses() {

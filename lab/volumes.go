@@ -24,7 +24,6 @@ import (
 	storagehelpers "k8s.io/component-helpers/storage/volume"
 	"k8s.io/klog/v2"
 	controlleroptions "k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
-	storageutil "k8s.io/kubernetes/pkg/apis/storage/util"
 	"k8s.io/kubernetes/pkg/controller/volume/persistentvolume"
 	"k8s.io/kubernetes/pkg/volume"
 	"k8s.io/kubernetes/pkg/volume/hostpath"
@@ -36,15 +35,6 @@ const (
 	storageClass = "standard"
 	provisioner  = "rancher.io/local-path"
 )
-
-func defaultStorageClass() *storagev1.StorageClass {
-	return &storagev1.StorageClass{
-		ObjectMeta:        metav1.ObjectMeta{Name: storageClass, Annotations: map[string]string{storageutil.IsDefaultStorageClassAnnotation: "true"}},
-		Provisioner:       provisioner,
-		ReclaimPolicy:     new(corev1.PersistentVolumeReclaimDelete),
-		VolumeBindingMode: new(storagev1.VolumeBindingWaitForFirstConsumer),
-	}
-}
 
 // volumes binds claims to persistent volumes, and makes those of the provisioner:
 // objects of the API alone, as nothing is mounted on a modelled node.

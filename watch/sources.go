@@ -108,7 +108,11 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 		func(c change[*corev1.Event]) {
 			if e := eventEntry(c, s, w.rec.Clock.Start().Add(-s.Past)); e != nil {
 				w.rec.AddAt(c.at, record.Entry{Event: e})
-				w.warn(c.now, *e)
+				if e.Type == corev1.EventTypeWarning {
+					w.mu.Lock()
+					w.mu.warnings[c.now.UID] = *e
+					w.mu.Unlock()
+				}
 				if strings.Contains(e.Message, "violates PodSecurity") { // k8s.io/pod-security-admission/admission, EvaluatePod
 					w.wg.Go(func() { w.lookAtNamespace(ctx, c.at) })
 				}
@@ -181,14 +185,4 @@ func add[T object](ctx context.Context, w *Watcher, source string, of T, lw *cac
 func addOptional[T object](ctx context.Context, w *Watcher, source string, of T, lw *cache.ListWatch, observe func(change[T])) {
 	ctx, end := context.WithCancel(ctx)
 	add(ctx, w, source, of, lw, observe).feed.giveUp = end
-}
-
-// warn keeps e if it is a warning.
-func (w *Watcher) warn(of *corev1.Event, e record.Event) {
-	if e.Type != corev1.EventTypeWarning {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.mu.warnings[of.UID] = e
 }

@@ -132,10 +132,6 @@ type handoffListener struct {
 	ended chan struct{}
 }
 
-func newHandoffListener() *handoffListener {
-	return &handoffListener{make(chan net.Conn), make(chan struct{})}
-}
-
 func (l *handoffListener) hand(c net.Conn) error {
 	select {
 	case l.conns <- c:

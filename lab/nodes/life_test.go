@@ -277,7 +277,7 @@ func TestDeletionTakesPreStopAndGrace(t *testing.T) {
 		if exit := p.st.main[0].now.end.ExitCode; exit != 137 {
 			t.Errorf("exit code %d, not that of SIGKILL", exit)
 		}
-		if _, taken := n.mu.ips[p.node.network.Addr().Next()]; taken {
+		if _, taken := n.ips.Load(p.node.network.Addr().Next()); taken {
 			t.Error("its address is still taken")
 		}
 		var reasons []string

@@ -71,11 +71,11 @@ type Nodes struct {
 	writes    workqueue.TypedDelayingInterface[*pod]
 	started   time.Time
 	wg        sync.WaitGroup
+	ips       sync.Map // a *pod by its netip.Addr
 
 	mu struct {
 		sync.RWMutex
 		pods map[types.UID]*pod
-		ips  map[netip.Addr]*pod
 	}
 }
 
@@ -126,10 +126,10 @@ func Start(ctx context.Context, config *rest.Config, certificate tls.Certificate
 }
 
 func newNodes(client kubernetes.Interface, o Options) *Nodes {
-	n := &Nodes{o: o, client: client, byName: map[string]*node{}, byIP: map[netip.Addr]*node{}, kubelet: newHandoffListener(), started: time.Now(),
+	n := &Nodes{o: o, client: client, byName: map[string]*node{}, byIP: map[netip.Addr]*node{}, kubelet: &handoffListener{make(chan net.Conn), make(chan struct{})}, started: time.Now(),
 		writes: workqueue.NewTypedDelayingQueue[*pod]()}
 	n.transport = &http.Transport{DialContext: n.dial, DisableKeepAlives: true, DisableCompression: true}
-	n.mu.pods, n.mu.ips = map[types.UID]*pod{}, map[netip.Addr]*pod{}
+	n.mu.pods = map[types.UID]*pod{}
 	return n
 }
 
@@ -211,18 +211,6 @@ func (n *Nodes) forget(p *pod) {
 	delete(n.mu.pods, p.uid)
 }
 
-func (n *Nodes) bind(p *pod, ip netip.Addr) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.mu.ips[ip] = p
-}
-
-func (n *Nodes) unbind(ip netip.Addr) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.mu.ips, ip)
-}
-
 // find gives the pod of a name; of two, when one is on its way out, the newer.
 func (n *Nodes) find(namespace, name string) (found *pod) {
 	n.mu.RLock()
@@ -237,14 +225,10 @@ func (n *Nodes) find(namespace, name string) (found *pod) {
 
 // listener gives the process that listens at a pod's address.
 func (n *Nodes) listener(to netip.AddrPort) (process, error) {
-	n.mu.RLock()
-	p := n.mu.ips[to.Addr()]
-	n.mu.RUnlock()
-	if p == nil {
-		return nil, fmt.Errorf("%s: %w", to, errNotListening)
-	}
-	if process := p.at(int32(to.Port())); process != nil && process.Listening() {
-		return process, nil
+	if p, bound := n.ips.Load(to.Addr()); bound {
+		if process := p.(*pod).at(int32(to.Port())); process != nil && process.Listening() {
+			return process, nil
+		}
 	}
 	return nil, fmt.Errorf("%s: %w", to, errNotListening)
 }

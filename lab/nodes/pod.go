@@ -215,7 +215,7 @@ func (p *pod) network() bool {
 			return false
 		}
 		p.st.ip = ip.String()
-		p.nodes.bind(p, ip)
+		p.nodes.ips.Store(ip, p)
 	}
 	p.st.sandbox = true
 	for _, c := range p.st.all() {
@@ -307,7 +307,7 @@ func (p *pod) terminate(ctx context.Context) {
 	ip, own := p.st.ip, !p.api.Spec.HostNetwork
 	p.mu.Unlock()
 	if a, err := netip.ParseAddr(ip); err == nil && own {
-		p.nodes.unbind(a)
+		p.nodes.ips.Delete(a)
 		p.node.release(a)
 	}
 	p.report()
