@@ -37,13 +37,10 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 		return func(o *metav1.ListOptions) { o.LabelSelector = selector }
 	}
 	everything := func(*metav1.ListOptions) {}
-	typed := func(g cache.Getter, resource string, bound func(*metav1.ListOptions)) *cache.ListWatch {
-		return cache.NewFilteredListWatchFromClient(g, resource, s.Namespace, bound)
-	}
+	core := c.Kube.CoreV1().RESTClient()
 
 	if s.Autoscaler != "" {
-		w.autoscaler = add(ctx, w, "horizontalpodautoscalers", &autoscalingv2.HorizontalPodAutoscaler{},
-			typed(c.Kube.AutoscalingV2().RESTClient(), "horizontalpodautoscalers", everything),
+		w.autoscaler = addTyped(ctx, w, "horizontalpodautoscalers", &autoscalingv2.HorizontalPodAutoscaler{}, c.Kube.AutoscalingV2().RESTClient(), everything,
 			func(c change[*autoscalingv2.HorizontalPodAutoscaler]) {
 				if c.now.Name != s.Autoscaler {
 					w.changed(c.at, rival(c, s), false)
@@ -65,46 +62,40 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 			})
 	}
 
-	w.sets = add(ctx, w, "replicasets", &appsv1.ReplicaSet{},
-		typed(c.Kube.AppsV1().RESTClient(), "replicasets", labelled(s.Selector)),
+	w.sets = addTyped(ctx, w, "replicasets", &appsv1.ReplicaSet{}, c.Kube.AppsV1().RESTClient(), labelled(s.Selector),
 		func(c change[*appsv1.ReplicaSet]) {
 			w.rec.AddAt(c.at, record.Entry{ReplicaSet: &record.ReplicaSet{Name: c.now.Name, Deleted: c.removed,
 				Replicas: ptr.Deref(c.now.Spec.Replicas, 0), Status: c.now.Status.Replicas, Ready: c.now.Status.ReadyReplicas}})
 		})
 
-	pods := func(bound func(*metav1.ListOptions)) *cache.ListWatch {
-		return typed(c.Kube.CoreV1().RESTClient(), "pods", bound)
-	}
-	w.pods = add(ctx, w, "pods", &corev1.Pod{},
-		pods(labelled(s.Selector)),
+	w.pods = addTyped(ctx, w, "pods", &corev1.Pod{}, core, labelled(s.Selector),
 		func(c change[*corev1.Pod]) {
 			w.rec.AddAt(c.at, record.Entry{Pod: podEntry(c)})
 			if c.removed && c.was.DeletionTimestamp == nil {
-				w.wg.Go(func() { w.lookForPod(ctx, c, pods(named(c.now.Name))) })
+				w.wg.Go(func() {
+					w.lookForPod(ctx, c, cache.NewFilteredListWatchFromClient(core, "pods", s.Namespace, named(c.now.Name)))
+				})
 			} else if !c.removed && c.now.DeletionTimestamp == nil {
 				w.changed(c.at, changeOf("Pod", c, w.selected, anyPath), false)
 			}
 		})
 
 	for _, name := range s.Services {
-		w.services = append(w.services, add(ctx, w, "services", &corev1.Service{},
-			typed(c.Kube.CoreV1().RESTClient(), "services", named(name)),
+		w.services = append(w.services, addTyped(ctx, w, "services", &corev1.Service{}, core, named(name),
 			func(c change[*corev1.Service]) {
 				w.changed(c.at, changeOf("Service", c, serviceFields, anyPath), true)
 			}))
 	}
 	if len(s.Services) > 0 {
-		w.slices = add(ctx, w, "endpointslices", &discoveryv1.EndpointSlice{},
-			typed(c.Kube.DiscoveryV1().RESTClient(), "endpointslices",
-				labelled(discoveryv1.LabelServiceName+" in ("+strings.Join(s.Services, ",")+")")),
+		w.slices = addTyped(ctx, w, "endpointslices", &discoveryv1.EndpointSlice{}, c.Kube.DiscoveryV1().RESTClient(),
+			labelled(discoveryv1.LabelServiceName+" in ("+strings.Join(s.Services, ",")+")"),
 			func(c change[*discoveryv1.EndpointSlice]) {
 				w.rec.AddAt(c.at, record.Entry{Endpoints: &record.Endpoints{Slice: c.now.Name, Service: c.now.Labels[discoveryv1.LabelServiceName],
 					Deleted: c.removed, Endpoints: endpoints(c.now)}})
 			})
 	}
 
-	add(ctx, w, "events", &corev1.Event{},
-		typed(c.Kube.CoreV1().RESTClient(), "events", everything),
+	addTyped(ctx, w, "events", &corev1.Event{}, core, everything,
 		func(c change[*corev1.Event]) {
 			if e := eventEntry(c, s, w.rec.Clock.Start().Add(-s.Past)); e != nil {
 				w.rec.AddAt(c.at, record.Entry{Event: e})
@@ -120,11 +111,11 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 		})
 
 	// Nothing but the name of who refuses or changes pods depends on these.
-	addOptional(ctx, w, "resourcequotas", &corev1.ResourceQuota{}, typed(c.Kube.CoreV1().RESTClient(), "resourcequotas", everything),
+	addOptional(ctx, w, "resourcequotas", &corev1.ResourceQuota{}, cache.NewFilteredListWatchFromClient(core, "resourcequotas", s.Namespace, everything),
 		func(c change[*corev1.ResourceQuota]) {
 			w.changed(c.at, boundOf("ResourceQuota", c, func(o *corev1.ResourceQuota) map[string]any { return map[string]any{"spec": generic(o.Spec)} }), false)
 		})
-	addOptional(ctx, w, "limitranges", &corev1.LimitRange{}, typed(c.Kube.CoreV1().RESTClient(), "limitranges", everything),
+	addOptional(ctx, w, "limitranges", &corev1.LimitRange{}, cache.NewFilteredListWatchFromClient(core, "limitranges", s.Namespace, everything),
 		func(c change[*corev1.LimitRange]) {
 			w.changed(c.at, boundOf("LimitRange", c, func(o *corev1.LimitRange) map[string]any { return map[string]any{"spec": generic(o.Spec)} }), false)
 		})
@@ -156,6 +147,11 @@ func untyped(r dynamic.ResourceInterface, bound func(*metav1.ListOptions)) *cach
 // retry is the Reflector's pause between attempts: short, so that a gap is at
 // most a second longer than its cause.
 var retry = wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 10, Cap: time.Second}
+
+// addTyped adds a source of which there is a Go type.
+func addTyped[T object](ctx context.Context, w *Watcher, resource string, of T, client cache.Getter, bound func(*metav1.ListOptions), observe func(change[T])) *store[T] {
+	return add(ctx, w, resource, of, cache.NewFilteredListWatchFromClient(client, resource, w.subject.Namespace, bound), observe)
+}
 
 func add[T object](ctx context.Context, w *Watcher, source string, of T, lw *cache.ListWatch, observe func(change[T])) *store[T] {
 	where := " in namespace " + w.subject.Namespace
