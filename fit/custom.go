@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -24,10 +26,23 @@ type pair struct{ value, predicted float64 }
 // ranges that a rate may be over.
 var ranges = []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute}
 
+const (
+	// scrapesInRange is how many scrapes a range has at least by the rule of thumb for rate() (Grafana's
+	// $__rate_interval); mostBetween is the time between two in the prometheus.yml that comes with Prometheus.
+	scrapesInRange = 4
+	mostBetween    = 15 * time.Second
+	// mostUnexplained is the share of a metric's variance that requests may leave: an R² of 0.75 (chosen).
+	mostUnexplained = 0.25
+)
+
 // custom finds out what the HPA's other metrics tell: the requests a second over one of
 // the ranges or the requests in flight, whichever the values of the HPA's status follow
-// best. How often they are scraped does not show: a quarter of the range is taken.
+// best. How often they are scraped does not show.
 func (l *learner) custom() {
+	candidates := []model.Metric{{Of: model.OfInFlight}}
+	for _, d := range ranges {
+		candidates = append(candidates, model.Metric{Of: model.OfRequests, Every: &metav1.Duration{Duration: min(d/scrapesInRange, mostBetween)}, Window: &metav1.Duration{Duration: d}})
+	}
 	for _, m := range l.base.HPA.Metrics {
 		name := record.CustomMetric(m)
 		if name == "" {
@@ -35,17 +50,13 @@ func (l *learner) custom() {
 		}
 		best, least := model.Metric{}, math.Inf(1)
 		var rows []pair
-		try := func(candidate model.Metric) {
+		for _, candidate := range candidates {
 			r := l.pairs(m, candidate)
 			if off := unexplained(r); off < least {
 				best, least, rows = candidate, off, r
 			}
 		}
-		try(model.Metric{Of: model.OfInFlight})
-		for _, d := range ranges {
-			try(model.Metric{Of: model.OfRequests, Every: &metav1.Duration{Duration: min(d/4, 15*time.Second)}, Window: &metav1.Duration{Duration: d}})
-		}
-		if least > 0.25 {
+		if least > mostUnexplained {
 			l.missing(customPrefix+name, "it follows neither the requests nor those in flight")
 			continue
 		}
@@ -170,21 +181,17 @@ func factor(rows []pair) float64 {
 	return values / predicted
 }
 
-// unexplained is the share of the values' variance that is left.
+// fewPairs is how many values leave something to explain beside the factor and the mean.
+const fewPairs = 4
+
+// unexplained is the share of the values' variance that is left, 1 − R²; infinite where there is none.
 func unexplained(rows []pair) float64 {
-	if len(rows) < 4 {
+	k, values, predicted := factor(rows), make([]float64, len(rows)), make([]float64, len(rows))
+	for i, r := range rows {
+		values[i], predicted[i] = r.value, k*r.predicted
+	}
+	if len(rows) < fewPairs || floats.Max(values) == floats.Min(values) {
 		return math.Inf(1)
 	}
-	k, mean := factor(rows), 0.0
-	for _, r := range rows {
-		mean += r.value / float64(len(rows))
-	}
-	var left, all float64
-	for _, r := range rows {
-		left, all = left+(r.value-k*r.predicted)*(r.value-k*r.predicted), all+(r.value-mean)*(r.value-mean)
-	}
-	if all == 0 {
-		return math.Inf(1)
-	}
-	return left / all
+	return 1 - stat.RSquaredFrom(predicted, values, nil)
 }

@@ -1,7 +1,6 @@
 package fit
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -13,93 +12,34 @@ import (
 	"github.com/hpabench/hpabench/simulate"
 )
 
-// Fidelity is how well simulated runs foretold a real one.
-type Fidelity struct {
-	// Curve is the area between the real run's curve of pods in service and the foretold
-	// one, from the onset of the load to its end, as a share of the area under the real one.
-	// The foretold one is in each second the median of the simulated runs: of all curves the
-	// one that is least far from them by that area.
-	Curve float64
-	// Median is the same of the median simulated run for itself, Best and Worst of those.
-	Median, Best, Worst float64
-	// Inside is the share of the load's seconds in which the real supply is between the
-	// least and the most of the simulated ones.
-	Inside    float64
-	Decisions []Foretold
-}
-
-// Foretold is a decision of the real run. Off is by how many seconds the nearest decision
-// in the same direction of the median simulated run is early (−) or late; nil if most have
-// none.
-type Foretold struct {
-	At       float64 // since the onset
-	From, To int32
-	Off      *float64
-}
-
-// Compare sets a real run against simulated ones of the same load.
-func Compare(is *analysis.Result, foretold []*analysis.Result) Fidelity {
-	var curves [][]float64
-	for _, r := range foretold {
-		curves = append(curves, curve(r))
-	}
-	f := compareCurves(curve(is), curves)
-	for _, d := range decisions(is) {
-		d := Foretold{At: d.AtSeconds - is.StartSeconds, From: d.From, To: d.To}
-		var offs []float64
-		for _, r := range foretold {
-			off := math.Inf(1)
-			for _, other := range decisions(r) {
-				if by := other.AtSeconds - r.StartSeconds - d.At; (other.To > other.From) == (d.To > d.From) && math.Abs(by) < math.Abs(off) {
-					off = by
-				}
-			}
-			offs = append(offs, off)
-		}
-		slices.Sort(offs)
-		if off := quantile(offs, 0.5); !math.IsInf(off, 0) && !math.IsNaN(off) {
-			d.Off = &off
-		}
-		f.Decisions = append(f.Decisions, d)
-	}
-	return f
-}
-
-// compareCurves sets the pods in service in each second of a real run against those of simulated ones.
-func compareCurves(reality []float64, curves [][]float64) (f Fidelity) {
-	area := max(floats.Sum(reality), 1) // of a run without pods it is the pod-seconds foretold
-	var errors []float64
-	for _, c := range curves {
-		between := 0.0
-		for i, n := range reality {
-			if i < len(c) {
-				between += math.Abs(n - c[i])
-			}
-		}
-		errors = append(errors, between/area)
-	}
-	slices.Sort(errors)
-	f.Median, f.Best, f.Worst = quantile(errors, 0.5), errors[0], errors[len(errors)-1]
-	inside, between := 0, 0.0
+// curveError is the area between the curve of pods in service of a real run and the foretold one, in pods by
+// second, as a share of the area under the real one. The foretold one is in each second the median of the
+// simulated runs: of all curves the one that is least far from them by that area.
+func curveError(reality []float64, simulated [][]float64) float64 {
+	between := 0.0
 	for i, n := range reality {
-		var at []float64
-		for _, c := range curves {
+		at := []float64{}
+		for _, c := range simulated {
 			if i < len(c) {
 				at = append(at, c[i])
 			}
 		}
-		if len(at) == 0 {
-			between += n
-			continue
+		if len(at) > 0 {
+			slices.Sort(at)
+			n -= quantile(at, 0.5)
 		}
-		slices.Sort(at)
-		between += math.Abs(n - quantile(at, 0.5))
-		if n >= at[0] && n <= at[len(at)-1] {
-			inside++
-		}
+		between += math.Abs(n)
 	}
-	f.Curve, f.Inside = between/area, float64(inside)/float64(max(1, len(reality)))
-	return f
+	return between / max(floats.Sum(reality), 1) // of a run without pods it is the pod-seconds foretold
+}
+
+// CurveError is that of a run against simulated ones of the same load.
+func CurveError(is *analysis.Result, foretold []*analysis.Result) float64 {
+	var curves [][]float64
+	for _, r := range foretold {
+		curves = append(curves, curve(r))
+	}
+	return curveError(curve(is), curves)
 }
 
 // MaxError is the Reproduction up to which a fit is taken to be that of its record: the HPA itself
@@ -108,7 +48,7 @@ const MaxError = 0.1
 
 // Reproduction is how close simulations of a record on the plant that is fitted to it come to it.
 type Reproduction struct {
-	// Error is Fidelity.Curve: mean |Δ pods in service| / mean pods in service.
+	// Error is mean |Δ pods in service| / mean pods in service.
 	Error   float64 `json:"error"`
 	Runs    int     `json:"runs"`              // that were simulated
 	Problem string  `json:"problem,omitempty"` // why none could be
@@ -152,7 +92,7 @@ func (f *Fit) Reproduce(ctx context.Context, do func(context.Context, *simulate.
 		}
 		curves = append(curves, supply(score, len(f.supply)))
 	}
-	r.Error = compareCurves(f.supply, curves).Curve
+	r.Error = curveError(f.supply, curves)
 	f.Reproduction = &r
 	return nil
 }
@@ -183,13 +123,4 @@ func curve(r *analysis.Result) (c []float64) {
 		c = append(c, last)
 	}
 	return c
-}
-
-// decisions are the steps of all transitions.
-func decisions(r *analysis.Result) (steps []analysis.Step) {
-	for _, t := range r.Transitions {
-		steps = append(steps, t.Steps...)
-	}
-	slices.SortFunc(steps, func(a, b analysis.Step) int { return cmp.Compare(a.AtSeconds, b.AtSeconds) })
-	return slices.CompactFunc(steps, func(a, b analysis.Step) bool { return a.AtSeconds == b.AtSeconds })
 }

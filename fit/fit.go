@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -110,6 +111,14 @@ type learner struct {
 
 func (l *learner) add(p Parameter) { l.Measured = append(l.Measured, p) }
 
+// addQuantiles adds a parameter that is the median of a list, which it sorts, with the bounds of nine of ten.
+func (l *learner) addQuantiles(name, unit string, list []float64) (median float64) {
+	slices.Sort(list)
+	median = quantile(list, 0.5)
+	l.add(Parameter{Name: name, Unit: unit, Value: median, Low: quantile(list, 0.05), High: quantile(list, 0.95), Samples: len(list)})
+	return median
+}
+
 func (l *learner) missing(name, why string) { l.add(Parameter{Name: name, Missing: why}) }
 
 // assumed is what the plant has of a parameter that the record does not tell; "" if nothing.
@@ -194,12 +203,12 @@ func (l *learner) control() {
 		if a.Status.DesiredReplicas != replicas {
 			c.calls++
 		}
-		if last > 0 && c.after > 0.5 {
+		if last > 0 && c.after > followUp {
 			changes, gaps = append(changes, c), append(gaps, c.after)
 		}
 		last, replicas = e.At.Seconds(), a.Status.DesiredReplicas
 	}
-	if len(changes) < 4 {
+	if len(changes) < fewChanges {
 		l.missing("controlPlane.latency", "the HPA's status changed too seldom")
 		return
 	}
@@ -215,7 +224,7 @@ func (l *learner) control() {
 	for _, i := range multiples {
 		fits = append(fits, changes[i])
 	}
-	if len(fits) < 4 {
+	if len(fits) < fewChanges {
 		l.missing("controlPlane.latency", "the changes of the HPA's status are no whole periods apart")
 		return
 	}
@@ -225,14 +234,29 @@ func (l *learner) control() {
 			n := math.Round(c.after / period)
 			over, calls = over+c.after-n*period, calls+c.calls+2*n
 		}
-		return []float64{max(0.001, over/calls)}
+		return []float64{max(leastLatency, over/calls)}
 	})
 	l.add(Parameter{Name: "controlPlane.latency", Unit: "s", Value: is[0], Low: low[0], High: high[0], Samples: len(fits)})
 	l.Plant.Control.Latency = duration(is[0])
 }
 
+const (
+	// fewChanges is from how many changes on the bootstrap bounds a latency: of three, one draw in nine has
+	// one of them three times, of four one in 64, which is less than the twentieth beyond a bound.
+	fewChanges = 4
+	// followUp is within how many seconds of a change the next is of the same sync: the shortest period is 5 s.
+	followUp = 0.5
+	// leastLatency is of a call, in seconds: none takes no time, and syncs of no length would fall together
+	// with the ends of windows.
+	leastLatency = 0.001
+)
+
 // change is one of the HPA's status: how long after the last, and the calls that wrote it.
 type change struct{ after, calls float64 }
+
+// longestCreate is within how many seconds of a decision a pod is taken to be made by it: before the next
+// sync, which is 5 s later at least.
+const longestCreate = 5
 
 // stages takes each pod's as a case.
 func (l *learner) stages() {
@@ -250,7 +274,7 @@ func (l *learner) stages() {
 			continue
 		}
 		if p.Created != nil {
-			if i, _ := slices.BinarySearch(written, *p.Created); i > 0 && *p.Created-written[i-1] < 5 && (!ordered || i != last) {
+			if i, _ := slices.BinarySearch(written, *p.Created); i > 0 && *p.Created-written[i-1] < longestCreate && (!ordered || i != last) {
 				between(&create, &written[i-1], p.Created)
 				last = i // of an ordered set the next waits for this pod
 			}
@@ -277,8 +301,7 @@ func (l *learner) stages() {
 			l.missing(name, "no pod was seen to go through it")
 			continue
 		}
-		slices.Sort(cases)
-		l.add(Parameter{Name: name, Unit: "s", Value: quantile(cases, 0.5), Low: quantile(cases, 0.05), High: quantile(cases, 0.95), Samples: len(cases)})
+		l.addQuantiles(name, "s", cases)
 		stage := stageOf(s, name)
 		if stage == &s.Ready {
 			cases = beyond
@@ -338,11 +361,53 @@ func (l *learner) written() (at []float64) {
 	return at
 }
 
+const (
+	// fewSpacings is how many times between two questions make a median that one odd one does not move.
+	fewSpacings = 3
+	// asAsked is by how many seconds a window may differ from a multiple of the time between two questions,
+	// if the kubelets sample when they are asked: a hundredth of 15 s, for what a question takes. Of a kubelet
+	// that samples on its own, the windows are spread evenly over 10 s or more: 3 % are such by chance.
+	asAsked = 0.15
+	// central is which part of the width of an even distribution has nine of ten on each side of its middle;
+	// of the sum of two it has more.
+	central = 0.45
+	// enoughWindows is after how many windows the shortest is at most 1 − 0.05^(1/20) = 14 % above the least
+	// there is (at 95 %).
+	enoughWindows = 20
+	// oneInterval is from which part of the resolution on a window is taken for one interval of a kubelet:
+	// two fit into less than a half, and those of cAdvisor have 10 of the 15 s.
+	oneInterval = 0.6
+)
+
 // pipeline finds how often metrics-server asks, and whether what it gets is as old as
 // its question: then the windows are as long as the time between two, else they are those
 // between the kubelet's own looks.
 func (l *learner) pipeline() {
-	var spacing, windows, delays []float64
+	spacing, windows, delays := l.metricsTimes()
+	if len(spacing) < fewSpacings {
+		l.missing("metrics.resolution", "too few samples")
+		return
+	}
+	every := l.addQuantiles("metrics.resolution", "s", spacing)
+	l.Plant.Metrics.Resolution.Duration = seconds(every).Round(time.Second)
+	asked := 0
+	for _, w := range windows {
+		if n := math.Round(w / every); n > 0 && math.Abs(w-n*every) < asAsked {
+			asked++
+		}
+	}
+	if asked*2 > len(windows) {
+		l.Plant.Metrics.Housekeeping.Duration = 0
+		l.add(Parameter{Name: "metrics.housekeeping", Unit: "s", Samples: len(windows)})
+		l.metricsDelay(delays, every)
+		return
+	}
+	l.housekeeping(windows, every)
+}
+
+// metricsTimes are the times between new samples, the windows of these, and how old they are when they
+// are read.
+func (l *learner) metricsTimes() (spacing, windows, ages []float64) {
 	header := l.run.Header()
 	before := 0.0
 	for _, e := range l.run.Entries {
@@ -358,77 +423,71 @@ func (l *learner) pipeline() {
 			if s.New {
 				windows = append(windows, s.Window)
 				// A timestamp has whole seconds, and is read half a poll later on average.
-				delays = append(delays, e.At.Seconds()-(s.Timestamp.Sub(header.Started).Seconds()+0.5)-header.MetricsEvery/2)
+				ages = append(ages, e.At.Seconds()-(s.Timestamp.Sub(header.Started).Seconds()+timestampGrain/2)-header.MetricsEvery/2)
 			}
 		}
 	}
-	p := &l.Plant.Metrics
-	if len(spacing) < 3 {
-		l.missing("metrics.resolution", "too few samples")
+	return spacing, windows, ages
+}
+
+// metricsDelay is the mean age of samples that are taken when they are asked for. What is cut off the
+// timestamps and what the poll adds are the same all through a run, whose samples are whole periods
+// apart: each is even over the grain of the timestamps and over the time between two polls.
+func (l *learner) metricsDelay(ages []float64, every float64) {
+	mean, half := stat.Mean(ages, nil), central*(timestampGrain+l.run.Header().MetricsEvery)
+	if mean < -half || mean > every {
+		l.missing("metrics.delay", "the clocks of the cluster and of hpabench differ")
 		return
 	}
-	slices.Sort(spacing)
-	every := quantile(spacing, 0.5)
-	l.add(Parameter{Name: "metrics.resolution", Unit: "s", Value: every, Low: quantile(spacing, 0.05), High: quantile(spacing, 0.95), Samples: len(spacing)})
-	p.Resolution.Duration = seconds(every).Round(time.Second)
-	slices.Sort(windows)
-	asked := 0 // windows that are as long as the time between two questions
-	for _, w := range windows {
-		if n := math.Round(w / every); n > 0 && math.Abs(w-n*every) < 0.15 {
-			asked++
-		}
-	}
-	if asked*10 > len(windows)*7 {
-		p.Housekeeping.Duration = 0
-		slices.Sort(delays)
-		mean := 0.0
-		for _, d := range delays {
-			mean += d / float64(len(delays))
-		}
-		l.add(Parameter{Name: "metrics.housekeeping", Unit: "s", Samples: len(windows)})
-		// What is cut off the timestamps and what the poll adds are the same all through a
-		// run, whose samples are whole periods apart.
-		half := 0.45 * (1 + header.MetricsEvery)
-		if mean < -half || mean > every {
-			l.missing("metrics.delay", "the clocks of the cluster and of hpabench differ")
-			return
-		}
-		mean = max(0, mean)
-		p.Delay.Duration = seconds(mean).Round(time.Millisecond)
-		l.add(Parameter{Name: "metrics.delay", Unit: "s", Value: mean, Low: max(0, mean-half), High: mean + half, Samples: len(delays)})
-		return
-	}
-	// Each window is one to two of them long, evenly, so that the least is hardly more; or
-	// several together, where metrics-server asks more seldom, and then it is at most that.
-	n := float64(len(windows))
-	if n < 20 {
+	low, high := max(0, mean-half), mean+half
+	mean = max(0, mean)
+	l.Plant.Metrics.Delay.Duration = seconds(mean).Round(time.Millisecond)
+	l.add(Parameter{Name: "metrics.delay", Unit: "s", Value: mean, Low: low, High: high, Samples: len(ages)})
+}
+
+// housekeeping is the least interval h of kubelets that sample on their own. A window is even from h to 2h
+// (cAdvisor), so that the shortest of n is above h(1+x) with probability (1−x)^n: h is the shortest m at
+// most, and m/(2 − 0.05^(1/n)) at least (at 95 %). Where metrics-server asks more seldom a window is of
+// several intervals, and there is no lower bound.
+func (l *learner) housekeeping(windows []float64, every float64) {
+	n := len(windows)
+	if n < enoughWindows {
 		l.missing("metrics.housekeeping", "too few samples of kubelets that sample on their own")
 		return
 	}
-	is := windows[0]
-	p.Housekeeping.Duration = seconds(is).Round(100 * time.Millisecond)
-	low := is / (2 - math.Pow(0.05, 1/n))
-	if is < 0.6*every {
-		low = 0
+	shortest, low := slices.Min(windows), 0.0
+	if shortest >= oneInterval*every {
+		low = shortest / (2 - math.Pow(0.05, 1/float64(n)))
 	}
-	l.add(Parameter{Name: "metrics.housekeeping", Unit: "s", Value: is, Low: low, High: is, Samples: len(windows)})
+	l.Plant.Metrics.Housekeeping.Duration = seconds(shortest).Round(100 * time.Millisecond)
+	l.add(Parameter{Name: "metrics.housekeeping", Unit: "s", Value: shortest, Low: low, High: shortest, Samples: n})
 }
+
+const (
+	// tripCases are the round trips of a plant: so that a slow hundredth is more than one of them.
+	tripCases = 200
+	// calm is after how many seconds below a load no line is left of one that was above it: at a half, a
+	// line of 7 s of work is worked off in that time.
+	calm = 15
+)
+
+// quietLoads are the shares of what pods can do up to which a second is quiet: requests hardly meet each
+// other at a fifth (in M/D/1 they wait for 1/8 of their service time), and for half of it at a half.
+var quietLoads = []float64{0.2, 0.5}
 
 // roundTrip is what answers took beside their time in the pod, in quiet seconds: by how much
 // each part of them, from the fastest to the slowest, is above that of the time in the pod.
 func (l *learner) roundTrip() {
-	const cases = 200 // so that a slow hundredth is more than one of them
 	l.base.Plant.Workload = l.learned.Over(l.base.Plant.Workload)
 	var all record.Counts
 	var inPod []weighted
-	// Best are seconds in which requests hardly met each other.
-	for _, load := range []float64{0.2, 0.5} {
-		if all, inPod = l.quiet(load); all.Total() >= cases {
+	for _, load := range quietLoads {
+		if all, inPod = l.quiet(load); all.Total() >= tripCases {
 			break
 		}
 	}
 	answers := all.Total()
-	if answers < cases {
+	if answers < tripCases {
 		l.missing("roundTrip", "too few answers in seconds without a queue")
 		return
 	}
@@ -438,7 +497,7 @@ func (l *learner) roundTrip() {
 		took = append(took, weighted{float64(from+to) / 2e6, float64(c.N)})
 	}
 	slices.SortFunc(inPod, func(a, b weighted) int { return cmp.Compare(a.value, b.value) })
-	trips, pod := parts(took, cases), parts(inPod, cases)
+	trips, pod := parts(took, tripCases), parts(inPod, tripCases)
 	for i := range trips {
 		trips[i] = max(0, trips[i]-pod[i])
 	}
@@ -453,7 +512,6 @@ func (l *learner) roundTrip() {
 // quiet are the answers of seconds in which the pods had no more than a load, as a share of
 // what they can do, and some time after others; and their times in the pod.
 func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
-	const calm = 15 // seconds after which no line is left
 	var tally record.Tally
 	// The simulation has one list for all seconds that are alike: a long run has few others.
 	alike := map[*model.Latencies]float64{} // answers for each time of a list

@@ -301,8 +301,7 @@ func (l *learner) costs(best []float64) {
 		l.missing("costs", fmt.Sprintf("of no pod it is known that it had %d requests", fewForCost))
 		return
 	}
-	sorted := slices.Sorted(slices.Values(costs))
-	l.add(Parameter{Name: "costs", Value: quantile(sorted, 0.5), Low: quantile(sorted, 0.05), High: quantile(sorted, 0.95), Samples: len(costs)})
+	l.addQuantiles("costs", "", slices.Clone(costs))
 	for _, c := range thinned(costs) {
 		l.Plant.Costs = append(l.Plant.Costs, math.Round(c*1000)/1000)
 	}

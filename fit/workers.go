@@ -10,6 +10,23 @@ import (
 	"github.com/hpabench/hpabench/simulate"
 )
 
+const (
+	// Requests that wait for nothing are the quantile aloneShare of the seconds' medians: one of fewQuick.
+	fewQuick, aloneShare = 10, 0.1
+	// fewBusy is how many seconds with a line are the least for a quartile of them.
+	fewBusy = 5
+	// Workers are busy all the time if there is one at least, less a fifth for what aloneShare falls short
+	// (leastBusy: chosen), and if a quarter of the seconds has no less than steadyShare of the median: of n
+	// answers a second with a deviation of √n it has n − 0.67√n, which is that much from 6 answers a second on.
+	leastBusy, steadyShare = 0.8, 0.7
+	// A line is lineTimes (m + 1) requests where Little's law gives m: without one their number is that of
+	// M/G/∞ (Poisson), which is above it less than once in a thousand.
+	lineTimes = 3
+	// spareCPU is the share of the CPU up to which that is not what requests wait for: half of them, or
+	// more, find it free (M/G/1).
+	spareCPU = 0.5
+)
+
 // saturated is a second in which requests waited for a worker: what a pod answered, and how
 // many requests it had at the end.
 type saturated struct{ answered, had float64 }
@@ -27,12 +44,12 @@ func (l *learner) workers() {
 			quick = append(quick, s.median)
 		}
 	}
-	if len(quick) < 10 {
+	if len(quick) < fewQuick {
 		l.missing(names, "too few answers")
 		return
 	}
 	slices.Sort(quick)
-	alone := quantile(quick, 0.1)
+	alone := quantile(quick, aloneShare)
 	busy, queue := l.saturated(alone)
 	var at []float64
 	for _, s := range busy {
@@ -40,7 +57,7 @@ func (l *learner) workers() {
 	}
 	slices.Sort(at)
 	// Workers that have something to do all the time have it in each second.
-	if len(at) < 5 || quantile(at, 0.5) < 0.8 || quantile(at, 0.25) < 0.7*quantile(at, 0.5) {
+	if len(at) < fewBusy || quantile(at, 0.5) < leastBusy || quantile(at, 0.25) < steadyShare*quantile(at, 0.5) {
 		l.missing(names, "requests did not wait for one, or for CPU too")
 		return
 	}
@@ -89,7 +106,7 @@ func (l *learner) saturated(alone float64) (busy []saturated, queue []float64) {
 		for _, p := range s.details.pods {
 			is.answered = max(is.answered, float64(p.n))
 		}
-		if is.had < 3*is.answered*alone+3 || cpu[second] > 0.5*l.base.Modelled().MostCPU() || sums[second] > 0.5*l.cores() {
+		if is.had < lineTimes*(is.answered*alone+1) || cpu[second] > spareCPU*l.base.Modelled().MostCPU() || sums[second] > spareCPU*l.cores() {
 			continue
 		}
 		busy = append(busy, is)
