@@ -332,9 +332,10 @@ func (w *world) tellObject(p *pod, gone bool) {
 	if w.journal == nil {
 		return
 	}
-	e := &record.Pod{Name: p.name, UID: p.uid, Gone: gone, Node: p.object.Spec.NodeName, Created: metav1.NewTime(p.created), Deleting: p.object.DeletionTimestamp, Status: p.object.Status, Resources: w.Pod.Resources}
-	for _, c := range w.Pod.Containers {
-		e.Containers = append(e.Containers, record.ContainerResources{Name: c.Name, Requests: c.Resources.Requests, Limits: c.Resources.Limits})
+	e := &record.Pod{Name: p.name, UID: p.uid, Gone: gone, Node: p.object.Spec.NodeName, Created: metav1.NewTime(p.created), Deleting: p.object.DeletionTimestamp, Status: p.object.Status,
+		Containers: record.ContainersOf(w.Pod), Resources: w.Pod.Resources}
+	if e.Deleting != nil {
+		e.Grace = w.Pod.TerminationGracePeriodSeconds
 	}
 	w.tell(record.Entry{Pod: e})
 }

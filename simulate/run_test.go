@@ -3,11 +3,21 @@ package simulate
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"maps"
+	"math"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
@@ -41,14 +51,19 @@ func simulate(t *testing.T, r *Run) (entries []record.Entry, score Score) {
 	return entries, score
 }
 
+var update = flag.Bool("update", false, "write the timelines anew")
+
+// TestTwice makes each run of the library twice, and holds it against its timeline.
 func TestTwice(t *testing.T) {
 	for _, f := range scenarios.Library() {
 		t.Run(f.Metadata.Name, func(t *testing.T) {
 			var made [2][]byte
+			var last []record.Entry
 			for i := range made {
 				r := library(t, f.Metadata.Name)
 				r.Seed, r.Header = 7, &record.Header{Scenario: f.Metadata.Name, MetricsEvery: 1}
 				entries, score := simulate(t, r)
+				last = entries
 				for _, e := range entries {
 					line, err := json.Marshal(e)
 					if err != nil {
@@ -65,7 +80,106 @@ func TestTwice(t *testing.T) {
 			if !bytes.Equal(made[0], made[1]) {
 				t.Error("two runs with one seed differ")
 			}
+			got, golden := timeline(library(t, f.Metadata.Name), last), filepath.Join("testdata", f.Metadata.Name+".txt")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); d != "" {
+				t.Errorf("%s (-want +got); -update writes it anew:\n%s", golden, d)
+			}
 		})
+	}
+}
+
+// timeline draws a run, a line for each of at most 50 stretches: the load, what the HPA's status
+// says of its first metric, and at the end of the stretch a letter for each pod.
+func timeline(r *Run, entries []record.Entry) string {
+	length := entries[len(entries)-1].At.Seconds()
+	step := 5 * math.Ceil(length/50/5)
+	var b strings.Builder
+	fmt.Fprintf(&b, "# ready, o not ready yet, x terminating; a line for each %g s\n%5s %9s %9s %7s  pods\n", step, "s", "sent/s", "metric", "desired")
+	pods := map[string]string{}
+	metric, desired, sent, end := "-", int32(0), uint64(0), step
+	for i, e := range entries {
+		switch {
+		case e.Load != nil:
+			sent += e.Load.Sent
+		case e.Autoscaler != nil:
+			desired = e.Autoscaler.Status.DesiredReplicas
+			if all := e.Autoscaler.Status.CurrentMetrics; len(all) == 0 || all[0].Resource == nil {
+				metric = "-"
+			} else if now := all[0].Resource.Current; now.AverageUtilization != nil {
+				metric = fmt.Sprint(*now.AverageUtilization, "%")
+			} else {
+				metric = fmt.Sprint(now.AverageValue.ScaledValue(resource.Mega), "M")
+			}
+		case e.Pod != nil && e.Pod.Gone:
+			delete(pods, e.Pod.UID)
+		case e.Pod != nil && e.Pod.Deleting != nil:
+			pods[e.Pod.UID] = "x"
+		case e.Pod != nil:
+			pods[e.Pod.UID] = "o"
+			if slices.ContainsFunc(e.Pod.Status.Conditions, func(c corev1.PodCondition) bool {
+				return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+			}) {
+				pods[e.Pod.UID] = "#"
+			}
+		}
+		if i+1 == len(entries) || entries[i+1].At.Seconds() >= end {
+			fmt.Fprintf(&b, "%5g %9.3g %9s %7d  %s\n", end, float64(sent)/step, metric, desired, strings.Join(slices.Sorted(maps.Values(pods)), ""))
+			sent, end = 0, end+step
+		}
+	}
+	return b.String()
+}
+
+// What a record's scenario says of the pods is simulated again; where it cannot be read, the run
+// says so, and has what the record itself shows.
+func TestScenarioOfARecord(t *testing.T) {
+	f, err := scenarios.Read("../scenarios/spike.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := library(t, "spike")
+	r.Pod.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 7}}}
+	r.Pod.TerminationGracePeriodSeconds = new(int64(44))
+	r.Header = f.Header()
+	r.Header.MetricsEvery = 1
+	entries, _ := simulate(t, r)
+	const head = "apiVersion: hpabench.dev/v1alpha1\nkind: Scenario\nmetadata: {name: spike}\nspec:\n  load: {timeout: 3s, phases: [{name: all, duration: 10s, rate: 1}]}\n  workload: "
+	for name, test := range map[string]struct {
+		source, want string
+		timeout      time.Duration
+	}{
+		"as it was read":    {r.Header.Source, "", r.Timeout},
+		"none":              {"", "", 30 * time.Second},
+		"no YAML":           {"{", "cannot be read again", 30 * time.Second},
+		"of another format": {strings.Replace(r.Header.Source, "v1alpha1", "v9", 1), "cannot be read again", 30 * time.Second},
+		"files beside it":   {head + "{manifests: [m.yaml]}\n", "is not in the record", 30 * time.Second},
+		"what was there":    {head + "{existing: {kind: Deployment, name: web, namespace: web}}\n", "an existing workload is not known", 3 * time.Second},
+	} {
+		header := *r.Header
+		header.Source = test.source
+		again, err := FromRecord(record.Run{Entries: append([]record.Entry{{Header: &header}}, entries[1:]...)})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if said := again.Ignored; (said == "") != (test.want == "") || !strings.Contains(said, test.want) || strings.Contains(said, "\n") {
+			t.Errorf("%s: it says %q, should have %q on a line", name, said, test.want)
+		}
+		if again.Timeout != test.timeout {
+			t.Errorf("%s: the timeout is %s, should be %s", name, again.Timeout, test.timeout)
+		}
+		p := again.Pod
+		if test.source != r.Header.Source && (p.Containers[0].Lifecycle == nil || p.Containers[0].Lifecycle.PreStop.Sleep.Seconds != 7 || *p.TerminationGracePeriodSeconds != 44) {
+			t.Errorf("%s: the pods lack the preStop hook that the record shows: %+v", name, p.Containers[0].Lifecycle)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,9 +38,10 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 		}
 	}
 	r := &Run{
-		Plant: Guess(*pod, m), Pod: *pod, HPA: *spec, Name: f.AutoscalerName(), Replicas: 1, Phases: f.Phases(), Timeout: f.Spec.Load.RequestTimeout(),
+		Plant: Guess(*pod, m), Pod: *pod, HPA: *spec, Name: f.AutoscalerName(), Replicas: 1, Phases: f.Phases(),
 		Even: f.Spec.Load.Via == scenarios.ViaPortForward,
 	}
+	r.limits(f)
 	r.assume(m)
 	for _, o := range f.Objects() {
 		if o.GetKind() == spec.ScaleTargetRef.Kind && o.GetName() == spec.ScaleTargetRef.Name {
@@ -50,9 +52,6 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 				r.StatefulSet = record.StatefulSetOf(o)
 			}
 		}
-	}
-	if age := f.Spec.Load.MaxConnectionAge; age != nil {
-		r.MaxConnectionAge = age.Duration
 	}
 	if slo := f.Spec.SLO; slo != nil {
 		r.SLO = slo.Latency.Duration
@@ -65,6 +64,14 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 		return nil, f.Fault("spec.autoscaler", err.Error(), "a lower max")
 	}
 	return r, nil
+}
+
+// limits takes how long a request and a connection may take.
+func (r *Run) limits(f *scenarios.File) {
+	r.Timeout = f.Spec.Load.RequestTimeout()
+	if age := f.Spec.Load.MaxConnectionAge; age != nil {
+		r.MaxConnectionAge = age.Duration
+	}
 }
 
 // countPods says when the HPA may ask for more pods than a simulation has.
@@ -88,31 +95,38 @@ func FromRecord(run record.Run) (*Run, error) {
 	}
 	r := &Run{Phases: h.Phases, Timeout: 30 * time.Second, SLO: seconds(h.SLOLatency)}
 	var m model.Model
-	// A scenario with files beside it cannot be read again: what it says of the pods is
-	// in the record too, but for their probes.
 	none := func(name string) (string, []byte, error) { return name, nil, errors.New("is not in the record") }
-	if f, err := scenarios.Parse(h.Scenario, []byte(h.Source), none); err == nil && f != nil {
+	f, unread := scenarios.Parse(h.Scenario, []byte(h.Source), none)
+	if unread == nil {
 		made, err := FromScenario(f)
 		if errors.As(err, new(notSimulated)) {
 			return nil, err
 		}
-		if err == nil {
+		if unread = err; err == nil {
 			r = made
 			r.Phases = h.Phases
 		}
+		r.limits(f)
 		if f.Spec.Workload.Model != nil {
 			m = *f.Spec.Workload.Model
 		}
 	}
+	if unread != nil && h.Source != "" {
+		why, _, _ := strings.Cut(unread.Error(), "\n")
+		r.Ignored = fmt.Sprintf("the scenario in the record cannot be read again (%s): the pods are simulated by what the record shows of them, without their probes, and a request is given up after %s.", why, r.Timeout)
+	}
 	var hpa *record.Autoscaler
 	var pod *record.Pod
 	var target *record.Target
+	var grace *int64
 	for _, e := range run.Entries {
 		switch {
 		case e.Autoscaler != nil && hpa == nil:
 			hpa = e.Autoscaler
 		case e.Pod != nil && pod == nil:
 			pod = e.Pod
+		case e.Pod != nil && e.Pod.Grace != nil:
+			grace = e.Pod.Grace
 		case e.Target != nil && target == nil:
 			target = e.Target
 		case e.Cluster != nil && e.Cluster.Lab == nil: // where nobody looked at the model
@@ -136,9 +150,12 @@ func FromRecord(run record.Run) (*Run, error) {
 	r.Served = served(run)
 	r.Samples, r.Used = samples(run)
 	if len(r.Pod.Containers) == 0 {
-		r.Pod.Resources = pod.Resources
+		r.Pod.Resources, r.Pod.TerminationGracePeriodSeconds = pod.Resources, grace
 		for _, c := range pod.Containers {
 			is := corev1.Container{Name: c.Name, Resources: corev1.ResourceRequirements{Requests: c.Requests, Limits: c.Limits}}
+			if c.PreStopSleep != nil {
+				is.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: *c.PreStopSleep}}}
+			}
 			for _, s := range pod.Status.ContainerStatuses {
 				if s.Name == c.Name {
 					is.Image = s.Image
