@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,10 @@ func TestGolden(t *testing.T) {
 			var got bytes.Buffer
 			if err := write(&got, r); err != nil {
 				t.Errorf("%s%s: %v", name, end, err)
+				continue
+			}
+			// The CSV files have all of it too; two of the JSON are kept for their form.
+			if end == ".json" && !slices.Contains([]string{"testdata/interrupted", "testdata/workers"}, name) {
 				continue
 			}
 			if *update {
