@@ -176,7 +176,45 @@ func scenario(seed uint64) *simulate.Run {
 	for i := range between(2, 4) {
 		run.Phases = append(run.Phases, record.Phase{Name: fmt.Sprintf("p%d", i), Seconds: float64(between(30, 300)), Shape: record.ShapeRate, From: float64(r.IntN(2) * between(1, 150))})
 	}
+	loads := rand.New(rand.NewPCG(seed, 3))
+	for i := range run.Phases {
+		switch p := &run.Phases[i]; loads.IntN(4) {
+		case 0:
+			p.Shape, p.To = record.ShapeRamp, float64(loads.IntN(150))
+		case 1:
+			p.Shape, p.Amplitude, p.Period = record.ShapeSine, p.From*loads.Float64(), float64(20+loads.IntN(300))
+		}
+	}
 	return run
+}
+
+// checkStages holds the stages of each pod against their definitions: none is negative, they add up to
+// the latency, and the stabilization window holds a pod for its own length at most.
+func checkStages(t *testing.T, result *analysis.Result, count map[string]int) {
+	for _, tr := range result.Transitions {
+		var pods []analysis.PodStages
+		if tr.ScaleUp != nil {
+			pods = tr.ScaleUp.Pods
+		} else if tr.ScaleDown != nil {
+			pods = tr.ScaleDown.Pods
+		}
+		for _, p := range pods {
+			sum := 0.0
+			for _, s := range p.Stages {
+				if s.Seconds == nil {
+					continue
+				}
+				count["stage "+s.Name]++
+				sum += *s.Seconds
+				if *s.Seconds < 0 || s.Name == analysis.StageWindow && *s.Seconds > result.Autoscaler.ScaleDownWindowSeconds+1e-6 {
+					t.Errorf("%s from %.1f s, pod %s: %s lasted %.3f s; the window is %.0f s", tr.Direction, tr.OnsetSeconds, p.Pod, s.Name, *s.Seconds, result.Autoscaler.ScaleDownWindowSeconds)
+				}
+			}
+			if p.Latency.Seconds != nil && math.Abs(sum-*p.Latency.Seconds) > 1e-3 {
+				t.Errorf("%s from %.1f s, pod %s: its stages add up to %.3f s, not to %.3f: %+v", tr.Direction, tr.OnsetSeconds, p.Pod, sum, *p.Latency.Seconds, p.Stages)
+			}
+		}
+	}
 }
 
 // TestStepsAreTheControllers simulates random scenarios and holds what the analysis says of
@@ -209,6 +247,7 @@ func TestStepsAreTheControllers(t *testing.T) {
 					t.Fatal(err)
 				}
 				check(t, result, log.steps, count)
+				checkStages(t, result, count)
 			})
 		})
 	}

@@ -2,6 +2,7 @@ package hpabench
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -54,44 +55,16 @@ func TestFindings(t *testing.T) {
 			[]string{"limits flapping hpa/web: reversals | behavior.scaleDown.stabilizationWindowSeconds"}},
 		{"a limit that throttles", `autoscaler: {max: 2}, workload: {deployment: {resources: {limits: {cpu: 120m}}}}, load: {phases: [{name: surge, duration: 4m, rate: 232, keepAlive: false}, {name: calm, duration: 6m, rate: 1}]}`, []string{"limits cpu-limit pod/web-: and its limit is 120m", "limits max-reached hpa/web: With its maximum of 2 replicas"}},
 		{"one kept connection", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: true}, {name: calm, duration: 6m, rate: 1}]}`, []string{"limits starved deployment/web: keep-alive"}},
+		{"rounding", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 9m, rate: 60, keepAlive: false}]}`, []string{"notice rounding hpa/web: It stayed at 2 replicas for | /50 = 1.2 | which rounds up to 2; 1 below 26 %"}},
+		{"rounding of an external metric", `workload: {model: {metrics: {queue: {of: requests}}}}, load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 9m, rate: 28, keepAlive: false}]}, ` + fmt.Sprintf(external, 1, 20, "AverageValue", "averageValue"),
+			[]string{"notice rounding hpa/web: It stayed at 2 replicas | which rounds up to 2; 1 below"}},
+		{"no rounding at the minimum", `autoscaler: {min: 2}, load: {phases: [{name: surge, duration: 4m, rate: 220, keepAlive: false}, {name: calm, duration: 9m, rate: 60, keepAlive: false}]}`, nil},
+		{"rounding of memory", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 9m, rate: 60, keepAlive: false}]}, workload: {deployment: {resources: {requests: {memory: 512Mi}}}, model: {memory: 300Mi}}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 4, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}, {type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 400Mi}}}]}}`,
+			[]string{"notice rounding hpa/web: × 300Mi/400Mi = 2.25, which rounds up to 3; 2 below 267Mi a pod"}},
 		{"errors of the server", `workload: {model: {fault: {errors: 0.05}}}`, []string{"limits errors deployment/web: × code 500 | The server, or a proxy in front of it"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			spec := map[string]any{}
-			for _, text := range []string{`
-workload: {deployment: {image: x/app, port: 80, resources: {requests: {cpu: 100m}}}, model: {cpu: {mean: 1ms}}}
-autoscaler: {cpuPercent: 50, min: 1, max: 6}
-load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 6m, rate: 1}]}`, "{" + c.change + "}"} {
-				var change map[string]any
-				if err := yaml.Unmarshal([]byte(text), &change); err != nil {
-					t.Fatalf("%v in\n%s", err, text)
-				}
-				merge(spec, change)
-			}
-			source, err := yaml.Marshal(map[string]any{"apiVersion": "hpabench.dev/v1alpha1", "kind": "Scenario", "metadata": map[string]any{"name": "web"}, "spec": spec})
-			if err != nil {
-				t.Fatal(err)
-			}
-			file, err := scenarios.Parse("s.yaml", source, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r, err := simulate.FromScenario(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Header = file.Header()
-			r.Header.MetricsEvery = 1
-			var b analysis.Builder
-			synctest.Test(t, func(t *testing.T) {
-				if _, err := simulate.Simulate(r, b.AddEntry); err != nil {
-					t.Fatal(err)
-				}
-			})
-			result, err := b.Result()
-			if err != nil {
-				t.Fatal(err)
-			}
+			result := resultOf(t, c.change)
 			for i, f := range result.Findings {
 				said := fmt.Sprintf("%s %s %s: %s\n%s\n%s", f.Severity, f.Kind, f.Object, f.Seen, f.Cause, f.Advice)
 				if f.Seen == "" || f.Cause == "" || f.Advice == "" || strings.Contains(said, "%!") {
@@ -113,6 +86,83 @@ load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name:
 			}
 		})
 	}
+}
+
+// TestLoadRising wants the time in which the load rises told apart from the metrics lag: a pod's metric is
+// above target and tolerance from 55 requests/s on. A ramp, a sine or a curve comes to that at a known time;
+// the lag after it is at most the window of a sample, its age and its way, as after a step.
+func TestLoadRising(t *testing.T) {
+	simulate.Prepare()
+	for _, c := range []struct {
+		load  string
+		rises float64 // s; NaN without the stage
+	}{
+		{`{duration: 4m, rate: 120}`, math.NaN()},
+		{`{duration: 4m, ramp: {from: 0, to: 120}}`, 110},
+		{`{duration: 4m, ramp: {from: 30, to: 130}}`, 60},
+		{`{duration: 2m, ramp: {from: 60, to: 120}}`, 0},
+		{`{duration: 8m, sine: {mean: 40, amplitude: 30, period: 8m}}`, 40},
+		{`{duration: 10m, sine: {mean: 60, amplitude: 50, period: 10m}}`, 0},
+	} {
+		r := resultOf(t, fmt.Sprintf("load: {keepAlive: false, phases: [{name: idle, duration: 1m, rate: 0}, {name: up, %s]}", c.load[1:]))
+		up := r.FirstUp()
+		if up == nil || up.ScaleUp.First == nil {
+			t.Fatalf("%s: no scale-up: %+v", c.load, r.Transitions)
+		}
+		stages := up.ScaleUp.First.Stages
+		if math.IsNaN(c.rises) {
+			if stages[0].Name != analysis.StageMetrics {
+				t.Errorf("%s: the first stage is %+v", c.load, stages[0])
+			}
+			stages = append([]analysis.Stage{{}}, stages...)
+		} else if s := stages[0]; s.Name != analysis.StageRising || s.Seconds == nil || math.Abs(*s.Seconds-c.rises) > 8 {
+			t.Errorf("%s: load rising is %+v %v, want %.0f s", c.load, s, s.Seconds, c.rises)
+		}
+		if s := stages[1]; s.Name != analysis.StageMetrics || s.Seconds == nil || *s.Seconds > 40 {
+			t.Errorf("%s: metrics lag is %+v %v", c.load, s, s.Seconds)
+		}
+	}
+}
+
+// resultOf is what a run of a scenario shows: of a server of 1 ms, a target of 50 % of 100m, and a change.
+func resultOf(t *testing.T, change string) *analysis.Result {
+	t.Helper()
+	spec := map[string]any{}
+	for _, text := range []string{`
+workload: {deployment: {image: x/app, port: 80, resources: {requests: {cpu: 100m}}}, model: {cpu: {mean: 1ms}}}
+autoscaler: {cpuPercent: 50, min: 1, max: 6}
+load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 6m, rate: 1}]}`, "{" + change + "}"} {
+		var fields map[string]any
+		if err := yaml.Unmarshal([]byte(text), &fields); err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+		merge(spec, fields)
+	}
+	source, err := yaml.Marshal(map[string]any{"apiVersion": "hpabench.dev/v1alpha1", "kind": "Scenario", "metadata": map[string]any{"name": "web"}, "spec": spec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := scenarios.Parse("s.yaml", source, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := simulate.FromScenario(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = file.Header()
+	r.Header.MetricsEvery = 1
+	var b analysis.Builder
+	synctest.Test(t, func(t *testing.T) {
+		if _, err := simulate.Simulate(r, b.AddEntry); err != nil {
+			t.Fatal(err)
+		}
+	})
+	result, err := b.Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
 }
 
 // merge puts the fields of change into base; null takes one away.

@@ -69,8 +69,9 @@ const (
 	FoundRunsAway          = "value-target-runs-away" // a Value that more pods do not bring down
 	FoundRollout           = "rollout"                // pods of another ReplicaSet in the run
 	FoundErrors            = "errors"                 // requests failed, and nothing else says why
+	FoundRounding          = "rounding"               // the replicas stay, as the HPA rounds up
 )
 
 // FindingKinds are all of them.
 var FindingKinds = []string{FoundNoRequest, FoundMetricsAbsent, FoundMetricsStale, FoundMetricsMissing, FoundNotReady, FoundUnschedulable, FoundImage, FoundCrash, FoundOOM, FoundProbe, FoundCPULimit, FoundInit, FoundPostStart, FoundQuota, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundForeignScale, FoundStatusStale, FoundNotScaled, FoundStarved, FoundTerminatingError, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival,
-	FoundOverlap, FoundCannotScale, FoundMinIsMax, FoundDirectionDisabled, FoundRunsAway, FoundRollout, FoundErrors}
+	FoundOverlap, FoundCannotScale, FoundMinIsMax, FoundDirectionDisabled, FoundRunsAway, FoundRollout, FoundErrors, FoundRounding}

@@ -65,7 +65,7 @@ func (d *diagnosis) metrics() {
 		return
 	}
 	hpa := d.autoscaler(d.end)
-	if hpa != nil && d.metricNotServed(hpa) || hpa != nil && !slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { name, _ := resourceOf(m); return name != "" }) {
+	if hpa != nil && d.metricNotServed(hpa) || hpa != nil && !slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { name, _ := record.ResourceOf(m); return name != "" }) {
 		return
 	}
 	if !d.metricsAbsent(hpa) {
@@ -90,7 +90,7 @@ func (d *diagnosis) noRequest() bool {
 		return false // pod-level requests will do, too, and are not in the record
 	}
 	for _, m := range hpa.Spec.Metrics {
-		name, container := resourceOf(m)
+		name, container := record.ResourceOf(m)
 		if _, target := record.MetricTarget(m); name == "" || target.AverageUtilization == nil {
 			continue
 		}

@@ -35,7 +35,7 @@ func (d *diagnosis) overlap() {
 		}
 		if hpa := d.autoscaler(d.end); hpa != nil {
 			for _, m := range hpa.Spec.Metrics {
-				resource, container := resourceOf(m)
+				resource, container := record.ResourceOf(m)
 				if _, target := record.MetricTarget(m); target.AverageUtilization == nil {
 					continue
 				}

@@ -229,9 +229,12 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		Seen:   fmt.Sprintf("With %s requests/s its metric came to %.0f %% of the target at most (%s), and a scale-up begins above %.0f %%.", record.Plain(t.ToRate, 4), *peak*100, targets(p), (1+p.up)*100),
 		Cause:  "The load is too small for as many replicas as there are.",
 		Advice: "Set a lower target"}
-	cpu := slices.ContainsFunc(p.metrics, func(m autoscalingv2.MetricSpec) bool { name, _ := resourceOf(m); return name == corev1.ResourceCPU })
+	cpu := slices.ContainsFunc(p.metrics, func(m autoscalingv2.MetricSpec) bool {
+		name, _ := record.ResourceOf(m)
+		return name == corev1.ResourceCPU
+	})
 	for _, m := range p.metrics {
-		if name, _ := resourceOf(m); name != "" && m.Resource != nil && m.Resource.Target.AverageUtilization != nil {
+		if name, _ := record.ResourceOf(m); name != "" && m.Resource != nil && m.Resource.Target.AverageUtilization != nil {
 			f.Advice += fmt.Sprintf(", or request less %s", map[bool]string{true: "CPU", false: string(name)}[name == corev1.ResourceCPU])
 		}
 	}

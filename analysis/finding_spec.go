@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -16,6 +17,7 @@ func (d *diagnosis) spec(p policy) {
 	d.minIsMax(p)
 	d.disabled(p)
 	d.runsAway(p)
+	d.rounding(p)
 }
 
 // has says whether there is a finding of one of the kinds.
@@ -145,5 +147,49 @@ func (d *diagnosis) runsAway(p policy) {
 				Advice: "Use a target of type AverageValue, which divides the metric by the replicas; keep Value for a metric that falls when pods are added, such as a latency or the length of a queue."})
 			return
 		}
+	}
+}
+
+// rounding finds replicas that stay more than the metric asks for, as the HPA rounds up: at the end of
+// a transition to less load for two syncs, or, where hpabench sends no load itself, at the end.
+func (d *diagnosis) rounding(p policy) {
+	var ends []record.Instant
+	least := time.Duration(0)
+	if d.looksOnly() {
+		ends = []record.Instant{d.end}
+	} else {
+		least = 2 * d.flags.Sync.Duration
+		for _, t := range d.r.Transitions {
+			if t.Direction == Down {
+				ends = append(ends, record.Instant(t.EndSeconds*1e9))
+			}
+		}
+	}
+	for _, end := range ends {
+		i := after(d.hpas, end-1) - 1
+		if i < 0 {
+			continue
+		}
+		a := d.hpas[i].v
+		current := a.Status.CurrentReplicas
+		text := d.decisions[a].rounding(current, current, p)
+		if now, _ := last(d.targets, end); text == "" || now.Replicas != current {
+			continue
+		}
+		from := d.hpas[i].t
+		for ; i >= 0 && d.wants[i].ok && d.wants[i].raw == current && d.hpas[i].v.Status.CurrentReplicas == current; i-- {
+			ratios := statusRatios(*d.hpas[i].v)
+			if len(ratios) == 0 || slices.Max(ratios) >= 1-p.down {
+				break
+			}
+			from = d.hpas[i].t
+		}
+		if from = max(from, d.start); end.Sub(from) <= least {
+			continue
+		}
+		d.add(Finding{Kind: FoundRounding, Severity: Notice, Object: d.hpa(), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(end),
+			Seen:   fmt.Sprintf("It stayed at %s for %.0f s with its metric below the target: %s.", replicas(current), end.Sub(from).Seconds(), text),
+			Cause:  "The HPA rounds the replicas that its metric asks for up to a whole number, which weighs most with few replicas.",
+			Advice: "Leave it so if the room to spare is wanted; a higher target lets the HPA take a replica away sooner."})
 	}
 }

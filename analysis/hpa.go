@@ -6,7 +6,6 @@ import (
 
 	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
@@ -104,15 +103,3 @@ func statusRatios(a record.Autoscaler) []float64 {
 }
 
 func positive(q *resource.Quantity) bool { return q != nil && q.Sign() > 0 }
-
-// resourceOf is the resource that m is about, and the container if it is about one;
-// empty for a metric that metrics.k8s.io does not have.
-func resourceOf(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container string) {
-	switch {
-	case m.Resource != nil:
-		return m.Resource.Name, ""
-	case m.ContainerResource != nil:
-		return m.ContainerResource.Name, m.ContainerResource.Container
-	}
-	return "", ""
-}

@@ -260,7 +260,7 @@ func optional(q *resource.Quantity) string {
 
 // byPods fills in what the pods' samples tell of the metric.
 func (m *MetricNow) byPods(spec autoscalingv2.MetricSpec, v *view, f flags) {
-	name, container := resourceOf(spec)
+	name, container := record.ResourceOf(spec)
 	if name == "" {
 		return
 	}

@@ -241,7 +241,7 @@ func statusOf(a *record.Autoscaler, i int) (value autoscalingv2.MetricValueStatu
 // propose fills in what m asks for. current are the replicas that the HPA found.
 func (m *proposal) propose(target autoscalingv2.MetricTarget, current, scaled int32, views []*view, p policy, f flags) {
 	all, ctx, tolerances := labels.Everything(), context.Background(), p.tolerances()
-	resource, container := resourceOf(m.spec)
+	resource, container := record.ResourceOf(m.spec)
 	name, _ := record.MetricTarget(m.spec)
 	add := func(n int32, err error) {
 		if err == nil && !slices.Contains(m.replicas, n) {
@@ -435,7 +435,7 @@ func (d *decision) uncounted(formula, want int32, f flags) string {
 	if formula > want {
 		as = "idle when it adds"
 	}
-	if name, container := resourceOf(d.proposals[0].spec); name != "" && len(d.proposals) == 1 && d.view != nil {
+	if name, container := record.ResourceOf(d.proposals[0].spec); name != "" && len(d.proposals) == 1 && d.view != nil {
 		all := slices.DeleteFunc(slices.Clone(d.view.pods), func(p *corev1.Pod) bool { return p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodFailed })
 		if n := len(all) - d.view.countedFor(name, container, f).pods; n > 0 {
 			is = fmt.Sprintf("%d of %d pods, not ready or without a metric,", n, len(all))
@@ -546,7 +546,7 @@ func amount(v float64, like *resource.Quantity) string {
 func (v *view) sampled(spec autoscalingv2.HorizontalPodAutoscalerSpec, current int32, p policy, f flags) (ratio float64, replicas int32, first counted, ok bool) {
 	ctx, all := context.Background(), labels.Everything()
 	for i, m := range spec.Metrics {
-		name, container := resourceOf(m)
+		name, container := record.ResourceOf(m)
 		_, target := record.MetricTarget(m)
 		var n int32
 		var r float64

@@ -269,7 +269,7 @@ type PodStages struct {
 
 // Names of stages, in their order.
 const (
-	StageRising    = "load rising" // of a ramp up, before the metrics lag; see observed.rising
+	StageRising    = "load rising" // where the offered rate changes in the phase, before the metrics lag; see observed.rising
 	StageMetrics   = "metrics lag"
 	StageDecision  = "decision"
 	StageCreate    = "create"

@@ -17,7 +17,7 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 	up := &ScaleUp{TimeToFull: o.timeToFull(w)}
 	up.Plateau = o.supplyAt(w.end)
 	seen := []boundary{{StageMetrics, metric, noMetric}}
-	if b, ramp := o.rising(w, metric); ramp {
+	if b, changes := o.rising(w, metric); changes {
 		seen = append([]boundary{b}, seen...)
 	}
 
@@ -71,53 +71,66 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 	return up
 }
 
-// rising is when the offered rate of a ramp alone would have put the metric above target × (1 +
-// tolerance) with the replicas of its start: what comes after that is metrics lag. The rate is
-// worked out by the line through the first reading above that and the one before it, each at the mean
-// offered rate of its samples' windows; by their timestamps, which are another clock's. It is not known
-// without two such readings, and where the line does not rise.
-func (o *observed) rising(w window, metric sight) (b boundary, ramp bool) {
-	i := slices.IndexFunc(o.spans, func(s span) bool {
-		return s.start == w.onset && s.plan.Shape == record.ShapeRamp && s.plan.To > s.plan.From
-	})
-	if i < 0 {
+// rising is when the offered rate of a phase in which it changes (a ramp, a sine, a curve) alone would
+// have put the metric above target × (1 + tolerance) with the replicas of its start: what comes after
+// that is metrics lag. The rate is worked out by the line through the first reading above that and the
+// one before it, each at the mean offered rate of its samples' windows; by their timestamps, which are
+// another clock's. It is not known without two such readings, and where the line does not rise.
+func (o *observed) rising(w window, metric sight) (b boundary, changes bool) {
+	if !slices.ContainsFunc(o.spans, func(s span) bool { return s.start == w.onset && s.plan.Changes() }) {
 		return b, false
 	}
 	b = boundary{stage: StageRising, missing: "the samples before and after the metric passed its tolerance do not tell at which rate it did"}
 	if !metric.seen {
 		return b, true
 	}
-	plan := o.spans[i].plan
-	slope := (plan.To - plan.From) / plan.Seconds
-	var before, at usage
+	var before, passed usage
 	for _, u := range o.usages[:after(o.usages, metric.t)] {
 		if u.v.ratio != nil {
-			before, at = at, u.v
+			before, passed = passed, u.v
 		}
 	}
-	if before.ratio == nil || at.to > metric.t || before.to > at.to {
+	if before.ratio == nil || passed.to > metric.t || before.to > passed.to {
 		return b, true
-	}
-	mean := func(u usage) float64 { // offered in its window
-		if u.to <= w.onset {
-			return plan.From
-		}
-		in := u.to.Sub(max(u.from, w.onset)).Seconds()
-		begins := max(u.from, w.onset).Sub(w.onset).Seconds()
-		return plan.From + slope*(begins+in/2)*in/u.to.Sub(u.from).Seconds()
 	}
 	limit := 1 + policyOf(o.autoscaler(metric.t).Spec, o.flags).up
-	low, high := mean(before), mean(at)
-	if high <= low || *at.ratio <= *before.ratio || *before.ratio > limit {
+	low, high := o.offered(before), o.offered(passed)
+	if high <= low || *passed.ratio <= *before.ratio || *before.ratio > limit {
 		return b, true
 	}
-	rate := low + (limit-*before.ratio)/(*at.ratio-*before.ratio)*(high-low)
-	t := w.onset.Add(time.Duration((rate - plan.From) / slope * float64(time.Second)))
-	if t > metric.t || t < w.onset {
-		return b, true
+	rate := low + (limit-*before.ratio)/(*passed.ratio-*before.ratio)*(high-low)
+	above := false
+	for t := w.onset; t <= metric.t; t = t.Add(risingStep) {
+		was := above
+		if above = o.offeredAt(t) >= rate; above && !was {
+			b.sight = sight{t: t, blur: passed.to.Sub(passed.from) / 2, seen: true}
+		}
 	}
-	b.sight = sight{t: t, blur: at.to.Sub(at.from) / 2, seen: true}
 	return b, true
+}
+
+// risingStep is the step of the search for the end of a rise: the precision of a watch.
+const risingStep = 100 * time.Millisecond
+
+// offered is the mean of the planned rate in the window of a reading's samples, by a sum of 50 instants.
+func (o *observed) offered(u usage) (mean float64) {
+	const parts = 50
+	for i := range parts {
+		mean += o.offeredAt(u.from+record.Instant(float64(u.to-u.from)*(float64(i)+0.5)/parts)) / parts
+	}
+	return mean
+}
+
+// offeredAt is the planned rate at t; 0 outside all phases and where it is not planned.
+func (o *observed) offeredAt(t record.Instant) float64 {
+	for _, s := range o.spans {
+		if t >= s.start && t < s.end {
+			if rate := s.plan.PlannedRate(t.Sub(s.start).Seconds()); rate != nil {
+				return *rate
+			}
+		}
+	}
+	return 0
 }
 
 // starting are the stages of p from created to in service.

@@ -3,6 +3,7 @@ package record
 import (
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -25,6 +26,18 @@ func MetricTarget(m autoscalingv2.MetricSpec) (string, autoscalingv2.MetricTarge
 		return "external " + m.External.Metric.Name, m.External.Target
 	}
 	return "", autoscalingv2.MetricTarget{}
+}
+
+// ResourceOf is the resource that m is about, and the container if it is about one; empty for a
+// metric that metrics.k8s.io does not have.
+func ResourceOf(m autoscalingv2.MetricSpec) (name corev1.ResourceName, container string) {
+	switch {
+	case m.Resource != nil:
+		return m.Resource.Name, ""
+	case m.ContainerResource != nil:
+		return m.ContainerResource.Name, m.ContainerResource.Container
+	}
+	return "", ""
 }
 
 // CustomMetric is the name of a metric that an adapter serves; empty for one of resources.
@@ -65,6 +78,25 @@ func MetricsCurrent(s autoscalingv2.HorizontalPodAutoscalerStatus) map[string]au
 		current[name] = value
 	}
 	return current
+}
+
+// MetricsRead says whether an HPA with the metrics is active and its status has a value of each of them;
+// if not, why says what the HPA's conditions AbleToScale and ScalingActive give as the reason. Its other
+// conditions are False without keeping it from its work.
+func MetricsRead(metrics []autoscalingv2.MetricSpec, s autoscalingv2.HorizontalPodAutoscalerStatus) (read bool, why string) {
+	active := false
+	for _, c := range s.Conditions {
+		switch {
+		case c.Type != autoscalingv2.AbleToScale && c.Type != autoscalingv2.ScalingActive:
+		case c.Status == corev1.ConditionFalse:
+			why = c.Message
+		case c.Type == autoscalingv2.ScalingActive:
+			active = c.Status == corev1.ConditionTrue
+		}
+	}
+	// An HPA without metrics has one by default.
+	return active && len(s.CurrentMetrics) >= max(1, len(metrics)) &&
+		!slices.ContainsFunc(s.CurrentMetrics, func(m autoscalingv2.MetricStatus) bool { return m.Type == "" }), why
 }
 
 // ContainersOf lists those of a pod whose use the HPA measures against their requests: init
@@ -114,15 +146,8 @@ func hook(h *corev1.LifecycleHandler) string {
 // without a limit, or a metric that is not of resources.
 func HighestRatios(metrics []autoscalingv2.MetricSpec, containers []ContainerResources) (ratios []float64) {
 	for _, m := range metrics {
-		var name corev1.ResourceName
-		var target autoscalingv2.MetricTarget
-		container := ""
-		switch {
-		case m.Resource != nil:
-			name, target = m.Resource.Name, m.Resource.Target
-		case m.ContainerResource != nil:
-			name, target, container = m.ContainerResource.Name, m.ContainerResource.Target, m.ContainerResource.Container
-		}
+		name, container := ResourceOf(m)
+		_, target := MetricTarget(m)
 		limits, requests := 0.0, 0.0
 		for _, c := range containers {
 			if container != "" && c.Name != container {

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"sort"
 	"strconv"
 	"time"
@@ -215,6 +216,19 @@ func (p *Phase) PlannedRate(t float64) *float64 {
 		return new(p.RateAt(t))
 	}
 	return nil
+}
+
+// Changes says whether the offered rate is planned to change in the phase.
+func (p *Phase) Changes() bool {
+	switch p.Shape {
+	case ShapeRamp:
+		return p.From != p.To
+	case ShapeSine:
+		return p.Amplitude > 0
+	case ShapeCurve:
+		return slices.ContainsFunc(p.Curve, func(point RatePoint) bool { return point.Rate != p.Curve[0].Rate })
+	}
+	return false
 }
 
 // RateAt is the rate of the Curve t seconds after the onset.

@@ -120,22 +120,6 @@ func TestMetricsLine(t *testing.T) {
 	}
 }
 
-func TestHasMetrics(t *testing.T) {
-	const spec = `{metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 20}}}]}`
-	for status, want := range map[string]bool{
-		`{}`: false,
-		`{conditions: [{type: ScalingActive, status: "False"}], currentMetrics: [{type: Resource}]}`: false,
-		`{conditions: [{type: ScalingActive, status: "True"}], currentMetrics: [{type: ""}]}`:        false,
-		`{conditions: [{type: ScalingActive, status: "True"}]}`:                                      false,
-		`{conditions: [{type: ScalingActive, status: "True"}], currentMetrics: [{type: Resource}]}`:  true,
-	} {
-		hpa := read[autoscalingv2.HorizontalPodAutoscaler](t, "{spec: "+spec+", status: "+status+"}")
-		if got := hasMetrics(&hpa); got != want {
-			t.Errorf("%s: got %v", status, got)
-		}
-	}
-}
-
 func TestPorts(t *testing.T) {
 	service := read[corev1.Service](t, `{metadata: {name: web}, spec: {ports: [{name: http, port: 80, targetPort: web}, {name: admin, port: 8080}]}}`)
 	pods := []*corev1.Pod{{Spec: read[corev1.PodSpec](t, `{containers: [{name: a, ports: [{name: web, containerPort: 3000}]}]}`)}}

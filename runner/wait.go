@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -192,24 +191,10 @@ func (r *Runner) awaitMetric(ctx context.Context, w *watch.Watcher) error {
 		if hpa == nil {
 			return false, "waiting for HPA " + name, nil
 		}
-		if hasMetrics(hpa) {
-			return true, "", nil
+		read, why := record.MetricsRead(hpa.Spec.Metrics, hpa.Status)
+		if why != "" {
+			why = ": " + why
 		}
-		waiting := fmt.Sprintf("waiting for the first metric of HPA %s", name)
-		for _, c := range hpa.Status.Conditions {
-			if c.Type != autoscalingv2.ScalingLimited && c.Status == corev1.ConditionFalse {
-				waiting += ": " + c.Message
-			}
-		}
-		return false, waiting, nil
+		return read, fmt.Sprintf("waiting for the first metric of HPA %s%s", name, why), nil
 	})
-}
-
-// hasMetrics says whether the HPA is active and shows a value of every metric.
-func hasMetrics(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
-	active := slices.ContainsFunc(hpa.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool {
-		return c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionTrue
-	})
-	return active && len(hpa.Status.CurrentMetrics) >= len(hpa.Spec.Metrics) &&
-		!slices.ContainsFunc(hpa.Status.CurrentMetrics, func(m autoscalingv2.MetricStatus) bool { return m.Type == "" })
 }

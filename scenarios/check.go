@@ -348,15 +348,9 @@ func (f *File) LackingRequests(pod corev1.PodSpec) (faults Faults) {
 // controller then has no metric at all (calculatePodRequests in
 // k8s.io/kubernetes/pkg/controller/podautoscaler).
 func WithoutRequest(m autoscalingv2.MetricSpec, pod corev1.PodSpec) (resource corev1.ResourceName, containers []string) {
-	var target autoscalingv2.MetricTarget
-	only := ""
-	switch {
-	case m.Resource != nil:
-		resource, target = m.Resource.Name, m.Resource.Target
-	case m.ContainerResource != nil:
-		resource, target, only = m.ContainerResource.Name, m.ContainerResource.Target, m.ContainerResource.Container
-	}
-	if target.Type != autoscalingv2.UtilizationMetricType || only == "" && pod.Resources != nil && requests(pod.Resources.Requests, pod.Resources.Limits, resource) {
+	resource, only := record.ResourceOf(m)
+	_, target := record.MetricTarget(m)
+	if resource == "" || target.Type != autoscalingv2.UtilizationMetricType || only == "" && pod.Resources != nil && requests(pod.Resources.Requests, pod.Resources.Limits, resource) {
 		return resource, nil
 	}
 	for _, container := range record.ContainersOf(pod) {

@@ -167,7 +167,7 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	status := func(s autoscalingv2.HorizontalPodAutoscalerStatus) {
 		w.catchUp()
 		w.tellAutoscaler(s)
-		ready, waiting = hasMetrics(r.HPA, s)
+		ready, waiting = record.MetricsRead(r.HPA.Metrics, s)
 		w.synced()
 	}
 	ctx, cancel := context.WithCancel(klog.NewContext(context.Background(), r.Logger))
@@ -204,21 +204,6 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	w.lost()
 	j.close(w.now)
 	return w.score, nil
-}
-
-// hasMetrics says whether the HPA shows a value of each metric, else what it waits for.
-func hasMetrics(spec autoscalingv2.HorizontalPodAutoscalerSpec, s autoscalingv2.HorizontalPodAutoscalerStatus) (bool, string) {
-	active, why := false, ""
-	for _, c := range s.Conditions {
-		if c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionTrue {
-			active = true
-		}
-		if c.Type != autoscalingv2.ScalingLimited && c.Status == corev1.ConditionFalse {
-			why = c.Message
-		}
-	}
-	return active && len(s.CurrentMetrics) >= max(1, len(spec.Metrics)) &&
-		!slices.ContainsFunc(s.CurrentMetrics, func(m autoscalingv2.MetricStatus) bool { return m.Type == "" }), why
 }
 
 // Of the traffic: what is sent, answered and failed goes into the score and the record.
