@@ -75,13 +75,13 @@ func (d *diagnosis) overlap() {
 	d.found = append(d.found, f)
 }
 
-// rollouts finds that the pods of one ReplicaSet replaced those of another while the run was judged.
+// rollouts finds that the pods of one template replaced those of another while the run was judged.
 func (d *diagnosis) rollouts() {
 	var from, to record.Instant
 	var fresh, old []string
 	made := 0
 	for _, p := range d.own {
-		name := strings.Replace(p.now.Owner, "/", " ", 1)
+		name := p.template()
 		if p.replaces && p.created.t >= d.start && p.created.t < d.end {
 			if made++; made == 1 {
 				from = p.created.t
@@ -93,7 +93,7 @@ func (d *diagnosis) rollouts() {
 		}
 	}
 	for _, p := range d.own {
-		name := strings.Replace(p.now.Owner, "/", " ", 1)
+		name := p.template()
 		if made > 0 && p.replaced && p.terminating.seen && p.terminating.t >= d.start && p.terminating.t < d.end && !slices.Contains(old, name) {
 			to = max(to, p.terminating.t)
 			old = append(old, name)

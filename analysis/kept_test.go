@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// TestKeptFindings judges kept records of clusters, each of which has one fault that the simulation does
-// not have: findings.txt says the words of what is found. The records' loads are without latencies.
+// TestKeptFindings judges kept records of clusters, each of which has a fault that the simulation does
+// not have: findings.txt has the words of all that is found. The records' loads are without latencies.
 // The findings of faults that can be simulated are held by TestFindings of the root.
 func TestKeptFindings(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "findings", "*.jsonl.gz"))
@@ -37,8 +38,8 @@ func TestKeptFindings(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if len(r.Findings) != 1 || r.Findings[0].Kind != name {
-			t.Errorf("%s: %d findings, want one of that kind", name, len(r.Findings))
+		if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind == name }) {
+			t.Errorf("%s: no finding of that kind among %d", name, len(r.Findings))
 		}
 		fmt.Fprintf(&all, "# %s\n", name)
 		for _, f := range r.Findings {

@@ -46,7 +46,7 @@ type pod struct {
 	buried bool   // it is not among those that are there any more
 
 	// replaces and replaced say that it was created, or was terminating, while there were pods of
-	// another ReplicaSet of the target: a rollout's work, not that of the HPA.
+	// another template of the target: a rollout's work, not that of the HPA.
 	replaces, replaced bool
 
 	finished     bool // its containers had ended for good before it was terminating
@@ -143,7 +143,17 @@ func (o *observed) foreign(p record.Pod) bool {
 	return kind != s.Kind || name != s.Name
 }
 
-// markRollouts finds the pods that a rollout created or ended.
+// template names the pod template that p was made of: that of its ReplicaSet, or a revision of its owner's.
+func (p *pod) template() string {
+	name := strings.Replace(p.now.Owner, "/", " ", 1)
+	if p.now.Revision != "" {
+		name += " revision " + p.now.Revision
+	}
+	return name
+}
+
+// markRollouts finds the pods that a rollout created or ended: those that came or went while there were
+// pods of another template, and those of a StatefulSet that took the place of one of the same name.
 func (o *observed) markRollouts() {
 	type change struct {
 		t   record.Instant
@@ -152,7 +162,7 @@ func (o *observed) markRollouts() {
 	}
 	var changes []change
 	for _, p := range o.pods {
-		if p.foreign || p.now.Owner == "" || o.subject == nil || o.subject.Kind != "Deployment" {
+		if p.foreign || p.now.Owner == "" {
 			continue
 		}
 		changes = append(changes, change{p.shown.t, 1, p})
@@ -165,15 +175,20 @@ func (o *observed) markRollouts() {
 		}
 	}
 	slices.SortStableFunc(changes, func(a, b change) int { return cmp.Compare(a.t, b.t) })
-	all, of := 0, map[string]int{}
+	all, of, named := 0, map[string]int{}, map[string]*pod{}
 	for _, c := range changes {
-		all, of[c.pod.now.Owner] = all+c.by, of[c.pod.now.Owner]+c.by
-		switch others := all > of[c.pod.now.Owner]; {
-		case c.by < 0:
+		template := c.pod.template()
+		all, of[template] = all+c.by, of[template]+c.by
+		others := all > of[template]
+		if c.by < 0 {
 			c.pod.replaced = others
-		case c.pod.created.seen:
-			c.pod.replaces = others
+			continue
 		}
+		if was := named[c.pod.name]; was != nil && was.template() != template {
+			was.replaced, others = true, true
+		}
+		named[c.pod.name] = c.pod
+		c.pod.replaces = others && c.pod.created.seen
 	}
 }
 

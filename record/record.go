@@ -435,9 +435,10 @@ type ReplicaSet struct {
 type Pod struct {
 	Name     string           `json:"name"`
 	UID      string           `json:"uid"`
-	Gone     bool             `json:"gone,omitempty"`  // the object was removed
-	First    bool             `json:"first,omitempty"` // listed, not watched: it was there before it was first seen
-	Owner    string           `json:"owner,omitempty"` // its controller, as Kind/name
+	Gone     bool             `json:"gone,omitempty"`     // the object was removed
+	First    bool             `json:"first,omitempty"`    // listed, not watched: it was there before it was first seen
+	Owner    string           `json:"owner,omitempty"`    // its controller, as Kind/name
+	Revision string           `json:"revision,omitempty"` // of the owner's pod template: the label controller-revision-hash, which StatefulSets set
 	Node     string           `json:"node,omitempty"`
 	Created  metav1.Time      `json:"created"`
 	Deleting *metav1.Time     `json:"deleting,omitempty"`

@@ -70,6 +70,7 @@ func podEntry(c change[*corev1.Pod]) *record.Pod {
 		Gone:     c.removed,
 		First:    c.listed,
 		Owner:    owner(o),
+		Revision: o.Labels[appsv1.ControllerRevisionHashLabelKey],
 		Node:     o.Spec.NodeName,
 		Created:  o.CreationTimestamp,
 		Deleting: o.DeletionTimestamp,
