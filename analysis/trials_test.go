@@ -30,3 +30,19 @@ func TestJudgeTrials(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }
+
+// An expectation that no trial met fails, however many they are, whatever kept each from meeting it
+// and however many others did not come to their end.
+func TestNoneOfAnyNumberFails(t *testing.T) {
+	for n := range 64 {
+		for _, outcome := range []string{Missed, ""} {
+			var results []*Result
+			for range n + 1 {
+				results = append(results, &Result{Outcome: "interrupted"}, &Result{Expectations: []Expectation{{Expression: "x", Outcome: outcome}}})
+			}
+			if v := JudgeTrials(results); len(v) != 1 || v[0].Verdict != Fail || v[0].Trials != n+1 {
+				t.Errorf("none of %d: %+v", n+1, v)
+			}
+		}
+	}
+}

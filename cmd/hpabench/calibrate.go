@@ -67,18 +67,6 @@ workload or request it is not taken.`,
 	return cmd
 }
 
-// growth is by what the rate rises at first, up to highest, and closely how many steps
-// there are then, and how often it goes on above them.
-const (
-	growth  = 1.5
-	highest = 500_000
-	closely = 8
-	tries   = 3
-)
-
-// errEnough ends a run whose rate has got beyond what the workload serves.
-var errEnough = errors.New("the workload does not keep up")
-
 func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) error {
 	file, err := readScenario(name)
 	if err != nil {
@@ -96,7 +84,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		return bad("--percentile must be 50, 90, 95 or 99")
 	case len(f.replicas) == 0 || f.replicas[0] < 1:
 		return bad("--replicas must be 1 at least")
-	case f.from <= 0 || f.from*float64(slices.Max(f.replicas)) > highest || f.step < 2*time.Second:
+	case f.from <= 0 || f.from*float64(slices.Max(f.replicas)) > runner.HighestRate || f.step < 2*time.Second:
 		return bad("--from must be more than 0 and reasonable, --step 2s at least")
 	case file.Spec.Workload.Existing != nil:
 		return bad("calibrate changes the number of replicas, and what exists already is never changed: describe the workload in the scenario")
@@ -124,75 +112,33 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	}
 	c := analysis.Calibration{Version: analysis.CalibrationVersion, Scenario: file.Metadata.Name, Workload: fingerprint(file), Latency: latency.Seconds(), Percentile: f.percentile}
 	for _, n := range f.replicas {
-		look := func(what string, rates []float64, step time.Duration) (point analysis.CalibrationPoint, err error) {
-			fixed, err := fixedAt(file, n, rates, step)
+		var point analysis.CalibrationPoint
+		measure := func(sweep runner.Sweep) (found runner.Bracket, err error) {
+			fixed, err := sweep.Scenario(file, n)
 			if err != nil {
-				return point, err
+				return found, err
 			}
 			ctx, cancel := context.WithCancelCause(ctx)
 			defer cancel(nil)
-			t := trial{runFlags: &f.runFlags, file: fixed, cluster: cluster, lab: lab, ends: ends, id: runner.NewID(), dir: filepath.Join(base, fmt.Sprintf("%d-replicas-%s", n, what)), show: newDisplay(a.stderr, f.quiet)}
-			slow := 0
-			t.seen = func(p runner.Progress) {
-				if p.Load == nil || p.Load.Offered == nil {
-					return
-				}
-				if slow++; p.Load.Rate >= 0.7**p.Load.Offered {
-					slow = 0
-				}
-				if slow >= 3 {
-					cancel(errEnough)
-				}
-			}
+			t := trial{runFlags: &f.runFlags, file: fixed, cluster: cluster, lab: lab, ends: ends, id: runner.NewID(), dir: filepath.Join(base, fmt.Sprintf("%d-replicas-%s", n, sweep.Name)), show: newDisplay(a.stderr, f.quiet)}
+			t.seen = runner.Overload(func() { cancel(runner.ErrOverloaded) })
 			run, err := t.measure(ctx, a)
 			t.show.close()
-			if run == nil || err != nil && !errors.Is(err, errEnough) {
-				return point, err
+			if run == nil || err != nil && !errors.Is(err, runner.ErrOverloaded) {
+				return found, err
 			}
 			r, err := judge(run, t.dir, f.output, nil)
 			if err := errors.Join(err, spoiled(r, nil)); err != nil {
-				return point, err
+				return found, err
 			}
 			c.Cluster = r.Cluster.Version
-			return capacity(r, n, rates, latency.Seconds(), f.percentile), nil
+			point = capacity(r, n, sweep.Rates, latency.Seconds(), f.percentile)
+			return runner.Bracket{Met: point.Rate, Missed: point.Below}, nil
 		}
-		var rates []float64
-		for rate := f.from * float64(n); rate <= highest; rate *= growth {
-			rates = append(rates, rate)
-		}
-		p, err := look("rising", rates, max(f.step/2, time.Second))
-		if err != nil {
+		if err := runner.Calibrate(runner.Calibration{Replicas: n, From: f.from, Step: f.step}, measure); err != nil {
 			return err
 		}
-		if p.Rate == 0 {
-			return fmt.Errorf("%s requests/s already miss the SLO with %s: say a lower --from, or a longer --latency", record.Plain(p.Below, 4), record.Counted(n, "replica"))
-		}
-		if p.Below == 0 {
-			return fmt.Errorf("%s requests/s still meet the SLO: say a higher --from", record.Plain(p.Rate, 4))
-		}
-		low, high := p.Rate, p.Below
-		for try := 1; ; try++ {
-			rates = nil
-			for i := range closely + 1 {
-				rates = append(rates, low+(high-low)*float64(i)/closely)
-			}
-			if p, err = look(fmt.Sprintf("closely-%d", try), rates, f.step); err != nil {
-				return err
-			}
-			if p.Rate > 0 && p.Below > 0 {
-				break
-			}
-			// Looked at for longer, the first rate missed the SLO or the last one met it.
-			if try == tries {
-				return fmt.Errorf("with %s the SLO was met up to another rate each time, around %s requests/s: calibrate again where nothing else goes on and with a longer --step, unless the pods themselves are not alike", record.Counted(n, "replica"), record.Plain(low, 4))
-			}
-			if p.Rate == 0 {
-				low, high = low/growth, low
-			} else {
-				low, high = p.Rate, p.Rate*growth
-			}
-		}
-		c.Points = append(c.Points, p)
+		c.Points = append(c.Points, point)
 	}
 	c.Complete()
 	if err := reports.CalibrationTable(a.stdout, c, width(a.stdout)); err != nil {
@@ -207,27 +153,6 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	}
 	fmt.Fprintf(a.stderr, "the calibration is in %s, where hpabench run finds it; the records are in %s\n", calibrationFile(file), base)
 	return nil
-}
-
-// fixedAt is a scenario with so many replicas and these rates, one after the other.
-func fixedAt(file *scenarios.File, replicas int, rates []float64, step time.Duration) (*scenarios.File, error) {
-	var phases []any
-	for i, rate := range rates {
-		phases = append(phases, map[string]any{"name": fmt.Sprintf("rate_%d", i+1), "duration": step.String(), "rate": rate})
-	}
-	settings := []scenarios.Setting{
-		{Name: "autoscaler", Values: []any{map[string]any{"min": replicas, "max": replicas}}},
-		{Name: "load.phases", Values: []any{phases}},
-		{Name: "expect", Values: []any{[]any{}}},
-	}
-	if file.Spec.Workload.Deployment != nil {
-		settings = append(settings, scenarios.Setting{Name: "workload.deployment.replicas", Values: []any{replicas}})
-	}
-	variants, err := file.Variants(settings)
-	if err != nil {
-		return nil, err
-	}
-	return variants[0].File, nil
 }
 
 // capacity is the highest rate that met the SLO before the first that did not: Rate is 0

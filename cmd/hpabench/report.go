@@ -70,7 +70,7 @@ come to its end, or that somebody spoiled, are not judged.`,
 // combination of settings, and writes it to out unless that is empty. Runs of the same
 // scenario, to the letter, are trials of one combination.
 func (a *app) reportFolders(dir string, folders []string, out string, output outputFlag, w *work) error {
-	if err := output.ofSeveral(); err != nil {
+	if err := output.allowTrials(); err != nil {
 		return err
 	}
 	var all []combination
@@ -95,7 +95,7 @@ func (a *app) reportFolders(dir string, folders []string, out string, output out
 	if len(all) == 1 {
 		all[0].name, all[0].Name = "", filepath.Base(filepath.Clean(dir))
 	}
-	return a.showSeveral(trial{runFlags: &runFlags{output: output}, dir: out}, len(all) > 1, all)
+	return a.printTrials(trial{runFlags: &runFlags{output: output}, dir: out}, len(all) > 1, all)
 }
 
 // judge works out the result of a run, with its expectations, and writes its reports to

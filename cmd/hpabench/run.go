@@ -143,7 +143,7 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 		f.repeat = max(1, file.Spec.Repeat)
 	}
 	several := f.repeat > 1 || len(variants) > 1
-	if err := f.output.ofSeveral(); err != nil && several {
+	if err := f.output.allowTrials(); err != nil && several {
 		return err
 	}
 	id := runner.NewID()

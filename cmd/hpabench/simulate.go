@@ -106,7 +106,7 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	if f.repeat == 0 {
 		f.repeat = max(1, file.Spec.Repeat)
 	}
-	if err := f.output.ofSeveral(); err != nil && (f.repeat > 1 || len(variants) > 1) {
+	if err := f.output.allowTrials(); err != nil && (f.repeat > 1 || len(variants) > 1) {
 		return err
 	}
 	cases := make([]combination, len(variants))
@@ -181,7 +181,7 @@ func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.P
 		return runner.BadInput{Err: fmt.Errorf("--set: %w", err)}
 	}
 	f.repeat = max(1, f.repeat)
-	if err := f.output.ofSeveral(); err != nil && (f.repeat > 1 || len(variants) > 1) {
+	if err := f.output.allowTrials(); err != nil && (f.repeat > 1 || len(variants) > 1) {
 		return err
 	}
 	cases, runs := make([]combination, len(variants)), make([]*simulate.Run, len(variants))
@@ -274,7 +274,7 @@ func (a *app) simulateAll(ctx context.Context, cases []combination, runs []*simu
 		}
 	}
 	w.done()
-	return a.showSeveral(trial{runFlags: &runFlags{output: f.output}, dir: f.out}, set, cases)
+	return a.printTrials(trial{runFlags: &runFlags{output: f.output}, dir: f.out}, set, cases)
 }
 
 // simulated makes a run, and writes its record to a new file in dir unless that is empty.

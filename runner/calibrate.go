@@ -1,0 +1,138 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
+)
+
+// How a Calibration goes: the rate rises by the factor growth up to HighestRate, then in
+// closeSteps from the last rate that met the SLO to the first that did not, closeSweeps times at most.
+const (
+	growth      = 1.5
+	HighestRate = 500_000 // requests a second
+	closeSteps  = 8
+	closeSweeps = 3
+)
+
+// Calibration searches the highest rate at which a number of replicas meets an SLO.
+type Calibration struct {
+	Replicas int
+	From     float64       // the first rate for each replica, in requests a second
+	Step     time.Duration // of each rate in a close sweep; half of it before
+}
+
+// Sweep is a row of rates, in requests a second, each of which lasts for Step.
+type Sweep struct {
+	Name  string
+	Rates []float64
+	Step  time.Duration
+}
+
+// Bracket is what a sweep found: the highest rate that met the SLO before the first that
+// missed it. Met is 0 where none met it, Missed where none missed it.
+type Bracket struct{ Met, Missed float64 }
+
+// Calibrate makes sweeps until one brackets the capacity closely.
+func Calibrate(c Calibration, measure func(Sweep) (Bracket, error)) error {
+	var found []Bracket
+	for {
+		sweep, done, err := c.next(found)
+		if done || err != nil {
+			return err
+		}
+		b, err := measure(sweep)
+		if err != nil {
+			return err
+		}
+		found = append(found, b)
+	}
+}
+
+// next is the sweep that follows those which found the brackets; there is none when the last one
+// was close and has both ends.
+func (c Calibration) next(found []Bracket) (sweep Sweep, done bool, err error) {
+	if len(found) == 0 {
+		sweep = Sweep{Name: "rising", Step: max(c.Step/2, time.Second)}
+		for rate := c.From * float64(c.Replicas); rate <= HighestRate; rate *= growth {
+			sweep.Rates = append(sweep.Rates, rate)
+		}
+		return sweep, false, nil
+	}
+	low, high := found[0].Met, found[0].Missed
+	switch {
+	case low == 0:
+		return sweep, false, fmt.Errorf("%s requests/s already miss the SLO with %s: say a lower --from, or a longer --latency", record.Plain(high, 4), record.Counted(c.Replicas, "replica"))
+	case high == 0:
+		return sweep, false, fmt.Errorf("%s requests/s still meet the SLO: say a higher --from", record.Plain(low, 4))
+	}
+	for _, b := range found[1:] {
+		switch {
+		case b.Met == 0: // held for longer, the first rate missed the SLO
+			low, high = low/growth, low
+		case b.Missed == 0:
+			low, high = b.Met, b.Met*growth
+		default:
+			return sweep, true, nil
+		}
+	}
+	if len(found) > closeSweeps {
+		return sweep, false, fmt.Errorf("with %s the highest rate within the SLO varied between sweeps (about %s requests/s): calibrate again on an idle cluster or with a longer --step, unless the pods differ from each other",
+			record.Counted(c.Replicas, "replica"), record.Plain(found[0].Met, 4))
+	}
+	sweep = Sweep{Name: fmt.Sprintf("closely-%d", len(found)), Step: c.Step}
+	for i := range closeSteps + 1 {
+		sweep.Rates = append(sweep.Rates, low+(high-low)*float64(i)/closeSteps)
+	}
+	return sweep, false, nil
+}
+
+// Scenario is a scenario with a fixed number of replicas and the rates of s as its load.
+func (s Sweep) Scenario(file *scenarios.File, replicas int) (*scenarios.File, error) {
+	var phases []any
+	for i, rate := range s.Rates {
+		phases = append(phases, map[string]any{"name": fmt.Sprintf("rate_%d", i+1), "duration": s.Step.String(), "rate": rate})
+	}
+	settings := []scenarios.Setting{
+		{Name: "autoscaler", Values: []any{map[string]any{"min": replicas, "max": replicas}}},
+		{Name: "load.phases", Values: []any{phases}},
+		{Name: "expect", Values: []any{[]any{}}},
+	}
+	if file.Spec.Workload.Deployment != nil {
+		settings = append(settings, scenarios.Setting{Name: "workload.deployment.replicas", Values: []any{replicas}})
+	}
+	variants, err := file.Variants(settings)
+	if err != nil {
+		return nil, err
+	}
+	return variants[0].File, nil
+}
+
+// ErrOverloaded ends a sweep whose rate is beyond what the workload serves.
+var ErrOverloaded = errors.New("the workload does not keep up")
+
+// A sweep is over when fewer than keepsUp of the requests are answered overloadedAfter times in a row,
+// that is for about as many seconds.
+const (
+	keepsUp         = 0.7
+	overloadedAfter = 3
+)
+
+// Overload calls over once the progress of a run shows that the workload does not keep up.
+func Overload(over func()) func(Progress) {
+	slow := 0
+	return func(p Progress) {
+		if p.Load == nil || p.Load.Offered == nil {
+			return
+		}
+		if slow++; p.Load.Rate >= keepsUp**p.Load.Offered {
+			slow = 0
+		}
+		if slow >= overloadedAfter {
+			over()
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package runner
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCalibrate searches workloads whose true capacity is known, some of which serve less for
+// longer or another rate each time.
+func TestCalibrate(t *testing.T) {
+	always := func(capacity float64) func(int) float64 { return func(int) float64 { return capacity } }
+	for name, c := range map[string]struct {
+		replicas int
+		capacity func(sweep int) float64
+		sweeps   int
+		fault    string
+	}{
+		"one replica":           {1, always(40), 2, ""},
+		"three replicas":        {3, always(120), 2, ""},
+		"at the first rate":     {1, always(10), 2, ""},
+		"less for longer":       {1, func(sweep int) float64 { return map[bool]float64{true: 40, false: 31}[sweep == 0] }, 3, ""},
+		"more for longer":       {1, func(sweep int) float64 { return map[bool]float64{true: 40, false: 60}[sweep == 0] }, 3, ""},
+		"less than the first":   {2, always(19), 1, "20 requests/s already miss the SLO with 2 replicas"},
+		"more than the highest": {1, always(1e6), 1, "still meet the SLO: say a higher --from"},
+		"another each time":     {1, func(sweep int) float64 { return []float64{40, 10, 90, 1}[sweep] }, 4, "varied between sweeps (about 33.75 requests/s)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var last Bracket
+			sweeps := 0
+			err := Calibrate(Calibration{Replicas: c.replicas, From: 10, Step: 10 * time.Second}, func(s Sweep) (b Bracket, err error) {
+				for _, rate := range s.Rates {
+					if rate > c.capacity(sweeps) {
+						b.Missed = rate
+						break
+					}
+					b.Met = rate
+				}
+				if want := map[bool]time.Duration{true: 5 * time.Second, false: 10 * time.Second}[sweeps == 0]; s.Step != want {
+					t.Errorf("the step of %s is %s, should be %s", s.Name, s.Step, want)
+				}
+				sweeps++
+				last = b
+				return b, nil
+			})
+			if sweeps != c.sweeps || (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+				t.Fatalf("%d sweeps, error %v; should be %d, %q", sweeps, err, c.sweeps, c.fault)
+			}
+			if capacity := c.capacity(sweeps - 1); err == nil && !(last.Met <= capacity && capacity < last.Missed && last.Missed-last.Met < 0.1*capacity) {
+				t.Errorf("%+v, and the capacity is %g", last, capacity)
+			}
+		})
+	}
+	broken := errors.New("broken")
+	if err := Calibrate(Calibration{Replicas: 1, From: 1}, func(Sweep) (Bracket, error) { return Bracket{}, broken }); !errors.Is(err, broken) {
+		t.Errorf("the error of a sweep comes back as %v", err)
+	}
+}
+
+func TestOverload(t *testing.T) {
+	over := 0
+	sees := Overload(func() { over++ })
+	for i, rate := range []float64{100, 69, 69, 70, 69, 69, 69} {
+		sees(Progress{Load: &LoadProgress{Rate: rate, Offered: new(100.0)}})
+		sees(Progress{Message: "nothing of the load"})
+		if want := map[bool]int{true: 1}[i == 6]; over != want {
+			t.Errorf("after %d samples it was over %d times, should be %d", i+1, over, want)
+		}
+	}
+}
