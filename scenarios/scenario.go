@@ -51,6 +51,8 @@ type Spec struct {
 	CapacityPerReplica *float64 `json:"capacityPerReplica,omitempty" jsonschema:"minimum=0.000001,maximum=1000000000"`
 	// SLO is what an answer must meet, so that the report has the share that did not.
 	SLO *SLO `json:"slo,omitempty"`
+	// Cost is what replicas cost, so that hpabench tune says what a setting costs a day.
+	Cost *Price `json:"cost,omitempty"`
 	// Repeat makes so many runs, one after the other, whose expectations are judged
 	// over all of them; --repeat says another number. Default: 1.
 	Repeat int `json:"repeat,omitempty" jsonschema:"minimum=1,maximum=1000"`
@@ -70,6 +72,14 @@ type Spec struct {
 type SLO struct {
 	// Latency that an answer may take; in an open loop from when its request was due.
 	Latency metav1.Duration `json:"latency"`
+}
+
+// Price is that of replicas.
+type Price struct {
+	// ReplicaHour is the price of one replica for one hour, of its requests of CPU and memory say.
+	ReplicaHour float64 `json:"replicaHour" jsonschema:"minimum=0,maximum=1000000"`
+	// Currency in which the price is, for the tables: EUR, say.
+	Currency string `json:"currency,omitempty" jsonschema:"maxLength=8"`
 }
 
 // Workload is what is scaled: exactly one of its first three fields.

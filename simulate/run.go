@@ -88,6 +88,18 @@ func (r Run) Nth(seed uint64, n int) *Run {
 	return &r
 }
 
+// WithLoadOf is r with the load of another run, of which nothing else is taken.
+func (r Run) WithLoadOf(other *Run) *Run {
+	r.Phases, r.Lead, r.Timeout, r.MaxConnectionAge, r.Even = other.Phases, other.Lead, other.Timeout, other.MaxConnectionAge, other.Even
+	r.observed = other.observed
+	r.demand()
+	return &r
+}
+
+// Observed reports whether the load is made of CPU that was observed: the number of its requests
+// means nothing.
+func (r *Run) Observed() bool { return len(r.observed) > 0 }
+
 // Assumed are sentences on what nobody measured of the workload and the cluster.
 func (r *Run) Assumed() []string {
 	return slices.DeleteFunc(append([]string{r.AssumedModel, r.Ignored}, r.Plant.Assumed...), func(text string) bool { return text == "" })

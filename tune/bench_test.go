@@ -48,7 +48,7 @@ func benchmark(b *testing.B, settings, phases int) {
 	}
 	runs := 0
 	for b.Loop() {
-		r, err := Tune(b.Context(), Search{Run: sixteenMinutes(b), Ranges: ranges, SLO: SLO{250 * time.Millisecond, 0.99}, Settings: settings, Phases: phases,
+		r, err := Tune(b.Context(), Search{Runs: []*simulate.Run{sixteenMinutes(b)}, PerDay: 1, Ranges: ranges, SLO: SLO{250 * time.Millisecond, 0.99}, Settings: settings, Phases: phases,
 			Seed: 1, Do: pool.Score, Workers: runtime.GOMAXPROCS(0)})
 		if err != nil {
 			b.Fatal(err)

@@ -11,7 +11,6 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
@@ -30,6 +29,7 @@ type Range struct {
 type knob struct {
 	unit  time.Duration
 	share bool // a fraction, in hundredths
+	count bool // of pods, which is not rounded
 	least float64
 	most  float64 // 0 for maxSetting
 	set   func(r *simulate.Run, v float64) error
@@ -66,7 +66,7 @@ var knobs = map[string]knob{
 				return t.Value.AsApproximateFloat64()
 			}
 		}},
-	"min": {least: 1, most: simulate.MaxPods,
+	"min": {count: true, least: 1, most: simulate.MaxPods,
 		set: func(r *simulate.Run, v float64) error { r.HPA.MinReplicas = new(int32(v)); return nil },
 		get: func(r *simulate.Run) float64 {
 			if r.HPA.MinReplicas == nil {
@@ -74,7 +74,7 @@ var knobs = map[string]knob{
 			}
 			return float64(*r.HPA.MinReplicas)
 		}},
-	"max": {least: 1, most: simulate.MaxPods,
+	"max": {count: true, least: 1, most: simulate.MaxPods,
 		set: func(r *simulate.Run, v float64) error { r.HPA.MaxReplicas = int32(v); return nil },
 		get: func(r *simulate.Run) float64 { return float64(r.HPA.MaxReplicas) }},
 	"sync": {unit: time.Second, least: 1, most: 3600,
@@ -111,7 +111,7 @@ func init() {
 				return r.Plant.Control.Tolerance
 			}}
 		for kind, policy := range map[string]autoscalingv2.HPAScalingPolicyType{"percent": autoscalingv2.PercentScalingPolicy, "pods": autoscalingv2.PodsScalingPolicy} {
-			knobs[name+"."+kind] = knob{least: 1,
+			knobs[name+"."+kind] = knob{least: 1, count: kind == "pods",
 				set: func(r *simulate.Run, v float64) error {
 					rules(r).Policies = []autoscalingv2.HPAScalingPolicy{{Type: policy, Value: int32(v), PeriodSeconds: scenarios.PolicyPeriod}}
 					return nil
@@ -253,6 +253,39 @@ func (k knob) show(v float64) string {
 	return record.Plain(v, 0)
 }
 
+// rounder are the values beside v that are multiples of round steps, the roundest first, and of one
+// step the nearest first; none that is no rounder than v.
+func (k knob) rounder(v float64) (values []float64) {
+	var steps []float64
+	switch {
+	case k.count || math.IsNaN(v):
+	case k.unit > 0:
+		steps = []float64{300, 60, 30} // seconds
+	case v < 10:
+		steps = []float64{0.1, 0.05}
+	case v >= mebi:
+		for step := math.Exp2(math.Floor(math.Log2(v))); step > mebi && step >= v/16; step /= 2 {
+			steps = append(steps, step)
+		}
+	default:
+		for step := math.Pow(10, math.Floor(math.Log10(v))); step >= 10; step /= 10 {
+			steps = append(steps, step, step/2)
+		}
+	}
+	for _, step := range steps {
+		below, above := math.Floor(v/step), math.Ceil(v/step)
+		if below == above {
+			break
+		}
+		near, far := below*step, above*step
+		if v-near > far-v {
+			near, far = far, near
+		}
+		values = append(values, math.Round(near*1000)/1000, math.Round(far*1000)/1000)
+	}
+	return values
+}
+
 // mebi is what targets in bytes are whole numbers of.
 const mebi = 1 << 20
 
@@ -376,16 +409,18 @@ func present(r *simulate.Run, ranges []Range) (s Setting) {
 	return s
 }
 
-// Object is the HPA with a setting, to be applied.
-func Object(name string, r *simulate.Run, ranges []Range, s Setting) (*autoscalingv2.HorizontalPodAutoscaler, error) {
-	with, err := apply(r, ranges, s)
+// Manifest is the HPA of a search with a setting, in YAML to be applied.
+func (s *Search) Manifest(setting Setting) ([]byte, error) {
+	with, err := apply(s.Runs[0], s.Ranges, setting)
 	if err != nil {
 		return nil, err
 	}
-	return &autoscalingv2.HorizontalPodAutoscaler{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler"},
-		ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: with.HPA,
-	}, nil
+	manifest, err := scenarios.YAML(map[string]any{"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": map[string]any{"name": with.Name}, "spec": with.HPA})
+	if i := slices.IndexFunc(s.Ranges, func(r Range) bool { return r.Name == "sync" }); i >= 0 {
+		flag := "# with kube-controller-manager --horizontal-pod-autoscaler-sync-period=" + Values(s.Ranges, setting)[i]
+		manifest = append([]byte(flag+"\n"), manifest...)
+	}
+	return manifest, err
 }
 
 // sample are n settings spread evenly over the ranges, without those that are twice: the

@@ -13,6 +13,9 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+	"k8s.io/utils/ptr"
+
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
@@ -47,12 +50,17 @@ func (s SLO) String() string { return fmt.Sprintf("p%s < %s", record.Plain(s.Sha
 
 // Search is what is looked for.
 type Search struct {
-	Run      *simulate.Run // with the present setting
+	// Runs are the loads to serve. The workload and the HPA, with its present setting, are those
+	// of the first.
+	Runs     []*simulate.Run
 	Ranges   []Range
 	SLO      SLO
 	Settings int // how many are tried, at most
 	Phases   int // of the sync period, that the load of each begins at
-	Seed     uint64
+	// PerDay is how often the loads come in a day, between which the HPA is at its min.
+	PerDay int
+	Cost   *scenarios.Price // nil if it is not known
+	Seed   uint64
 	// Do makes a run; it is called from as many goroutines as there are Workers.
 	Do      func(context.Context, *simulate.Run) (simulate.Score, error)
 	Workers int
@@ -61,20 +69,31 @@ type Search struct {
 	Progress func(done, of, hopeless int)
 }
 
+// Misses are the shares of the requests that missed the SLO's latency or failed, of the load that
+// missed most: on average over the phases, in the worst and in the best.
+type Misses struct {
+	Missed      float64 `json:"missed"`
+	WorstMissed float64 `json:"worstMissed"`
+	LeastMissed float64 `json:"leastMissed"`
+}
+
 // Outcome is what a setting came to, over the phases that were made.
 type Outcome struct {
 	Setting Setting `json:"setting"`
 	Phases  int     `json:"phases"`
-	// Missed is the share of the requests that missed the SLO's latency or failed: on
-	// average over the phases, and in the worst.
-	Missed      float64 `json:"missed"`
-	WorstMissed float64 `json:"worstMissed"`
-	LeastMissed float64 `json:"leastMissed"`
-	// Hours are replica-hours while the load ran: on average, in the dearest and in the
-	// cheapest phase.
-	Hours      float64 `json:"replicaHours"`
-	MostHours  float64 `json:"mostReplicaHours"`
-	LeastHours float64 `json:"leastReplicaHours"`
+	*Misses         // nil where the number of requests means nothing
+	// Hours are replica-hours of a day, on average.
+	Hours float64 `json:"replicaHoursPerDay"`
+	// Flaps are scale-downs in a day that a scale-up undid within flapWithin, AtMax is the share of
+	// the load's time with as many replicas as the HPA may have.
+	Flaps float64 `json:"flapsPerDay"`
+	AtMax float64 `json:"atMax"`
+	// Cost is what settings are ranked by, in replica-hours of a day: Hours, flapWithin of each
+	// replica of a flap, and one replica for the time at max. On average, in the dearest
+	// and in the cheapest phase.
+	Cost      float64 `json:"cost"`
+	MostCost  float64 `json:"mostCost"`
+	LeastCost float64 `json:"leastCost"`
 	// Hopeless says that it was given up: another is better in each of its phases than it
 	// was in any.
 	Hopeless bool `json:"hopeless,omitempty"`
@@ -97,30 +116,35 @@ type Result struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
+// flapWithin is how soon a scale-up makes the scale-down before it a flap, and for how long holding
+// its replicas would have avoided it: Kubernetes' own stabilization window of a scale-down
+// (--horizontal-pod-autoscaler-downscale-stabilization).
+const flapWithin = 5 * time.Minute
+
+const day = 24 * time.Hour
+
 // looks are after how many phases a setting is compared with the others.
 var looks = []int{3, 6, 10}
 
 // Tune makes the runs. The result does not depend on how many workers there are.
 func Tune(ctx context.Context, s Search) (*Result, error) {
-	run := *s.Run
-	run.SLO, run.Header = s.SLO.Latency, nil
-	all := []Setting{present(&run, s.Ranges)}
+	runs := make([]*simulate.Run, len(s.Runs))
+	for i, of := range s.Runs {
+		runs[i] = s.Runs[0].WithLoadOf(of)
+		runs[i].SLO, runs[i].Header = s.SLO.Latency, nil
+	}
+	s.Runs = runs
+	all := []Setting{present(runs[0], s.Ranges)}
 	for _, other := range sample(s.Ranges, s.Settings) {
-		if !slices.Equal(other, all[0]) {
+		with, err := apply(runs[0], s.Ranges, other)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Equal(other, all[0]) && !tooMany(with) {
 			all = append(all, other)
 		}
 	}
-	runs := make([]*simulate.Run, len(all))
-	scores := make([][]simulate.Score, len(all))
-	for i, setting := range all {
-		var err error
-		if runs[i], err = apply(&run, s.Ranges, setting); err != nil {
-			return nil, err
-		}
-		if tooMany(runs[i]) {
-			runs[i] = nil
-		}
-	}
+	trials := make([][]trial, len(all))
 	outcomes := make([]Outcome, len(all))
 	for at := 0; at < s.Phases; {
 		next := s.Phases
@@ -131,101 +155,178 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 		}
 		var alive []int
 		for i := range all {
-			if runs[i] != nil && !outcomes[i].Hopeless {
+			if !outcomes[i].Hopeless {
 				alive = append(alive, i)
 			}
 		}
-		if err := s.phases(ctx, runs, scores, alive, at, next); err != nil {
+		if err := s.phases(ctx, all, trials, alive, at, next); err != nil {
 			return nil, err
 		}
 		at = next
 		for _, i := range alive {
-			outcomes[i] = outcomeOf(all[i], scores[i])
+			outcomes[i] = s.outcomeOf(all[i], trials[i])
 		}
 		for _, i := range alive {
 			o := &outcomes[i]
-			o.Hopeless = i > 0 && at < s.Phases && slices.ContainsFunc(alive, func(j int) bool {
-				return outcomes[j].WorstMissed <= o.LeastMissed && outcomes[j].MostHours < o.LeastHours
+			o.Hopeless = i > 0 && at < s.Phases && o.Misses != nil && slices.ContainsFunc(alive, func(j int) bool {
+				return outcomes[j].WorstMissed <= o.LeastMissed && outcomes[j].MostCost < o.LeastCost
 			})
 		}
 	}
-	r := &Result{Present: outcomes[0]}
+	r := &Result{Present: outcomes[0], Tried: len(all)}
 	var through []Outcome
-	for i, o := range outcomes {
-		switch {
-		case runs[i] == nil:
-			continue
-		case o.Hopeless:
+	for _, o := range outcomes {
+		if o.Hopeless {
 			r.Hopeless++
-		default:
+		} else {
 			through = append(through, o)
 		}
-		r.Tried++
-		r.Runs += o.Phases
+		r.Runs += o.Phases * len(s.Runs)
 	}
 	r.Front = front(through)
-	r.recommend(s)
-	return r, s.explain(ctx, r, &run)
+	if r.recommend(s); r.Front[0].Misses == nil {
+		return r, nil
+	}
+	if r.Met {
+		if err := s.round(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	return r, s.explain(ctx, r)
 }
 
 // phases makes the runs of the settings that are alive from one phase to another.
-func (s *Search) phases(ctx context.Context, runs []*simulate.Run, scores [][]simulate.Score, alive []int, from, to int) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	next := make(chan int)
+func (s *Search) phases(ctx context.Context, all []Setting, trials [][]trial, alive []int, from, to int) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(s.Workers)
 	var mu sync.Mutex
 	done := 0
-	var workers sync.WaitGroup
-	for range s.Workers {
-		workers.Go(func() {
-			for i := range next {
-				for phase := from; phase < to && ctx.Err() == nil; phase++ {
-					score, err := s.Do(ctx, runs[i].Nth(s.Seed, phase))
-					if err != nil {
-						cancel(err)
-						break
-					}
-					score.Decisions = nil // of a long run there are many
-					scores[i] = append(scores[i], score)
-				}
-				mu.Lock()
-				done++
-				if s.Progress != nil {
-					s.Progress(done, len(alive), len(runs)-len(alive))
-				}
-				mu.Unlock()
+	for _, i := range alive {
+		group.Go(func() error {
+			more, err := s.try(ctx, all[i], 1, from, to)
+			trials[i] = append(trials[i], more...)
+			mu.Lock()
+			defer mu.Unlock()
+			done++
+			if s.Progress != nil {
+				s.Progress(done, len(alive), len(all)-len(alive))
 			}
+			return err
 		})
 	}
-	for _, i := range alive {
-		next <- i
-	}
-	close(next)
-	workers.Wait()
-	return context.Cause(ctx)
+	return group.Wait()
 }
 
-func outcomeOf(setting Setting, scores []simulate.Score) Outcome {
-	o := Outcome{Setting: setting, Phases: len(scores), LeastMissed: math.Inf(1), LeastHours: math.Inf(1)}
-	for _, s := range scores {
-		// Less than one in a million is none: it comes of the waits' exponential tail.
-		missed, hours := math.Round(s.Missed/max(s.Requests, 1)*1e6)/1e6, s.ReplicaSeconds/3600
-		o.Missed += missed / float64(len(scores))
-		o.Hours += hours / float64(len(scores))
-		o.WorstMissed, o.LeastMissed = max(o.WorstMissed, missed), min(o.LeastMissed, missed)
-		o.MostHours, o.LeastHours = max(o.MostHours, hours), min(o.LeastHours, hours)
+// trial is what a setting came to at one point of the sync period: the share that missed the SLO,
+// of the load that missed most, and of all loads together the rest.
+type trial struct{ missed, hours, flaps, flapHours, atMax float64 }
+
+// try makes the runs of a setting from one phase to another, with a multiple of the loads.
+func (s *Search) try(ctx context.Context, setting Setting, times float64, from, to int) (trials []trial, err error) {
+	for phase := from; phase < to && ctx.Err() == nil; phase++ {
+		var t trial
+		for _, load := range s.Runs {
+			with, err := apply(load, s.Ranges, setting)
+			if err != nil {
+				return nil, err
+			}
+			with.Phases, with.Lead = multiplied(load.Phases, times), load.Lead*times
+			score, err := s.Do(ctx, with.Nth(s.Seed, phase))
+			if err != nil {
+				return nil, err
+			}
+			t.add(with, score)
+		}
+		trials = append(trials, t)
+	}
+	return trials, context.Cause(ctx)
+}
+
+// add counts what a run came to.
+func (t *trial) add(r *simulate.Run, score simulate.Score) {
+	// Less than one in a million is none: it comes of the waits' exponential tail.
+	t.missed = max(t.missed, math.Round(score.Missed/max(score.Requests, 1)*1e6)/1e6)
+	t.hours += score.ReplicaSeconds / 3600
+	onset := time.Duration(score.Onset * float64(time.Second))
+	ends := onset + length(r)
+	level, since := r.Replicas, onset
+	full := func(until time.Duration) {
+		if level >= r.HPA.MaxReplicas && ptr.Deref(r.HPA.MinReplicas, 1) < r.HPA.MaxReplicas {
+			t.atMax += max(0, min(until, ends)-max(since, onset)).Hours()
+		}
+	}
+	var fall simulate.Decision
+	for _, d := range score.Decisions {
+		full(d.At)
+		level, since = d.To, d.At
+		switch {
+		case d.To < d.From:
+			fall = d
+		case fall.From > 0 && d.At-fall.At <= flapWithin:
+			t.flaps++
+			t.flapHours += flapWithin.Hours() * float64(min(fall.From-fall.To, d.To-d.From))
+			fall = simulate.Decision{}
+		}
+	}
+	full(ends)
+}
+
+// length is how long the load of a run lasts.
+func length(r *simulate.Run) time.Duration {
+	seconds := 0.0
+	for _, p := range r.Phases {
+		seconds += p.Seconds
+	}
+	return duration(seconds)
+}
+
+func (s *Search) outcomeOf(setting Setting, trials []trial) Outcome {
+	o := Outcome{Setting: setting, Phases: len(trials), LeastCost: math.Inf(1)}
+	loaded := time.Duration(0)
+	for _, r := range s.Runs {
+		loaded += length(r)
+	}
+	// Loads that are longer than a day count by what they come to in one.
+	perDay := min(float64(s.PerDay), day.Seconds()/max(loaded.Seconds(), 1))
+	rest := 0.0
+	if with, err := apply(s.Runs[0], s.Ranges, setting); err == nil {
+		rest = (day.Hours() - perDay*loaded.Hours()) * float64(ptr.Deref(with.HPA.MinReplicas, 1))
+	}
+	m := Misses{LeastMissed: math.Inf(1)}
+	n := float64(len(trials))
+	for _, t := range trials {
+		cost := rest + perDay*(t.hours+t.flapHours+t.atMax)
+		o.Hours += (rest + perDay*t.hours) / n
+		o.Flaps += perDay * t.flaps / n
+		o.AtMax += t.atMax / loaded.Hours() / n
+		o.Cost += cost / n
+		o.MostCost, o.LeastCost = max(o.MostCost, cost), min(o.LeastCost, cost)
+		m.Missed += t.missed / n
+		m.WorstMissed, m.LeastMissed = max(m.WorstMissed, t.missed), min(m.LeastMissed, t.missed)
+	}
+	if !slices.ContainsFunc(s.Runs, (*simulate.Run).Observed) {
+		o.Misses = &m
 	}
 	return o
+}
+
+// harm is the share of the requests that missed the SLO; where that is not known, the share of the
+// time at max, in which more load would not have got more replicas.
+func (o Outcome) harm() float64 {
+	if o.Misses == nil {
+		return o.AtMax
+	}
+	return o.Missed
 }
 
 // front are those of which no other is better in one respect and no worse in the other.
 func front(all []Outcome) (f []Outcome) {
 	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b Outcome) int {
-		return cmp.Or(cmp.Compare(a.Hours, b.Hours), cmp.Compare(a.Missed, b.Missed))
+		return cmp.Or(cmp.Compare(a.Cost, b.Cost), cmp.Compare(a.harm(), b.harm()))
 	})
 	for _, o := range all {
-		if len(f) == 0 || o.Missed < f[len(f)-1].Missed {
+		if len(f) == 0 || o.harm() < f[len(f)-1].harm() {
 			f = append(f, o)
 		}
 	}
@@ -235,16 +336,47 @@ func front(all []Outcome) (f []Outcome) {
 // recommend takes the cheapest of the front that meets the SLO in each phase; if none
 // does, the one that misses it least.
 func (r *Result) recommend(s Search) {
-	allowed := 1 - s.SLO.Share
+	r.Recommended = len(r.Front) - 1
+	if r.Front[0].Misses == nil {
+		r.Reason = "the record has no requests, so whether a setting meets an SLO is not known"
+		return
+	}
 	for i, o := range r.Front {
-		if o.WorstMissed <= allowed {
+		if o.WorstMissed <= 1-s.SLO.Share {
 			r.Recommended, r.Met = i, true
-			r.Reason = fmt.Sprintf("the cheapest of %d settings that meets %s at each of %d points of the sync period: %s %% of the requests miss it in the worst", r.Tried, s.SLO, o.Phases, record.Plain(o.WorstMissed*100, 2))
 			return
 		}
 	}
-	r.Recommended = len(r.Front) - 1
 	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: %s %% of the requests miss it on average in the least bad", r.Tried, s.SLO, s.Phases, record.Plain(r.Front[r.Recommended].Missed*100, 3))
+}
+
+// round replaces the recommended setting by the roundest that meets the SLO too and costs, on
+// average, no more than the recommended one does at the dearest point of the sync period: runs of
+// the two cannot be told apart.
+func (s *Search) round(ctx context.Context, r *Result) error {
+	best := r.Front[r.Recommended]
+	for i, of := range s.Ranges {
+		for _, v := range knobs[of.Name].rounder(best.Setting[i]) {
+			setting := slices.Clone(r.Front[r.Recommended].Setting)
+			if setting[i] = v; v < of.Low || v > of.High {
+				continue
+			}
+			trials, err := s.try(ctx, setting, 1, 0, s.Phases)
+			if err != nil {
+				return err
+			}
+			if o := s.outcomeOf(setting, trials); o.WorstMissed <= 1-s.SLO.Share && o.Cost <= best.MostCost {
+				r.Front[r.Recommended] = o
+				break
+			}
+		}
+	}
+	o, from := r.Front[r.Recommended], ""
+	if !slices.Equal(o.Setting, best.Setting) {
+		from = fmt.Sprintf(" (rounded from %s, as two runs of one setting differ by more)", Show(s.Ranges, best.Setting))
+	}
+	r.Reason = fmt.Sprintf("the cheapest of %d settings that meets %s at each of %d points of the sync period%s: %s %% of the requests miss it in the worst", r.Tried, s.SLO, o.Phases, from, record.Plain(o.WorstMissed*100, 2))
+	return nil
 }
 
 // moreLoad are the multiples of the load at which the recommended setting is tried too.
@@ -254,30 +386,28 @@ var moreLoad = []float64{1.3, 2}
 const lessLoad = 0.1
 
 // explain adds the Notes: more runs of the recommended setting, or of the least bad.
-func (s *Search) explain(ctx context.Context, r *Result, run *simulate.Run) error {
+func (s *Search) explain(ctx context.Context, r *Result) error {
 	best := r.Front[r.Recommended]
-	with, err := apply(run, s.Ranges, best.Setting)
-	if err != nil {
-		return err
-	}
-	worst := func(of *simulate.Run, times float64) (missed float64, err error) {
-		tried := *of
-		tried.Phases, tried.Lead = multiplied(of.Phases, times), of.Lead*times
-		var scores []simulate.Score
-		for phase := range s.Phases {
-			score, err := s.Do(ctx, tried.Nth(s.Seed, phase))
-			if err != nil {
-				return 0, err
-			}
-			scores = append(scores, score)
+	worst := func(of *Search, times float64) (missed float64, err error) {
+		trials, err := of.try(ctx, best.Setting, times, 0, s.Phases)
+		for _, t := range trials {
+			missed = max(missed, t.missed)
 		}
-		return outcomeOf(best.Setting, scores).WorstMissed, nil
+		return missed, err
 	}
 	note := func(format string, args ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, args...)) }
 	percent := func(share float64) string { return record.Plain(share*100, 3) + " %" }
 	if !r.Met {
-		full, pods := *with, with.HPA.MaxReplicas
-		full.HPA.MinReplicas, full.Replicas = &pods, pods
+		with, err := apply(s.Runs[0], s.Ranges, best.Setting)
+		if err != nil {
+			return err
+		}
+		full, pods := *s, with.HPA.MaxReplicas
+		with.HPA.MinReplicas, with.Replicas = &pods, pods
+		full.Ranges, full.Runs = nil, nil
+		for _, load := range s.Runs {
+			full.Runs = append(full.Runs, with.WithLoadOf(load))
+		}
 		missed, err := worst(&full, 1)
 		if err != nil {
 			return err
@@ -299,10 +429,10 @@ func (s *Search) explain(ctx context.Context, r *Result, run *simulate.Run) erro
 	}
 	if r.Recommended > 0 {
 		next := r.Front[r.Recommended-1]
-		note("The next cheaper, %s, would save %s of the replica-hours and miss %s in the worst.", Show(s.Ranges, next.Setting), percent(1-next.Hours/best.Hours), percent(next.WorstMissed))
+		note("The next cheaper, %s, would save %s of the cost and miss %s in the worst.", Show(s.Ranges, next.Setting), percent(1-next.Cost/best.Cost), percent(next.WorstMissed))
 	}
 	for _, times := range moreLoad {
-		missed, err := worst(with, times)
+		missed, err := worst(s, times)
 		if err != nil {
 			return err
 		}

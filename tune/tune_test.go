@@ -2,6 +2,7 @@ package tune
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"reflect"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/simulate"
@@ -30,12 +33,12 @@ func search(t *testing.T, vary string) Search {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := &simulate.Run{}
+	run := &simulate.Run{Phases: []record.Phase{{Seconds: 600, Shape: record.ShapeRate, From: 10}}}
 	run.Plant.Control.Sync.Duration = 15 * time.Second
 	run.HPA = autoscalingv2.HorizontalPodAutoscalerSpec{MaxReplicas: 5, Metrics: []autoscalingv2.MetricSpec{{
 		Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu", Target: autoscalingv2.MetricTarget{AverageUtilization: new(int32(50))}},
 	}}}
-	return Search{Run: run, Ranges: ranges, SLO: SLO{100 * time.Millisecond, 0.99}, Settings: 200, Phases: 15, Seed: 1, Workers: 2, Do: made}
+	return Search{Runs: []*simulate.Run{run}, PerDay: 1, Ranges: ranges, SLO: SLO{100 * time.Millisecond, 0.99}, Settings: 200, Phases: 15, Seed: 1, Workers: 2, Do: made}
 }
 
 func TestRecommendsTheCheapestThatMeetsTheSLO(t *testing.T) {
@@ -52,7 +55,7 @@ func TestRecommendsTheCheapestThatMeetsTheSLO(t *testing.T) {
 		t.Errorf("tried %d from %v, should be all of 61 and 50", r.Tried, r.Present.Setting)
 	}
 	for i, o := range r.Front[1:] {
-		if before := r.Front[i]; o.Hours <= before.Hours || o.Missed >= before.Missed {
+		if before := r.Front[i]; o.Cost <= before.Cost || o.Missed >= before.Missed {
 			t.Errorf("%+v after %+v is no front", o, before)
 		}
 	}
@@ -62,13 +65,13 @@ func TestRecommendsTheCheapestThatMeetsTheSLO(t *testing.T) {
 	s.Workers = 1
 	again, err := Tune(t.Context(), s)
 	if err != nil || !reflect.DeepEqual(r, again) {
-		t.Errorf("with one worker the result differs (%v)", err)
+		t.Errorf("with one worker the result differs (%v): %s", err, cmp.Diff(r, again))
 	}
 	s.Ranges[0].Low = 80
 	if r, err = Tune(t.Context(), s); err != nil || !strings.HasPrefix(r.Reason, "the cheapest") {
 		t.Errorf("the present setting alone meets the SLO, and the reason is %q (%v)", r.Reason, err)
 	}
-	s.Run.HPA.Metrics[0].Resource.Target.AverageUtilization = new(int32(85))
+	s.Runs[0].HPA.Metrics[0].Resource.Target.AverageUtilization = new(int32(85))
 	if r, err = Tune(t.Context(), s); err != nil || !strings.HasPrefix(r.Reason, "none of") || r.Met || r.Front[r.Recommended].Setting[0] != 80 {
 		t.Errorf("none meets the SLO, and %v is recommended: %q (%v)", r.Front[r.Recommended].Setting, r.Reason, err)
 	}
@@ -89,7 +92,7 @@ func TestNotes(t *testing.T) {
 		"target=90 is the edge": func(*simulate.Run) float64 { return 0 },
 	} {
 		s := search(t, "target=30..90")
-		s.Phases, s.Run.Phases = 2, []record.Phase{{Seconds: 60, Shape: record.ShapeRate, From: 100}}
+		s.Phases, s.Runs[0].Phases = 2, []record.Phase{{Seconds: 60, Shape: record.ShapeRate, From: 100}}
 		s.Do = func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
 			score, err := made(ctx, r)
 			score.Missed = missed(r)
@@ -102,7 +105,7 @@ func TestNotes(t *testing.T) {
 		if notes := strings.Join(r.Notes, " "); !strings.Contains(notes, want) || strings.Contains(notes+r.Reason, "e+") {
 			t.Errorf("the notes are %q, should have %q", notes, want)
 		}
-		if s.Run.Phases[0].From != 100 {
+		if s.Runs[0].Phases[0].From != 100 {
 			t.Error("the load of the run itself was changed")
 		}
 	}
@@ -128,14 +131,14 @@ func TestKnobs(t *testing.T) {
 		if knobs[name].share {
 			v = 0.07
 		}
-		with, err := apply(s.Run, ranges, Setting{v})
+		with, err := apply(s.Runs[0], ranges, Setting{v})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := present(with, ranges)[0]; math.Abs(got-v) > 1e-9 {
 			t.Errorf("%s is %g after it was set to %g", name, got, v)
 		}
-		if got := present(s.Run, ranges)[0]; got == v {
+		if got := present(s.Runs[0], ranges)[0]; got == v {
 			t.Errorf("%s of the run that it was set from has changed", name)
 		}
 	}
@@ -186,5 +189,125 @@ func TestBadInput(t *testing.T) {
 	}
 	if s, err := ParseSLO("p99.9<=1.5s"); err != nil || s.Share < 0.9989 || s.Latency != 1500*time.Millisecond {
 		t.Errorf("%v, %v", s, err)
+	}
+}
+
+// One setting is recommended for several loads: it meets the SLO under each.
+func TestSeveralLoads(t *testing.T) {
+	s := search(t, "target=30..90")
+	other := *s.Runs[0]
+	other.Phases = []record.Phase{{Seconds: 300, Shape: record.ShapeRate, From: 20}}
+	other.HPA.MaxReplicas = 50
+	s.Runs = append(s.Runs, &other)
+	s.Do = func(_ context.Context, r *simulate.Run) (simulate.Score, error) {
+		if r.HPA.MaxReplicas != 5 {
+			t.Errorf("a run has the max %d of another scenario than the first", r.HPA.MaxReplicas)
+		}
+		target := float64(*r.HPA.Metrics[0].Resource.Target.AverageUtilization)
+		from := map[float64]float64{10: 80, 20: 60}[r.Phases[0].From]
+		return simulate.Score{Requests: 1000, Missed: max(0, target-from) * 20, ReplicaSeconds: 3600 * 100 / target}, nil
+	}
+	r, err := Tune(t.Context(), s)
+	if err != nil || r.Front[r.Recommended].Setting[0] != 60 || r.Runs%2 != 0 {
+		t.Errorf("target %v is recommended, should be 60, after %d runs (%v)", r.Front[r.Recommended].Setting, r.Runs, err)
+	}
+}
+
+// Min costs the whole day; a flap and the time at max cost what they are said to.
+func TestCostOfADay(t *testing.T) {
+	second := time.Second
+	for name, c := range map[string]struct {
+		perDay             int
+		seconds            float64 // of the load
+		min, replicas      int32
+		decisions          []simulate.Decision
+		hours, flaps, cost float64
+		atMax              float64
+	}{
+		"min for the rest":           {1, 3600, 2, 2, nil, 46 + 3, 0, 49, 0},
+		"twice a day":                {2, 3600, 2, 2, nil, 44 + 6, 0, 50, 0},
+		"more than a day holds":      {100, 3600, 2, 2, nil, 72, 0, 72, 0},
+		"longer than a day":          {1, 48 * 3600, 2, 2, nil, 1.5, 0, 1.5, 0},
+		"at max for half of it":      {1, 3600, 1, 1, []simulate.Decision{{At: 1900 * second, From: 1, To: 4}}, 26, 0, 26.5, 0.5},
+		"at max from before":         {1, 3600, 1, 1, []simulate.Decision{{At: 50 * second, From: 1, To: 4}, {At: 1000 * second, From: 4, To: 1}}, 26, 0, 26.25, 0.25},
+		"a flap of two replicas":     {1, 3600, 1, 3, []simulate.Decision{{At: 200 * second, From: 3, To: 1}, {At: 500 * second, From: 1, To: 3}}, 26, 1, 26 + 2.0/12, 0},
+		"a rise that comes later":    {1, 3600, 1, 3, []simulate.Decision{{At: 200 * second, From: 3, To: 1}, {At: 501 * second, From: 1, To: 3}}, 26, 0, 26, 0},
+		"min is max, so never at it": {1, 3600, 4, 4, nil, 92 + 3, 0, 95, 0},
+	} {
+		s := search(t, "target=50..50")
+		s.PerDay, s.Phases = c.perDay, 1
+		run := s.Runs[0]
+		run.HPA.MinReplicas, run.HPA.MaxReplicas, run.Replicas = &c.min, 4, c.replicas
+		run.Phases[0].Seconds = c.seconds
+		s.Do = func(context.Context, *simulate.Run) (simulate.Score, error) {
+			return simulate.Score{Requests: 1, ReplicaSeconds: 3 * 3600, Onset: 100, Decisions: c.decisions}, nil
+		}
+		r, err := Tune(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := r.Present
+		for what, of := range map[string][2]float64{"replica-hours": {o.Hours, c.hours}, "flaps": {o.Flaps, c.flaps}, "cost": {o.Cost, c.cost}, "share at max": {o.AtMax, c.atMax}} {
+			if math.Abs(of[0]-of[1]) > 1e-6 {
+				t.Errorf("%s: %s %g, should be %g", name, what, of[0], of[1])
+			}
+		}
+	}
+}
+
+// A rounder value is taken if it costs no more than chance makes of the best one, and meets the SLO.
+func TestRoundValues(t *testing.T) {
+	for spread, want := range map[float64]float64{0: 71, 0.1: 70} {
+		s := search(t, "target=30..90")
+		s.Do = func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
+			score, err := made(ctx, r)
+			score.ReplicaSeconds *= 1 + spread*r.Wait.Seconds()/15
+			return score, err
+		}
+		r, err := Tune(t.Context(), s)
+		if err != nil || r.Front[r.Recommended].Setting[0] != want || strings.Contains(r.Reason, "rounded from target=71") != (want == 70) {
+			t.Errorf("with a spread of %g target %v is recommended, should be %g: %s (%v)", spread, r.Front[r.Recommended].Setting, want, r.Reason, err)
+		}
+	}
+	for name, of := range map[string]map[float64][]float64{
+		"target":                  {71: {70, 80, 70, 75}, 70: nil, 75: {70, 80}, 0.37: {0.4, 0.3, 0.35, 0.4}, 24 * mebi: {16 * mebi, 32 * mebi}},
+		"scaleDown.stabilization": {315: {300, 600, 300, 360, 300, 330}, 300: nil, 90: {0, 300, 60, 120}},
+		"min":                     {7: nil},
+		"scaleUp.pods":            {7: nil},
+		"scaleUp.tolerance":       {0.07: {0.1, 0, 0.05, 0.1}},
+	} {
+		for v, want := range of {
+			if got := knobs[name].rounder(v); !slices.Equal(got, want) {
+				t.Errorf("%s=%g rounds to %v, should to %v", name, v, got, want)
+			}
+		}
+	}
+}
+
+// A record of hpabench watch has no requests, so no share of them is said to be missed, and nothing is
+// recommended.
+func TestWithoutRequests(t *testing.T) {
+	run, err := record.Open("../reports/testdata/recorded-demo-nginx.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := *run.Header()
+	header.Source, header.Phases = "", []record.Phase{{Name: "observed", Shape: record.ShapeObserved}}
+	for i, e := range run.Entries {
+		if e.Header != nil {
+			run.Entries[i].Header = &header
+		}
+	}
+	s := search(t, "target=30..90")
+	if s.Runs[0], err = simulate.FromRecord(run); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Tune(t.Context(), s)
+	if err != nil || r.Met || r.Hopeless > 0 || r.Tried < 61 {
+		t.Fatalf("%+v (%v)", r, err)
+	}
+	b, err := json.Marshal(r)
+	if err != nil || strings.Contains(strings.ToLower(string(b)), "missed\":") || !strings.Contains(string(b), "replicaHoursPerDay") {
+		t.Errorf("%.500s (%v)", b, err)
 	}
 }

@@ -139,12 +139,11 @@ func (a *app) printTrials(t trial, set bool, done []combination) error {
 	for _, d := range done {
 		var faults error
 		for _, v := range d.verdicts {
-			var fault error
-			switch {
-			case v.Verdict == analysis.Fail, v.Verdict == analysis.Inconclusive && t.inconclusive && len(d.Results) > 1:
-				fault = fmt.Errorf("%w: %s: %s, met by %d of %d trials", errMissed, v.Expression, v.Verdict, v.Met, v.Trials)
+			if v.Verdict != analysis.Fail && (v.Verdict != analysis.Inconclusive || !t.inconclusive || len(d.Results) == 1) {
+				continue
 			}
-			if fault != nil && d.name != "" {
+			fault := fmt.Errorf("%w: %s: %s, met by %d of %d trials", errMissed, v.Expression, v.Verdict, v.Met, v.Trials)
+			if d.name != "" {
 				fault = fmt.Errorf("%s: %w", d.name, fault)
 			}
 			faults = errors.Join(faults, fault)
