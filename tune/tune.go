@@ -82,8 +82,9 @@ type Outcome struct {
 	Setting Setting `json:"setting"`
 	Phases  int     `json:"phases"`
 	*Misses         // nil where the number of requests means nothing
-	// Hours are replica-hours of a day, on average.
-	Hours float64 `json:"replicaHoursPerDay"`
+	// Hours are replica-hours of a day, LoadHours those while the loads ran once, on average.
+	Hours     float64 `json:"replicaHoursPerDay"`
+	LoadHours float64 `json:"replicaHours"`
 	// Flaps are scale-downs in a day that a scale-up undid within flapWithin, AtMax is the share of
 	// the load's time with as many replicas as the HPA may have.
 	Flaps float64 `json:"flapsPerDay"`
@@ -297,6 +298,7 @@ func (s *Search) outcomeOf(setting Setting, trials []trial) Outcome {
 	for _, t := range trials {
 		cost := rest + perDay*(t.hours+t.flapHours+t.atMax)
 		o.Hours += (rest + perDay*t.hours) / n
+		o.LoadHours += t.hours / n
 		o.Flaps += perDay * t.flaps / n
 		o.AtMax += t.atMax / loaded.Hours() / n
 		o.Cost += cost / n
