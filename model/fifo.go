@@ -13,6 +13,7 @@ type fifo struct {
 	lanes   []lane          // the processors that the container can use at once
 	busy    freeTimes       // when each worker that has something to do is free
 	starts  []time.Duration // of requests that wait for a worker, in order
+	ends    []time.Duration // of the CPU time of requests, in order
 }
 
 // A lane is one processor's work for the container: stretches of time, in order
@@ -59,7 +60,9 @@ func (s *fifo) Request(now, cpu, wait time.Duration, done func(at time.Duration)
 		}
 		s.starts = append(s.starts, start)
 	}
-	end := s.reserve(start, cpu) + wait
+	end := s.reserve(start, cpu)
+	s.ends = append(s.ends, end)
+	end += wait
 	if len(s.busy) == s.workers {
 		s.busy.replace(end)
 	} else {
@@ -78,11 +81,15 @@ func (s *fifo) Held(now time.Duration) int {
 
 func (s *fifo) Runnable(now time.Duration) time.Duration {
 	s.Advance(now)
-	i := int64(s.now / CFSPeriod)
-	if e := s.ledger.at(i); e.throttled > 0 && e.since <= s.now {
+	at := s.now
+	if n := len(s.ends) - len(s.starts) - len(s.lanes); n >= 0 {
+		at = s.ends[n]
+	}
+	i := int64(at / CFSPeriod)
+	if e := s.ledger.at(i); s.quota > 0 && e.used >= s.quota && (e.throttled == 0 || e.since <= at) {
 		return time.Duration(i+1) * CFSPeriod
 	}
-	return s.now
+	return at
 }
 
 func (s *fifo) Usage(now time.Duration) time.Duration {
@@ -160,6 +167,7 @@ func (s *fifo) Advance(now time.Duration) {
 		s.busy.pop()
 	}
 	s.starts = drop(s.starts, func(start time.Duration) bool { return start <= s.now })
+	s.ends = drop(s.ends, func(end time.Duration) bool { return end <= s.now })
 	for i := range s.lanes {
 		l := &s.lanes[i]
 		l.runs = drop(l.runs, func(r run) bool {

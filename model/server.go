@@ -52,8 +52,9 @@ type Server interface {
 	Advance(now time.Duration)
 	// Held is how many requests the container has.
 	Held(now time.Duration) int
-	// Runnable is the first instant at which none of the container's threads is throttled, for
-	// what costs nothing but has to be run.
+	// Runnable is when what costs nothing and needs no worker, a probe say, has run: when no thread of
+	// the container is throttled, and a processor is free of the requests that
+	// have a worker now: by turns, of one turn of each.
 	Runnable(now time.Duration) time.Duration
 	// Usage is the CPU time that has been used, idle CPU included.
 	Usage(now time.Duration) time.Duration

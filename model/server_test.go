@@ -175,3 +175,30 @@ func TestManyServersOfANode(t *testing.T) {
 		}
 	}
 }
+
+// Runnable is when a request that costs nothing ends.
+func TestRunnableIsWhenAProbeEnds(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for range 300 {
+		limit := []float64{0, 0.1, 0.5}[r.IntN(3)]
+		for _, fifo := range []bool{true, false} {
+			a := newAccount(&Node{Cores: 1}, 0, limit, 0)
+			var s Server = newTurns(a, 1, 1000, 0)
+			if fifo {
+				s = newFIFO(a, 1, 1000, 0)
+			}
+			now := time.Duration(0)
+			for range r.IntN(40) {
+				now += time.Duration(r.IntN(30)) * ms
+				s.Request(now, time.Duration(1+r.IntN(100))*ms, 0, func(time.Duration) {})
+			}
+			now += time.Duration(r.IntN(200)) * ms
+			foretold, end := s.Runnable(now), time.Duration(0)
+			s.Request(now, 1, 0, func(at time.Duration) { end = at })
+			finish(s, now)
+			if (foretold - end).Abs() > time.Microsecond {
+				t.Errorf("fifo %v, limit %g: a probe at %v ends at %v, foretold %v", fifo, limit, now, end, foretold)
+			}
+		}
+	}
+}

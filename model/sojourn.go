@@ -155,12 +155,23 @@ func (p Pod) server(connects bool, factor, cores float64) requestServer {
 	return s
 }
 
+// Server is that of a pod alone on a node, which works on batches of HTTP requests that cost factor × the
+// mean. Idle CPU is off the pod's limit; that of the node is the caller's to take off.
+func (p Pod) Server(n *Node, now time.Duration, connects bool, factor, batch float64) Server {
+	batches := func(requests int) int { return int(math.Ceil(float64(requests) / batch)) }
+	return p.server(connects, factor, n.Cores).start(n, now, batches(*p.Model.Workers), batches(*p.Model.Queue))
+}
+
+func (s requestServer) start(n *Node, now time.Duration, workers, queue int) Server {
+	m := Model{CPU: &s.cpu, Wait: &s.wait, Workers: &workers, Queue: &queue, Serving: &s.serving, ConnectionCPU: duration(0), IdleCPU: quantity("0")}
+	return NewServer(n, now, &m, s.limit)
+}
+
 // follow is how long each of n HTTP requests takes, in seconds, in the order in which their ends
 // come to be known.
 func (s requestServer) follow(a Arrivals, random *rand.Rand, n int) (took []float64) {
-	m := Model{CPU: &s.cpu, Wait: &s.wait, Workers: &s.workers, Queue: new(MaxWorkers), Serving: &s.serving, ConnectionCPU: duration(0), IdleCPU: quantity("0")}
 	now := time.Duration(random.Float64() * float64(CFSPeriod))
-	server := NewServer(&Node{Cores: s.cores}, now, &m, s.limit)
+	server := s.start(&Node{Cores: s.cores}, now, s.workers, MaxWorkers)
 	var due []time.Duration // when workers of a closed loop send
 	for range a.Workers {
 		due = append(due, now+time.Duration(random.Float64()*float64(a.Pause+s.cpu.Mean.Duration)))

@@ -59,10 +59,28 @@ func (s *turns) Held(now time.Duration) int {
 
 func (s *turns) Runnable(now time.Duration) time.Duration {
 	s.Advance(now)
-	if s.quota > 0 && s.left() <= 0 {
-		return s.periodEnd()
+	cpu := time.Duration(1)
+	if len(s.running) == s.lanes {
+		for _, r := range s.running {
+			cpu += min(r.cpu, r.turn)
+		}
 	}
-	return s.now
+	for _, r := range s.ready {
+		cpu += min(r.cpu, Turn)
+	}
+	at, lanes := s.now, time.Duration(s.lanes)
+	left := min(s.left(), lanes*(s.periodEnd()-at))
+	if cpu > left {
+		each := max(1, min(s.node.capacity(), lanes*CFSPeriod))
+		if s.quota > 0 {
+			each = min(each, s.quota)
+		}
+		cpu -= max(left, 0)
+		full := (cpu - 1) / each
+		at = s.periodEnd() + full*CFSPeriod
+		cpu -= full * each
+	}
+	return at + (cpu-1)/lanes
 }
 
 func (s *turns) Usage(now time.Duration) time.Duration {

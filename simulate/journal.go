@@ -97,7 +97,6 @@ func (w *world) settle() {
 	if j == nil || w.traffic.phase < 0 && !w.traffic.ended || w.now < j.given+j.keep+settleAfter {
 		return
 	}
-	w.giveUp(w.now - settleAfter)
 	j.flush(w.now - j.keep)
 }
 

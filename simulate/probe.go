@@ -64,18 +64,16 @@ func (w *world) probe(p *pod, kind int, probe model.Probe, results model.Thresho
 	w.whileRuns(p, max(takes, probe.Period), func() { w.probe(p, kind, probe, results) })
 }
 
-// responds is how long a pod takes for a request that costs it nothing and needs no worker:
-// until those that are served have had their turn.
+// responds is how long a pod takes for a request that costs it nothing and needs no worker.
 func (w *world) responds(p *pod) time.Duration {
-	before := 0.0
-	for _, c := range p.served {
-		before += c.n * min(c.left, model.Turn.Seconds()) / p.cores
-	}
-	if p.backlog == 0 && p.workers > 1 && p.rate > 0 { // of a closed loop, which wait for each other
+	switch {
+	case p.line != nil:
+		return p.line.server.Runnable(w.now) - w.now
+	case p.workers > 1 && p.rate > 0: // of a closed loop, which wait for each other
 		in := min(w.inFlight(p), float64(*w.Plant.Workload.Workers))
-		before = max(0, in-1) * min(w.cost()*p.costs, model.Turn.Seconds()) / p.cores
+		return seconds(min(max(0, in-1)*min(w.cost()*p.costs, model.Turn.Seconds())/p.cores, 3600))
 	}
-	return seconds(min(before, 3600))
+	return 0
 }
 
 // ready lets a pod be ready, and in service a moment later.

@@ -30,8 +30,10 @@ type traffic struct {
 
 // onTheWay says whether requests of a phase are in a pod and waited for.
 func (w *world) onTheWay(phase int) bool {
-	of := func(c cohort) bool { return c.phase == phase && !c.gone }
-	return slices.ContainsFunc(w.pods, func(p *pod) bool { return slices.ContainsFunc(p.served, of) || slices.ContainsFunc(p.waiting, of) })
+	return slices.ContainsFunc(w.pods, func(p *pod) bool {
+		return p.line != nil && (p.line.arriving.n > 0 && p.line.arriving.phase == phase ||
+			slices.ContainsFunc(p.line.requests, func(r *request) bool { return r.phase == phase && !r.gone }))
+	})
 }
 
 const step = time.Second

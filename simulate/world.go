@@ -92,13 +92,11 @@ type pod struct {
 	costs         float64              // relative to other pods, what a request does
 	readings      map[string][]Reading // of custom metrics
 	random        *rand.Rand
-	served        []cohort // by turns
-	waiting       []cohort // for a worker
-	busy          float64  // requests that are served
-	backlog       float64  // requests
-	rate, highest float64  // requests a second: that it gets, and that it can serve
-	cores         float64  // that it can use
-	workers       float64  // of a closed loop, that send to it
+	line          *line   // nil while the pod can serve all that it gets
+	backlog       float64 // requests in the line
+	rate, highest float64 // requests a second: that it gets, and that it can serve
+	cores         float64 // that it can use
+	workers       float64 // of a closed loop, that send to it
 }
 
 // life is how long its stages take.
