@@ -33,6 +33,9 @@ func TestFindings(t *testing.T) {
 			[]string{"blocks cannot-scale hpa/web: hold memory 390Mi a pod at 103 % of its target at most"}},
 		{"a sidecar without a limit", `autoscaler: {cpuPercent: 100}, workload: {deployment: {resources: {limits: {cpu: 100m}}, template: {spec: {containers: [{name: sidecar, image: x/side, resources: {requests: {cpu: 10m}}}]}}}}, load: {phases: [{name: surge, duration: 3m, rate: 10}]}`, []string{"limits load-too-small"}},
 
+		{"a limit of the whole pod", `workload: {deployment: {resources: null, template: {spec: {resources: {requests: {cpu: 100m}, limits: {cpu: 105m}}}}}}, autoscaler: {cpuPercent: 100}`, []string{"blocks cannot-scale hpa/web: hold cpu 100 % of requests at 105 % of its target at most | to 95 % or lower for cpu"}},
+		{"a request of the whole pod", `workload: {deployment: {resources: null, template: {spec: {resources: {requests: {cpu: 100m}}, containers: [{name: sidecar, image: x/side}]}}}}`, nil},
+
 		{"min is max", `autoscaler: {min: 2, max: 2}`, []string{"blocks min-is-max hpa/web: are both 2"}},
 		{"up disabled", `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {selectPolicy: Disabled}}}}`,
 			[]string{"blocks direction-disabled hpa/web: behavior.scaleUp.selectPolicy is Disabled. The metric asked for another number of replicas for"}},

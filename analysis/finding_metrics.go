@@ -87,20 +87,11 @@ func (d *diagnosis) noRequest() bool {
 		}
 	}
 	if said == "" && len(statusRatios(*hpa)) > 0 {
-		return false // pod-level requests will do, too, and are not in the record
+		return false // older records do not have the requests of a whole pod
 	}
 	for _, m := range hpa.Spec.Metrics {
-		name, container := record.ResourceOf(m)
-		if _, target := record.MetricTarget(m); name == "" || target.AverageUtilization == nil {
-			continue
-		}
 		for _, p := range d.own {
-			var lacking []string
-			for _, c := range p.now.Containers {
-				if _, has := c.Requests[name]; !has && (container == "" || c.Name == container) {
-					lacking = append(lacking, c.Name)
-				}
-			}
+			name, lacking := record.WithoutRequest(m, p.now.Containers, p.now.Resources)
 			if len(lacking) == 0 || p.gone.seen && p.gone.t < d.end {
 				continue
 			}

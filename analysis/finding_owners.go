@@ -35,14 +35,11 @@ func (d *diagnosis) overlap() {
 		}
 		if hpa := d.autoscaler(d.end); hpa != nil {
 			for _, m := range hpa.Spec.Metrics {
-				resource, container := record.ResourceOf(m)
-				if _, target := record.MetricTarget(m); target.AverageUtilization == nil {
-					continue
-				}
-				for _, c := range p.now.Containers {
+				_, names := record.WithoutRequest(m, p.now.Containers, p.now.Resources)
+				for _, name := range names {
 					// The controller sums the requests before it looks whether a pod has a metric.
-					if _, has := c.Requests[resource]; !has && (container == "" || c.Name == container) && state != corev1.PodFailed && !slices.Contains(lacking, c.Name) {
-						lacking = append(lacking, c.Name)
+					if state != corev1.PodFailed && !slices.Contains(lacking, name) {
+						lacking = append(lacking, name)
 					}
 				}
 			}

@@ -31,7 +31,8 @@ func (d *diagnosis) cannotScale(p policy) {
 	if len(d.own) == 0 || p.min >= p.max {
 		return
 	}
-	highest := record.HighestRatios(p.metrics, d.own[len(d.own)-1].now.Containers)
+	pod := &d.own[len(d.own)-1].now
+	highest := record.HighestRatios(p.metrics, pod.Containers, pod.Resources)
 	if len(highest) == 0 || slices.Max(highest) > 1+p.up {
 		return
 	}

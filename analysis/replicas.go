@@ -149,6 +149,12 @@ func (v *view) counted(name corev1.ResourceName, container string) counted {
 			c.oldest = m.Timestamp
 		}
 		c.use += m.Value
+		if r := p.Spec.Resources; r != nil && container == "" {
+			if q, has := r.Requests[name]; has {
+				c.requests += q.MilliValue()
+				continue
+			}
+		}
 		for _, of := range p.Spec.Containers {
 			if container == "" || of.Name == container {
 				q, has := of.Resources.Requests[name]

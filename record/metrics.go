@@ -1,6 +1,7 @@
 package record
 
 import (
+	"cmp"
 	"math"
 	"regexp"
 	"slices"
@@ -141,10 +142,35 @@ func hook(h *corev1.LifecycleHandler) string {
 	return ""
 }
 
+// WithoutRequest are the containers of a pod that lack the request of which a metric's target is a
+// share; none if its target is no such share, or if whole, the resources of all containers together,
+// has the request and the metric is not of one container. The HPA controller then has no metric at
+// all (calculateRequests in k8s.io/kubernetes/pkg/controller/podautoscaler).
+func WithoutRequest(m autoscalingv2.MetricSpec, containers []ContainerResources, whole *corev1.ResourceRequirements) (name corev1.ResourceName, lacking []string) {
+	name, container := ResourceOf(m)
+	_, target := MetricTarget(m)
+	if name == "" || target.AverageUtilization == nil || whole != nil && container == "" && requests(whole.Requests, whole.Limits, name) {
+		return name, nil
+	}
+	for _, c := range containers {
+		if (container == "" || c.Name == container) && !requests(c.Requests, c.Limits, name) {
+			lacking = append(lacking, c.Name)
+		}
+	}
+	return name, lacking
+}
+
+// requests says whether there is a request of more than nothing; the API server makes one of a limit.
+func requests(requests, limits corev1.ResourceList, name corev1.ResourceName) bool {
+	request, requested := requests[name]
+	limit := limits[name]
+	return request.Sign() > 0 || !requested && limit.Sign() > 0
+}
+
 // HighestRatios are, for each of the metrics, the most that it can come to in relation to its target
-// by the limits of the containers. It is nil if one of the metrics has no such bound: a container
-// without a limit, or a metric that is not of resources.
-func HighestRatios(metrics []autoscalingv2.MetricSpec, containers []ContainerResources) (ratios []float64) {
+// by the limits of the containers and of the whole pod, if it has any of its own. It is nil if one of
+// the metrics has no such bound: a container without a limit, or a metric that is not of resources.
+func HighestRatios(metrics []autoscalingv2.MetricSpec, containers []ContainerResources, whole *corev1.ResourceRequirements) (ratios []float64) {
 	for _, m := range metrics {
 		name, container := ResourceOf(m)
 		_, target := MetricTarget(m)
@@ -156,15 +182,25 @@ func HighestRatios(metrics []autoscalingv2.MetricSpec, containers []ContainerRes
 			limit, limited := c.Limits[name]
 			request, requested := c.Requests[name]
 			if !limited {
-				return nil
+				limits = math.Inf(1)
 			}
 			if !requested { // the API server makes one of the limit
 				request = limit
 			}
 			limits, requests = limits+limit.AsApproximateFloat64(), requests+request.AsApproximateFloat64()
 		}
+		if whole != nil && container == "" {
+			limit, limited := whole.Limits[name]
+			request, requested := whole.Requests[name]
+			if limited {
+				limits = min(limits, limit.AsApproximateFloat64())
+			}
+			if requested || limited {
+				requests = cmp.Or(request.AsApproximateFloat64(), limit.AsApproximateFloat64())
+			}
+		}
 		switch {
-		case limits == 0:
+		case limits == 0 || math.IsInf(limits, 1):
 			return nil
 		case target.AverageUtilization != nil && *target.AverageUtilization > 0 && requests > 0:
 			// The HPA reads whole percents (GetResourceUtilizationRatio in

@@ -33,7 +33,6 @@ import (
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/hpabench/hpabench/record"
-	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/watch"
 )
 
@@ -228,7 +227,7 @@ func (i *inspection) lackingRequests(ctx context.Context) (messages []string) {
 		return nil
 	}
 	for _, m := range i.spec.Metrics {
-		if name, lacking := scenarios.WithoutRequest(m, pods.Items[0].Spec); len(lacking) > 0 {
+		if name, lacking := record.WithoutRequest(m, record.ContainersOf(pods.Items[0].Spec), pods.Items[0].Spec.Resources); len(lacking) > 0 {
 			messages = append(messages, fmt.Sprintf("the autoscaler's target is a share of the %s request, and containers of %s %s have none: %s",
 				name, i.gvk.Kind, i.name, strings.Join(lacking, ", ")))
 		}

@@ -278,12 +278,12 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 		c.fault(short+".replicas", "", "%s.replicas is %d, outside the autoscaler's %d to %d", short, *w.Replicas, least, hpa.MaxReplicas)
 	}
 	template := c.PodTemplate()
-	if template != nil && template.Spec.Resources == nil {
+	if template != nil {
 		tolerance := record.DefaultControllers().Tolerance
 		if b := hpa.Behavior; b != nil && b.ScaleUp != nil && b.ScaleUp.Tolerance != nil {
 			tolerance = b.ScaleUp.Tolerance.AsApproximateFloat64()
 		}
-		if highest := record.HighestRatios(hpa.Metrics, record.ContainersOf(template.Spec)); len(highest) > 0 && slices.Max(highest) <= 1+tolerance && least < hpa.MaxReplicas {
+		if highest := record.HighestRatios(hpa.Metrics, record.ContainersOf(template.Spec), template.Spec.Resources); len(highest) > 0 && slices.Max(highest) <= 1+tolerance && least < hpa.MaxReplicas {
 			c.note("cannot-scale: the limits of the containers hold the metric at %.0f %% of the autoscaler's target at most, and a scale-up begins above %.0f %%: raise or remove the limits, or lower the target.", slices.Max(highest)*100, (1+tolerance)*100)
 		}
 	}
@@ -330,7 +330,7 @@ func (f *File) LackingRequests(pod corev1.PodSpec) (faults Faults) {
 			faults = append(faults, d.fault(pointer, fmt.Sprintf("the autoscaler looks at container %q, which is not in the pod", r.Container), ""))
 			continue
 		}
-		name, lacking := WithoutRequest(m, pod)
+		name, lacking := record.WithoutRequest(m, record.ContainersOf(pod), pod.Resources)
 		hint := fmt.Sprintf("resources: {requests: {%s: …}}", name)
 		switch len(lacking) {
 		case 0:
@@ -341,31 +341,6 @@ func (f *File) LackingRequests(pod corev1.PodSpec) (faults Faults) {
 		}
 	}
 	return faults
-}
-
-// WithoutRequest returns the containers of a pod that lack the request of which
-// the metric's target is a share; none if its target is no such share. The HPA
-// controller then has no metric at all (calculatePodRequests in
-// k8s.io/kubernetes/pkg/controller/podautoscaler).
-func WithoutRequest(m autoscalingv2.MetricSpec, pod corev1.PodSpec) (resource corev1.ResourceName, containers []string) {
-	resource, only := record.ResourceOf(m)
-	_, target := record.MetricTarget(m)
-	if resource == "" || target.Type != autoscalingv2.UtilizationMetricType || only == "" && pod.Resources != nil && requests(pod.Resources.Requests, pod.Resources.Limits, resource) {
-		return resource, nil
-	}
-	for _, container := range record.ContainersOf(pod) {
-		if (only == "" || container.Name == only) && !requests(container.Requests, container.Limits, resource) {
-			containers = append(containers, container.Name)
-		}
-	}
-	return resource, containers
-}
-
-// requests says whether there is a request of more than nothing; the API server makes one of a limit.
-func requests(requests, limits corev1.ResourceList, name corev1.ResourceName) bool {
-	request, requested := requests[name]
-	limit := limits[name]
-	return request.Sign() > 0 || !requested && limit.Sign() > 0
 }
 
 func (c *checker) checkLoad() {
