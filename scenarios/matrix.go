@@ -214,6 +214,9 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 		path, placed := placeOf(s.Name, whole, value)
 		paths[i] = path
 		location := strings.Split("spec"+pointerTo(path), "/")
+		if path == "sync" {
+			return f.doc.line("/spec/matrix/sync"), Faults{{f.Path, f.doc.line("/spec/matrix/sync"), "sync is no field of a scenario: the period is the controller manager's, for all autoscalers of a cluster", "on an embedded cluster hpabench run takes --lab-flag horizontal-pod-autoscaler-sync-period=5s; hpabench simulate takes --set sync=5s, hpabench tune --vary sync=5s..30s"}}
+		}
 		if err := put(spec, location[1:], placed); err != nil {
 			at := f.doc.line("/spec/matrix/" + escape(s.Name))
 			return at, Faults{{f.Path, at, fmt.Sprintf("%s cannot be set: %v", cmp.Or(s.Name, `""`), err), "its names are those of hpabench tune --vary and the paths of fields of the spec"}}

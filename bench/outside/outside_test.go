@@ -146,7 +146,7 @@ func read(t *testing.T) map[string]string {
 	if err == nil {
 		err = json.Unmarshal(b, &known)
 	}
-	if err != nil && !(*update && os.IsNotExist(err)) {
+	if err != nil && (!*update || !os.IsNotExist(err)) {
 		t.Fatal(err)
 	}
 	return known

@@ -96,7 +96,15 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 		return err
 	}
 	a.notes(file)
-	settings, variants, said, err := variantsOf(file, f.set)
+	var set, ofPlant []string // the second are no fields of a scenario
+	for _, s := range f.set {
+		if strings.HasPrefix(s, "sync=") {
+			ofPlant = append(ofPlant, s)
+		} else {
+			set = append(set, s)
+		}
+	}
+	settings, variants, said, err := variantsOf(file, set)
 	if err != nil {
 		return err
 	}
@@ -106,19 +114,27 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	if f.repeat == 0 {
 		f.repeat = max(1, file.Spec.Repeat)
 	}
-	if err := f.output.allowTrials(); err != nil && (f.repeat > 1 || len(variants) > 1) {
-		return err
-	}
-	cases := make([]combination, len(variants))
-	runs := make([]*simulate.Run, len(variants))
-	for i, v := range variants {
-		cases[i] = newCombination(v.Name(settings), v.Metadata.Name)
-		if runs[i], err = simulated(v.File, plant); err != nil {
+	var cases []combination
+	var runs []*simulate.Run
+	for _, v := range variants {
+		r, err := simulated(v.File, plant)
+		if err != nil {
 			return err
 		}
-		runs[i].Header = v.File.Header()
+		r.Header = v.File.Header()
+		all, err := tune.Variants(r, ofPlant)
+		if err != nil {
+			return runner.BadInput{Err: fmt.Errorf("--set: %w", err)}
+		}
+		for _, is := range all {
+			cases = append(cases, newCombination(strings.TrimSpace(v.Name(settings)+" "+is.Name), v.Metadata.Name))
+			runs = append(runs, is.Run)
+		}
 	}
-	return a.simulateAll(ctx, cases, runs, len(settings) > 0, f, w)
+	if err := f.output.allowTrials(); err != nil && (f.repeat > 1 || len(runs) > 1) {
+		return err
+	}
+	return a.simulateAll(ctx, cases, runs, len(f.set) > 0 || len(settings) > 0, f, w)
 }
 
 // likeOf is the plant that --like names, nil for none. check is called with each fit of a record.
