@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"sigs.k8s.io/yaml"
+
 	"github.com/hpabench/hpabench/analysis"
 	"github.com/hpabench/hpabench/record"
 )
@@ -34,8 +37,16 @@ spec:
     phases:
     - {name: surge, duration: 5s, rate: 1}
 `)
-	i := hpabench(t, "calibrate", "--kubeconfig", kubeconfig, "--replicas", "1", "--from", "10", "--step", "4s", file)
+	i := hpabench(t, "calibrate", "--kubeconfig", kubeconfig, "--replicas", "1", "--from", "10", "--step", "4s", file, "-o", "yaml")
 	i.wait(0, 6*time.Minute)
+	var hpa autoscalingv2.HorizontalPodAutoscaler
+	if err := yaml.UnmarshalStrict([]byte(i.stdout()), &hpa); err != nil {
+		t.Fatal(err)
+	}
+	// 5 ms a request of at most 190m, which is 0.95 of the limit, over 1.1 and the request.
+	if target := *hpa.Spec.Metrics[0].Resource.Target.AverageUtilization; target < 130 || target > 345 {
+		t.Errorf("%s\nwant a target of about 345 %% at most", i.stdout())
+	}
 	var c analysis.Calibration
 	if err := json.Unmarshal(must(os.ReadFile(strings.TrimSuffix(file, ".yaml")+".calibration.json")), &c); err != nil {
 		t.Fatal(err)

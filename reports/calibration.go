@@ -12,8 +12,9 @@ import (
 // Answer writes the latency of an answer, in seconds; – if it is nil.
 func Answer(s *float64) string { return answer(s) }
 
-// CalibrationTable writes a calibration for a terminal of that many columns.
-func CalibrationTable(w io.Writer, c analysis.Calibration, width int) error {
+// CalibrationTable writes a calibration, and the target that follows, for a terminal of that many
+// columns.
+func CalibrationTable(w io.Writer, c analysis.Calibration, target string, width int) error {
 	g := &grid{columns: []column{{name: "replicas"}, {name: "requests/s"}, {name: "missed from"}, {name: fmt.Sprintf("p%d", c.Percentile)}, {name: "efficiency"}}}
 	var notes reasons
 	for _, p := range c.Points {
@@ -24,5 +25,5 @@ func CalibrationTable(w io.Writer, c analysis.Calibration, width int) error {
 	}
 	return writeSections(w, nil, []section{{title: "Capacity of " + c.Scenario, grid: g,
 		notes: append(notes, fmt.Sprintf("One replica serves %s requests/s: %d %% of the answers within %s, 0.1 %% errors at most. The capacity is between the two rates. Efficiency: of so many times the rate of a single replica.",
-			record.Plain(c.CapacityPerReplica, 4), c.Percentile, time.Duration(c.Latency*float64(time.Second))))}}, width)
+			record.Plain(c.CapacityPerReplica, 4), c.Percentile, time.Duration(c.Latency*float64(time.Second))), "Target: "+target+".")}}, width)
 }

@@ -304,7 +304,7 @@ func TestPoisonedResult(t *testing.T) {
 		"trials JSON":      checked(checkVisible, func(w io.Writer) error { return TrialsJSON(w, c, verdicts) }),
 		"trials JUnit":     checked(checkXML, func(w io.Writer) error { return TrialsJUnit(w, poisons[0], c, verdicts) }),
 		"calibration": checked(checkText, func(w io.Writer) error {
-			return CalibrationTable(w, analysis.Calibration{Scenario: poisons[0], Points: []analysis.CalibrationPoint{{Doubt: poisons[3]}}}, 80)
+			return CalibrationTable(w, analysis.Calibration{Scenario: poisons[0], Points: []analysis.CalibrationPoint{{Doubt: poisons[3]}}}, poisons[1], 80)
 		}),
 	} {
 		if check != nil {

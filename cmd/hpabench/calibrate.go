@@ -15,10 +15,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/fit"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
+	"github.com/hpabench/hpabench/tune"
 )
 
 type calibrateFlags struct {
@@ -28,6 +30,7 @@ type calibrateFlags struct {
 	replicas   []int
 	from       float64
 	step       time.Duration
+	printed    string
 }
 
 func (a *app) calibrateCommand() *cobra.Command {
@@ -44,11 +47,15 @@ when 99 % (--percentile) of the answers took no longer than the scenario's slo.l
 (or --latency) and 0.1 % at most were errors. The capacity of a replica is the least
 rate by replica of all the numbers.
 
-It is stored beside the scenario as NAME.calibration.json, where hpabench run finds it:
+From what the pods used comes the target of the HPA by which it adds a replica before the
+others serve more than that; -o yaml prints the HPA with it, for kubectl apply.
+
+The capacity is stored beside the scenario as NAME.calibration.json, where hpabench run finds it:
 so the demand for replicas is known, and the report has the elasticity. For another
 workload or request it is not taken.`,
 		Example: `  hpabench calibrate --context kind-kind --latency 100ms slow-start
-  hpabench calibrate --replicas 1,2,4 --percentile 95 my-scenario.yaml`,
+  hpabench calibrate --replicas 1,2,4 --percentile 95 my-scenario.yaml
+  hpabench calibrate --latency 100ms my-scenario.yaml -o yaml | kubectl apply -f -`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.calibrate(cmd.Context(), args[0], &f) },
 	}
@@ -63,6 +70,8 @@ workload or request it is not taken.`,
 	addQuiet(cmd, &f.quiet)
 	f.addSkipUnknown(cmd)
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric")
+	cmd.Flags().StringVarP(&f.printed, "output", "o", "table", "what to print: table, json, or yaml, which is the HPA with the target")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "table", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	f.image, f.output.format = runner.WorkerImage, "table"
 	return cmd
 }
@@ -78,6 +87,8 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	}
 	slices.Sort(f.replicas)
 	switch bad := func(format string, args ...any) error { return runner.BadInput{Err: fmt.Errorf(format, args...)} }; {
+	case !slices.Contains([]string{"json", "table", "yaml"}, f.printed):
+		return bad("-o must be table, json or yaml")
 	case latency <= 0:
 		return bad("%s has no slo.latency: say by --latency what an answer may take", name)
 	case !slices.Contains([]int{50, 90, 95, 99}, f.percentile):
@@ -110,6 +121,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	if base == "" {
 		base = fmt.Sprintf("hpabench-calibration-%s-%s", file.Metadata.Name, id)
 	}
+	var records []string
 	c := analysis.Calibration{Version: analysis.CalibrationVersion, Scenario: file.Metadata.Name, Workload: fingerprint(file), Latency: latency.Seconds(), Percentile: f.percentile}
 	for _, n := range f.replicas {
 		var point analysis.CalibrationPoint
@@ -131,7 +143,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 			if err := errors.Join(err, spoiled(r, nil)); err != nil {
 				return found, err
 			}
-			c.Cluster = r.Cluster.Version
+			c.Cluster, records = r.Cluster.Version, append(records, t.dir)
 			point = capacity(r, n, sweep.Rates, latency.Seconds(), f.percentile)
 			return runner.Bracket{Met: point.Rate, Missed: point.Below}, nil
 		}
@@ -141,9 +153,6 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		c.Points = append(c.Points, point)
 	}
 	c.Complete()
-	if err := reports.CalibrationTable(a.stdout, c, width(a.stdout)); err != nil {
-		return err
-	}
 	b, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err
@@ -152,7 +161,53 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		return fmt.Errorf("storing the calibration: %w", err)
 	}
 	fmt.Fprintf(a.stderr, "the calibration is in %s, where hpabench run finds it; the records are in %s\n", calibrationFile(file), base)
-	return nil
+	target, none := targetOf(file, c.CapacityPerReplica, records)
+	return a.printCalibration(f.printed, c, target, none)
+}
+
+// targetOf is the HPA's target by the capacity and by what requests cost in the records.
+func targetOf(file *scenarios.File, capacity float64, records []string) (target tune.Capacity, err error) {
+	learned, err := fit.Open(records...)
+	if err != nil {
+		return target, err
+	}
+	for _, p := range learned.Measured {
+		if p.Name == "workload.cpu" && p.Missing != "" {
+			return target, fmt.Errorf("what a request costs is not known: %s", p.Missing)
+		}
+	}
+	r, err := simulated(file, &learned.Plant)
+	if err != nil {
+		return target, err
+	}
+	return tune.AtCapacity(r, capacity)
+}
+
+// printCalibration writes the capacity and the target, or why there is none.
+func (a *app) printCalibration(format string, c analysis.Calibration, target tune.Capacity, none error) error {
+	switch said := target.Reason; {
+	case format == "json":
+		out := struct {
+			analysis.Calibration
+			Target *tune.Capacity `json:"target,omitempty"`
+		}{Calibration: c, Target: &target}
+		if none != nil {
+			out.Target = nil
+		}
+		e := json.NewEncoder(a.stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(out)
+	case format == "yaml" && none != nil:
+		return fmt.Errorf("no target follows: %w", none)
+	case format == "yaml":
+		_, err := fmt.Fprintf(a.stdout, "# %s.\n%s", said, target.Manifest)
+		return err
+	default:
+		if none != nil {
+			said = "no target follows: " + none.Error()
+		}
+		return reports.CalibrationTable(a.stdout, c, said, width(a.stdout))
+	}
 }
 
 // capacity is the highest rate that met the SLO before the first that did not: Rate is 0

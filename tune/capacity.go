@@ -1,0 +1,86 @@
+package tune
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/simulate"
+)
+
+// Capacity is a target by which the HPA adds a pod before the others serve more than they can.
+type Capacity struct {
+	CPU      float64 `json:"cpuPerReplica"` // cores that a pod uses at its highest rate within the SLO
+	Target   float64 `json:"target"`        // of the HPA's metric, in its unit: percent, or cores
+	Reason   string  `json:"reason"`
+	Manifest []byte  `json:"-"` // the HPA with the target, in YAML
+}
+
+// atLimit is the share of its CPU limit that a pod's metric comes to when the limit holds it, as the
+// finding cpu-limit has it.
+const atLimit = 0.95
+
+// AtCapacity is the target of the HPA of r, whose first metric is CPU, if a pod serves rate requests
+// a second within the SLO. At that rate the pod uses
+//
+//	idle CPU + rate × CPU of a request
+//
+// cores, and the HPA adds a pod when the metric is above target × (1 + tolerance)
+// (https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details),
+// so the target is the metric at that rate over 1 + tolerance, rounded down. A CPU limit holds the
+// metric too: the target is within atLimit of it.
+func AtCapacity(r *simulate.Run, rate float64) (c Capacity, err error) {
+	t := target(r)
+	m := r.HPA.Metrics[0]
+	name, container := record.ResourceOf(m)
+	if t != targetOf(&r.HPA.Metrics[0]) || name != corev1.ResourceCPU {
+		return c, fmt.Errorf("the HPA's first metric is not CPU: what a pod serves tells a target of CPU only")
+	}
+	pod := r.Modelled()
+	if container != "" && container != pod.First().Name {
+		return c, fmt.Errorf("the HPA's first metric is of container %s, and the requests are served by %s", container, pod.First().Name)
+	}
+	cost := pod.Cost(!r.Phases[0].KeepAlive)
+	c.CPU = pod.Model.IdleCPU.AsApproximateFloat64() + rate*cost
+	text := fmt.Sprintf("at %s requests/s a replica uses %.0fm of CPU (%.2f ms a request)", record.Plain(rate, 4), c.CPU*1000, cost*1000)
+	used := c.CPU
+	if limit := pod.Limit(); limit > 0 && used > atLimit*limit {
+		used = atLimit * limit
+		text += fmt.Sprintf(", and its limit of %.0fm lets the metric rise to %.0fm for sure", limit*1000, used*1000)
+	}
+	tolerance := r.Plant.Control.Tolerance
+	if b := r.HPA.Behavior; b != nil && b.ScaleUp != nil && b.ScaleUp.Tolerance != nil {
+		tolerance = b.ScaleUp.Tolerance.AsApproximateFloat64()
+	}
+	switch {
+	case t.AverageUtilization != nil:
+		request := requestOf(pod.Spec, container)
+		c.Target = math.Floor(used / request * 100 / (1 + tolerance))
+		c.Reason = fmt.Sprintf("%s, %.0f %% of its request of %.0fm; with a target of %.0f %% the HPA adds one above %.0f %%, by its tolerance of %s", text, used/request*100, request*1000, c.Target, c.Target*(1+tolerance), record.Plain(tolerance, 2))
+	default:
+		c.Target = math.Floor(used*1000/(1+tolerance)) / 1000
+		c.Reason = fmt.Sprintf("%s; with a target of %.0fm the HPA adds one above %.0fm, by its tolerance of %s", text, c.Target*1000, c.Target*1000*(1+tolerance), record.Plain(tolerance, 2))
+	}
+	if c.Target < knobs["target"].least || math.IsInf(c.Target, 0) {
+		return c, fmt.Errorf("%s: too little for a target", text)
+	}
+	s := Search{Runs: []*simulate.Run{r}, Ranges: []Range{{Name: "target"}}}
+	c.Manifest, err = s.Manifest(Setting{c.Target})
+	return c, err
+}
+
+// requestOf is the CPU that the HPA takes for 100 % of a pod, or of a container of it, in cores.
+func requestOf(pod *corev1.PodSpec, container string) (cores float64) {
+	if r := pod.Resources; r != nil && container == "" && !r.Requests.Cpu().IsZero() {
+		return r.Requests.Cpu().AsApproximateFloat64()
+	}
+	for _, c := range record.ContainersOf(*pod) {
+		if container == "" || c.Name == container { // the API server makes a request of a limit
+			cores += cmp.Or(c.Requests.Cpu().AsApproximateFloat64(), c.Limits.Cpu().AsApproximateFloat64())
+		}
+	}
+	return cores
+}
