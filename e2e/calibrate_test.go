@@ -40,12 +40,12 @@ spec:
 	i := hpabench(t, "calibrate", "--kubeconfig", kubeconfig, "--replicas", "1", "--from", "10", "--step", "4s", file, "-o", "yaml")
 	i.wait(0, 6*time.Minute)
 	var hpa autoscalingv2.HorizontalPodAutoscaler
-	if err := yaml.UnmarshalStrict([]byte(i.stdout()), &hpa); err != nil {
+	if err := yaml.UnmarshalStrict([]byte(i.stdout.String()), &hpa); err != nil {
 		t.Fatal(err)
 	}
 	// 5 ms a request of at most 190m, which is 0.95 of the limit, over 1.1 and the request.
 	if target := *hpa.Spec.Metrics[0].Resource.Target.AverageUtilization; target < 130 || target > 345 {
-		t.Errorf("%s\nwant a target of about 345 %% at most", i.stdout())
+		t.Errorf("%s\nwant a target of about 345 %% at most", i.stdout.String())
 	}
 	var c analysis.Calibration
 	if err := json.Unmarshal(must(os.ReadFile(strings.TrimSuffix(file, ".yaml")+".calibration.json")), &c); err != nil {
