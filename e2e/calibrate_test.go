@@ -40,7 +40,7 @@ spec:
 	i := hpabench(t, "calibrate", "--kubeconfig", kubeconfig, "--replicas", "1", "--from", "10", "--step", "4s", file, "-o", "yaml")
 	i.wait(0, 6*time.Minute)
 	var hpa autoscalingv2.HorizontalPodAutoscaler
-	if err := yaml.UnmarshalStrict([]byte(i.stdout.String()), &hpa); err != nil {
+	if err := yaml.UnmarshalStrict(i.stdout.Bytes(), &hpa); err != nil {
 		t.Fatal(err)
 	}
 	// 5 ms a request of at most 190m, which is 0.95 of the limit, over 1.1 and the request.
