@@ -343,7 +343,7 @@ func (d *diagnosis) window(p policy) {
 			wants = min(wants, want.n)
 		}
 		if u, ok := last(d.usages, end); ok && u.ratio != nil {
-			wants = min(wants, max(p.min, u.replicas))
+			wants = min(wants, max(p.min, replicasFor(*u.ratio, n.Replicas, p)))
 		}
 		_, higher, window, no := d.held(window{onset: onset, end: end}, replicaChange{sight: sight{t: end, seen: true}, from: n.Replicas, to: wants})
 		if wants >= n.Replicas || no != "" && !higher.seen || !higher.seen || higher.t.Add(window) < end {

@@ -98,7 +98,7 @@ func (o *observed) now() *Now {
 	}
 	p := policyOf(hpa.Spec, o.flags)
 	if v := o.newest(end); v.usage != nil {
-		if _, byPods, _, ok := v.sampled(hpa.Spec, current, p, o.flags); ok {
+		if byPods, ok := v.asked(hpa.Spec, current, p, o.flags); ok {
 			n.ByPods = &byPods
 		}
 	}

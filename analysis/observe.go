@@ -83,7 +83,6 @@ type usage struct {
 	cpu        float64 // cores, the latest sample of each pod that exists
 	memory     int64
 	ratio      *float64 // the largest of the HPA's metrics, relative to its target
-	replicas   int32    // that the HPA's metrics ask for; 0 without ratio
 	cpuPercent *float64 // of the requests
 	counted    int      // pods that the HPA would count for its first metric
 
@@ -517,10 +516,9 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 	var cpu counted
 	known := false
 	if hpa := k.o.autoscaler(t); hpa != nil {
-		target, _ := last(k.o.targets, t)
-		ratio, n, first, ok := v.sampled(hpa.Spec, target.Replicas, policyOf(hpa.Spec, k.o.flags), k.o.flags)
+		ratio, first, ok := v.ratio(hpa.Spec.Metrics, k.o.flags)
 		if ok {
-			u.ratio, u.replicas = &ratio, n
+			u.ratio = &ratio
 		}
 		u.counted = first.pods
 		of := hpa.Spec.Metrics

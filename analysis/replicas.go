@@ -129,7 +129,8 @@ func (p policy) tolerances() podautoscaler.Tolerances {
 type counted struct {
 	pods          int
 	use, requests int64 // in thousandths
-	requested     bool  // all of them have a request
+	requested     bool  // each of them has a request
+	allRequested  bool  // and each other pod; without that the HPA has no metric
 	oldest        time.Time
 }
 
@@ -139,8 +140,10 @@ func (c counted) percent() float64 { return 100 * float64(c.use) / float64(c.req
 // counted sums up the samples of the calculator's last look at a resource, without the pods that
 // it left out and the values that stand for missing ones.
 func (v *view) counted(name corev1.ResourceName, container string) counted {
-	c := counted{requested: true}
+	c := counted{requested: true, allRequested: true}
 	for _, p := range v.pods {
+		request, has := requestOf(p, name, container)
+		c.allRequested = c.allRequested && has
 		m, ok := v.given[p.Name]
 		if !ok || m.Timestamp.IsZero() {
 			continue
@@ -148,22 +151,27 @@ func (v *view) counted(name corev1.ResourceName, container string) counted {
 		if c.pods++; c.pods == 1 || m.Timestamp.Before(c.oldest) {
 			c.oldest = m.Timestamp
 		}
-		c.use += m.Value
-		if r := p.Spec.Resources; r != nil && container == "" {
-			if q, has := r.Requests[name]; has {
-				c.requests += q.MilliValue()
-				continue
-			}
-		}
-		for _, of := range p.Spec.Containers {
-			if container == "" || of.Name == container {
-				q, has := of.Resources.Requests[name]
-				c.requests, c.requested = c.requests+q.MilliValue(), c.requested && has
-			}
-		}
+		c.use, c.requests, c.requested = c.use+m.Value, c.requests+request, c.requested && has
 	}
 	c.requested = c.requested && c.requests > 0
 	return c
+}
+
+// requestOf is what a pod, or a container of it, requests of a resource, in thousandths.
+func requestOf(p *corev1.Pod, name corev1.ResourceName, container string) (request int64, has bool) {
+	if r := p.Spec.Resources; r != nil && container == "" {
+		if q, has := r.Requests[name]; has {
+			return q.MilliValue(), true
+		}
+	}
+	has = true
+	for i := range p.Spec.Containers {
+		if c := &p.Spec.Containers[i]; container == "" || c.Name == container {
+			q, is := c.Resources.Requests[name]
+			request, has = request+q.MilliValue(), has && is
+		}
+	}
+	return request, has
 }
 
 // countedFor sums up the samples of the pods whose metric of the resource the HPA takes as it is:
@@ -548,41 +556,62 @@ func amount(v float64, like *resource.Quantity) string {
 	return resource.NewMilliQuantity(int64(math.Ceil(v*1000)), like.Format).String()
 }
 
-// sampled is what the HPA would make of the readings of v: the largest ratio of current to
-// target of its metrics, and the replicas that they ask for. It is not known if the HPA has
-// metrics that are not in the readings, or if the requests of a pod are not known. first are
-// the sums of the first metric.
-func (v *view) sampled(spec autoscalingv2.HorizontalPodAutoscalerSpec, current int32, p policy, f flags) (ratio float64, replicas int32, first counted, ok bool) {
+// ratio is the largest ratio of current to target of the HPA's metrics by the readings of v. It is
+// not known if the HPA has metrics that are not in the readings, or if a pod lacks a request. first
+// are the sums of the first metric.
+//
+// The percents are whole, as those of GetResourceUtilizationRatio in
+// k8s.io/kubernetes/pkg/controller/podautoscaler/metrics, which the calculator asks with the
+// requests of all pods: too slow for each reading of weeks.
+func (v *view) ratio(of []autoscalingv2.MetricSpec, f flags) (ratio float64, first counted, ok bool) {
+	for i, m := range of {
+		name, container := record.ResourceOf(m)
+		_, target := record.MetricTarget(m)
+		if name == "" {
+			return 0, first, false
+		}
+		c := v.countedFor(name, container, f)
+		if i == 0 {
+			first = c
+		}
+		switch {
+		case c.pods == 0:
+			return 0, first, false
+		case target.AverageUtilization != nil && *target.AverageUtilization > 0 && c.requested && c.allRequested:
+			ratio = max(ratio, float64(c.use*100/c.requests)/float64(*target.AverageUtilization))
+		case positive(target.AverageValue):
+			ratio = max(ratio, float64(c.use/int64(c.pods))/float64(target.AverageValue.MilliValue()))
+		default:
+			return 0, first, false
+		}
+	}
+	return ratio, first, len(of) > 0
+}
+
+// asked are the replicas that the HPA's metrics ask for by the readings of v; not known as for ratio.
+func (v *view) asked(spec autoscalingv2.HorizontalPodAutoscalerSpec, current int32, p policy, f flags) (replicas int32, ok bool) {
 	ctx, all := context.Background(), labels.Everything()
-	for i, m := range spec.Metrics {
+	for _, m := range spec.Metrics {
 		name, container := record.ResourceOf(m)
 		_, target := record.MetricTarget(m)
 		var n int32
-		var r float64
 		err := error(nil)
 		switch {
 		case name == "":
-			return 0, 0, first, false
+			return 0, false
 		case target.AverageUtilization != nil && *target.AverageUtilization > 0:
-			var percent int32
-			n, percent, _, _, err = v.calculator(f).GetResourceReplicas(ctx, current, *target.AverageUtilization, name, p.tolerances(), "", all, container)
-			r = float64(percent) / float64(*target.AverageUtilization)
+			n, _, _, _, err = v.calculator(f).GetResourceReplicas(ctx, current, *target.AverageUtilization, name, p.tolerances(), "", all, container)
 		case positive(target.AverageValue):
-			var mean int64
-			n, mean, _, err = v.calculator(f).GetRawResourceReplicas(ctx, current, target.AverageValue.MilliValue(), name, p.tolerances(), "", all, container)
-			r = float64(mean) / float64(target.AverageValue.MilliValue())
+			n, _, _, err = v.calculator(f).GetRawResourceReplicas(ctx, current, target.AverageValue.MilliValue(), name, p.tolerances(), "", all, container)
 		default:
-			return 0, 0, first, false
+			return 0, false
 		}
 		if err != nil {
-			return 0, 0, first, false
+			return 0, false
 		}
-		if i == 0 {
-			first = v.counted(name, container)
-		}
-		ratio, replicas = max(ratio, r), max(replicas, n)
+		replicas = max(replicas, n)
 	}
-	return ratio, replicas, first, len(spec.Metrics) > 0
+	return replicas, len(spec.Metrics) > 0
 }
 
 // api is the pod as the HPA controller has it, as far as that looks.
