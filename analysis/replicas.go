@@ -272,8 +272,13 @@ func (m *proposal) propose(target autoscalingv2.MetricTarget, current, scaled in
 			if v.later && m.settled(current, p) {
 				break
 			}
-			n, percent, mean, _, err := v.calculator(f).GetResourceReplicas(ctx, current, *target.AverageUtilization, resource, tolerances, "", all, container)
-			if percent == *now.AverageUtilization && (now.AverageValue == nil || now.AverageValue.MilliValue() == mean) {
+			c := v.countedFor(resource, container, f)
+			switch {
+			case !c.requested || !c.allRequested || int32(c.use*100/c.requests) != *now.AverageUtilization || now.AverageValue != nil && now.AverageValue.MilliValue() != c.use/int64(c.pods):
+			case c.pods == len(v.pods) && c.pods == int(current): // the calculator has the rule of thumb then, and copies the containers for it
+				add(replicasFor(m.ratio, current, p), nil)
+			default:
+				n, _, _, _, err := v.calculator(f).GetResourceReplicas(ctx, current, *target.AverageUtilization, resource, tolerances, "", all, container)
 				add(n, err)
 			}
 		}
