@@ -37,8 +37,8 @@ func (d *diagnosis) overlap() {
 			for _, m := range hpa.Spec.Metrics {
 				_, names := record.WithoutRequest(m, p.now.Containers, p.now.Resources)
 				for _, name := range names {
-					// The controller sums the requests before it looks whether a pod has a metric.
-					if state != corev1.PodFailed && !slices.Contains(lacking, name) {
+					// The controller sums the requests of all pods, in any state (calculateRequests).
+					if !slices.Contains(lacking, name) {
 						lacking = append(lacking, name)
 					}
 				}

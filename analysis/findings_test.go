@@ -81,8 +81,11 @@ func TestFindings(t *testing.T) {
 			"blocks not-scaled hpa/web since 80 until -: It added no replica"}},
 		"pods of a Job and of another Deployment": {owned("Job/migrate", "ReplicaSet/web-batch-7c9f7f6d5b"), []string{
 			"limits selector-overlap deployment/web since 2 until -: 1 pod of Job migrate; 1 pod of Deployment web-batch"}},
-		"pods of its own": {owned("ReplicaSet/web-7c9f7f6d5b", "ReplicaSet/web-7c9f7f6d5b"), nil},
-		"a bare pod":      {owned("ReplicaSet/web-7c9f7f6d5b", ""), []string{"limits selector-overlap deployment/web since 2 until -: 1 pod of nobody"}},
+		"a pod without a request that runs":      {owned("Job/migrate", "Job/migrate").lacking(corev1.PodRunning), []string{"blocks selector-overlap deployment/web since 2 until -: 2 pods of Job migrate"}},
+		"a pod without a request that failed":    {owned("Job/migrate", "Job/migrate").lacking(corev1.PodFailed), []string{"blocks selector-overlap deployment/web since 2 until -: 2 pods of Job migrate, ended as Failed"}},
+		"a pod without a request that succeeded": {owned("Job/migrate", "Job/migrate").lacking(corev1.PodSucceeded), []string{"blocks selector-overlap deployment/web since 2 until -: 2 pods of Job migrate, ended as Succeeded"}},
+		"pods of its own":                        {owned("ReplicaSet/web-7c9f7f6d5b", "ReplicaSet/web-7c9f7f6d5b"), nil},
+		"a bare pod":                             {owned("ReplicaSet/web-7c9f7f6d5b", ""), []string{"limits selector-overlap deployment/web since 2 until -: 1 pod of nobody"}},
 		"OOM": {ill().sampled(220, "a", "b", "c").restarted("c", 120, 137, "OOMKilled"), []string{
 			"blocks out-of-memory pod/c since 120 until -: killed for memory (OOMKilled) and was restarted 1 time"}},
 		"one quick restart": {ill().sampled(220, "a", "b", "c").restarted("c", 120, 1, "Error"), []string{
@@ -161,6 +164,16 @@ func owned(owners ...string) *made {
 			if p.Owner = "ReplicaSet/web-7c9f7f6d5b"; p.Name[0] == 'x' {
 				p.Owner = owners[p.Name[1]-'0']
 			}
+		}
+	}
+	return m
+}
+
+// lacking takes the requests of the pods that are not the target's, and gives them a phase.
+func (m *made) lacking(phase corev1.PodPhase) *made {
+	for i := range m.entries {
+		if p := m.entries[i].Pod; p != nil && p.Name[0] == 'x' {
+			p.Status.Phase, p.Containers = phase, []record.ContainerResources{{Name: "app"}}
 		}
 	}
 	return m

@@ -45,11 +45,10 @@ func (v *view) List(labels.Selector) ([]*corev1.Pod, error) { return v.pods, nil
 func (v *view) Pods(string) corelisters.PodNamespaceLister  { return v }
 
 func (v *view) GetResourceMetric(_ context.Context, name corev1.ResourceName, _ string, _ labels.Selector, container string) (metrics.PodMetricsInfo, time.Time, error) {
-	if v.usage == nil && v.same {
-		return v.GetRawMetric("", "", nil, nil)
-	}
-	v.clear()
-	if v.usage == nil {
+	if v.clear(); v.usage == nil {
+		if v.same {
+			return v.GetRawMetric("", "", nil, nil)
+		}
 		return v.given, time.Time{}, nil
 	}
 	for i := range v.usage.samples {
