@@ -19,7 +19,7 @@ var allowed = map[string][]string{
 	"watch":        {"record"},
 	"analysis":     {"record"},
 	"expect":       {"analysis", "record"},
-	"reports":      {"record", "analysis", "tune"},
+	"reports":      {"record", "analysis", "fit", "tune"},
 	"simulate":     {"record", "model", "scenarios"},
 	"fit":          {"record", "model", "scenarios", "analysis", "simulate"},
 	"tune":         {"record", "model", "simulate", "scenarios"},

@@ -5,8 +5,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -110,37 +108,8 @@ func (f *Fit) Write(w io.Writer) error {
 	return err
 }
 
-// Table shows what was measured, for people.
-func (f *Fit) Table(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "parameter\tvalue\t9 of 10 within\tof\n")
-	missing := ""
-	for _, p := range f.Measured {
-		if p.Missing != "" {
-			missing += fmt.Sprintf("  %s: %s", p.Name, p.Missing)
-			if p.Assumed != "" {
-				missing += "; assumed: " + p.Assumed
-			}
-			missing += "\n"
-			continue
-		}
-		value := p.show(p.Value)
-		if strings.HasPrefix(p.Name, customPrefix) {
-			value += " " + p.Unit
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s to %s\t%d\n", p.Name, value, p.show(p.Low), p.show(p.High), p.Samples)
-	}
-	if missing != "" {
-		fmt.Fprintf(t, "\nNot told by this record:\n%s", missing)
-	}
-	if r := f.Reproduction; r != nil && r.Problem == "" {
-		fmt.Fprintf(t, "\nSimulated on this plant, the record's pods in service are %.1f %% from those recorded (%s; up to %.0f %% is taken to be right).\n", r.Error*100, record.Counted(r.Runs, "run"), MaxError*100)
-	}
-	return t.Flush()
-}
-
-// show is a value with its unit.
-func (p Parameter) show(v float64) string {
+// Show is a value with its unit.
+func (p Parameter) Show(v float64) string {
 	switch p.Unit {
 	case "s":
 		d := seconds(v)

@@ -123,7 +123,7 @@ func (l *learner) missing(name, why string) { l.add(Parameter{Name: name, Missin
 
 // assumed is what the plant has of a parameter that the record does not tell; "" if nothing.
 func (l *learner) assumed(name string) string {
-	mean := func(c simulate.Cases) string { return (Parameter{Unit: "s"}).show(meanOf(c)) }
+	mean := func(c simulate.Cases) string { return (Parameter{Unit: "s"}).Show(meanOf(c)) }
 	w, p := l.learned.Over(l.base.Plant.Workload), &l.Plant
 	switch name {
 	case "workload.cpu":

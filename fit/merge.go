@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ func merge(fits []*Fit) *Fit {
 	}
 	p := &m.Plant
 	p.Costs, p.Pods, p.RoundTrip = nil, simulate.Stages{}, nil
-	cost, known := value("workload.cpu")
+	cost, known := value(costName)
 	for _, f := range fits {
 		s := f.Plant.Pods
 		if !slices.ContainsFunc(f.Measured, func(q Parameter) bool { return q.Name == "roundTrip" && q.Missing != "" }) {
@@ -60,11 +61,14 @@ func merge(fits []*Fit) *Fit {
 		// What a request costs is relative to the average of all now.
 		for _, q := range f.Measured {
 			for _, c := range f.Plant.Costs {
-				if q.Name == "workload.cpu" && q.Missing == "" && known {
+				if q.Name == costName && q.Missing == "" && known {
 					p.Costs = append(p.Costs, math.Round(c*q.Value/cost*1000)/1000)
 				}
 			}
 		}
+	}
+	if p.RoundTrip == nil {
+		p.RoundTrip = fits[0].Plant.RoundTrip
 	}
 	if w := &p.Workload; known && cost > 0 && w.CPU != nil {
 		was := w.CPU.Mean.Seconds()
@@ -73,43 +77,18 @@ func merge(fits []*Fit) *Fit {
 			w.ConnectionCPU = new(duration(w.ConnectionCPU.Seconds() * cost / was))
 		}
 		w.CPU = &model.Cost{Mean: duration(w.CPU.Mean.Seconds() * cost / was), Distribution: w.CPU.Distribution, Deviation: w.CPU.Deviation}
-		idle, _ := value("workload.idleCPU")
-		start, _ := value("workload.startCPU")
-		memory, _ := value("workload.memory")
-		each, _ := value("workload.memoryPerRequest")
-		w.IdleCPU = resource.NewScaledQuantity(int64(idle*1e9), resource.Nano)
-		w.StartCPU = new(duration(start))
-		if held, ok := value("workload.memoryHeld"); ok {
-			w.MemoryHeld = &metav1.Duration{Duration: seconds(held).Round(time.Second)}
+	}
+	for name, put := range figures {
+		if v, ok := value(name); ok {
+			put(p, v)
 		}
-		w.Memory, w.MemoryPerRequest = resource.NewQuantity(int64(memory), resource.BinarySI), resource.NewQuantity(int64(each), resource.BinarySI)
 	}
-	if p.RoundTrip == nil {
-		p.RoundTrip = fits[0].Plant.RoundTrip
-	}
-	if n, ok := value("workload.workers"); ok {
-		p.Workload.Workers = new(int(math.Round(n)))
-		wait, _ := value("workload.wait")
-		p.Workload.Wait = &model.Cost{Mean: duration(wait)}
-	}
-	if n, ok := value("workload.queue"); ok {
-		p.Workload.Queue = new(int(math.Round(n)))
-	}
-	metrics := map[string]model.Metric{}
+	p.Workload.Metrics = maps.Clone(p.Workload.Metrics)
 	for name, metric := range p.Workload.Metrics {
 		if v, ok := value(customPrefix + name); ok {
 			metric.Scale = v
+			p.Workload.Metrics[name] = metric
 		}
-		metrics[name] = metric
-	}
-	if len(metrics) > 0 {
-		p.Workload.Metrics = metrics
-	}
-	if v, ok := value("controlPlane.latency"); ok {
-		p.Control.Latency = duration(v)
-	}
-	if v, ok := value("metrics.delay"); ok {
-		p.Metrics.Delay = duration(v)
 	}
 	p.Assumed = nil
 	for _, f := range fits {
@@ -121,6 +100,30 @@ func merge(fits []*Fit) *Fit {
 	}
 	p.Assumed = append(p.Assumed, m.unmeasured()...)
 	return m
+}
+
+const costName = "workload.cpu"
+
+// figures put the parameters that are one figure each into a plant.
+var figures = map[string]func(p *simulate.Plant, v float64){
+	"workload.idleCPU": func(p *simulate.Plant, v float64) {
+		p.Workload.IdleCPU = resource.NewScaledQuantity(int64(v*1e9), resource.Nano)
+	},
+	"workload.startCPU": func(p *simulate.Plant, v float64) { p.Workload.StartCPU = new(duration(v)) },
+	"workload.memory": func(p *simulate.Plant, v float64) {
+		p.Workload.Memory = resource.NewQuantity(int64(v), resource.BinarySI)
+	},
+	"workload.memoryPerRequest": func(p *simulate.Plant, v float64) {
+		p.Workload.MemoryPerRequest = resource.NewQuantity(int64(v), resource.BinarySI)
+	},
+	"workload.memoryHeld": func(p *simulate.Plant, v float64) {
+		p.Workload.MemoryHeld = &metav1.Duration{Duration: seconds(v).Round(time.Second)}
+	},
+	"workload.workers":     func(p *simulate.Plant, v float64) { p.Workload.Workers = new(int(math.Round(v))) },
+	"workload.wait":        func(p *simulate.Plant, v float64) { p.Workload.Wait = &model.Cost{Mean: duration(v)} },
+	"workload.queue":       func(p *simulate.Plant, v float64) { p.Workload.Queue = new(int(math.Round(v))) },
+	"controlPlane.latency": func(p *simulate.Plant, v float64) { p.Control.Latency = duration(v) },
+	"metrics.delay":        func(p *simulate.Plant, v float64) { p.Metrics.Delay = duration(v) },
 }
 
 // average is a parameter over the fits that have measured it.

@@ -75,16 +75,15 @@ func portion(l *record.LoadSecond, a, b, of uint64) record.LoadSecond {
 	for i, n := range countsOf(&p) {
 		*n = part(*from[i])
 	}
-	for k, n := range l.Codes {
-		if n = part(n); n > 0 {
-			addKeys(&p.Codes, map[string]uint64{k: n})
+	keys := func(total *map[string]uint64, from map[string]uint64) {
+		for k, n := range from {
+			if n = part(n); n > 0 {
+				addKeys(total, map[string]uint64{k: n})
+			}
 		}
 	}
-	for k, n := range l.Errors {
-		if n = part(n); n > 0 {
-			addKeys(&p.Errors, map[string]uint64{k: n})
-		}
-	}
+	keys(&p.Codes, l.Codes)
+	keys(&p.Errors, l.Errors)
 	return p
 }
 

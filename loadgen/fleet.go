@@ -678,7 +678,7 @@ func (f *Fleet) phaseOf(m *member, index int) *phase {
 	if index > 0 {
 		onset = f.ends[index-1]
 	}
-	return &phase{Phase: p, index: index, onset: onset, end: f.ends[index], schedule: newSchedule(p).share(m.order.Share)}
+	return &phase{Phase: p, index: index, onset: onset, end: f.ends[index], schedule: f.plans[index].share(m.order.Share)}
 }
 
 // listen says when a worker has fallen silent, and when it speaks again.
@@ -802,15 +802,7 @@ func (f *Fleet) Progress() Progress {
 	if r.Phase > 0 {
 		onset = f.ends[r.Phase-1]
 	}
-	end := f.ends[r.Phase]
-	r.Elapsed, r.Left = min(now, end).Sub(onset), max(0, end.Sub(now))
-	switch p := f.phases[r.Phase]; {
-	case f.ended > r.Phase || p.Shape == record.ShapeIdle:
-		r.Offered = new(float64)
-	case p.Shape != record.ShapeWorkers:
-		rate := newSchedule(p).rate(r.Elapsed)
-		r.Offered = &rate
-	}
+	r.within(now, onset, f.ends[r.Phase], f.ended > r.Phase || f.phases[r.Phase].Shape == record.ShapeIdle, f.plans[r.Phase])
 	r.Achieved = float64(f.answers[secondOf(now)-2])
 	return r
 }

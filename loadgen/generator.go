@@ -136,11 +136,11 @@ type Generator struct {
 // New returns a generator for the given phases. Way may be nil when no phase has
 // load.
 func New(phases []record.Phase, request Request, way Way, rec *record.Recorder) (*Generator, error) {
-	return NewShare(Share{}, phases, request, way, rec)
+	return newShare(Share{}, phases, request, way, rec)
 }
 
-// NewShare is New for a part of the load.
-func NewShare(share Share, phases []record.Phase, request Request, way Way, rec *record.Recorder) (*Generator, error) {
+// newShare is New for a part of the load.
+func newShare(share Share, phases []record.Phase, request Request, way Way, rec *record.Recorder) (*Generator, error) {
 	for _, p := range phases {
 		switch p.Shape {
 		case record.ShapeIdle, record.ShapeRate, record.ShapeRamp, record.ShapeSine, record.ShapeCurve, record.ShapeWorkers:
@@ -418,6 +418,16 @@ type Progress struct {
 	Sent, Answered, Failed uint64
 }
 
+// within sets what is of the phase: s is its schedule, nil if it has none.
+func (p *Progress) within(now, onset, end record.Instant, idle bool, s *schedule) {
+	p.Elapsed, p.Left = min(now, end).Sub(onset), max(0, end.Sub(now))
+	if idle {
+		p.Offered = new(float64)
+	} else if s != nil {
+		p.Offered = new(s.rate(p.Elapsed))
+	}
+}
+
 // Progress returns how far the run is. It may be called at any time, from any
 // goroutine.
 func (g *Generator) Progress() Progress {
@@ -431,15 +441,7 @@ func (g *Generator) Progress() Progress {
 	}
 	now := g.rec.Clock.Now()
 	result.Phase = p.index
-	result.Elapsed = min(now, p.end).Sub(p.onset)
-	result.Left = max(0, p.end.Sub(now))
-	switch {
-	case p.ended || p.Shape == record.ShapeIdle:
-		result.Offered = new(float64)
-	case p.schedule != nil:
-		rate := p.schedule.rate(result.Elapsed)
-		result.Offered = &rate
-	}
+	result.within(now, p.onset, p.end, p.ended || p.Shape == record.ShapeIdle, p.schedule)
 	last := secondOf(now) - 1
 	if last >= 0 {
 		if r := mu.recent[last%len(mu.recent)]; r.second == last {

@@ -194,11 +194,7 @@ func (l *ledger) answer(p *phase, r *vegeta.Result) {
 	case r.Code != 0:
 		s.Answered++
 		s.codes[r.Code]++
-		if s.latency == nil {
-			s.latency = record.NewHistogram()
-		}
-		// Its one error is a value out of range.
-		_ = s.latency.RecordValue(min(done.Sub(from), record.MaxLatency).Microseconds())
+		observe(&s.latency, record.NewHistogram, done.Sub(from))
 		l.mu.answered++
 		l.achieved(s.Second)
 		if pod != "" && !l.mu.pods[pod] && len(l.mu.pods) < maxPods {
@@ -229,10 +225,15 @@ func (s *second) late(by time.Duration) {
 		s.Late++
 	}
 	s.LateMax = max(s.LateMax, by.Seconds())
-	if s.lateness == nil {
-		s.lateness = record.NewPodHistogram()
+	observe(&s.lateness, record.NewPodHistogram, max(by, 0))
+}
+
+// observe adds a value to a histogram, which is made if there is none.
+func observe(h **hdrhistogram.Histogram, anew func() *hdrhistogram.Histogram, value time.Duration) {
+	if *h == nil {
+		*h = anew()
 	}
-	_ = s.lateness.RecordValue(min(max(by, 0), record.MaxLatency).Microseconds())
+	_ = (*h).RecordValue(min(value, record.MaxLatency).Microseconds()) // its one error is a value out of range
 }
 
 // of returns the counts of a pod.
@@ -256,10 +257,7 @@ func (p *podSecond) add(r *vegeta.Result, latency time.Duration) {
 		return
 	}
 	p.answered++
-	if p.latency == nil {
-		p.latency = record.NewPodHistogram()
-	}
-	_ = p.latency.RecordValue(min(latency, record.MaxLatency).Microseconds())
+	observe(&p.latency, record.NewPodHistogram, latency)
 }
 
 // slowConnect counts a connection that took long to open, in the second in which
@@ -397,23 +395,18 @@ func (s *second) entry() (*record.LoadSecond, error) {
 		e.Errors = maps.Clone(s.Errors)
 	}
 	for code, n := range s.codes {
-		if e.Codes == nil {
-			e.Codes = map[string]uint64{}
-		}
-		e.Codes[strconv.Itoa(int(code))] = n
+		addKeys(&e.Codes, map[string]uint64{strconv.Itoa(int(code)): n})
 	}
-	if s.latency != nil {
-		var err error
-		if e.Latency, err = record.EncodeHistogram(s.latency); err != nil {
-			return nil, fmt.Errorf("encoding the latencies of second %d: %w", s.Second, err)
+	var failed error
+	encode := func(h *hdrhistogram.Histogram, what string) (text record.Histogram) {
+		if h != nil && failed == nil {
+			if text, failed = record.EncodeHistogram(h); failed != nil {
+				failed = fmt.Errorf("encoding %s in second %d: %w", what, s.Second, failed)
+			}
 		}
+		return text
 	}
-	if s.lateness != nil {
-		var err error
-		if e.Lateness, err = record.EncodeHistogram(s.lateness); err != nil {
-			return nil, fmt.Errorf("encoding the lateness of second %d: %w", s.Second, err)
-		}
-	}
+	e.Latency, e.Lateness = encode(s.latency, "the latencies"), encode(s.lateness, "the lateness")
 	for name, p := range s.pods {
 		if p.answered+p.errors == 0 {
 			continue // of an earlier second
@@ -421,16 +414,9 @@ func (s *second) entry() (*record.LoadSecond, error) {
 		if e.Pods == nil {
 			e.Pods = map[string]record.PodSecond{}
 		}
-		of := record.PodSecond{Answered: p.answered, Errors: p.errors}
-		if p.latency != nil {
-			var err error
-			if of.Latency, err = record.EncodeHistogram(p.latency); err != nil {
-				return nil, fmt.Errorf("encoding the latencies of pod %s in second %d: %w", name, s.Second, err)
-			}
-		}
-		e.Pods[name] = of
+		e.Pods[name] = record.PodSecond{Answered: p.answered, Errors: p.errors, Latency: encode(p.latency, "the latencies of pod "+name)}
 	}
-	return &e, nil
+	return &e, failed
 }
 
 // reset empties s for reuse: its histogram alone takes some 170 KB.
@@ -443,16 +429,16 @@ func (s *second) reset() {
 			continue
 		}
 		p.answered, p.errors = 0, 0
-		if p.latency != nil {
-			p.latency.Reset()
-		}
+		empty(p.latency)
 	}
 	s.LoadSecond = record.LoadSecond{Errors: s.Errors}
-	if s.latency != nil {
-		s.latency.Reset()
-	}
-	if s.lateness != nil {
-		s.lateness.Reset()
+	empty(s.latency)
+	empty(s.lateness)
+}
+
+func empty(h *hdrhistogram.Histogram) {
+	if h != nil {
+		h.Reset()
 	}
 }
 

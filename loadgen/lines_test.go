@@ -35,7 +35,7 @@ func linesOf(t *testing.T, phases []record.Phase) (lines []string, summary strin
 			}
 		})}
 		go server.Serve(way)
-		g, err := NewShare(Share{Index: 0, Of: 2}, phases, Request{Path: "/"}, way, rec)
+		g, err := newShare(Share{Index: 0, Of: 2}, phases, Request{Path: "/"}, way, rec)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -149,7 +149,7 @@ func work(ctx context.Context, o Order, s start, clock record.Clock, lines *line
 		if err != nil {
 			return err
 		}
-		g, err := NewShare(o.Share, o.Phases, o.Request, way, rec)
+		g, err := newShare(o.Share, o.Phases, o.Request, way, rec)
 		if err != nil {
 			return err
 		}

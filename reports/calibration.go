@@ -7,14 +7,27 @@ import (
 
 	"github.com/hpabench/hpabench/analysis"
 	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/tune"
 )
 
-// Answer writes the latency of an answer, in seconds; – if it is nil.
-func Answer(s *float64) string { return answer(s) }
+// CalibrationJSON writes a calibration with the target that follows, unless none says why there is none.
+func CalibrationJSON(w io.Writer, c analysis.Calibration, target tune.Capacity, none error) error {
+	out := struct {
+		analysis.Calibration
+		Target *tune.Capacity `json:"target,omitempty"`
+	}{Calibration: c}
+	if none == nil {
+		out.Target = &target
+	}
+	return indented(w, out)
+}
 
-// CalibrationTable writes a calibration, and the target that follows, for a terminal of that many
-// columns.
-func CalibrationTable(w io.Writer, c analysis.Calibration, target string, width int) error {
+// CalibrationTable writes the same for a terminal of that many columns.
+func CalibrationTable(w io.Writer, c analysis.Calibration, target tune.Capacity, none error, width int) error {
+	follows := target.Reason
+	if none != nil {
+		follows = "no target follows: " + none.Error()
+	}
 	g := &grid{columns: []column{{name: "replicas"}, {name: "requests/s"}, {name: "missed from"}, {name: fmt.Sprintf("p%d", c.Percentile)}, {name: "efficiency"}}}
 	var notes reasons
 	for _, p := range c.Points {
@@ -25,5 +38,5 @@ func CalibrationTable(w io.Writer, c analysis.Calibration, target string, width 
 	}
 	return writeSections(w, nil, []section{{title: "Capacity of " + c.Scenario, grid: g,
 		notes: append(notes, fmt.Sprintf("One replica serves %s requests/s: %d %% of the answers within %s, 0.1 %% errors at most. The capacity is between the two rates. Efficiency: of so many times the rate of a single replica.",
-			record.Plain(c.CapacityPerReplica, 4), c.Percentile, time.Duration(c.Latency*float64(time.Second))), "Target: "+target+".")}}, width)
+			record.Plain(c.CapacityPerReplica, 4), c.Percentile, time.Duration(c.Latency*float64(time.Second))), "Target: "+follows+".")}}, width)
 }

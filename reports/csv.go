@@ -27,9 +27,9 @@ func SummaryCSV(w io.Writer, r *analysis.Result) error {
 	return write(w, rows)
 }
 
-// TimelineCSV writes one row a second, or one for each Result.TimelineEvery, see
+// timelineCSV writes one row a second, or one for each Result.TimelineEvery, see
 // analysis.Second.
-func TimelineCSV(w io.Writer, r *analysis.Result) error {
+func timelineCSV(w io.Writer, r *analysis.Result) error {
 	c := sheet{csv.NewWriter(w)}
 	c.row([]string{"second", "phase", "offered", "answered", "failed", "p50_seconds", "p90_seconds", "p99_seconds", "cpu_cores", "memory_bytes",
 		"cpu_percent", "hpa_percent", "desired", "spec_replicas", "pods", "ready", "in_service", "terminating", "unsent", "late", "late_max_seconds", "demand"})
@@ -42,9 +42,9 @@ func TimelineCSV(w io.Writer, r *analysis.Result) error {
 	return c.Error()
 }
 
-// PodsCSV writes one row a pod, see analysis.Pod. Columns that start with
+// podsCSV writes one row a pod, see analysis.Pod. Columns that start with
 // object_ are the object's own timestamps, on another clock.
-func PodsCSV(w io.Writer, r *analysis.Result) error {
+func podsCSV(w io.Writer, r *analysis.Result) error {
 	rows := [][]string{{"pod", "uid", "node", "before", "restarts", "first_seen", "created", "scheduled", "initialized", "started", "ready", "in_service",
 		"terminating", "out_of_service", "gone", "precision", "object_created", "object_scheduled", "object_initialized", "object_containers_ready", "object_ready", "object_deletion"}}
 	for _, p := range r.Pods {
@@ -56,8 +56,8 @@ func PodsCSV(w io.Writer, r *analysis.Result) error {
 	return write(w, rows)
 }
 
-// EventsCSV writes one row an event; time is the object's own.
-func EventsCSV(w io.Writer, r *analysis.Result) error {
+// eventsCSV writes one row an event; time is the object's own.
+func eventsCSV(w io.Writer, r *analysis.Result) error {
 	rows := [][]string{{"at", "kind", "name", "type", "reason", "message", "count", "time"}}
 	for _, e := range r.Events {
 		rows = append(rows, []string{cell(&e.AtSeconds), e.Kind, e.Name, e.Type, e.Reason, e.Message, cell(&e.Count), stamp(&e.Time)})
@@ -65,9 +65,9 @@ func EventsCSV(w io.Writer, r *analysis.Result) error {
 	return write(w, rows)
 }
 
-// StagesCSV writes one row a transition, pod and stage: transitions count from 1,
+// stagesCSV writes one row a transition, pod and stage: transitions count from 1,
 // and which says whether the pod is the first, the median or the slowest of it.
-func StagesCSV(w io.Writer, r *analysis.Result) error {
+func stagesCSV(w io.Writer, r *analysis.Result) error {
 	rows := [][]string{{"transition", "direction", "to_phase", "pod", "which", "stage", "seconds", "precision", "starts_at", "ends_at", "includes", "missing"}}
 	for i, t := range r.Transitions {
 		var pods []analysis.PodStages
@@ -103,9 +103,9 @@ func StagesCSV(w io.Writer, r *analysis.Result) error {
 	return write(w, rows)
 }
 
-// FindingsCSV writes one row a finding, the worst first; further objects are
+// findingsCSV writes one row a finding, the worst first; further objects are
 // joined by blanks.
-func FindingsCSV(w io.Writer, r *analysis.Result) error {
+func findingsCSV(w io.Writer, r *analysis.Result) error {
 	rows := [][]string{{"kind", "severity", "object", "others", "since", "until", "seen", "cause", "advice"}}
 	for _, f := range r.Findings {
 		rows = append(rows, []string{f.Kind, f.Severity, f.Object, strings.Join(f.Others, " "), cell(f.SinceSeconds), cell(f.UntilSeconds), f.Seen, f.Cause, f.Advice})

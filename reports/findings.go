@@ -7,15 +7,12 @@ import (
 	"github.com/hpabench/hpabench/analysis"
 )
 
-// NoFindings says that there are none.
-const NoFindings = "Findings: none."
+// noFindings says that there are none.
+const noFindings = "Findings: none."
 
 // about says what a finding is about, and when it was.
 func about(f analysis.Finding) string {
-	text := f.Object
-	if n := len(f.Others); n > 0 {
-		text += fmt.Sprintf(" and %d more", n)
-	}
+	text := objects(f)
 	switch {
 	case f.SinceSeconds == nil:
 		return text
@@ -32,9 +29,17 @@ func about(f analysis.Finding) string {
 	return text
 }
 
-// FindingLines are a finding for a terminal: what it is about, and indented what
+// objects are what a finding is about.
+func objects(f analysis.Finding) string {
+	if n := len(f.Others); n > 0 {
+		return fmt.Sprintf("%s and %d more", f.Object, n)
+	}
+	return f.Object
+}
+
+// findingLines are a finding for a terminal: what it is about, and indented what
 // was seen, the cause and what to do. They are not wrapped.
-func FindingLines(f analysis.Finding) (head string, below []string) {
+func findingLines(f analysis.Finding) (head string, below []string) {
 	return fmt.Sprintf("%s: %s: %s", f.Severity, f.Kind, about(f)),
 		[]string{f.Seen, "Cause: " + f.Cause, "To do: " + strings.ReplaceAll(f.Advice, "`", "")}
 }

@@ -42,7 +42,7 @@ func HTML(w io.Writer, r *analysis.Result) error {
 		Charts                             []chart
 		Tables                             []table
 		Definitions                        []string
-	}{Result: r, Setting: setting(r), NoFindings: NoFindings, Definitions: definitions}
+	}{Result: r, Setting: setting(r), NoFindings: noFindings, Definitions: definitions}
 	data.Subject, data.Rest = headline(r)
 	for _, f := range figures(r) {
 		svg, err := f.SVG()

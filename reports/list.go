@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/olekukonko/tablewriter"
 	"github.com/olekukonko/tablewriter/renderer"
@@ -26,6 +28,15 @@ func ListTable(w io.Writer, columns []string, rows [][]string, width int) error 
 	}
 	_, err := b.WriteTo(&Terminal{Writer: w})
 	return err
+}
+
+// Columns writes rows as kubectl does, the names of the columns first.
+func Columns(w io.Writer, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(t, strings.Join(row, "\t"))
+	}
+	return t.Flush()
 }
 
 // ListMarkdown writes the rows as a table in Markdown.

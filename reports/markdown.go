@@ -36,7 +36,7 @@ func Markdown(w io.Writer, r *analysis.Result) error {
 		fmt.Fprintf(&b, "\n%s\n", escape(text))
 	}
 	if len(r.Findings) == 0 {
-		fmt.Fprintf(&b, "\n%s\n", NoFindings)
+		fmt.Fprintf(&b, "\n%s\n", noFindings)
 	} else {
 		b.WriteString("\n## Findings\n\n")
 	}

@@ -27,7 +27,9 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/fit"
 	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/tune"
 )
 
 // poisons are added before and behind a string: what steers a terminal, a renderer of
@@ -50,11 +52,11 @@ var formats = map[string]struct {
 	"HTML":         {HTML, checkHTML},
 	"JSON":         {JSON, checkJSON},
 	"summary.csv":  {SummaryCSV, checkCSV},
-	"timeline.csv": {TimelineCSV, checkCSV},
-	"pods.csv":     {PodsCSV, checkCSV},
-	"events.csv":   {EventsCSV, checkCSV},
-	"stages.csv":   {StagesCSV, checkCSV},
-	"findings.csv": {FindingsCSV, checkCSV},
+	"timeline.csv": {timelineCSV, checkCSV},
+	"pods.csv":     {podsCSV, checkCSV},
+	"events.csv":   {eventsCSV, checkCSV},
+	"stages.csv":   {stagesCSV, checkCSV},
+	"findings.csv": {findingsCSV, checkCSV},
 	"JUnit":        {JUnit, checkXML},
 	"OpenMetrics":  {OpenMetrics, checkOpenMetrics},
 }
@@ -304,7 +306,13 @@ func TestPoisonedResult(t *testing.T) {
 		"trials JSON":      checked(checkVisible, func(w io.Writer) error { return TrialsJSON(w, c, verdicts) }),
 		"trials JUnit":     checked(checkXML, func(w io.Writer) error { return TrialsJUnit(w, poisons[0], c, verdicts) }),
 		"calibration": checked(checkText, func(w io.Writer) error {
-			return CalibrationTable(w, analysis.Calibration{Scenario: poisons[0], Points: []analysis.CalibrationPoint{{Doubt: poisons[3]}}}, poisons[1], 80)
+			return CalibrationTable(w, analysis.Calibration{Scenario: poisons[0], Points: []analysis.CalibrationPoint{{Doubt: poisons[3]}}}, tune.Capacity{}, errors.New(poisons[1]), 80)
+		}),
+		"fit": checked(checkText, func(w io.Writer) error {
+			return FitTable(w, &fit.Fit{From: poisons[0], Measured: []fit.Parameter{{Name: poisons[1]}, {Name: poisons[2], Missing: poisons[3], Assumed: poisons[0]}}}, 80)
+		}),
+		"diagnosis": checked(checkText, func(w io.Writer) error {
+			return DiagnosisText(w, Diagnose(nil, nil, r), 80)
 		}),
 	} {
 		if check != nil {

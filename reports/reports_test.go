@@ -56,11 +56,11 @@ func TestGolden(t *testing.T) {
 			".md":           Markdown,
 			".json":         JSON,
 			".summary.csv":  SummaryCSV,
-			".timeline.csv": TimelineCSV,
-			".pods.csv":     PodsCSV,
-			".events.csv":   EventsCSV,
-			".stages.csv":   StagesCSV,
-			".findings.csv": FindingsCSV,
+			".timeline.csv": timelineCSV,
+			".pods.csv":     podsCSV,
+			".events.csv":   eventsCSV,
+			".stages.csv":   stagesCSV,
+			".findings.csv": findingsCSV,
 		} {
 			var got bytes.Buffer
 			if err := write(&got, r); err != nil {
@@ -145,7 +145,7 @@ func TestHostileEvents(t *testing.T) {
 		Events:   []analysis.Event{{AtSeconds: 1, Event: record.Event{Kind: "Pod", Name: "p", Reason: "R", Message: message}}},
 	}
 	var md, events bytes.Buffer
-	if err := errors.Join(Markdown(&md, r), EventsCSV(&events, r)); err != nil {
+	if err := errors.Join(Markdown(&md, r), eventsCSV(&events, r)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"a \\| b c &lt;script&gt; \\`d\\` \\*e\\* \"f\", g", "(a \\| &lt;b&gt; \\`open)"} {

@@ -571,10 +571,13 @@ func loadByWorker(r *analysis.Result) section {
 }
 
 func elasticity(r *analysis.Result) section {
-	e := r.Elasticity
-	if e == nil {
+	if r.Elasticity == nil {
 		return section{}
 	}
+	return elasticityOf(*r.Elasticity)
+}
+
+func elasticityOf(e analysis.Elasticity) section {
 	g := &grid{columns: []column{{name: "supply against demand", text: true}, {name: "too few"}, {name: "too many"}, {name: "", text: true}}}
 	figure := func(x float64) string { return fmt.Sprintf("%.3f", x) }
 	g.add("accuracy", figure(e.AccuracyUnder), figure(e.AccuracyOver), "replicas, on average")

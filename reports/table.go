@@ -15,14 +15,14 @@ import (
 	"github.com/olekukonko/tablewriter/tw"
 )
 
-// DefaultWidth is that of a terminal that does not tell its own.
-const DefaultWidth = 80
+// defaultWidth is that of a terminal that does not tell its own.
+const defaultWidth = 80
 
-// Table writes r for a terminal of that many columns; 0 stands for DefaultWidth.
+// Table writes r for a terminal of that many columns; 0 stands for defaultWidth.
 // With little room, columns that matter less are left out and long cells cut.
 func Table(w io.Writer, r *analysis.Result, width int) error {
 	if width <= 0 {
-		width = DefaultWidth
+		width = defaultWidth
 	}
 	width = max(width, 40)
 	var b bytes.Buffer
@@ -46,12 +46,12 @@ func Table(w io.Writer, r *analysis.Result, width int) error {
 	}
 	fmt.Fprintln(&b)
 	if len(r.Findings) == 0 {
-		paragraph("", NoFindings)
+		paragraph("", noFindings)
 	} else {
 		paragraph("", "Findings")
 	}
 	for _, f := range r.Findings {
-		head, below := FindingLines(f)
+		head, below := findingLines(f)
 		paragraph("  ", head)
 		for _, text := range below {
 			paragraph("    ", text)
@@ -105,7 +105,7 @@ func (s section) writeText(b *bytes.Buffer, width int, timeline []analysis.Secon
 func notable(s section, r *analysis.Result) section {
 	kept := &grid{columns: s.grid.columns}
 	for i, e := range r.Events {
-		if e.Type == "Warning" || e.Kind == "HorizontalPodAutoscaler" {
+		if isNotable(e) {
 			kept.add(s.grid.rows[i]...)
 		}
 	}
@@ -118,6 +118,10 @@ func notable(s section, r *analysis.Result) section {
 	}
 	s.grid = kept
 	return s
+}
+
+func isNotable(e analysis.Event) bool {
+	return e.Type == "Warning" || e.Kind == "HorizontalPodAutoscaler"
 }
 
 const between = 2 // spaces between columns: tablewriter's padding, one a side

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,9 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/loadgen"
 	"github.com/hpabench/hpabench/record"
@@ -31,10 +34,7 @@ func Attack(ctx context.Context, file *scenarios.File, url string, o Options, re
 	if err != nil {
 		return err
 	}
-	if url == "" {
-		url = file.Spec.Load.URL
-	}
-	way, err := loadgen.URL(url)
+	way, err := loadgen.URL(cmp.Or(url, file.Spec.Load.URL))
 	if err != nil {
 		return BadInput{err}
 	}
@@ -87,9 +87,7 @@ func request(file *scenarios.File, authorization string) loadgen.Request {
 	if authorization != "" {
 		r.Headers.Set("Authorization", authorization)
 	}
-	if load.MaxConnectionAge != nil {
-		r.MaxConnectionAge = load.MaxConnectionAge.Duration
-	}
+	r.MaxConnectionAge = ptr.Deref(load.MaxConnectionAge, metav1.Duration{}).Duration
 	if t := load.TLS; t != nil {
 		r.TLS = &loadgen.TLS{CA: file.Roots(), ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
 	}

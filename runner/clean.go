@@ -146,18 +146,7 @@ func (c *Cluster) remove(ctx context.Context, l object, o CleanOptions, say func
 // waitGone deletes an object and waits until it is gone. The error is one of
 // wait's when that took too long.
 func (c *Cluster) waitGone(ctx context.Context, o object, timeout time.Duration) error {
-	var last error
-	err := wait.PollUntilContextTimeout(ctx, 250*time.Millisecond, timeout, true, func(ctx context.Context) (gone bool, err error) {
-		gone, last = c.delete(ctx, o)
-		return gone, refused(last)
-	})
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err != nil && last != nil {
-		return last
-	}
-	return err
+	return poll(ctx, 250*time.Millisecond, timeout, func(ctx context.Context) (bool, error) { return c.delete(ctx, o) })
 }
 
 func (c *Cluster) finalizers(ctx context.Context, o object) []string {

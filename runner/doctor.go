@@ -283,8 +283,3 @@ func (i *inspection) checkAutoscalers(ctx context.Context) {
 		}
 	}
 }
-
-// Able says whether no check is a fault.
-func (e *Examination) Able() bool {
-	return !slices.ContainsFunc(e.Checks, func(c record.Check) bool { return c.Outcome == record.Fault })
-}

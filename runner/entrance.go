@@ -3,7 +3,6 @@ package runner
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -16,7 +15,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/hpabench/hpabench/loadgen"
 	"github.com/hpabench/hpabench/scenarios"
@@ -80,21 +78,10 @@ func (c *Cluster) ingress(ctx context.Context, service *corev1.Service, port cor
 
 // awaitAddress looks again until find succeeds; a BadInput cannot be waited for.
 func awaitAddress(ctx context.Context, find func(context.Context) error) error {
-	var last error
-	err := wait.PollUntilContextTimeout(ctx, time.Second, addressTimeout, true, func(ctx context.Context) (bool, error) {
-		last = find(ctx)
-		if errors.As(last, new(BadInput)) {
-			return false, last
-		}
-		return last == nil, refused(last)
+	return poll(ctx, time.Second, addressTimeout, func(ctx context.Context) (bool, error) {
+		err := find(ctx)
+		return err == nil, err
 	})
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if wait.Interrupted(err) {
-		return fmt.Errorf("after %s: %w", addressTimeout, last)
-	}
-	return err
 }
 
 // usableAddress says whether load can go to an address in the status of an Ingress or a

@@ -86,13 +86,10 @@ func (r *Runner) insideURL(service *corev1.Service) (string, error) {
 // workerJob is an Indexed Job whose pods wait for orders on their standard input. A
 // worker that fails is not replaced: its part of the load is lost, and counted so.
 func workerJob(file *scenarios.File, o Options, labels map[string]string) *batchv1.Job {
-	j := file.Spec.Load.Job
+	j := cmp.Or(file.Spec.Load.Job, &scenarios.Job{})
 	length := workerSlack
 	for _, p := range file.Phases() {
 		length += time.Duration(p.Seconds * float64(time.Second))
-	}
-	if j == nil {
-		j = &scenarios.Job{}
 	}
 	pods := ptr.Deref(j.Pods, 1)
 	template := corev1.PodSpec{

@@ -313,10 +313,7 @@ func (c *created) waitForKind(ctx context.Context, gvk schema.GroupVersionKind) 
 		client, mapping, err = c.resource(gvk, c.namespace)
 		return !meta.IsNoMatchError(err), nil
 	})
-	if err == nil {
-		err = waitErr
-	}
-	return client, mapping, err
+	return client, mapping, cmp.Or(err, waitErr)
 }
 
 // tearDown deletes what was created, newest first, and waits until it is gone,
@@ -352,6 +349,25 @@ func (c *created) tearDown(ctx context.Context, grace time.Duration, progress fu
 		return nil
 	}
 	return fmt.Errorf("deleting %s: %w", strings.Join(c.left(), ", "), cmp.Or(last, context.Cause(ctx), err))
+}
+
+// poll looks again until it is done, a look ends with a BadInput or a refusal, or the time is over: then
+// the error has that of the last look, if there is one, and else is one of wait's.
+func poll(ctx context.Context, every, timeout time.Duration, look func(context.Context) (done bool, err error)) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, every, timeout, true, func(ctx context.Context) (done bool, err error) {
+		if done, last = look(ctx); errors.As(last, new(BadInput)) {
+			return false, last
+		}
+		return done, refused(last)
+	})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case wait.Interrupted(err) && last != nil:
+		return fmt.Errorf("after %s: %w", timeout, last)
+	}
+	return err
 }
 
 // refused returns err if it is one that does not pass by waiting.

@@ -93,13 +93,7 @@ func (c *checker) check() {
 
 func (c *checker) checkWorkload() {
 	w := &c.Spec.Workload
-	forms := 0
-	for _, given := range []bool{w.Deployment != nil, w.Manifests != nil, w.Existing != nil} {
-		if given {
-			forms++
-		}
-	}
-	switch {
+	switch forms := howMany(w.Deployment != nil, w.Manifests != nil, w.Existing != nil); {
 	case forms != 1:
 		c.fault("spec.workload", "", "spec.workload needs exactly one of deployment, manifests and existing, has %d", forms)
 	case w.Target != nil && w.Manifests == nil:
@@ -118,6 +112,16 @@ func (c *checker) checkWorkload() {
 	if w.Model != nil {
 		c.checkModel(w.Model)
 	}
+}
+
+// howMany of some conditions hold.
+func howMany(conditions ...bool) (n int) {
+	for _, holds := range conditions {
+		if holds {
+			n++
+		}
+	}
+	return n
 }
 
 const short = "spec.workload.deployment"
@@ -332,12 +336,12 @@ func (f *File) LackingRequests(pod corev1.PodSpec) (faults Faults) {
 		}
 		name, lacking := record.WithoutRequest(m, record.ContainersOf(pod), pod.Resources)
 		hint := fmt.Sprintf("resources: {requests: {%s: …}}", name)
-		switch len(lacking) {
-		case 0:
-		case 1:
-			faults = append(faults, d.fault(pointer, fmt.Sprintf("the autoscaler's target is a share of the %s request, and container %s has none", name, lacking[0]), hint))
-		default:
-			faults = append(faults, d.fault(pointer, fmt.Sprintf("the autoscaler's target is a share of the %s request, and containers %s have none", name, strings.Join(lacking, ", ")), hint))
+		who := fmt.Sprintf("containers %s have", strings.Join(lacking, ", "))
+		if len(lacking) == 1 {
+			who = fmt.Sprintf("container %s has", lacking[0])
+		}
+		if len(lacking) > 0 {
+			faults = append(faults, d.fault(pointer, fmt.Sprintf("the autoscaler's target is a share of the %s request, and %s none", name, who), hint))
 		}
 	}
 	return faults
@@ -444,13 +448,7 @@ func (c *checker) checkPhase(at string, p Phase) {
 	case p.Duration.Duration > 0:
 		c.between(at+".duration", &p.Duration, minDuration, MaxDuration)
 	}
-	shapes := 0
-	for _, given := range []bool{p.Rate != nil, p.Ramp != nil, p.Sine != nil, p.Steps != nil, p.Spike != nil, p.Noise != nil, p.Replay != nil, p.Workers != nil} {
-		if given {
-			shapes++
-		}
-	}
-	if shapes != 1 {
+	if shapes := p.shapes(); shapes != 1 {
 		c.fault(at, "rate: 0 is no load", "%s needs exactly one of rate, ramp, sine, steps, spike, noise, replay and workers, has %d", at, shapes)
 		return
 	}
@@ -476,6 +474,11 @@ func (c *checker) checkPhase(at string, p Phase) {
 	}
 }
 
+// shapes is how many shapes a phase has: one, but for a repetition.
+func (p *Phase) shapes() int {
+	return howMany(p.Rate != nil, p.Ramp != nil, p.Sine != nil, p.Steps != nil, p.Spike != nil, p.Noise != nil, p.Replay != nil, p.Workers != nil)
+}
+
 // between refuses a duration outside of two bounds; nil is none.
 func (c *checker) between(path string, d *metav1.Duration, least, most time.Duration) {
 	if d != nil && (d.Duration < least || d.Duration > most) {
@@ -488,7 +491,7 @@ func (c *checker) checkRepeat(at string, p Phase) {
 	case p.Repeat == 0 || p.Phases == nil:
 		c.fault(at, "such as repeat: 3 with phases: [...]", "%s has one of repeat and phases without the other", at)
 		return
-	case p.Rate != nil || p.Ramp != nil || p.Sine != nil || p.Steps != nil || p.Spike != nil || p.Noise != nil || p.Replay != nil || p.Workers != nil || p.ThinkTime != nil || p.Requests > 0 || p.KeepAlive != nil || p.Duration.Duration != 0:
+	case p.shapes() > 0 || p.ThinkTime != nil || p.Requests > 0 || p.KeepAlive != nil || p.Duration.Duration != 0:
 		c.fault(at, "its phases have these", "%s repeats phases, and has a shape, a duration or keepAlive of its own", at)
 		return
 	}

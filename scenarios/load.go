@@ -8,23 +8,18 @@ import (
 	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
 	"github.com/hpabench/hpabench/record"
 )
 
 // ViaOrAuto is Via with its default.
-func (l *Load) ViaOrAuto() string {
-	if l.Via == "" {
-		return ViaAuto
-	}
-	return l.Via
-}
+func (l *Load) ViaOrAuto() string { return cmp.Or(l.Via, ViaAuto) }
 
 // RequestTimeout is Timeout with its default.
 func (l *Load) RequestTimeout() time.Duration {
-	if l.Timeout == nil {
-		return 30 * time.Second
-	}
-	return l.Timeout.Duration
+	return ptr.Deref(l.Timeout, metav1.Duration{Duration: 30 * time.Second}).Duration
 }
 
 // readRoots reads the certificates of load.tls.
@@ -117,9 +112,7 @@ func (f *File) plan(p *Phase, name string) []record.Phase {
 		r.Shape, r.From, r.Amplitude, r.Period = record.ShapeSine, p.Sine.Mean, p.Sine.Amplitude, p.Sine.Period.Seconds()
 	case p.Workers != nil:
 		r.Shape, r.Workers, r.Requests = record.ShapeWorkers, *p.Workers, p.Requests
-		if p.ThinkTime != nil {
-			r.Think = p.ThinkTime.Seconds()
-		}
+		r.Think = ptr.Deref(p.ThinkTime, metav1.Duration{}).Seconds()
 	case p.Noise != nil:
 		r.Shape, r.Curve = record.ShapeCurve, p.Noise.curve(r.Seconds)
 		r.Made = fmt.Sprintf("%s ± %s/s at random", record.Plain(p.Noise.Base, 0), record.Plain(p.Noise.Amplitude, 0))
@@ -160,10 +153,7 @@ func (s *Spike) parts(seconds float64) []part {
 
 // every is Every with its default, in seconds.
 func (n *Noise) every() float64 {
-	if n.Every == nil {
-		return 1
-	}
-	return n.Every.Seconds()
+	return ptr.Deref(n.Every, metav1.Duration{Duration: time.Second}).Seconds()
 }
 
 // points is how many points the curve has, 0 if every is a fault.
@@ -191,14 +181,7 @@ func (n *Noise) curve(seconds float64) (points []record.RatePoint) {
 
 // factors are Scale and Stretch with their defaults.
 func (r *Replay) factors() (scale, stretch float64) {
-	scale, stretch = 1, 1
-	if r.Scale != nil {
-		scale = *r.Scale
-	}
-	if r.Stretch != nil {
-		stretch = *r.Stretch
-	}
-	return scale, stretch
+	return ptr.Deref(r.Scale, 1), ptr.Deref(r.Stretch, 1)
 }
 
 // curve is the trace, scaled and stretched.
@@ -232,38 +215,21 @@ func (f *File) extentOf(phases []Phase) (sum extent) {
 	return sum
 }
 
-func (f *File) extentOfPhase(p *Phase) extent {
-	e := extent{phases: 1, seconds: max(0, p.Duration.Seconds())}
-	switch {
-	case p.Rate != nil:
-		e.requests = *p.Rate * e.seconds
-	case p.Ramp != nil:
-		e.requests = (p.Ramp.From + p.Ramp.To) / 2 * e.seconds
-	case p.Sine != nil:
-		e.requests = p.Sine.Mean * e.seconds
-	case p.Noise != nil:
-		e.requests, e.points = p.Noise.Base*e.seconds, p.Noise.points(e.seconds)
-	case p.Steps != nil:
-		e.phases = float64(len(p.Steps))
-		for _, rate := range p.Steps {
-			e.requests += rate * e.seconds / e.phases
+func (f *File) extentOfPhase(p *Phase) (e extent) {
+	for _, r := range f.plan(p, "") {
+		seconds := max(0, r.Seconds)
+		e = extent{e.phases + 1, e.points + float64(len(r.Curve)), e.seconds + seconds, e.requests}
+		switch r.Shape {
+		case record.ShapeRamp:
+			e.requests += (r.From + r.To) / 2 * seconds
+		case record.ShapeCurve:
+			e.requests += r.CurveHits()(seconds)
+		default:
+			e.requests += r.From * seconds
 		}
-	case p.Spike != nil:
-		parts := p.Spike.parts(e.seconds)
-		e.phases = float64(len(parts))
-		for _, part := range parts {
-			e.requests += (part.from + part.to) / 2 * part.seconds
-		}
-	case p.Replay != nil:
-		curve := p.Replay.curve(f.files.traces[p.Replay.File])
-		e.points = float64(len(curve))
-		if len(curve) == 0 {
-			break
-		}
-		if e.seconds == 0 {
-			e.seconds = curve[len(curve)-1].At
-		}
-		e.requests = (&record.Phase{Curve: curve}).CurveHits()(e.seconds)
+	}
+	if p.Noise != nil { // whose curve may be too long to be drawn
+		e.points, e.requests = p.Noise.points(e.seconds), p.Noise.Base*e.seconds
 	}
 	return e
 }

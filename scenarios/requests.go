@@ -18,6 +18,7 @@ import (
 
 	"github.com/hpabench/hpabench/record"
 	"golang.org/x/net/http/httpguts"
+	"k8s.io/utils/ptr"
 )
 
 // HTTPRequest is one of the requests that a phase sends. Headers of the load are
@@ -94,21 +95,14 @@ func turnsOf(list []HTTPRequest) (turns int) {
 
 // request is what a target stands for: one request, or those of its file.
 func (c *checker) request(open Open, at string, t HTTPTarget) []HTTPRequest {
-	weight := 1
-	if t.Weight != nil {
-		weight = *t.Weight
-	}
+	weight := ptr.Deref(t.Weight, 1)
 	if t.File != "" {
 		if t.Method != "" || t.Path != "" || t.Headers != nil || t.Body != "" || t.BodyFile != "" {
 			c.fault(at+".file", "the file says all of it", "%s has a file, and a request of its own beside it", at)
 		}
 		list, err := c.readTargets(open, t.File)
 		if err != nil {
-			hint := ""
-			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errOutside) {
-				hint = "targets are looked for beside the scenario file"
-			}
-			c.fault(at+".file", hint, "%v", err)
+			c.fault(at+".file", lookedFor("targets", err), "%v", err)
 		}
 		for i := range list {
 			list[i].Weight = weight
@@ -161,6 +155,14 @@ func sendable(r HTTPRequest) error {
 
 // errOutside is the error about a file that beside does not open.
 var errOutside = errors.New("it is not in the folder of the scenario, and what is sent must be: copy it there")
+
+// lookedFor is the hint about a file that is not there, or elsewhere.
+func lookedFor(what string, err error) string {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errOutside) {
+		return what + " are looked for beside the scenario file"
+	}
+	return ""
+}
 
 // beside opens a file whose content is sent to the workload, or is a trace. It must lie in
 // the scenario's folder: a scenario of somebody else would send away what else can be read,

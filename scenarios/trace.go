@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"regexp"
 	"slices"
 	"strconv"
@@ -24,11 +23,7 @@ func (c *checker) readTraces(at string, phases []Phase) {
 		c.readTraces(here+".phases", phases[i].Phases)
 		if r := phases[i].Replay; r != nil {
 			if err := c.readReplay(&phases[i]); err != nil {
-				hint := ""
-				if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errOutside) {
-					hint = "traces are looked for beside the scenario file"
-				}
-				c.fault(here+".replay.file", hint, "%v", err)
+				c.fault(here+".replay.file", lookedFor("traces", err), "%v", err)
 			}
 		}
 	}

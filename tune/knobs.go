@@ -3,6 +3,7 @@ package tune
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
@@ -68,12 +70,7 @@ var knobs = map[string]knob{
 		}},
 	"min": {count: true, least: 1, most: simulate.MaxPods,
 		set: func(r *simulate.Run, v float64) error { r.HPA.MinReplicas = new(int32(v)); return nil },
-		get: func(r *simulate.Run) float64 {
-			if r.HPA.MinReplicas == nil {
-				return 1
-			}
-			return float64(*r.HPA.MinReplicas)
-		}},
+		get: func(r *simulate.Run) float64 { return float64(ptr.Deref(r.HPA.MinReplicas, 1)) }},
 	"max": {count: true, least: 1, most: simulate.MaxPods,
 		set: func(r *simulate.Run, v float64) error { r.HPA.MaxReplicas = int32(v); return nil },
 		get: func(r *simulate.Run) float64 { return float64(r.HPA.MaxReplicas) }},
@@ -138,9 +135,7 @@ func target(r *simulate.Run) *autoscalingv2.MetricTarget {
 		if t != nil && t.AverageUtilization != nil {
 			return t
 		}
-		if first == nil {
-			first = t
-		}
+		first = cmp.Or(first, t)
 	}
 	return first
 }
@@ -161,37 +156,22 @@ func targetOf(m *autoscalingv2.MetricSpec) *autoscalingv2.MetricTarget {
 	return nil
 }
 
-func behavior(r *simulate.Run) *autoscalingv2.HorizontalPodAutoscalerBehavior {
-	if r.HPA.Behavior == nil {
-		r.HPA.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{}
-	}
-	return r.HPA.Behavior
+// orMade is what p points to, which is made if there is none.
+func orMade[T any](p **T) *T {
+	*p = cmp.Or(*p, new(T))
+	return *p
 }
 
 func up(r *simulate.Run) *autoscalingv2.HPAScalingRules {
-	b := behavior(r)
-	if b.ScaleUp == nil {
-		b.ScaleUp = &autoscalingv2.HPAScalingRules{}
-	}
-	return b.ScaleUp
+	return orMade(&orMade(&r.HPA.Behavior).ScaleUp)
 }
 
 func down(r *simulate.Run) *autoscalingv2.HPAScalingRules {
-	b := behavior(r)
-	if b.ScaleDown == nil {
-		b.ScaleDown = &autoscalingv2.HPAScalingRules{}
-	}
-	return b.ScaleDown
+	return orMade(&orMade(&r.HPA.Behavior).ScaleDown)
 }
 
 // Knobs are the names that a Range may have.
-func Knobs() (names []string) {
-	for name := range knobs {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func Knobs() []string { return slices.Sorted(maps.Keys(knobs)) }
 
 // ParseRanges reads target=40..80,scaleDown.stabilization=0s..600s.
 func ParseRanges(text string) (ranges []Range, err error) {
@@ -209,15 +189,11 @@ func ParseRanges(text string) (ranges []Range, err error) {
 		if r.Low, err = k.parse(low); err == nil {
 			r.High, err = k.parse(high)
 		}
-		switch {
-		case err != nil:
+		if err == nil && r.Low > r.High {
+			err = fmt.Errorf("%s is more than %s", low, high)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
-		case r.Low > r.High:
-			return nil, fmt.Errorf("%s: %s is more than %s", name, low, high)
-		case !(r.Low >= k.least):
-			return nil, fmt.Errorf("%s must be %s at least", name, k.show(k.least))
-		case !(r.High <= k.highest()):
-			return nil, fmt.Errorf("%s must be %s at most", name, k.show(k.highest()))
 		}
 		ranges = append(ranges, r)
 	}
@@ -232,13 +208,25 @@ const maxSetting = math.MaxInt32
 
 func (k knob) highest() float64 { return cmp.Or(k.most, maxSetting) }
 
-func (k knob) parse(text string) (float64, error) {
+// parse reads a value that the setting may have.
+func (k knob) parse(text string) (v float64, err error) {
 	if k.unit == 0 {
-		q, err := model.ParseQuantity(text) // 24Mi too
-		return q.AsApproximateFloat64(), err
+		var q resource.Quantity
+		q, err = model.ParseQuantity(text) // 24Mi too
+		v = q.AsApproximateFloat64()
+	} else {
+		var d time.Duration
+		d, err = time.ParseDuration(text)
+		v = d.Seconds()
 	}
-	d, err := time.ParseDuration(text)
-	return d.Seconds(), err
+	switch {
+	case err != nil:
+	case !(v >= k.least):
+		err = fmt.Errorf("%s must be %s at least", text, k.show(k.least))
+	case !(v <= k.highest()):
+		err = fmt.Errorf("%s must be %s at most", text, k.show(k.highest()))
+	}
+	return v, err
 }
 
 func (k knob) show(v float64) string {
@@ -351,13 +339,6 @@ func Variants(r *simulate.Run, texts []string) (all []Variant, err error) {
 		for _, s := range settings {
 			for value := range strings.SplitSeq(values, ",") {
 				v, err := k.parse(value)
-				switch {
-				case err != nil:
-				case !(v >= k.least):
-					err = fmt.Errorf("%s must be %s at least", value, k.show(k.least))
-				case !(v <= k.highest()):
-					err = fmt.Errorf("%s must be %s at most", value, k.show(k.highest()))
-				}
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", name, err)
 				}
@@ -382,9 +363,7 @@ func Variants(r *simulate.Run, texts []string) (all []Variant, err error) {
 }
 
 // tooMany says whether min is more than max: there is no such HPA.
-func tooMany(r *simulate.Run) bool {
-	return r.HPA.MinReplicas != nil && *r.HPA.MinReplicas > r.HPA.MaxReplicas
-}
+func tooMany(r *simulate.Run) bool { return ptr.Deref(r.HPA.MinReplicas, 0) > r.HPA.MaxReplicas }
 
 // knobOf is the one of a name, or of another name of it, which the ranges must not have yet.
 func knobOf(name string, ranges []Range) (knob, string, error) {

@@ -173,7 +173,7 @@ func TestBadInput(t *testing.T) {
 		"target=40":                   "is not like target=40..80",
 		"aim=40..80":                  `there is no setting "aim": there are max, min, scaleDown.`,
 		"target=80..40":               "80 is more than 40",
-		"target=0..40":                "target must be 0.001 at least",
+		"target=0..40":                "target: 0 must be 0.001 at least",
 		"sync=15..30":                 "sync: time: missing unit",
 		"target=4..5,target=40..80":   "target is there twice",
 		"scaleDown.stabilization=a..": "scaleDown.stabilization: time: invalid",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,9 +47,7 @@ needs to type that.
 			}
 			return nil
 		},
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return libraryNames(), cobra.ShellCompDirectiveDefault
-		},
+		ValidArgsFunction: completeScenarios,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.worker {
 				defer a.orderly()()
@@ -88,10 +87,7 @@ func (a *app) attack(ctx context.Context, name string, f *attackFlags) error {
 	show := newDisplay(a.stderr, f.quiet)
 	defer show.close()
 	id := runner.NewID()
-	dir := f.out
-	if dir == "" {
-		dir = fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id)
-	}
+	dir := cmp.Or(f.out, fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id))
 	_, err = os.Stat(dir)
 	own := errors.Is(err, os.ErrNotExist)
 	journal, err := createRecord(dir, func(line string) { show.progress(runner.Progress{Message: line}) })

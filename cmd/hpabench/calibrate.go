@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -70,8 +71,7 @@ workload or request it is not taken.`,
 	addQuiet(cmd, &f.quiet)
 	f.addSkipUnknown(cmd)
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric")
-	cmd.Flags().StringVarP(&f.printed, "output", "o", "table", "what to print: table, json, or yaml, which is the HPA with the target")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "table", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	addOutput(cmd, &f.printed, "table", "json", "table", "yaml")
 	f.image, f.output.format = runner.WorkerImage, "table"
 	return cmd
 }
@@ -87,8 +87,6 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	}
 	slices.Sort(f.replicas)
 	switch bad := func(format string, args ...any) error { return runner.BadInput{Err: fmt.Errorf(format, args...)} }; {
-	case !slices.Contains([]string{"json", "table", "yaml"}, f.printed):
-		return bad("-o must be table, json or yaml")
 	case latency <= 0:
 		return bad("%s has no slo.latency: say by --latency what an answer may take", name)
 	case !slices.Contains([]int{50, 90, 95, 99}, f.percentile):
@@ -117,10 +115,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		a.sayOnInterrupt(inCluster)
 	}
 	show.close()
-	base := f.out
-	if base == "" {
-		base = fmt.Sprintf("hpabench-calibration-%s-%s", file.Metadata.Name, id)
-	}
+	base := cmp.Or(f.out, fmt.Sprintf("hpabench-calibration-%s-%s", file.Metadata.Name, id))
 	var records []string
 	c := analysis.Calibration{Version: analysis.CalibrationVersion, Scenario: file.Metadata.Name, Workload: fingerprint(file), Latency: latency.Seconds(), Percentile: f.percentile}
 	for _, n := range f.replicas {
@@ -162,7 +157,16 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	}
 	fmt.Fprintf(a.stderr, "the calibration is in %s, where hpabench run finds it; the records are in %s\n", calibrationFile(file), base)
 	target, none := targetOf(file, c.CapacityPerReplica, records)
-	return a.printCalibration(f.printed, c, target, none)
+	switch {
+	case f.printed == "yaml" && none != nil:
+		return fmt.Errorf("no target follows: %w", none)
+	case f.printed == "yaml":
+		_, err := fmt.Fprintf(a.stdout, "# %s.\n%s", target.Reason, target.Manifest)
+		return err
+	case f.printed == "json":
+		return reports.CalibrationJSON(a.stdout, c, target, none)
+	}
+	return reports.CalibrationTable(a.stdout, c, target, none, width(a.stdout))
 }
 
 // targetOf is the HPA's target by the capacity and by what requests cost in the records.
@@ -181,33 +185,6 @@ func targetOf(file *scenarios.File, capacity float64, records []string) (target 
 		return target, err
 	}
 	return tune.AtCapacity(r, capacity)
-}
-
-// printCalibration writes the capacity and the target, or why there is none.
-func (a *app) printCalibration(format string, c analysis.Calibration, target tune.Capacity, none error) error {
-	switch said := target.Reason; {
-	case format == "json":
-		out := struct {
-			analysis.Calibration
-			Target *tune.Capacity `json:"target,omitempty"`
-		}{Calibration: c, Target: &target}
-		if none != nil {
-			out.Target = nil
-		}
-		e := json.NewEncoder(a.stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(out)
-	case format == "yaml" && none != nil:
-		return fmt.Errorf("no target follows: %w", none)
-	case format == "yaml":
-		_, err := fmt.Fprintf(a.stdout, "# %s.\n%s", said, target.Manifest)
-		return err
-	default:
-		if none != nil {
-			said = "no target follows: " + none.Error()
-		}
-		return reports.CalibrationTable(a.stdout, c, said, width(a.stdout))
-	}
 }
 
 // capacity is the highest rate that met the SLO before the first that did not: Rate is 0

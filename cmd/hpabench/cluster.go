@@ -108,12 +108,9 @@ func (f *clusterFlags) existing(ctx context.Context, say func(string)) (*runner.
 type labFlags struct{ embedded.Options }
 
 func (f *labFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.Timing, "timing", "", "of the embedded cluster: real (HPA and metrics every 15s, the default) or fast (5s)")
+	addChoice(cmd, &f.Timing, "timing", "", "", "of the embedded cluster: real (HPA and metrics every 15s, the default) or fast (5s)", record.RealTiming, record.FastTiming)
 	cmd.Flags().StringArrayVar(&f.Flags, "lab-flag", nil, "`name=value` for hpabench-lab, such as nodes=20 or horizontal-pod-autoscaler-tolerance=0.2; can be repeated")
-	_ = cmd.RegisterFlagCompletionFunc("timing", cobra.FixedCompletions(timings, cobra.ShellCompDirectiveNoFileComp))
 }
-
-var timings = []string{record.RealTiming, record.FastTiming}
 
 func (f *labFlags) given() bool { return f.Timing != "" || f.Flags != nil }
 
@@ -121,9 +118,6 @@ func (f *labFlags) given() bool { return f.Timing != "" || f.Flags != nil }
 var reserved = []string{"name", "timing", "stdin"}
 
 func (f *labFlags) check() error {
-	if f.Timing != "" && !slices.Contains(timings, f.Timing) {
-		return runner.BadInput{Err: fmt.Errorf("--timing must be one of %s, is %q", strings.Join(timings, ", "), f.Timing)}
-	}
 	for _, flag := range f.Flags {
 		name, _, whole := strings.Cut(flag, "=")
 		if !whole || name == "" || name[0] == '-' {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +30,6 @@ var comparisonFormats = map[string]func(io.Writer, analysis.Comparison) error{
 func (a *app) compareCommand() *cobra.Command {
 	var format, figures string
 	var failOnRegression, force, quiet bool
-	formatNames := slices.Sorted(maps.Keys(comparisonFormats))
 	cmd := &cobra.Command{
 		Use:   "compare A B [C…]",
 		Short: "Compare records, or folders of them, side by side",
@@ -48,10 +46,6 @@ four trials of each; of others nothing is said but ~.`,
   hpabench compare --fail-on-regression main branch`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			write := comparisonFormats[format]
-			if write == nil {
-				return runner.BadInput{Err: fmt.Errorf("-o %s: must be one of %s", format, strings.Join(formatNames, ", "))}
-			}
 			names, err := regexp.Compile(figures)
 			if err != nil {
 				return runner.BadInput{Err: fmt.Errorf("--figure: %w", err)}
@@ -79,7 +73,7 @@ four trials of each; of others nothing is said but ~.`,
 				return runner.BadInput{Err: fmt.Errorf("no figure that was measured matches %q: hpabench report -o csv lists them", figures)}
 			}
 			w.done()
-			if err := write(a.stdout, c); err != nil {
+			if err := comparisonFormats[format](a.stdout, c); err != nil {
 				return err
 			}
 			if failOnRegression {
@@ -88,12 +82,11 @@ four trials of each; of others nothing is said but ~.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&format, "output", "o", "table", "what to print: "+strings.Join(formatNames, ", "))
+	addOutput(cmd, &format, "table", slices.Sorted(maps.Keys(comparisonFormats))...)
 	cmd.Flags().StringVar(&figures, "figure", mainFigures, "`regular expression` for the names of the figures, as summary.csv has them")
 	cmd.Flags().BoolVar(&failOnRegression, "fail-on-regression", false, "exit with code 1 when a figure is certainly worse")
 	addQuiet(cmd, &quiet)
 	cmd.Flags().BoolVar(&force, "force", false, "compare different scenarios")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formatNames, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

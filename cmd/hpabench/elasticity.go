@@ -1,12 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
 )
@@ -35,9 +35,6 @@ or seconds or milliseconds since 1970. The last row holds until the longer file 
   hpabench elasticity --demand demand.csv --supply new.csv --baseline old.csv -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if format != "table" && format != "json" {
-				return runner.BadInput{Err: fmt.Errorf("-o %s: must be one of json, table", format)}
-			}
 			w := a.work(quiet)
 			defer w.done()
 			return a.elasticity(demand, supply, baseline, format, w)
@@ -46,11 +43,10 @@ or seconds or milliseconds since 1970. The last row holds until the longer file 
 	cmd.Flags().StringVar(&demand, "demand", "", "`file` with the replicas that were needed")
 	cmd.Flags().StringVar(&supply, "supply", "", "`file` with the replicas that there were")
 	cmd.Flags().StringVar(&baseline, "baseline", "", "`file` with another supply, to compare with")
-	cmd.Flags().StringVarP(&format, "output", "o", "table", "what to print: json, table")
+	addOutput(cmd, &format, "table", "json", "table")
 	addQuiet(cmd, &quiet)
 	_ = cmd.MarkFlagRequired("demand")
 	_ = cmd.MarkFlagRequired("supply")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "table"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -86,22 +82,9 @@ func (a *app) elasticity(demandFile, supplyFile, baselineFile, format string, w 
 	}
 	w.done()
 	if format == "json" {
-		encoder := json.NewEncoder(a.stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(struct {
-			analysis.Elasticity
-			SpeedUp *float64 `json:"speedUp,omitempty"`
-		}{e, speedUp})
+		return reports.ElasticityJSON(a.stdout, e, speedUp)
 	}
-	fmt.Fprintf(a.stdout, "              under     over\naccuracy   %8.3f %8.3f  replicas\nnormalized %8.3f %8.3f  of the demand\ntimeshare  %8.3f %8.3f  of %g s\njitter     %8.3f           changes a minute\nused       %8.0f           replica-seconds, %.0f of them not needed\n",
-		e.AccuracyUnder, e.AccuracyOver, e.NormalizedUnder, e.NormalizedOver, e.TimeshareUnder, e.TimeshareOver, e.Seconds, e.Jitter, e.ReplicaSeconds, e.Wasted)
-	switch {
-	case speedUp != nil:
-		fmt.Fprintf(a.stdout, "speed-up   %8.3f           over %s\n", *speedUp, baselineFile)
-	case baselineFile != "":
-		fmt.Fprintf(a.stdout, "speed-up          –           over %s: a figure is 0, for which there is no ratio\n", baselineFile)
-	}
-	return nil
+	return reports.ElasticityTable(a.stdout, e, baselineFile, speedUp, width(a.stdout))
 }
 
 // replicasColumn is the second one of a file of levels; no cluster has more than 150,000 pods

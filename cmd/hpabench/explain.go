@@ -43,17 +43,13 @@ variable that was not measured makes it missed.`,
 			for _, v := range list {
 				rows = append(rows, []string{v.Name, v.Type, v.Unit, v.Text})
 			}
-			switch format {
-			case "table":
-				return reports.ListTable(a.stdout, variableColumns, rows, width(a.stdout))
-			case "markdown":
+			if format == "markdown" {
 				return reports.ListMarkdown(a.stdout, variableColumns, rows)
 			}
-			return runner.BadInput{Err: fmt.Errorf("-o %s: must be one of markdown, table", format)}
+			return reports.ListTable(a.stdout, variableColumns, rows, width(a.stdout))
 		},
 	}
-	cmd.Flags().StringVarP(&format, "output", "o", "table", "what to print: markdown, table")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"markdown", "table"}, cobra.ShellCompDirectiveNoFileComp))
+	addOutput(cmd, &format, "table", "markdown", "table")
 	return cmd
 }
 

@@ -8,14 +8,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/fit"
+	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/simulate"
 )
 
 func (a *app) fitCommand() *cobra.Command {
-	format := "yaml"
+	var format string
 	var quiet bool
-	formats := []string{"yaml", "table"}
 	cmd := &cobra.Command{
 		Use:   "fit RECORD…",
 		Short: "Learn from a real run how its workload, cluster and metrics behave",
@@ -47,18 +47,14 @@ set against what was recorded: that takes some seconds.
 			if why := f.Reproduction.Fault(); why != "" {
 				fmt.Fprintf(a.stderr, "warning: %s: %s; hpabench tune does not take it\n", strings.Join(args, ", "), why)
 			}
-			switch format {
-			case "yaml":
-				return f.Write(a.stdout)
-			case "table":
-				return f.Table(a.stdout)
+			if format == "table" {
+				return reports.FitTable(a.stdout, f, width(a.stdout))
 			}
-			return runner.BadInput{Err: fmt.Errorf("-o %s: must be yaml or table", format)}
+			return f.Write(a.stdout)
 		},
 	}
-	cmd.Flags().StringVarP(&format, "output", "o", format, "what to print: yaml (a plant file) or table")
+	addOutput(cmd, &format, "yaml", "table", "yaml")
 	addQuiet(cmd, &quiet)
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

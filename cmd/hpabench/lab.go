@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/embedded"
+	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 )
 
@@ -192,16 +192,15 @@ func (a *app) labStatusCommand() *cobra.Command {
 				fmt.Fprintln(a.stdout, "no embedded cluster is up: hpabench lab up starts one")
 				return nil
 			}
-			table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(table, "NAME\tTIMING\tPROCESS\tCONTEXT\tKUBECONFIG")
+			rows := [][]string{{"NAME", "TIMING", "PROCESS", "CONTEXT", "KUBECONFIG"}}
 			for _, k := range all {
 				timing, context := "–", "–"
 				if k.Entry != nil {
 					timing, context = k.Timing(), k.Entry.Context
 				}
-				fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\n", k.Name, timing, k.PID(), context, k.Kubeconfig())
+				rows = append(rows, []string{k.Name, timing, fmt.Sprint(k.PID()), context, k.Kubeconfig()})
 			}
-			return table.Flush()
+			return reports.Columns(a.stdout, rows)
 		},
 	}
 	addQuiet(cmd, &quiet)

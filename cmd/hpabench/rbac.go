@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,14 +37,9 @@ its kind in lower case with an s: look at it.`,
 		Example: `  hpabench rbac scenarios/demo-nginx.yaml
   hpabench rbac -n bench --service-account ci/hpabench my-scenario.yaml | kubectl apply -f -
   hpabench rbac --for watch -n shop statefulset/web`,
-		Args: cobra.MaximumNArgs(1),
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return libraryNames(), cobra.ShellCompDirectiveDefault
-		},
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeScenarios,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !slices.Contains(runner.Tasks, p.Task) {
-				return runner.BadInput{Err: fmt.Errorf("--for must be one of %s, is %q", strings.Join(runner.Tasks, ", "), p.Task)}
-			}
 			if len(args) > 0 {
 				w := a.work(quiet)
 				defer w.done()
@@ -60,10 +53,9 @@ its kind in lower case with an s: look at it.`,
 		},
 	}
 	addQuiet(cmd, &quiet)
-	cmd.Flags().StringVar(&p.Task, "for", p.Task, "what the rights are for: "+strings.Join(runner.Tasks, ", "))
+	addChoice(cmd, &p.Task, "for", "", p.Task, "what the rights are for: "+strings.Join(runner.Tasks, ", "), runner.Tasks...)
 	cmd.Flags().StringVarP(&p.Namespace, "namespace", "n", "", "existing `namespace` that the command gets as -n")
 	cmd.Flags().StringVar(&p.Account, "service-account", "", "also print this ServiceAccount, as `NAMESPACE/NAME`, and what binds it to the rights")
-	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions(runner.Tasks, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

@@ -70,3 +70,18 @@ func TestHostileRecords(t *testing.T) {
 		}
 	}
 }
+
+func TestCombinationsAreOrderedByValue(t *testing.T) {
+	for _, want := range [][]string{
+		{"sweep/target=40", "sweep/target=60", "sweep/target=100"},
+		{"scaleDown.stabilization=0,min=2", "scaleDown.stabilization=45s,min=10", "scaleDown.stabilization=1m30s,min=1", "scaleDown.stabilization=1h,min=1"},
+		{"target=64Mi", "target=100Mi"},
+		{"target=40,min=2", "target=40,min=10", "target=100,min=1"},
+		{"trial-01", "trial-02", "trial-10"},
+	} {
+		got := slices.Sorted(slices.Values(want))
+		if slices.Reverse(got); !slices.Equal(slices.SortedFunc(slices.Values(got), byValue), want) {
+			t.Errorf("%q, not %q", slices.SortedFunc(slices.Values(got), byValue), want)
+		}
+	}
+}

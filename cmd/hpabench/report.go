@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -8,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -74,7 +77,7 @@ func (a *app) reportFolders(dir string, folders []string, out string, output out
 		return err
 	}
 	var all []combination
-	for _, folder := range folders {
+	for _, folder := range slices.SortedFunc(slices.Values(folders), byValue) {
 		t, err := readTrials(folder, w)
 		if err != nil {
 			return runner.BadInput{Err: err}
@@ -96,6 +99,25 @@ func (a *app) reportFolders(dir string, folders []string, out string, output out
 		all[0].name, all[0].Name = "", filepath.Base(filepath.Clean(dir))
 	}
 	return a.printTrials(trial{runFlags: &runFlags{output: output}, dir: out}, len(all) > 1, all)
+}
+
+// byValue compares folders of combinations, such as target=40,min=2, by the values of their settings.
+func byValue(a, b string) int {
+	valueOf := func(text string) (number float64, unit string) {
+		unit = strings.TrimLeft(text, "+-.0123456789")
+		if d, err := time.ParseDuration(text); err == nil && unit != "" {
+			return d.Seconds(), "s"
+		}
+		number, _ = strconv.ParseFloat(strings.TrimSuffix(text, unit), 64)
+		return number, unit
+	}
+	return slices.CompareFunc(strings.Split(filepath.Base(a), ","), strings.Split(filepath.Base(b), ","), func(a, b string) int {
+		name, text, _ := strings.Cut(a, "=")
+		other, against, _ := strings.Cut(b, "=")
+		x, in := valueOf(text)
+		y, of := valueOf(against)
+		return cmp.Or(cmp.Compare(name, other), cmp.Compare(in, of), cmp.Compare(x, y), cmp.Compare(text, against))
+	})
 }
 
 // judge works out the result of a run, with its expectations, and writes its reports to
@@ -160,23 +182,9 @@ type outputFlag struct {
 	plots  bool
 }
 
-var formatNames = slices.Sorted(maps.Keys(formats))
-
 func (f *outputFlag) add(cmd *cobra.Command) {
-	f.format = "table"
-	cmd.Flags().VarP(f, "output", "o", "what to print: "+strings.Join(formatNames, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formatNames, cobra.ShellCompDirectiveNoFileComp))
+	addOutput(cmd, &f.format, "table", slices.Sorted(maps.Keys(formats))...)
 	cmd.Flags().BoolVar(&f.plots, "plots", false, "write each picture of the HTML report as SVG and PNG too, to the folder plots beside it")
-}
-
-func (f *outputFlag) String() string { return f.format }
-func (f *outputFlag) Type() string   { return "format" }
-func (f *outputFlag) Set(s string) error {
-	if formats[s] == nil {
-		return errors.New("must be one of " + strings.Join(formatNames, ", "))
-	}
-	f.format = s
-	return nil
 }
 
 // terminal is the terminal that w writes to in the end, nil if that is none.

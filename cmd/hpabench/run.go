@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,11 +82,9 @@ the job's summary too, with an annotation for each expectation that was missed.
   hpabench run --context kind-kind scenarios/demo-nginx.yaml
   hpabench run --set target=40,60,80 --repeat 3 --parallel 2 --out targets spike
   hpabench run --kubeconfig ~/.kube/config slow-start --out before -o markdown`,
-		Args: cobra.ExactArgs(1),
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return libraryNames(), cobra.ShellCompDirectiveDefault
-		},
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runScenario(cmd.Context(), args[0], &f) },
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeScenarios,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.runScenario(cmd.Context(), args[0], &f) },
 	}
 	f.cluster.add(cmd, "existing `namespace` to create the objects in (default: one of the run's own); without --context, of the kubeconfig's current context")
 	f.lab.add(cmd)
@@ -99,14 +98,12 @@ the job's summary too, with an annotation for each expectation that was missed.
 	cmd.Flags().IntVar(&f.parallel, "parallel", 1, "of several runs, make so many at a time, each in a namespace of its own; one for which the cluster has no room beside others waits")
 	cmd.Flags().BoolVar(&f.inconclusive, "fail-on-inconclusive", false, "with --repeat, exit with code 1 when it cannot be said whether an expectation holds")
 	cmd.Flags().StringVar(&f.image, "image", runner.WorkerImage, "image of the workers of via: job (make image builds it)")
-	cmd.Flags().StringVar(&f.pullPolicy, "image-pull-policy", "", "when nodes pull that image: Always, IfNotPresent or Never (default: as Kubernetes has it)")
-	_ = cmd.RegisterFlagCompletionFunc("image-pull-policy", cobra.FixedCompletions(pullPolicies, cobra.ShellCompDirectiveNoFileComp))
+	addChoice(cmd, &f.pullPolicy, "image-pull-policy", "", "", "when nodes pull that image: Always, IfNotPresent or Never (default: as Kubernetes has it)",
+		string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever))
 	f.addSkipUnknown(cmd)
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric")
 	return cmd
 }
-
-var pullPolicies = []string{string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever)}
 
 func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if f.repeat < 0 || f.repeat > scenarios.MaxRepeat {
@@ -117,9 +114,6 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 		return runner.BadInput{Err: errors.New("--parallel must be 1 at least")}
 	case f.parallel > 1 && f.cluster.namespace != "":
 		return runner.BadInput{Err: errors.New("--parallel makes each run in a namespace of its own: leave out -n and name the cluster by --context")}
-	}
-	if f.pullPolicy != "" && !slices.Contains(pullPolicies, f.pullPolicy) {
-		return runner.BadInput{Err: fmt.Errorf("--image-pull-policy %s: must be one of %s", f.pullPolicy, strings.Join(pullPolicies, ", "))}
 	}
 	reads := scenarios.Read
 	if f.cluster.namespace != "" {
@@ -139,9 +133,7 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.repeat == 0 {
-		f.repeat = max(1, file.Spec.Repeat)
-	}
+	f.repeat = cmp.Or(f.repeat, file.Spec.Repeat, 1)
 	several := f.repeat > 1 || len(variants) > 1
 	if err := f.output.allowTrials(); err != nil && several {
 		return err
@@ -164,10 +156,7 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 			lab.Stop()
 		}()
 	}
-	dir := f.out
-	if dir == "" {
-		dir = fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id)
-	}
+	dir := cmp.Or(f.out, fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id))
 	t := trial{runFlags: f, file: variants[0].File, cluster: cluster, lab: lab, id: id, dir: dir, show: show}
 	if lab != nil {
 		t.ends = ctx

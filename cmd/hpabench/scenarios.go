@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
 )
@@ -24,12 +24,11 @@ scenario of your own.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(w, "NAME\tDESCRIPTION")
+				rows := [][]string{{"NAME", "DESCRIPTION"}}
 				for _, s := range scenarios.Library() {
-					fmt.Fprintf(w, "%s\t%s\n", s.Metadata.Name, s.Metadata.Description)
+					rows = append(rows, []string{s.Metadata.Name, s.Metadata.Description})
 				}
-				return w.Flush()
+				return reports.Columns(a.stdout, rows)
 			}
 			for _, s := range scenarios.Library() {
 				if s.Metadata.Name == args[0] {
@@ -42,8 +41,12 @@ scenario of your own.`,
 	}
 }
 
-func libraryNames() []string {
-	var names []string
+// completeScenarios offers the names of the library beside files.
+func completeScenarios(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return libraryNames(), cobra.ShellCompDirectiveDefault
+}
+
+func libraryNames() (names []string) {
 	for _, s := range scenarios.Library() {
 		names = append(names, s.Metadata.Name)
 	}

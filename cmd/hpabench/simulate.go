@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,11 +63,9 @@ the range. No file is written without --out.
   hpabench simulate scenarios/spike.yaml --like hpabench-spike-x7k2p --out what-if
   hpabench simulate hpabench-spike-x7k2p
   hpabench simulate hpabench-shop-x7k2p --set target=50,70 --set scaleDown.stabilization=60s`,
-		Args: cobra.ExactArgs(1),
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return libraryNames(), cobra.ShellCompDirectiveDefault
-		},
-		RunE: func(cmd *cobra.Command, args []string) error { return a.simulate(cmd.Context(), args[0], &f) },
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeScenarios,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.simulate(cmd.Context(), args[0], &f) },
 	}
 	f.output.add(cmd)
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default: none are written)")
@@ -88,53 +87,62 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	if err != nil {
 		return err
 	}
-	if isRecord(name) {
-		return a.simulateRecord(ctx, name, plant, f, w)
-	}
-	file, err := readScenario(name)
-	if err != nil {
-		return err
-	}
-	a.notes(file)
-	var set, ofPlant []string // the second are no fields of a scenario
-	for _, s := range f.set {
-		if strings.HasPrefix(s, "sync=") {
-			ofPlant = append(ofPlant, s)
-		} else {
-			set = append(set, s)
-		}
-	}
-	settings, variants, said, err := variantsOf(file, set)
-	if err != nil {
-		return err
-	}
-	if said != "" {
-		fmt.Fprintln(a.stderr, said)
-	}
-	if f.repeat == 0 {
-		f.repeat = max(1, file.Spec.Repeat)
-	}
 	var cases []combination
 	var runs []*simulate.Run
-	for _, v := range variants {
-		r, err := simulated(v.File, plant)
-		if err != nil {
-			return err
-		}
-		r.Header = v.File.Header()
-		all, err := tune.Variants(r, ofPlant)
+	vary := func(r *simulate.Run, name string, set []string) error {
+		all, err := tune.Variants(r, set)
 		if err != nil {
 			return runner.BadInput{Err: fmt.Errorf("--set: %w", err)}
 		}
-		for _, is := range all {
-			cases = append(cases, newCombination(strings.TrimSpace(v.Name(settings)+" "+is.Name), v.Metadata.Name))
-			runs = append(runs, is.Run)
+		for _, v := range all {
+			of := newCombination(strings.TrimSpace(name+" "+v.Name), r.Header.Scenario)
+			if err := v.Run.CheckRoom(); err != nil {
+				return runner.BadInput{Err: fmt.Errorf("%s: %w", of.Name, err)}
+			}
+			cases, runs = append(cases, of), append(runs, v.Run)
+		}
+		return nil
+	}
+	several := len(f.set) > 0
+	if isRecord(name) {
+		r, err := recorded(name, plant, w, nil)
+		if err != nil {
+			return err
+		}
+		if err := vary(r, "", f.set); err != nil {
+			return err
+		}
+	} else {
+		file, err := readScenario(name)
+		if err != nil {
+			return err
+		}
+		a.notes(file)
+		isOfPlant := func(s string) bool { return strings.HasPrefix(s, "sync=") } // and no field of a scenario
+		settings, variants, said, err := variantsOf(file, slices.DeleteFunc(slices.Clone(f.set), isOfPlant))
+		if err != nil {
+			return err
+		}
+		if said != "" {
+			fmt.Fprintln(a.stderr, said)
+		}
+		several, f.repeat = several || len(settings) > 0, cmp.Or(f.repeat, file.Spec.Repeat)
+		for _, v := range variants {
+			r, err := simulated(v.File, plant)
+			if err != nil {
+				return err
+			}
+			r.Header = v.File.Header()
+			if err := vary(r, v.Name(settings), slices.DeleteFunc(slices.Clone(f.set), func(s string) bool { return !isOfPlant(s) })); err != nil {
+				return err
+			}
 		}
 	}
+	f.repeat = max(1, f.repeat)
 	if err := f.output.allowTrials(); err != nil && (f.repeat > 1 || len(runs) > 1) {
 		return err
 	}
-	return a.simulateAll(ctx, cases, runs, len(f.set) > 0 || len(settings) > 0, f, w)
+	return a.simulateAll(ctx, cases, runs, several, f, w)
 }
 
 // likeOf is the plant that --like names, nil for none. check is called with each fit of a record.
@@ -184,30 +192,6 @@ func isRecord(name string) bool {
 		return true
 	}
 	return filepath.Ext(name) == filepath.Ext(record.File)
-}
-
-// simulateRecord makes a run again, or with other settings of its HPA.
-func (a *app) simulateRecord(ctx context.Context, name string, plant *simulate.Plant, f *simulateFlags, w *work) error {
-	r, err := recorded(name, plant, w, nil)
-	if err != nil {
-		return err
-	}
-	variants, err := tune.Variants(r, f.set)
-	if err != nil {
-		return runner.BadInput{Err: fmt.Errorf("--set: %w", err)}
-	}
-	f.repeat = max(1, f.repeat)
-	if err := f.output.allowTrials(); err != nil && (f.repeat > 1 || len(variants) > 1) {
-		return err
-	}
-	cases, runs := make([]combination, len(variants)), make([]*simulate.Run, len(variants))
-	for i, v := range variants {
-		cases[i], runs[i] = newCombination(v.Name, r.Header.Scenario), v.Run
-		if err := v.Run.CheckRoom(); err != nil {
-			return runner.BadInput{Err: fmt.Errorf("%s: %w", strings.TrimSpace(name+" "+v.Name), err)}
-		}
-	}
-	return a.simulateAll(ctx, cases, runs, len(f.set) > 0, f, w)
 }
 
 // recorded is the run that a record is of, on a plant that is fitted to it, and checked, unless

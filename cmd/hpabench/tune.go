@@ -28,8 +28,6 @@ type tuneFlags struct {
 	quiet, poorFit    bool
 }
 
-var tuneFormats = []string{"table", "json", "yaml"}
-
 func (a *app) tuneCommand() *cobra.Command {
 	var f tuneFlags
 	cmd := &cobra.Command{
@@ -71,11 +69,9 @@ setting on the cluster is the proof.
   hpabench tune spike --slo 'p99 < 250ms' --vary target=30..90,min=1..4 --like hpabench-spike-x7k2p
   hpabench tune spike ramp sine --slo 'p99 < 250ms'
   hpabench tune spike --slo 'p95 < 100ms' --vary target=30..90 -o yaml | kubectl apply -f -`,
-		Args: cobra.MinimumNArgs(1),
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return libraryNames(), cobra.ShellCompDirectiveDefault
-		},
-		RunE: func(cmd *cobra.Command, args []string) error { return a.tune(cmd.Context(), args, &f) },
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeScenarios,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.tune(cmd.Context(), args, &f) },
 	}
 	cmd.Flags().StringVar(&f.vary, "vary", "target=30..90,scaleDown.stabilization=0s..600s", "`name=from..to,...`: the settings that may change")
 	cmd.Flags().StringVar(&f.slo, "slo", "", "`p99 < 250ms`: how many answers must come how soon (default: p99 with the scenario's slo.latency)")
@@ -84,7 +80,7 @@ setting on the cluster is the proof.
 	cmd.Flags().IntVar(&f.phases, "phases", 15, "try each from so many `points` of the HPA's sync period")
 	cmd.Flags().IntVar(&f.perDay, "per-day", 1, "`times` that the load comes in a day")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "`number` that all chance comes from: with the same one, the same result")
-	cmd.Flags().StringVarP(&f.output, "output", "o", "table", "what to print: "+strings.Join(tuneFormats, ", ")+" (the HPA)")
+	addOutput(cmd, &f.output, "table", "json", "table", "yaml")
 	cmd.Flags().BoolVar(&f.poorFit, "allow-poor-fit", false, "take a record too whose simulation on the plant that is fitted to it differs from it by more than 10 %")
 	addQuiet(cmd, &f.quiet)
 	_ = cmd.RegisterFlagCompletionFunc("vary", func(_ *cobra.Command, _ []string, typed string) (names []string, _ cobra.ShellCompDirective) {
@@ -94,15 +90,12 @@ setting on the cluster is the proof.
 		}
 		return names, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 	})
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(tuneFormats, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 func (a *app) tune(ctx context.Context, names []string, f *tuneFlags) error {
 	bad := func(err error) error { return runner.BadInput{Err: err} }
 	switch {
-	case !slices.Contains(tuneFormats, f.output):
-		return bad(fmt.Errorf("-o %s: must be one of %s", f.output, strings.Join(tuneFormats, ", ")))
 	case f.settings < 1 || f.settings > tune.MaxSettings:
 		return bad(fmt.Errorf("--settings is %d, and must be from 1 to %d", f.settings, tune.MaxSettings))
 	case f.phases < 1 || f.phases > scenarios.MaxRepeat:

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -29,6 +30,13 @@ func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var invalid *pflag.InvalidValueError
 	switch {
+	case errors.As(err, &invalid) && invalid.GetFlag().Value.Type() == choiceType:
+		f := invalid.GetFlag()
+		name := "--" + f.Name
+		if f.Shorthand != "" {
+			name = "-" + f.Shorthand
+		}
+		return fmt.Errorf("%s must be one of %s, is %q", name, strings.Join(f.Value.(*choice).words, ", "), invalid.GetValue())
 	case errors.As(err, &unknown):
 		name := unknown.GetSpecifiedName()
 		if len(name) == 1 {
@@ -50,6 +58,37 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 	}
 	return err
+}
+
+// choice is a flag that takes one of several words, or none where that is its default.
+type choice struct {
+	value   *string
+	initial string
+	words   []string
+}
+
+// choiceType is what --help calls the value.
+const choiceType = "word"
+
+func addChoice(cmd *cobra.Command, value *string, name, short, initial, usage string, words ...string) {
+	*value = initial
+	cmd.Flags().VarP(&choice{value, initial, words}, name, short, usage)
+	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// addOutput adds -o, for the format in which something is printed.
+func addOutput(cmd *cobra.Command, format *string, initial string, formats ...string) {
+	addChoice(cmd, format, "output", "o", initial, "what to print: "+strings.Join(formats, ", "), formats...)
+}
+
+func (c *choice) String() string { return *c.value }
+func (c *choice) Type() string   { return choiceType }
+func (c *choice) Set(s string) error {
+	if s != c.initial && !slices.Contains(c.words, s) {
+		return errors.New("unknown word") // flagError says which there are
+	}
+	*c.value = s
+	return nil
 }
 
 // countArguments makes a command say what arguments it takes where their number is wrong.

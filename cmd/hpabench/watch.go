@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,10 +82,7 @@ func (a *app) watch(ctx context.Context, ref string, f *watchFlags) error {
 	if err != nil {
 		return err
 	}
-	dir := f.out
-	if dir == "" {
-		dir = fmt.Sprintf("hpabench-%s-%s", observer.Autoscaler(), o.ID)
-	}
+	dir := cmp.Or(f.out, fmt.Sprintf("hpabench-%s-%s", observer.Autoscaler(), o.ID))
 	journal, err := createRecord(dir, func(line string) { show.progress(runner.Progress{Message: line}) })
 	if err != nil {
 		return err
