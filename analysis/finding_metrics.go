@@ -86,7 +86,7 @@ func (d *diagnosis) noRequest() bool {
 			said = c.Message
 		}
 	}
-	if said == "" && len(statusRatios(*hpa)) > 0 {
+	if said == "" && len(statusRatios(hpa)) > 0 {
 		return false // older records do not have the requests of a whole pod
 	}
 	for _, m := range hpa.Spec.Metrics {
@@ -209,7 +209,7 @@ func (d *diagnosis) metricsAbsent(hpa *record.Autoscaler) bool {
 		}
 	}
 	// The HPA itself says so, for long and although pods could have metrics.
-	if hpa == nil || len(statusRatios(*hpa)) > 0 {
+	if hpa == nil || len(statusRatios(hpa)) > 0 {
 		return false
 	}
 	for _, c := range hpa.Status.Conditions {

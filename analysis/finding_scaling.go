@@ -367,7 +367,7 @@ func (d *diagnosis) statusStale(p policy) {
 			return false
 		}
 		x, watched := last(d.targets, u.t)
-		ratios := statusRatios(*a)
+		ratios := statusRatios(a)
 		return watched && len(ratios) > 0 && u.v.counted >= int(x.Replicas) && math.Abs(*u.v.ratio-slices.Max(ratios)) > max(p.up, p.down, 0.1)
 	}
 	// A stretch counts only as far as no status came in it.

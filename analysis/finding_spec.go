@@ -179,7 +179,7 @@ func (d *diagnosis) rounding(p policy) {
 		}
 		from := d.hpas[i].t
 		for ; i >= 0 && d.wants[i].ok && d.wants[i].raw == current && d.hpas[i].v.Status.CurrentReplicas == current; i-- {
-			ratios := statusRatios(*d.hpas[i].v)
+			ratios := statusRatios(d.hpas[i].v)
 			if len(ratios) == 0 || slices.Max(ratios) >= 1-p.down {
 				break
 			}

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
@@ -52,6 +53,9 @@ func policyOf(spec autoscalingv2.HorizontalPodAutoscalerSpec, f flags) policy {
 	return p
 }
 
+// within says whether the HPA leaves the replicas as they are at a ratio of current to target.
+func (p policy) within(ratio float64) bool { return ratio >= 1-p.down && ratio <= 1+p.up }
+
 func (p policy) result() *Autoscaler {
 	a := &Autoscaler{Min: p.min, Max: p.max, ScaleUpTolerance: p.up, ScaleDownTolerance: p.down, ScaleDownWindowSeconds: p.window.Seconds(), Assumed: p.assumed}
 	for _, m := range p.metrics {
@@ -82,22 +86,15 @@ func describe(m autoscalingv2.MetricSpec) string {
 // statusRatios returns current/target of each of the HPA's metrics as its status
 // reports them. It has none unless the status has them all: the HPA does not
 // scale down while one is missing, so nothing can be said then.
-func statusRatios(a record.Autoscaler) []float64 {
-	current := record.MetricsCurrent(a.Status)
+func statusRatios(a *record.Autoscaler) []float64 {
 	var ratios []float64
-	for _, m := range a.Spec.Metrics {
-		name, target := record.MetricTarget(m)
-		now := current[name]
-		switch {
-		case target.AverageUtilization != nil && now.AverageUtilization != nil && *target.AverageUtilization > 0:
-			ratios = append(ratios, float64(*now.AverageUtilization)/float64(*target.AverageUtilization))
-		case positive(target.AverageValue) && now.AverageValue != nil:
-			ratios = append(ratios, now.AverageValue.AsApproximateFloat64()/target.AverageValue.AsApproximateFloat64())
-		case positive(target.Value) && now.Value != nil:
-			ratios = append(ratios, now.Value.AsApproximateFloat64()/target.Value.AsApproximateFloat64())
-		default:
+	for i, m := range a.Spec.Metrics {
+		_, target := record.MetricTarget(m)
+		ratio := ratioOf(target, statusOf(a, i))
+		if math.IsNaN(ratio) {
 			return nil
 		}
+		ratios = append(ratios, ratio)
 	}
 	return ratios
 }

@@ -44,7 +44,7 @@ func TestCounted(t *testing.T) {
 		names := &texts{}
 		s := sample{stamp: start.Add(c.sampled).UnixNano(), Window: 10, pod: names.add("p"), containers: 1}
 		v := &view{pods: []*corev1.Pod{api(&p.now)}, usage: &readings{names, []sample{s}, []container{{CPU: 1, name: names.add("c")}}}, at: c.now}
-		if got := v.countedFor(c.resource, "", flags{Controllers: record.DefaultControllers()}).pods == 1; got != c.want {
+		if got := v.counted(c.resource, "", flags{Controllers: record.DefaultControllers()}).pods == 1; got != c.want {
 			t.Errorf("%s: counted %v, want %v", name, got, c.want)
 		}
 	}

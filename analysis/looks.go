@@ -29,6 +29,7 @@ type looks struct {
 	latest  at[*record.Autoscaler] // of which there is a decision
 
 	given metrics.PodMetricsInfo // room for one view at a time
+	sums  sums
 
 	next      record.Instant // of the HPA's syncs, if it writes no status
 	changed   bool           // something that the HPA sees, since the last look
@@ -95,24 +96,17 @@ func (k *tracker) syncs(t record.Instant) {
 }
 
 func (k *tracker) look(t record.Instant, unwritten bool) {
-	l := look{at: k.o.hpas[len(k.o.hpas)-1], unwritten: unwritten, signals: k.looks.signals}
+	l := look{at: k.o.hpas[len(k.o.hpas)-1], unwritten: unwritten, pods: k.pods(), signals: k.looks.signals}
 	l.t = t
-	changed := false
-	for _, p := range k.alive {
-		recent := p.changed > t.Add(-lookDelay)
-		changed = changed || recent
-		if !p.buried {
-			l.pods = append(l.pods, p.api)
+	if k.changed > t.Add(-lookDelay) {
+		for _, p := range k.alive {
+			switch recent := p.changed > t.Add(-lookDelay); {
+			case !recent && !p.buried:
+				l.before = append(l.before, p.api)
+			case recent && p.apiBefore != nil:
+				l.before = append(l.before, p.apiBefore)
+			}
 		}
-		switch {
-		case !recent && !p.buried:
-			l.before = append(l.before, p.api)
-		case recent && p.apiBefore != nil:
-			l.before = append(l.before, p.apiBefore)
-		}
-	}
-	if !changed {
-		l.before = nil
 	}
 	if n := len(k.o.targets); n > 0 {
 		l.scaled = k.o.targets[n-1].v.Status
@@ -121,19 +115,39 @@ func (k *tracker) look(t record.Instant, unwritten bool) {
 	k.looks.next, k.looks.changed = t+record.Instant(k.o.flags.Sync.Duration), false
 }
 
+// pods are those that the HPA controller has now; the same ones as long as none changes.
+func (k *tracker) pods() []*corev1.Pod {
+	if k.apis == nil {
+		k.apis = make([]*corev1.Pod, 0, len(k.alive))
+		for _, p := range k.alive {
+			if !p.buried {
+				k.apis = append(k.apis, p.api)
+			}
+		}
+	}
+	return k.apis
+}
+
+// view is what the HPA sees of the pods and of metrics.k8s.io at a time.
+func (l *looks) view(pods []*corev1.Pod, usage *readings, at time.Time) *view {
+	return &view{pods: pods, usage: usage, signals: l.signals, at: at, given: l.given, sums: &l.sums}
+}
+
 // read takes the next reading at t, and works out what the HPA made of its metrics at the looks
 // before it; nil if there is none.
 func (k *tracker) read(next *readings, t record.Instant) {
 	k.syncs(t)
 	for _, l := range k.looks.waiting {
 		now := k.o.header.Started.Add(time.Duration(l.t))
-		views := []*view{{pods: l.pods, usage: k.looks.reading, signals: l.signals, at: now, given: k.looks.given}}
+		views := []*view{k.looks.view(l.pods, k.looks.reading, now)}
 		if l.before != nil {
-			views = append(views, &view{pods: l.before, usage: k.looks.reading, signals: l.signals, at: now, given: k.looks.given})
+			views = append(views, k.looks.view(l.before, k.looks.reading, now))
 		}
-		if next != nil {
-			for _, v := range views {
-				views = append(views, &view{pods: v.pods, usage: next, signals: k.looks.signals, at: now, given: k.looks.given, later: true})
+		for _, v := range views {
+			if v.signals = l.signals; next != nil {
+				later := k.looks.view(v.pods, next, now)
+				later.later = true
+				views = append(views, later)
 			}
 		}
 		p := policyOf(l.v.Spec, k.o.flags)

@@ -108,12 +108,12 @@ func (o *observed) now() *Now {
 	if len(hpa.Status.Conditions) > 0 {
 		n.Desired = &hpa.Status.DesiredReplicas
 	}
-	n.LimitedBy, n.Says = n.judge(*hpa, p, o.flags, o.decisions[hpa])
+	n.LimitedBy, n.Says = n.judge(*hpa, p, o.decisions[hpa])
 	return n
 }
 
 // judge says what the HPA does with its recommendation, and what limits it.
-func (n *Now) judge(hpa record.Autoscaler, p policy, f flags, d *decision) (limitedBy, says string) {
+func (n *Now) judge(hpa record.Autoscaler, p policy, d *decision) (limitedBy, says string) {
 	status := hpa.Status
 	for _, kind := range []autoscalingv2.HorizontalPodAutoscalerConditionType{autoscalingv2.AbleToScale, autoscalingv2.ScalingActive} {
 		for _, c := range n.Conditions {
@@ -155,7 +155,7 @@ func (n *Now) judge(hpa record.Autoscaler, p policy, f flags, d *decision) (limi
 	case limitedBy == LimitUpPolicy, limitedBy == LimitDownPolicy:
 		says = fmt.Sprintf("It recommends %s; its %s lets it go from %d to %d at once.", replicas(want), limitedBy, current, desired)
 	case limitedBy == LimitPods && want == desired:
-		says = fmt.Sprintf("It comes to %s: %s.", replicas(desired), d.why(current, want, p, f))
+		says = fmt.Sprintf("It comes to %s: %s.", replicas(desired), d.why(current, want, p))
 	case limitedBy == LimitPods:
 		says = fmt.Sprintf("By its metrics it would be %s; as it counts the pods without a metric or not ready, it came to %d.", replicas(want), desired)
 	case limitedBy == LimitUnknown:
@@ -264,7 +264,7 @@ func (m *MetricNow) byPods(spec autoscalingv2.MetricSpec, v *view, f flags) {
 	if name == "" {
 		return
 	}
-	counted := v.countedFor(name, container, f)
+	counted := v.counted(name, container, f)
 	if counted.pods == 0 {
 		return
 	}

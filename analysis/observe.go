@@ -362,6 +362,8 @@ type tracker struct {
 	samples map[string]use // the latest of each pod, by name
 	alive   []*pod         // that are not gone, and some that are
 	gone    int            // of alive
+	changed record.Instant // the latest of any
+	apis    []*corev1.Pod  // see pods; nil once one changed
 	sum     counts
 
 	looks looks
@@ -390,7 +392,7 @@ func (k *tracker) pod(t record.Instant, p record.Pod) {
 	if is.changed <= t.Add(-lookDelay) {
 		is.apiBefore = is.api
 	}
-	is.api, is.changed = api(&is.now), t
+	is.api, is.changed, k.changed, k.apis = api(&is.now), t, t, nil
 	if p.Gone {
 		is.serve(k.o.see(podSource, t), false)
 		k.sampled(p.Name, use{}) // a StatefulSet's next pod has the same name
@@ -507,12 +509,7 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 		}
 	}
 	k.read(m, t)
-	v := &view{usage: m, given: k.looks.given, at: k.o.header.Started.Add(time.Duration(t))}
-	for _, p := range k.alive {
-		if !p.buried {
-			v.pods = append(v.pods, p.api)
-		}
-	}
+	v := k.looks.view(k.pods(), m, k.o.header.Started.Add(time.Duration(t)))
 	var cpu counted
 	known := false
 	if hpa := k.o.autoscaler(t); hpa != nil {
@@ -525,7 +522,7 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 		cpu, known = first, first.pods > 0 && of[0].Resource != nil && of[0].Resource.Name == corev1.ResourceCPU
 	}
 	if !known {
-		cpu = v.countedFor(corev1.ResourceCPU, "", k.o.flags)
+		cpu = v.counted(corev1.ResourceCPU, "", k.o.flags)
 		u.counted = max(u.counted, cpu.pods)
 	}
 	if cpu.requested {

@@ -24,6 +24,7 @@ import (
 // metrics client of Kubernetes' ReplicaCalculator, which works out the proposals.
 type view struct {
 	corelisters.PodNamespaceLister
+	metrics.MetricsClient
 	pods    []*corev1.Pod
 	usage   *readings // of metrics.k8s.io; nil before the first
 	signals signals
@@ -39,6 +40,7 @@ type view struct {
 	// given are the metrics by pod that the calculator had last. It takes out those of pods
 	// that it does not count, and adds pods without a metric.
 	given metrics.PodMetricsInfo
+	sums  *sums // of other views
 }
 
 func (v *view) List(labels.Selector) ([]*corev1.Pod, error) { return v.pods, nil }
@@ -89,10 +91,6 @@ func (v *view) GetObjectMetric(string, string, *autoscalingv2.CrossVersionObject
 	return v.value, time.Time{}, nil
 }
 
-func (v *view) GetExternalMetric(string, string, labels.Selector) ([]int64, time.Time, error) {
-	return []int64{v.value}, time.Time{}, nil
-}
-
 // used is the sample's usage as the controller's client has it, in thousandths of a core or
 // of a byte: of all containers, or of the named one. The small term undoes what a binary
 // fraction adds to a decimal one.
@@ -124,7 +122,7 @@ func (p policy) tolerances() podautoscaler.Tolerances {
 	return *(*podautoscaler.Tolerances)(unsafe.Pointer(&both))
 }
 
-// counted are the sums over the pods whose metric the calculator took as it is.
+// counted are the sums over the pods whose metric of a resource the HPA takes as it is.
 type counted struct {
 	pods          int
 	use, requests int64 // in thousandths
@@ -136,9 +134,52 @@ type counted struct {
 // percent is the use of what is requested.
 func (c counted) percent() float64 { return 100 * float64(c.use) / float64(c.requests) }
 
-// counted sums up the samples of the calculator's last look at a resource, without the pods that
-// it left out and the values that stand for missing ones.
-func (v *view) counted(name corev1.ResourceName, container string) counted {
+// value is that of the metric, in the unit of goalOf. The percents are whole, as those of
+// GetResourceUtilizationRatio in k8s.io/kubernetes/pkg/controller/podautoscaler/metrics.
+func (c counted) value(target autoscalingv2.MetricTarget) (value int64, ok bool) {
+	switch {
+	case c.pods == 0:
+		return 0, false
+	case target.AverageUtilization == nil:
+		return c.use / int64(c.pods), true
+	case !c.requested || !c.allRequested:
+		return 0, false
+	}
+	return c.use * 100 / c.requests, true
+}
+
+// sums keeps what was counted of the pods and the reading of a view.
+type sums struct {
+	pods  []*corev1.Pod
+	usage *readings
+	at    time.Time
+	all   map[[2]string]counted // by resource and container
+}
+
+// counted sums up the samples of the pods whose metric of the resource the HPA takes as it is:
+// not of those that are terminating, failed or pending, and for CPU not of those that are not
+// ready or, while they are young, have not been for a whole window. All pods that counted once
+// with a sample count with it from then on.
+func (v *view) counted(name corev1.ResourceName, container string, f flags) (c counted) {
+	key := [2]string{string(name), container}
+	if k := v.sums; k != nil && k.all != nil && k.usage == v.usage && !v.at.Before(k.at) && slices.Equal(k.pods, v.pods) {
+		if c, known := k.all[key]; known && c.pods == len(v.pods) {
+			return c
+		}
+	} else if k != nil {
+		*k = sums{v.pods, v.usage, v.at, map[[2]string]counted{}}
+	}
+	// The calculator leaves those that count in v.given, with values without a time for missing ones.
+	if _, _, _, err := v.calculator(f).GetRawResourceReplicas(context.Background(), 1, math.MaxInt64, name, podautoscaler.Tolerances{}, "", labels.Everything(), container); err == nil {
+		c = v.sum(name, container)
+	}
+	if v.sums != nil {
+		v.sums.all[key] = c
+	}
+	return c
+}
+
+func (v *view) sum(name corev1.ResourceName, container string) counted {
 	c := counted{requested: true, allRequested: true}
 	for _, p := range v.pods {
 		request, has := requestOf(p, name, container)
@@ -173,14 +214,64 @@ func requestOf(p *corev1.Pod, name corev1.ResourceName, container string) (reque
 	return request, has
 }
 
-// countedFor sums up the samples of the pods whose metric of the resource the HPA takes as it is:
-// not of those that are terminating, failed or pending, and for CPU not of those that are not
-// ready or, while they are young, have not been for a whole window.
-func (v *view) countedFor(name corev1.ResourceName, container string, f flags) counted {
-	if _, _, _, err := v.calculator(f).GetRawResourceReplicas(context.Background(), 1, math.MaxInt64, name, podautoscaler.Tolerances{}, "", labels.Everything(), container); err != nil {
-		return counted{} // no sample counts
+// ask is what Kubernetes' calculator makes of one of the HPA's metrics by what v has of it: the
+// replicas that it asks for, and its value as in goalOf, with the mean by pod of one in percent.
+// Where all pods count, the replicas are the rule of thumb: the calculator has that too then, and
+// copies the containers of all pods for it, which is too slow for each reading of weeks.
+func (v *view) ask(m autoscalingv2.MetricSpec, current, scaled int32, p policy, f flags) (n int32, value, mean int64, err error) {
+	ask, ctx, all, tolerances := v.calculator(f), context.Background(), labels.Everything(), p.tolerances()
+	resource, container := record.ResourceOf(m)
+	_, target := record.MetricTarget(m)
+	goal := goalOf(target)
+	if resource != "" {
+		c := v.counted(resource, container, f)
+		if value, ok := c.value(target); ok && c.pods == len(v.pods) && c.pods == int(current) {
+			return replicasFor(float64(value)/float64(goal), current, p), value, c.use / int64(c.pods), nil
+		}
 	}
-	return v.counted(name, container)
+	switch {
+	case target.AverageUtilization != nil:
+		var percent int32
+		n, percent, mean, _, err = ask.GetResourceReplicas(ctx, current, int32(goal), resource, tolerances, "", all, container)
+		return n, int64(percent), mean, err
+	case resource != "":
+		n, mean, _, err = ask.GetRawResourceReplicas(ctx, current, goal, resource, tolerances, "", all, container)
+	case m.Pods != nil:
+		n, mean, _, err = ask.GetMetricReplicas(current, goal, "", tolerances, "", all, all)
+	case target.AverageValue != nil:
+		n, mean, _, err = ask.GetObjectPerPodMetricReplicas(scaled, goal, "", tolerances, "", nil, all)
+	default:
+		n, mean, _, err = ask.GetObjectMetricReplicas(current, goal, "", tolerances, "", nil, all, all)
+	}
+	return n, mean, mean, err
+}
+
+// goalOf is a target in percent or in thousandths; 0 without one that can be met.
+func goalOf(t autoscalingv2.MetricTarget) int64 {
+	goal, _ := valueOf(t, autoscalingv2.MetricValueStatus{AverageUtilization: t.AverageUtilization, AverageValue: t.AverageValue, Value: t.Value})
+	return max(goal, 0)
+}
+
+// valueOf is what a status has of a target, in the unit of goalOf.
+func valueOf(t autoscalingv2.MetricTarget, s autoscalingv2.MetricValueStatus) (value int64, has bool) {
+	switch {
+	case t.AverageUtilization != nil && s.AverageUtilization != nil:
+		return int64(*s.AverageUtilization), true
+	case t.AverageUtilization == nil && t.AverageValue != nil && s.AverageValue != nil:
+		return s.AverageValue.MilliValue(), true
+	case t.AverageUtilization == nil && t.AverageValue == nil && t.Value != nil && s.Value != nil:
+		return s.Value.MilliValue(), true
+	}
+	return 0, false
+}
+
+// ratioOf is that of the value in a status to the target; NaN without one of them.
+func ratioOf(t autoscalingv2.MetricTarget, s autoscalingv2.MetricValueStatus) float64 {
+	value, has := valueOf(t, s)
+	if goal := goalOf(t); has && goal > 0 {
+		return float64(value) / float64(goal)
+	}
+	return math.NaN()
 }
 
 // proposal is what one of the HPA's metrics asks for.
@@ -197,22 +288,30 @@ type proposal struct {
 // decision is what the HPA made of its metrics before all limits.
 type decision struct {
 	proposals []proposal
-	view      *view
-	replicas  []int32 // it may be each of them, the likeliest first; none if that is not known
+	// Of all pods that are not about to end, those whose metric counted, where the HPA has one metric, of a
+	// resource; else both are 0.
+	pods, counted int
+	replicas      []int32 // it may be each of them, the likeliest first; none if that is not known
 }
 
 // decide works out what an HPA with the status of a made of its metrics. views are what it
 // may have seen, the likeliest first; scaled are the replicas of the scale's status.
 // Without pods in a view all of them count.
 func decide(a *record.Autoscaler, scaled int32, views []*view, p policy, f flags) (d decision) {
-	if len(views) > 0 {
-		d.view = views[0]
+	if len(a.Spec.Metrics) == 1 && len(views) > 0 {
+		if name, container := record.ResourceOf(a.Spec.Metrics[0]); name != "" {
+			d.counted = views[0].counted(name, container, f).pods
+			for _, p := range views[0].pods {
+				if p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodFailed {
+					d.pods++
+				}
+			}
+		}
 	}
 	missing := false
 	for i, spec := range a.Spec.Metrics {
-		m := proposal{spec: spec, status: statusOf(a, i), ratio: math.NaN()}
-		_, target := record.MetricTarget(spec)
-		m.propose(target, a.Status.CurrentReplicas, scaled, views, p, f)
+		m := proposal{spec: spec, status: statusOf(a, i)}
+		m.propose(a.Status.CurrentReplicas, scaled, views, p, f)
 		missing = missing || len(m.replicas) == 0
 		d.proposals = append(d.proposals, m)
 	}
@@ -255,115 +354,82 @@ func statusOf(a *record.Autoscaler, i int) (value autoscalingv2.MetricValueStatu
 }
 
 // propose fills in what m asks for. current are the replicas that the HPA found.
-func (m *proposal) propose(target autoscalingv2.MetricTarget, current, scaled int32, views []*view, p policy, f flags) {
-	all, ctx, tolerances := labels.Everything(), context.Background(), p.tolerances()
-	resource, container := record.ResourceOf(m.spec)
-	name, _ := record.MetricTarget(m.spec)
+func (m *proposal) propose(current, scaled int32, views []*view, p policy, f flags) {
+	_, target := record.MetricTarget(m.spec)
+	m.ratio = ratioOf(target, m.status)
+	if math.IsNaN(m.ratio) {
+		return
+	}
 	add := func(n int32, err error) {
 		if err == nil && !slices.Contains(m.replicas, n) {
 			m.replicas = append(m.replicas, n)
 		}
 	}
-	switch now := m.status; {
-	case target.AverageUtilization != nil && *target.AverageUtilization > 0 && now.AverageUtilization != nil:
-		m.ratio = float64(*now.AverageUtilization) / float64(*target.AverageUtilization)
-		for _, v := range views {
-			if v.later && m.settled(current, p) {
-				break
-			}
-			c := v.countedFor(resource, container, f)
-			switch {
-			case !c.requested || !c.allRequested || int32(c.use*100/c.requests) != *now.AverageUtilization || now.AverageValue != nil && now.AverageValue.MilliValue() != c.use/int64(c.pods):
-			case c.pods == len(v.pods) && c.pods == int(current): // the calculator has the rule of thumb then, and copies the containers for it
-				add(replicasFor(m.ratio, current, p), nil)
-			default:
-				n, _, _, _, err := v.calculator(f).GetResourceReplicas(ctx, current, *target.AverageUtilization, resource, tolerances, "", all, container)
-				add(n, err)
-			}
+	status, _ := valueOf(target, m.status)
+	for _, v := range m.seen(views, scaled) {
+		if v.later && m.settled(current, p) {
+			break
 		}
-		if v := views; len(v) > 0 && len(m.replicas) == 0 {
-			n, err := v[0].alike(int64(*now.AverageUtilization), int64(*target.AverageUtilization), current, resource, container, tolerances, f)
+		n, value, mean, err := v.ask(m.spec, current, scaled, p, f)
+		if m.total != nil || value == status && (m.status.AverageValue == nil || mean == m.status.AverageValue.MilliValue()) {
 			add(n, err)
 		}
-	case positive(target.AverageValue) && now.AverageValue != nil && resource != "":
-		m.ratio = float64(now.AverageValue.MilliValue()) / float64(target.AverageValue.MilliValue())
-		for _, v := range views {
-			if v.later && m.settled(current, p) {
-				break
-			}
-			n, mean, _, err := v.calculator(f).GetRawResourceReplicas(ctx, current, target.AverageValue.MilliValue(), resource, tolerances, "", all, container)
-			if mean == now.AverageValue.MilliValue() {
-				add(n, err)
-			}
-		}
-		if v := views; len(v) > 0 && len(m.replicas) == 0 {
-			n, err := v[0].alike(now.AverageValue.MilliValue(), target.AverageValue.MilliValue(), current, resource, container, tolerances, f)
-			add(n, err)
-		}
-	case positive(target.AverageValue) && now.AverageValue != nil && m.spec.Pods != nil:
-		m.ratio = float64(now.AverageValue.MilliValue()) / float64(target.AverageValue.MilliValue())
-		for _, v := range views {
-			for _, s := range v.signals[name] {
-				if v.later && m.settled(current, p) {
-					break
-				}
-				v.byPod = s.v
-				n, mean, _, err := v.calculator(f).GetMetricReplicas(current, target.AverageValue.MilliValue(), "", tolerances, "", all, all)
-				if mean == now.AverageValue.MilliValue() {
-					add(n, err)
-				}
-			}
-		}
-		if v := views; len(v) > 0 && len(m.replicas) == 0 {
-			n, err := v[0].alike(now.AverageValue.MilliValue(), target.AverageValue.MilliValue(), current, "", "", tolerances, f)
-			add(n, err)
-		}
-	case positive(target.AverageValue) && now.AverageValue != nil && scaled == 0:
-		// The status has the value divided by no pods, which is no number.
-		for _, v := range views {
-			for _, s := range v.signals[name] {
-				if s.v.Value != nil {
-					v := &view{value: s.v.Value.MilliValue()}
-					n, _, _, err := v.calculator(f).GetObjectPerPodMetricReplicas(0, target.AverageValue.MilliValue(), "", tolerances, "", nil, all)
-					add(n, err)
-					m.ratio, m.total = float64(v.value)/float64(target.AverageValue.MilliValue()), cmp.Or(m.total, s.v.Value)
-				}
-			}
-		}
-	case positive(target.AverageValue) && now.AverageValue != nil:
-		// The status has the mean by pod, rounded up: the value itself is among as many as
-		// there are pods, and most likely a whole one.
-		most, each := now.AverageValue.MilliValue()*int64(scaled), target.AverageValue.MilliValue()
-		least := most - int64(scaled) + 1
-		m.ratio = float64(most) / float64(each*int64(scaled))
-		values := []int64{most / 1000 * 1000, least, most}
-		for _, v := range views {
-			for _, s := range v.signals[name] {
-				if s.v.Value != nil && s.v.Value.MilliValue() >= least && s.v.Value.MilliValue() <= most {
-					values = []int64{s.v.Value.MilliValue()}
-				}
-			}
-		}
-		for _, value := range values {
-			v := &view{value: max(value, least)}
-			n, _, _, err := v.calculator(f).GetObjectPerPodMetricReplicas(scaled, each, "", tolerances, "", nil, all)
-			add(n, err)
-		}
-	case positive(target.Value) && now.Value != nil:
-		m.ratio = float64(now.Value.MilliValue()) / float64(target.Value.MilliValue())
-		for _, v := range views {
-			v := &view{pods: v.pods, at: v.at, value: now.Value.MilliValue()}
-			n, _, _, err := v.calculator(f).GetObjectMetricReplicas(current, target.Value.MilliValue(), "", tolerances, "", nil, all, all)
-			add(n, err)
-		}
+	}
+	resource, container := record.ResourceOf(m.spec)
+	if len(m.replicas) == 0 && len(views) > 0 && (resource != "" || m.spec.Pods != nil) {
+		add(views[0].alike(status, goalOf(target), current, resource, container, p.tolerances(), f))
 	}
 	if len(m.replicas) == 0 && !math.IsNaN(m.ratio) {
-		n := current
-		if m.ratio < 1-p.down || m.ratio > 1+p.up {
-			n = int32(min(math.Ceil(float64(current)*m.ratio), math.MaxInt32))
-		}
-		m.replicas = []int32{n}
+		m.replicas = []int32{replicasFor(m.ratio, current, p)}
 	}
+}
+
+// seen are what the HPA may have seen of m: each view with each reading that it has of the metric, or with
+// the value in the status.
+func (m *proposal) seen(views []*view, scaled int32) (all []*view) {
+	name, target := record.MetricTarget(m.spec)
+	if resource, _ := record.ResourceOf(m.spec); resource != "" {
+		return views
+	}
+	var readings []*record.Signal // with a value
+	for _, v := range views {
+		for _, s := range v.signals[name] {
+			if s.v.Value != nil {
+				readings = append(readings, s.v)
+			}
+			if m.spec.Pods != nil {
+				all = append(all, &view{pods: v.pods, at: v.at, later: v.later, given: v.given, byPod: s.v})
+			}
+		}
+		if target.AverageValue == nil {
+			all = append(all, &view{pods: v.pods, at: v.at, value: m.status.Value.MilliValue()})
+		}
+	}
+	switch {
+	case m.spec.Pods != nil || target.AverageValue == nil:
+	case scaled == 0: // the status has the value divided by no pods, which is no number
+		m.ratio = math.NaN()
+		for _, s := range readings {
+			m.total = cmp.Or(m.total, s.Value)
+			m.ratio = float64(s.Value.MilliValue()) / float64(target.AverageValue.MilliValue())
+			all = append(all, &view{value: s.Value.MilliValue()})
+		}
+	default:
+		// The status has the mean by pod, rounded up: the value itself is among as many as
+		// there are pods, and most likely a whole one.
+		most := m.status.AverageValue.MilliValue() * int64(scaled)
+		least := most - int64(scaled) + 1
+		values := []int64{most / 1000 * 1000, least, most}
+		for _, s := range readings {
+			if v := s.Value.MilliValue(); v >= least && v <= most {
+				values = []int64{v}
+			}
+		}
+		for _, v := range values {
+			all = append(all, &view{value: max(v, least)})
+		}
+	}
+	return all
 }
 
 // settled says that all pods were counted, so that a later reading makes no difference.
@@ -404,7 +470,7 @@ func (d *decision) formula(current, want int32, p policy) (n int32) {
 
 // replicasFor is the rule of thumb for one ratio of current to target.
 func replicasFor(ratio float64, current int32, p policy) int32 {
-	if ratio >= 1-p.down && ratio <= 1+p.up {
+	if p.within(ratio) {
 		return current
 	}
 	return int32(min(math.Ceil(float64(current)*ratio), math.MaxInt32))
@@ -417,7 +483,7 @@ func (d *decision) withinTolerance(p policy) bool {
 	}
 	off := false
 	for _, m := range d.proposals {
-		if math.IsNaN(m.ratio) || m.ratio < 1-p.down || m.ratio > 1+p.up {
+		if !p.within(m.ratio) {
 			return false
 		}
 		off = off || m.ratio != 1
@@ -440,27 +506,24 @@ func (d *decision) rounding(current, want int32, p policy) string {
 
 // why says in words what makes want of the metrics' values, where it is not plain; empty where
 // it is.
-func (d *decision) why(current, want int32, p policy, f flags) string {
+func (d *decision) why(current, want int32, p policy) string {
 	if d == nil {
 		return ""
 	}
 	if formula := d.formula(current, want, p); formula != want {
-		return d.uncounted(formula, want, f)
+		return d.uncounted(formula, want)
 	}
 	return d.rounding(current, want, p)
 }
 
 // uncounted says why the HPA's recommendation want is not the rule of thumb's formula.
-func (d *decision) uncounted(formula, want int32, f flags) string {
+func (d *decision) uncounted(formula, want int32) string {
 	is, as := "pods that are not ready or have no metric", "at their target or request when it removes"
 	if formula > want {
 		as = "idle when it adds"
 	}
-	if name, container := record.ResourceOf(d.proposals[0].spec); name != "" && len(d.proposals) == 1 && d.view != nil {
-		all := slices.DeleteFunc(slices.Clone(d.view.pods), func(p *corev1.Pod) bool { return p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodFailed })
-		if n := len(all) - d.view.countedFor(name, container, f).pods; n > 0 {
-			is = fmt.Sprintf("%d of %d pods, not ready or without a metric,", n, len(all))
-		}
+	if n := d.pods - d.counted; n > 0 {
+		is = fmt.Sprintf("%d of %d pods, not ready or without a metric,", n, d.pods)
 	}
 	return fmt.Sprintf("the HPA takes %s as %s: %d become %d", is, as, formula, want)
 }
@@ -528,7 +591,7 @@ func (m *proposal) texts() (name, current, target string) {
 // where nothing is rounded, or not all pods count.
 func (m *proposal) rounding(current, want int32, p policy) string {
 	exact := float64(current) * m.ratio
-	if !(exact > 0) || want <= max(p.min, 1) || float64(want) != math.Ceil(exact) || want == int32(exact) || m.ratio >= 1-p.down && m.ratio <= 1+p.up {
+	if !(exact > 0) || want <= max(p.min, 1) || float64(want) != math.Ceil(exact) || want == int32(exact) || p.within(m.ratio) {
 		return ""
 	}
 	_, target := record.MetricTarget(m.spec)
@@ -563,59 +626,40 @@ func amount(v float64, like *resource.Quantity) string {
 // ratio is the largest ratio of current to target of the HPA's metrics by the readings of v. It is
 // not known if the HPA has metrics that are not in the readings, or if a pod lacks a request. first
 // are the sums of the first metric.
-//
-// The percents are whole, as those of GetResourceUtilizationRatio in
-// k8s.io/kubernetes/pkg/controller/podautoscaler/metrics, which the calculator asks with the
-// requests of all pods: too slow for each reading of weeks.
 func (v *view) ratio(of []autoscalingv2.MetricSpec, f flags) (ratio float64, first counted, ok bool) {
 	for i, m := range of {
 		name, container := record.ResourceOf(m)
-		_, target := record.MetricTarget(m)
 		if name == "" {
 			return 0, first, false
 		}
-		c := v.countedFor(name, container, f)
+		c := v.counted(name, container, f)
 		if i == 0 {
 			first = c
 		}
-		switch {
-		case c.pods == 0:
-			return 0, first, false
-		case target.AverageUtilization != nil && *target.AverageUtilization > 0 && c.requested && c.allRequested:
-			ratio = max(ratio, float64(c.use*100/c.requests)/float64(*target.AverageUtilization))
-		case positive(target.AverageValue):
-			ratio = max(ratio, float64(c.use/int64(c.pods))/float64(target.AverageValue.MilliValue()))
-		default:
+		_, target := record.MetricTarget(m)
+		value, has := c.value(target)
+		goal := goalOf(target)
+		if !has || goal == 0 {
 			return 0, first, false
 		}
+		ratio = max(ratio, float64(value)/float64(goal))
 	}
 	return ratio, first, len(of) > 0
 }
 
 // asked are the replicas that the HPA's metrics ask for by the readings of v; not known as for ratio.
 func (v *view) asked(spec autoscalingv2.HorizontalPodAutoscalerSpec, current int32, p policy, f flags) (replicas int32, ok bool) {
-	ctx, all := context.Background(), labels.Everything()
+	if _, _, ok := v.ratio(spec.Metrics, f); !ok {
+		return 0, false
+	}
 	for _, m := range spec.Metrics {
-		name, container := record.ResourceOf(m)
-		_, target := record.MetricTarget(m)
-		var n int32
-		err := error(nil)
-		switch {
-		case name == "":
-			return 0, false
-		case target.AverageUtilization != nil && *target.AverageUtilization > 0:
-			n, _, _, _, err = v.calculator(f).GetResourceReplicas(ctx, current, *target.AverageUtilization, name, p.tolerances(), "", all, container)
-		case positive(target.AverageValue):
-			n, _, _, err = v.calculator(f).GetRawResourceReplicas(ctx, current, target.AverageValue.MilliValue(), name, p.tolerances(), "", all, container)
-		default:
-			return 0, false
-		}
+		n, _, _, err := v.ask(m, current, 0, p, f)
 		if err != nil {
 			return 0, false
 		}
 		replicas = max(replicas, n)
 	}
-	return replicas, len(spec.Metrics) > 0
+	return replicas, true
 }
 
 // api is the pod as the HPA controller has it, as far as that looks.

@@ -225,7 +225,7 @@ func (o *observed) notScaled(w window, direction string) string {
 	if hpa := o.autoscaler(w.end - 1); hpa != nil {
 		if want := o.want(w.end - 1); want.ok && want.n == n.Replicas {
 			why = fmt.Sprintf("; the HPA recommended %d, at %s", want.n, metricText(*hpa))
-			if because := o.decisions[hpa].why(hpa.Status.CurrentReplicas, want.raw, policyOf(hpa.Spec, o.flags), o.flags); because != "" {
+			if because := o.decisions[hpa].why(hpa.Status.CurrentReplicas, want.raw, policyOf(hpa.Spec, o.flags)); because != "" {
 				why += ": " + because
 			}
 		}

@@ -229,7 +229,7 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 		return sight{}, o.missing(w, "a metric beyond the tolerance", metricsSource)
 	}
 	for _, a := range between(o.hpas, w.onset+1, w.end-1) {
-		ratios := statusRatios(*a.v)
+		ratios := statusRatios(a.v)
 		if len(ratios) > 0 && passed(slices.Max(ratios), policyOf(a.v.Spec, o.flags)) {
 			s := o.see(hpaSource, a.t)
 			s.blur = max(s.blur, o.flags.Sync.Duration)
