@@ -125,33 +125,23 @@ func (l *learner) missing(name, why string) { l.add(Parameter{Name: name, Missin
 func (l *learner) assumed(name string) string {
 	mean := func(c simulate.Cases) string { return (Parameter{Unit: "s"}).Show(meanOf(c)) }
 	w, p := l.learned.Over(l.base.Plant.Workload), &l.Plant
-	switch name {
-	case "workload.cpu":
-		return w.CPU.Mean.Duration.String()
-	case "workload.idleCPU":
-		return w.IdleCPU.String()
-	case "workload.startCPU":
-		return w.StartCPU.Duration.String()
-	case "workload.memoryPerRequest":
-		return w.MemoryPerRequest.String()
-	case "workload.workers":
-		return fmt.Sprintf("%d, and a wait of %s", *w.Workers, w.Wait.Mean.Duration)
-	case "workload.queue":
-		return fmt.Sprint(*w.Queue)
-	case "costs":
-		return "all pods alike"
-	case "controlPlane":
-		return "those of Kubernetes"
-	case "controlPlane.latency":
-		return p.Control.Latency.Duration.String()
-	case "metrics.resolution":
-		return p.Metrics.Resolution.Duration.String()
-	case "metrics.housekeeping":
-		return p.Metrics.Housekeeping.Duration.String()
-	case "metrics.delay":
-		return p.Metrics.Delay.Duration.String()
-	case "roundTrip":
-		return mean(p.RoundTrip)
+	shown := map[string]func() string{
+		"workload.cpu":              func() string { return w.CPU.Mean.Duration.String() },
+		"workload.idleCPU":          func() string { return w.IdleCPU.String() },
+		"workload.startCPU":         func() string { return w.StartCPU.Duration.String() },
+		"workload.memoryPerRequest": func() string { return w.MemoryPerRequest.String() },
+		"workload.workers":          func() string { return fmt.Sprintf("%d, and a wait of %s", *w.Workers, w.Wait.Mean.Duration) },
+		"workload.queue":            func() string { return fmt.Sprint(*w.Queue) },
+		"costs":                     func() string { return "all pods alike" },
+		"controlPlane":              func() string { return "those of Kubernetes" },
+		"controlPlane.latency":      func() string { return p.Control.Latency.Duration.String() },
+		"metrics.resolution":        func() string { return p.Metrics.Resolution.Duration.String() },
+		"metrics.housekeeping":      func() string { return p.Metrics.Housekeeping.Duration.String() },
+		"metrics.delay":             func() string { return p.Metrics.Delay.Duration.String() },
+		"roundTrip":                 func() string { return mean(p.RoundTrip) },
+	}
+	if show := shown[name]; show != nil {
+		return show()
 	}
 	if stage := stageOf(&p.Pods, name); stage != nil {
 		return mean(*stage)

@@ -84,10 +84,8 @@ func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := c.ask(req)
 	if err != nil {
-		select {
-		case <-c.late:
+		if isClosed(c.late) {
 			err = errTimeout
-		default:
 		}
 		c.end(false)
 		return nil, err
@@ -144,10 +142,8 @@ func (b *body) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	select {
-	case <-c.late:
+	if isClosed(c.late) {
 		err = errTimeout
-	default:
 	}
 	b.connection = nil
 	c.end(err == io.EOF && b.further)

@@ -335,16 +335,8 @@ func (c *Cluster) aliveRuns(ctx context.Context, found leftovers, say func(strin
 	}
 	look += leaseRenewal
 	say(fmt.Sprintf("looking for up to %s whether a run still renews its Lease: %s", look, some(slices.Sorted(maps.Keys(renewed)))))
-	for end := time.Now().Add(look); time.Now().Before(end) && len(renewed) > 0; {
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
+	err = wait.PollUntilContextTimeout(ctx, time.Second, look, false, func(ctx context.Context) (bool, error) {
 		leases, err := c.leases(ctx, found.where)
-		if err != nil {
-			return nil, err
-		}
 		for _, l := range leases {
 			run := l.Labels[RunLabel]
 			if before, open := renewed[run]; open && !ptr.Deref(l.Spec.RenewTime, never).Time.Equal(before.Time) {
@@ -352,8 +344,15 @@ func (c *Cluster) aliveRuns(ctx context.Context, found leftovers, say func(strin
 				delete(renewed, run)
 			}
 		}
+		return len(renewed) == 0, err
+	})
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
-	return alive, nil
+	if wait.Interrupted(err) {
+		err = nil
+	}
+	return alive, err
 }
 
 // labelled lists what carries a run's labels, as far as it may be listed: objects

@@ -265,6 +265,9 @@ var (
 // seconds: the HPA controller's default sync period.
 const PolicyPeriod = 15
 
+// wholeSpec is where the whole spec of an autoscaler is, within the scenario's.
+const wholeSpec = "autoscaler.spec."
+
 // placeOf is the path within the spec that a setting stands for, and the value there. The
 // autoscaler has the whole spec, nil for its short form.
 func placeOf(name string, whole map[string]any, value any) (string, any) {
@@ -277,20 +280,17 @@ func placeOf(name string, whole map[string]any, value any) (string, any) {
 		}
 		return name, value
 	}
-	const spec = "autoscaler.spec."
 	switch name {
-	case "min":
-		return spec + "minReplicas", value
-	case "max":
-		return spec + "maxReplicas", value
+	case "min", "max":
+		return wholeSpec + name + "Replicas", value
 	case "target":
-		return spec + targetOf(whole), value
+		return wholeSpec + targetOf(whole), value
 	}
 	m := behaviorName.FindStringSubmatch(name)
 	if m == nil {
 		return name, value
 	}
-	rules := spec + "behavior." + m[1] + "."
+	rules := wholeSpec + "behavior." + m[1] + "."
 	switch m[2] {
 	case "stabilization":
 		if d, err := time.ParseDuration(fmt.Sprint(value)); err == nil {
@@ -341,19 +341,10 @@ func cpuMetric(percent any) map[string]any {
 // wholeOf is the whole spec of an autoscaler, whose short form it takes away.
 func wholeOf(short map[string]any) map[string]any {
 	whole := map[string]any{}
-	for name, value := range maps.All(maps.Clone(short)) {
+	for name, value := range maps.Clone(short) {
 		delete(short, name)
-		switch name {
-		case "cpuPercent":
-			whole["metrics"] = []any{cpuMetric(value)}
-		case "stabilization":
-			if d, err := time.ParseDuration(fmt.Sprint(value)); err == nil {
-				value = d.Seconds()
-			}
-			whole["behavior"] = map[string]any{"scaleDown": map[string]any{"stabilizationWindowSeconds": value}}
-		default:
-			whole[name+"Replicas"] = value // min and max
-		}
+		path, placed := placeOf("autoscaler."+name, whole, value)
+		_ = put(whole, strings.Split(pointerTo(strings.TrimPrefix(path, wholeSpec)), "/")[1:], placed) // which has no lists of others
 	}
 	return whole
 }
