@@ -39,6 +39,8 @@ func TestFindings(t *testing.T) {
 		{"min is max", `autoscaler: {min: 2, max: 2}`, []string{"blocks min-is-max hpa/web: are both 2"}},
 		{"up disabled", `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {selectPolicy: Disabled}}}}`,
 			[]string{"blocks direction-disabled hpa/web: behavior.scaleUp.selectPolicy is Disabled. The metric asked for another number of replicas for"}},
+		{"up disabled, from two replicas", `workload: {deployment: {replicas: 2, resources: {requests: {cpu: 200m}}}, model: {cpu: {mean: 2ms}}}, load: {phases: [{name: idle, duration: 30s, rate: 0}, {name: surge, duration: 5m, rate: 200, keepAlive: false}, {name: calm, duration: 6m, rate: 20, keepAlive: false}]}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {selectPolicy: Disabled}}}}`,
+			[]string{"blocks direction-disabled hpa/web: , and it stayed at 2."}},
 		{"down disabled", `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleDown: {selectPolicy: Disabled}}}}`,
 			[]string{"limits direction-disabled hpa/web: behavior.scaleDown.selectPolicy is Disabled. The metric asked for another number"}},
 
@@ -64,6 +66,12 @@ func TestFindings(t *testing.T) {
 		{"no rounding at the minimum", `autoscaler: {min: 2}, load: {phases: [{name: surge, duration: 4m, rate: 220, keepAlive: false}, {name: calm, duration: 9m, rate: 60, keepAlive: false}]}`, nil},
 		{"rounding of memory", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 9m, rate: 60, keepAlive: false}]}, workload: {deployment: {resources: {requests: {memory: 512Mi}}}, model: {memory: 300Mi}}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 4, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}, {type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 400Mi}}}]}}`,
 			[]string{"notice rounding hpa/web: × 300Mi/400Mi = 2.25, which rounds up to 3; 2 below 267Mi a pod"}},
+		{"liveness that fails under load", `workload: {deployment: null, manifests: [livenessProbe], model: {cpu: {mean: 10ms}}}, autoscaler: {max: 3}, load: {phases: [{name: idle, duration: 30s, rate: 0}, {name: surge, duration: 3m, rate: 100}, {name: calm, duration: 3m, rate: 5}]}`,
+			[]string{"blocks probe pod/web-: Container web was killed because its liveness probe failed | Liveness probe failed: context deadline exceeded | overload"}},
+		{"readiness that fails under load", `workload: {deployment: null, manifests: [readinessProbe], model: {cpu: {mean: 10ms}}}, autoscaler: {max: 3}, load: {phases: [{name: idle, duration: 30s, rate: 0}, {name: surge, duration: 3m, rate: 60}]}`,
+			[]string{"blocks probe pod/web-: as its probe failed: Readiness probe failed | overload", "limits cpu-limit pod/web-: its limit is 200m"}},
+		{"a crash under load", `workload: {model: {fault: {crash: 40s}}}, load: {phases: [{name: surge, duration: 8m, rate: 120, keepAlive: false}]}`, []string{"blocks crash pod/web-"}},
+		{"memory under load", `workload: {deployment: {resources: {limits: {memory: 128Mi}}}, model: {memoryPerRequest: 1Mi, memoryHeld: 4s}}`, []string{"blocks out-of-memory pod/web-"}},
 		{"errors of the server", `workload: {model: {fault: {errors: 0.05}}}`, []string{"limits errors deployment/web: × code 500 | The server, or a proxy in front of it"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -127,6 +135,28 @@ func TestLoadRising(t *testing.T) {
 	}
 }
 
+// probed are manifests of the short form's workload with a CPU limit and a probe, which is their name.
+const probed = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: web
+        image: x/app
+        ports: [{containerPort: 80}]
+        resources: {requests: {cpu: 100m}, limits: {cpu: 200m}}
+        %s: {httpGet: {path: /, port: 80}, periodSeconds: 5, failureThreshold: 2}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+`
+
 // resultOf is what a run of a scenario shows: of a server of 1 ms, a target of 50 % of 100m, and a change.
 func resultOf(t *testing.T, change string) *analysis.Result {
 	t.Helper()
@@ -145,7 +175,7 @@ load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name:
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := scenarios.Parse("s.yaml", source, nil)
+	file, err := scenarios.Parse("s.yaml", source, func(name string) (string, []byte, error) { return name, []byte(fmt.Sprintf(probed, name)), nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -243,7 +243,7 @@ func sentence(s string) string {
 // kubelet's own looks may make of them.
 func (d *diagnosis) metricsStale() {
 	resolution := d.resolution()
-	limit := 2*resolution + housekeeping
+	limit, patience := 2*resolution+housekeeping, settling+2*resolution
 	newest := map[string]time.Time{}
 	var worst time.Duration
 	var f *Finding
@@ -255,7 +255,7 @@ func (d *diagnosis) metricsStale() {
 				continue
 			}
 			age := t.Sub(d.instant(stamp))
-			if age <= limit || age <= worst {
+			if age <= limit || age <= worst || t.Sub(p.runsSince(t)) <= patience {
 				continue
 			}
 			worst = age
@@ -308,6 +308,27 @@ func (p *pod) isReadyAt(t record.Instant) bool {
 	return ready && p.shown.t <= t && (!p.terminating.seen || p.terminating.t > t) && (!p.gone.seen || p.gone.t > t)
 }
 
+// never is after all instants of a record.
+const never = record.Instant(math.MaxInt64)
+
+// runsSince is the latest start of a container, never if one of them does not run, and long ago if none is known.
+func (o *observed) runsSince(s corev1.PodStatus) record.Instant {
+	since := -never / 2
+	for _, c := range s.ContainerStatuses {
+		if c.State.Running == nil {
+			return never
+		}
+		since = max(since, o.instant(c.State.Running.StartedAt.Time))
+	}
+	return since
+}
+
+// runsSince is since when all containers of p run at t; t if one of them does not.
+func (p *pod) runsSince(t record.Instant) record.Instant {
+	since, _ := last(p.runs, t)
+	return min(t, since)
+}
+
 // metricsMissing finds pods that have no sample though others have one. Whether a pod that has
 // one in the first reading had one before, nobody knows.
 func (d *diagnosis) metricsMissing() {
@@ -346,6 +367,7 @@ func (d *diagnosis) metricsMissing() {
 		if has {
 			end = min(end, got)
 		}
+		ready = max(ready, p.runsSince(end)) // nobody has samples of a container that is down
 		if has && got == opened || end.Sub(ready) <= patience || anyAt == 0 || anyAt < ready.Add(patience) {
 			continue
 		}

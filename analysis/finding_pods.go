@@ -25,7 +25,8 @@ type chart struct {
 	pod       *pod
 	last      record.Pod // before it was terminating
 	spells    []spell
-	restarts  map[string]int32 // by container, at first sight
+	restarts  map[string]int32                            // by container, at first sight
+	crashed   map[string]*corev1.ContainerStateTerminated // by container, its first end after that
 	wasReady  bool
 	ended     record.Instant // terminating, gone or the end of the judged stretch
 	unhealthy []at[record.Event]
@@ -36,7 +37,7 @@ func (d *diagnosis) charts() []*chart {
 	byUID := map[string]*chart{}
 	var list []*chart
 	for _, p := range d.own {
-		c := &chart{pod: p, restarts: map[string]int32{}, ended: d.end}
+		c := &chart{pod: p, restarts: map[string]int32{}, crashed: map[string]*corev1.ContainerStateTerminated{}, ended: d.end}
 		for _, s := range []sight{p.terminating, p.gone} {
 			if s.seen {
 				c.ended = min(c.ended, s.t)
@@ -110,6 +111,9 @@ func (c *chart) show(d *diagnosis, t record.Instant, p record.Pod, first bool) {
 			if !c.pod.before {
 				c.restarts[s.Name] = 0
 			}
+		}
+		if ended := cmp.Or(s.State.Terminated, s.LastTerminationState.Terminated); c.crashed[s.Name] == nil && (s.State.Terminated != nil || s.RestartCount > c.restarts[s.Name]) {
+			c.crashed[s.Name] = ended
 		}
 		if w := s.State.Waiting; w != nil {
 			switch w.Reason {
@@ -320,7 +324,7 @@ func (d *diagnosis) crashes(c *chart) {
 		if d.livenessKilled(c, s.Name) {
 			continue // that is a probe's finding
 		}
-		at := d.instant(ended.FinishedAt.Time)
+		at := d.instant(cmp.Or(c.crashed[s.Name], ended).FinishedAt.Time)
 		back := ""
 		if waits {
 			back = "; Kubernetes waits ever longer before it starts it again (CrashLoopBackOff)"
@@ -389,7 +393,13 @@ func (d *diagnosis) probes(c *chart, explained bool) (found bool) {
 	}
 	d.eventsOfPod(c.pod.name, "Killing", func(t record.Instant, e record.Event) {
 		if m := killedByProbe.FindStringSubmatch(e.Message); m != nil && t >= d.start {
-			add(fmt.Sprintf("Container %s was killed because its %s probe failed", m[1], m[2]), spell{from: t, to: t})
+			killed := spell{from: t, to: t}
+			for _, s := range c.spells { // it is down until the pod is ready again
+				if s.kind == FoundNotReady && s.to > t && killed.to == t {
+					killed.to = s.to
+				}
+			}
+			add(fmt.Sprintf("Container %s was killed because its %s probe failed", m[1], m[2]), killed)
 		}
 	})
 	for _, s := range c.spells {

@@ -207,8 +207,8 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		}) {
 		return
 	}
-	if up, _ := behaviorOf(d.autoscaler(d.end).Spec); off(up) {
-		return
+	if up, _ := behaviorOf(d.autoscaler(d.end).Spec); off(up) || d.hasIn(t.OnsetSeconds, t.EndSeconds, FoundNotReady, FoundProbe, FoundCrash, FoundOOM) {
+		return // or the HPA does not count the pods that serve the load
 	}
 	onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
 	var idle, peak *float64

@@ -25,6 +25,14 @@ func (d *diagnosis) has(kinds ...string) bool {
 	return slices.ContainsFunc(d.found, func(f Finding) bool { return slices.Contains(kinds, f.Kind) })
 }
 
+// hasIn says whether there is a finding of one of the kinds, which is more than a notice, of a time between
+// two seconds of the run.
+func (d *diagnosis) hasIn(from, to float64, kinds ...string) bool {
+	return slices.ContainsFunc(d.found, func(f Finding) bool {
+		return f.Severity != Notice && slices.Contains(kinds, f.Kind) && since(f) < to && (f.UntilSeconds == nil || *f.UntilSeconds > from)
+	})
+}
+
 // cannotScale finds limits of the containers that keep each of the HPA's metrics below the ratio at
 // which a scale-up begins.
 func (d *diagnosis) cannotScale(p policy) {
@@ -90,6 +98,7 @@ func (d *diagnosis) disabled(p policy) {
 			return ok && side.asks(*u.v.ratio, n.Replicas)
 		})
 		n, _ := last(d.targets, d.end)
+		stayed, _ := last(d.targets, from)
 		want := d.want(d.end)
 		now := d.looksOnly() && want.ok && (side.field == "scaleUp" && want.n > n.Replicas || side.field == "scaleDown" && want.n < n.Replicas)
 		if now || to.Sub(from) > 2*d.flags.Sync.Duration {
@@ -98,7 +107,7 @@ func (d *diagnosis) disabled(p policy) {
 				f.Seen += fmt.Sprintf(" It recommends %s and stays at %d.", replicas(want.n), n.Replicas)
 			} else {
 				f.SinceSeconds, f.UntilSeconds = new(from.Seconds()), d.until(to)
-				f.Seen += fmt.Sprintf(" The metric asked for another number of replicas for %.0f s (%s), and it stayed at %d.", to.Sub(from).Seconds(), targets(p), n.Replicas)
+				f.Seen += fmt.Sprintf(" The metric asked for another number of replicas for %.0f s (%s), and it stayed at %d.", to.Sub(from).Seconds(), targets(p), stayed.Replicas)
 			}
 		}
 		d.found = append(d.found, f) // one for each direction

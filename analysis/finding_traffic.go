@@ -220,9 +220,7 @@ func (d *diagnosis) errors() {
 			continue
 		}
 		from, to := *l.StartSeconds, *l.StartSeconds+*l.Seconds
-		if slices.ContainsFunc(d.found, func(f Finding) bool {
-			return f.Severity != Notice && slices.Contains(saysWhyRequestsFail, f.Kind) && since(f) < to && (f.UntilSeconds == nil || *f.UntilSeconds > from)
-		}) {
+		if d.hasIn(from, to, saysWhyRequestsFail...) {
 			continue
 		}
 		first, last := -1, -1

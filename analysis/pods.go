@@ -41,6 +41,9 @@ type pod struct {
 	api, apiBefore *corev1.Pod
 	changed        record.Instant
 
+	// runs says since when all its containers run, by when that was seen; never while one of them does not.
+	runs []at[record.Instant]
+
 	use    use    // its latest sample
 	counts counts // what it counts as
 	buried bool   // it is not among those that are there any more
@@ -83,6 +86,7 @@ func (p *pod) show(o *observed, t record.Instant, e record.Pod, first bool) {
 	ran, all := running(e.Status)
 	mark(&p.ran, ran)
 	mark(&p.started, all)
+	p.runs = append(p.runs, at[record.Instant]{t, o.runsSince(e.Status)})
 	mark(&p.terminating, e.Deleting != nil)
 	mark(&p.gone, e.Gone)
 

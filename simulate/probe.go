@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -43,8 +44,12 @@ func (w *world) probe(p *pod, kind int, probe model.Probe, results model.Thresho
 	}
 	takes := min(w.responds(p), probe.Timeout)
 	success := takes < probe.Timeout
-	past := probe.Due(w.now-p.startedAt) && results.Add(success, probe)
+	due := probe.Due(w.now - p.startedAt)
+	past := due && results.Add(success, probe)
 	w.whileRuns(p, takes, func() {
+		if due && !success && !p.deleted { // as the kubelet words it
+			w.tellEvent("Pod", p.name, corev1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: context deadline exceeded while awaiting headers", [...]string{"Readiness", "Liveness"}[kind]))
+		}
 		switch {
 		case p.deleted || !past:
 		case kind == liveness:
