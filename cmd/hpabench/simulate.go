@@ -89,15 +89,15 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	}
 	var cases []combination
 	var runs []*simulate.Run
-	vary := func(r *simulate.Run, name string, set []string) error {
+	vary := func(r *simulate.Run, values string, set []string) error {
 		all, err := tune.Variants(r, set)
 		if err != nil {
 			return runner.BadInput{Err: fmt.Errorf("--set: %w", err)}
 		}
 		for _, v := range all {
-			of := newCombination(strings.TrimSpace(name+" "+v.Name), r.Header.Scenario)
+			of := newCombination(strings.TrimSpace(values+" "+v.Name), r.Header.Scenario)
 			if err := v.Run.CheckRoom(); err != nil {
-				return runner.BadInput{Err: fmt.Errorf("%s: %w", of.Name, err)}
+				return runner.BadInput{Err: fmt.Errorf("%s: %w", strings.TrimSpace(name+" "+of.name), err)}
 			}
 			cases, runs = append(cases, of), append(runs, v.Run)
 		}
