@@ -7,7 +7,7 @@ GOVULNCHECK_VERSION = v1.9.0
 TAGS = kustomize_disable_go_plugin_support
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build dist image test e2e e2e-all e2e-library e2e-fidelity e2e-findings fit-real fit-embedded lint bench bench-lab bench-load decisions outside fuzz race cover docs
+.PHONY: help build dist image test e2e e2e-all e2e-library e2e-fidelity e2e-findings agree fit-real fit-embedded lint bench bench-lab bench-load decisions outside fuzz race cover docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ fit-real: ## Fit plants to runs on kept connections on the cluster of HPABENCH_E
 
 fit-embedded: ## The same with each scenario of the library, on kept connections and on new ones, on the embedded cluster, half an hour
 	HPABENCH_E2E_FITS=all $(GO) test -count=1 -timeout 90m -v -run 'TestFitsReproduceRuns|TestTunedRunIsAsForetold' ./e2e
+
+agree: ## Run each scenario of the library at 0.5, 0.9 and 1.2 of its pods' capacity on the embedded cluster, and hold it against its simulation, 20 minutes
+	HPABENCH_E2E_AGREE=1 $(GO) test -count=1 -timeout 60m -v -parallel 10 -run TestLibraryIsTheSameSimulated ./e2e
 
 lint: ## Run golangci-lint (with staticcheck), actionlint and, where its database can be reached, govulncheck
 	$(GO) run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)

@@ -215,3 +215,23 @@ func TestAssumed(t *testing.T) {
 		}
 	}
 }
+
+// How long a request holds memory goes with how much it holds: a model that says nothing of both has both
+// from its base.
+func TestMemoryHeldGoesWithMemory(t *testing.T) {
+	held, other := duration(20*time.Second), duration(time.Second)
+	base := Model{MemoryPerRequest: quantity("1Mi"), MemoryHeld: held}
+	for _, c := range []struct {
+		m    Model
+		want *metav1.Duration
+	}{
+		{Model{}, held},
+		{Model{MemoryPerRequest: quantity("2Mi")}, nil},
+		{Model{MemoryHeld: other}, other},
+		{Model{MemoryPerRequest: quantity("2Mi"), MemoryHeld: other}, other},
+	} {
+		if got := c.m.Over(base).MemoryHeld; got != c.want {
+			t.Errorf("%+v: memory is held for %v, want %v", c.m, got, c.want)
+		}
+	}
+}

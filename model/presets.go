@@ -35,9 +35,12 @@ func Resolve(image string, env []corev1.EnvVar, m Model) Model {
 	return m.Over(p)
 }
 
-// Over gives m with the fields that it leaves out taken from base; MemoryHeld and Fault
-// are m's own.
+// Over gives m with the fields that it leaves out taken from base. Fault is m's own, and so is
+// MemoryHeld where m says what a request takes.
 func (m Model) Over(base Model) Model {
+	if m.MemoryPerRequest == nil && m.MemoryHeld == nil {
+		m.MemoryHeld = base.MemoryHeld
+	}
 	fill(&m.Pull, base.Pull)
 	fill(&m.Start, base.Start)
 	fill(&m.StartCPU, base.StartCPU)

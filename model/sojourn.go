@@ -49,8 +49,11 @@ func Level(share float64) float64 { return min(max(1, math.Round(share*levels)),
 const replications = 12
 
 // sample is the number of requests in a replication: first those that find the server too empty, then
-// those that count. A queue forgets its start after about 1/(1 − load)² requests (the relaxation time
-// of M/M/1; Cohen, The Single Server Queue, part III); no more than 100 are waited for and 300
+// those that count. A queue forgets its start after about 1/(1 − load)² requests: with each one the CPU
+// time that is to be served changes by −(1 − load) on average, with a variance of c², in units of the mean
+// cost and of its square. Near the capacity that is Brownian motion reflected at 0, whose time scale is
+// variance / drift²; c² is the sum of the squared coefficients of variation of the gaps and of the costs, and
+// 1 where one of them is exponential and the other constant. No more than 100 are waited for and 300
 // counted, as an autoscaler does not leave a pod so close to its capacity for longer. Requests that
 // are alike and come evenly differ by the CFS period alone.
 func (s requestServer) sample(a Arrivals) (warmUp, counted int) {
