@@ -40,13 +40,9 @@ func (d *diagnosis) measuredResolution() time.Duration {
 	}
 	shortest := time.Duration(math.MaxInt64)
 	before := map[uint32]int64{}
-	for _, e := range d.entries {
-		m := entryOf[readings](e)
-		if m == nil {
-			continue
-		}
-		for i := range m.samples {
-			s := &m.samples[i]
+	for _, u := range d.usages {
+		for i := range u.v.reading.samples {
+			s := &u.v.reading.samples[i]
 			if t, known := before[s.pod]; known && s.stamp > t {
 				shortest = min(shortest, time.Duration(s.stamp-t))
 			}
@@ -267,12 +263,9 @@ func (d *diagnosis) metricsStale() {
 			f.Seen = fmt.Sprintf("Its newest sample was up to %.0f s old; metrics-server takes one every %.0f s.", worst.Seconds(), resolution.Seconds())
 		}
 	}
-	for _, e := range d.entries {
-		m := entryOf[readings](e)
-		if m == nil {
-			continue
-		}
-		check(e.At)
+	for _, u := range d.usages {
+		check(u.t)
+		m := u.v.reading
 		for i := range m.samples {
 			s := &m.samples[i]
 			newest[m.pod(s)] = s.timestamp()
@@ -335,18 +328,15 @@ func (d *diagnosis) metricsMissing() {
 	patience := settling + 2*d.resolution()
 	first := map[string]record.Instant{}
 	var opened, anyAt record.Instant
-	for _, e := range d.entries {
-		m := entryOf[readings](e)
-		if m == nil {
-			continue
-		}
+	for _, u := range d.usages {
+		m := u.v.reading
 		for i := range m.samples {
-			s := &m.samples[i]
-			if _, known := first[m.pod(s)]; !known {
-				first[m.pod(s)] = e.At
+			name := m.pod(&m.samples[i])
+			if _, known := first[name]; !known {
+				first[name] = u.t
 			}
-			anyAt = e.At
-			opened = cmp.Or(opened, e.At)
+			anyAt = u.t
+			opened = cmp.Or(opened, u.t)
 		}
 	}
 	for _, p := range d.own {

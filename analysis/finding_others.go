@@ -213,7 +213,7 @@ func (d *diagnosis) rival(w at[record.Change], all []at[record.Change]) {
 // that scales another object whose selector is as wide.
 func (d *diagnosis) ambiguous() {
 	for _, a := range d.hpas {
-		if !d.within(a.t) || slices.ContainsFunc(d.found, func(f Finding) bool { return f.Kind == FoundRival }) {
+		if !d.within(a.t) || d.has(FoundRival) {
 			continue
 		}
 		for _, c := range a.v.Status.Conditions {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hpabench/hpabench/record"
 	corev1 "k8s.io/api/core/v1"
+	resourcehelpers "k8s.io/component-helpers/resource"
 )
 
 // spell is a stretch in which something was wrong with a pod.
@@ -269,14 +270,7 @@ func (d *diagnosis) spell(c *chart, s spell) bool {
 
 // room compares what a pod requests with what the nodes had left.
 func (d *diagnosis) room(p record.Pod) string {
-	total := corev1.ResourceList{}
-	for _, c := range p.Containers {
-		for name, q := range c.Requests {
-			sum := total[name]
-			sum.Add(q)
-			total[name] = sum
-		}
-	}
+	total := resourcehelpers.PodRequests(api(&p), resourcehelpers.PodResourcesOptions{})
 	var wanted, nodes []string
 	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
 		if q, ok := total[name]; ok {

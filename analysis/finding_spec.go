@@ -127,7 +127,7 @@ func off(rules *autoscalingv2.HPAScalingRules) bool {
 func (d *diagnosis) runsAway(p policy) {
 	for i, m := range p.metrics {
 		name, target := record.MetricTarget(m)
-		if !positive(target.Value) {
+		if target.Value == nil || target.Value.Sign() <= 0 {
 			continue
 		}
 		var first *at[*record.Autoscaler]

@@ -35,11 +35,8 @@ func (d *diagnosis) cpuLimit() {
 		}
 	}
 	since := map[key]record.Instant{}
-	for _, e := range d.entries {
-		m := entryOf[readings](e)
-		if m == nil || e.At < d.start || e.At > d.end {
-			continue
-		}
+	for _, u := range between(d.usages, d.start, d.end) {
+		m := u.v.reading
 		for i := range m.samples {
 			s := &m.samples[i]
 			if !s.New {
@@ -54,10 +51,10 @@ func (d *diagnosis) cpuLimit() {
 				}
 				from, again := since[k]
 				if !again {
-					since[k] = e.At
+					since[k] = u.t
 					continue
 				}
-				d.add(Finding{Kind: FoundCPULimit, Severity: Limits, Object: "pod/" + k.pod, SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(e.At),
+				d.add(Finding{Kind: FoundCPULimit, Severity: Limits, Object: "pod/" + k.pod, SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(u.t),
 					Seen:   fmt.Sprintf("Container %s used %.0fm of CPU, and its limit is %.0fm.", k.container, c.CPU*1000, limit*1000),
 					Cause:  "The kernel throttles it there (metrics.k8s.io does not tell for how long), so that requests wait; and the HPA sees no more load than that.",
 					Advice: "Raise or remove the CPU limit; the request is what the HPA's target and the scheduler go by."})
@@ -70,12 +67,12 @@ func (d *diagnosis) cpuLimit() {
 func (d *diagnosis) starved() {
 	resolution := d.resolution()
 	twice, there := 0, living{pods: d.own}
-	for _, e := range d.entries {
-		m := entryOf[readings](e)
-		if m == nil || e.At < d.start || e.At > d.end || !d.kept(e.At) {
+	for _, u := range between(d.usages, d.start, d.end) {
+		phase := d.phase(u.t)
+		if !phase.plan.KeepAlive && phase.plan.Shape != record.ShapeObserved || phase.plan.Shape == record.ShapeIdle {
 			continue
 		}
-		fresh := false
+		m, fresh := u.v.reading, false
 		use := map[string]float64{}
 		for i := range m.samples {
 			s := &m.samples[i]
@@ -89,13 +86,13 @@ func (d *diagnosis) starved() {
 		}
 		// The old pods are those that were there when the load began.
 		var old, young []*pod
-		for _, p := range there.at(e.At) {
+		for _, p := range there.at(u.t) {
 			_, sampled := use[p.name]
 			switch {
-			case !sampled || !p.isReadyAt(e.At):
-			case p.before || p.inService.seen && p.inService.t < d.onset(e.At):
+			case !sampled || !p.isReadyAt(u.t):
+			case p.before || p.inService.seen && p.inService.t < phase.start:
 				old = append(old, p)
-			case p.inService.seen && e.At.Sub(p.inService.t) > 2*resolution+housekeeping:
+			case p.inService.seen && u.t.Sub(p.inService.t) > 2*resolution+housekeeping:
 				young = append(young, p)
 			}
 		}
@@ -121,26 +118,6 @@ func (d *diagnosis) starved() {
 	}
 }
 
-// kept says whether the load at t goes over kept connections.
-func (d *diagnosis) kept(t record.Instant) bool {
-	for _, s := range d.spans {
-		if s.start <= t && t < s.end {
-			return s.plan.KeepAlive && s.plan.Shape != record.ShapeIdle || s.plan.Shape == record.ShapeObserved
-		}
-	}
-	return false
-}
-
-// onset is the start of the phase at t.
-func (d *diagnosis) onset(t record.Instant) record.Instant {
-	for _, s := range d.spans {
-		if s.start <= t && t < s.end {
-			return s.start
-		}
-	}
-	return d.start
-}
-
 // aboveTarget says whether pods with that CPU on average, in cores, are above the
 // HPA's target of CPU.
 func (d *diagnosis) aboveTarget(pods []*pod, cpu float64) bool {
@@ -156,12 +133,8 @@ func (d *diagnosis) aboveTarget(pods []*pod, cpu float64) bool {
 		if target.AverageValue != nil {
 			return cpu > target.AverageValue.AsApproximateFloat64()
 		}
-		requested := 0.0
-		for _, c := range pods[0].now.Containers {
-			q := c.Requests[corev1.ResourceCPU]
-			requested += q.AsApproximateFloat64()
-		}
-		return target.AverageUtilization != nil && requested > 0 && cpu/requested*100 > float64(*target.AverageUtilization)
+		milli, _ := requestOf(api(&pods[0].now), corev1.ResourceCPU, "")
+		return target.AverageUtilization != nil && milli > 0 && cpu/float64(milli)*1e5 > float64(*target.AverageUtilization)
 	}
 	return false
 }

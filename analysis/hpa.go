@@ -1,13 +1,14 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // flags are those of the controller manager, which the API does not tell.
@@ -68,19 +69,11 @@ func (p policy) result() *Autoscaler {
 }
 
 func describe(m autoscalingv2.MetricSpec) string {
-	name, target := record.MetricTarget(m)
-	if name == "" {
-		return string(m.Type)
+	name, _, text := (&proposal{spec: m}).texts()
+	if _, target := record.MetricTarget(m); target.AverageUtilization != nil {
+		text += " of requests"
 	}
-	switch {
-	case target.AverageUtilization != nil:
-		return fmt.Sprintf("%s %d %% of requests", name, *target.AverageUtilization)
-	case target.AverageValue != nil:
-		return fmt.Sprintf("%s %s a pod", name, target.AverageValue)
-	case target.Value != nil:
-		return fmt.Sprintf("%s %s", name, target.Value)
-	}
-	return name
+	return strings.TrimSpace(cmp.Or(name, string(m.Type)) + " " + text)
 }
 
 // statusRatios returns current/target of each of the HPA's metrics as its status
@@ -98,5 +91,3 @@ func statusRatios(a *record.Autoscaler) []float64 {
 	}
 	return ratios
 }
-
-func positive(q *resource.Quantity) bool { return q != nil && q.Sign() > 0 }

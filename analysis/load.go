@@ -351,18 +351,7 @@ func (s *sum) add(l *decoded, answers bool) {
 	}
 	s.SlowConnects += l.SlowConnects
 	s.Errors += l.errors
-	for code, n := range l.Codes {
-		if s.Codes == nil {
-			s.Codes = map[string]uint64{}
-		}
-		s.Codes[code] += n
-	}
-	for cause, n := range l.LoadSecond.Errors {
-		if s.Failures == nil {
-			s.Failures = map[string]uint64{}
-		}
-		s.Failures[cause] += n
-	}
+	s.Codes, s.Failures = plus(s.Codes, l.Codes), plus(s.Failures, l.LoadSecond.Errors)
 	if !answers {
 		return
 	}
@@ -383,6 +372,17 @@ func (s *sum) add(l *decoded, answers bool) {
 		}
 		s.latency.Add(l.latency)
 	}
+}
+
+// plus adds counts to a sum of them, which is nil as long as there are none.
+func plus(sum, counts map[string]uint64) map[string]uint64 {
+	if sum == nil && len(counts) > 0 {
+		sum = map[string]uint64{}
+	}
+	for name, n := range counts {
+		sum[name] += n
+	}
+	return sum
 }
 
 func (s *sum) result() PhaseLoad {

@@ -81,7 +81,8 @@ func (o *observed) now() *Now {
 		return nil
 	}
 	end := o.header.Started.Add(time.Duration(o.end))
-	n := &Now{Metrics: o.metricsNow(*hpa, end)}
+	v := o.newest(end)
+	n := &Now{Metrics: v.metricsNow(hpa, o.flags)}
 	for _, c := range hpa.Status.Conditions {
 		is := Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: c.Message}
 		if !c.LastTransitionTime.IsZero() {
@@ -97,7 +98,7 @@ func (o *observed) now() *Now {
 		current = t.Replicas
 	}
 	p := policyOf(hpa.Spec, o.flags)
-	if v := o.newest(end); v.usage != nil {
+	if v.usage != nil {
 		if byPods, ok := v.asked(hpa.Spec, current, p, o.flags); ok {
 			n.ByPods = &byPods
 		}
@@ -226,25 +227,20 @@ func (o *observed) newest(end time.Time) *view {
 			v.pods = append(v.pods, p.api)
 		}
 	}
-	for _, e := range slices.Backward(o.entries) {
-		if m := entryOf[readings](e); m != nil && e.At <= o.end {
-			v.usage = m
-			break
-		}
-	}
+	u, _ := last(o.usages, o.end)
+	v.usage = u.reading
 	return v
 }
 
 // metricsNow shows each of the HPA's metrics as kubectl get hpa does.
-func (o *observed) metricsNow(hpa record.Autoscaler, end time.Time) []MetricNow {
-	v := o.newest(end)
+func (v *view) metricsNow(hpa *record.Autoscaler, f flags) []MetricNow {
 	list := []MetricNow{}
 	for i, spec := range hpa.Spec.Metrics {
-		p := proposal{spec: spec, status: statusOf(&hpa, i)}
+		p := proposal{spec: spec, status: statusOf(hpa, i)}
 		m := MetricNow{}
 		m.Name, m.Status, m.Target = p.texts()
 		if v.usage != nil {
-			m.byPods(spec, v, o.flags)
+			m.byPods(spec, v, f)
 		}
 		list = append(list, m)
 	}

@@ -80,6 +80,7 @@ type counts struct{ pods, ready, inService, terminating int }
 
 // usage is one reading of PodMetrics and what the HPA would make of it.
 type usage struct {
+	reading    *readings
 	cpu        float64 // cores, the latest sample of each pod that exists
 	memory     int64
 	ratio      *float64 // the largest of the HPA's metrics, relative to its target
@@ -495,7 +496,7 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 		k.samples[name] = of
 		k.sampled(name, of)
 	}
-	var u usage
+	u := usage{reading: m}
 	for i := range m.samples {
 		s := &m.samples[i]
 		end := k.o.instant(s.timestamp())
@@ -510,22 +511,15 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 	}
 	k.read(m, t)
 	v := k.looks.view(k.pods(), m, k.o.header.Started.Add(time.Duration(t)))
-	var cpu counted
-	known := false
 	if hpa := k.o.autoscaler(t); hpa != nil {
 		ratio, first, ok := v.ratio(hpa.Spec.Metrics, k.o.flags)
 		if ok {
 			u.ratio = &ratio
 		}
 		u.counted = first.pods
-		of := hpa.Spec.Metrics
-		cpu, known = first, first.pods > 0 && of[0].Resource != nil && of[0].Resource.Name == corev1.ResourceCPU
 	}
-	if !known {
-		cpu = v.counted(corev1.ResourceCPU, "", k.o.flags)
-		u.counted = max(u.counted, cpu.pods)
-	}
-	if cpu.requested {
+	cpu := v.counted(corev1.ResourceCPU, "", k.o.flags)
+	if u.counted = max(u.counted, cpu.pods); cpu.requested {
 		u.cpuPercent = new(cpu.percent())
 	}
 	k.o.usages = append(k.o.usages, at[usage]{t, u})

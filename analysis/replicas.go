@@ -163,7 +163,7 @@ type sums struct {
 func (v *view) counted(name corev1.ResourceName, container string, f flags) (c counted) {
 	key := [2]string{string(name), container}
 	if k := v.sums; k != nil && k.all != nil && k.usage == v.usage && !v.at.Before(k.at) && slices.Equal(k.pods, v.pods) {
-		if c, known := k.all[key]; known && c.pods == len(v.pods) {
+		if c, known := k.all[key]; known && (c.pods == len(v.pods) || v.at.Equal(k.at)) {
 			return c
 		}
 	} else if k != nil {
@@ -597,16 +597,16 @@ func (m *proposal) rounding(current, want int32, p policy) string {
 	_, target := record.MetricTarget(m.spec)
 	part := min(float64(current-1)/float64(current), 1-p.down)
 	var values, below string
-	switch {
-	case target.AverageUtilization != nil:
+	if target.AverageUtilization != nil {
 		values = fmt.Sprintf("%d/%d", *m.status.AverageUtilization, *target.AverageUtilization)
 		below = fmt.Sprintf("%.0f %%", math.Floor(part*float64(*target.AverageUtilization))+1)
-	case target.AverageValue != nil:
-		values = amount(m.status.AverageValue.AsApproximateFloat64(), target.AverageValue) + "/" + target.AverageValue.String()
-		below = amount(part*target.AverageValue.AsApproximateFloat64(), target.AverageValue) + " a pod"
-	default:
-		values = amount(m.status.Value.AsApproximateFloat64(), target.Value) + "/" + target.Value.String()
-		below = amount(part*target.Value.AsApproximateFloat64(), target.Value)
+	} else {
+		goal, now, unit := target.Value, m.status.Value, ""
+		if target.AverageValue != nil {
+			goal, now, unit = target.AverageValue, m.status.AverageValue, " a pod"
+		}
+		values = amount(now.AsApproximateFloat64(), goal) + "/" + goal.String()
+		below = amount(part*goal.AsApproximateFloat64(), goal) + unit
 	}
 	text := fmt.Sprintf("%d × %s = %s, which rounds up to %d", current, values, record.Plain(exact, 3), want)
 	if want == current {

@@ -17,12 +17,7 @@ func (o *observed) scaleDown(w window) *ScaleDown {
 	down := &ScaleDown{Plateau: o.supplyAt(w.end)}
 	metric := boundary{stage: StageMetrics}
 	metric.sight, metric.missing = o.metric(w, func(ratio float64, p policy) bool { return ratio < 1-p.down })
-	var falls []replicaChange
-	for _, c := range o.changes {
-		if w.holds(c.t) && c.to < c.from {
-			falls = append(falls, c)
-		}
-	}
+	falls := o.changesTo(Down, w)
 	if len(falls) == 0 {
 		no := o.notScaled(w, Down)
 		down.Latency, down.HeldByWindow, down.LessWindow, down.Settle = absent(no), absent(no), absent(no), absent(no)

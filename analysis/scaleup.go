@@ -21,13 +21,7 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 		seen = append([]boundary{b}, seen...)
 	}
 
-	var rises []replicaChange
-	for _, c := range o.changes {
-		if w.holds(c.t) && c.to > c.from {
-			rises = append(rises, c)
-		}
-	}
-	noRise := ""
+	rises, noRise := o.changesTo(Up, w), ""
 	unwatched := len(o.targets) == 0 || o.hasGap(w, targetSource) // new pods may be there all the same
 	if len(rises) == 0 {
 		noRise = o.notScaled(w, Up)
@@ -123,14 +117,31 @@ func (o *observed) offered(u usage) (mean float64) {
 
 // offeredAt is the planned rate at t; 0 outside all phases and where it is not planned.
 func (o *observed) offeredAt(t record.Instant) float64 {
-	for _, s := range o.spans {
-		if t >= s.start && t < s.end {
-			if rate := s.plan.PlannedRate(t.Sub(s.start).Seconds()); rate != nil {
-				return *rate
-			}
-		}
+	s := o.phase(t)
+	if rate := s.plan.PlannedRate(t.Sub(s.start).Seconds()); rate != nil {
+		return *rate
 	}
 	return 0
+}
+
+// phase is that at t; one without a plan where there is none.
+func (o *observed) phase(t record.Instant) span {
+	for _, s := range o.spans {
+		if s.start <= t && t < s.end {
+			return s
+		}
+	}
+	return span{start: o.start}
+}
+
+// changesTo are the changes of the target's replicas in w in one direction.
+func (o *observed) changesTo(direction string, w window) (list []replicaChange) {
+	for _, c := range o.changes {
+		if w.holds(c.t) && (c.to > c.from) == (direction == Up) {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // starting are the stages of p from created to in service.

@@ -104,7 +104,6 @@ func (o *observed) reach() Reach {
 		p := policyOf(hpa.Spec, o.flags)
 		r.Min, r.Max = &p.min, &p.max
 	}
-	within := window{onset: o.start, end: o.end}
 	for _, t := range o.targets {
 		if t.t < o.end {
 			if t.t <= o.start {
@@ -123,7 +122,7 @@ func (o *observed) reach() Reach {
 		if i+1 < len(o.counts) {
 			until = min(until, o.counts[i+1].t)
 		}
-		from := max(c.t, within.onset)
+		from := max(c.t, o.start)
 		if from >= until {
 			continue
 		}

@@ -275,16 +275,14 @@ func compile(v variables, expression string) (*cel.Ast, error) {
 }
 
 func kind(f analysis.Figure) *cel.Type {
-	switch f.Unit {
-	case "s":
-		return cel.DurationType
-	case "replicas", "requests", "bytes":
-		return cel.IntType
-	case "bool":
-		return cel.BoolType
+	if t, named := kinds[f.Unit]; named {
+		return t
 	}
 	return cel.DoubleType
 }
+
+// kinds are the types of figures by their unit; others are doubles.
+var kinds = map[string]*cel.Type{"s": cel.DurationType, "replicas": cel.IntType, "requests": cel.IntType, "bytes": cel.IntType, "bool": cel.BoolType}
 
 func value(f analysis.Figure) any {
 	switch kind(f) {
