@@ -28,13 +28,6 @@ const metricsAPI = "apiservice/v1beta1.metrics.k8s.io"
 // resolution is how often metrics-server takes samples: what the embedded cluster
 // tells, else the shortest time between two timestamps of a pod, else its default.
 func (d *diagnosis) resolution() time.Duration {
-	if d.every == 0 {
-		d.every = d.measuredResolution()
-	}
-	return d.every
-}
-
-func (d *diagnosis) measuredResolution() time.Duration {
 	if d.cluster != nil && d.cluster.Lab != nil {
 		return time.Duration(d.cluster.Lab.MetricsResolution * float64(time.Second))
 	}
@@ -124,7 +117,8 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 				long = long || d.end.Sub(d.instant(c.LastTransitionTime.Time)) > patience
 			}
 		}
-		d.eventsOf("HorizontalPodAutoscaler", failedReason(m), func(t record.Instant, e record.Event) {
+		// The reasons are of k8s.io/kubernetes/pkg/controller/podautoscaler, getUnableComputeReplicaCountCondition.
+		d.eventsOf("HorizontalPodAutoscaler", "FailedGet"+string(m.Type)+"Metric", func(t record.Instant, e record.Event) {
 			if said, events = e.Message, events+int(max(1, e.Count)); f.SinceSeconds == nil {
 				f.SinceSeconds = new(t.Seconds())
 			}
@@ -174,13 +168,6 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 	return len(list) > 0
 }
 
-// failedReason is the reason of the HPA's events that it could not read a metric
-// (k8s.io/kubernetes/pkg/controller/podautoscaler).
-func failedReason(m autoscalingv2.MetricSpec) string {
-	return map[autoscalingv2.MetricSourceType]string{autoscalingv2.PodsMetricSourceType: "FailedGetPodsMetric", autoscalingv2.ObjectMetricSourceType: "FailedGetObjectMetric",
-		autoscalingv2.ExternalMetricSourceType: "FailedGetExternalMetric", autoscalingv2.ContainerResourceMetricSourceType: "FailedGetContainerResourceMetric"}[m.Type]
-}
-
 // metricsAbsent finds that metrics.k8s.io does not answer, or has nothing of the
 // pods though they are ready.
 func (d *diagnosis) metricsAbsent(hpa *record.Autoscaler) bool {
@@ -189,7 +176,7 @@ func (d *diagnosis) metricsAbsent(hpa *record.Autoscaler) bool {
 		Advice: "`kubectl top pods` must work: look at `kubectl get apiservice v1beta1.metrics.k8s.io`, and at the pods and logs of metrics-server in kube-system."}
 	for _, g := range d.gaps {
 		from, to := max(g.From, d.start), min(g.To, d.end)
-		if sourceOf(g) != metricsSource || to.Sub(from) <= 2*d.resolution() {
+		if sourceOf(g) != metricsSource || to.Sub(from) <= 2*d.every {
 			continue
 		}
 		f.SinceSeconds, f.UntilSeconds = new(g.From.Seconds()), d.until(to)
@@ -210,12 +197,12 @@ func (d *diagnosis) metricsAbsent(hpa *record.Autoscaler) bool {
 	}
 	for _, c := range hpa.Status.Conditions {
 		t := d.instant(c.LastTransitionTime.Time)
-		if c.Type != autoscalingv2.ScalingActive || c.Status != corev1.ConditionFalse || !strings.HasPrefix(c.Reason, "FailedGet") || d.end.Sub(t) <= settling+2*d.resolution() {
+		if c.Type != autoscalingv2.ScalingActive || c.Status != corev1.ConditionFalse || !strings.HasPrefix(c.Reason, "FailedGet") || d.end.Sub(t) <= settling+2*d.every {
 			continue
 		}
 		for _, p := range d.own {
 			ready := condition(p.now.Status, corev1.PodReady)
-			if ready == nil || p.gone.seen || d.end.Sub(d.instant(ready.LastTransitionTime.Time)) <= settling+2*d.resolution() {
+			if ready == nil || p.gone.seen || d.end.Sub(d.instant(ready.LastTransitionTime.Time)) <= settling+2*d.every {
 				continue
 			}
 			f.Object, f.SinceSeconds = d.hpa(), new(t.Seconds())
@@ -238,8 +225,7 @@ func sentence(s string) string {
 // metricsStale finds samples that are older than two resolutions, beside what the
 // kubelet's own looks may make of them.
 func (d *diagnosis) metricsStale() {
-	resolution := d.resolution()
-	limit, patience := 2*resolution+housekeeping, settling+2*resolution
+	limit, patience := 2*d.every+housekeeping, settling+2*d.every
 	newest := map[string]time.Time{}
 	var worst time.Duration
 	var f *Finding
@@ -260,7 +246,7 @@ func (d *diagnosis) metricsStale() {
 					Cause:  "metrics-server did not scrape the node in time, or its kubelet did not answer; the HPA decides on old figures meanwhile.",
 					Advice: "Look at the logs of metrics-server and at its CPU; `--metric-resolution` below what the nodes can serve does this, too."}
 			}
-			f.Seen = fmt.Sprintf("Its newest sample was up to %.0f s old; metrics-server takes one every %.0f s.", worst.Seconds(), resolution.Seconds())
+			f.Seen = fmt.Sprintf("Its newest sample was up to %.0f s old; metrics-server takes one every %.0f s.", worst.Seconds(), d.every.Seconds())
 		}
 	}
 	for _, u := range d.usages {
@@ -325,7 +311,7 @@ func (p *pod) runsSince(t record.Instant) record.Instant {
 // metricsMissing finds pods that have no sample though others have one. Whether a pod that has
 // one in the first reading had one before, nobody knows.
 func (d *diagnosis) metricsMissing() {
-	patience := settling + 2*d.resolution()
+	patience := settling + 2*d.every
 	first := map[string]record.Instant{}
 	var opened, anyAt record.Instant
 	for _, u := range d.usages {

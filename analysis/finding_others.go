@@ -261,7 +261,7 @@ func (d *diagnosis) podsDeleted() {
 			Seen:   fmt.Sprintf("Somebody deleted it at %.1f s: its %s wanted %s and had %d left. Kubernetes keeps who deletes an object in the audit log alone.", t.Seconds(), strings.Replace(p.now.Owner, "/", " ", 1), record.Counted(wanted, "pod"), left),
 			Cause:  "There was less supply than the HPA had set until another pod was ready in its place.",
 			Advice: "Run again without what deletes pods: a person, a chaos test, a descheduler."}
-		if p.evicted() {
+		if disruption(p.now.Status) != nil {
 			f.Seen = fmt.Sprintf("It was evicted at %.1f s by a call of the eviction API, which kubectl drain, deschedulers, the VPA and node autoscalers use.", t.Seconds())
 		}
 		d.add(f)
@@ -304,8 +304,6 @@ func (p *pod) disrupted() bool {
 	c := disruption(p.now.Status)
 	return c != nil && c.Reason != "EvictionByEvictionAPI" || p.finished || p.beforeStates[&p.terminating]
 }
-
-func (p *pod) evicted() bool { return disruption(p.now.Status) != nil }
 
 // disruption is the condition by which the API tells why a pod is ended, see
 // https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions.

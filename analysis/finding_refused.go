@@ -206,11 +206,8 @@ func (d *diagnosis) stuck() {
 	}
 targets:
 	for i, x := range d.targets {
-		from, to := max(x.t, d.start), d.end
+		from, to := max(x.t, d.start), standsUntil(d.targets, i, d.end)
 		had := wanted(from)
-		if i+1 < len(d.targets) {
-			to = min(to, d.targets[i+1].t)
-		}
 		for _, c := range changes[after(changes, from):after(changes, max(from, to))] {
 			if now := wanted(c.t); now == x.v.Replicas {
 				to = c.t

@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -49,13 +50,9 @@ func (d *diagnosis) foreign(p policy) {
 		if !s.Foreign {
 			continue
 		}
-		by := s.By
-		if by == "" {
-			by = "somebody"
-		}
 		d.add(Finding{Kind: FoundForeignScale, Severity: Limits, Object: d.target(), SinceSeconds: new(s.AtSeconds), UntilSeconds: new(s.AtSeconds),
 			Spoils: !d.looksOnly() && (!slices.Contains(managers, s.By) || s.By == "" && s.To < p.min), // a zero has no manager
-			Seen:   fmt.Sprintf("Its spec.replicas went from %d to %d at %.1f s; neither an event nor the status of the HPA speaks of it, and the object says that %s wrote it.", s.From, s.To, s.AtSeconds, by),
+			Seen:   fmt.Sprintf("Its spec.replicas went from %d to %d at %.1f s; neither an event nor the status of the HPA speaks of it, and the object says that %s wrote it.", s.From, s.To, s.AtSeconds, cmp.Or(s.By, "somebody")),
 			Cause:  "A person, a deployment pipeline or another controller sets the replicas, too; the HPA starts over from what it finds.",
 			Advice: "Leave spec.replicas out of what is applied (`kubectl apply`, Helm, GitOps) while an HPA scales the object, and have one autoscaler only."})
 	}
@@ -80,10 +77,7 @@ func (d *diagnosis) beyond(from, to record.Instant, keep func(at[usage]) bool) (
 			holds, since = true, u.t
 		}
 		peak = max(peak, *u.v.ratio)
-		until := to
-		if i+1 < len(d.usages) {
-			until = min(to, d.usages[i+1].t)
-		}
+		until := standsUntil(d.usages, i, to)
 		if until.Sub(since) > end.Sub(start) {
 			start, end, most = since, until, peak
 		}
@@ -168,10 +162,7 @@ func (d *diagnosis) unable(t record.Instant) (says string) {
 // stuckAtZero finds that the target stayed without a replica for more than two syncs while requests failed.
 func (d *diagnosis) stuckAtZero(p policy) {
 	for i, n := range d.targets {
-		from, to := max(n.t, d.start), d.end
-		if i+1 < len(d.targets) {
-			to = min(to, d.targets[i+1].t)
-		}
+		from, to := max(n.t, d.start), standsUntil(d.targets, i, d.end)
 		if n.v.Replicas != 0 {
 			continue
 		}
@@ -372,11 +363,7 @@ func (d *diagnosis) statusStale(p policy) {
 	}
 	// A stretch counts only as far as no status came in it.
 	for i, a := range d.hpas {
-		from, to := max(a.t, d.start), d.end
-		if i+1 < len(d.hpas) {
-			to = min(to, d.hpas[i+1].t)
-		}
-		start, end, _ := d.beyond(from, to, differs)
+		start, end, _ := d.beyond(max(a.t, d.start), standsUntil(d.hpas, i, d.end), differs)
 		if end.Sub(start) <= 3*d.flags.Sync.Duration { // two, and the one that was under way
 			continue
 		}

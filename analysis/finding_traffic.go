@@ -65,7 +65,6 @@ func (d *diagnosis) cpuLimit() {
 
 // starved finds new pods that get next to nothing of a load on kept connections.
 func (d *diagnosis) starved() {
-	resolution := d.resolution()
 	twice, there := 0, living{pods: d.own}
 	for _, u := range between(d.usages, d.start, d.end) {
 		phase := d.phase(u.t)
@@ -92,7 +91,7 @@ func (d *diagnosis) starved() {
 			case !sampled || !p.isReadyAt(u.t):
 			case p.before || p.inService.seen && p.inService.t < phase.start:
 				old = append(old, p)
-			case p.inService.seen && u.t.Sub(p.inService.t) > 2*resolution+housekeeping:
+			case p.inService.seen && u.t.Sub(p.inService.t) > 2*d.every+housekeeping:
 				young = append(young, p)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/utils/ptr"
+
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -23,6 +25,7 @@ func (o *observed) findings(r *Result) []Finding {
 			d.own = append(d.own, p)
 		}
 	}
+	d.every = d.resolution()
 	d.others()
 	d.overlap()
 	d.rollouts()
@@ -40,10 +43,7 @@ func (o *observed) findings(r *Result) []Finding {
 }
 
 func since(f Finding) float64 {
-	if f.SinceSeconds == nil {
-		return 0
-	}
-	return *f.SinceSeconds
+	return ptr.Deref(f.SinceSeconds, 0)
 }
 
 // Spoiled returns the findings of what somebody did that spoils the measurement, by
@@ -64,7 +64,7 @@ type diagnosis struct {
 	r     *Result
 	own   []*pod // that the target made
 	found []Finding
-	every time.Duration // see resolution; 0 until it is known
+	every time.Duration // see resolution
 }
 
 // add adds f, or its object to the finding of the same kind and severity that is

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/utils/ptr"
 )
 
 // flags are those of the controller manager, which the API does not tell.
@@ -29,10 +30,7 @@ type policy struct {
 }
 
 func policyOf(spec autoscalingv2.HorizontalPodAutoscalerSpec, f flags) policy {
-	p := policy{min: 1, max: spec.MaxReplicas, up: f.Tolerance, down: f.Tolerance, window: f.DownscaleStabilization.Duration, metrics: spec.Metrics}
-	if spec.MinReplicas != nil {
-		p.min = *spec.MinReplicas
-	}
+	p := policy{min: ptr.Deref(spec.MinReplicas, 1), max: spec.MaxReplicas, up: f.Tolerance, down: f.Tolerance, window: f.DownscaleStabilization.Duration, metrics: spec.Metrics}
 	var up, down *autoscalingv2.HPAScalingRules
 	if spec.Behavior != nil {
 		up, down = spec.Behavior.ScaleUp, spec.Behavior.ScaleDown

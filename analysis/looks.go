@@ -169,7 +169,7 @@ func (k *tracker) read(next *readings, t record.Instant) {
 		if was := k.looks.latest; was.v != nil && was.v.Status.DesiredReplicas == was.v.Status.CurrentReplicas && !k.o.phaseEdge(was.t, l.t) {
 			delete(k.o.decisions, was.v)
 		}
-		k.looks.latest, k.o.decisions[l.v] = l.at, &d
+		k.looks.latest, k.o.decisions[l.v] = l.at, d
 	}
 	k.looks.waiting, k.looks.reading = k.looks.waiting[:0], next
 	k.looks.changed = k.looks.changed || k.looks.unsettled

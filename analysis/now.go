@@ -114,7 +114,7 @@ func (o *observed) now() *Now {
 }
 
 // judge says what the HPA does with its recommendation, and what limits it.
-func (n *Now) judge(hpa record.Autoscaler, p policy, d *decision) (limitedBy, says string) {
+func (n *Now) judge(hpa record.Autoscaler, p policy, d decision) (limitedBy, says string) {
 	status := hpa.Status
 	for _, kind := range []autoscalingv2.HorizontalPodAutoscalerConditionType{autoscalingv2.AbleToScale, autoscalingv2.ScalingActive} {
 		for _, c := range n.Conditions {
@@ -177,7 +177,7 @@ func (n *Now) judge(hpa record.Autoscaler, p policy, d *decision) (limitedBy, sa
 }
 
 // limitedBy finds what made Recommended into the status' desired replicas.
-func (n *Now) limitedBy(status autoscalingv2.HorizontalPodAutoscalerStatus, p policy, d *decision) string {
+func (n *Now) limitedBy(status autoscalingv2.HorizontalPodAutoscalerStatus, p policy, d decision) string {
 	want, desired, current := *n.Recommended, status.DesiredReplicas, status.CurrentReplicas
 	has := func(reasons ...string) bool {
 		return slices.ContainsFunc(n.Conditions, func(c Condition) bool {
@@ -187,7 +187,7 @@ func (n *Now) limitedBy(status autoscalingv2.HorizontalPodAutoscalerStatus, p po
 	switch {
 	case want == desired && want == current && d.withinTolerance(p):
 		return LimitTolerance
-	case want == desired && d != nil && d.formula(current, want, p) != want:
+	case want == desired && d.proposals != nil && d.formula(current, want, p) != want:
 		return LimitPods
 	case want == desired:
 		return ""

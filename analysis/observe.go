@@ -39,6 +39,14 @@ func after[T any](sorted []at[T], t record.Instant) int {
 	return sort.Search(len(sorted), func(i int) bool { return sorted[i].t > t })
 }
 
+// standsUntil is when the next one of sorted after the ith takes its place, end at the latest.
+func standsUntil[T any](sorted []at[T], i int, end record.Instant) record.Instant {
+	if i+1 < len(sorted) {
+		return min(end, sorted[i+1].t)
+	}
+	return end
+}
+
 // between are those of sorted that were observed from a time to another, both included.
 func between[T any](sorted []at[T], from, to record.Instant) []at[T] {
 	return sorted[after(sorted, from-1):max(after(sorted, from-1), after(sorted, to))]
@@ -127,7 +135,7 @@ type observed struct {
 	recs    []recommendation // of each sync that may have recommended another number than the one before
 	// decisions are those of the statuses that come with another number of replicas, and of the
 	// last one before each edge of a phase and of all.
-	decisions map[*record.Autoscaler]*decision
+	decisions map[*record.Autoscaler]decision
 	shortest  time.Duration
 	byReason  map[[2]string][]at[record.Event] // events by kind of object and reason
 	ofPods    map[[2]string][]at[record.Event] // those of pods, by reason and name
@@ -135,7 +143,7 @@ type observed struct {
 
 // observe follows the state of everything through the entries of b.
 func observe(b *Builder) *observed {
-	o := &observed{header: b.header, loads: b.loads, end: b.last, endedBy: "the record ended", flags: flags{Controllers: record.DefaultControllers()}, decisions: map[*record.Autoscaler]*decision{}, replicaSets: map[string][]at[int32]{}}
+	o := &observed{header: b.header, loads: b.loads, end: b.last, endedBy: "the record ended", flags: flags{Controllers: record.DefaultControllers()}, decisions: map[*record.Autoscaler]decision{}, replicaSets: map[string][]at[int32]{}}
 	entries := b.entries
 	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.At, b.At) })
 	for _, e := range entries { // a gap is written after what it casts doubt on

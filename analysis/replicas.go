@@ -454,7 +454,7 @@ func (v *view) alike(value, target int64, current int32, resource corev1.Resourc
 // counts all pods: https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details.
 // want is what the HPA recommended, where the value of an object's or external metric by pod
 // is rounded in the status.
-func (d *decision) formula(current, want int32, p policy) (n int32) {
+func (d decision) formula(current, want int32, p policy) (n int32) {
 	for _, m := range d.proposals {
 		_, target := record.MetricTarget(m.spec)
 		switch {
@@ -477,10 +477,7 @@ func replicasFor(ratio float64, current int32, p policy) int32 {
 }
 
 // withinTolerance says whether a metric is off its target, and none by more than the tolerance.
-func (d *decision) withinTolerance(p policy) bool {
-	if d == nil {
-		return false
-	}
+func (d decision) withinTolerance(p policy) bool {
 	off := false
 	for _, m := range d.proposals {
 		if !p.within(m.ratio) {
@@ -492,10 +489,7 @@ func (d *decision) withinTolerance(p policy) bool {
 }
 
 // rounding is that of the first metric that asks for want.
-func (d *decision) rounding(current, want int32, p policy) string {
-	if d == nil {
-		return ""
-	}
+func (d decision) rounding(current, want int32, p policy) string {
 	for _, m := range d.proposals {
 		if len(m.replicas) > 0 && m.replicas[0] == want {
 			return m.rounding(current, want, p)
@@ -506,18 +500,15 @@ func (d *decision) rounding(current, want int32, p policy) string {
 
 // why says in words what makes want of the metrics' values, where it is not plain; empty where
 // it is.
-func (d *decision) why(current, want int32, p policy) string {
-	if d == nil {
-		return ""
-	}
-	if formula := d.formula(current, want, p); formula != want {
+func (d decision) why(current, want int32, p policy) string {
+	if formula := d.formula(current, want, p); d.proposals != nil && formula != want {
 		return d.uncounted(formula, want)
 	}
 	return d.rounding(current, want, p)
 }
 
 // uncounted says why the HPA's recommendation want is not the rule of thumb's formula.
-func (d *decision) uncounted(formula, want int32) string {
+func (d decision) uncounted(formula, want int32) string {
 	is, as := "pods that are not ready or have no metric", "at their target or request when it removes"
 	if formula > want {
 		as = "idle when it adds"
@@ -529,10 +520,7 @@ func (d *decision) uncounted(formula, want int32) string {
 }
 
 // results are the proposals to an HPA that found current replicas.
-func (d *decision) results(current int32, p policy) (list []Proposal) {
-	if d == nil {
-		return nil
-	}
+func (d decision) results(current int32, p policy) (list []Proposal) {
 	for _, m := range d.proposals {
 		is := Proposal{}
 		is.Metric, is.Current, is.Target = m.texts()

@@ -195,12 +195,7 @@ func (o *observed) held(w window, decision replicaChange) (lower, higher sight, 
 	if i := slices.IndexFunc(o.wants[:before], func(w want) bool { return w.ok }); i >= 0 {
 		known = &o.hpas[i].t
 	}
-	until := func(i int) record.Instant {
-		if i+1 < len(o.hpas) {
-			return min(decision.t, o.hpas[i+1].t)
-		}
-		return decision.t
-	}
+	until := func(i int) record.Instant { return standsUntil(o.hpas, i, decision.t) }
 	for i := before - 1; i >= 0; i-- {
 		if !o.wants[i].ok || o.wants[i].n <= decision.to {
 			continue

@@ -76,7 +76,7 @@ func (o *observed) explain(s *Step, c replicaChange, status at[*record.Autoscale
 	}
 	d := o.decisions[status.v]
 	s.Proposals = d.results(c.from, p)
-	if d == nil || len(d.replicas) == 0 {
+	if len(d.replicas) == 0 {
 		s.LimitedBy, s.Limit = LimitMetrics, "the status that came with the decision does not have all of the HPA's metrics"
 		return
 	}

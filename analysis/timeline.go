@@ -118,11 +118,7 @@ func (o *observed) reach() Reach {
 	var atMax time.Duration
 	var first sight
 	for i, c := range o.counts {
-		until := o.end
-		if i+1 < len(o.counts) {
-			until = min(until, o.counts[i+1].t)
-		}
-		from := max(c.t, o.start)
+		from, until := max(c.t, o.start), standsUntil(o.counts, i, o.end)
 		if from >= until {
 			continue
 		}

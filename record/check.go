@@ -14,6 +14,7 @@ import (
 	"k8s.io/kubernetes/pkg/apis/autoscaling"
 	conversion "k8s.io/kubernetes/pkg/apis/autoscaling/v2"
 	"k8s.io/kubernetes/pkg/apis/autoscaling/validation"
+	"k8s.io/utils/ptr"
 )
 
 // Limits on what an entry may say. Whatever reads a record relies on them.
@@ -98,11 +99,7 @@ func (d *decoder) check(e *Entry) error {
 	case e.Autoscaler != nil:
 		return named("autoscaler", d.checkAutoscaler(e.Autoscaler))
 	case e.Target != nil:
-		ready := int32(0)
-		if e.Target.Ready != nil {
-			ready = *e.Target.Ready
-		}
-		return named("target", replicas(e.Target.Replicas, e.Target.Status, ready))
+		return named("target", replicas(e.Target.Replicas, e.Target.Status, ptr.Deref(e.Target.Ready, 0)))
 	case e.ReplicaSet != nil:
 		return named("replicaSet", replicas(e.ReplicaSet.Replicas, e.ReplicaSet.Status, e.ReplicaSet.Ready))
 	case e.Pod != nil:
