@@ -77,7 +77,10 @@ spec:
 		"a number":                   {strings.Replace(source, "50", "60", 1), []string{"spec.autoscaler.cpuPercent: 50 → 60"}},
 		"of a phase":                 {strings.Replace(source, "20", "40", 1), []string{"spec.load.phases[surge].rate: 20 → 40"}},
 		"a phase before":             {strings.Replace(source, "{name: idle", "{name: warm, rate: 1}, {name: idle", 1), []string{`spec.load.phases[warm]: none → {"name":"warm","rate":1}`}},
-		"an expectation":             {strings.Replace(source, "> 1", "<= 5", 1), []string{"spec.expect[0]: replicas.peak > 1 → replicas.peak <= 5"}},
+		"an expectation":             {strings.Replace(source, "> 1", "<= 5", 1), []string{"spec.expect[replicas.peak]: replicas.peak > 1 → replicas.peak <= 5"}},
+		"an expectation before":      {strings.Replace(source, "[replicas", "[load.total.p99 < 1, replicas", 1), []string{"spec.expect[load.total.p99]: none → load.total.p99 < 1"}},
+		"two of a figure":            {strings.Replace(source, "> 1", "> 1, replicas.peak < 9", 1), []string{"spec.expect[replicas.peak, 2]: none → replicas.peak < 9"}},
+		"of no figure before":        {strings.Replace(source, "[replicas", "['size(findings) == 0', replicas", 1), []string{"spec.expect[size(findings) == 0]: none → size(findings) == 0"}},
 		"nothing":                    {"", []string{"{…"}},
 		"no YAML":                    {"{", []string{"{…"}},
 	} {

@@ -2,10 +2,10 @@ package analysis
 
 import (
 	"cmp"
-
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -56,9 +56,12 @@ func changes(path string, a, b any) (list []string) {
 	return list
 }
 
+// expectation matches an expectation, and takes the figure that it begins with.
+var expectation = regexp.MustCompile(`^([\w.]+) *[<>=!]=? *\S|\S (?:[<>=!]=?|in) \S`)
+
 // fields are the values in an object, or in a list, by how a path goes on to them: items of a
-// list by their names where each has one of its own, else by their numbers. nil for any other
-// value.
+// list by their names where each has one of its own, expectations by their figures or their text, else by
+// their numbers. nil for any other value.
 func fields(v any) map[string]any {
 	in := map[string]any{}
 	switch v := v.(type) {
@@ -67,9 +70,17 @@ func fields(v any) map[string]any {
 			in["."+key] = value
 		}
 	case []any:
+		seen := map[string]int{}
 		for _, item := range v {
 			named, _ := item.(map[string]any)
-			if name, is := named["name"].(string); is {
+			name, is := named["name"].(string)
+			if text, _ := item.(string); expectation.MatchString(text) {
+				name, is = cmp.Or(expectation.FindStringSubmatch(text)[1], text), true
+				if seen[name]++; seen[name] > 1 {
+					name = fmt.Sprintf("%s, %d", name, seen[name])
+				}
+			}
+			if is {
 				in["["+name+"]"] = item
 			}
 		}

@@ -54,6 +54,16 @@ type Parameter struct {
 	Assumed string  `json:"assumed,omitempty"` // what the plant has then
 }
 
+// Missing is why the record does not tell a parameter; empty if it does.
+func (f *Fit) Missing(name string) string {
+	for _, p := range f.Measured {
+		if p.Name == name {
+			return p.Missing
+		}
+	}
+	return ""
+}
+
 // Learn fits a plant to a run.
 func Learn(run record.Run) (*Fit, error) {
 	var s Source

@@ -173,7 +173,7 @@ func (t *task) rights() []right {
 		// The cluster.
 		{nodePort, "list", "nodes", "", everywhere, "where the load goes", ""},
 		{(observes || doctor) && !nodePort, "list", "nodes", "", everywhere, "the nodes and their room", "neither the nodes nor their room are known"},
-		{observes || doctor, "list", "pods", "", everywhere, "the room on the nodes", "the room on the nodes is not known"},
+		{observes || doctor, "list", "pods", "", everywhere, "the room on the nodes, and in kube-system the flags of the HPA controller", "the room on the nodes is not known, and without the pods of kube-system the flags are taken to be those of Kubernetes"},
 		{observes || doctor, "list", "nodes.metrics.k8s.io", "", everywhere, "the age of the metrics", "the age of the metrics is not known"},
 		{doctor, "get", "apiservices.apiregistration.k8s.io", "v1beta1.metrics.k8s.io", everywhere, "who serves the metrics", "who serves the metrics is not known"},
 		{doctor, "get", "services", "", t.metricsServer, "who serves the metrics", "the state of metrics-server is not known"},

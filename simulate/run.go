@@ -11,6 +11,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
@@ -94,6 +95,24 @@ func (r Run) WithLoadOf(other *Run) *Run {
 	r.observed = other.observed
 	r.demand()
 	return &r
+}
+
+// SameWorkload reports whether another run has the same HPA, pods and model of them, but for the names
+// and for what a scale-up or a scale-down is held by.
+func (r *Run) SameWorkload(other *Run) bool {
+	of := func(r *Run) any {
+		pod, hpa := r.Pod.DeepCopy(), r.HPA.DeepCopy()
+		for i := range pod.Containers {
+			pod.Containers[i].Name = ""
+		}
+		for _, m := range hpa.Metrics {
+			if m.ContainerResource != nil {
+				m.ContainerResource.Container = ""
+			}
+		}
+		return []any{pod, r.Plant.Workload, hpa.Metrics, hpa.MinReplicas, hpa.MaxReplicas, r.StatefulSet}
+	}
+	return equality.Semantic.DeepEqual(of(r), of(other))
 }
 
 // Observed reports whether the load is made of CPU that was observed: the number of its requests

@@ -31,8 +31,9 @@ const atLimit = 0.95
 // cores, and the HPA adds a pod when the metric is above target × (1 + tolerance)
 // (https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details),
 // so the target is the metric at that rate over 1 + tolerance, rounded down. A CPU limit holds the
-// metric too: the target is within atLimit of it.
-func AtCapacity(r *simulate.Run, rate float64) (c Capacity, err error) {
+// metric too: the target is within atLimit of it. assumed is why the idle CPU is that of the model and was not
+// measured; empty if it was.
+func AtCapacity(r *simulate.Run, rate float64, assumed string) (c Capacity, err error) {
 	t := target(r)
 	m := r.HPA.Metrics[0]
 	name, container := record.ResourceOf(m)
@@ -46,6 +47,9 @@ func AtCapacity(r *simulate.Run, rate float64) (c Capacity, err error) {
 	cost := pod.Cost(!r.Phases[0].KeepAlive)
 	c.CPU = pod.Model.IdleCPU.AsApproximateFloat64() + rate*cost
 	text := fmt.Sprintf("at %s requests/s a replica uses %.0fm of CPU (%.2f ms a request)", record.Plain(rate, 4), c.CPU*1000, cost*1000)
+	if assumed != "" {
+		text += fmt.Sprintf(", its idle CPU of %s is assumed (%s)", pod.Model.IdleCPU, assumed)
+	}
 	used := c.CPU
 	if limit := pod.Limit(); limit > 0 && used > atLimit*limit {
 		used = atLimit * limit

@@ -14,6 +14,7 @@ func TestAtCapacity(t *testing.T) {
 		name, resources, autoscaler string
 		target                      float64
 		says, fails                 string
+		assumed                     string
 	}{
 		{name: "percent", autoscaler: "{cpuPercent: 50, min: 1, max: 5}", target: 236, says: "260 % of its request of 200m; with a target of 236 % the HPA adds one above 260 %"},
 		{name: "tolerance", autoscaler: "{spec: {maxReplicas: 5, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {tolerance: 0.3}}}}", target: 200},
@@ -21,6 +22,7 @@ func TestAtCapacity(t *testing.T) {
 		{name: "of a container", autoscaler: "{spec: {maxReplicas: 5, metrics: [{type: ContainerResource, containerResource: {name: cpu, container: web, target: {type: Utilization, averageUtilization: 50}}}]}}", target: 236},
 		{name: "the whole pod's request", resources: "template: {spec: {resources: {requests: {cpu: 400m}}}}", autoscaler: "{cpuPercent: 50, min: 1, max: 5}", target: 118},
 		{name: "at the limit", resources: "resources: {requests: {cpu: 200m}, limits: {cpu: 500m}}", autoscaler: "{cpuPercent: 50, min: 1, max: 5}", target: 215, says: "its limit of 500m lets the metric rise to 475m for sure"},
+		{name: "idle CPU is assumed", autoscaler: "{cpuPercent: 50, min: 1, max: 5}", target: 236, assumed: "too few samples", says: "its idle CPU of 20m is assumed (too few samples), 260 %"},
 		{name: "memory", autoscaler: "{spec: {maxReplicas: 5, metrics: [{type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 100Mi}}}]}}", fails: "first metric is not CPU"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -45,7 +47,7 @@ spec:
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := AtCapacity(r, 50)
+			got, err := AtCapacity(r, 50, c.assumed)
 			if c.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), c.fails) {
 					t.Fatalf("%v, want %q", err, c.fails)

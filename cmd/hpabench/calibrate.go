@@ -175,16 +175,14 @@ func targetOf(file *scenarios.File, capacity float64, records []string) (target 
 	if err != nil {
 		return target, err
 	}
-	for _, p := range learned.Measured {
-		if p.Name == "workload.cpu" && p.Missing != "" {
-			return target, fmt.Errorf("what a request costs is not known: %s", p.Missing)
-		}
+	if why := learned.Missing("workload.cpu"); why != "" {
+		return target, fmt.Errorf("what a request costs is not known: %s", why)
 	}
 	r, err := simulated(file, &learned.Plant)
 	if err != nil {
 		return target, err
 	}
-	return tune.AtCapacity(r, capacity)
+	return tune.AtCapacity(r, capacity, learned.Missing("workload.idleCPU"))
 }
 
 // capacity is the highest rate that met the SLO before the first that did not: Rate is 0

@@ -70,10 +70,10 @@ the range. No file is written without --out.
 	f.output.add(cmd)
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default: none are written)")
 	cmd.Flags().IntVar(&f.repeat, "repeat", 0, "make so many `runs`, each with other chance and from another point of the HPA's period (default: the scenario's repeat, else 1)")
-	cmd.Flags().StringArrayVar(&f.set, "set", nil, "`name=value,...`: make a run of each value, and of each combination with those of other names (see matrix in hpabench schema); can be repeated")
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "`name=value,...`: make a run of each value, and of each combination with those of other names (see matrix in hpabench schema); sync=5s sets the HPA controller's sync period; can be repeated")
 	cmd.Flags().StringArrayVar(&f.like, "like", nil, "`record` of a real run, its folder, that of several trials, or a file of hpabench fit: simulate its pods, its cluster and its metrics; of several, what they say together")
 	addQuiet(cmd, &f.quiet)
-	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "`number` that all chance comes from: with the same one, the same record to the byte")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the random `number`s: the same seed gives the same record, byte for byte")
 	return cmd
 }
 

@@ -79,7 +79,7 @@ setting on the cluster is the proof.
 	cmd.Flags().IntVar(&f.settings, "settings", 300, "try so many `settings` at most")
 	cmd.Flags().IntVar(&f.phases, "phases", 15, "try each from so many `points` of the HPA's sync period")
 	cmd.Flags().IntVar(&f.perDay, "per-day", 1, "`times` that the load comes in a day")
-	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "`number` that all chance comes from: with the same one, the same result")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the random `number`s: the same seed gives the same result")
 	addOutput(cmd, &f.output, "table", "json", "table", "yaml")
 	cmd.Flags().BoolVar(&f.poorFit, "allow-poor-fit", false, "take a record too whose simulation on the plant that is fitted to it differs from it by more than 10 %")
 	addQuiet(cmd, &f.quiet)
@@ -120,6 +120,9 @@ func (a *app) tune(ctx context.Context, names []string, f *tuneFlags) error {
 			return err
 		}
 		s.Runs = append(s.Runs, run)
+		if !run.SameWorkload(s.Runs[0]) {
+			fmt.Fprintf(a.stderr, "note: %s differs from %s in its pods or its HPA: only its load is taken, the pods and the HPA are those of %s\n", name, names[0], names[0])
+		}
 		s.Cost = cmp.Or(s.Cost, cost)
 	}
 	switch observed := slices.IndexFunc(s.Runs, (*simulate.Run).Observed); {
