@@ -22,6 +22,7 @@ import (
 	"github.com/hpabench/hpabench/analysis"
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
 )
 
@@ -84,6 +85,13 @@ func scenario(seed uint64) *simulate.Run {
 		pod.Resources = &corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: *cpu, corev1.ResourceMemory: *resource.NewQuantity(300<<20, resource.BinarySI)}}
 		for i := range pod.Containers[1:] {
 			pod.Containers[i+1].Resources = corev1.ResourceRequirements{}
+		}
+		if whole.IntN(2) == 0 { // limits alone: the API server adds the requests
+			pod.Resources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("4"), corev1.ResourceMemory: resource.MustParse("8Gi")}}
+			if whole.IntN(2) == 0 {
+				pod.Containers[0].Resources = corev1.ResourceRequirements{}
+			}
+			pod = scenarios.WholePod(pod)
 		}
 	}
 	m := model.Model{

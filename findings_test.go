@@ -34,6 +34,10 @@ func TestFindings(t *testing.T) {
 		{"a sidecar without a limit", `autoscaler: {cpuPercent: 100}, workload: {deployment: {resources: {limits: {cpu: 100m}}, template: {spec: {containers: [{name: sidecar, image: x/side, resources: {requests: {cpu: 10m}}}]}}}}, load: {phases: [{name: surge, duration: 3m, rate: 10}]}`, []string{"limits load-too-small"}},
 
 		{"a limit of the whole pod", `workload: {deployment: {resources: null, template: {spec: {resources: {requests: {cpu: 100m}, limits: {cpu: 105m}}}}}}, autoscaler: {cpuPercent: 100}`, []string{"blocks cannot-scale hpa/web: hold cpu 100 % of requests at 105 % of its target at most | to 95 % or lower for cpu"}},
+		{"a limit of the whole pod far above the containers' request", `workload: {deployment: {template: {spec: {resources: {limits: {cpu: 1}}}}}}, autoscaler: {cpuPercent: 95}, load: {phases: [{name: surge, duration: 4m, rate: 200, keepAlive: false}]}`, nil},
+		{"a limit of the whole pod and no request", `workload: {deployment: {resources: null, template: {spec: {resources: {limits: {cpu: 200m}}}}}}`, nil},
+		{"a limit of the whole pod that throttles", `autoscaler: {max: 2}, workload: {deployment: {resources: null, template: {spec: {resources: {requests: {cpu: 100m}, limits: {cpu: 120m}}}}}}, load: {phases: [{name: surge, duration: 4m, rate: 232, keepAlive: false}, {name: calm, duration: 6m, rate: 1}]}`, []string{"limits cpu-limit pod/web-: The pod used | and its limit is 120m", "limits max-reached hpa/web: With its maximum of 2 replicas"}},
+		{"one kept connection and a request of the whole pod", `workload: {deployment: {resources: null, template: {spec: {resources: {requests: {cpu: 100m}}}}}}, load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: true}, {name: calm, duration: 6m, rate: 1}]}`, []string{"limits starved deployment/web: keep-alive"}},
 		{"a request of the whole pod", `workload: {deployment: {resources: null, template: {spec: {resources: {requests: {cpu: 100m}}, containers: [{name: sidecar, image: x/side}]}}}}`, nil},
 
 		{"min is max", `autoscaler: {min: 2, max: 2}`, []string{"blocks min-is-max hpa/web: are both 2"}},

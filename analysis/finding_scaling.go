@@ -263,10 +263,6 @@ func (d *diagnosis) cut() bool {
 	return d.finish == nil || d.finish.Outcome != record.Completed
 }
 
-// flapWithin is how soon a rise that follows a fall makes the fall one too many:
-// it is the HPA's default stabilization window, which would have held it.
-const flapWithin = 300 * time.Second
-
 // flapping finds that replicas were taken away and given back, and says which
 // stabilization window would have held them.
 func (d *diagnosis) flapping() {
@@ -291,7 +287,7 @@ func (d *diagnosis) flapping() {
 			continue
 		}
 		reversals++
-		if fall.to > fall.from || rise.t.Sub(fall.t) > flapWithin {
+		if fall.to > fall.from || rise.t.Sub(fall.t) > record.FlapWithin {
 			continue
 		}
 		if last = rise.t; first == 0 {
@@ -308,7 +304,7 @@ func (d *diagnosis) flapping() {
 	}
 	seconds := int(math.Ceil(needed.Seconds()/5)) * 5
 	d.add(Finding{Kind: FoundFlapping, Severity: Limits, Object: d.hpa(), SinceSeconds: new(first.Seconds()), UntilSeconds: new(last.Seconds()),
-		Seen:   fmt.Sprintf("It changed direction often: %d reversals, with replicas taken away and added again within %.0f s.", reversals, flapWithin.Seconds()),
+		Seen:   fmt.Sprintf("It changed direction often: %d reversals, with replicas taken away and added again within %.0f s.", reversals, record.FlapWithin.Seconds()),
 		Cause:  "Its stabilization window is shorter than the pauses of the load.",
 		Advice: fmt.Sprintf("`behavior.scaleDown.stabilizationWindowSeconds: %d` would have held the replicas.", seconds)})
 }

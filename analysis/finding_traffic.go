@@ -20,7 +20,7 @@ func (d *diagnosis) traffic() {
 	d.errors()
 }
 
-// cpuLimit finds containers whose CPU stood at their limit for two samples.
+// cpuLimit finds containers, and whole pods, whose CPU stood at their limit for two samples.
 func (d *diagnosis) cpuLimit() {
 	if d.has(FoundCannotScale) {
 		return // which tells that, and more
@@ -33,8 +33,31 @@ func (d *diagnosis) cpuLimit() {
 				limits[key{p.name, c.Name}] = q.AsApproximateFloat64()
 			}
 		}
+		if r := p.now.Resources; r != nil && !r.Limits.Cpu().IsZero() {
+			limits[key{p.name, ""}] = r.Limits.Cpu().AsApproximateFloat64() // of all containers together
+		}
 	}
 	since := map[key]record.Instant{}
+	at := func(t record.Instant, k key, cpu float64) {
+		limit, has := limits[k]
+		if !has || cpu < record.AtLimit*limit {
+			delete(since, k)
+			return
+		}
+		from, again := since[k]
+		if !again {
+			since[k] = t
+			return
+		}
+		who := "Container " + k.container
+		if k.container == "" {
+			who = "The pod"
+		}
+		d.add(Finding{Kind: FoundCPULimit, Severity: Limits, Object: "pod/" + k.pod, SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(t),
+			Seen:   fmt.Sprintf("%s used %.0fm of CPU, and its limit is %.0fm.", who, cpu*1000, limit*1000),
+			Cause:  "The kernel throttles it there (metrics.k8s.io does not tell for how long), so that requests wait; and the HPA sees no more load than that.",
+			Advice: "Raise or remove the CPU limit; the request is what the HPA's target and the scheduler go by."})
+	}
 	for _, u := range between(d.usages, d.start, d.end) {
 		m := u.v.reading
 		for i := range m.samples {
@@ -42,23 +65,12 @@ func (d *diagnosis) cpuLimit() {
 			if !s.New {
 				continue
 			}
+			all := 0.0
 			for _, c := range m.containersOf(s) {
-				k := key{m.pod(s), m.name(&c)}
-				limit, has := limits[k]
-				if !has || c.CPU < 0.95*limit {
-					delete(since, k)
-					continue
-				}
-				from, again := since[k]
-				if !again {
-					since[k] = u.t
-					continue
-				}
-				d.add(Finding{Kind: FoundCPULimit, Severity: Limits, Object: "pod/" + k.pod, SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(u.t),
-					Seen:   fmt.Sprintf("Container %s used %.0fm of CPU, and its limit is %.0fm.", k.container, c.CPU*1000, limit*1000),
-					Cause:  "The kernel throttles it there (metrics.k8s.io does not tell for how long), so that requests wait; and the HPA sees no more load than that.",
-					Advice: "Raise or remove the CPU limit; the request is what the HPA's target and the scheduler go by."})
+				at(u.t, key{m.pod(s), m.name(&c)}, c.CPU)
+				all += c.CPU
 			}
+			at(u.t, key{m.pod(s), ""}, all)
 		}
 	}
 }
@@ -132,8 +144,8 @@ func (d *diagnosis) aboveTarget(pods []*pod, cpu float64) bool {
 		if target.AverageValue != nil {
 			return cpu > target.AverageValue.AsApproximateFloat64()
 		}
-		milli, _ := requestOf(api(&pods[0].now), corev1.ResourceCPU, "")
-		return target.AverageUtilization != nil && milli > 0 && cpu/float64(milli)*1e5 > float64(*target.AverageUtilization)
+		request, _ := record.Request(corev1.ResourceCPU, "", pods[0].now.Containers, pods[0].now.Resources)
+		return target.AverageUtilization != nil && request.Sign() > 0 && cpu/request.AsApproximateFloat64()*100 > float64(*target.AverageUtilization)
 	}
 	return false
 }

@@ -1,15 +1,26 @@
 package record
 
 import (
-	"cmp"
 	"math"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/hpabench/hpabench/model"
 )
+
+// FlapWithin is how soon a scale-up makes the scale-down before it a flap, and for how long holding
+// its replicas would have avoided it: Kubernetes' own stabilization window of a scale-down
+// (--horizontal-pod-autoscaler-downscale-stabilization).
+const FlapWithin = 5 * time.Minute
+
+// AtLimit is the share of its CPU limit from which on a container's metric says that the limit holds it.
+const AtLimit = 0.95
 
 // MetricTarget returns a name that tells m from the HPA's other metrics, and its
 // target. The name is empty if the type and the fields of m do not match.
@@ -142,29 +153,64 @@ func hook(h *corev1.LifecycleHandler) string {
 	return ""
 }
 
-// WithoutRequest are the containers of a pod that lack the request of which a metric's target is a
-// share; none if its target is no such share, or if whole, the resources of all containers together,
-// has the request and the metric is not of one container. The HPA controller then has no metric at
-// all (calculateRequests in k8s.io/kubernetes/pkg/controller/podautoscaler).
-func WithoutRequest(m autoscalingv2.MetricSpec, containers []ContainerResources, whole *corev1.ResourceRequirements) (name corev1.ResourceName, lacking []string) {
-	name, container := ResourceOf(m)
-	_, target := MetricTarget(m)
-	if name == "" || target.AverageUtilization == nil || whole != nil && container == "" && requests(whole.Requests, whole.Limits, name) {
-		return name, nil
-	}
+// Request is what a pod, or a container of it if container is not empty, requests of a resource: the
+// request of whole, the resources of all containers together, else the sum of those of the containers,
+// else the limit of whole. The limit of a container stands for a request that it does not have, as the
+// API server makes it. lacking are the containers whose requests are missed, if any: the HPA controller
+// then has no metric at all that is a share of them (calculateRequests in
+// k8s.io/kubernetes/pkg/controller/podautoscaler).
+func Request(name corev1.ResourceName, container string, containers []ContainerResources, whole *corev1.ResourceRequirements) (request resource.Quantity, lacking []string) {
 	for _, c := range containers {
-		if (container == "" || c.Name == container) && !requests(c.Requests, c.Limits, name) {
+		if container != "" && c.Name != container {
+			continue
+		}
+		one, requested := c.Requests[name]
+		if !requested {
+			one = c.Limits[name]
+		}
+		if request.Add(one); one.Sign() <= 0 {
 			lacking = append(lacking, c.Name)
 		}
 	}
-	return name, lacking
+	if whole == nil || container != "" || len(whole.Requests)+len(whole.Limits) == 0 {
+		return request, lacking
+	}
+	if all, requested := whole.Requests[name]; requested {
+		request = all
+	} else if request.IsZero() {
+		request = whole.Limits[name]
+	}
+	if request.Sign() > 0 {
+		lacking = nil
+	}
+	return request, lacking
 }
 
-// requests says whether there is a request of more than nothing; the API server makes one of a limit.
-func requests(requests, limits corev1.ResourceList, name corev1.ResourceName) bool {
-	request, requested := requests[name]
-	limit := limits[name]
-	return request.Sign() > 0 || !requested && limit.Sign() > 0
+// Limit is what containers of a pod may use of a resource together: the sum of their limits, if each has
+// one, or the limit of whole, the resources of all containers, if that is lower; zero without a limit.
+func Limit(name corev1.ResourceName, whole *corev1.ResourceRequirements, containers ...ContainerResources) resource.Quantity {
+	var sum resource.Quantity
+	own := corev1.ResourceList{}
+	for _, c := range containers {
+		limit, limited := c.Limits[name]
+		if !limited {
+			own = nil
+			break
+		}
+		sum.Add(limit)
+		own[name] = sum
+	}
+	return *model.Limit(&corev1.PodSpec{Resources: whole}, &corev1.Container{Resources: corev1.ResourceRequirements{Limits: own}}, name)
+}
+
+// WithoutRequest are the containers of a pod that lack the request of which a metric's target is a
+// share; none if its target is no such share.
+func WithoutRequest(m autoscalingv2.MetricSpec, containers []ContainerResources, whole *corev1.ResourceRequirements) (name corev1.ResourceName, lacking []string) {
+	name, container := ResourceOf(m)
+	if _, target := MetricTarget(m); name != "" && target.AverageUtilization != nil {
+		_, lacking = Request(name, container, containers, whole)
+	}
+	return name, lacking
 }
 
 // HighestRatios are, for each of the metrics, the most that it can come to in relation to its target
@@ -174,33 +220,12 @@ func HighestRatios(metrics []autoscalingv2.MetricSpec, containers []ContainerRes
 	for _, m := range metrics {
 		name, container := ResourceOf(m)
 		_, target := MetricTarget(m)
-		limits, requests := 0.0, 0.0
-		for _, c := range containers {
-			if container != "" && c.Name != container {
-				continue
-			}
-			limit, limited := c.Limits[name]
-			request, requested := c.Requests[name]
-			if !limited {
-				limits = math.Inf(1)
-			}
-			if !requested { // the API server makes one of the limit
-				request = limit
-			}
-			limits, requests = limits+limit.AsApproximateFloat64(), requests+request.AsApproximateFloat64()
-		}
-		if whole != nil && container == "" {
-			limit, limited := whole.Limits[name]
-			request, requested := whole.Requests[name]
-			if limited {
-				limits = min(limits, limit.AsApproximateFloat64())
-			}
-			if requested || limited {
-				requests = cmp.Or(request.AsApproximateFloat64(), limit.AsApproximateFloat64())
-			}
-		}
+		of := slices.DeleteFunc(slices.Clone(containers), func(c ContainerResources) bool { return container != "" && c.Name != container })
+		limit := Limit(name, whole, of...)
+		request, _ := Request(name, container, containers, whole)
+		limits, requests := limit.AsApproximateFloat64(), request.AsApproximateFloat64()
 		switch {
-		case limits == 0 || math.IsInf(limits, 1):
+		case limits == 0:
 			return nil
 		case target.AverageUtilization != nil && *target.AverageUtilization > 0 && requests > 0:
 			// The HPA reads whole percents (GetResourceUtilizationRatio in

@@ -1,9 +1,12 @@
 package record
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -33,6 +36,37 @@ func TestMetricsRead(t *testing.T) {
 		}
 		if read, _ := MetricsRead(make([]autoscalingv2.MetricSpec, 2), s); read {
 			t.Errorf("%s: one metric stands for two", status)
+		}
+	}
+}
+
+// What a pod requests and may use, as its spec is written: of its containers, of all of them together, or both.
+func TestRequestAndLimit(t *testing.T) {
+	const a, b = `{name: a, resources: {requests: {cpu: 200m}}}`, `{name: b}`
+	for _, c := range []struct{ spec, container, request, limit, lacking string }{
+		{`{containers: [` + a + `]}`, "", "200m", "0", ""},
+		{`{containers: [` + a + `, ` + b + `]}`, "", "200m", "0", "b"},
+		{`{containers: [{name: a, resources: {limits: {cpu: 300m}}}]}`, "", "300m", "300m", ""},
+		{`{containers: [{name: a, resources: {requests: {cpu: 0}, limits: {cpu: 300m}}}]}`, "", "0", "300m", "a"},
+		{`{resources: {limits: {cpu: 1}}, containers: [` + a + `, ` + b + `]}`, "", "200m", "1", ""},
+		{`{resources: {limits: {cpu: 1}}, containers: [` + a + `, ` + b + `]}`, "b", "0", "1", "b"},
+		{`{resources: {limits: {cpu: 1}}, containers: [` + a + `, ` + b + `]}`, "a", "200m", "1", ""},
+		{`{resources: {limits: {cpu: 1}}, containers: [` + b + `]}`, "", "1", "1", ""},
+		{`{resources: {requests: {cpu: 500m}}, containers: [` + a + `]}`, "", "500m", "0", ""},
+		{`{resources: {requests: {memory: 1Gi}}, containers: [` + a + `, ` + b + `]}`, "", "200m", "0", ""},
+		{`{resources: {requests: {memory: 1Gi}}, containers: [` + b + `]}`, "", "0", "0", "b"},
+		{`{resources: {requests: {cpu: 500m}, limits: {cpu: 500m}}, containers: [{name: a, resources: {limits: {cpu: 300m}}}, {name: b, resources: {limits: {cpu: 300m}}}]}`, "", "500m", "500m", ""},
+		{`{initContainers: [{name: i, resources: {requests: {cpu: 9}}}, {name: s, restartPolicy: Always, resources: {requests: {cpu: 50m}}}], containers: [` + a + `]}`, "", "250m", "0", ""},
+	} {
+		var pod corev1.PodSpec
+		if err := yaml.Unmarshal([]byte(c.spec), &pod); err != nil {
+			t.Fatal(err)
+		}
+		containers := ContainersOf(pod)
+		request, lacking := Request(corev1.ResourceCPU, c.container, containers, pod.Resources)
+		limit := Limit(corev1.ResourceCPU, pod.Resources, slices.DeleteFunc(containers, func(x ContainerResources) bool { return c.container != "" && x.Name != c.container })...)
+		if request.String() != c.request || limit.String() != c.limit || strings.Join(lacking, " ") != c.lacking {
+			t.Errorf("%s of %q: request %s, limit %s, lacking %q; want %+v", c.spec, c.container, &request, &limit, lacking, c)
 		}
 	}
 }

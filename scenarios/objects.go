@@ -103,14 +103,17 @@ func (f *File) shortAutoscaler() *autoscalingv2.HorizontalPodAutoscaler {
 	return hpa
 }
 
-// PodTemplate is the template of the target's pods, with the API server's defaults and those
-// of LimitRanges among the manifests. It is nil when it is not in the scenario.
+// PodTemplate is the template of the target's pods, with the API server's defaults, those of
+// LimitRanges among the manifests, and those of the resources of a whole pod. It is nil when it is not in the scenario.
 func (f *File) PodTemplate() *corev1.PodTemplateSpec {
 	template := f.asWritten()
 	for i := range f.Manifests {
 		if by := as[corev1.LimitRange](&f.Manifests[i]); by != nil && template != nil {
 			template, _ = limited(template, by) // an error is a fault of the scenario
 		}
+	}
+	if template != nil {
+		template.Spec = WholePod(template.Spec)
 	}
 	return template
 }

@@ -21,6 +21,7 @@ import (
 	apiservices "k8s.io/kube-aggregator/pkg/apis/apiregistration/install"
 	"k8s.io/kube-aggregator/pkg/registry/apiservice"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	pods "k8s.io/kubernetes/pkg/api/pod"
 	services "k8s.io/kubernetes/pkg/api/service"
 	"k8s.io/kubernetes/pkg/apis/core"
 	"k8s.io/kubernetes/pkg/capabilities"
@@ -284,18 +285,37 @@ func templateOf(o *unstructured.Unstructured) map[string]any {
 // limited gives a pod template as the admission plugin LimitRanger leaves its pods, or the
 // reason why it refuses them.
 func limited(template *corev1.PodTemplateSpec, by *corev1.LimitRange) (*corev1.PodTemplateSpec, error) {
+	spec, err := changed(template.Spec, func(p *core.Pod) error {
+		if err := limitranger.PodMutateLimitFunc(by, p); err != nil {
+			return err
+		}
+		return limitranger.PodValidateLimitFunc(by, p)
+	})
+	return &corev1.PodTemplateSpec{ObjectMeta: template.ObjectMeta, Spec: spec}, err
+}
+
+// WholePod gives pods the requests and limits of all containers together that the API server adds, after
+// admission, to pods that have some of them.
+func WholePod(spec corev1.PodSpec) corev1.PodSpec {
+	spec, _ = changed(spec, func(p *core.Pod) error {
+		pods.DefaultPodLevelResources(p)
+		return nil
+	})
+	return spec
+}
+
+// changed is a pod's spec after do has changed it in Kubernetes' internal version.
+func changed(spec corev1.PodSpec, do func(*core.Pod) error) (corev1.PodSpec, error) {
 	var internal core.Pod
-	if err := legacyscheme.Scheme.Convert(&corev1.Pod{Spec: template.Spec}, &internal, nil); err != nil {
-		return template, err
+	if err := legacyscheme.Scheme.Convert(&corev1.Pod{Spec: *spec.DeepCopy()}, &internal, nil); err != nil {
+		return spec, err
 	}
-	if err := limitranger.PodMutateLimitFunc(by, &internal); err != nil {
-		return template, err
-	}
+	err := do(&internal)
 	var pod corev1.Pod
 	if err := legacyscheme.Scheme.Convert(&internal, &pod, nil); err != nil {
-		return template, err
+		return spec, err
 	}
-	return &corev1.PodTemplateSpec{ObjectMeta: template.ObjectMeta, Spec: pod.Spec}, limitranger.PodValidateLimitFunc(by, &internal)
+	return pod.Spec, err
 }
 
 // servedTemplate is served for a pod template alone.

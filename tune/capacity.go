@@ -1,7 +1,6 @@
 package tune
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 
@@ -19,10 +18,6 @@ type Capacity struct {
 	Manifest []byte  `json:"-"` // the HPA with the target, in YAML
 }
 
-// atLimit is the share of its CPU limit that a pod's metric comes to when the limit holds it, as the
-// finding cpu-limit has it.
-const atLimit = 0.95
-
 // AtCapacity is the target of the HPA of r, whose first metric is CPU, if a pod serves rate requests
 // a second within the SLO. At that rate the pod uses
 //
@@ -31,7 +26,7 @@ const atLimit = 0.95
 // cores, and the HPA adds a pod when the metric is above target × (1 + tolerance)
 // (https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details),
 // so the target is the metric at that rate over 1 + tolerance, rounded down. A CPU limit holds the
-// metric too: the target is within atLimit of it. assumed is why the idle CPU is that of the model and was not
+// metric too: the target is within record.AtLimit of it. assumed is why the idle CPU is that of the model and was not
 // measured; empty if it was.
 func AtCapacity(r *simulate.Run, rate float64, assumed string) (c Capacity, err error) {
 	t := target(r)
@@ -51,8 +46,8 @@ func AtCapacity(r *simulate.Run, rate float64, assumed string) (c Capacity, err 
 		text += fmt.Sprintf(", its idle CPU of %s is assumed (%s)", pod.Model.IdleCPU, assumed)
 	}
 	used := c.CPU
-	if limit := pod.Limit(); limit > 0 && used > atLimit*limit {
-		used = atLimit * limit
+	if limit := pod.Limit(); limit > 0 && used > record.AtLimit*limit {
+		used = record.AtLimit * limit
 		text += fmt.Sprintf(", and its limit of %.0fm lets the metric rise to %.0fm for sure", limit*1000, used*1000)
 	}
 	tolerance := r.Plant.Control.Tolerance
@@ -61,7 +56,8 @@ func AtCapacity(r *simulate.Run, rate float64, assumed string) (c Capacity, err 
 	}
 	switch {
 	case t.AverageUtilization != nil:
-		request := requestOf(pod.Spec, container)
+		requested, _ := record.Request(name, container, record.ContainersOf(*pod.Spec), pod.Spec.Resources)
+		request := requested.AsApproximateFloat64()
 		c.Target = math.Floor(used / request * 100 / (1 + tolerance))
 		c.Reason = fmt.Sprintf("%s, %.0f %% of its request of %.0fm; with a target of %.0f %% the HPA adds one above %.0f %%, by its tolerance of %s", text, used/request*100, request*1000, c.Target, c.Target*(1+tolerance), record.Plain(tolerance, 2))
 	default:
@@ -74,17 +70,4 @@ func AtCapacity(r *simulate.Run, rate float64, assumed string) (c Capacity, err 
 	s := Search{Runs: []*simulate.Run{r}, Ranges: []Range{{Name: "target"}}}
 	c.Manifest, err = s.Manifest(Setting{c.Target})
 	return c, err
-}
-
-// requestOf is the CPU that the HPA takes for 100 % of a pod, or of a container of it, in cores.
-func requestOf(pod *corev1.PodSpec, container string) (cores float64) {
-	if r := pod.Resources; r != nil && container == "" && !r.Requests.Cpu().IsZero() {
-		return r.Requests.Cpu().AsApproximateFloat64()
-	}
-	for _, c := range record.ContainersOf(*pod) {
-		if container == "" || c.Name == container { // the API server makes a request of a limit
-			cores += cmp.Or(c.Requests.Cpu().AsApproximateFloat64(), c.Limits.Cpu().AsApproximateFloat64())
-		}
-	}
-	return cores
 }

@@ -21,6 +21,7 @@ func TestAtCapacity(t *testing.T) {
 		{name: "cores", autoscaler: "{spec: {maxReplicas: 5, metrics: [{type: Resource, resource: {name: cpu, target: {type: AverageValue, averageValue: 100m}}}]}}", target: 0.472},
 		{name: "of a container", autoscaler: "{spec: {maxReplicas: 5, metrics: [{type: ContainerResource, containerResource: {name: cpu, container: web, target: {type: Utilization, averageUtilization: 50}}}]}}", target: 236},
 		{name: "the whole pod's request", resources: "template: {spec: {resources: {requests: {cpu: 400m}}}}", autoscaler: "{cpuPercent: 50, min: 1, max: 5}", target: 118},
+		{name: "the whole pod's limit", resources: "template: {spec: {resources: {limits: {cpu: 400m}}}}", autoscaler: "{cpuPercent: 50, min: 1, max: 5}", target: 86, says: "of its request of 400m"},
 		{name: "at the limit", resources: "resources: {requests: {cpu: 200m}, limits: {cpu: 500m}}", autoscaler: "{cpuPercent: 50, min: 1, max: 5}", target: 215, says: "its limit of 500m lets the metric rise to 475m for sure"},
 		{name: "idle CPU is assumed", autoscaler: "{cpuPercent: 50, min: 1, max: 5}", target: 236, assumed: "too few samples", says: "its idle CPU of 20m is assumed (too few samples), 260 %"},
 		{name: "memory", autoscaler: "{spec: {maxReplicas: 5, metrics: [{type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 100Mi}}}]}}", fails: "first metric is not CPU"},

@@ -85,11 +85,11 @@ type Outcome struct {
 	// Hours are replica-hours of a day, LoadHours those while the loads ran once, on average.
 	Hours     float64 `json:"replicaHoursPerDay"`
 	LoadHours float64 `json:"replicaHours"`
-	// Flaps are scale-downs in a day that a scale-up undid within flapWithin, AtMax is the share of
+	// Flaps are scale-downs in a day that a scale-up undid within record.FlapWithin, AtMax is the share of
 	// the load's time with as many replicas as the HPA may have.
 	Flaps float64 `json:"flapsPerDay"`
 	AtMax float64 `json:"atMax"`
-	// Cost is what settings are ranked by, in replica-hours of a day: Hours, flapWithin of each
+	// Cost is what settings are ranked by, in replica-hours of a day: Hours, record.FlapWithin of each
 	// replica of a flap, and one replica for the time at max. On average, in the dearest
 	// and in the cheapest phase.
 	Cost      float64 `json:"cost"`
@@ -116,11 +116,6 @@ type Result struct {
 	// ranges, and on what would have to change where no setting meets the SLO.
 	Notes []string `json:"notes,omitempty"`
 }
-
-// flapWithin is how soon a scale-up makes the scale-down before it a flap, and for how long holding
-// its replicas would have avoided it: Kubernetes' own stabilization window of a scale-down
-// (--horizontal-pod-autoscaler-downscale-stabilization).
-const flapWithin = 5 * time.Minute
 
 const day = 24 * time.Hour
 
@@ -263,9 +258,9 @@ func (t *trial) add(r *simulate.Run, score simulate.Score) {
 		switch {
 		case d.To < d.From:
 			fall = d
-		case fall.From > 0 && d.At-fall.At <= flapWithin:
+		case fall.From > 0 && d.At-fall.At <= record.FlapWithin:
 			t.flaps++
-			t.flapHours += flapWithin.Hours() * float64(min(fall.From-fall.To, d.To-d.From))
+			t.flapHours += record.FlapWithin.Hours() * float64(min(fall.From-fall.To, d.To-d.From))
 			fall = simulate.Decision{}
 		}
 	}
