@@ -109,6 +109,18 @@ func TestServersAgree(t *testing.T) {
 }
 
 // Serving by turns makes a difference only where requests are longer than a turn.
+// What a container of a node used does not fall when idle CPU of another begins within a CFS period.
+func TestUsageNeverFalls(t *testing.T) {
+	n := &Node{Cores: 1}
+	s := newTurns(newAccount(n, 0, 0, 0), 1, 10, 10)
+	s.Request(0, 150*time.Millisecond, 0, func(time.Duration) {})
+	before := s.Usage(90 * time.Millisecond)
+	newTurns(newAccount(n, 90*time.Millisecond, 0, 0.5), 1, 10, 10)
+	if after := s.Usage(95 * time.Millisecond); after < before {
+		t.Errorf("CPU used fell from %v to %v", before, after)
+	}
+}
+
 func TestInTurns(t *testing.T) {
 	for text, want := range map[string]bool{
 		`{"cpu": {"mean": "20ms"}}`:                                                        false,

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"time"
 
 	"gonum.org/v1/gonum/stat"
@@ -95,7 +96,7 @@ func (l *Latencies) Quantile(share float64) float64 {
 // Above is the share of the times that are more than a limit.
 func (l *Latencies) Above(limit float64) float64 {
 	n := len(l.Sorted)
-	i, _ := slices.BinarySearch(l.Sorted, limit)
+	i := sort.Search(n, func(i int) bool { return l.Sorted[i] > limit })
 	switch i {
 	case 0:
 		return 1

@@ -16,6 +16,23 @@ func TestLatenciesAreOfAllPods(t *testing.T) {
 	}
 }
 
+// A time that is just the limit is not above it, whatever else there is.
+func TestAbove(t *testing.T) {
+	for want, c := range map[float64]struct {
+		sorted []float64
+		limit  float64
+	}{
+		0:    {[]float64{2, 2, 2}, 2},
+		1:    {[]float64{2, 2, 2}, 1.9},
+		0.5:  {[]float64{2, 2, 3}, 2},
+		0.25: {[]float64{1, 2, 3}, 2.5},
+	} {
+		if got := (&Latencies{Sorted: c.sorted}).Above(c.limit); got != want {
+			t.Errorf("of %v the share above %g is %g, should be %g", c.sorted, c.limit, got, want)
+		}
+	}
+}
+
 // Sojourns that are kept are bounded.
 func TestSojournCacheIsBounded(t *testing.T) {
 	m := Resolve("", nil, Model{})

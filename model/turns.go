@@ -142,7 +142,7 @@ func (s *turns) run(to time.Duration) {
 		i := int64(s.now / CFSPeriod)
 		own := s.ledger.at(i)
 		left := s.left()
-		each := min(to-s.now, left/n)
+		each := min(to-s.now, max(0, left/n)) // idle CPU that began meanwhile may have taken more
 		for k := range s.running {
 			s.running[k].cpu -= each
 			s.running[k].turn -= each

@@ -62,16 +62,16 @@ func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
 	if r.Present.Misses != nil {
 		text.add("missed is the share of requests outside %s, and may be %s %%.", s.SLO, record.Plain((1-s.SLO.Share)*100, 3))
 	}
-	text.add("A day has the load %s, and min replicas for the rest of it. Settings are ranked by replica-hours, 5 min of each replica of a flap, and one replica for the time at max.", times(s.PerDay))
+	text.add("A day has the load %s, and min replicas for the rest of it. Settings are ranked by replica-hours, 5 min of each replica of a flap, and one replica for the time at max.", times(s.TimesADay()))
 	notes := append(reasons{fmt.Sprintf("%s: %s.", verdict, r.Reason)}, r.Notes...)
 	return writeSections(w, s.Runs[0].Assumed(), []section{{title: strings.Join(text, " "), grid: g, notes: append(notes, "is: the present setting.")}}, width)
 }
 
-func times(n int) string {
+func times(n float64) string {
 	if n == 1 {
 		return "once"
 	}
-	return fmt.Sprintf("%d times", n)
+	return record.Plain(n, 1) + " times"
 }
 
 // settingColumns are the names of the settings, without the direction where only one has it.

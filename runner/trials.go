@@ -24,6 +24,7 @@ func Trials(ctx context.Context, n, parallel int, run func(i int, alone func() e
 			break
 		}
 		if failed.Load() {
+			places.Release(1) // another may wait for all of them
 			break
 		}
 		wait.Go(func() {

@@ -59,6 +59,24 @@ func TestTrials(t *testing.T) {
 	}
 }
 
+// A trial that fails leaves its place to one that then waits to be alone.
+func TestAloneAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken, alones := errors.New("broken"), 0
+		err := Trials(t.Context(), 6, 3, func(i int, alone func() error) error {
+			time.Sleep(time.Duration(i) * time.Second)
+			if i == 0 {
+				return broken
+			}
+			alones++
+			return alone()
+		})
+		if !errors.Is(err, broken) || alones < 2 {
+			t.Errorf("%d were alone, error %v", alones, err)
+		}
+	})
+}
+
 func TestTrialsEndWithTheirContext(t *testing.T) {
 	enough := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())

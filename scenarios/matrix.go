@@ -114,7 +114,7 @@ func (f *File) Variants(settings []Setting) ([]Variant, error) {
 func (f *File) checkCopies(settings []Setting) error {
 	size := len(f.doc.lines) + f.targets + int(f.extentOf(f.Spec.Load.Phases).points)
 	n := 1
-	for _, s := range settings {
+	for i, s := range settings {
 		fault := func(format string, args ...any) error {
 			where := Fault{f.Path, f.doc.line("/spec/matrix/" + escape(s.Name)), fmt.Sprintf(format, args...), ""}
 			if s.Flag {
@@ -124,6 +124,11 @@ func (f *File) checkCopies(settings []Setting) error {
 		}
 		if len(s.Values) == 0 {
 			return fault("%s has no values", s.Name)
+		}
+		for _, before := range settings[:i] {
+			if err := CheckPolicies(before.Name, s.Name); err != nil {
+				return fault("%v", err)
+			}
 		}
 		n *= min(len(s.Values), MaxVariants+1)
 		switch {
@@ -260,6 +265,15 @@ var (
 	behaviorName = regexp.MustCompile(`^(scaleUp|scaleDown)\.(stabilization|tolerance|percent|pods)$`)
 	onlyWhole    = regexp.MustCompile(`^(scaleUp\..*|scaleDown\.(tolerance|percent|pods))$`)
 )
+
+// CheckPolicies refuses percent and pods of one direction: each is the direction's only policy.
+func CheckPolicies(a, b string) error {
+	m, n := behaviorName.FindStringSubmatch(SettingName(a)), behaviorName.FindStringSubmatch(SettingName(b))
+	if m == nil || n == nil || m[1] != n[1] || m[2]+n[2] != "percentpods" && m[2]+n[2] != "podspercent" {
+		return nil
+	}
+	return fmt.Errorf("%s and %s are each the only policy of %s: set one of them", a, b, m[1])
+}
 
 // PolicyPeriod is the period of the one policy that the settings percent and pods make, in
 // seconds: the HPA controller's default sync period.

@@ -116,12 +116,13 @@ func TestBadVariants(t *testing.T) {
 		}
 	}
 	for given, want := range map[string]string{ // of --set, space between
-		"target=40,0":                  "--set target=0 with stabilization=0s: spec.autoscaler.cpuPercent must be at least 1",
-		"min=9 target=0":               "--set target=0 with stabilization=0s: spec.autoscaler.cpuPercent must be at least 1",
-		"min=9 max=8":                  "--set min=9 --set max=8 with stabilization=0s target=40: spec.autoscaler.max: Invalid value: 8",
-		"load.phases[9].rate=1":        "--set load.phases[9].rate=1 with stabilization=0s target=40: load.phases[9].rate cannot be set: there is no item 9 of 1",
-		"load.phases[0].duration=32d":  `duration wants a duration in h, m, s or ms such as 48h or 1m30s, has "32d" (write 768h)`,
-		"load.phases[0].rate=1,2,3,-4": "--set load.phases[0].rate=-4 with",
+		"target=40,0":                                       "--set target=0 with stabilization=0s: spec.autoscaler.cpuPercent must be at least 1",
+		"min=9 target=0":                                    "--set target=0 with stabilization=0s: spec.autoscaler.cpuPercent must be at least 1",
+		"scaleUp.percent=50 scaleUp.pods=1":                 "--set scaleUp.pods: scaleUp.percent and scaleUp.pods are each the only policy of scaleUp: set one of them",
+		"min=9 max=8":                                       "--set min=9 --set max=8 with stabilization=0s target=40: spec.autoscaler.max: Invalid value: 8",
+		"load.phases[9].rate=1":                             "--set load.phases[9].rate=1 with stabilization=0s target=40: load.phases[9].rate cannot be set: there is no item 9 of 1",
+		"load.phases[0].duration=32d":                       `duration wants a duration in h, m, s or ms such as 48h or 1m30s, has "32d" (write 768h)`,
+		"load.phases[0].rate=1,2,3,-4":                      "--set load.phases[0].rate=-4 with",
 		"target=40 stabilization=0s load.phases[0].rate=-1": "--set load.phases[0].rate=-1: spec.load",
 	} {
 		f, all := parseSwept(t, swept), []Setting{}

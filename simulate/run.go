@@ -89,8 +89,10 @@ func (r Run) Nth(seed uint64, n int) *Run {
 	return &r
 }
 
-// WithLoadOf is r with the load of another run, of which nothing else is taken.
+// WithLoadOf is r with the load of another run, of which nothing else is taken. What the record of r
+// shows of its own load is left out.
 func (r Run) WithLoadOf(other *Run) *Run {
+	r.Samples, r.Used = nil, nil
 	r.Phases, r.Lead, r.Timeout, r.MaxConnectionAge, r.Even = other.Phases, other.Lead, other.Timeout, other.MaxConnectionAge, other.Even
 	r.observed = other.observed
 	r.demand()

@@ -18,7 +18,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
 )
@@ -180,6 +182,38 @@ func TestScenarioOfARecord(t *testing.T) {
 		if test.source != r.Header.Source && (p.Containers[0].Lifecycle == nil || p.Containers[0].Lifecycle.PreStop.Sleep.Seconds != 7 || *p.TerminationGracePeriodSeconds != 44) {
 			t.Errorf("%s: the pods lack the preStop hook that the record shows: %+v", name, p.Containers[0].Lifecycle)
 		}
+	}
+}
+
+// Pods that a record did not have get kept connections too: what it shows of others says nothing of them.
+func TestMorePodsThanTheRecordHad(t *testing.T) {
+	r := library(t, "spike")
+	for i := range r.Phases {
+		r.Phases[i].KeepAlive = true
+	}
+	r.Plant.Workload.Wait = &model.Cost{Mean: metav1.Duration{Duration: time.Second}} // many connections at a time
+	r.Header, r.HPA.MinReplicas, r.Replicas = &record.Header{MetricsEvery: 1, Phases: r.Phases}, new(r.HPA.MaxReplicas), r.HPA.MaxReplicas
+	entries, _ := simulate(t, r)
+	again, err := FromRecord(record.Run{Entries: entries})
+	if err != nil || len(again.Used) != int(r.HPA.MaxReplicas) {
+		t.Fatalf("the record shows what %d pods used (%v)", len(again.Used), err)
+	}
+	pods := 2 * r.HPA.MaxReplicas
+	again.HPA.MinReplicas, again.HPA.MaxReplicas, again.Replicas = &pods, pods, pods
+	again.Header, again.Plant.Workload.Wait = r.Header, r.Plant.Workload.Wait
+	entries, _ = simulate(t, again)
+	busy := map[string]bool{}
+	for _, e := range entries {
+		if e.PodMetrics != nil {
+			for _, s := range e.PodMetrics.Samples {
+				if s.Containers[0].CPU > 0.003 { // more than idle
+					busy[s.Pod] = true
+				}
+			}
+		}
+	}
+	if len(busy) <= len(again.Used) {
+		t.Errorf("%d of %d pods get requests, as many as the record had", len(busy), pods)
 	}
 }
 

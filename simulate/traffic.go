@@ -228,14 +228,14 @@ func (w *world) offer(dt float64) bool {
 }
 
 // recordedParts are the parts of the requests on kept connections that go to the pods in service, by the
-// requests that these pods served in the record; nil where it does not show them. Which connection is
+// requests that these pods served in the record; nil where there are more pods than it had. Which connection is
 // used next, and to which pod it is, is chance that decides what the pods use where they are not alike.
 func (w *world) recordedParts() []float64 {
 	parts, all := make([]float64, len(w.serving)), 0.0
 	idle := w.Plant.Workload.IdleCPU.AsApproximateFloat64()
 	for i, p := range w.serving {
 		if p.born > len(w.Used) {
-			continue
+			return nil
 		}
 		used := w.Used[p.born-1]
 		n := sort.Search(len(used), func(n int) bool { return used[n].Until > w.now-w.onset })

@@ -2,6 +2,7 @@ package tune
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -279,8 +280,19 @@ const mebi = 1 << 20
 
 func duration(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// Setting are values, in the order of the ranges.
+// Setting are values, in the order of the ranges; NaN is what the HPA has, where that is no single value.
 type Setting []float64
+
+// MarshalJSON writes null for NaN.
+func (s Setting) MarshalJSON() ([]byte, error) {
+	values := make([]*float64, len(s))
+	for i := range s {
+		if !math.IsNaN(s[i]) {
+			values[i] = &s[i]
+		}
+	}
+	return json.Marshal(values)
+}
 
 // Values are those of a setting, for people.
 func Values(ranges []Range, s Setting) (values []string) {
@@ -357,6 +369,9 @@ func Variants(r *simulate.Run, texts []string) (all []Variant, err error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(s) > 0 {
+			with.Used = nil // is of the pods that there were with the setting of the record
+		}
 		all = append(all, Variant{Show(ranges, s), with})
 	}
 	return all, nil
@@ -374,6 +389,11 @@ func knobOf(name string, ranges []Range) (knob, string, error) {
 	}
 	if slices.ContainsFunc(ranges, func(r Range) bool { return r.Name == canonical }) {
 		return k, "", fmt.Errorf("%s is there twice", name)
+	}
+	for _, r := range ranges {
+		if err := scenarios.CheckPolicies(r.Name, canonical); err != nil {
+			return k, "", err
+		}
 	}
 	return k, canonical, nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -129,7 +130,12 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 		runs[i] = s.Runs[0].WithLoadOf(of)
 		runs[i].SLO, runs[i].Header = s.SLO.Latency, nil
 	}
-	s.Runs = runs
+	var made atomic.Int64
+	do := s.Do
+	s.Runs, s.Do = runs, func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
+		made.Add(1)
+		return do(ctx, r)
+	}
 	all := []Setting{present(runs[0], s.Ranges)}
 	for _, other := range sample(s.Ranges, s.Settings) {
 		with, err := apply(runs[0], s.Ranges, other)
@@ -177,18 +183,21 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 		} else {
 			through = append(through, o)
 		}
-		r.Runs += o.Phases * len(s.Runs)
 	}
 	r.Front = front(through)
-	if r.recommend(s); r.Front[0].Misses == nil {
-		return r, nil
-	}
+	r.recommend(s)
 	if r.Met {
 		if err := s.round(ctx, r); err != nil {
 			return nil, err
 		}
 	}
-	return r, s.explain(ctx, r)
+	if r.Front[0].Misses != nil {
+		if err := s.explain(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	r.Runs = int(made.Load())
+	return r, nil
 }
 
 // phases makes the runs of the settings that are alive from one phase to another.
@@ -276,14 +285,23 @@ func length(r *simulate.Run) time.Duration {
 	return duration(seconds)
 }
 
+// loaded is how long the loads last, one after the other.
+func (s *Search) loaded() (d time.Duration) {
+	for _, r := range s.Runs {
+		d += length(r)
+	}
+	return d
+}
+
+// TimesADay is how often the loads come in a day: PerDay, or as often as they fit into it.
+func (s *Search) TimesADay() float64 {
+	return min(float64(s.PerDay), day.Seconds()/max(s.loaded().Seconds(), 1))
+}
+
 func (s *Search) outcomeOf(setting Setting, trials []trial) Outcome {
 	o := Outcome{Setting: setting, Phases: len(trials), LeastCost: math.Inf(1)}
-	loaded := time.Duration(0)
-	for _, r := range s.Runs {
-		loaded += length(r)
-	}
-	// Loads that are longer than a day count by what they come to in one.
-	perDay := min(float64(s.PerDay), day.Seconds()/max(loaded.Seconds(), 1))
+	loaded := s.loaded()
+	perDay := s.TimesADay()
 	rest := 0.0
 	if with, err := apply(s.Runs[0], s.Ranges, setting); err == nil {
 		rest = (day.Hours() - perDay*loaded.Hours()) * float64(ptr.Deref(with.HPA.MinReplicas, 1))
@@ -307,13 +325,13 @@ func (s *Search) outcomeOf(setting Setting, trials []trial) Outcome {
 	return o
 }
 
-// harm is the share of the requests that missed the SLO; where that is not known, the share of the
+// harm is the share of the requests that missed the SLO in the worst phase, by which it is met; where that is not known, the share of the
 // time at max, in which more load would not have got more replicas.
 func (o Outcome) harm() float64 {
 	if o.Misses == nil {
 		return o.AtMax
 	}
-	return o.Missed
+	return o.WorstMissed
 }
 
 // front are those of which no other is better in one respect and no worse in the other.
@@ -351,7 +369,7 @@ func (r *Result) recommend(s Search) {
 // average, no more than the recommended one does at the dearest point of the sync period: runs of
 // the two cannot be told apart.
 func (s *Search) round(ctx context.Context, r *Result) error {
-	best := r.Front[r.Recommended]
+	best, from := r.Front[r.Recommended], ""
 	for i, of := range s.Ranges {
 		for _, v := range knobs[of.Name].rounder(best.Setting[i]) {
 			setting := slices.Clone(r.Front[r.Recommended].Setting)
@@ -364,14 +382,12 @@ func (s *Search) round(ctx context.Context, r *Result) error {
 			}
 			if o := s.outcomeOf(setting, trials); o.WorstMissed <= 1-s.SLO.Share && o.Cost <= best.MostCost {
 				r.Front[r.Recommended] = o
+				from = fmt.Sprintf(" (rounded from %s, as two runs of one setting differ by more)", Show(s.Ranges, best.Setting))
 				break
 			}
 		}
 	}
-	o, from := r.Front[r.Recommended], ""
-	if !slices.Equal(o.Setting, best.Setting) {
-		from = fmt.Sprintf(" (rounded from %s, as two runs of one setting differ by more)", Show(s.Ranges, best.Setting))
-	}
+	o := r.Front[r.Recommended]
 	r.Reason = fmt.Sprintf("the cheapest of %d settings that meets %s at each of %d points of the sync period%s: %s %% of the requests miss it in the worst", r.Tried, s.SLO, o.Phases, from, record.Plain(o.WorstMissed*100, 2))
 	return nil
 }

@@ -55,7 +55,7 @@ func TestRecommendsTheCheapestThatMeetsTheSLO(t *testing.T) {
 		t.Errorf("tried %d from %v, should be all of 61 and 50", r.Tried, r.Present.Setting)
 	}
 	for i, o := range r.Front[1:] {
-		if before := r.Front[i]; o.Cost <= before.Cost || o.Missed >= before.Missed {
+		if before := r.Front[i]; o.Cost <= before.Cost || o.WorstMissed >= before.WorstMissed {
 			t.Errorf("%+v after %+v is no front", o, before)
 		}
 	}
@@ -74,6 +74,40 @@ func TestRecommendsTheCheapestThatMeetsTheSLO(t *testing.T) {
 	s.Runs[0].HPA.Metrics[0].Resource.Target.AverageUtilization = new(int32(85))
 	if r, err = Tune(t.Context(), s); err != nil || !strings.HasPrefix(r.Reason, "none of") || r.Met || r.Front[r.Recommended].Setting[0] != 80 {
 		t.Errorf("none meets the SLO, and %v is recommended: %q (%v)", r.Front[r.Recommended].Setting, r.Reason, err)
+	}
+}
+
+// A setting that meets the SLO in each phase is recommended though a cheaper one misses less on average.
+func TestRecommendsByTheWorst(t *testing.T) {
+	s := search(t, "target=60..61")
+	s.SLO.Share = 0.99
+	s.Do = func(_ context.Context, r *simulate.Run) (simulate.Score, error) {
+		switch target, first := *r.HPA.Metrics[0].Resource.Target.AverageUtilization, r.Wait == 0; {
+		case target == 61 && first:
+			return simulate.Score{Requests: 1000, Missed: 12, ReplicaSeconds: 3600}, nil
+		case target == 60:
+			return simulate.Score{Requests: 1000, Missed: 9, ReplicaSeconds: 3700}, nil
+		}
+		return simulate.Score{Requests: 1000, ReplicaSeconds: 3600 * float64(91-*r.HPA.Metrics[0].Resource.Target.AverageUtilization) / 30}, nil
+	}
+	s.Runs[0].HPA.Metrics[0].Resource.Target.AverageUtilization = new(int32(30)) // dearer than both, and misses none
+	r, err := Tune(t.Context(), s)
+	if err != nil || !r.Met || r.Front[r.Recommended].WorstMissed != 0.009 {
+		t.Errorf("recommended is %+v: %s (%v)", r.Front[r.Recommended], r.Reason, err)
+	}
+}
+
+// A direction without policies of its own has no value of its own: null in JSON, and not rounded.
+func TestSettingsThatTheHPADoesNotHave(t *testing.T) {
+	s := search(t, "scaleUp.percent=50..100")
+	s.Phases = 1
+	r, err := Tune(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(r.Present)
+	if err != nil || !strings.Contains(string(text), `"setting":[null]`) || strings.Contains(r.Reason, "rounded") {
+		t.Errorf("%s, %s (%v)", text, r.Reason, err)
 	}
 }
 
@@ -169,14 +203,15 @@ func TestSample(t *testing.T) {
 
 func TestBadInput(t *testing.T) {
 	for text, want := range map[string]string{
-		"target":                      "is not like target=40..80",
-		"target=40":                   "is not like target=40..80",
-		"aim=40..80":                  `there is no setting "aim": there are max, min, scaleDown.`,
-		"target=80..40":               "80 is more than 40",
-		"target=0..40":                "target: 0 must be 0.001 at least",
-		"sync=15..30":                 "sync: time: missing unit",
-		"target=4..5,target=40..80":   "target is there twice",
-		"scaleDown.stabilization=a..": "scaleDown.stabilization: time: invalid",
+		"target":                    "is not like target=40..80",
+		"target=40":                 "is not like target=40..80",
+		"aim=40..80":                `there is no setting "aim": there are max, min, scaleDown.`,
+		"target=80..40":             "80 is more than 40",
+		"target=0..40":              "target: 0 must be 0.001 at least",
+		"sync=15..30":               "sync: time: missing unit",
+		"target=4..5,target=40..80": "target is there twice",
+		"scaleUp.percent=50..100,scaleUp.pods=1..4": "scaleUp.percent and scaleUp.pods are each the only policy of scaleUp",
+		"scaleDown.stabilization=a..":               "scaleDown.stabilization: time: invalid",
 	} {
 		if _, err := ParseRanges(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("of %s the error is %v, should have %q", text, err, want)
