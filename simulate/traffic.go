@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat/distuv"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -200,9 +201,7 @@ func (w *world) offer(dt float64) bool {
 		if len(w.serving) == 0 {
 			w.failed(w.traffic.phase, w.now, rate*dt, "connection refused")
 		}
-		for _, s := range w.serving {
-			s.rate = rate / float64(len(w.serving))
-		}
+		w.spread(rate, dt)
 		return true
 	}
 	if parts := w.recordedParts(); parts != nil {
@@ -225,6 +224,24 @@ func (w *world) offer(dt float64) bool {
 		}
 	}
 	return true
+}
+
+// spread sets the rates of pods that new connections reach at random. Where a pod has a line its
+// length is chance, by which pods go out of service one after the other: the connections are drawn then.
+func (w *world) spread(rate, dt float64) {
+	rest := rate * dt
+	drawn := rest >= 1 && !w.Even && slices.ContainsFunc(w.serving, func(p *pod) bool { return p.line != nil })
+	if drawn {
+		rest = math.Round(rest)
+	}
+	each := rate / rest
+	for i, s := range w.serving {
+		n := rest / float64(len(w.serving)-i)
+		if drawn {
+			n = distuv.Binomial{N: rest, P: 1 / float64(len(w.serving)-i), Src: w.random}.Rand()
+		}
+		s.rate, rest = each*n, rest-n
+	}
 }
 
 // recordedParts are the parts of the requests on kept connections that go to the pods in service, by the
