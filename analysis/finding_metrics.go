@@ -197,7 +197,8 @@ func (d *diagnosis) metricsAbsent(hpa *record.Autoscaler) bool {
 	}
 	for _, c := range hpa.Status.Conditions {
 		t := d.instant(c.LastTransitionTime.Time)
-		if c.Type != autoscalingv2.ScalingActive || c.Status != corev1.ConditionFalse || !strings.HasPrefix(c.Reason, "FailedGet") || d.end.Sub(t) <= settling+2*d.every {
+		if c.Type != autoscalingv2.ScalingActive || c.Status != corev1.ConditionFalse || !strings.HasPrefix(c.Reason, "FailedGet") ||
+			strings.Contains(c.Message, "missing request for") || d.end.Sub(t) <= settling+2*d.every {
 			continue
 		}
 		for _, p := range d.own {

@@ -293,11 +293,14 @@ func (d *diagnosis) flapping() {
 		if last = rise.t; first == 0 {
 			first = fall.t
 		}
-		from := fall.t
-		if _, higher, _, no := d.held(window{onset: d.start, end: d.end}, fall); no == "" && higher.seen {
-			from = higher.t
+		needed = max(needed, rise.t.Sub(d.heldSince(fall)))
+		for j, fall := range own[:i] { // that as many were wanted after
+			back := slices.IndexFunc(own[i:], func(c replicaChange) bool { return c.to >= fall.from })
+			if fall.to < fall.from && back >= 0 && own[i+back].t.Sub(fall.t) <= record.FlapWithin &&
+				!slices.ContainsFunc(own[j+1:i], func(c replicaChange) bool { return c.to >= fall.from }) {
+				needed = max(needed, own[i+back].t.Sub(d.heldSince(fall)))
+			}
 		}
-		needed = max(needed, rise.t.Sub(from))
 	}
 	if reversals < 2 || last == 0 {
 		return
@@ -307,6 +310,15 @@ func (d *diagnosis) flapping() {
 		Seen:   fmt.Sprintf("It changed direction often: %d reversals, with replicas taken away and added again within %.0f s.", reversals, record.FlapWithin.Seconds()),
 		Cause:  "Its stabilization window is shorter than the pauses of the load.",
 		Advice: fmt.Sprintf("`behavior.scaleDown.stabilizationWindowSeconds: %d` would have held the replicas.", seconds)})
+}
+
+// heldSince is from when a stabilization window counts that would have held a scale-down: the last higher
+// recommendation before it, else the scale-down itself.
+func (d *diagnosis) heldSince(fall replicaChange) record.Instant {
+	if _, higher, _, no := d.held(window{onset: d.start, end: d.end}, fall); no == "" && higher.seen {
+		return higher.t
+	}
+	return fall.t
 }
 
 // window finds a scale-down that the stabilization window did not let happen

@@ -138,6 +138,9 @@ func (l *looks) view(pods []*corev1.Pod, usage *readings, at time.Time) *view {
 func (k *tracker) read(next *readings, t record.Instant) {
 	k.syncs(t)
 	for _, l := range k.looks.waiting {
+		if len(l.pods) == 0 && l.v.Status.CurrentReplicas > 0 { // the record begins with the HPA, and lists the pods after it
+			l.pods = k.pods()
+		}
 		now := k.o.header.Started.Add(time.Duration(l.t))
 		views := []*view{k.looks.view(l.pods, k.looks.reading, now)}
 		if l.before != nil {

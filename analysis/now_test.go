@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,5 +58,37 @@ func TestNow(t *testing.T) {
 	m.hpa(0.5, 2, 2, 10)
 	if r, err := Analyze(record.Run{Entries: m.entries}); err != nil || r.Now != nil {
 		t.Errorf("a run has %+v (%v)", r.Now, err)
+	}
+}
+
+// A Job's pods that the selector matches count with those of the target, whichever the record lists first:
+// the HPA or the pods.
+func TestPodsListedAfterTheAutoscaler(t *testing.T) {
+	run, err := record.Open("testdata/foreign-pods.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hpa := slices.IndexFunc(run.Entries, func(e record.Entry) bool { return e.Autoscaler != nil })
+	pods := slices.IndexFunc(run.Entries, func(e record.Entry) bool { return e.Target != nil })
+	after := slices.Insert(slices.Clone(run.Entries), pods+1, run.Entries[hpa])
+	after = slices.Delete(after, hpa, hpa+1)
+	for name, entries := range map[string][]record.Entry{"before": run.Entries, "after": after} {
+		r, err := Analyze(record.Run{Entries: entries})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := r.Now; n == nil || n.LimitedBy != LimitPods || n.Recommended == nil || *n.Recommended != 4 || !strings.Contains(n.Says, "2 of 6 pods") {
+			t.Errorf("with the HPA %s the pods: %+v", name, n)
+		}
+	}
+}
+
+// From 0 replicas the HPA takes the ratio itself, within the tolerance too: getUsageRatioReplicaCount.
+func TestReplicasForFromZero(t *testing.T) {
+	p := policy{up: 0.1, down: 0.1}
+	for ratio, want := range map[float64]int32{0: 0, 0.4: 1, 1.05: 2, 2.3: 3} {
+		if got := replicasFor(ratio, 0, p); got != want {
+			t.Errorf("from 0 replicas a ratio of %g comes to %d, should to %d", ratio, got, want)
+		}
 	}
 }

@@ -300,8 +300,9 @@ type decision struct {
 func decide(a *record.Autoscaler, scaled int32, views []*view, p policy, f flags) (d decision) {
 	if len(a.Spec.Metrics) == 1 && len(views) > 0 {
 		if name, container := record.ResourceOf(a.Spec.Metrics[0]); name != "" {
-			d.counted = views[0].counted(name, container, f).pods
-			for _, p := range views[0].pods {
+			v := views[max(0, slices.IndexFunc(views, func(v *view) bool { return v.usage != nil }))]
+			d.counted = v.counted(name, container, f).pods
+			for _, p := range v.pods {
 				if p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodFailed {
 					d.pods++
 				}
@@ -469,11 +470,12 @@ func (d decision) formula(current, want int32, p policy) (n int32) {
 }
 
 // replicasFor is the rule of thumb for one ratio of current to target.
+// From 0 replicas it is the ratio itself.
 func replicasFor(ratio float64, current int32, p policy) int32 {
-	if p.within(ratio) {
+	if current > 0 && p.within(ratio) {
 		return current
 	}
-	return int32(min(math.Ceil(float64(current)*ratio), math.MaxInt32))
+	return int32(min(math.Ceil(float64(max(current, 1))*ratio), math.MaxInt32))
 }
 
 // withinTolerance says whether a metric is off its target, and none by more than the tolerance.
