@@ -49,6 +49,15 @@ func (m *made) sampled(to float64, pods ...string) *made {
 	return m
 }
 
+// refused adds a status of the HPA that has had no metric since the start, with the words of its condition.
+func (m *made) refused(message string) *made {
+	m.hpa(76, 3, 3, -1)
+	status := &m.entries[len(m.entries)-1].Autoscaler.Status
+	status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: corev1.ConditionFalse,
+		Reason: "FailedGetResourceMetric", Message: message, LastTransitionTime: metav1.NewTime(m.wall(3))}}
+	return m
+}
+
 // The findings that a cluster at hand cannot show at will; the others are
 // provoked on a real one by the end-to-end tests.
 func TestFindings(t *testing.T) {
@@ -57,6 +66,9 @@ func TestFindings(t *testing.T) {
 		want []string // kind, object and a part of what was seen
 	}{
 		"nothing": {ill().sampled(220, "a", "b", "c"), nil},
+		"no metric for the HPA": {old().sampled(220, "a", "b", "c", "d").refused("no metrics returned from resource metrics API"),
+			[]string{"blocks metrics-absent hpa/web since 3 until -: It has no metric: no metrics returned from resource metrics API."}},
+		"a pod of others without a request": {old().sampled(220, "a", "b", "c", "d").refused("missing request for cpu in container m of Pod migrate"), nil},
 		"no sample of one pod": {ill().sampled(220, "a", "b"), []string{
 			"limits metrics-missing pod/c since 62 until -: ready for 158 s without a sample"}},
 		"a pod from long before": {old().sampled(220, "a", "b", "c", "d"), nil},

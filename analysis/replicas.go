@@ -607,6 +607,9 @@ func (m *proposal) rounding(current, want int32, p policy) string {
 
 // amount writes v in the unit of another quantity, rounded up.
 func amount(v float64, like *resource.Quantity) string {
+	if like.Format == resource.BinarySI && v < 10<<20 {
+		return fmt.Sprintf("%.0fKi", math.Ceil(v/(1<<10)))
+	}
 	if like.Format == resource.BinarySI {
 		return fmt.Sprintf("%.0fMi", math.Ceil(v/(1<<20)))
 	}

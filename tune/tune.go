@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/record"
@@ -429,14 +430,19 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 			note("What would have to change: with %s ready from the start %s of the requests miss the SLO at most, so the pods come too late: a shorter start-up, a higher min, or a lower target.", record.Counted(pods, "pod"), percent(missed))
 			return nil
 		}
+		limit := ""
+		if whole := with.Pod.Resources; whole != nil && !whole.Limits.Cpu().IsZero() ||
+			slices.ContainsFunc(with.Pod.Containers, func(c corev1.Container) bool { return !c.Resources.Limits.Cpu().IsZero() }) {
+			limit = "a higher CPU limit, "
+		}
 		few, err := worst(&full, lessLoad)
 		switch {
 		case err != nil:
 			return err
 		case few <= 1-s.SLO.Share:
-			note("What would have to change: with %s ready from the start still %s of the requests miss the SLO, so the capacity is too low: a higher max, a higher CPU limit, larger nodes, or requests that cost less.", record.Counted(pods, "pod"), percent(missed))
+			note("What would have to change: with %s ready from the start still %s of the requests miss the SLO, so the capacity is too low: a higher max, %slarger nodes, or requests that cost less.", record.Counted(pods, "pod"), percent(missed), limit)
 		default:
-			note("What would have to change: at a tenth of the load, with %s ready from the start, still %s of the requests miss the SLO, so no setting of the HPA can meet it: a higher CPU limit, requests that cost less, or a latency in the SLO that one request alone can meet.", record.Counted(pods, "pod"), percent(few))
+			note("What would have to change: at a tenth of the load, with %s ready from the start, still %s of the requests miss the SLO, so no setting of the HPA can meet it: %srequests that cost less, or a latency in the SLO that one request alone can meet.", record.Counted(pods, "pod"), percent(few), limit)
 		}
 		return nil
 	}
