@@ -36,7 +36,7 @@ func SyncPeriod(gaps []float64) (period float64, informative int) {
 // milliseconds, 50 at most. Where these add up to a quarter of the period, it is anyone's
 // guess.
 func Multiples(gaps []float64, period float64) (indices []int, informative int) {
-	const sync, watch = 0.05, 0.1 // seconds: that a sync takes at most, and that an instant may be off
+	const sync, watch = 0.05, 0.25 // seconds: that a sync takes at most, and that an instant of a busy machine may be off
 	for i, gap := range gaps {
 		n := math.Round(gap / (period + sync/2))
 		late := n*sync + watch

@@ -185,7 +185,7 @@ func difference(first, d Distribution, better string) Difference {
 	if first.Values[0] == d.Values[len(d.Values)-1] && d.Values[0] == first.Values[len(first.Values)-1] {
 		return diff // all are the same, of which the test says nothing
 	}
-	diff.P = &test.P
+	diff.P = new(min(1, test.P)) // twice the smaller tail is more than 1 in the middle
 	diff.Certain = test.P < Alpha
 	diff.Worse = diff.Certain && (better == LowerIsBetter && *diff.Absolute > 0 || better == HigherIsBetter && *diff.Absolute < 0)
 	return diff

@@ -60,7 +60,7 @@ func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
 	row("is", r.Present)
 	text := reasons{fmt.Sprintf("Simulated: %d settings tried, %d dropped early, %d runs.", r.Tried, r.Hopeless, r.Runs)}
 	if r.Present.Misses != nil {
-		text.add("missed is the share of requests outside %s, and may be %s %%.", s.SLO, record.Plain((1-s.SLO.Share)*100, 3))
+		text.add("missed is the share of requests outside %s on average over the points of the sync period, worst that at the worst of them, which may be %s %%.", s.SLO, record.Plain((1-s.SLO.Share)*100, 3))
 	}
 	text.add("A day has the load %s, and min replicas for the rest of it. Settings are ranked by replica-hours, 5 min of each replica of a flap, and one replica for the time at max.", times(s.TimesADay()))
 	notes := append(reasons{fmt.Sprintf("%s: %s.", verdict, r.Reason)}, r.Notes...)

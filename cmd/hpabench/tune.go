@@ -52,8 +52,8 @@ the load of each: the workload and the HPA are those of the first.
   scaleUp.pods, scaleDown.pods         one policy: so many pods in 15 s at most
   sync                                 the controller manager's period, where it is yours
 
-The table is the Pareto front: no other setting that was tried misses less and costs
-less. Costs are the replica-hours of a day, in which the load comes once (--per-day) and
+The table is the Pareto front: no other setting that was tried misses less in its worst run
+and costs less. Costs are the replica-hours of a day, in which the load comes once (--per-day) and
 the HPA is at its min else; with spec.cost in the scenario, also in money. A scale-down
 that is undone within 5 minutes costs as much as holding its replicas for that time, and
 the time at max one more replica, as the HPA has none left to add. Of settings that cost
@@ -190,7 +190,10 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 		for _, text := range s.Runs[0].Assumed() {
 			fmt.Fprintf(a.stdout, "# Assumed: %s\n", text)
 		}
-		_, err = fmt.Fprintf(a.stdout, "# %s\n%s", r.Reason, manifest)
+		for _, text := range append([]string{r.Reason}, r.Notes...) {
+			fmt.Fprintf(a.stdout, "# %s\n", text)
+		}
+		_, err = a.stdout.Write(manifest)
 	case "json":
 		err = reports.TuneJSON(a.stdout, s, r)
 	default:
