@@ -48,6 +48,20 @@ func results(t *testing.T) map[string]*analysis.Result {
 	return all
 }
 
+// A stage is said to be most of a latency only where it is more than half of it.
+func TestHeadlineNamesTheLongestPart(t *testing.T) {
+	r := results(t)["testdata/demo-nginx"]
+	latency := &r.FirstUp().ScaleUp.Latency
+	for factor, want := range map[float64]string{1: ", most of it metrics lag with ", 3: ", the longest part metrics lag with "} {
+		is := latency.Seconds
+		latency.Seconds = new(*is * factor)
+		if _, text := headline(r); !strings.Contains(text, want) {
+			t.Errorf("it says %q, and should say %q", text, want)
+		}
+		latency.Seconds = is
+	}
+}
+
 func TestGolden(t *testing.T) {
 	for name, r := range results(t) {
 		for end, write := range map[string]func(io.Writer, *analysis.Result) error{

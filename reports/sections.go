@@ -92,7 +92,11 @@ func headline(r *analysis.Result) (subject, rest string) {
 		u := up.ScaleUp
 		part := fmt.Sprintf("scale-up %s to the first new pod %s", exact(u.Latency), served(u.First))
 		if slow := slowest(u.First); slow != nil {
-			part += fmt.Sprintf(", most of it %s with %.1f s", slow.Name, *slow.Seconds)
+			share := "the longest part"
+			if *slow.Seconds > *u.Latency.Seconds/2 {
+				share = "most of it"
+			}
+			part += fmt.Sprintf(", %s %s with %.1f s", share, slow.Name, *slow.Seconds)
 		}
 		if u.TimeToFull.Seconds != nil {
 			part += fmt.Sprintf("; all %s after %s", number(u.Plateau), seconds(u.TimeToFull.Seconds))
