@@ -83,7 +83,7 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	}
 	w := a.work(f.quiet)
 	defer w.done()
-	plant, err := likeOf(f.like, w, nil)
+	plant, err := a.likeOf(f.like, w, nil)
 	if err != nil {
 		return err
 	}
@@ -145,8 +145,9 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	return a.simulateAll(ctx, cases, runs, several, f, w)
 }
 
-// likeOf is the plant that --like names, nil for none. check is called with each fit of a record.
-func likeOf(names []string, w *work, check func(string, *fit.Fit) error) (*simulate.Plant, error) {
+// likeOf is the plant that --like names, nil for none. check is called with each fit of a record; without
+// one a fit that does not reproduce its record is taken, and a note says so.
+func (a *app) likeOf(names []string, w *work, check func(string, *fit.Fit) error) (*simulate.Plant, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
@@ -156,6 +157,9 @@ func likeOf(names []string, w *work, check func(string, *fit.Fit) error) (*simul
 	}
 	if err != nil {
 		return nil, runner.BadInput{Err: fmt.Errorf("--like: %w", err)}
+	}
+	if why := like.Reproduction.Fault(); why != "" {
+		fmt.Fprintf(a.stderr, "note: --like %s: %s\n", strings.Join(names, ", "), why)
 	}
 	return &like.Plant, nil
 }

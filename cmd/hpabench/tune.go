@@ -109,7 +109,7 @@ func (a *app) tune(ctx context.Context, names []string, f *tuneFlags) error {
 	if !f.poorFit {
 		check = reproduce(ctx, w)
 	}
-	plant, err := likeOf(f.like, w, check)
+	plant, err := a.likeOf(f.like, w, check)
 	if err != nil {
 		return err
 	}
