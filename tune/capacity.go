@@ -67,6 +67,7 @@ func AtCapacity(r *simulate.Run, rate float64, assumed string) (c Capacity, err 
 	if c.Target < knobs["target"].least || math.IsInf(c.Target, 0) {
 		return c, fmt.Errorf("%s: too little for a target", text)
 	}
+	c.Reason += ". It is the highest target for a load that is steady: while new pods start those that are there get more, for which it has no room. hpabench tune finds one for a load"
 	s := Search{Runs: []*simulate.Run{r}, Ranges: []Range{{Name: "target"}}}
 	c.Manifest, err = s.Manifest(Setting{c.Target})
 	return c, err

@@ -49,14 +49,15 @@ when 99 % (--percentile) of the answers took no longer than the scenario's slo.l
 rate by replica of all the numbers.
 
 From what the pods used comes the target of the HPA by which it adds a replica before the
-others serve more than that; -o yaml prints the HPA with it, for kubectl apply.
+others serve more than that; -o yaml prints the HPA with it.
+It is the highest target for a steady load; tune finds one that a changing load needs.
 
 The capacity is stored beside the scenario as NAME.calibration.json, where hpabench run finds it:
 so the demand for replicas is known, and the report has the elasticity. For another
 workload or request it is not taken.`,
 		Example: `  hpabench calibrate --context kind-kind --latency 100ms slow-start
   hpabench calibrate --replicas 1,2,4 --percentile 95 my-scenario.yaml
-  hpabench calibrate --latency 100ms my-scenario.yaml -o yaml | kubectl apply -f -`,
+  hpabench calibrate --latency 100ms my-scenario.yaml -o yaml > hpa.yaml`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.calibrate(cmd.Context(), args[0], &f) },
 	}
