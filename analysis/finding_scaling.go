@@ -294,16 +294,20 @@ func (d *diagnosis) flapping() {
 			first = fall.t
 		}
 		needed = max(needed, rise.t.Sub(d.heldSince(fall)))
-		for j, fall := range own[:i] { // that as many were wanted after
-			back := slices.IndexFunc(own[i:], func(c replicaChange) bool { return c.to >= fall.from })
-			if fall.to < fall.from && back >= 0 && own[i+back].t.Sub(fall.t) <= record.FlapWithin &&
-				!slices.ContainsFunc(own[j+1:i], func(c replicaChange) bool { return c.to >= fall.from }) {
-				needed = max(needed, own[i+back].t.Sub(d.heldSince(fall)))
-			}
-		}
 	}
 	if reversals < 2 || last == 0 {
 		return
+	}
+	for i, fall := range own { // of several steps, each up to where as many were wanted again
+		for _, rise := range own[i+1:] {
+			if fall.to > fall.from || rise.t.Sub(fall.t) > record.FlapWithin {
+				break
+			}
+			if rise.to >= fall.from {
+				needed = max(needed, rise.t.Sub(d.heldSince(fall)))
+				break
+			}
+		}
 	}
 	seconds := int(math.Ceil(needed.Seconds()/5)) * 5
 	d.add(Finding{Kind: FoundFlapping, Severity: Limits, Object: d.hpa(), SinceSeconds: new(first.Seconds()), UntilSeconds: new(last.Seconds()),
