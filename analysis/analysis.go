@@ -73,5 +73,8 @@ func analyze(b *Builder) (*Result, error) {
 	}
 	r.Findings = o.findings(r)
 	r.Warnings = o.warnings(r)
+	for i := range o.usages { // of which the timeline keeps the figures
+		o.usages[i].v.reading = nil
+	}
 	return r, nil
 }
