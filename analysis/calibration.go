@@ -30,6 +30,9 @@ type CalibrationPoint struct {
 	// Doubt says that at Below the load was not as planned either: the load generator may
 	// be what could not keep up.
 	Doubt string `json:"doubt,omitempty"`
+	// Rough says why the rates between the two were not looked at closely; Below may be 0 then,
+	// for not known.
+	Rough string `json:"rough,omitempty"`
 }
 
 // Complete works out what follows from the points.

@@ -1,27 +1,87 @@
 package reports
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
+
+	"sigs.k8s.io/yaml"
 
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/tune"
 )
 
-// TuneJSON writes the result of a search as indented JSON, with the names of its settings.
+// tuned is an outcome in JSON: its setting by name, and what it costs in money.
+type tuned struct {
+	Setting map[string]*float64 `json:"setting"` // null where the HPA has no single value
+	tune.Outcome
+	Money *float64 `json:"costPerDay,omitempty"`
+}
+
+// TuneJSON writes the result of a search as indented JSON.
 func TuneJSON(w io.Writer, s tune.Search, r *tune.Result) error {
-	names := make([]string, len(s.Ranges))
-	for i, of := range s.Ranges {
-		names[i] = of.Name
+	named := func(o tune.Outcome) *tuned {
+		t := &tuned{map[string]*float64{}, o, nil}
+		for i, of := range s.Ranges {
+			t.Setting[of.Name] = nil
+			if v := o.Setting[i]; !math.IsNaN(v) {
+				t.Setting[of.Name] = &v
+			}
+		}
+		if s.Cost != nil {
+			t.Money = new(o.Hours * s.Cost.ReplicaHour)
+		}
+		return t
 	}
-	return indented(w, struct {
-		Version string   `json:"version"`
-		Assumed []string `json:"assumed,omitempty"`
-		Ranges  []string `json:"settings"` // the names of the values
+	type slo struct {
+		Text    string  `json:"text"`
+		Seconds float64 `json:"latencySeconds"`
+		Share   float64 `json:"share"` // of the requests, from 0 to 1
+	}
+	out := struct {
+		Version string                `json:"version"`
+		Assumed []string              `json:"assumed,omitempty"`
+		Loads   []string              `json:"loads"`
+		PerDay  float64               `json:"timesPerDay"` // that the loads come
+		SLO     *slo                  `json:"slo,omitempty"`
+		Price   any                   `json:"cost,omitempty"`
+		Ranges  map[string][2]float64 `json:"ranges"`
 		*tune.Result
-	}{"hpabench.dev/tune/v1", s.Runs[0].Assumed(), names, r})
+		Present     *tuned          `json:"present"`
+		Front       []*tuned        `json:"front"`
+		Recommended *tuned          `json:"recommended,omitempty"`
+		LeastBad    *tuned          `json:"leastBad,omitempty"`
+		HPA         json.RawMessage `json:"hpa,omitempty"` // the recommended one
+	}{Version: "hpabench.dev/tune/v2", Assumed: s.Runs[0].Assumed(), Loads: s.Loads, PerDay: s.TimesADay(), Ranges: map[string][2]float64{}, Result: r, Present: named(r.Present)}
+	if r.Verdict != tune.Unknown {
+		out.SLO = &slo{s.SLO.String(), s.SLO.Latency.Seconds(), s.SLO.Share}
+	}
+	if s.Cost != nil {
+		out.Price = s.Cost
+	}
+	for _, of := range s.Ranges {
+		out.Ranges[of.Name] = [2]float64{of.Low, of.High}
+	}
+	for _, o := range r.Front {
+		out.Front = append(out.Front, named(o))
+	}
+	switch r.Verdict {
+	case tune.Recommended:
+		manifest, err := s.Manifest(r.Front[r.Best].Setting)
+		if err == nil {
+			out.HPA, err = yaml.YAMLToJSON(manifest)
+		}
+		if err != nil {
+			return err
+		}
+		out.Recommended = out.Front[r.Best]
+	case tune.NoneMeets:
+		out.LeastBad = out.Front[r.Best]
+	}
+	return indented(w, out)
 }
 
 // TuneTable writes the result of a search for a terminal of that many columns.
@@ -31,6 +91,7 @@ func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
 		g.columns = append(g.columns, column{name: name})
 	}
 	g.columns = append(g.columns, column{name: "missed"}, column{name: "worst", spare: 1}, column{name: "replica-hours/day"}, column{name: "flaps/day", spare: 3}, column{name: "at max", spare: 2})
+	g.columns = append(g.columns, column{name: "ranked by"})
 	if s.Cost != nil {
 		g.columns = append(g.columns, column{name: strings.TrimSpace("cost/day " + s.Cost.Currency)})
 	}
@@ -39,7 +100,7 @@ func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
 		if o.Misses != nil {
 			missed, worst = fmt.Sprintf("%.2f %%", o.Missed*100), fmt.Sprintf("%.2f %%", o.WorstMissed*100)
 		}
-		cells := append(append([]string{mark}, tune.Values(s.Ranges, o.Setting)...), missed, worst, fmt.Sprintf("%.2f", o.Hours), record.Plain(o.Flaps, 2), percent(&o.AtMax))
+		cells := append(append([]string{mark}, tune.Values(s.Ranges, o.Setting)...), missed, worst, fmt.Sprintf("%.2f", o.Hours), record.Plain(o.Flaps, 2), percent(&o.AtMax), fmt.Sprintf("%.2f", o.Cost))
 		if s.Cost != nil {
 			cells = append(cells, fmt.Sprintf("%.2f", o.Hours*s.Cost.ReplicaHour))
 		}
@@ -49,10 +110,10 @@ func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
 	for i, o := range r.Front {
 		mark := ""
 		switch {
-		case i != r.Recommended || o.Misses == nil:
-		case r.Met:
+		case i != r.Best:
+		case r.Verdict == tune.Recommended:
 			mark, verdict = "→", "→ is recommended"
-		default:
+		case r.Verdict == tune.NoneMeets:
 			mark, verdict = "✗", "Nothing is recommended; ✗ is the least bad"
 		}
 		row(mark, o)
@@ -62,7 +123,10 @@ func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
 	if r.Present.Misses != nil {
 		text.add("missed is the share of requests outside %s on average over the points of the sync period, worst that at the worst of them, which may be %s %%.", s.SLO, record.Plain((1-s.SLO.Share)*100, 3))
 	}
-	text.add("A day has the load %s, and min replicas for the rest of it. Settings are ranked by replica-hours, 5 min of each replica of a flap, and one replica for the time at max.", times(s.TimesADay()))
+	if r.NoRoom > 0 {
+		text.add("%d are left out, as the nodes have no room for their min.", r.NoRoom)
+	}
+	text.add("A day has the load %s, and min replicas for the rest of it. The cheapest is that with the least to be ranked by: replica-hours a day, with 5 min of each replica of a flap, and one replica for the time at max.", times(s.TimesADay()))
 	notes := append(reasons{fmt.Sprintf("%s: %s.", verdict, r.Reason)}, r.Notes...)
 	return writeSections(w, s.Runs[0].Assumed(), []section{{title: strings.Join(text, " "), grid: g, notes: append(notes, "is: the present setting.")}}, width)
 }

@@ -36,13 +36,19 @@ type Sweep struct {
 // missed it. Met is 0 where none met it, Missed where none missed it.
 type Bracket struct{ Met, Missed float64 }
 
+// ErrNoCapacity says that the sweeps of a number of replicas found none.
+var ErrNoCapacity = errors.New("no capacity was found")
+
 // Calibrate makes sweeps until one brackets the capacity closely.
 func Calibrate(c Calibration, measure func(Sweep) (Bracket, error)) error {
 	var found []Bracket
 	for {
 		sweep, done, err := c.next(found)
-		if done || err != nil {
-			return err
+		if err != nil {
+			return fmt.Errorf("%w with %s: %w", ErrNoCapacity, record.Counted(c.Replicas, "replica"), err)
+		}
+		if done {
+			return nil
 		}
 		b, err := measure(sweep)
 		if err != nil {
@@ -51,6 +57,16 @@ func Calibrate(c Calibration, measure func(Sweep) (Bracket, error)) error {
 		found = append(found, b)
 	}
 }
+
+// Most are the most sweeps, and how long their load lasts at the least and at the most.
+func (c Calibration) Most() (sweeps int, least, most time.Duration) {
+	rising, _, _ := c.next(nil)
+	closely := c.Closely()
+	return 1 + closeSweeps, closely, closely*closeSweeps + rising.Step*time.Duration(len(rising.Rates))
+}
+
+// Closely is how long the load of a close sweep lasts.
+func (c Calibration) Closely() time.Duration { return c.Step * (closeSteps + 1) }
 
 // next is the sweep that follows those which found the brackets; there is none when the last one
 // was close and has both ends.
@@ -65,7 +81,7 @@ func (c Calibration) next(found []Bracket) (sweep Sweep, done bool, err error) {
 	low, high := found[0].Met, found[0].Missed
 	switch {
 	case low == 0:
-		return sweep, false, fmt.Errorf("%s requests/s already miss the SLO with %s: say a lower --from, or a longer --latency", record.Plain(high, 4), record.Counted(c.Replicas, "replica"))
+		return sweep, false, fmt.Errorf("%s requests/s already miss the SLO: say a lower --from, or a longer --latency", record.Plain(high, 4))
 	case high == 0:
 		return sweep, false, fmt.Errorf("%s requests/s still meet the SLO: say a higher --from", record.Plain(low, 4))
 	}
@@ -80,8 +96,8 @@ func (c Calibration) next(found []Bracket) (sweep Sweep, done bool, err error) {
 		}
 	}
 	if len(found) > closeSweeps {
-		return sweep, false, fmt.Errorf("with %s the highest rate within the SLO varied between sweeps (about %s requests/s): calibrate again on an idle cluster or with a longer --step, unless the pods differ from each other",
-			record.Counted(c.Replicas, "replica"), record.Plain(found[0].Met, 4))
+		return sweep, false, fmt.Errorf("the highest rate within the SLO varied between sweeps (about %s requests/s): calibrate again on an idle cluster or with a longer --step, unless the pods differ from each other",
+			record.Plain(found[0].Met, 4))
 	}
 	sweep = Sweep{Name: fmt.Sprintf("closely-%d", len(found)), Step: c.Step}
 	for i := range closeSteps + 1 {

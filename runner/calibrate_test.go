@@ -22,7 +22,7 @@ func TestCalibrate(t *testing.T) {
 		"at the first rate":     {1, always(10), 2, ""},
 		"less for longer":       {1, func(sweep int) float64 { return map[bool]float64{true: 40, false: 31}[sweep == 0] }, 3, ""},
 		"more for longer":       {1, func(sweep int) float64 { return map[bool]float64{true: 40, false: 60}[sweep == 0] }, 3, ""},
-		"less than the first":   {2, always(19), 1, "20 requests/s already miss the SLO with 2 replicas"},
+		"less than the first":   {2, always(19), 1, "no capacity was found with 2 replicas: 20 requests/s already miss the SLO"},
 		"more than the highest": {1, always(1e6), 1, "still meet the SLO: say a higher --from"},
 		"another each time":     {1, func(sweep int) float64 { return []float64{40, 10, 90, 1}[sweep] }, 4, "varied between sweeps (about 33.75 requests/s)"},
 	} {
@@ -51,6 +51,9 @@ func TestCalibrate(t *testing.T) {
 				t.Errorf("%+v, and the capacity is %g", last, capacity)
 			}
 		})
+	}
+	if sweeps, least, most := (Calibration{Replicas: 2, From: 10, Step: 10 * time.Second}).Most(); sweeps != 4 || least != 90*time.Second || most != 270*time.Second+25*5*time.Second {
+		t.Errorf("%d sweeps, %s to %s", sweeps, least, most)
 	}
 	broken := errors.New("broken")
 	if err := Calibrate(Calibration{Replicas: 1, From: 1}, func(Sweep) (Bracket, error) { return Bracket{}, broken }); !errors.Is(err, broken) {

@@ -140,9 +140,10 @@ func TestStatefulSetOrder(t *testing.T) {
 			if len(created) != 6 || len(score.Decisions) < 2 {
 				t.Fatalf("%d pods were created by %v", len(created), score.Decisions)
 			}
+			within := 1.0
 			soon := func(what string, at, after float64) {
 				t.Helper()
-				if at < after || at > after+1 {
+				if at < after || at > after+within {
 					t.Errorf("%s at %.2f s, and should be at %.2f s", what, at, after)
 				}
 			}
@@ -161,8 +162,8 @@ func TestStatefulSetOrder(t *testing.T) {
 			}
 			for i := 2; i < 6; i++ {
 				from := decision(func(d Decision) bool { return d.To <= int32(i) && d.To < d.From })
-				if i < 5 && !c.parallel {
-					from = max(from, pods[created[i+1]].gone)
+				if i < 5 && !c.parallel { // the controller's next deletion came 4 to 14 ms after the pod above was gone
+					from, within = max(from, pods[created[i+1]].gone), 0.05
 				}
 				soon(created[i]+" was deleted", pods[created[i]].deleted, from)
 			}

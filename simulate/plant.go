@@ -262,20 +262,29 @@ func (p *Plant) Check() error {
 // there are before.
 func (r *Run) CheckRoom() error {
 	first := min(max(r.Replicas, ptr.Deref(r.HPA.MinReplicas, 1)), max(r.HPA.MaxReplicas, 1))
+	n := r.Fitting(first)
+	if n == first {
+		return nil
+	}
+	most := slices.MaxFunc(r.Plant.Nodes, func(a, b Node) int { return cmp.Compare(a.CPU, b.CPU) })
+	what := "a pod fits no node of the simulation"
+	if n > 0 {
+		what = fmt.Sprintf("%d of the first %d pods fit the nodes of the simulation", n, first)
+	}
+	return fmt.Errorf("%s: a pod requests %s; %s has room for %s", what, amounts(r.requests()), most.Name, amounts(most.Free))
+}
+
+// Fitting is how many pods fit the nodes, most of them at most.
+func (r *Run) Fitting(most int32) (n int32) {
 	requests, used := r.requests(), make([]int, len(r.Plant.Nodes))
-	for n := range int(first) {
+	for ; n < most; n++ {
 		node := room(r.Plant.Nodes, used, requests)
 		if node < 0 {
-			most := slices.MaxFunc(r.Plant.Nodes, func(a, b Node) int { return cmp.Compare(a.CPU, b.CPU) })
-			what := "a pod fits no node of the simulation"
-			if n > 0 {
-				what = fmt.Sprintf("%d of the first %d pods fit the nodes of the simulation", n, first)
-			}
-			return fmt.Errorf("%s: a pod requests %s; %s has room for %s", what, amounts(requests), most.Name, amounts(most.Free))
+			break
 		}
 		used[node]++
 	}
-	return nil
+	return n
 }
 
 // requests are those of a pod, as the scheduler sums them up.

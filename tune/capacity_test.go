@@ -1,8 +1,11 @@
 package tune
 
 import (
+	"context"
 	"strings"
 	"testing"
+
+	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
@@ -55,9 +58,44 @@ spec:
 				}
 				return
 			}
-			if err != nil || got.Target != c.target || !strings.Contains(got.Reason, c.says) {
+			if err != nil || got.Steady != c.target || !strings.Contains(got.Reason, c.says) {
 				t.Errorf("%+v, %v; want %v, %q", got, err, c.target, c.says)
 			}
 		})
+	}
+}
+
+// The steady target is tried under the load: it stays where it holds, else a lower one or a higher min is found, else the
+// reason says why there is none.
+func TestCheck(t *testing.T) {
+	for name, c := range map[string]struct {
+		missed      func(target float64, min int32) float64 // of 1000
+		target, min float64
+		says        string
+	}{
+		"holds":           {func(target float64, min int32) float64 { return 4 }, 90, 1, "In 15 simulations of the scenario's load it meets p99 < 100ms: 0.4 % of the requests miss it in the worst"},
+		"a lower target":  {func(target float64, min int32) float64 { return max(0, target-45) * 5 }, 47, 1, "it does not meet p99 < 100ms: 22.5 % of the requests miss it in the worst. To take is target=47 min=1"},
+		"a higher min":    {func(target float64, min int32) float64 { return map[bool]float64{true: 500}[min < 3] }, 90, 3, "To take is target=90 min=3"},
+		"none":            {func(target float64, min int32) float64 { return 500 }, 0, 0, "There is none to take: none of"},
+		"never scales up": {nil, 90, 1, "no target makes a difference, so whether it leaves enough room is not known"},
+	} {
+		s := search(t, "target=30..90")
+		s.Settings = 60
+		s.Do = func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
+			score, err := made(ctx, r)
+			if score.Missed = 0; c.missed == nil {
+				score.ReplicaSeconds = 3600
+			} else {
+				score.Missed = c.missed(float64(*r.HPA.Metrics[0].Resource.Target.AverageUtilization), ptr.Deref(r.HPA.MinReplicas, 1))
+			}
+			return score, err
+		}
+		got := Capacity{Steady: 90}
+		if err := got.Check(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if is := (got.Target != nil); is != (c.target > 0) || is != (len(got.Manifest) > 0) || is && (*got.Target != c.target || *got.Min != c.min) || !strings.Contains(got.Reason, c.says) {
+			t.Errorf("%s: %v, %v: %s", name, got.Target, got.Min, got.Reason)
+		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
@@ -55,6 +56,7 @@ type Search struct {
 	// Runs are the loads to serve. The workload and the HPA, with its present setting, are those
 	// of the first.
 	Runs     []*simulate.Run
+	Loads    []string // what they are called
 	Ranges   []Range
 	SLO      SLO
 	Settings int // how many are tried, at most
@@ -94,26 +96,37 @@ type Outcome struct {
 	// Cost is what settings are ranked by, in replica-hours of a day: Hours, record.FlapWithin of each
 	// replica of a flap, and one replica for the time at max. On average, in the dearest
 	// and in the cheapest phase.
-	Cost      float64 `json:"cost"`
-	MostCost  float64 `json:"mostCost"`
-	LeastCost float64 `json:"leastCost"`
+	Cost      float64 `json:"rankedBy"`
+	MostCost  float64 `json:"rankedByMost"`
+	LeastCost float64 `json:"rankedByLeast"`
 	// Hopeless says that it was given up: another is better in each of its phases than it
 	// was in any.
-	Hopeless bool `json:"hopeless,omitempty"`
+	Hopeless bool `json:"-"`
 }
+
+// Verdict is what a search came to.
+type Verdict string
+
+const (
+	Recommended  Verdict = "recommended"   // a setting meets the SLO
+	NoneMeets    Verdict = "none-meets"    // no setting does
+	NoDifference Verdict = "no-difference" // all settings come to the same
+	Unknown      Verdict = "unknown"       // a load has no requests
+)
 
 // Result of a Search.
 type Result struct {
 	Present  Outcome   `json:"present"`
 	Front    []Outcome `json:"front"` // the Pareto front, the cheapest first
 	Tried    int       `json:"tried"`
-	Hopeless int       `json:"hopeless"`
+	Hopeless int       `json:"droppedEarly"`
+	NoRoom   int       `json:"noRoom"` // settings that were not tried, as the nodes have no room for their min
 	Runs     int       `json:"runs"`
-	// Recommended is the index in Front, and Reason says why it is. Met says whether it meets
-	// the SLO; else it is the least bad, and not to be applied.
-	Recommended int    `json:"recommended"`
-	Met         bool   `json:"met"`
-	Reason      string `json:"reason"`
+	// Best is the index in Front of what is recommended; where nothing is, of the least bad, which is
+	// not to be applied. Reason says why.
+	Best    int     `json:"-"`
+	Verdict Verdict `json:"verdict"`
+	Reason  string  `json:"reason"`
 	// Notes are sentences on the next cheaper setting, on more load, on the edges of the
 	// ranges, and on what would have to change where no setting meets the SLO.
 	Notes []string `json:"notes,omitempty"`
@@ -138,12 +151,16 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 		return do(ctx, r)
 	}
 	all := []Setting{present(runs[0], s.Ranges)}
+	r := new(Result)
 	for _, other := range sample(s.Ranges, s.Settings) {
 		with, err := apply(runs[0], s.Ranges, other)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if !slices.Equal(other, all[0]) && !tooMany(with) {
+		case slices.Equal(other, all[0]) || tooMany(with):
+		case with.CheckRoom() != nil:
+			r.NoRoom++
+		default:
 			all = append(all, other)
 		}
 	}
@@ -176,7 +193,7 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 			})
 		}
 	}
-	r := &Result{Present: outcomes[0], Tried: len(all)}
+	r.Present, r.Tried = outcomes[0], len(all)
 	var through []Outcome
 	for _, o := range outcomes {
 		if o.Hopeless {
@@ -187,15 +204,24 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 	}
 	r.Front = front(through)
 	r.recommend(s)
-	if r.Met {
-		if err := s.round(ctx, r); err != nil {
-			return nil, err
-		}
+	if differ := func(o Outcome) bool { return !o.same(r.Present) }; r.Verdict == Recommended && r.Tried > 1 && !slices.ContainsFunc(outcomes, differ) {
+		r.Verdict = NoDifference
+		r.Reason = fmt.Sprintf("all of %d settings meet %s and come to the same, so the load tells nothing about them. Take a load that makes the HPA scale, or wider ranges", r.Tried, s.SLO)
 	}
-	if r.Front[0].Misses != nil {
-		if err := s.explain(ctx, r); err != nil {
+	switch err := error(nil); r.Verdict {
+	case Recommended:
+		if err = s.round(ctx, r); err == nil {
+			err = s.explain(ctx, r)
+		}
+		if err != nil {
 			return nil, err
 		}
+	case NoneMeets:
+		why, err := s.blame(ctx, r.Front[r.Best].Setting)
+		if err != nil {
+			return nil, err
+		}
+		r.Notes = append(r.Notes, "What would have to change: "+why)
 	}
 	r.Runs = int(made.Load())
 	return r, nil
@@ -349,47 +375,94 @@ func front(all []Outcome) (f []Outcome) {
 	return f
 }
 
+// same says whether runs of two settings came to the same.
+func (o Outcome) same(other Outcome) bool {
+	return o.Phases == other.Phases && o.Cost == other.Cost && o.Hours == other.Hours && o.harm() == other.harm()
+}
+
 // recommend takes the cheapest of the front that meets the SLO in each phase; if none
 // does, the one that misses it least.
 func (r *Result) recommend(s Search) {
-	r.Recommended = len(r.Front) - 1
+	r.Best, r.Verdict = len(r.Front)-1, Unknown
 	if r.Front[0].Misses == nil {
 		r.Reason = "the record has no requests, so whether a setting meets an SLO is not known"
 		return
 	}
-	for i, o := range r.Front {
-		if o.WorstMissed <= 1-s.SLO.Share {
-			r.Recommended, r.Met = i, true
-			return
-		}
+	if i := slices.IndexFunc(r.Front, s.meets); i >= 0 {
+		r.Best, r.Verdict = i, Recommended
+		return
 	}
-	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: %s %% of the requests miss it on average in the least bad", r.Tried, s.SLO, s.Phases, record.Plain(r.Front[r.Recommended].Missed*100, 3))
+	r.Verdict = NoneMeets
+	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: %s of the requests miss it on average in the least bad", r.Tried, s.SLO, s.Phases, percent(r.Front[r.Best].Missed))
 }
+
+// meets says whether a setting meets the SLO in each phase.
+func (s *Search) meets(o Outcome) bool { return o.WorstMissed <= 1-s.SLO.Share }
+
+func percent(share float64) string { return record.Plain(share*100, 3) + " %" }
 
 // round replaces the recommended setting by the roundest that meets the SLO too and costs, on
 // average, no more than the recommended one does at the dearest point of the sync period: runs of
-// the two cannot be told apart.
+// the two cannot be told apart. A value that makes no difference stays as it is.
 func (s *Search) round(ctx context.Context, r *Result) error {
-	best, from := r.Front[r.Recommended], ""
-	for i, of := range s.Ranges {
-		for _, v := range knobs[of.Name].rounder(best.Setting[i]) {
-			setting := slices.Clone(r.Front[r.Recommended].Setting)
-			if setting[i] = v; v < of.Low || v > of.High {
-				continue
-			}
-			trials, err := s.try(ctx, setting, 1, 0, s.Phases)
+	with := func(i int, v float64) (o Outcome, err error) {
+		setting := slices.Clone(r.Front[r.Best].Setting)
+		setting[i] = v
+		if run, err := apply(s.Runs[0], s.Ranges, setting); err != nil || tooMany(run) || run.CheckRoom() != nil {
+			return Outcome{}, err
+		}
+		trials, err := s.try(ctx, setting, 1, 0, s.Phases)
+		return s.outcomeOf(setting, trials), err
+	}
+	within := func(i int, v float64) bool { return v >= s.Ranges[i].Low && v <= s.Ranges[i].High }
+	for i := range s.Ranges {
+		if v := r.Present.Setting[i]; within(i, v) && v != r.Front[r.Best].Setting[i] {
+			o, err := with(i, v)
 			if err != nil {
 				return err
 			}
-			if o := s.outcomeOf(setting, trials); o.WorstMissed <= 1-s.SLO.Share && o.Cost <= best.MostCost {
-				r.Front[r.Recommended] = o
+			if o.same(r.Front[r.Best]) {
+				r.Front[r.Best] = o
+			}
+		}
+	}
+	best, from := r.Front[r.Best], ""
+	for i, of := range s.Ranges {
+		for _, v := range knobs[of.Name].rounder(best.Setting[i]) {
+			if !within(i, v) || best.Setting[i] == r.Present.Setting[i] {
+				continue
+			}
+			o, err := with(i, v)
+			if err != nil {
+				return err
+			}
+			if o.Misses != nil && s.meets(o) && o.Cost <= best.MostCost {
+				r.Front[r.Best] = o
 				from = fmt.Sprintf(" (rounded from %s, as two runs of one setting differ by more)", Show(s.Ranges, best.Setting))
 				break
 			}
 		}
 	}
-	o := r.Front[r.Recommended]
-	r.Reason = fmt.Sprintf("the cheapest of %d settings that meets %s at each of %d points of the sync period%s: %s %% of the requests miss it in the worst", r.Tried, s.SLO, o.Phases, from, record.Plain(o.WorstMissed*100, 2))
+	o := r.Front[r.Best]
+	r.Reason = fmt.Sprintf("the cheapest of %d settings that meets %s at each of %d points of the sync period%s: %s of the requests miss it in the worst", r.Tried, s.SLO, o.Phases, from, percent(o.WorstMissed))
+	for i, of := range s.Ranges {
+		differs := of.Low == of.High
+		for _, v := range []float64{of.Low, of.High} {
+			if edge, err := with(i, v); err != nil {
+				return err
+			} else if !edge.same(o) {
+				differs = true
+			}
+		}
+		v, k := o.Setting[i], knobs[of.Name]
+		switch {
+		case !differs:
+			r.Notes = append(r.Notes, fmt.Sprintf("%s makes no difference: with %s and %s the load comes to the same as with %s.", of.Name, k.show(of.Low), k.show(of.High), k.show(v)))
+		case of.Low == of.High || v > of.Low && v < of.High || math.IsNaN(v):
+		case v == of.Low && v > k.least, v == of.High && v < k.highest():
+			r.Notes = append(r.Notes, fmt.Sprintf("%s=%s is the edge of the range %s..%s: a better value may be beyond it.", of.Name, k.show(v), k.show(of.Low), k.show(of.High)))
+		}
+	}
 	return nil
 }
 
@@ -399,77 +472,152 @@ var moreLoad = []float64{1.3, 2}
 // lessLoad is the share of the load at which a request hardly waits for others.
 const lessLoad = 0.1
 
-// explain adds the Notes: more runs of the recommended setting, or of the least bad.
+// worst is the share of the requests that miss the SLO in the worst phase, with a multiple of the loads.
+func (s *Search) worst(ctx context.Context, setting Setting, times float64) (missed float64, err error) {
+	trials, err := s.try(ctx, setting, times, 0, s.Phases)
+	for _, t := range trials {
+		missed = max(missed, t.missed)
+	}
+	return missed, err
+}
+
+// changed is the search with each of its runs changed.
+func (s *Search) changed(change func(*simulate.Run)) *Search {
+	other := *s
+	other.Runs = nil
+	for _, r := range s.Runs {
+		copied := *r
+		change(&copied)
+		other.Runs = append(other.Runs, &copied)
+	}
+	return &other
+}
+
+// even is the search with kept connections that have their requests spread over all pods.
+func (s *Search) even() *Search { return s.changed(func(r *simulate.Run) { r.Even = true }) }
+
+// explain adds the Notes on the recommended setting, by more runs of it.
 func (s *Search) explain(ctx context.Context, r *Result) error {
-	best := r.Front[r.Recommended]
-	worst := func(of *Search, times float64) (missed float64, err error) {
-		trials, err := of.try(ctx, best.Setting, times, 0, s.Phases)
-		for _, t := range trials {
-			missed = max(missed, t.missed)
-		}
-		return missed, err
-	}
+	best := r.Front[r.Best]
 	note := func(format string, args ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, args...)) }
-	percent := func(share float64) string { return record.Plain(share*100, 3) + " %" }
-	if !r.Met {
-		with, err := apply(s.Runs[0], s.Ranges, best.Setting)
-		if err != nil {
-			return err
-		}
-		full, pods := *s, with.HPA.MaxReplicas
-		with.HPA.MinReplicas, with.Replicas = &pods, pods
-		full.Ranges, full.Runs = nil, nil
-		for _, load := range s.Runs {
-			full.Runs = append(full.Runs, with.WithLoadOf(load))
-		}
-		missed, err := worst(&full, 1)
-		if err != nil {
-			return err
-		}
-		if missed <= 1-s.SLO.Share {
-			note("What would have to change: with %s ready from the start %s of the requests miss the SLO at most, so the pods come too late: a shorter start-up, a higher min, or a lower target.", record.Counted(pods, "pod"), percent(missed))
-			return nil
-		}
-		limit := ""
-		if whole := with.Pod.Resources; whole != nil && !whole.Limits.Cpu().IsZero() ||
-			slices.ContainsFunc(with.Pod.Containers, func(c corev1.Container) bool { return !c.Resources.Limits.Cpu().IsZero() }) {
-			limit = "a higher CPU limit, "
-		}
-		few, err := worst(&full, lessLoad)
-		switch {
-		case err != nil:
-			return err
-		case few <= 1-s.SLO.Share:
-			note("What would have to change: with %s ready from the start still %s of the requests miss the SLO, so the capacity is too low: a higher max, %slarger nodes, or requests that cost less.", record.Counted(pods, "pod"), percent(missed), limit)
-		default:
-			note("What would have to change: at a tenth of the load, with %s ready from the start, still %s of the requests miss the SLO, so no setting of the HPA can meet it: %srequests that cost less, or a latency in the SLO that one request alone can meet.", record.Counted(pods, "pod"), percent(few), limit)
-		}
-		return nil
-	}
-	if r.Recommended > 0 {
-		next := r.Front[r.Recommended-1]
+	if r.Best > 0 {
+		next := r.Front[r.Best-1]
 		note("The next cheaper, %s, would save %s of the cost and miss %s in the worst.", Show(s.Ranges, next.Setting), percent(1-next.Cost/best.Cost), percent(next.WorstMissed))
 	}
+	verdict := func(missed float64) string {
+		if missed > 1-s.SLO.Share {
+			return "misses the SLO"
+		}
+		return "meets the SLO still"
+	}
 	for _, times := range moreLoad {
-		missed, err := worst(s, times)
+		missed, err := s.worst(ctx, best.Setting, times)
 		if err != nil {
 			return err
 		}
-		verdict := "meets the SLO still"
-		if missed > 1-s.SLO.Share {
-			verdict = "misses the SLO"
-		}
-		note("With %s times the load it %s: %s of the requests miss it in the worst.", record.Plain(times, 2), verdict, percent(missed))
+		note("With %s times the load it %s: %s of the requests miss it in the worst.", record.Plain(times, 2), verdict(missed), percent(missed))
 	}
-	for i, of := range s.Ranges {
-		v, k := best.Setting[i], knobs[of.Name]
-		switch {
-		case of.Low == of.High || v > of.Low && v < of.High || math.IsNaN(v):
-		case v == of.Low && v > k.least, v == of.High && v < k.highest():
-			note("%s=%s is the edge of the range %s..%s: a better value may be beyond it.", of.Name, k.show(v), k.show(of.Low), k.show(of.High))
+	plant, usual := s.Runs[0].Plant, simulate.Guess(s.Runs[0].Pod, model.Model{})
+	sync, resolution := plant.Control.Sync.Duration, plant.Metrics.Resolution.Duration
+	varied := slices.ContainsFunc(s.Ranges, func(r Range) bool { return r.Name == "sync" })
+	if !varied && (sync < usual.Control.Sync.Duration || resolution < usual.Metrics.Resolution.Duration) {
+		slower := s.changed(func(r *simulate.Run) {
+			r.Plant.Control.Sync, r.Plant.Metrics.Resolution, r.Served, r.Scraped = usual.Control.Sync, usual.Metrics.Resolution, nil, nil
+		})
+		missed, err := slower.worst(ctx, best.Setting, 1)
+		if err != nil {
+			return err
 		}
+		note("The HPA looks every %s and its metrics are new every %s, as in the record. With Kubernetes' %s and %s it %s: %s of the requests miss it in the worst.", sync, resolution, usual.Control.Sync.Duration, usual.Metrics.Resolution.Duration, verdict(missed), percent(missed))
 	}
 	return nil
+}
+
+// blame says what would have to change, where no setting meets the SLO, by runs of the least bad
+// with its pods ready from the start.
+func (s *Search) blame(ctx context.Context, least Setting) (string, error) {
+	with, err := apply(s.Runs[0], s.Ranges, least)
+	if err != nil {
+		return "", err
+	}
+	most := with.HPA.MaxReplicas
+	for _, of := range s.Ranges {
+		if of.Name == "max" {
+			most = max(most, int32(of.High))
+		}
+	}
+	fixed := func(of *Search, pods int32, times float64) (float64, error) {
+		of = of.changed(func(r *simulate.Run) {
+			r.HPA = *with.HPA.DeepCopy()
+			r.HPA.MinReplicas, r.HPA.MaxReplicas, r.Replicas = &pods, pods, pods
+		})
+		of.Ranges = nil
+		return of.worst(ctx, nil, times)
+	}
+	met := func(missed float64) bool { return missed <= 1-s.SLO.Share }
+	const kept = "kept connections stay with the pods that they were opened to, and the others get few of the requests (finding starved). Close connections after a while (maxConnectionAge in the scenario's load shows what that does), or balance requests by a proxy"
+	fits := with.Fitting(most)
+	all, err := fixed(s, fits, 1)
+	if err != nil {
+		return "", err
+	}
+	keeps := slices.ContainsFunc(s.Runs, func(r *simulate.Run) bool {
+		return slices.ContainsFunc(r.Phases, func(p record.Phase) bool { return p.KeepAlive && p.Shape != record.ShapeIdle })
+	})
+	spread, err := s.even().worst(ctx, least, 1)
+	switch {
+	case err != nil:
+		return "", err
+	case keeps && met(spread):
+		text := fmt.Sprintf("with the requests spread evenly over the pods %s of them miss the SLO at most, but %s", percent(spread), kept)
+		if met(all) {
+			text += fmt.Sprintf("; or a higher min: with %s ready from the start %s miss it", record.Counted(fits, "pod"), percent(all))
+		}
+		return text + ".", nil
+	case met(all):
+		return fmt.Sprintf("with %s ready from the start %s of the requests miss the SLO at most, so the pods come too late: a shorter start-up, a higher min, or a lower target.", record.Counted(fits, "pod"), percent(all)), nil
+	}
+	best, bestMissed := fits, all
+	for n := fits / 2; n > 0; n /= 2 {
+		missed, err := fixed(s, n, 1)
+		if err != nil {
+			return "", err
+		}
+		if missed < bestMissed-(1-s.SLO.Share) { // and not by chance
+			best, bestMissed = n, missed
+		}
+	}
+	worse := ""
+	if best < fits {
+		worse = fmt.Sprintf(" (with %d, %s: more pods make it worse)", fits, percent(all))
+	}
+	start := fmt.Sprintf("with %s ready from the start%s", record.Counted(best, "pod"), worse)
+	if met(bestMissed) {
+		return fmt.Sprintf("%s %s of the requests miss the SLO at most: that many as min and max.", start, percent(bestMissed)), nil
+	}
+	limit := ""
+	if whole := with.Pod.Resources; whole != nil && !whole.Limits.Cpu().IsZero() ||
+		slices.ContainsFunc(with.Pod.Containers, func(c corev1.Container) bool { return !c.Resources.Limits.Cpu().IsZero() }) {
+		limit = "a higher CPU limit, "
+	}
+	few, err := fixed(s, best, lessLoad)
+	if err != nil {
+		return "", err
+	}
+	spread, err = fixed(s.even(), fits, 1)
+	switch {
+	case err != nil:
+		return "", err
+	case !met(few):
+		return fmt.Sprintf("at a tenth of the load, with %s ready from the start, still %s of the requests miss the SLO, so no setting of the HPA can meet it: %srequests that cost less, or a latency in the SLO that one request alone can meet.", record.Counted(best, "pod"), percent(few), limit), nil
+	case keeps && met(spread):
+		return fmt.Sprintf("%s still %s of the requests miss the SLO, spread evenly over %d %s: %s.", start, percent(bestMissed), fits, percent(spread), kept), nil
+	case best < fits:
+		return fmt.Sprintf("%s still %s of the requests miss the SLO, so the capacity is too low, and not for want of pods: %slarger nodes, or requests that cost less.", start, percent(bestMissed), limit), nil
+	case fits < most:
+		return fmt.Sprintf("%s, the most that the nodes have room for, still %s of the requests miss the SLO, so the capacity is too low: %smore or larger nodes, lower requests of CPU and memory, or requests that cost less.", start, percent(bestMissed), limit), nil
+	}
+	return fmt.Sprintf("%s still %s of the requests miss the SLO, so the capacity is too low: a higher max, %slarger nodes, or requests that cost less.", start, percent(bestMissed), limit), nil
 }
 
 // multiplied are the phases with so many times the load; workers are whole.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -34,7 +36,8 @@ func search(t *testing.T, vary string) Search {
 		t.Fatal(err)
 	}
 	run := &simulate.Run{Phases: []record.Phase{{Seconds: 600, Shape: record.ShapeRate, From: 10}}}
-	run.Plant.Control.Sync.Duration = 15 * time.Second
+	run.Plant.Control.Sync.Duration, run.Plant.Metrics.Resolution.Duration = 15*time.Second, 15*time.Second
+	run.Plant.Nodes = []simulate.Node{{Name: "large"}}
 	run.HPA = autoscalingv2.HorizontalPodAutoscalerSpec{MaxReplicas: 5, Metrics: []autoscalingv2.MetricSpec{{
 		Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu", Target: autoscalingv2.MetricTarget{AverageUtilization: new(int32(50))}},
 	}}}
@@ -48,7 +51,7 @@ func TestRecommendsTheCheapestThatMeetsTheSLO(t *testing.T) {
 		t.Fatal(err)
 	}
 	// 1 % of 1000 are 10 requests: 71 misses 5 to 5.7, 72 misses 10 and more.
-	if got := r.Front[r.Recommended].Setting[0]; got != 71 {
+	if got := r.Front[r.Best].Setting[0]; got != 71 {
 		t.Errorf("target %g is recommended, should be 71: %+v", got, r.Front)
 	}
 	if r.Tried != 61 || r.Present.Setting[0] != 50 {
@@ -72,8 +75,8 @@ func TestRecommendsTheCheapestThatMeetsTheSLO(t *testing.T) {
 		t.Errorf("the present setting alone meets the SLO, and the reason is %q (%v)", r.Reason, err)
 	}
 	s.Runs[0].HPA.Metrics[0].Resource.Target.AverageUtilization = new(int32(85))
-	if r, err = Tune(t.Context(), s); err != nil || !strings.HasPrefix(r.Reason, "none of") || r.Met || r.Front[r.Recommended].Setting[0] != 80 {
-		t.Errorf("none meets the SLO, and %v is recommended: %q (%v)", r.Front[r.Recommended].Setting, r.Reason, err)
+	if r, err = Tune(t.Context(), s); err != nil || !strings.HasPrefix(r.Reason, "none of") || r.Verdict != NoneMeets || r.Front[r.Best].Setting[0] != 80 {
+		t.Errorf("none meets the SLO, and %v is recommended: %q (%v)", r.Front[r.Best].Setting, r.Reason, err)
 	}
 }
 
@@ -92,8 +95,8 @@ func TestRecommendsByTheWorst(t *testing.T) {
 	}
 	s.Runs[0].HPA.Metrics[0].Resource.Target.AverageUtilization = new(int32(30)) // dearer than both, and misses none
 	r, err := Tune(t.Context(), s)
-	if err != nil || !r.Met || r.Front[r.Recommended].WorstMissed != 0.009 {
-		t.Errorf("recommended is %+v: %s (%v)", r.Front[r.Recommended], r.Reason, err)
+	if err != nil || r.Verdict != Recommended || r.Front[r.Best].WorstMissed != 0.009 {
+		t.Errorf("recommended is %+v: %s (%v)", r.Front[r.Best], r.Reason, err)
 	}
 }
 
@@ -114,7 +117,27 @@ func TestSettingsThatTheHPADoesNotHave(t *testing.T) {
 // Where nothing meets the SLO, the runs say which of start-up, capacity and latency is at fault;
 // else what the next cheaper and more load would miss.
 func TestNotes(t *testing.T) {
+	pods := func(missed ...float64) func(r *simulate.Run) float64 { // with so many from the start, and without any
+		return func(r *simulate.Run) float64 {
+			if r.HPA.MinReplicas == nil {
+				return missed[0]
+			}
+			return missed[*r.HPA.MinReplicas] * map[bool]float64{true: 0, false: 1}[r.Phases[0].From < 40]
+		}
+	}
+	even := func(then float64, missed func(r *simulate.Run) float64) func(r *simulate.Run) float64 {
+		return func(r *simulate.Run) float64 {
+			if r.Even {
+				return then
+			}
+			return missed(r)
+		}
+	}
 	for want, missed := range map[string]func(r *simulate.Run) float64{
+		"with the requests spread evenly over the pods 0.5 % of them miss the SLO at most, but kept connections stay with the pods": even(5, pods(300, 300, 300, 300, 300, 300)),
+		"by a proxy; or a higher min: with 5 pods ready from the start 0.4 % miss it.":                                              even(5, pods(300, 300, 300, 300, 300, 4)),
+		"with 2 pods ready from the start (with 5, 30 %: more pods make it worse) 0.6 % of the requests miss the SLO at most":       pods(300, 200, 6, 300, 300, 300),
+		"(with 5, 30 %: more pods make it worse) still 20 % of the requests miss the SLO, so the capacity is too low, and not for":  pods(300, 250, 200, 300, 300, 300),
 		"the pods come too late":      func(r *simulate.Run) float64 { return map[bool]float64{true: 0, false: 300}[r.HPA.MinReplicas != nil] },
 		"the capacity is too low":     func(r *simulate.Run) float64 { return map[bool]float64{true: 0, false: 1000}[r.Phases[0].From < 40] },
 		"no setting of the HPA can":   func(*simulate.Run) float64 { return 1000 },
@@ -126,7 +149,7 @@ func TestNotes(t *testing.T) {
 		"target=90 is the edge": func(*simulate.Run) float64 { return 0 },
 	} {
 		s := search(t, "target=30..90")
-		s.Phases, s.Runs[0].Phases = 2, []record.Phase{{Seconds: 60, Shape: record.ShapeRate, From: 100}}
+		s.Phases, s.Runs[0].Phases = 2, []record.Phase{{Seconds: 60, Shape: record.ShapeRate, From: 100, KeepAlive: true}}
 		s.Do = func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
 			score, err := made(ctx, r)
 			score.Missed = missed(r)
@@ -243,8 +266,8 @@ func TestSeveralLoads(t *testing.T) {
 		return simulate.Score{Requests: 1000, Missed: max(0, target-from) * 20, ReplicaSeconds: 3600 * 100 / target}, nil
 	}
 	r, err := Tune(t.Context(), s)
-	if err != nil || r.Front[r.Recommended].Setting[0] != 60 || r.Runs%2 != 0 {
-		t.Errorf("target %v is recommended, should be 60, after %d runs (%v)", r.Front[r.Recommended].Setting, r.Runs, err)
+	if err != nil || r.Front[r.Best].Setting[0] != 60 || r.Runs%2 != 0 {
+		t.Errorf("target %v is recommended, should be 60, after %d runs (%v)", r.Front[r.Best].Setting, r.Runs, err)
 	}
 }
 
@@ -290,6 +313,62 @@ func TestCostOfADay(t *testing.T) {
 	}
 }
 
+// Where the nodes have room for fewer pods than the HPA may have, no setting is tried that begins with more, and the
+// advice is not a higher max.
+func TestNodesWithoutRoom(t *testing.T) {
+	s := search(t, "min=1..5")
+	s.Runs[0].Pod = corev1.PodSpec{Containers: []corev1.Container{{Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{"cpu": resource.MustParse("1")}}}}}
+	s.Runs[0].Plant.Nodes = []simulate.Node{{Name: "small", Free: corev1.ResourceList{"cpu": resource.MustParse("3")}}}
+	s.Do = func(_ context.Context, r *simulate.Run) (simulate.Score, error) {
+		if err := r.CheckRoom(); err != nil {
+			return simulate.Score{}, err
+		}
+		return simulate.Score{Requests: 1000, Missed: map[bool]float64{true: 300}[r.Phases[0].From == 10]}, nil
+	}
+	r, err := Tune(t.Context(), s)
+	if err != nil || r.NoRoom != 2 || !strings.Contains(r.Notes[0], "with 3 pods ready from the start, the most that the nodes have room for, still 30 %") {
+		t.Errorf("%+v (%v)", r, err)
+	}
+}
+
+// A load that tells nothing of the settings brings no recommendation, and of one that tells nothing of one of them
+// that one stays as it is.
+func TestNoDifference(t *testing.T) {
+	s := search(t, "target=30..90,scaleDown.stabilization=0s..600s")
+	s.Runs[0].Plant.Control.DownscaleStabilization.Duration = 285 * time.Second
+	r, err := Tune(t.Context(), s)
+	if err != nil || r.Verdict != Recommended || r.Front[r.Best].Setting[1] != 285 || !strings.Contains(strings.Join(r.Notes, " "), "scaleDown.stabilization makes no difference: with 0s and 600s the load comes to the same as with 285s.") {
+		t.Errorf("%v: %v (%v)", r.Front[r.Best].Setting, r.Notes, err)
+	}
+	s.Do = func(context.Context, *simulate.Run) (simulate.Score, error) {
+		return simulate.Score{Requests: 1000, Missed: 5, ReplicaSeconds: 3600}, nil
+	}
+	if r, err = Tune(t.Context(), s); err != nil || r.Verdict != NoDifference || !strings.Contains(r.Reason, "the load tells nothing") || len(r.Notes) > 0 {
+		t.Errorf("%+v (%v)", r, err)
+	}
+	s.SLO.Share = 0.999
+	if r, err = Tune(t.Context(), s); err != nil || r.Verdict != NoneMeets {
+		t.Errorf("%+v (%v)", r, err)
+	}
+}
+
+// What is tuned by faster periods than those of Kubernetes is tried with these too.
+func TestFastTiming(t *testing.T) {
+	s := search(t, "target=30..90")
+	s.Runs[0].Plant.Control.Sync.Duration, s.Runs[0].Plant.Metrics.Resolution.Duration = 5*time.Second, 5*time.Second
+	s.Do = func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
+		score, err := made(ctx, r)
+		if r.Plant.Control.Sync.Duration == 15*time.Second && r.Plant.Metrics.Resolution.Duration == 15*time.Second {
+			score.Missed = 200
+		}
+		return score, err
+	}
+	const want = "The HPA looks every 5s and its metrics are new every 5s, as in the record. With Kubernetes' 15s and 15s it misses the SLO: 20 % of the requests miss it in the worst."
+	if r, err := Tune(t.Context(), s); err != nil || !slices.Contains(r.Notes, want) {
+		t.Errorf("%v (%v)", r.Notes, err)
+	}
+}
+
 // A rounder value is taken if it costs no more than chance makes of the best one, and meets the SLO.
 func TestRoundValues(t *testing.T) {
 	for spread, want := range map[float64]float64{0: 71, 0.1: 70} {
@@ -300,8 +379,8 @@ func TestRoundValues(t *testing.T) {
 			return score, err
 		}
 		r, err := Tune(t.Context(), s)
-		if err != nil || r.Front[r.Recommended].Setting[0] != want || strings.Contains(r.Reason, "rounded from target=71") != (want == 70) {
-			t.Errorf("with a spread of %g target %v is recommended, should be %g: %s (%v)", spread, r.Front[r.Recommended].Setting, want, r.Reason, err)
+		if err != nil || r.Front[r.Best].Setting[0] != want || strings.Contains(r.Reason, "rounded from target=71") != (want == 70) {
+			t.Errorf("with a spread of %g target %v is recommended, should be %g: %s (%v)", spread, r.Front[r.Best].Setting, want, r.Reason, err)
 		}
 	}
 	for name, of := range map[string]map[float64][]float64{
@@ -338,7 +417,7 @@ func TestWithoutRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := Tune(t.Context(), s)
-	if err != nil || r.Met || r.Hopeless > 0 || r.Tried < 61 {
+	if err != nil || r.Verdict != Unknown || r.Hopeless > 0 || r.Tried < 61 {
 		t.Fatalf("%+v (%v)", r, err)
 	}
 	b, err := json.Marshal(r)

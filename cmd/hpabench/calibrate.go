@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
+	"github.com/hpabench/hpabench/simulate"
 	"github.com/hpabench/hpabench/tune"
 )
 
@@ -48,9 +50,13 @@ when 99 % (--percentile) of the answers took no longer than the scenario's slo.l
 (or --latency) and 0.1 % at most were errors. The capacity of a replica is the least
 rate by replica of all the numbers.
 
-From what the pods used comes the target of the HPA by which it adds a replica before the
-others serve more than that; -o yaml prints the HPA with it.
-It is the highest target for a steady load; tune finds one that a changing load needs.
+From what the pods used comes the highest target of the HPA by which it adds a replica before
+the others serve more than that, if the load is steady. Simulations of the scenario's load try it;
+where they miss the SLO, lower targets and then higher mins are tried as hpabench tune does.
+-o yaml prints the HPA that meets it; where none does, nothing, and the exit code is 1.
+
+When it ends before all is measured (Ctrl-C, a number of replicas whose sweeps differ), what was
+measured is printed, and not stored.
 
 The capacity is stored beside the scenario as NAME.calibration.json, where hpabench run finds it:
 so the demand for replicas is known, and the report has the elasticity. For another
@@ -117,10 +123,21 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	}
 	show.close()
 	base := cmp.Or(f.out, fmt.Sprintf("hpabench-calibration-%s-%s", file.Metadata.Name, id))
+	say := func(format string, args ...any) {
+		if !f.quiet {
+			fmt.Fprintf(a.stderr, format+"\n", args...)
+		}
+	}
+	of := runner.Calibration{Replicas: f.replicas[0], From: f.from, Step: f.step} // of fewer replicas the sweeps are longer
+	sweeps, least, most := of.Most()
+	say("calibrating %s: 2 to %d runs for each number, with %s to %s of load in all", counts(f.replicas), sweeps, clock(least), clock(most))
 	var records []string
+	var ended error
+	var rising, closely time.Duration // that the last of these sweeps took
 	c := analysis.Calibration{Version: analysis.CalibrationVersion, Scenario: file.Metadata.Name, Workload: fingerprint(file), Latency: latency.Seconds(), Percentile: f.percentile}
-	for _, n := range f.replicas {
+	for i, n := range f.replicas {
 		var point analysis.CalibrationPoint
+		replicas := record.Counted(n, "replica")
 		measure := func(sweep runner.Sweep) (found runner.Bracket, err error) {
 			fixed, err := sweep.Scenario(file, n)
 			if err != nil {
@@ -129,49 +146,99 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 			ctx, cancel := context.WithCancelCause(ctx)
 			defer cancel(nil)
 			t := trial{runFlags: &f.runFlags, file: fixed, cluster: cluster, lab: lab, ends: ends, id: runner.NewID(), dir: filepath.Join(base, fmt.Sprintf("%d-replicas-%s", n, sweep.Name)), show: newDisplay(a.stderr, f.quiet)}
+			t.show.prefix = fmt.Sprintf("%s, %s: ", replicas, sweep.Name)
 			t.seen = runner.Overload(func() { cancel(runner.ErrOverloaded) })
-			run, err := t.measure(ctx, a)
+			since := time.Now()
+			run, ends := t.measure(ctx, a)
 			t.show.close()
-			if run == nil || err != nil && !errors.Is(err, runner.ErrOverloaded) {
-				return found, err
+			if errors.Is(ends, runner.ErrOverloaded) {
+				ends = nil
+			}
+			if run == nil {
+				return found, ends
 			}
 			r, err := judge(run, t.dir, f.output, nil)
 			if err := errors.Join(err, spoiled(r, nil)); err != nil {
-				return found, err
+				return found, errors.Join(ends, err)
 			}
 			c.Cluster, records = r.Cluster.Version, append(records, t.dir)
-			point = capacity(r, n, sweep.Rates, latency.Seconds(), f.percentile)
-			return runner.Bracket{Met: point.Rate, Missed: point.Below}, nil
+			if now := capacity(r, n, sweep.Rates, latency.Seconds(), f.percentile, ends != nil); now.Rate > 0 || ends == nil {
+				point = now
+			}
+			if took := time.Since(since); sweep.Step == f.step {
+				closely = took
+			} else {
+				rising = took
+				closely = cmp.Or(closely, of.Closely()+max(0, took-sweep.Step*time.Duration(len(r.Load.Phases))))
+				say("%s: %s requests/s met the SLO; a close look takes about %s, all that is left about %s", replicas, record.Plain(point.Rate, 4), roughly(closely), roughly(closely+time.Duration(len(f.replicas)-i-1)*(rising+closely)))
+			}
+			return runner.Bracket{Met: point.Rate, Missed: point.Below}, ends
 		}
-		if err := runner.Calibrate(runner.Calibration{Replicas: n, From: f.from, Step: f.step}, measure); err != nil {
-			return err
+		of.Replicas = n
+		err := runner.Calibrate(of, measure)
+		if err != nil && point.Rate > 0 {
+			point.Rough = record.Cut(strings.TrimSpace(err.Error()))
 		}
-		c.Points = append(c.Points, point)
+		if point.Rate > 0 {
+			c.Points = append(c.Points, point)
+		}
+		if ended = errors.Join(ended, err); err != nil && !errors.Is(err, runner.ErrNoCapacity) {
+			break
+		}
+	}
+	if len(c.Points) == 0 {
+		return ended
 	}
 	c.Complete()
-	b, err := json.MarshalIndent(c, "", "  ")
-	if err != nil {
-		return err
+	if ended != nil {
+		fmt.Fprintf(a.stderr, "the calibration is not complete, and not stored: state capacityPerReplica in the scenario if it will do; the records are in %s\n", base)
+	} else {
+		b, err := json.MarshalIndent(c, "", "  ")
+		if err == nil {
+			err = os.WriteFile(calibrationFile(file), append(b, '\n'), 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("storing the calibration: %w", err)
+		}
+		fmt.Fprintf(a.stderr, "the calibration is in %s, where hpabench run finds it; the records are in %s\n", calibrationFile(file), base)
 	}
-	if err := os.WriteFile(calibrationFile(file), append(b, '\n'), 0o644); err != nil {
-		return fmt.Errorf("storing the calibration: %w", err)
+	var target tune.Capacity
+	why := ended
+	if ended == nil {
+		target, why = a.targetOf(ctx, file, c, records, f.quiet)
 	}
-	fmt.Fprintf(a.stderr, "the calibration is in %s, where hpabench run finds it; the records are in %s\n", calibrationFile(file), base)
-	target, none := targetOf(file, c.CapacityPerReplica, records)
 	switch {
-	case f.printed == "yaml" && none != nil:
-		return fmt.Errorf("no target follows: %w", none)
+	case f.printed == "yaml" && why != nil:
+		return fmt.Errorf("no target follows: %w", why)
+	case f.printed == "yaml" && target.Manifest == nil:
+		return fmt.Errorf("%w: %s", errMissed, target.Reason)
 	case f.printed == "yaml":
-		_, err := fmt.Fprintf(a.stdout, "# %s.\n%s", target.Reason, target.Manifest)
-		return err
+		_, err = fmt.Fprintf(a.stdout, "# %s.\n%s", target.Reason, target.Manifest)
 	case f.printed == "json":
-		return reports.CalibrationJSON(a.stdout, c, target, none)
+		err = reports.CalibrationJSON(a.stdout, c, target, why)
+	default:
+		err = reports.CalibrationTable(a.stdout, c, target, why, width(a.stdout))
 	}
-	return reports.CalibrationTable(a.stdout, c, target, none, width(a.stdout))
+	return errors.Join(err, ended)
 }
 
-// targetOf is the HPA's target by the capacity and by what requests cost in the records.
-func targetOf(file *scenarios.File, capacity float64, records []string) (target tune.Capacity, err error) {
+// counts are numbers of replicas, for people.
+func counts(numbers []int) (text string) {
+	for i, n := range numbers {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprint(n)
+	}
+	return text + map[bool]string{true: " replica", false: " replicas"}[text == "1"]
+}
+
+// targetOf is the HPA's target by the capacity and by what requests cost in the records, tried by simulations of the
+// scenario's load.
+func (a *app) targetOf(ctx context.Context, file *scenarios.File, c analysis.Calibration, records []string, quiet bool) (target tune.Capacity, err error) {
+	w := a.work(quiet)
+	defer w.done()
+	w.does("trying the target by simulations")
 	learned, err := fit.Open(records...)
 	if err != nil {
 		return target, err
@@ -183,20 +250,35 @@ func targetOf(file *scenarios.File, capacity float64, records []string) (target 
 	if err != nil {
 		return target, err
 	}
-	return tune.AtCapacity(r, capacity, learned.Missing("workload.idleCPU"))
+	if target, err = tune.AtCapacity(r, c.CapacityPerReplica, learned.Missing("workload.idleCPU")); err != nil {
+		return target, err
+	}
+	pool, err := simulate.Start(runtime.GOMAXPROCS(0))
+	if err != nil {
+		return target, err
+	}
+	defer pool.Close()
+	slo := tune.SLO{Latency: time.Duration(c.Latency * float64(time.Second)), Share: float64(c.Percentile) / 100}
+	return target, target.Check(ctx, tune.Search{Runs: []*simulate.Run{r}, SLO: slo, Settings: 60, Phases: 15, PerDay: 1, Seed: 1, Do: pool.Score, Workers: runtime.GOMAXPROCS(0)})
 }
 
 // capacity is the highest rate that met the SLO before the first that did not: Rate is 0
-// if none did, Below if all did.
-func capacity(r *analysis.Result, replicas int, rates []float64, latency float64, percentile int) analysis.CalibrationPoint {
+// if none did, Below if all did. A rate that missed it while the load was not as planned tells nothing of the workload:
+// it counts where no higher one tells more. Where the run was interrupted, the last phase does not count.
+func capacity(r *analysis.Result, replicas int, rates []float64, latency float64, percentile int, interrupted bool) analysis.CalibrationPoint {
 	point := analysis.CalibrationPoint{Replicas: replicas}
 	for i, p := range r.Load.Phases {
 		meets, at := p.MeetsSLO(latency, percentile)
-		if !meets {
+		switch {
+		case meets:
+			point = analysis.CalibrationPoint{Replicas: replicas, Rate: rates[i], Seconds: *at}
+		case p.Cut && interrupted:
+		case p.Doubt == "":
+			point.Below, point.Doubt = rates[i], ""
+			return point
+		case point.Below == 0:
 			point.Below, point.Doubt = rates[i], p.Doubt
-			break
 		}
-		point.Rate, point.Seconds = rates[i], *at
 	}
 	return point
 }

@@ -153,7 +153,7 @@ func onlyMissed(err error) bool {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return !slices.ContainsFunc(joined.Unwrap(), func(e error) bool { return !onlyMissed(e) })
 	}
-	return errors.Is(err, errMissed)
+	return errors.Is(err, errMissed) || errors.Is(err, errNoAdvice)
 }
 
 func (a *app) root() *cobra.Command {

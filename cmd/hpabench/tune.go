@@ -56,8 +56,11 @@ The table is the Pareto front: no other setting that was tried misses less in it
 and costs less. Costs are the replica-hours of a day, in which the load comes once (--per-day) and
 the HPA is at its min else; with spec.cost in the scenario, also in money. A scale-down
 that is undone within 5 minutes costs as much as holding its replicas for that time, and
-the time at max one more replica, as the HPA has none left to add. Of settings that cost
-the same but for chance the one with the roundest values is taken.
+the time at max one more replica, as the HPA has none left to add: the column "ranked by".
+Of settings that cost the same but for chance the one with the roundest values is taken.
+
+Where no setting meets the SLO, or all come to the same, nothing is recommended, -o yaml prints
+nothing, and the exit code is 1.
 
 A record of hpabench watch has no requests: whether an SLO is met is not known, and
 nothing is recommended; the table has the costs. -o yaml prints the HPA of the recommended one, to be applied. It is as good as the
@@ -119,7 +122,7 @@ func (a *app) tune(ctx context.Context, names []string, f *tuneFlags) error {
 		if err != nil {
 			return err
 		}
-		s.Runs = append(s.Runs, run)
+		s.Runs, s.Loads = append(s.Runs, run), append(s.Loads, name)
 		if !run.SameWorkload(s.Runs[0]) {
 			fmt.Fprintf(a.stderr, "note: %s differs from %s in its pods or its HPA: only its load is taken, the pods and the HPA are those of %s\n", name, names[0], names[0])
 		}
@@ -156,6 +159,9 @@ func (a *app) tune(ctx context.Context, names []string, f *tuneFlags) error {
 	return a.showTuned(s, result, f.output)
 }
 
+// errNoAdvice says that the load does not tell the settings apart.
+var errNoAdvice = errors.New("nothing is recommended")
+
 // maxPerDay is once a minute.
 const maxPerDay = 24 * 60
 
@@ -175,17 +181,20 @@ func toTune(name string, plant *simulate.Plant, w *work, check func(string, *fit
 
 func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	var missed error
-	if !r.Met && r.Present.Misses != nil {
+	switch r.Verdict {
+	case tune.NoneMeets:
 		missed = fmt.Errorf("%w: no setting meets %s", errMissed, s.SLO)
+	case tune.NoDifference:
+		missed = errNoAdvice
 	}
-	manifest, err := s.Manifest(r.Front[r.Recommended].Setting)
+	manifest, err := s.Manifest(r.Front[r.Best].Setting)
 	if err != nil {
 		return err
 	}
 	switch format {
 	case "yaml":
 		if missed != nil { // nothing to apply
-			return fmt.Errorf("%w: %s. %s", missed, r.Reason, strings.Join(r.Notes, " "))
+			return fmt.Errorf("%w: %s", missed, strings.Join(append([]string{r.Reason + "."}, r.Notes...), " "))
 		}
 		for _, text := range s.Runs[0].Assumed() {
 			fmt.Fprintf(a.stdout, "# Assumed: %s\n", text)
@@ -197,7 +206,7 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	case "json":
 		err = reports.TuneJSON(a.stdout, s, r)
 	default:
-		if err = reports.TuneTable(a.stdout, s, r, width(a.stdout)); err == nil && r.Met {
+		if err = reports.TuneTable(a.stdout, s, r, width(a.stdout)); err == nil && r.Verdict == tune.Recommended {
 			_, err = fmt.Fprintf(a.stdout, "\n%s", manifest)
 		}
 	}
