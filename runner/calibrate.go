@@ -33,8 +33,12 @@ type Sweep struct {
 }
 
 // Bracket is what a sweep found: the highest rate that met the SLO before the first that
-// missed it. Met is 0 where none met it, Missed where none missed it.
-type Bracket struct{ Met, Missed float64 }
+// missed it. Met is 0 where none met it, Missed where none missed it. Doubted says that the load generator
+// was late at Missed, which may be why.
+type Bracket struct {
+	Met, Missed float64
+	Doubted     bool
+}
 
 // ErrNoCapacity says that the sweeps of a number of replicas found none.
 var ErrNoCapacity = errors.New("no capacity was found")
@@ -91,7 +95,7 @@ func (c Calibration) next(found []Bracket) (sweep Sweep, done bool, err error) {
 			low, high = low/growth, low
 		case b.Missed == 0:
 			low, high = b.Met, b.Met*growth
-		default:
+		case !b.Doubted || len(found) > closeSweeps:
 			return sweep, true, nil
 		}
 	}

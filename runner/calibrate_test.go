@@ -52,6 +52,14 @@ func TestCalibrate(t *testing.T) {
 			}
 		})
 	}
+	sweeps := 0
+	err := Calibrate(Calibration{Replicas: 1, From: 10}, func(Sweep) (Bracket, error) {
+		sweeps++
+		return Bracket{20, 30, sweeps < 3}, nil
+	})
+	if err != nil || sweeps != 3 {
+		t.Errorf("%d sweeps, and the third was the first close one without doubt (%v)", sweeps, err)
+	}
 	if sweeps, least, most := (Calibration{Replicas: 2, From: 10, Step: 10 * time.Second}).Most(); sweeps != 4 || least != 90*time.Second || most != 270*time.Second+25*5*time.Second {
 		t.Errorf("%d sweeps, %s to %s", sweeps, least, most)
 	}

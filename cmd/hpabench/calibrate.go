@@ -130,38 +130,45 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	}
 	of := runner.Calibration{Replicas: f.replicas[0], From: f.from, Step: f.step} // of fewer replicas the sweeps are longer
 	sweeps, least, most := of.Most()
-	say("calibrating %s: 2 to %d runs for each number, with %s to %s of load in all", counts(f.replicas), sweeps, clock(least), clock(most))
-	var records []string
+	say("calibrating %s: 2 to %d runs for each number, with %s to %s of load in all, and one of %s at the end", counts(f.replicas), sweeps, clock(least), clock(most), clock(2*steadySteps*f.step))
 	var ended error
 	var rising, closely time.Duration // that the last of these sweeps took
 	c := analysis.Calibration{Version: analysis.CalibrationVersion, Scenario: file.Metadata.Name, Workload: fingerprint(file), Latency: latency.Seconds(), Percentile: f.percentile}
+	// measure makes a sweep. The result is there too where the run was interrupted.
+	measure := func(n int, sweep runner.Sweep) (r *analysis.Result, dir string, ended error) {
+		fixed, err := sweep.Scenario(file, n)
+		if err != nil {
+			return nil, "", err
+		}
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		t := trial{runFlags: &f.runFlags, file: fixed, cluster: cluster, lab: lab, ends: ends, id: runner.NewID(), dir: filepath.Join(base, fmt.Sprintf("%d-replicas-%s", n, sweep.Name)), show: newDisplay(a.stderr, f.quiet)}
+		t.show.prefix = fmt.Sprintf("%s, %s: ", record.Counted(n, "replica"), sweep.Name)
+		t.seen = runner.Overload(func() { cancel(runner.ErrOverloaded) })
+		run, ended := t.measure(ctx, a)
+		t.show.close()
+		if errors.Is(ended, runner.ErrOverloaded) {
+			ended = nil
+		}
+		if run == nil {
+			return nil, t.dir, ended
+		}
+		r, err = judge(run, t.dir, f.output, nil)
+		if err := errors.Join(err, spoiled(r, nil)); err != nil {
+			return nil, t.dir, errors.Join(ended, err)
+		}
+		c.Cluster = r.Cluster.Version
+		return r, t.dir, ended
+	}
 	for i, n := range f.replicas {
 		var point analysis.CalibrationPoint
 		replicas := record.Counted(n, "replica")
-		measure := func(sweep runner.Sweep) (found runner.Bracket, err error) {
-			fixed, err := sweep.Scenario(file, n)
-			if err != nil {
-				return found, err
-			}
-			ctx, cancel := context.WithCancelCause(ctx)
-			defer cancel(nil)
-			t := trial{runFlags: &f.runFlags, file: fixed, cluster: cluster, lab: lab, ends: ends, id: runner.NewID(), dir: filepath.Join(base, fmt.Sprintf("%d-replicas-%s", n, sweep.Name)), show: newDisplay(a.stderr, f.quiet)}
-			t.show.prefix = fmt.Sprintf("%s, %s: ", replicas, sweep.Name)
-			t.seen = runner.Overload(func() { cancel(runner.ErrOverloaded) })
+		bracket := func(sweep runner.Sweep) (found runner.Bracket, err error) {
 			since := time.Now()
-			run, ends := t.measure(ctx, a)
-			t.show.close()
-			if errors.Is(ends, runner.ErrOverloaded) {
-				ends = nil
-			}
-			if run == nil {
+			r, _, ends := measure(n, sweep)
+			if r == nil {
 				return found, ends
 			}
-			r, err := judge(run, t.dir, f.output, nil)
-			if err := errors.Join(err, spoiled(r, nil)); err != nil {
-				return found, errors.Join(ends, err)
-			}
-			c.Cluster, records = r.Cluster.Version, append(records, t.dir)
 			if now := capacity(r, n, sweep.Rates, latency.Seconds(), f.percentile, ends != nil); now.Rate > 0 || ends == nil {
 				point = now
 			}
@@ -172,10 +179,10 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 				closely = cmp.Or(closely, of.Closely()+max(0, took-sweep.Step*time.Duration(len(r.Load.Phases))))
 				say("%s: %s requests/s met the SLO; a close look takes about %s, all that is left about %s", replicas, record.Plain(point.Rate, 4), roughly(closely), roughly(closely+time.Duration(len(f.replicas)-i-1)*(rising+closely)))
 			}
-			return runner.Bracket{Met: point.Rate, Missed: point.Below}, ends
+			return runner.Bracket{Met: point.Rate, Missed: point.Below, Doubted: point.Doubt != ""}, ends
 		}
 		of.Replicas = n
-		err := runner.Calibrate(of, measure)
+		err := runner.Calibrate(of, bracket)
 		if err != nil && point.Rate > 0 {
 			point.Rough = record.Cut(strings.TrimSpace(err.Error()))
 		}
@@ -205,7 +212,13 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	var target tune.Capacity
 	why := ended
 	if ended == nil {
-		target, why = a.targetOf(ctx, file, c, records, f.quiet)
+		n := f.replicas[0]
+		say("measuring what a request costs, for the target")
+		highest := c.CapacityPerReplica * float64(n)
+		var dir string
+		if _, dir, why = measure(n, runner.Sweep{Name: "steady", Rates: []float64{highest / 5, highest}, Step: steadySteps * f.step}); why == nil {
+			target, why = a.targetOf(ctx, file, c, dir, f.quiet)
+		}
 	}
 	switch {
 	case f.printed == "yaml" && why != nil:
@@ -222,6 +235,10 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	return errors.Join(err, ended)
 }
 
+// steadySteps is how many steps each of the two rates lasts by which the cost of a request is measured: long
+// enough for several samples of metrics-server.
+const steadySteps = 4
+
 // counts are numbers of replicas, for people.
 func counts(numbers []int) (text string) {
 	for i, n := range numbers {
@@ -233,13 +250,13 @@ func counts(numbers []int) (text string) {
 	return text + map[bool]string{true: " replica", false: " replicas"}[text == "1"]
 }
 
-// targetOf is the HPA's target by the capacity and by what requests cost in the records, tried by simulations of the
+// targetOf is the HPA's target by the capacity and by what requests cost in a record, tried by simulations of the
 // scenario's load.
-func (a *app) targetOf(ctx context.Context, file *scenarios.File, c analysis.Calibration, records []string, quiet bool) (target tune.Capacity, err error) {
+func (a *app) targetOf(ctx context.Context, file *scenarios.File, c analysis.Calibration, record string, quiet bool) (target tune.Capacity, err error) {
 	w := a.work(quiet)
 	defer w.done()
 	w.does("trying the target by simulations")
-	learned, err := fit.Open(records...)
+	learned, err := fit.Open(record)
 	if err != nil {
 		return target, err
 	}
@@ -263,8 +280,8 @@ func (a *app) targetOf(ctx context.Context, file *scenarios.File, c analysis.Cal
 }
 
 // capacity is the highest rate that met the SLO before the first that did not: Rate is 0
-// if none did, Below if all did. A rate that missed it while the load was not as planned tells nothing of the workload:
-// it counts where no higher one tells more. Where the run was interrupted, the last phase does not count.
+// if none did, Below if all did. Where the load generator was late, that alone may be why a rate missed it: it does not
+// count if a higher one met it. Where the run was interrupted, the last phase does not count.
 func capacity(r *analysis.Result, replicas int, rates []float64, latency float64, percentile int, interrupted bool) analysis.CalibrationPoint {
 	point := analysis.CalibrationPoint{Replicas: replicas}
 	for i, p := range r.Load.Phases {
@@ -273,11 +290,17 @@ func capacity(r *analysis.Result, replicas int, rates []float64, latency float64
 		case meets:
 			point = analysis.CalibrationPoint{Replicas: replicas, Rate: rates[i], Seconds: *at}
 		case p.Cut && interrupted:
-		case p.Doubt == "":
-			point.Below, point.Doubt = rates[i], ""
 			return point
-		case point.Below == 0:
-			point.Below, point.Doubt = rates[i], p.Doubt
+		default:
+			if point.Below == 0 {
+				point.Below, point.Doubt = rates[i], p.Doubt
+			}
+			if p.Doubt == "" || at != nil && *at-p.LateMax > latency {
+				if point.Below == rates[i] {
+					point.Doubt = ""
+				}
+				return point
+			}
 		}
 	}
 	return point

@@ -11,7 +11,9 @@ func TestCapacity(t *testing.T) {
 	met := analysis.PhaseLoad{Latency: analysis.Quantiles{P99: new(0.1)}, ErrorShare: new(0.0)}
 	missed := analysis.PhaseLoad{Latency: analysis.Quantiles{P99: new(2.0)}, ErrorShare: new(0.0)}
 	late := missed
-	late.Doubt = "requests were sent up to 2 s late"
+	late.Doubt, late.LateMax = "requests were sent up to 2 s late", 2
+	little := missed
+	little.Doubt, little.LateMax = "requests were sent up to 0.2 s late", 0.2
 	cut := met
 	cut.Cut = true
 	for name, c := range map[string]struct {
@@ -22,7 +24,8 @@ func TestCapacity(t *testing.T) {
 	}{
 		"as planned":          {[]analysis.PhaseLoad{met, met, missed}, false, 20, 30, ""},
 		"late, and then met":  {[]analysis.PhaseLoad{met, late, met, missed}, false, 30, 40, ""},
-		"late, and missed":    {[]analysis.PhaseLoad{met, late, missed}, false, 10, 30, ""},
+		"late, and missed":    {[]analysis.PhaseLoad{met, late, missed}, false, 10, 20, late.Doubt},
+		"late by less":        {[]analysis.PhaseLoad{met, little, met}, false, 10, 20, ""},
 		"late from there on":  {[]analysis.PhaseLoad{met, late, late}, false, 10, 20, late.Doubt},
 		"overloaded":          {[]analysis.PhaseLoad{met, cut}, false, 10, 20, ""},
 		"interrupted":         {[]analysis.PhaseLoad{met, met, cut}, true, 20, 0, ""},
