@@ -84,14 +84,33 @@ func (d *diagnosis) noRequest() bool {
 			if len(lacking) == 0 || p.gone.seen && p.gone.t < d.end {
 				continue
 			}
-			d.add(Finding{Kind: FoundNoRequest, Severity: Blocks, Object: d.target(), SinceSeconds: new(p.shown.t.Seconds()),
+			f := Finding{Kind: FoundNoRequest, Object: d.target(), SinceSeconds: new(p.shown.t.Seconds()),
 				Seen:   fmt.Sprintf("Containers of its pods have no %s request: %s%s.", name, strings.Join(lacking, ", "), detail(said)),
-				Cause:  fmt.Sprintf("The HPA's target is a share of the %s request; without one it has no metric and does not scale.", name),
-				Advice: fmt.Sprintf("Give them one: `kubectl set resources %s%s -c %s --requests=%s=…`.", d.target(), d.namespace(), lacking[0], name)})
+				Cause:  fmt.Sprintf("The HPA's target is a share of the %s request. ", name),
+				Advice: fmt.Sprintf("Give them one: `kubectl set resources %s%s -c %s --requests=%s=…`.", d.target(), d.namespace(), lacking[0], name)}
+			f.lacks(hpa)
+			d.add(f)
 			return true
 		}
 	}
 	return false
+}
+
+// lacks says what it means that the HPA has no value of a metric: it blocks, unless the HPA has another.
+func (f *Finding) lacks(hpa *record.Autoscaler) {
+	for i := range hpa.Spec.Metrics {
+		if hasValue(statusOf(hpa, i)) {
+			f.Severity = Limits
+			f.Cause += "Without one of its metrics the HPA takes no replica away, and adds some by the others alone."
+			return
+		}
+	}
+	f.Severity = Blocks
+	f.Cause += "Without a metric the HPA does not scale."
+}
+
+func hasValue(s autoscalingv2.MetricValueStatus) bool {
+	return s.Value != nil || s.AverageValue != nil || s.AverageUtilization != nil
 }
 
 // notServed are the words of a client for an API group that the cluster does not serve: of
@@ -101,15 +120,15 @@ var notServed = regexp.MustCompile(`no custom metrics API .* registered|could no
 // metricNotServed finds metrics of the HPA that an adapter would have to serve and that it does not
 // have, and those of a container that the pods do not have.
 func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
-	missing := 0
-	var list []Finding
+	if c := hpaCondition(hpa.Status, autoscalingv2.ScalingActive); c != nil && c.Reason == "ScalingDisabled" {
+		return false // it does not look at its metrics while the target has 0 replicas
+	}
 	for i, m := range hpa.Spec.Metrics {
-		if status := statusOf(hpa, i); status.Value != nil || status.AverageValue != nil || status.AverageUtilization != nil {
+		if hasValue(statusOf(hpa, i)) {
 			continue
 		}
-		missing++
 		name, _ := record.MetricTarget(m)
-		f := Finding{Kind: FoundMetricsAbsent, Severity: Blocks, Object: d.hpa()}
+		f := Finding{Kind: FoundMetricsAbsent, Object: d.hpa()}
 		said, long, events := "", d.end.Sub(d.start) > patience, 0
 		for _, c := range hpa.Status.Conditions {
 			if c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionFalse {
@@ -123,7 +142,11 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 				f.SinceSeconds = new(t.Seconds())
 			}
 		})
+		resource, _ := record.ResourceOf(m)
 		switch container := m.ContainerResource; {
+		case resource != "" && resource != corev1.ResourceCPU && resource != corev1.ResourceMemory:
+			f.Seen = fmt.Sprintf("Its metric is %s, and metrics.k8s.io has cpu and memory alone.", name)
+			f.Advice = "Scale on one of these, or on a metric that an adapter serves."
 		case container != nil && len(d.own) > 0:
 			var names []string
 			for _, c := range d.own[len(d.own)-1].now.Containers {
@@ -154,18 +177,11 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 		if f.SinceSeconds == nil {
 			f.SinceSeconds = new(d.start.Seconds())
 		}
-		list = append(list, f)
-	}
-	for _, f := range list {
-		if missing < len(hpa.Spec.Metrics) {
-			f.Severity = Limits
-			f.Cause += "Without one of its metrics the HPA takes no replica away, and adds some by the others alone."
-		} else {
-			f.Cause += "Without a metric the HPA does not scale."
-		}
+		f.lacks(hpa)
 		d.found = append(d.found, f) // each metric is another cause
+		found = true
 	}
-	return len(list) > 0
+	return found
 }
 
 // metricsAbsent finds that metrics.k8s.io does not answer, or has nothing of the

@@ -212,13 +212,13 @@ func (d *diagnosis) rival(w at[record.Change], all []at[record.Change]) {
 // ambiguous finds that the HPA itself speaks of others over the same pods, also of one
 // that scales another object whose selector is as wide.
 func (d *diagnosis) ambiguous() {
-	for _, a := range d.hpas {
-		if !d.within(a.t) || d.has(FoundRival) {
+	for i, a := range d.hpas {
+		if standsUntil(d.hpas, i, d.end) <= d.start || a.t > d.end || d.has(FoundRival) {
 			continue
 		}
 		for _, c := range a.v.Status.Conditions {
 			if c.Reason == "AmbiguousSelector" && c.Status == corev1.ConditionFalse {
-				d.found = append(d.found, Finding{Kind: FoundRival, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(a.t.Seconds()), Spoils: !d.looksOnly(),
+				d.found = append(d.found, Finding{Kind: FoundRival, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(a.t.Seconds()), Spoils: !d.looksOnly() && d.within(a.t),
 					Seen:   sentence(c.Message),
 					Cause:  "Of two HPAs over the same pods none does anything: the HPA controller switches both off (AmbiguousSelector).",
 					Advice: "Let the selectors of their targets select no pods of each other, or delete all but one of the HPAs."})

@@ -170,8 +170,7 @@ const readinessGatesNotReady = "ReadinessGatesNotReady"
 // pods finds what keeps pods from being ready.
 func (d *diagnosis) pods() {
 	for _, c := range d.charts() {
-		d.crashes(c)
-		explained := false
+		explained := d.crashes(c)
 		for _, s := range c.spells {
 			explained = d.spell(c, s) || explained
 		}
@@ -300,7 +299,7 @@ func (d *diagnosis) room(p record.Pod) string {
 }
 
 // crashes finds containers that ended and were started again.
-func (d *diagnosis) crashes(c *chart) {
+func (d *diagnosis) crashes(c *chart) (found bool) {
 	for _, s := range slices.Concat(c.last.Status.InitContainerStatuses, c.last.Status.ContainerStatuses) {
 		again := s.RestartCount - c.restarts[s.Name]
 		ended := s.State.Terminated
@@ -340,7 +339,9 @@ func (d *diagnosis) crashes(c *chart) {
 			f.Advice = "Raise the limit, or find what takes the memory: under load it may be the requests in flight."
 		}
 		d.add(f)
+		found = true
 	}
+	return found
 }
 
 func (d *diagnosis) restarted(c *chart) bool {

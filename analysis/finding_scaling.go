@@ -16,10 +16,12 @@ import (
 func (d *diagnosis) scaling() {
 	hpa := d.autoscaler(d.end)
 	if hpa == nil {
+		d.cpuLimit()
 		return
 	}
 	p := policyOf(hpa.Spec, d.flags)
 	d.spec(p)
+	d.cpuLimit()
 	d.foreign(p)
 	d.maxReached(p)
 	d.flapping()
@@ -58,14 +60,31 @@ func (d *diagnosis) foreign(p policy) {
 	}
 }
 
+// metricLevels are the readings of the HPA's metrics: those of metrics.k8s.io or, where the HPA has
+// others too, those in its status, which are of the pods that it found.
+func (d *diagnosis) metricLevels() []at[usage] {
+	if slices.ContainsFunc(d.usages, func(u at[usage]) bool { return u.v.ratio != nil }) {
+		return d.usages
+	}
+	var levels []at[usage]
+	for _, a := range d.hpas {
+		u := usage{counted: int(a.v.Status.CurrentReplicas)}
+		if ratios := statusRatios(a.v); len(ratios) > 0 {
+			u.ratio = new(slices.Max(ratios))
+		}
+		levels = append(levels, at[usage]{a.t, u})
+	}
+	return levels
+}
+
 // beyond is the longest stretch in which keep holds for the readings of the
 // metric, each of which stands until the next one.
 func (d *diagnosis) beyond(from, to record.Instant, keep func(at[usage]) bool) (start, end record.Instant, most float64) {
 	var since record.Instant
 	var peak float64
 	holds := false
-	for i := after(d.usages, from-1); i < len(d.usages); i++ {
-		u := d.usages[i]
+	for i := after(d.levels, from-1); i < len(d.levels); i++ {
+		u := d.levels[i]
 		if u.t > to {
 			break
 		}
@@ -77,7 +96,7 @@ func (d *diagnosis) beyond(from, to record.Instant, keep func(at[usage]) bool) (
 			holds, since = true, u.t
 		}
 		peak = max(peak, *u.v.ratio)
-		until := standsUntil(d.usages, i, to)
+		until := standsUntil(d.levels, i, to)
 		if until.Sub(since) > end.Sub(start) {
 			start, end, most = since, until, peak
 		}
@@ -99,10 +118,14 @@ func (d *diagnosis) maxReached(p policy) {
 		return
 	}
 	want := int32(math.Ceil(float64(p.max)*most - 1e-9))
-	d.add(Finding{Kind: FoundMaxReached, Severity: Limits, Object: d.hpa(), SinceSeconds: new(start.Seconds()), UntilSeconds: d.until(end),
+	f := Finding{Kind: FoundMaxReached, Severity: Limits, Object: d.hpa(), SinceSeconds: new(start.Seconds()), UntilSeconds: d.until(end),
 		Seen:   fmt.Sprintf("With its maximum of %s the metric stayed above the target for %.0f s: up to %.0f %% of it (%s).", record.Counted(p.max, "replica"), end.Sub(start).Seconds(), most*100, targets(p)),
 		Cause:  fmt.Sprintf("The load asks for more replicas than it may have: for %d at the peak.", want),
-		Advice: fmt.Sprintf("Raise maxReplicas to %d or more if the nodes have room, or make a request cheaper.", want)})
+		Advice: fmt.Sprintf("Raise maxReplicas to %d or more if the nodes have room, or make a request cheaper.", want)}
+	if slices.ContainsFunc(p.metrics, func(m autoscalingv2.MetricSpec) bool { _, target := record.MetricTarget(m); return target.Value != nil }) {
+		f.Advice = "Raise maxReplicas if more pods bring the metric down; else use a target of type AverageValue, which divides the metric by the replicas."
+	}
+	d.add(f)
 }
 
 func targets(p policy) string {
@@ -143,9 +166,21 @@ func (d *diagnosis) notScaled(p policy) {
 			Advice: fmt.Sprintf("Look at the conditions and events of `kubectl describe %s%s`.", d.hpa(), d.namespace())}
 		if says := d.unable(end); says != "" {
 			f.Cause = says
+		} else if hpa := d.autoscaler(to - 1); hasReason(hpa, autoscalingv2.AbleToScale, "ScaleUpStabilized") {
+			f.Cause = fmt.Sprintf("Its behavior.scaleUp.stabilizationWindowSeconds is %d: it takes the lowest recommendation of that time.", *hpa.Spec.Behavior.ScaleUp.StabilizationWindowSeconds)
+			f.Advice = "Set a smaller behavior.scaleUp.stabilizationWindowSeconds; the default is 0."
+		} else if hasReason(hpa, autoscalingv2.ScalingLimited, "ScaleUpLimit") {
+			f.Cause = "The policies in its behavior.scaleUp had no more replicas for that time, after those that it added before."
+			f.Advice = "Allow more replicas in a shorter period, in behavior.scaleUp.policies."
 		}
 		d.add(f)
 	}
+}
+
+// hasReason says whether a condition of the HPA has a reason.
+func hasReason(a *record.Autoscaler, kind autoscalingv2.HorizontalPodAutoscalerConditionType, reason string) bool {
+	c := hpaCondition(a.Status, kind)
+	return c != nil && c.Reason == reason
 }
 
 // unable is what the HPA says at t of why it does not scale; empty if it can. Other conditions that are
@@ -203,7 +238,7 @@ func (d *diagnosis) loadTooSmall(p policy) {
 	}
 	onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
 	var idle, peak *float64
-	for _, u := range d.usages {
+	for _, u := range d.levels {
 		if u.v.ratio == nil || u.t >= end {
 			continue
 		}
@@ -220,9 +255,9 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		Seen:   fmt.Sprintf("With %s requests/s its metric came to %.0f %% of the target at most (%s), and a scale-up begins above %.0f %%.", record.Plain(t.ToRate, 4), *peak*100, targets(p), (1+p.up)*100),
 		Cause:  "The load is too small for as many replicas as there are.",
 		Advice: "Set a lower target"}
-	cpu := slices.ContainsFunc(p.metrics, func(m autoscalingv2.MetricSpec) bool {
+	memory := !slices.ContainsFunc(p.metrics, func(m autoscalingv2.MetricSpec) bool {
 		name, _ := record.ResourceOf(m)
-		return name == corev1.ResourceCPU
+		return name != corev1.ResourceMemory
 	})
 	for _, m := range p.metrics {
 		if name, _ := record.ResourceOf(m); name != "" && m.Resource != nil && m.Resource.Target.AverageUtilization != nil {
@@ -234,14 +269,20 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		rose = (*peak - *idle) / (t.ToRate - t.FromRate)
 	}
 	switch share := d.errorShare(t.ToPhase); {
+	case share >= failedShare && d.hasIn(t.OnsetSeconds, t.EndSeconds, FoundCPULimit):
+		f.Cause = fmt.Sprintf("%s %% of the requests of phase %s failed already: a CPU limit is reached before the metric is where a scale-up begins.", record.Plain(share*100, 2), t.ToPhase)
+		f.Advice += "; or raise or remove the CPU limit."
 	case share >= failedShare:
 		f.Cause = fmt.Sprintf("The metric does not follow the load: %s %% of the requests of phase %s failed already, so that something else than what it measures is at its limit.", record.Plain(share*100, 2), t.ToPhase)
 		f.Advice += "; or scale on what is at its limit, such as the requests in flight."
-	case !cpu:
+	case memory:
 		f.Cause = "The metric does not rise enough with the load; memory in particular depends on what the server keeps, not on the rate."
 		f.Advice += "; or scale on a metric that follows the load."
 	case rose*t.ToRate > 0.01:
 		f.Advice += fmt.Sprintf(", or send more than about %s requests/s in phase %s.", record.Plain(t.ToRate+(1+p.up-*peak)/rose, 3), t.ToPhase)
+	case idle != nil:
+		f.Cause = "The metric does not rise with the load."
+		f.Advice += "; or scale on a metric that follows the load."
 	default:
 		f.Advice += ", or send more load."
 	}

@@ -14,7 +14,6 @@ import (
 
 // traffic finds what the load met.
 func (d *diagnosis) traffic() {
-	d.cpuLimit()
 	d.starved()
 	d.terminatingErrors()
 	d.errors()
@@ -226,6 +225,10 @@ func (d *diagnosis) errors() {
 			continue // a phase with more of them tells it
 		}
 		f.Cause, f.Advice = whyFailed(l)
+		if i := after(d.targets, record.Instant(float64(last)*1e9)); i > 0 && d.targets[i-1].v.Replicas == 0 {
+			f.Cause = "The target had 0 replicas."
+			f.Advice = "Look for who set its spec.replicas to 0. An HPA does nothing from there, unless it came to 0 by itself: `kubectl scale` to 1 or more brings it back."
+		}
 		d.add(f)
 	}
 }

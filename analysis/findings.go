@@ -25,7 +25,7 @@ func (o *observed) findings(r *Result) []Finding {
 			d.own = append(d.own, p)
 		}
 	}
-	d.every = d.resolution()
+	d.every, d.levels = d.resolution(), d.metricLevels()
 	d.others()
 	d.overlap()
 	d.rollouts()
@@ -61,10 +61,11 @@ func (r *Result) Spoiled() (all []Finding) {
 // diagnosis collects findings.
 type diagnosis struct {
 	*observed
-	r     *Result
-	own   []*pod // that the target made
-	found []Finding
-	every time.Duration // see resolution
+	r      *Result
+	own    []*pod // that the target made
+	found  []Finding
+	every  time.Duration // see resolution
+	levels []at[usage]   // see metricLevels
 }
 
 // add adds f, or its object to the finding of the same kind and severity that is

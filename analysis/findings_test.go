@@ -71,6 +71,15 @@ func TestFindings(t *testing.T) {
 		"a pod of others without a request": {old().sampled(220, "a", "b", "c", "d").refused("missing request for cpu in container m of Pod migrate"), nil},
 		"no sample of one pod": {ill().sampled(220, "a", "b"), []string{
 			"limits metrics-missing pod/c since 62 until -: ready for 158 s without a sample"}},
+		"a resource that metrics.k8s.io does not have": {ill().sampled(220, "a", "b", "c").another("example.com/gpu", autoscalingv2.AverageValueMetricType, "FailedGetResourceMetric", "did not receive metrics"), []string{
+			"limits metrics-absent hpa/web since 3 until -: Its metric is example.com/gpu, and metrics.k8s.io has cpu and memory alone."}},
+		"a request that one of two metrics lacks": {ill().sampled(220, "a", "b", "c").another("memory", autoscalingv2.UtilizationMetricType, "FailedGetResourceMetric", "missing request for memory in container nginx of Pod a"), []string{
+			"limits no-request deployment/web since 2 until -: no memory request: nginx"}},
+		"another HPA over the pods from the start": {tooHigh(autoscalingv2.HorizontalPodAutoscalerCondition{Type: "ScalingActive", Status: "False", Reason: "AmbiguousSelector", Message: "pods by selector app=web are controlled by more than one HPA"}), []string{
+			"blocks rival-hpa hpa/web since 2 until -: Pods by selector app=web", "blocks not-scaled hpa/web"}},
+		"an external metric at 0 replicas": {atZero().external(), []string{"blocks not-scaled hpa/web since 100 until -: It stayed at 0 replicas"}},
+		"a container that is down at the first look": {ill().sampled(220, "a", "b", "c").down("d"), []string{
+			"blocks crash pod/d since -5 until -: ended with exit code 1 (Error)"}},
 		"a pod from long before": {old().sampled(220, "a", "b", "c", "d"), nil},
 		"no sample of a pod from long before": {old().sampled(220, "a", "b", "c"), []string{
 			"limits metrics-missing pod/d since -200 until -: ready for 420 s without a sample"}},
@@ -123,6 +132,45 @@ func TestFindings(t *testing.T) {
 		}
 		equal(t, name, got, c.want)
 	}
+}
+
+// another gives the HPA one more metric of a resource, which it does not get.
+func (m *made) another(name corev1.ResourceName, kind autoscalingv2.MetricTargetType, reason, message string) *made {
+	target := autoscalingv2.MetricTarget{Type: kind, AverageValue: new(resource.MustParse("1"))}
+	if kind == autoscalingv2.UtilizationMetricType {
+		target = autoscalingv2.MetricTarget{Type: kind, AverageUtilization: new(int32(50))}
+	}
+	for i := range m.entries {
+		if a := m.entries[i].Autoscaler; a != nil {
+			a.Spec.Metrics = append(slices.Clone(a.Spec.Metrics), autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: name, Target: target}})
+			a.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: corev1.ConditionFalse, Reason: reason, Message: message, LastTransitionTime: metav1.NewTime(m.wall(3))}}
+		}
+	}
+	return m
+}
+
+// external gives the HPA an external metric alone, at which it does not look.
+func (m *made) external() *made {
+	for i := range m.entries {
+		if a := m.entries[i].Autoscaler; a != nil {
+			a.Spec.Metrics = []autoscalingv2.MetricSpec{{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "queue"}, Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("1"))}}}}
+			a.Status.CurrentMetrics = nil
+			a.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: corev1.ConditionFalse, Reason: "ScalingDisabled", Message: "scaling is disabled since the replica count of the target is zero", LastTransitionTime: metav1.NewTime(m.wall(3))}}
+		}
+	}
+	return m
+}
+
+// down adds a pod whose container has ended again and again before the record, and is down.
+func (m *made) down(name string) *made {
+	m.add(1.6, record.Entry{Pod: &record.Pod{
+		Name: name, UID: "uid-" + name, First: true, Created: metav1.NewTime(m.wall(-100)), Node: "node-1",
+		Containers: []record.ContainerResources{{Name: "nginx", Requests: corev1.ResourceList{"cpu": resource.MustParse("50m")}}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, StartTime: &metav1.Time{Time: m.wall(-100)},
+			Conditions:        []corev1.PodCondition{{Type: corev1.PodReady, Status: "False", LastTransitionTime: metav1.NewTime(m.wall(-100))}},
+			ContainerStatuses: []corev1.ContainerStatus{{Name: "nginx", RestartCount: 5, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error", FinishedAt: metav1.NewTime(m.wall(-5))}}}}},
+	}})
+	return m
 }
 
 // atZero is ill without a replica from 60 s on, and with requests that fail from 100 s on.

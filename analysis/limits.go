@@ -143,7 +143,9 @@ func (o *observed) lastSync(from, next record.Instant) record.Instant {
 
 // sawFirstSync says whether the HPA controller had come to no number of replicas yet when the
 // watch opened.
-func (o *observed) sawFirstSync() bool { return scalingLimited(o.hpas[0].v.Status) == nil }
+func (o *observed) sawFirstSync() bool {
+	return hpaCondition(o.hpas[0].v.Status, autoscalingv2.ScalingLimited) == nil
+}
 
 // policyLimit is how many replicas the policies of rules allow at t, and by which: sign is 1
 // for a rise, -1 for a fall. Each policy counts from the replicas at the start of its period:

@@ -103,6 +103,8 @@ func (r *readings) used(s *sample, name corev1.ResourceName, container string) (
 			use += int64(math.Ceil(c.CPU*1000 - 1e-9))
 		case name == corev1.ResourceMemory:
 			use += c.Memory * 1000
+		default:
+			continue // metrics.k8s.io has no others
 		}
 		found = true
 	}

@@ -65,7 +65,7 @@ func (o *observed) watchedHPA(t record.Instant) bool {
 func (o *observed) explain(s *Step, c replicaChange, status at[*record.Autoscaler]) {
 	s.Metric = metricText(*status.v)
 	p := policyOf(status.v.Spec, o.flags)
-	condition := scalingLimited(status.v.Status)
+	condition := hpaCondition(status.v.Status, autoscalingv2.ScalingLimited)
 	switch {
 	case c.from > p.max && c.to == p.max:
 		s.LimitedBy, s.Limit = LimitMax, fmt.Sprintf("the maximum is %d, whatever the metrics ask for", p.max)
@@ -101,9 +101,9 @@ func (o *observed) explain(s *Step, c replicaChange, status at[*record.Autoscale
 	}
 }
 
-func scalingLimited(s autoscalingv2.HorizontalPodAutoscalerStatus) *autoscalingv2.HorizontalPodAutoscalerCondition {
+func hpaCondition(s autoscalingv2.HorizontalPodAutoscalerStatus, kind autoscalingv2.HorizontalPodAutoscalerConditionType) *autoscalingv2.HorizontalPodAutoscalerCondition {
 	for i, c := range s.Conditions {
-		if c.Type == autoscalingv2.ScalingLimited {
+		if c.Type == kind {
 			return &s.Conditions[i]
 		}
 	}

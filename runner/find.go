@@ -204,7 +204,7 @@ func healthOf(hpa *autoscalingv2.HorizontalPodAutoscaler, now time.Time) record.
 				outcome = record.Warning // it adds replicas by the metrics that it has
 			}
 			worse(outcome, fmt.Sprintf("%s is False%s (%s): %s", is.Type, since, is.Reason, is.Message), conditionHint(is.Reason))
-		case is.Type == autoscalingv2.ScalingLimited && !no && is.Reason == "TooManyReplicas":
+		case is.Type == autoscalingv2.ScalingLimited && !no && is.Reason == "TooManyReplicas" && !slices.ContainsFunc(hpa.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool { return c.Reason == "ScaleDownStabilized" }): // by what it recommended before
 			worse(record.Warning, fmt.Sprintf("it wants more than its maximum%s", since), "raise maxReplicas if the load is meant to be served")
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	apischema "k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -280,6 +281,11 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 	least := *hpa.MinReplicas
 	if w := c.Spec.Workload.Deployment; w != nil && w.Replicas != nil && least <= hpa.MaxReplicas && (*w.Replicas < least || *w.Replicas > hpa.MaxReplicas) {
 		c.fault(short+".replicas", "", "%s.replicas is %d, outside the autoscaler's %d to %d", short, *w.Replicas, least, hpa.MaxReplicas)
+	}
+	if m := c.targetManifest; m != nil {
+		if n, found, err := unstructured.NestedInt64(m.Object.Object, "spec", "replicas"); err == nil && found && n == 0 {
+			c.faultAt(m.doc, m.base+"/spec/replicas", "give it 1 or more", "spec.replicas is 0: an HPA does nothing from there, unless it came to 0 by itself")
+		}
 	}
 	template := c.PodTemplate()
 	if template != nil {

@@ -195,8 +195,8 @@ func (f *File) Service() (name string, port *intstr.IntOrString) {
 func (f *File) deployment() *appsv1.Deployment {
 	replicas := f.Spec.Workload.Deployment.Replicas
 	if replicas == nil {
-		if a := f.Autoscaling(); a != nil {
-			replicas = a.MinReplicas
+		if a := f.Autoscaling(); a != nil && a.MinReplicas != nil {
+			replicas = new(max(1, *a.MinReplicas)) // an HPA does nothing from the 0 of somebody else
 		}
 	}
 	return &appsv1.Deployment{

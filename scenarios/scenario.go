@@ -110,7 +110,7 @@ type Workload struct {
 // which make the container that gets the load. Unless it has a name of its own,
 // it is named after the scenario.
 type Deployment struct {
-	// Replicas to start with. Default: the autoscaler's minimum.
+	// Replicas to start with. Default: the autoscaler's minimum, or 1 where that is 0.
 	Replicas *int32 `json:"replicas,omitempty" jsonschema:"minimum=1"`
 	// Port is where the container answers HTTP. The Service has the same port.
 	Port int32 `json:"port" jsonschema:"minimum=1,maximum=65535"`

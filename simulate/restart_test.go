@@ -85,6 +85,9 @@ func TestRestarts(t *testing.T) {
 						reason = s.LastTerminationState.Terminated.Reason
 					}
 					backOff = backOff || s.State.Waiting != nil && s.State.Waiting.Reason == "CrashLoopBackOff"
+					if ended := s.State.Terminated; ended != nil && ended.FinishedAt.Time.After(time.Date(2000, 1, 1, 0, 0, 0, int(e.At), time.UTC)) {
+						t.Errorf("at %s the container ended at %s already", e.At, ended.FinishedAt)
+					}
 					if s.Ready && s.State.Running == nil {
 						t.Errorf("a container that does not run is ready at %s", e.At)
 					}

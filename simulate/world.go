@@ -427,7 +427,7 @@ func (w *world) show(p *pod) {
 	case p.waits:
 		state.Waiting.Reason = "CrashLoopBackOff"
 	case !p.started && p.ended.Reason != "":
-		state = corev1.ContainerState{Terminated: &p.ended}
+		state = corev1.ContainerState{Terminated: new(p.ended)}
 	}
 	if p.started {
 		state = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(w.began.Add(p.startedAt).Truncate(time.Second))}}
