@@ -121,6 +121,21 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// TestValueCountsReadyPods wants a step for a Value told by the pods that are ready: those that found no room are no part of it.
+func TestValueCountsReadyPods(t *testing.T) {
+	simulate.Prepare()
+	var said []string
+	for _, transition := range resultOf(t, `workload: {deployment: {resources: {requests: {cpu: 1}}}, model: {metrics: {queue: {of: requests}}}}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 20, behavior: {scaleDown: {stabilizationWindowSeconds: 0}}, metrics: [{type: External, external: {metric: {name: queue}, target: {type: Value, value: "20"}}}]}}, load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 8m, rate: 12}]}`).Transitions {
+		for _, s := range transition.Steps {
+			if s.LimitedBy == analysis.LimitPods && strings.HasPrefix(s.Limit, "for a Value the HPA multiplies the pods that are ready, not all replicas: ") {
+				return
+			}
+			said = append(said, s.Limit)
+		}
+	}
+	t.Errorf("no step is told so: %+v", said)
+}
+
 // TestLoadRising wants the time in which the load rises told apart from the metrics lag: a pod's metric is
 // above target and tolerance from 55 requests/s on. A ramp, a sine or a curve comes to that at a known time;
 // the lag after it is at most the window of a sample, its age and its way, as after a step.

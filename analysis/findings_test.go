@@ -80,6 +80,7 @@ func TestFindings(t *testing.T) {
 		"an external metric at 0 replicas": {atZero().external(), []string{"blocks not-scaled hpa/web since 100 until -: It stayed at 0 replicas"}},
 		"a container that is down at the first look": {ill().sampled(220, "a", "b", "c").down("d"), []string{
 			"blocks crash pod/d since -5 until -: ended with exit code 1 (Error)"}},
+		"a status that is late":  {late(), nil},
 		"a pod from long before": {old().sampled(220, "a", "b", "c", "d"), nil},
 		"no sample of a pod from long before": {old().sampled(220, "a", "b", "c"), []string{
 			"limits metrics-missing pod/d since -200 until -: ready for 420 s without a sample"}},
@@ -132,6 +133,17 @@ func TestFindings(t *testing.T) {
 		}
 		equal(t, name, got, c.want)
 	}
+}
+
+// late is ill on a cluster that is overloaded: the HPA's status and event come 12 s after its scale.
+func late() *made {
+	m := ill().sampled(220, "a", "b", "c")
+	for i := range m.entries {
+		if e := &m.entries[i]; e.At > 60.005e9 && e.At < 60.05e9 && (e.Autoscaler != nil || e.Event != nil) {
+			e.At += 12e9
+		}
+	}
+	return m
 }
 
 // another gives the HPA one more metric of a resource, which it does not get.

@@ -513,6 +513,11 @@ func (d decision) why(current, want int32, p policy) string {
 
 // uncounted says why the HPA's recommendation want is not the rule of thumb's formula.
 func (d decision) uncounted(formula, want int32) string {
+	for _, m := range d.proposals {
+		if _, target := record.MetricTarget(m.spec); target.Value != nil && slices.Contains(m.replicas, want) {
+			return fmt.Sprintf("for a Value the HPA multiplies the pods that are ready, not all replicas: %d become %d", formula, want)
+		}
+	}
 	is, as := "pods that are not ready or have no metric", "at their target or request when it removes"
 	if formula > want {
 		as = "idle when it adds"

@@ -3,6 +3,7 @@ package analysis
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -39,9 +40,14 @@ func (o *observed) steps(w window) []Step {
 }
 
 // statusOf is the status that the HPA wrote with its decision, milliseconds after
-// the scale; nil if none came.
+// the scale; nil if none came. On a cluster that is overloaded it may be long in
+// coming: until the next change no other status has the replicas from before.
 func (o *observed) statusOf(c replicaChange) *at[*record.Autoscaler] {
-	for _, a := range between(o.hpas, c.t.Add(-WatchDelay), c.t.Add(rescaleWithin)) {
+	until := o.end
+	if i := sort.Search(len(o.changes), func(i int) bool { return o.changes[i].t > c.t }); i < len(o.changes) {
+		until = o.changes[i].t
+	}
+	for _, a := range between(o.hpas, c.t.Add(-WatchDelay), max(until, c.t.Add(rescaleWithin))) {
 		if a.v.Status.DesiredReplicas == c.to && a.v.Status.CurrentReplicas == c.from {
 			return &a
 		}

@@ -46,7 +46,7 @@ func (f *File) Settings(others []Setting) []Setting {
 // value is what YAML takes it for.
 func ParseSetting(s string) (Setting, error) {
 	name, values, found := strings.Cut(s, "=")
-	if !found || name == "" || values == "" {
+	if !found || name == "" || slices.Contains(strings.Split(values, ","), "") {
 		return Setting{}, fmt.Errorf("%s is not like target=40,60,80", shorten(s))
 	}
 	if n := strings.Count(values, ",") + 1; n > MaxVariants {
