@@ -38,7 +38,7 @@ spec:
     - {name: surge, duration: 5s, rate: 1}
 `)
 	i := hpabench(t, "calibrate", "--kubeconfig", kubeconfig, "--replicas", "1", "--from", "10", "--step", "4s", file, "-o", "yaml")
-	i.wait(0, 6*time.Minute)
+	i.wait(0, 10*time.Minute) // a sweep in which the load generator is late is made again
 	var hpa autoscalingv2.HorizontalPodAutoscaler
 	if err := yaml.UnmarshalStrict(i.stdout.Bytes(), &hpa); err != nil {
 		t.Fatal(err)

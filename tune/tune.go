@@ -611,7 +611,7 @@ func (s *Search) blame(ctx context.Context, least Setting) (string, error) {
 	case !met(few):
 		return fmt.Sprintf("at a tenth of the load, with %s ready from the start, still %s of the requests miss the SLO, so no setting of the HPA can meet it: %srequests that cost less, or a latency in the SLO that one request alone can meet.", record.Counted(best, "pod"), percent(few), limit), nil
 	case keeps && met(spread):
-		return fmt.Sprintf("%s still %s of the requests miss the SLO, spread evenly over %d %s: %s.", start, percent(bestMissed), fits, percent(spread), kept), nil
+		return fmt.Sprintf("%s still %s of the requests miss the SLO, and %s where they are spread evenly: %s.", start, percent(bestMissed), percent(spread), kept), nil
 	case best < fits:
 		return fmt.Sprintf("%s still %s of the requests miss the SLO, so the capacity is too low, and not for want of pods: %slarger nodes, or requests that cost less.", start, percent(bestMissed), limit), nil
 	case fits < most:
