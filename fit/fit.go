@@ -54,6 +54,14 @@ type Parameter struct {
 	Assumed string  `json:"assumed,omitempty"` // what the plant has then
 }
 
+// less is p without a part that is something else's.
+func (p Parameter) less(part float64) Parameter {
+	for _, v := range []*float64{&p.Value, &p.Low, &p.High} {
+		*v = max(0, *v-part)
+	}
+	return p
+}
+
 // Missing is why the record does not tell a parameter; empty if it does.
 func (f *Fit) Missing(name string) string {
 	for _, p := range f.Measured {

@@ -59,11 +59,14 @@ func (l *learner) workload() {
 	if connection > 0 {
 		k.ConnectionCPU = new(duration(best[0] * connection / (cost + connection)))
 	}
-	k.IdleCPU = resource.NewScaledQuantity(int64(best[1]*1e9), resource.Nano)
+	k.IdleCPU = resource.NewScaledQuantity(int64(max(0, best[1]-best[0]*l.probes())*1e9), resource.Nano)
 	k.StartCPU = new(duration(best[2]))
 
 	l.memory()
 }
+
+// probes is how many of a pod's probes a second cost what a request does, and so are not idle CPU and memory.
+func (l *learner) probes() float64 { return l.base.Modelled().Probes() }
 
 // usage estimates what a request, a second of a pod and a start use, and adds them to what was measured.
 // One that the samples do not tell from the others is the model's, and the others are what is left: it
@@ -81,7 +84,7 @@ func (l *learner) usage(rows []usageSample) []float64 {
 		used += r.cpu
 	}
 	m := &l.base.Plant.Workload
-	model := []float64{l.base.Modelled().Cost(l.newConnections()), m.IdleCPU.AsApproximateFloat64(), m.StartCPU.Seconds()}
+	model := []float64{l.base.Modelled().Cost(l.newConnections()), l.base.Modelled().AtRest(), m.StartCPU.Seconds()}
 	best, low, high := bootstrap(samples, leastSquares)
 	why := make([]string, 3)
 	for c := 2; c >= 1; c-- {
@@ -104,6 +107,9 @@ func (l *learner) usage(rows []usageSample) []float64 {
 			best[c] = model[c]
 		} else {
 			p.Value, p.Low, p.High, p.Samples = best[c], low[c], high[c], len(rows)
+		}
+		if c == 1 {
+			p = p.less(best[0] * l.probes())
 		}
 		l.add(p)
 	}
@@ -258,8 +264,9 @@ func (l *learner) memory() {
 	}
 	best, low, high := bootstrap(samples(held), leastSquares)
 	n, k := len(rows), &l.learned
-	l.add(Parameter{Name: "workload.memory", Unit: "bytes", Value: best[0], Low: low[0], High: high[0], Samples: n})
-	k.Memory, k.MemoryPerRequest = resource.NewQuantity(int64(best[0]), resource.BinarySI), resource.NewQuantity(int64(best[1]), resource.BinarySI)
+	always := Parameter{Name: "workload.memory", Unit: "bytes", Value: best[0], Low: low[0], High: high[0], Samples: n}.less(best[1] * held * l.probes())
+	l.add(always)
+	k.Memory, k.MemoryPerRequest = resource.NewQuantity(int64(always.Value), resource.BinarySI), resource.NewQuantity(int64(best[1]), resource.BinarySI)
 	if held == 0 {
 		l.missing("workload.memoryPerRequest", "the memory does not follow the requests")
 		return

@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,6 +45,27 @@ func ProbeOf(p *corev1.Probe) Probe {
 		Period: seconds(cmp.Or(p.PeriodSeconds, 10)), Timeout: seconds(cmp.Or(p.TimeoutSeconds, 1)), InitialDelay: seconds(p.InitialDelaySeconds),
 		SuccessThreshold: cmp.Or(p.SuccessThreshold, 1), FailureThreshold: cmp.Or(p.FailureThreshold, 3),
 	}
+}
+
+// Costs says whether a probe costs what an HTTP request on a new connection costs: one by HTTP does, unless
+// it asks for a status path. One that opens a connection or runs a command costs the server nothing.
+func (m *Model) Costs(p *corev1.Probe) bool {
+	if p == nil || p.HTTPGet == nil || p.HTTPGet.Scheme == corev1.URISchemeHTTPS {
+		return false // the model speaks HTTP only
+	}
+	path, _, _ := strings.Cut(p.HTTPGet.Path, "?")
+	return !m.Status(path)
+}
+
+// Status says whether a path is one by which the program says how it is, which costs it nothing.
+func (m *Model) Status(path string) bool {
+	switch m.Preset {
+	case Nginx:
+		return path == "/nginx_status"
+	case HPAExample:
+		return path == "/healthz" || path == "/served"
+	}
+	return path == "/healthz" || path == "/livez" || path == "/readyz"
 }
 
 // Due says whether the kubelet runs the probe of a container that has run for so long.

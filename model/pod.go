@@ -51,9 +51,24 @@ func (p Pod) ServiceTime(connects bool) time.Duration {
 	return OnThread(seconds(p.Cost(connects)), p.Limit()) + p.Model.Wait.Mean.Duration
 }
 
+// Probes is how many of a ready pod's probes a second cost what an HTTP request on a new connection costs.
+func (p Pod) Probes() (perSecond float64) {
+	for _, probe := range []*corev1.Probe{p.First().ReadinessProbe, p.First().LivenessProbe} {
+		if p.Model.Costs(probe) {
+			perSecond += 1 / ProbeOf(probe).Period.Seconds()
+		}
+	}
+	return perSecond
+}
+
+// AtRest is the CPU that a ready pod uses without load, in cores.
+func (p Pod) AtRest() float64 {
+	return p.Model.IdleCPU.AsApproximateFloat64() + p.Probes()*p.Cost(true)
+}
+
 // MostCPU is what the requests of the pod can use at most, in cores.
 func (p Pod) MostCPU() float64 {
-	idle := p.Model.IdleCPU.AsApproximateFloat64()
+	idle := p.AtRest()
 	most := min(forRequests(p.Cores, idle), float64(*p.Model.Workers))
 	if l := p.Limit(); l > 0 {
 		most = min(most, forRequests(max(l, minLimit), idle))

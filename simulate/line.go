@@ -62,7 +62,7 @@ func (w *world) serve(p *pod, dt float64) {
 	}
 	w.watch(p)
 	l, to := p.line, w.now+seconds(dt)
-	l.node.Cores = max(p.cores, 1e-6)
+	l.node.Cores = max(p.cores+w.modelled.Probes()*w.modelled.Cost(true), 1e-6) // the probes are requests of the server
 	if a := &l.arriving; a.n > 0 && (a.phase != w.traffic.phase || p.rate == 0) {
 		w.arrive(p, w.now)
 	}

@@ -119,7 +119,7 @@ func (r *Run) demand() {
 		return
 	}
 	p := record.Phase{Name: "observed", Seconds: float64(len(r.observed)), Shape: record.ShapeCurve, Made: "as many requests as use the CPU that was observed"}
-	idle := r.Plant.Workload.IdleCPU.AsApproximateFloat64()
+	idle := r.Modelled().AtRest()
 	for i, u := range r.observed {
 		rate := math.Round(max(0, u.cpu-idle*u.pods)/max(r.Modelled().Cost(true), least)*1000) / 1000
 		n := len(p.Curve)

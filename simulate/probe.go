@@ -15,8 +15,8 @@ const (
 	liveness
 )
 
-// watch lets the readiness and liveness probes of a pod in which requests wait run, until none
-// does: then they succeed, and need not be looked at.
+// watch lets the readiness and liveness probes of a pod run, in which requests wait or which they cost
+// something, until that is over: else they succeed, and need not be looked at.
 func (w *world) watch(p *pod) {
 	first := w.modelled.First()
 	for kind, probe := range []*corev1.Probe{first.ReadinessProbe, first.LivenessProbe} {
@@ -30,31 +30,31 @@ func (w *world) watch(p *pod) {
 		if kind == liveness {
 			since = w.now - p.startedAt + w.modelled.Prepares() + p.life.start
 		}
-		w.whileRuns(p, every.Period-since%every.Period, func() { w.probe(p, kind, every, model.Thresholds{}) })
+		w.whileRuns(p, every.Period-since%every.Period, func() { w.probe(p, kind, w.Plant.Workload.Costs(probe), every, model.Thresholds{}) })
 	}
 }
 
 // probe runs a probe of a pod, as one request of many: it has an answer when the
 // others before it had their turn. The next run follows at once where one takes longer than
 // the period.
-func (w *world) probe(p *pod, kind int, probe model.Probe, results model.Thresholds) {
-	ready := p.readyAt >= 0
-	if p.watched[kind] = !p.deleted && (p.backlog > 0 || p.workers > 1 || !ready); !p.watched[kind] {
+func (w *world) probe(p *pod, kind int, costs bool, probe model.Probe, results model.Thresholds) {
+	if p.watched[kind] = !p.deleted && (costs || p.backlog > 0 || p.workers > 1 || p.readyAt < 0); !p.watched[kind] {
 		return
 	}
-	takes := min(w.responds(p), probe.Timeout)
-	success := takes < probe.Timeout
 	due := probe.Due(w.now - p.startedAt)
-	past := due && results.Add(success, probe)
+	takes, inTime := w.ask(p, costs && due, probe.Timeout)
 	w.whileRuns(p, takes, func() {
+		success := inTime()
+		past := due && results.Add(success, probe)
 		if due && !success && !p.deleted { // as the kubelet words it
 			w.tellEvent("Pod", p.name, corev1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: context deadline exceeded while awaiting headers", [...]string{"Readiness", "Liveness"}[kind]))
 		}
-		switch {
+		switch ready := p.readyAt >= 0; {
 		case p.deleted || !past:
 		case kind == liveness:
 			if !success {
 				w.unhealthy(p)
+				return // no probe until the container is another
 			}
 		case success == ready:
 		case success:
@@ -62,11 +62,31 @@ func (w *world) probe(p *pod, kind int, probe model.Probe, results model.Thresho
 		default:
 			w.unready(p)
 		}
+		w.whileRuns(p, max(0, probe.Period-takes), func() { w.probe(p, kind, costs, probe, results) })
 	})
-	if past && !success && kind == liveness {
-		return // none until the container is another
+}
+
+// ask has a pod answer a probe, as an HTTP request if it costs what one does, and gives the time after which
+// it is known whether the answer came in time.
+func (w *world) ask(p *pod, costs bool, timeout time.Duration) (takes time.Duration, inTime func() bool) {
+	takes = w.responds(p)
+	if !costs {
+		takes = min(takes, timeout)
+		return takes, func() bool { return takes < timeout }
 	}
-	w.whileRuns(p, max(takes, probe.Period), func() { w.probe(p, kind, probe, results) })
+	m, came, l, end := &w.Plant.Workload, w.now, p.line, model.Never
+	cpu, wait := seconds((m.CPU.Draw(p.random)+m.ConnectionCPU.Duration).Seconds()*p.costs), m.Wait.Draw(p.random)
+	if l == nil {
+		p.cpu += cpu.Seconds()
+		end = came + takes + model.OnThread(cpu, w.modelled.Limit()) + wait
+	} else if !l.server.Request(came, cpu, wait, func(at time.Duration) { end = at }) {
+		return 0, func() bool { return false }
+	}
+	p.answered++
+	w.holds(p, answers{came, came, 1})
+	w.checkMemory(p)
+	failed := m.Fault != nil && p.random.Float64() < m.Fault.Errors
+	return min(end-came, timeout), func() bool { return !failed && (end-came < timeout || l != p.line) }
 }
 
 // responds is how long a pod takes for a request that costs it nothing and needs no worker.
@@ -93,6 +113,9 @@ func (w *world) ready(p *pod) {
 		}
 	})
 	w.reconcileSoon()
+	if w.modelled.Probes() > 0 {
+		w.watch(p)
+	}
 	if s := w.StatefulSet; s != nil && s.MinReadySeconds > 0 {
 		since := w.now - w.wall().Sub(w.began) // Ready's instant is in whole seconds
 		w.after(time.Duration(s.MinReadySeconds)*time.Second-since, w.reconcile)

@@ -143,9 +143,7 @@ func (w *world) step(then time.Duration) {
 		}
 		before := p.answered
 		w.serve(p, dt)
-		if h := w.Plant.Workload.MemoryHeld; h != nil {
-			p.recent = append(slices.DeleteFunc(p.recent, func(a answers) bool { return a.to < w.now-h.Duration }), answers{w.now, then, p.answered - before})
-		}
+		w.holds(p, answers{w.now, then, p.answered - before})
 		w.checkMemory(p)
 	}
 }
@@ -156,8 +154,21 @@ type answers struct {
 	n        float64
 }
 
+// holds lets a pod hold the memory of answers for a while.
+func (w *world) holds(p *pod, a answers) {
+	if h := w.Plant.Workload.MemoryHeld; h != nil {
+		p.recent = append(slices.DeleteFunc(p.recent, func(a answers) bool { return a.to < w.now-h.Duration }), a)
+	}
+}
+
 // since is how many of them were given after a time.
 func (a answers) since(t time.Duration) float64 {
+	if a.from == a.to {
+		if a.to > t {
+			return a.n
+		}
+		return 0
+	}
 	return a.n * min(1, max(0, (a.to-t).Seconds()/(a.to-a.from).Seconds()))
 }
 
@@ -249,7 +260,7 @@ func (w *world) spread(rate, dt float64) {
 // used next, and to which pod it is, is chance that decides what the pods use where they are not alike.
 func (w *world) recordedParts() []float64 {
 	parts, all := make([]float64, len(w.serving)), 0.0
-	idle := w.Plant.Workload.IdleCPU.AsApproximateFloat64()
+	idle := w.modelled.AtRest()
 	for i, p := range w.serving {
 		if p.born > len(w.Used) {
 			return nil

@@ -45,7 +45,7 @@ func AtCapacity(r *simulate.Run, rate float64, assumed string) (c Capacity, err 
 		return c, fmt.Errorf("the HPA's first metric is of container %s, and the requests are served by %s", container, pod.First().Name)
 	}
 	cost := pod.Cost(!r.Phases[0].KeepAlive)
-	c.CPU = pod.Model.IdleCPU.AsApproximateFloat64() + rate*cost
+	c.CPU = pod.AtRest() + rate*cost
 	text := fmt.Sprintf("at %s requests/s a replica uses %.0fm of CPU (%.2f ms a request)", record.Plain(rate, 4), c.CPU*1000, cost*1000)
 	if assumed != "" {
 		text += fmt.Sprintf(", its idle CPU of %s is assumed (%s)", pod.Model.IdleCPU, assumed)

@@ -107,9 +107,9 @@ func (c *Container) handle(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
 	h.SetCanonical(podHeader, c.pod)
 	h.SetContentType("text/plain; charset=utf-8")
-	if text, free := c.status(ctx.Path()); free {
+	if path := string(ctx.Path()); c.model.Status(path) {
 		c.hold(c.work.throttled())
-		ctx.Response.SetBodyString(text())
+		ctx.Response.SetBodyString(c.status(path))
 	} else {
 		c.answer(ctx)
 	}
@@ -166,29 +166,15 @@ func (c *Container) await(e end) {
 	}
 }
 
-// status answers the paths by which a process tells how it is, which cost it
-// nothing.
-func (c *Container) status(path []byte) (text func() string, is bool) {
-	ok := func() string { return "ok\n" }
-	switch c.model.Preset {
-	case model.Nginx:
-		if string(path) == "/nginx_status" {
-			return c.stubStatus, true
-		}
-	case model.HPAExample:
-		switch string(path) {
-		case "/healthz":
-			return ok, true
-		case "/served":
-			return func() string { return fmt.Sprintln(c.answered.Load()) }, true
-		}
-	default:
-		switch string(path) {
-		case "/healthz", "/livez", "/readyz":
-			return ok, true
-		}
+// status is the text of a status path.
+func (c *Container) status(path string) string {
+	switch path {
+	case "/nginx_status":
+		return c.stubStatus()
+	case "/served":
+		return fmt.Sprintln(c.answered.Load())
 	}
-	return nil, false
+	return "ok\n"
 }
 
 // stubStatus is the text of nginx's ngx_http_stub_status_module.
