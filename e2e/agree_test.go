@@ -114,9 +114,9 @@ func TestLibraryIsTheSameSimulated(t *testing.T) {
 				}
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					dir := filepath.Join(earlier, name)
+					dir, trials := filepath.Join(earlier, name), fmt.Sprint(trials(name))
 					if earlier == "1" {
-						run := startRun(t, scenario(t, source), precise)
+						run := startRun(t, scenario(t, source), precise, "--repeat", trials, "--parallel", trials)
 						select {
 						case <-run.exited:
 						case <-time.After(25 * time.Minute):
@@ -127,10 +127,22 @@ func TestLibraryIsTheSameSimulated(t *testing.T) {
 						}
 						dir = run.dir
 					}
-					line := agrees(t, dir)
-					mu.Lock()
-					defer mu.Unlock()
-					table = append(table, fmt.Sprintf("| %s | %s |", strings.Replace(name, "-0", " 0", 1), line))
+					dirs := must(filepath.Glob(filepath.Join(dir, "*", "record.jsonl")))
+					if len(dirs) == 0 {
+						dirs = []string{filepath.Join(dir, "record.jsonl")}
+					}
+					faults := map[string][]string{}
+					for _, file := range dirs {
+						line := agrees(t, filepath.Dir(file), func(figure, fault string) { faults[figure] = append(faults[figure], fault) })
+						mu.Lock()
+						table = append(table, fmt.Sprintf("| %s | %s |", strings.Replace(name, "-", " ", 1), line))
+						mu.Unlock()
+					}
+					for figure, of := range faults {
+						if len(of) == len(dirs) {
+							t.Errorf("%s: %s", figure, strings.Join(of, "; "))
+						}
+					}
 				})
 			}
 		}
@@ -139,8 +151,19 @@ func TestLibraryIsTheSameSimulated(t *testing.T) {
 	t.Logf("embedded, simulated:\n| scenario | answers/s | errors/s | p50, s | p99, s | CPU, cores | replica curve | among simulations |\n|---|---|---|---|---|---|---|---|\n%s", strings.Join(table, "\n"))
 }
 
-// agrees holds a run against simulations of its record, and gives its line of the table.
-func agrees(t *testing.T, dir string) string {
+// trials is how often a scenario is run. Where an overload begins while the HPA has no metrics of a pod yet,
+// chance decides which of the two is first, and what comes after it.
+func trials(name string) int {
+	if strings.HasPrefix(name, "sine") || name == "ramp-1.2" || name == "steps-1.2" {
+		return 3
+	}
+	return 1
+}
+
+// agrees holds a run against simulations of its record, and gives its line of the table. A figure is right if
+// it is within its tolerance of the simulations' median, or, as chance has it, in their range: by chance a run is
+// outside the range of 20 simulations once in 10 times, and each of three runs once in 1,000.
+func agrees(t *testing.T, dir string, fault func(figure, fault string)) string {
 	t.Helper()
 	f, err := fit.Open(dir)
 	if err != nil {
@@ -149,7 +172,7 @@ func agrees(t *testing.T, dir string) string {
 	f.Plant.Workload, f.Plant.Costs, f.Plant.Pods.Ready, f.Reproduction = model.Model{}, nil, nil, nil
 	plant := filepath.Join(t.TempDir(), "plant.yaml")
 	must(0, os.WriteFile(plant, must(yaml.Marshal(f)), 0o666))
-	const seeds = 7
+	const seeds = 20
 	is, foretold := resultOf(t, dir), simulations(t, dir, seeds, "--like", plant)
 	real := agreedOf(is)
 	var all []agreed
@@ -169,9 +192,9 @@ func agrees(t *testing.T, dir string) string {
 		{"CPU", 0.07, 0.005, func(a agreed) float64 { return a.cpu }},
 	} {
 		slices.SortFunc(all, func(a, b agreed) int { return cmp.Compare(figure.of(a), figure.of(b)) })
-		on, in := figure.of(real), figure.of(all[seeds/2])
-		if math.Abs(on-in) > figure.relative*max(on, in)+figure.absolute {
-			t.Errorf("%s: %.4g on the embedded cluster, %.4g simulated (%.4g to %.4g)", figure.name, on, in, figure.of(all[0]), figure.of(all[seeds-1]))
+		on, in, low, high := figure.of(real), figure.of(all[seeds/2]), figure.of(all[0]), figure.of(all[seeds-1])
+		if math.Abs(on-in) > figure.relative*max(on, in)+figure.absolute && (on < low || on > high) {
+			fault(figure.name, fmt.Sprintf("%.4g on the embedded cluster, %.4g simulated (%.4g to %.4g)", on, in, low, high))
 		}
 		line += fmt.Sprintf("%.3g, %.3g | ", on, in)
 	}
@@ -188,7 +211,7 @@ func agrees(t *testing.T, dir string) string {
 		most = max(most, 2*fit.MaxError)
 	}
 	if off > most {
-		t.Errorf("the pods in service are %.1f %% from those simulated, and may be %.1f %%", off*100, most*100)
+		fault("replica curve", fmt.Sprintf("%.1f %% from that simulated, and may be %.1f %%", off*100, most*100))
 	}
 	return line + fmt.Sprintf("%.1f %% | %.1f %%", off*100, among*100)
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,6 +184,25 @@ func TestLearnsMemory(t *testing.T) {
 		if s := held.Seconds(); s < is.Low || s > is.High || took*is.Value < each*s*0.9 || took*is.Value > each*s*1.1 {
 			t.Errorf("%.0f bytes are held for %+v, should be %d for %s", took, is, each, held)
 		}
+	}
+}
+
+// What a pod's probes cost and hold is not taken for what it uses at all times.
+func TestProbesAreNotIdle(t *testing.T) {
+	f := relearn(t, func(r *simulate.Run) {
+		probe := &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/"}}, PeriodSeconds: 1}
+		r.Pod.Containers[0].ReadinessProbe = probe
+		r.Header.Source = strings.Replace(r.Header.Source, "port: 80\n", "port: 80\n      readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}\n", 1)
+		m := &r.Plant.Workload
+		m.CPU.Mean.Duration, m.MemoryPerRequest, m.MemoryHeld = 2*time.Millisecond, resource.NewQuantity(1<<20, resource.BinarySI), &metav1.Duration{Duration: 20 * time.Second}
+		r.Plant.Metrics.Housekeeping.Duration = 0
+		r.Phases = []record.Phase{{Name: "surge", Seconds: 200, Shape: record.ShapeSine, From: 50, Amplitude: 40, Period: 100}, {Name: "calm", Seconds: 100, Shape: record.ShapeRate, From: 1}}
+	})
+	if f.own.Modelled().Probes() != 1 {
+		t.Fatal("the record's pods have no probe")
+	}
+	if m := f.Plant.Workload; m.IdleCPU.AsApproximateFloat64() > 0.0005 || m.Memory.AsApproximateFloat64() > 6<<20 {
+		t.Errorf("%s of CPU and %s of memory are idle, should be less than 500u and 6Mi: the probes use 2m and 20Mi", m.IdleCPU, m.Memory)
 	}
 }
 
