@@ -1,11 +1,15 @@
 package analysis
 
 import (
+	"cmp"
+	"fmt"
 	"math"
 	"regexp"
 	"slices"
 
 	"golang.org/x/perf/benchmath"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // Trials are the results of one or more runs of the same thing.
@@ -53,23 +57,27 @@ type Distribution struct {
 }
 
 // Difference is that of a figure's median from the first one's. P is the p-value of
-// the Mann-Whitney U test, two-sided and exact for few values: how likely values so
-// far apart are if nothing differs. SmallestP is what it can be at best with so few
-// trials. Certain says that P is below Alpha.
+// the Mann-Whitney U test, two-sided and exact for few values: how likely values at least so
+// far apart are if nothing differs. SmallestP is the smallest P with that number of
+// trials. AdjustedP is P by Holm's correction for all figures of the Comparison that are
+// tested, see adjust. Significant says that AdjustedP is below Alpha.
 type Difference struct {
-	Absolute  *float64 `json:"absolute,omitempty"`
-	Relative  *float64 `json:"relative,omitempty"` // absent when the first is 0
-	P         *float64 `json:"p,omitempty"`
-	SmallestP float64  `json:"smallestP,omitempty"`
-	Certain   bool     `json:"certain"`
-	Worse     bool     `json:"worse"` // certain, and the wrong way
-	Warnings  []string `json:"warnings,omitempty"`
+	Absolute    *float64 `json:"absolute,omitempty"`
+	Relative    *float64 `json:"relative,omitempty"` // absent when the first is 0
+	P           *float64 `json:"p,omitempty"`
+	SmallestP   float64  `json:"smallestP,omitempty"`
+	AdjustedP   *float64 `json:"adjustedP,omitempty"`
+	Significant bool     `json:"significant"`
+	Worse       bool     `json:"worse"` // significant, and the wrong way
+	Warnings    []string `json:"warnings,omitempty"`
 }
 
 const (
+	// MainFigures matches the names of the figures that are compared by default.
+	MainFigures = `^(scaleUp|scaleDown)\.|^replicas\.(peak|firstAtMax|saturated)$|^elasticity\.|^load\.[^.]+\.(achievedRate|p50|p99|errorShare)$`
 	// Confidence is that of intervals.
 	Confidence = 0.95
-	// Alpha is the p-value below which a difference is certain.
+	// Alpha is the p-value below which a difference is significant.
 	Alpha = 0.05
 )
 
@@ -121,13 +129,14 @@ func Compare(all []Trials, names *regexp.Regexp) Comparison {
 			measured = measured || d.Median != nil
 			compared.Of = append(compared.Of, *d)
 			if i > 0 {
-				compared.Against = append(compared.Against, difference(compared.Of[0], *d, compared.Better))
+				compared.Against = append(compared.Against, difference(compared.Of[0], *d))
 			}
 		}
 		if measured {
 			c.Figures = append(c.Figures, compared)
 		}
 	}
+	c.adjust()
 	medians := make([]*Elasticity, len(all))
 	for i := range all {
 		medians[i] = medianElasticity(samples[i])
@@ -169,7 +178,7 @@ func (d *Distribution) summarize() {
 	}
 }
 
-func difference(first, d Distribution, better string) Difference {
+func difference(first, d Distribution) Difference {
 	if first.Median == nil || d.Median == nil {
 		return Difference{}
 	}
@@ -186,9 +195,69 @@ func difference(first, d Distribution, better string) Difference {
 		return diff // all are the same, of which the test says nothing
 	}
 	diff.P = new(min(1, test.P)) // twice the smaller tail is more than 1 in the middle
-	diff.Certain = test.P < Alpha
-	diff.Worse = diff.Certain && (better == LowerIsBetter && *diff.Absolute > 0 || better == HigherIsBetter && *diff.Absolute < 0)
 	return diff
+}
+
+// adjust fills in AdjustedP, Significant and Worse by Holm's step-down correction (S. Holm, A Simple
+// Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6, 1979): of
+// equal runs one figure or more of all is significant with a probability of Alpha at most, however
+// the figures depend on each other, as stages that add up do. Figures of which neither direction is
+// better are corrected among themselves: no gate judges them.
+func (c *Comparison) adjust() {
+	for _, judged := range []bool{true, false} {
+		tests := c.tests(judged)
+		slices.SortFunc(tests, func(a, b *Difference) int { return cmp.Compare(*a.P, *b.P) })
+		least := 0.0
+		for i, d := range tests {
+			least = max(least, min(1, float64(len(tests)-i)**d.P))
+			d.AdjustedP, d.Significant = new(least), least < Alpha
+		}
+	}
+	for _, f := range c.Figures {
+		for i, d := range f.Against {
+			f.Against[i].Worse = d.Significant && (f.Better == LowerIsBetter && *d.Absolute > 0 || f.Better == HigherIsBetter && *d.Absolute < 0)
+		}
+	}
+}
+
+// tests are the differences that have a p-value, of the figures that have a better direction or of the others.
+func (c *Comparison) tests(judged bool) (all []*Difference) {
+	for _, f := range c.Figures {
+		for i := range f.Against {
+			if d := &f.Against[i]; d.P != nil && judged == (f.Better != "") {
+				all = append(all, d)
+			}
+		}
+	}
+	return all
+}
+
+// TooFew says of which trials no figure can be significantly worse, whatever they measured, and what
+// would change that; nil where each can.
+func (c *Comparison) TooFew() (list []string) {
+	tests := len(c.tests(true))
+	for i, n := range c.Trials[1:] {
+		least := 1.0
+		for _, f := range c.Figures {
+			if d := f.Against[i]; d.P != nil && f.Better != "" {
+				least = min(least, d.SmallestP)
+			}
+		}
+		if tests == 0 || least*float64(tests) < Alpha {
+			continue
+		}
+		enough := 4
+		for smallestP(enough, enough)*float64(tests) >= Alpha {
+			enough++
+		}
+		text := fmt.Sprintf("With %s of %s and %d of %s no difference can be significant: the smallest p-value is %s, and for %s it must be below %s. Make %d trials of each",
+			record.Counted(c.Trials[0], "trial"), c.Names[0], n, c.Names[i+1], record.Plain(least, 2), record.Counted(tests, "tested figure"), record.Plain(Alpha/float64(tests), 2), enough)
+		if fewer := int(math.Ceil(Alpha/least)) - 1; fewer > 0 {
+			text += fmt.Sprintf(", or compare %s at most (--figure)", record.Counted(fewer, "figure"))
+		}
+		list = append(list, text+".")
+	}
+	return list
 }
 
 // smallestP is the smallest two-sided p-value that the Mann-Whitney U test of n and m

@@ -45,10 +45,10 @@ func TestCompare(t *testing.T) {
 		t.Errorf("%+v", f.Of)
 	}
 	b, same := f.Against[0], f.Against[1]
-	if *b.Absolute != 13 || math.Abs(*b.P-0.007937) > 1e-6 || math.Abs(b.SmallestP-0.007937) > 1e-6 || !b.Certain || !b.Worse {
+	if *b.Absolute != 13 || math.Abs(*b.P-0.007937) > 1e-6 || math.Abs(b.SmallestP-0.007937) > 1e-6 || !b.Significant || !b.Worse || math.Abs(*b.AdjustedP-2**b.P) > 1e-9 {
 		t.Errorf("%+v, p %v", b, *b.P)
 	}
-	if math.Abs(*same.P-0.4206) > 1e-4 || same.Certain || same.Worse {
+	if math.Abs(*same.P-0.4206) > 1e-4 || same.Significant || same.Worse || *same.AdjustedP != *same.P {
 		t.Errorf("%+v, p %v", same, *same.P)
 	}
 	if d := cmp.Diff([]string{"b: x: 1 → 2"}, c.Differ); d != "" {
@@ -76,7 +76,9 @@ spec:
 		"order, layout and comments": {"spec:\n  expect:\n  - replicas.peak > 1\n  load:\n    phases:\n    - {rate: 0, name: idle}\n    - {rate: 20, name: surge}\n  autoscaler:\n    max: 5\n    cpuPercent: 50\n", nil},
 		"a number":                   {strings.Replace(source, "50", "60", 1), []string{"spec.autoscaler.cpuPercent: 50 → 60"}},
 		"of a phase":                 {strings.Replace(source, "20", "40", 1), []string{"spec.load.phases[surge].rate: 20 → 40"}},
-		"a phase before":             {strings.Replace(source, "{name: idle", "{name: warm, rate: 1}, {name: idle", 1), []string{`spec.load.phases[warm]: none → {"name":"warm","rate":1}`}},
+		"a phase before":             {strings.Replace(source, "{name: idle", "{name: warm, rate: 1}, {name: idle", 1), []string{"spec.load.phases[warm].name: none → warm", "spec.load.phases[warm].rate: none → 1"}},
+		"a list that is gone":        {strings.Replace(source, "  expect: [replicas.peak > 1]\n", "", 1), []string{"spec.expect[replicas.peak]: replicas.peak > 1 → none"}},
+		"a long text":                {source + "  cost: " + strings.Repeat("a", 300) + "c" + strings.Repeat("a", 300), []string{"spec.cost: none → " + strings.Repeat("a", 300) + "c" + strings.Repeat("a", 300)}},
 		"an expectation":             {strings.Replace(source, "> 1", "<= 5", 1), []string{"spec.expect[replicas.peak]: replicas.peak > 1 → replicas.peak <= 5"}},
 		"an expectation before":      {strings.Replace(source, "[replicas", "[load.total.p99 < 1, replicas", 1), []string{"spec.expect[load.total.p99]: none → load.total.p99 < 1"}},
 		"two of a figure":            {strings.Replace(source, "> 1", "> 1, replicas.peak < 9", 1), []string{"spec.expect[replicas.peak, 2]: none → replicas.peak < 9"}},
@@ -93,6 +95,11 @@ spec:
 			t.Errorf("%s (-want +got):\n%s", name, d)
 		}
 	}
+	long := "x: " + strings.Repeat("a", 300)
+	if d := cmp.Diff([]string{"x: …" + strings.Repeat("a", 15) + "b" + strings.Repeat("a", 15) + "… → …" + strings.Repeat("a", 15) + "c" + strings.Repeat("a", 15) + "…"},
+		Compare([]Trials{trials("a", long+"b"+long[3:], 1), trials("b", long+"c"+long[3:], 1)}, inService).Differ); d != "" {
+		t.Errorf("long texts (-want +got):\n%s", d)
+	}
 	a, b := trials("a", "", 1), trials("b", "", 1)
 	a.Results[0].Autoscaler, b.Results[0].Autoscaler = &Autoscaler{Min: 1, Max: 5, Metrics: []string{"cpu 50 %"}}, &Autoscaler{Min: 1, Max: 8, Metrics: []string{"cpu 60 %"}}
 	if d := cmp.Diff([]string{"hpa.max: 5 → 8", "hpa.metrics[0]: cpu 50 % → cpu 60 %"}, Compare([]Trials{a, b}, inService).Differ); d != "" {
@@ -103,11 +110,14 @@ spec:
 func TestCompareTooFew(t *testing.T) {
 	c := Compare([]Trials{trials("a", "", 15, 16), trials("b", "", 40, 41)}, inService)
 	d := c.Figures[0].Against[0]
-	if d.Certain || math.Abs(d.SmallestP-1./3) > 1e-9 || len(d.Warnings) == 0 || !strings.Contains(strings.Join(d.Warnings, " "), "samples") {
+	if text := strings.Join(c.TooFew(), "|"); text != "With 2 trials of a and 2 of b no difference can be significant: the smallest p-value is 0.33, and for 1 tested figure it must be below 0.05. Make 4 trials of each." {
+		t.Error(text)
+	}
+	if d.Significant || math.Abs(d.SmallestP-1./3) > 1e-9 || len(d.Warnings) == 0 || !strings.Contains(strings.Join(d.Warnings, " "), "samples") {
 		t.Errorf("%+v", d)
 	}
 	same := Compare([]Trials{trials("a", "", 15, 15, 15, 15), trials("b", "", 15, 15, 15, 15)}, inService).Figures[0].Against[0]
-	if same.Certain || *same.Absolute != 0 || same.P != nil {
+	if same.Significant || *same.Absolute != 0 || same.P != nil {
 		t.Errorf("%+v", same)
 	}
 }
@@ -131,8 +141,8 @@ func TestCompareSpeedUp(t *testing.T) {
 // Nonparametric Statistics: the second and the ninth of ten with 97.85 %, the first and
 // the last of six with 96.88 %.
 func TestPublishedValues(t *testing.T) {
-	d := difference(*summarized(19, 22, 16, 29, 24), *summarized(20, 11, 17, 12), LowerIsBetter)
-	if d.P == nil || math.Abs(*d.P-1.0/9) > 1e-9 || d.Certain {
+	d := difference(*summarized(19, 22, 16, 29, 24), *summarized(20, 11, 17, 12))
+	if d.P == nil || math.Abs(*d.P-1.0/9) > 1e-9 || d.Significant {
 		t.Errorf("got p %v, want 1/9", *d.P)
 	}
 	ten := summarized(10, 1, 2, 3, 4, 5, 6, 7, 8, 9)
@@ -149,4 +159,23 @@ func summarized(values ...float64) *Distribution {
 	d := &Distribution{Values: values}
 	d.summarize()
 	return d
+}
+
+// Holm's own way: 0.01 of four is 0.04, 0.02 of the three that are left 0.06, and 0.025 no less than that;
+// a figure of which neither direction is better is no part of them.
+func TestHolm(t *testing.T) {
+	c := Comparison{Trials: []int{9, 9}}
+	for i, p := range []float64{0.02, 0.01, 0.5, 0.025, 0.04} {
+		better := LowerIsBetter
+		if i == 4 {
+			better = ""
+		}
+		c.Figures = append(c.Figures, ComparedFigure{Better: better, Against: []Difference{{Absolute: new(1.0), P: &p}}})
+	}
+	c.adjust()
+	for i, want := range []float64{0.06, 0.04, 0.5, 0.06, 0.04} {
+		if d := c.Figures[i].Against[0]; math.Abs(*d.AdjustedP-want) > 1e-9 || d.Significant != (want < Alpha) || d.Worse != (i == 1) {
+			t.Errorf("figure %d: %+v, adjusted %g, want %g", i, d, *d.AdjustedP, want)
+		}
+	}
 }

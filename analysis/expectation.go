@@ -12,6 +12,8 @@ type Expectation struct {
 	Expression string `json:"expression"`
 	Outcome    string `json:"outcome"`
 	Detail     string `json:"detail"`
+	// Unmeasured says that a figure of it was not measured, or that it could not be judged.
+	Unmeasured bool `json:"unmeasured,omitempty"`
 	// Assumed says that a figure of it rests on what the Result lists as Assumed.
 	Assumed bool `json:"assumed,omitempty"`
 }

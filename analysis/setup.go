@@ -45,10 +45,19 @@ func changes(path string, a, b any) (list []string) {
 		return nil
 	}
 	ours, theirs := fields(a), fields(b)
-	if ours == nil || theirs == nil {
-		return []string{fmt.Sprintf("%s: %s → %s", cmp.Or(path, "scenario"), short(a), short(b))}
+	switch {
+	case path == "" && (ours == nil || theirs == nil): // one of them is no scenario
+		return []string{fmt.Sprintf("scenario: %s → %s", short(a), short(b))}
+	case a == nil && len(theirs) > 0 || b == nil && len(ours) > 0: // all of it is new, or gone
+	case ours == nil || theirs == nil:
+		x, y := text(a), text(b)
+		if len(x)+len(y) > 2*longestValue {
+			x, y = differing(x, y), differing(y, x)
+		}
+		return []string{fmt.Sprintf("%s: %s → %s", path, x, y)}
 	}
-	all := maps.Clone(ours)
+	all := map[string]any{}
+	maps.Copy(all, ours)
 	maps.Copy(all, theirs)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		list = append(list, changes(strings.TrimPrefix(path+name, "."), ours[name], theirs[name])...)
@@ -97,10 +106,11 @@ func fields(v any) map[string]any {
 	return in
 }
 
-// longestValue is how many characters of a value are shown.
+// longestValue is how many characters of a value are shown where another one has the others too.
 const longestValue = 60
 
-func short(v any) string {
+// text is a value as it is shown.
+func text(v any) string {
 	s, is := v.(string)
 	if v == nil {
 		s = "none"
@@ -108,10 +118,36 @@ func short(v any) string {
 		line, _ := json.Marshal(v, json.Deterministic(true)) // it was read from JSON
 		s = string(line)
 	}
-	if r := []rune(s); len(r) > longestValue {
-		s = string(r[:longestValue]) + "…"
-	}
 	return s
+}
+
+// short is the begin of a value.
+func short(v any) string {
+	if r := []rune(text(v)); len(r) > longestValue {
+		return string(r[:longestValue]) + "…"
+	}
+	return text(v)
+}
+
+// differing is a text without most of what it begins and ends with as another one does.
+func differing(text, other string) string {
+	a, b := []rune(text), []rune(other)
+	first, last := 0, 0
+	for first < min(len(a), len(b)) && a[first] == b[first] {
+		first++
+	}
+	for last < min(len(a), len(b))-first && a[len(a)-1-last] == b[len(b)-1-last] {
+		last++
+	}
+	const context = longestValue / 4
+	before, after := "", ""
+	if first > context {
+		before, a = "…", a[first-context:]
+	}
+	if last > context {
+		after, a = "…", a[:len(a)-last+context]
+	}
+	return before + string(a) + after
 }
 
 // scenarioOf are the values of a scenario's YAML; the text itself if it is none.

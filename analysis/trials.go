@@ -1,6 +1,9 @@
 package analysis
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Verdicts on an expectation over several trials.
 const (
@@ -24,6 +27,8 @@ type Verdict struct {
 	// More is how many more trials would settle it if all went as most did; 0 if it is
 	// settled.
 	More int `json:"more,omitempty"`
+	// Unmeasured says why, for the trials in which a figure of it was not measured.
+	Unmeasured []string `json:"unmeasured,omitempty"`
 	// Assumed says that a trial's rests on what is assumed, as in Expectation.
 	Assumed bool `json:"assumed,omitempty"`
 }
@@ -52,6 +57,9 @@ func JudgeTrials(results []*Result) (verdicts []Verdict) {
 			verdicts[i].Assumed = verdicts[i].Assumed || e.Assumed
 			if e.Outcome == Met {
 				verdicts[i].Met++
+			}
+			if e.Unmeasured && !slices.Contains(verdicts[i].Unmeasured, e.Detail) {
+				verdicts[i].Unmeasured = append(verdicts[i].Unmeasured, e.Detail)
 			}
 		}
 	}

@@ -153,7 +153,7 @@ func Judge(expressions []string, r *analysis.Result) []analysis.Expectation {
 		default:
 			met, assumed, detail, err = judge(variables, expression, figures, kinds, &cost)
 		}
-		e.Detail, e.Assumed = detail, assumed
+		e.Detail, e.Assumed, e.Unmeasured = detail, assumed, err != nil
 		switch {
 		case err == nil || detail != "" && strings.Contains(err.Error(), "no such attribute"): // said as not measured
 		case detail != "":

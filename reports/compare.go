@@ -62,14 +62,19 @@ func trialSections(c analysis.Comparison, verdicts [][]analysis.Verdict) []secti
 		return []section{spreadSection(c)}
 	}
 	g := &grid{columns: []column{{name: "verdict", text: true}, {name: "expected", text: true, give: true}, {name: "met"}, {name: "p"}, {name: "to settle"}}}
+	var notes reasons
 	for _, v := range verdicts[0] {
+		for _, why := range v.Unmeasured {
+			notes.add("%s: %s.", v.Expression, why)
+		}
 		more := ""
 		if v.More > 0 {
 			more = fmt.Sprintf("%d more", v.More)
 		}
 		g.add(v.Words(), v.Expression, fmt.Sprintf("%d of %d", v.Met, v.Trials), fmt.Sprintf("%.3f", v.P), more)
 	}
-	return append([]section{{title: "Expectations", grid: g, notes: reasons{fmt.Sprintf("Of the median run, by the sign test: p is how likely so many trials would agree by chance; below %g the verdict is certain. To settle: so many more trials, if they went as most did.", analysis.Alpha)}}}, spreadSection(c))
+	notes.add("Of the median run, by the sign test: p is how likely that many trials agree by chance. The verdict is pass or fail with p below %g, and inconclusive above; an expectation that no trial met fails with any p. To settle: so many more trials, if they went as most did.", analysis.Alpha)
+	return append([]section{{title: "Expectations", grid: g, notes: notes}}, spreadSection(c))
 }
 
 // spreadSection shows how far each figure is spread over the trials.
@@ -101,10 +106,14 @@ var sweepFigures = []struct {
 func sweepSection(c analysis.Comparison, verdicts [][]analysis.Verdict) section {
 	g := &grid{columns: []column{{name: "combination", text: true}, {name: "met", text: true}}}
 	rows := make([][]string, len(c.Names))
+	var missed reasons
 	for i, name := range c.Names {
 		met, all := 0, 0
 		for _, v := range verdicts[i] {
 			met, all = met+v.Met, all+v.Trials
+			if v.Verdict != analysis.Pass {
+				missed.add("%s", strings.Join(append([]string{fmt.Sprintf("%s: %s: %s, met by %d of %s", name, v.Expression, v.Verdict, v.Met, record.Counted(v.Trials, "trial"))}, v.Unmeasured...), ": "))
+			}
 		}
 		cell := none
 		if all > 0 {
@@ -141,7 +150,7 @@ func sweepSection(c analysis.Comparison, verdicts [][]analysis.Verdict) section 
 	for _, row := range rows {
 		g.add(row...)
 	}
-	return section{title: "Combinations", grid: g, notes: reasons{"Medians; * is the best of its column. With so many columns one is the best by chance: hpabench compare says what is certain of two of them. met: expectations, of all trials."}}
+	return section{title: "Combinations", grid: g, notes: append(missed, "Medians; * is the best of its column. With so many columns one is the best by chance: hpabench compare tests the differences between two of them. met: expectations, of all trials.")}
 }
 
 func writeSections(w io.Writer, assumed []string, sections []section, width int) error {
@@ -188,17 +197,17 @@ func CompareJSON(w io.Writer, c analysis.Comparison) error { return indented(w, 
 // CompareCSV writes one row a figure and trials: the median, its interval, and the
 // difference from the first trials.
 func CompareCSV(w io.Writer, c analysis.Comparison) error {
-	rows := [][]string{{"name", "unit", "of", "trials", "missing", "median", "low", "high", "confidence", "difference", "relative", "p", "smallest_p", "certain", "worse"}}
+	rows := [][]string{{"name", "unit", "of", "trials", "missing", "median", "low", "high", "confidence", "difference", "relative", "p", "smallest_p", "adjusted_p", "significant", "worse"}}
 	for _, f := range c.Figures {
 		for i, d := range f.Of {
-			row := []string{f.Name, f.Unit, c.Names[i], cell(&c.Trials[i]), cell(&d.Missing), cell(d.Median), cell(d.Low), cell(d.High), "", "", "", "", "", "", ""}
+			row := []string{f.Name, f.Unit, c.Names[i], cell(&c.Trials[i]), cell(&d.Missing), cell(d.Median), cell(d.Low), cell(d.High), "", "", "", "", "", "", "", ""}
 			if d.Low != nil {
 				row[8] = cell(&d.Confidence)
 			}
 			if i > 0 {
 				a := f.Against[i-1]
-				row[9], row[10], row[11], row[12] = cell(a.Absolute), cell(a.Relative), cell(a.P), cell(&a.SmallestP)
-				row[13], row[14] = fmt.Sprint(a.Certain), fmt.Sprint(a.Worse)
+				row[9], row[10], row[11], row[12], row[13] = cell(a.Absolute), cell(a.Relative), cell(a.P), cell(&a.SmallestP), cell(a.AdjustedP)
+				row[14], row[15] = fmt.Sprint(a.Significant), fmt.Sprint(a.Worse)
 			}
 			rows = append(rows, row)
 		}
@@ -232,7 +241,7 @@ func compareSections(c analysis.Comparison) []section {
 		}
 	}
 	var notes reasons
-	few := false
+	tested := 0
 	for _, f := range c.Figures {
 		cells := []string{f.Name}
 		for i, d := range f.Of {
@@ -245,32 +254,32 @@ func compareSections(c analysis.Comparison) []section {
 			switch {
 			case a.Worse:
 				verdict = "worse"
-			case a.Certain && f.Better != "":
+			case a.Significant && f.Better != "":
 				verdict = "better"
-			case a.Certain:
+			case a.Significant:
 				verdict = "differs"
 			}
 			cells = append(cells, strings.TrimSpace(differenceOf(a, f.Unit)+" "+verdict), "")
-			if a.P != nil {
-				if cells[len(cells)-1] = fmt.Sprintf("%.3f", *a.P); *a.P < 0.0005 {
+			if a.AdjustedP != nil {
+				if cells[len(cells)-1] = fmt.Sprintf("%.3f", *a.AdjustedP); *a.AdjustedP < 0.0005 {
 					cells[len(cells)-1] = "<0.001"
 				}
-				few = few || a.SmallestP >= analysis.Alpha
+				if f.Better != "" {
+					tested++
+				}
 			}
 		}
 		g.add(cells...)
 	}
-	if few {
-		for _, n := range c.Trials[1:] {
-			notes.add("With %d and %d trials nothing can be certain: 4 of each are needed for p < %g.", c.Trials[0], n, analysis.Alpha)
-		}
+	for _, text := range c.TooFew() {
+		notes.add("%s", text)
 	}
 	for i, x := range c.SpeedUp {
 		if x != nil {
 			notes.add("Elastic speed-up of %s over %s: %.2f (the geometric mean of how many times smaller the two normalized accuracies and the two timeshares are; above 1 is better).", c.Names[i+1], c.Names[0], *x)
 		}
 	}
-	notes.add("Δ: the difference from the first. Medians, with their %.0f %% interval where there are 6 trials for it. ~: no certain difference (Mann-Whitney U test, p ≥ %g).", analysis.Confidence*100, analysis.Alpha)
+	notes.add("Δ: the difference from the first. Medians, with their %.0f %% interval where there are 6 trials for it. p: of the Mann-Whitney U test, by Holm's correction for the %s that can be better or worse, and for the others among themselves. ~: no significant difference (p ≥ %g).", analysis.Confidence*100, record.Counted(tested, "tested figure"), analysis.Alpha)
 	return append(list, section{title: "Figures", grid: g, notes: notes})
 }
 
@@ -292,7 +301,7 @@ func differenceOf(a analysis.Difference, unit string) string {
 	switch {
 	case a.Absolute == nil:
 		return "–"
-	case !a.Certain:
+	case !a.Significant:
 		return "~"
 	case a.Relative == nil:
 		sign := ""

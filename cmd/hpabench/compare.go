@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,9 +17,6 @@ import (
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 )
-
-// mainFigures are those that compare shows unless it is told others.
-const mainFigures = `^(scaleUp|scaleDown)\.|^replicas\.(peak|firstAtMax|saturated)$|^elasticity\.|^load\.[^.]+\.(achievedRate|p50|p99|errorShare)$`
 
 var comparisonFormats = map[string]func(io.Writer, analysis.Comparison) error{
 	"table":    func(w io.Writer, c analysis.Comparison) error { return reports.CompareTable(w, c, width(w)) },
@@ -39,8 +37,14 @@ Each of A, B… is a record, the folder of a run, or a folder that holds the fol
 of several runs of the same scenario: its trials. What differs in the setup (the scenario,
 the cluster, versions) is said first.
 
-A difference is certain when the Mann-Whitney U test says so (p < 0.05), which takes
-four trials of each; of others nothing is said but ~.`,
+A difference is significant by the Mann-Whitney U test (p < 0.05) with Holm's correction
+for the number of figures: two sets of equal runs show one or more in 5 % of all
+comparisons at most, be it better or worse. Of others nothing is said but ~. The more figures
+there are, the more trials that takes: 4 of each for 1 figure, 5 for up to 6, 6 for 23,
+7 for 85, 8 for 321. --figure names those that matter.
+
+With --fail-on-regression the exit code is 1 when a figure is significantly worse, and 2
+when there are too few trials for any to be.`,
 		Example: `  hpabench compare before after
   hpabench compare --figure '^scaleUp' -o markdown 15s 30s
   hpabench compare --fail-on-regression main branch`,
@@ -83,15 +87,18 @@ four trials of each; of others nothing is said but ~.`,
 		},
 	}
 	addOutput(cmd, &format, "table", slices.Sorted(maps.Keys(comparisonFormats))...)
-	cmd.Flags().StringVar(&figures, "figure", mainFigures, "`regular expression` for the names of the figures, as summary.csv has them")
-	cmd.Flags().BoolVar(&failOnRegression, "fail-on-regression", false, "exit with code 1 when a figure is certainly worse")
+	cmd.Flags().StringVar(&figures, "figure", analysis.MainFigures, "`regular expression` for the names of the figures, as summary.csv has them")
+	cmd.Flags().BoolVar(&failOnRegression, "fail-on-regression", false, "exit with code 1 when a figure is significantly worse")
 	addQuiet(cmd, &quiet)
 	cmd.Flags().BoolVar(&force, "force", false, "compare different scenarios")
 	return cmd
 }
 
-// regressions is an errMissed for each figure that is certainly worse.
+// regressions is an errMissed for each figure that is significantly worse, and bad input where none could be.
 func regressions(c analysis.Comparison) (err error) {
+	if few := c.TooFew(); few != nil {
+		return runner.BadInput{Err: fmt.Errorf("--fail-on-regression cannot fail: %s", strings.Join(few, " "))}
+	}
 	for _, f := range c.Figures {
 		for i, d := range f.Against {
 			if d.Worse {

@@ -40,12 +40,25 @@ func createRecord(dir string, say func(string)) (*journal, error) {
 	return &journal{say: say, dir: dir, file: file}, nil
 }
 
+// checkOut refuses a folder for new runs that holds runs already: a record in it would hide those of
+// trials and combinations, and theirs would stand among others.
+func checkOut(dir string) error {
+	there, err := record.Files(dir)
+	if err != nil {
+		there = record.Folders(dir)
+	}
+	if len(there) == 0 {
+		return nil
+	}
+	return runner.BadInput{Err: fmt.Errorf("%s exists already: name another folder than %s with --out", there[0], dir)}
+}
+
 // newRecord is createFile whose error is for the user.
 func newRecord(dir string) (*os.File, error) {
-	file, err := createFile(dir)
-	if errors.Is(err, os.ErrExist) {
-		return nil, runner.BadInput{Err: fmt.Errorf("%s exists already: name another folder with --out", filepath.Join(dir, record.File))}
+	if err := checkOut(dir); err != nil {
+		return nil, err
 	}
+	file, err := createFile(dir)
 	if err != nil {
 		return nil, runner.BadInput{Err: fmt.Errorf("creating the record: %w", err)}
 	}

@@ -67,8 +67,8 @@ reported. A second Ctrl-C ends it at once, and says what is left.
 With --repeat, --set or a matrix in the scenario there are several runs. They are made
 in turn, so that what changes with time is the same for all, and begin at different
 points of the HPA's period. Each has a folder of its own in that of --out. Of several
-combinations the table marks the best of each figure; the exit code is 1 when each of
-them misses an expectation.
+combinations the table marks the best of each figure and says which miss an
+expectation; the exit code is 1 when one of them does.
 
 The folder given by --out gets the record, from which hpabench report makes
 every report again, and the reports: report.html, report.md, result.json,
@@ -139,6 +139,10 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 		return err
 	}
 	id := runner.NewID()
+	dir := cmp.Or(f.out, fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id))
+	if err := checkOut(dir); err != nil {
+		return err
+	}
 	show := newDisplay(a.stderr, f.quiet)
 	defer show.close()
 	over := a.orderly()
@@ -156,7 +160,6 @@ func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 			lab.Stop()
 		}()
 	}
-	dir := cmp.Or(f.out, fmt.Sprintf("hpabench-%s-%s", file.Metadata.Name, id))
 	t := trial{runFlags: f, file: variants[0].File, cluster: cluster, lab: lab, id: id, dir: dir, show: show}
 	if lab != nil {
 		t.ends = ctx

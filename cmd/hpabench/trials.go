@@ -111,7 +111,7 @@ func (a *app) printTrials(t trial, set bool, done []combination) error {
 		done[i].verdicts = analysis.JudgeTrials(done[i].Results)
 		trials, verdicts = append(trials, done[i].Trials), append(verdicts, done[i].verdicts)
 	}
-	c := analysis.Compare(trials, regexp.MustCompile(mainFigures))
+	c := analysis.Compare(trials, regexp.MustCompile(analysis.MainFigures))
 	if set {
 		c.Differ = nil // the settings, which the names say
 	}
@@ -137,7 +137,6 @@ func (a *app) printTrials(t trial, set bool, done []combination) error {
 	err = errors.Join(err, summarize(markdown))
 	var failed error
 	for _, d := range done {
-		var faults error
 		for _, v := range d.verdicts {
 			if v.Verdict != analysis.Fail && (v.Verdict != analysis.Inconclusive || !t.inconclusive || len(d.Results) == 1) {
 				continue
@@ -146,12 +145,14 @@ func (a *app) printTrials(t trial, set bool, done []combination) error {
 			if d.name != "" {
 				fault = fmt.Errorf("%s: %w", d.name, fault)
 			}
-			faults = errors.Join(faults, fault)
+			for _, why := range v.Unmeasured {
+				fault = fmt.Errorf("%w: %s", fault, why)
+			}
+			failed = errors.Join(failed, fault)
 		}
-		if faults == nil {
-			return err // one combination will do
-		}
-		failed = errors.Join(failed, faults)
+	}
+	if failed == nil {
+		return err
 	}
 	annotate(a.stderr, "error", "hpabench: expectation missed", failed.Error())
 	return errors.Join(err, failed)
