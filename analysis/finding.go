@@ -1,5 +1,7 @@
 package analysis
 
+import "github.com/hpabench/hpabench/record"
+
 // Finding is something that stood in the way of scaling, or that a run showed of
 // the workload: what was seen, on which object, since when, why, and what to do.
 type Finding struct {
@@ -64,14 +66,15 @@ const (
 
 	FoundOverlap           = "selector-overlap"       // the target's selector selects pods of others
 	FoundCannotScale       = "cannot-scale"           // limits hold the metric below what a scale-up takes
-	FoundMinIsMax          = "min-is-max"             // the HPA has one number of replicas to choose from
-	FoundDirectionDisabled = "direction-disabled"     // selectPolicy: Disabled
+	FoundMinIsMax          = record.MinIsMax          // the HPA has one number of replicas to choose from
+	FoundDirectionDisabled = record.DirectionDisabled // selectPolicy: Disabled
 	FoundRunsAway          = "value-target-runs-away" // a Value that more pods do not bring down
 	FoundRollout           = "rollout"                // pods of another ReplicaSet in the run
 	FoundErrors            = "errors"                 // requests failed, and nothing else says why
+	FoundUpLimited         = "scale-up-limited"       // policies held a scale-up below what was recommended
 	FoundRounding          = "rounding"               // the replicas stay, as the HPA rounds up
 )
 
 // FindingKinds are all of them.
 var FindingKinds = []string{FoundNoRequest, FoundMetricsAbsent, FoundMetricsStale, FoundMetricsMissing, FoundNotReady, FoundUnschedulable, FoundImage, FoundCrash, FoundOOM, FoundProbe, FoundCPULimit, FoundInit, FoundPostStart, FoundQuota, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundForeignScale, FoundStatusStale, FoundNotScaled, FoundStarved, FoundTerminatingError, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival,
-	FoundOverlap, FoundCannotScale, FoundMinIsMax, FoundDirectionDisabled, FoundRunsAway, FoundRollout, FoundErrors, FoundRounding}
+	FoundOverlap, FoundCannotScale, FoundMinIsMax, FoundDirectionDisabled, FoundRunsAway, FoundRollout, FoundErrors, FoundUpLimited, FoundRounding}

@@ -14,7 +14,7 @@ import (
 // spec finds what the HPA's spec, with the pods' limits and requests, does not allow whatever the load.
 func (d *diagnosis) spec(p policy) {
 	d.cannotScale(p)
-	d.minIsMax(p)
+	d.minIsMax()
 	d.disabled(p)
 	d.runsAway(p)
 	d.rounding(p)
@@ -63,36 +63,33 @@ func (d *diagnosis) cannotScale(p policy) {
 }
 
 // minIsMax finds an HPA whose bounds leave it one number of replicas.
-func (d *diagnosis) minIsMax(p policy) {
-	if p.min != p.max {
-		return
+func (d *diagnosis) minIsMax() {
+	if f := record.BoundsFault(&d.autoscaler(d.end).Spec); f != nil {
+		d.add(d.ofSpec(f, Blocks))
 	}
-	d.add(Finding{Kind: FoundMinIsMax, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(d.start.Seconds()),
-		Seen:   fmt.Sprintf("Its minReplicas and its maxReplicas are both %d.", p.max),
-		Cause:  fmt.Sprintf("It keeps %s, whatever its metrics say.", replicas(p.max)),
-		Advice: "Raise maxReplicas or lower minReplicas; to hold the replicas on purpose, delete the HPA and set spec.replicas."})
+}
+
+// ofSpec is the finding of what the HPA's spec does not allow.
+func (d *diagnosis) ofSpec(f *record.SpecFault, severity string) Finding {
+	return Finding{Kind: f.Kind, Severity: severity, Object: d.hpa(), SinceSeconds: new(d.start.Seconds()), Seen: f.Seen, Cause: f.Cause, Advice: f.Advice}
 }
 
 // disabled finds directions in which the HPA must not scale (selectPolicy: Disabled), and whether its
 // metrics asked for that.
 func (d *diagnosis) disabled(p policy) {
-	up, down := behaviorOf(d.autoscaler(d.end).Spec)
 	for _, side := range []struct {
-		rules       *autoscalingv2.HPAScalingRules
-		field, verb string
-		severity    string // if the metrics asked for it
-		asks        func(ratio float64, replicas int32) bool
+		up       bool
+		severity string // if the metrics asked for it
+		asks     func(ratio float64, replicas int32) bool
 	}{
-		{up, "scaleUp", "adds", Blocks, func(ratio float64, n int32) bool { return ratio > 1+p.up && n < p.max }},
-		{down, "scaleDown", "takes away", Limits, func(ratio float64, n int32) bool { return ratio < 1-p.down && n > p.min }},
+		{true, Blocks, func(ratio float64, n int32) bool { return ratio > 1+p.up && n < p.max }},
+		{false, Limits, func(ratio float64, n int32) bool { return ratio < 1-p.down && n > p.min }},
 	} {
-		if !off(side.rules) || p.min == p.max {
+		fault := record.DisabledFault(&d.autoscaler(d.end).Spec, side.up)
+		if fault == nil {
 			continue
 		}
-		f := Finding{Kind: FoundDirectionDisabled, Severity: Notice, Object: d.hpa(), SinceSeconds: new(d.start.Seconds()),
-			Seen:   fmt.Sprintf("Its behavior.%s.selectPolicy is Disabled.", side.field),
-			Cause:  fmt.Sprintf("With that it never %s replicas, whatever its metrics say.", side.verb),
-			Advice: fmt.Sprintf("Set behavior.%s.selectPolicy to Max or Min, or leave it out, if it is to scale in that direction.", side.field)}
+		f := d.ofSpec(fault, Notice)
 		from, to, _ := d.beyond(d.start, d.end, func(u at[usage]) bool {
 			n, ok := last(d.targets, u.t)
 			return ok && side.asks(*u.v.ratio, n.Replicas)
@@ -100,7 +97,7 @@ func (d *diagnosis) disabled(p policy) {
 		n, _ := last(d.targets, d.end)
 		stayed, _ := last(d.targets, from)
 		want := d.want(d.end)
-		now := d.looksOnly() && want.ok && (side.field == "scaleUp" && want.n > n.Replicas || side.field == "scaleDown" && want.n < n.Replicas)
+		now := d.looksOnly() && want.ok && want.n != n.Replicas && side.up == (want.n > n.Replicas)
 		if now || to.Sub(from) > 2*d.flags.Sync.Duration {
 			f.Severity = side.severity
 			if now {

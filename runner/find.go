@@ -182,6 +182,13 @@ func healthOf(hpa *autoscalingv2.HorizontalPodAutoscaler, now time.Time) record.
 			c.Outcome, c.Hint = outcome, hint
 		}
 	}
+	for _, f := range record.SpecFaults(&hpa.Spec) {
+		outcome := record.Warning
+		if f.Kind == record.MinIsMax {
+			outcome = record.Fault // as the finding blocks
+		}
+		worse(outcome, strings.TrimSuffix(strings.ToLower(f.Seen[:1])+f.Seen[1:], "."), f.Advice)
+	}
 	if len(hpa.Status.Conditions) == 0 {
 		if age := now.Sub(hpa.CreationTimestamp.Time).Round(time.Second); age > unseenFor {
 			worse(record.Fault, fmt.Sprintf("the HPA controller has not looked at it since it was made, %s ago", age), "does kube-controller-manager run?")

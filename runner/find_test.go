@@ -53,6 +53,21 @@ status: `+test.status)
 	}
 }
 
+// What the spec alone does not allow is told as the finding of the one that is named is.
+func TestHealthOfSpec(t *testing.T) {
+	for spec, want := range map[string][2]string{
+		"minReplicas: 3, maxReplicas: 3": {record.Fault, "its minReplicas and its maxReplicas are both 3"},
+		"maxReplicas: 1":                 {record.Fault, "its minReplicas and its maxReplicas are both 1"},
+		"maxReplicas: 3, behavior: {scaleUp: {selectPolicy: Disabled}}":   {record.Warning, "its behavior.scaleUp.selectPolicy is Disabled"},
+		"maxReplicas: 3, behavior: {scaleDown: {selectPolicy: Disabled}}": {record.Warning, "its behavior.scaleDown.selectPolicy is Disabled"},
+	} {
+		hpa := read[autoscalingv2.HorizontalPodAutoscaler](t, "{metadata: {name: web}, spec: {"+spec+", scaleTargetRef: {kind: Deployment, name: web}}, status: {conditions: [{type: ScalingActive, status: \"True\"}]}}")
+		if got := healthOf(&hpa, time.Now()); got.Outcome != want[0] || !strings.Contains(got.Message, want[1]) || got.Hint == "" {
+			t.Errorf("%s: %+v, want %q", spec, got, want)
+		}
+	}
+}
+
 func TestFree(t *testing.T) {
 	node := read[corev1.Node](t, `{status: {allocatable: {cpu: "2", memory: 4Gi, pods: "3"}}}`)
 	pods := read[corev1.PodList](t, `

@@ -287,6 +287,9 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 			c.faultAt(m.doc, m.base+"/spec/replicas", "give it 1 or more", "spec.replicas is 0: an HPA does nothing from there, unless it came to 0 by itself")
 		}
 	}
+	for _, f := range record.SpecFaults(hpa) {
+		c.note("%s: %s %s %s", f.Kind, f.Seen, f.Cause, f.Advice)
+	}
 	template := c.PodTemplate()
 	if template != nil {
 		tolerance := record.DefaultControllers().Tolerance

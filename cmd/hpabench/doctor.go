@@ -23,7 +23,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Find out why an autoscaler, or any on a cluster, does not scale",
 		Long: `Find out whether a cluster is able to autoscale at all: its API server, the rights
 to look, who serves the metrics and how old these are, the nodes and their room,
-and each HPA of the namespace, or of all that may be read.
+and of each HPA of the namespace, or of all that may be read, its spec and its
+conditions: name one to look at its pods and their metrics too.
 
 With TYPE/NAME, an HPA (hpa/web, or just web) or the object that it scales
 (deployment/web), find out whether that one can scale: what it is set to, what it

@@ -17,7 +17,9 @@ func (a *app) validateCommand() *cobra.Command {
 		Use:   "validate FILE...",
 		Short: "Check scenario files without a cluster",
 		Long: `Check scenario files without a cluster. Every fault is shown with its file and
-line, all at once; the exit code is then 2. A dash in place of FILE stands for the
+line, all at once; the exit code is then 2. A note says what would keep the autoscaler
+from scaling: bounds that are the same, a direction that is disabled, CPU limits below
+the target. A dash in place of FILE stands for the
 standard input; the files that such a scenario names are looked for in the working
 directory.`,
 		Example: `  hpabench validate scenarios/*.yaml
