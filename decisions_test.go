@@ -256,6 +256,7 @@ func TestStepsAreTheControllers(t *testing.T) {
 				}
 				check(t, result, log.steps, count)
 				checkStages(t, result, count)
+				checkLimited(t, result, count)
 			})
 		})
 	}
@@ -292,6 +293,34 @@ func check(t *testing.T, result *analysis.Result, want []rescale, count map[stri
 			count["or"]++
 		default:
 			t.Errorf("%.3f s: %d → %d recommended %d, by the log %d (%s; %s: %s)", s.AtSeconds, s.From, s.To, *s.Recommended, *w.raw, s.Metric, s.LimitedBy, s.Limit)
+		}
+	}
+}
+
+// checkLimited wants the finding that policies held a scale-up only of a time in which they limited each rise,
+// and in its advice a policy that allows more than the first one did.
+func checkLimited(t *testing.T, result *analysis.Result, count map[string]int) {
+	for _, f := range result.Findings {
+		if f.Kind != analysis.FoundUpLimited {
+			continue
+		}
+		count[f.Kind]++
+		value, until := 0, math.Inf(1)
+		_, advised, _ := strings.Cut(f.Advice, "value: ")
+		_, _ = fmt.Sscan(advised, &value)
+		if f.UntilSeconds != nil {
+			until = *f.UntilSeconds
+		}
+		for _, tr := range result.Transitions {
+			for _, s := range tr.Steps {
+				held := s.To > s.From && s.AtSeconds > *f.SinceSeconds-0.02 && s.AtSeconds < until-0.02
+				if held && (s.LimitedBy != analysis.LimitUpPolicy || value <= int(s.To-s.From) && s.AtSeconds < *f.SinceSeconds+0.02) {
+					t.Errorf("%+v\nwith step %+v", f, s)
+				}
+			}
+		}
+		if value < 1 || *f.SinceSeconds >= until {
+			t.Errorf("%+v", f)
 		}
 	}
 }

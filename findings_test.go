@@ -73,6 +73,12 @@ func TestFindings(t *testing.T) {
 			[]string{"limits value-target-runs-away hpa/web: external queue was | multiplies the replicas | AverageValue"}},
 		{"an AverageValue", `workload: {model: {metrics: {queue: {of: requests}}}}, ` + fmt.Sprintf(external, 1, 20, "AverageValue", "averageValue"), nil},
 		{"a short calm", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 1m, rate: 1}]}`, []string{"limits window hpa/web: there was less load for 60 s only"}},
+		{"a short calm after a load that fell in steps", `load: {keepAlive: false, phases: [{name: surge, duration: 4m, rate: 230}, {name: less, duration: 2m, rate: 120}, {name: calm, duration: 2m, rate: 1}]}`, []string{"limits window hpa/web: from phase less on | It last recommended 5 replicas at 315.2 s, and keeps them until 615.2 s; more than the 3 that it recommends now it keeps until 630.2 s"}},
+		{"a policy for scaling up", `workload: {deployment: {resources: {requests: {cpu: 100m}}}}, load: {phases: [{name: surge, duration: 6m, rate: 280, keepAlive: false}, {name: calm, duration: 8m, rate: 1}]}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {policies: [{type: Pods, value: 2, periodSeconds: 60}]}}}}`,
+			[]string{"limits scale-up-limited hpa/web: It asked for up to 6 replicas and | (its policy is 2 pods in 60 s); | s later it had them. | `behavior.scaleUp: {selectPolicy: Max, policies: [{type: Pods, value: 3, periodSeconds: 15}]}`"}},
+		{"a policy for scaling up that takes the run", `load: {phases: [{name: surge, duration: 90s, rate: 280, keepAlive: false}]}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {policies: [{type: Pods, value: 1, periodSeconds: 60}]}}}}`,
+			[]string{"limits scale-up-limited hpa/web: It asked for up to 6 replicas and went from 1 to 2 | s later it still asked for more."}},
+		{"the policy that is advised", `load: {phases: [{name: surge, duration: 6m, rate: 280, keepAlive: false}, {name: calm, duration: 8m, rate: 1}]}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {selectPolicy: Max, policies: [{type: Pods, value: 5, periodSeconds: 15}]}}}}`, nil},
 		{"a maximum", `autoscaler: {max: 2}, load: {phases: [{name: surge, duration: 4m, rate: 300, keepAlive: false}, {name: calm, duration: 6m, rate: 1}]}`, []string{"limits max-reached hpa/web: With its maximum of 2 replicas"}},
 		{"no window", `autoscaler: {stabilization: 0s}, load: {phases: [{name: a, duration: 1m, rate: 120, keepAlive: false}, {name: b, duration: 1m, rate: 1}, {name: c, duration: 1m, rate: 120, keepAlive: false}, {name: d, duration: 1m, rate: 1}, {name: e, duration: 1m, rate: 120, keepAlive: false}]}`,
 			[]string{"limits flapping hpa/web: reversals | behavior.scaleDown.stabilizationWindowSeconds"}},
@@ -168,6 +174,43 @@ func TestLoadRising(t *testing.T) {
 		}
 		if s := stages[1]; s.Name != analysis.StageMetrics || s.Seconds == nil || *s.Seconds > 40 {
 			t.Errorf("%s: metrics lag is %+v %v", c.load, s, s.Seconds)
+		}
+	}
+}
+
+// TestLoadFalling is the same of a scale-down: of 3 pods that serve 120 requests/s the load asks for 2 from
+// 96 on: a request takes 1 ms, a pod 2m at rest, and 33 % of 100m are two thirds of the target.
+func TestLoadFalling(t *testing.T) {
+	simulate.Prepare()
+	for _, c := range []struct {
+		load, window string
+		falls        float64 // s; NaN without the stage
+	}{
+		{`{duration: 6m, rate: 60}`, "0s", math.NaN()},
+		{`{duration: 4m, ramp: {from: 120, to: 0}}`, "0s", 48},
+		{`{duration: 12m, ramp: {from: 120, to: 0}}`, "0s", 144},
+		{`{duration: 12m, ramp: {from: 120, to: 0}}`, "300s", 144},
+		{`{duration: 4m, ramp: {from: 80, to: 0}}`, "0s", 0},
+	} {
+		r := resultOf(t, fmt.Sprintf("autoscaler: {stabilization: %s}, load: {keepAlive: false, phases: [{name: surge, duration: 4m, rate: 120}, {name: down, %s]}", c.window, c.load[1:]))
+		down := r.LastDown()
+		if down == nil || down.ScaleDown.First == nil {
+			t.Fatalf("%s: no scale-down: %+v", c.load, r.Transitions)
+		}
+		stages := down.ScaleDown.First.Stages
+		if math.IsNaN(c.falls) {
+			if stages[0].Name != analysis.StageMetrics {
+				t.Errorf("%s: the first stage is %+v", c.load, stages[0])
+			}
+			stages = append([]analysis.Stage{{}}, stages...)
+		} else if s := stages[0]; s.Name != analysis.StageFalling || s.Seconds == nil || math.Abs(*s.Seconds-c.falls) > 8 {
+			t.Errorf("%s: load falling is %+v %v, want %.0f s", c.load, s, s.Seconds, c.falls)
+		}
+		if s := stages[1]; s.Name != analysis.StageMetrics || s.Seconds == nil || *s.Seconds > 45 {
+			t.Errorf("%s: metrics lag is %+v %v", c.load, s, s.Seconds)
+		}
+		if s, held := stages[2], down.ScaleDown.HeldByWindow; s.Name != analysis.StageWindow || s.Seconds == nil || math.Abs(*s.Seconds-*held.Seconds) > 0.001 {
+			t.Errorf("%s: the window's stage is %+v %v, and held by it %v", c.load, s, s.Seconds, *held.Seconds)
 		}
 	}
 }

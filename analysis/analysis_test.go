@@ -385,8 +385,8 @@ func TestHeldByWindow(t *testing.T) {
 		decision       float64
 		held, less, no string
 	}{
-		"window from before the onset": {[][4]float64{{90, 4, 4, 20}, {105, 4, 4, 0}}, 390, "285.000 ±0.1", "5.000 ±0.1", ""},
-		"HPA late after the window":    {[][4]float64{{90, 4, 4, 20}, {105, 4, 4, 0}}, 420, "285.000 ±0.1", "35.000 ±0.1", ""},
+		"window from before the onset": {[][4]float64{{90, 4, 4, 20}, {105, 4, 4, 0}}, 390, "285.000 ±15.0", "5.000 ±15.0", ""},
+		"HPA late after the window":    {[][4]float64{{90, 4, 4, 20}, {105, 4, 4, 0}}, 420, "285.000 ±15.0", "35.000 ±15.0", ""},
 		"no metrics in the status":     {[][4]float64{{90, 4, 4, -1}}, 390, "", "", "no status of the HPA with its metrics was seen before the decision"},
 		"seen too late":                {[][4]float64{{105, 4, 4, 0}}, 390, "", "", "the HPA's status was first seen less than its window of 300 s before the decision"},
 		"status unchanged for long":    {[][4]float64{{60, 4, 4, 20}, {105, 4, 4, 0}}, 390, "285.000 ±30.0", "5.000 ±30.0", ""},
@@ -430,7 +430,7 @@ func TestFlagsOfTheEmbeddedCluster(t *testing.T) {
 		t.Errorf("the HPA's policy: %+v", a)
 	}
 	down := r.Transitions[1].ScaleDown
-	equal(t, "scale-down", []string{figure(down.HeldByWindow), figure(down.LessWindow)}, []string{"55.000 ±0.1", "15.000 ±0.1"})
+	equal(t, "scale-down", []string{figure(down.HeldByWindow), figure(down.LessWindow)}, []string{"55.000 ±5.0", "15.000 ±5.0"})
 }
 
 func TestRecommendation(t *testing.T) {

@@ -32,6 +32,7 @@ func (d *diagnosis) scaling() {
 	d.notScaled(p)
 	d.stuckAtZero(p)
 	d.loadTooSmall(p)
+	d.upLimited()
 	d.window(p)
 }
 
@@ -366,6 +367,63 @@ func (d *diagnosis) heldSince(fall replicaChange) record.Instant {
 	return fall.t
 }
 
+// upLimited finds the scale-up that policies held longest below what the HPA recommended, by its statuses: for
+// longer than one sync, after which the HPA would have taken its next step anyway.
+func (d *diagnosis) upLimited() {
+	if up, _ := behaviorOf(d.autoscaler(d.end).Spec); off(up) || d.has(FoundRunsAway) {
+		return // another finding says so, and more replicas sooner are no help
+	}
+	held := func(i int) bool {
+		return d.hpas[i].t >= d.start && d.wants[i].ok && hasReason(d.hpas[i].v, autoscalingv2.ScalingLimited, reasonUp)
+	}
+	longest := d.flags.Sync.Duration + time.Second
+	var found *Finding
+	for i := 0; i < len(d.hpas) && d.hpas[i].t < d.end; i++ {
+		if !held(i) {
+			continue
+		}
+		first, asked := d.hpas[i], d.wants[i].n
+		for ; i+1 < len(d.hpas) && held(i+1); i++ {
+			asked = max(asked, d.wants[i+1].n)
+		}
+		until := standsUntil(d.hpas, i, d.end)
+		if until.Sub(first.t) <= longest || d.hasIn(first.t.Seconds(), until.Seconds(), FoundNotScaled) {
+			continue // or that finding says so
+		}
+		longest = until.Sub(first.t)
+		n, _ := last(d.targets, until)
+		late := "it still asked for more"
+		switch {
+		case n.Replicas >= asked:
+			late = "it had them"
+		case until < d.end:
+			late = fmt.Sprintf("it had %d and asked for no more", n.Replicas)
+		}
+		spec, from, to := first.v.Spec, first.v.Status.CurrentReplicas, first.v.Status.DesiredReplicas
+		went := fmt.Sprintf("stayed at %d", from)
+		if to > from {
+			went = fmt.Sprintf("went from %d to %d", from, to)
+		}
+		if l := d.normalize(spec, first.t, from, d.want(first.t).raw, 0, false); l.by == LimitUpPolicy {
+			went += " (" + l.text + ")"
+		}
+		behavior := autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{Policies: []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PodsScalingPolicy, PeriodSeconds: 15}}}}
+		if spec.Behavior != nil {
+			behavior.ScaleDown = spec.Behavior.ScaleDown
+		}
+		spec.Behavior = &behavior
+		up, _ := behaviorOf(spec)
+		start, _ := d.policyLimit(spec, first.t, from, up, 1, 0)
+		found = &Finding{Kind: FoundUpLimited, Severity: Limits, Object: d.hpa(), SinceSeconds: new(first.t.Seconds()), UntilSeconds: d.until(until),
+			Seen:   fmt.Sprintf("It asked for up to %s and %s; %.0f s later %s.", replicas(asked), went, longest.Seconds(), late),
+			Cause:  "Its scale-up policies limit how many replicas it adds within their periods, whatever its metrics ask for.",
+			Advice: fmt.Sprintf("`behavior.scaleUp: {selectPolicy: Max, policies: [{type: Pods, value: %d, periodSeconds: 15}]}` would have let it go to %d at once.", asked-start, asked)}
+	}
+	if found != nil {
+		d.add(*found)
+	}
+}
+
 // window finds a scale-down that the stabilization window did not let happen
 // before the load changed again or the run ended.
 func (d *diagnosis) window(p policy) {
@@ -389,14 +447,23 @@ func (d *diagnosis) window(p policy) {
 		if u, ok := last(d.usages, end); ok && u.ratio != nil {
 			wants = min(wants, max(p.min, replicasFor(*u.ratio, n.Replicas, p)))
 		}
-		_, higher, window, no := d.held(window{onset: onset, end: end}, replicaChange{sight: sight{t: end, seen: true}, from: n.Replicas, to: wants})
-		if wants >= n.Replicas || no != "" && !higher.seen || !higher.seen || higher.t.Add(window) < end {
+		// Of a recommendation that fell in steps, the first one waited longest.
+		held := func(to int32) (sight, time.Duration) {
+			_, higher, window, _ := d.held(window{onset: onset, end: end}, replicaChange{sight: sight{t: end, seen: true}, from: n.Replicas, to: to})
+			return higher, window
+		}
+		higher, window := held(n.Replicas - 1)
+		if wants >= n.Replicas || !higher.seen || higher.t.Add(window) < end {
 			continue
 		}
 		calm := end.Sub(onset).Seconds()
+		cause := fmt.Sprintf("It last recommended %s at %.1f s, and keeps them until %.1f s", replicas(n.Replicas), higher.t.Seconds(), higher.t.Add(window).Seconds())
+		if last, _ := held(wants); last.t != higher.t {
+			cause += fmt.Sprintf("; more than the %d that it recommends now it keeps until %.1f s", wants, last.t.Add(window).Seconds())
+		}
 		d.add(Finding{Kind: FoundWindow, Severity: Limits, Object: d.hpa(), SinceSeconds: new(onset.Seconds()), UntilSeconds: d.until(end),
 			Seen:   fmt.Sprintf("No scale-down could be seen: there was less load for %.0f s only (from phase %s on), and its stabilization window is %.0f s.", calm, t.ToPhase, window.Seconds()),
-			Cause:  fmt.Sprintf("It last recommended more replicas at %.1f s, and keeps them until %.1f s.", higher.t.Seconds(), higher.t.Add(window).Seconds()),
+			Cause:  cause + ".",
 			Advice: fmt.Sprintf("Let the phase last more than %.0f s, or set a smaller behavior.scaleDown.stabilizationWindowSeconds.", math.Ceil((higher.t.Add(window).Sub(onset) + 2*d.flags.Sync.Duration).Seconds()))})
 	}
 }

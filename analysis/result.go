@@ -221,7 +221,8 @@ type ScaleDown struct {
 	// Latency is onset → first fall of spec.replicas, whole.
 	Latency Latency `json:"latency"`
 	// HeldByWindow is the part of Latency that the stabilization window of the
-	// HPA explains: min(decision, Higher + window) − Lower, and not below zero.
+	// HPA explains: the stage of the window of the first fall, from the metrics lag (from Lower, where
+	// that was not seen) until min(decision, Higher + window), and not below zero.
 	HeldByWindow Latency `json:"heldByWindow"`
 	// LessWindow is Latency − HeldByWindow.
 	LessWindow Latency `json:"lessWindow"`
@@ -269,7 +270,7 @@ type PodStages struct {
 
 // Names of stages, in their order.
 const (
-	StageRising    = "load rising" // where the offered rate changes in the phase, before the metrics lag; see observed.rising
+	StageRising    = "load rising" // where the offered rate changes in the phase, before the metrics lag; see observed.turning
 	StageMetrics   = "metrics lag"
 	StageDecision  = "decision"
 	StageCreate    = "create"
@@ -279,6 +280,7 @@ const (
 	StageReady     = "ready"
 	StageInService = "in service"
 
+	StageFalling      = "load falling"  // that of a scale-down
 	StageWindow       = "stabilization" // of a scale-down, after its metrics lag and before its decision
 	StageTerminating  = "terminating"
 	StageOutOfService = "out of service"

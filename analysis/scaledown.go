@@ -26,12 +26,16 @@ func (o *observed) scaleDown(w window) *ScaleDown {
 		return down
 	}
 	down.Latency = latency(w.onset, falls[0].sight)
-	o.heldByWindow(w, falls[0], down)
+	o.heldByWindow(w, metric, falls[0], down)
 	down.Settle = o.settle(w, falls[0])
 
 	decided := make([][]boundary, len(falls)) // the stages up to each fall
 	for i, c := range falls {
-		decided[i] = append(o.released(w, metric, c), boundary{stage: StageDecision, sight: c.sight})
+		ends := append(o.released(w, metric, c), boundary{stage: StageDecision, sight: c.sight})
+		if b, changes := o.turning(w, StageFalling, c.sight, func(u usage) float64 { return o.spare(c, u) }); changes {
+			ends = append([]boundary{b}, ends...)
+		}
+		decided[i] = ends
 	}
 	first := record.Instant(math.MaxInt64)
 	for _, p := range o.pods {
@@ -58,6 +62,15 @@ func (o *observed) scaleDown(w window) *ScaleDown {
 	}
 	down.Median, down.Slowest = rank(down.Pods)
 	return down
+}
+
+// spare is by how many pods the demand of a reading is below what the HPA took for a fall of the replicas.
+func (o *observed) spare(fall replicaChange, u usage) float64 {
+	limit := float64(fall.to)
+	if hpa := o.autoscaler(fall.t); hpa != nil {
+		limit = min(limit, float64(fall.from)*(1-policyOf(hpa.Spec, o.flags).down))
+	}
+	return limit - *u.ratio*float64(u.counted)
 }
 
 func unseen(why string, names ...string) (list []boundary) {
@@ -147,6 +160,9 @@ func (o *observed) released(w window, metric boundary, fall replicaChange) []bou
 		b.missing = no
 		return []boundary{metric, b}
 	}
+	if metric.seen && metric.t > fall.t.Add(WatchDelay) { // it was below the tolerance all the time before the fall
+		metric.sight, metric.missing = sight{}, beyondAlready
+	}
 	if higher.seen && higher.t > w.onset && (!metric.seen || higher.t > metric.t) {
 		metric.sight = higher
 		metric.t = min(higher.t, fall.t)
@@ -162,9 +178,10 @@ func (o *observed) released(w window, metric boundary, fall replicaChange) []bou
 	return []boundary{metric, b}
 }
 
-// heldByWindow fills in Lower, Higher, HeldByWindow and LessWindow.
-func (o *observed) heldByWindow(w window, decision replicaChange, down *ScaleDown) {
-	lower, higher, window, no := o.held(w, decision)
+// heldByWindow fills in Lower, Higher, HeldByWindow, which is as long as the stage of the window, and
+// LessWindow. Where the metric was not seen to fall, it begins with the HPA's lower recommendation.
+func (o *observed) heldByWindow(w window, metric boundary, decision replicaChange, down *ScaleDown) {
+	lower, higher, _, no := o.held(w, decision)
 	down.Lower, down.Higher = lower.moment(no), higher.moment(no)
 	if no == "" && !higher.seen {
 		down.Higher.Missing = fmt.Sprintf("the HPA was not seen to recommend more than %s", record.Counted(decision.to, "replica"))
@@ -174,11 +191,14 @@ func (o *observed) heldByWindow(w window, decision replicaChange, down *ScaleDow
 		return
 	}
 	var held time.Duration
-	blur := max(lower.blur, decision.blur)
-	if higher.seen {
-		held = max(0, min(decision.t, higher.t.Add(window)).Sub(lower.t))
-		blur = max(blur, higher.blur)
+	ends := o.released(w, metric, decision)
+	if !ends[0].seen {
+		ends[0].sight = lower
 	}
+	if higher.seen {
+		held = max(0, ends[1].t.Sub(ends[0].t))
+	}
+	blur := max(ends[0].blur, ends[1].blur, decision.blur)
 	down.HeldByWindow = Latency{Seconds: new(held.Seconds()), PrecisionSeconds: blur.Seconds()}
 	down.LessWindow = Latency{Seconds: new((decision.t.Sub(w.onset) - held).Seconds()), PrecisionSeconds: blur.Seconds()}
 }

@@ -17,7 +17,9 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 	up := &ScaleUp{TimeToFull: o.timeToFull(w)}
 	up.Plateau = o.supplyAt(w.end)
 	seen := []boundary{{StageMetrics, metric, noMetric}}
-	if b, changes := o.rising(w, metric); changes {
+	if b, changes := o.turning(w, StageRising, metric, func(u usage) float64 {
+		return *u.ratio - 1 - policyOf(o.autoscaler(metric.t).Spec, o.flags).up
+	}); changes {
 		seen = append([]boundary{b}, seen...)
 	}
 
@@ -65,46 +67,52 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 	return up
 }
 
-// rising is when the offered rate of a phase in which it changes (a ramp, a sine, a curve) alone would
-// have put the metric above target × (1 + tolerance) with the replicas of its start: what comes after
-// that is metrics lag. The rate is worked out by the line through the first reading above that and the
-// one before it, each at the mean offered rate of its samples' windows; by their timestamps, which are
-// another clock's. It is not known without two such readings, and where the line does not rise.
-func (o *observed) rising(w window, metric sight) (b boundary, changes bool) {
+// turning is when the offered rate of a phase in which it changes (a ramp, a sine, a curve) alone would
+// have taken the metric past a limit with the replicas of then: what comes after that is metrics lag. past
+// is how far a reading is past the limit, below 0 before it. The rate is worked out by the line through
+// the first reading past it, up to until, and the one before, each at the mean offered rate of its samples'
+// windows; by their timestamps, which are another clock's. It is not known without two such readings, and
+// where the rate does not change between them.
+func (o *observed) turning(w window, stage string, until sight, past func(u usage) float64) (b boundary, changes bool) {
 	if !slices.ContainsFunc(o.spans, func(s span) bool { return s.start == w.onset && s.plan.Changes() }) {
 		return b, false
 	}
-	b = boundary{stage: StageRising, missing: "the samples before and after the metric passed its tolerance do not tell at which rate it did"}
-	if !metric.seen {
+	b = boundary{stage: stage, missing: "the samples before and after the metric passed its tolerance do not tell at which rate it did"}
+	if !until.seen {
 		return b, true
 	}
 	var before, passed usage
-	for _, u := range o.usages[:after(o.usages, metric.t)] {
-		if u.v.ratio != nil {
-			before, passed = passed, u.v
+	for _, u := range o.usages[:after(o.usages, until.t)] {
+		if u.v.ratio == nil {
+			continue
+		}
+		before, passed = passed, u.v
+		if u.t > w.onset && before.ratio != nil && past(before) <= 0 && past(passed) > 0 {
+			break
 		}
 	}
-	if before.ratio == nil || passed.to > metric.t || before.to > passed.to {
+	if before.ratio == nil || passed.to > until.t || before.to > passed.to {
 		return b, true
 	}
-	limit := 1 + policyOf(o.autoscaler(metric.t).Spec, o.flags).up
-	low, high := o.offered(before), o.offered(passed)
-	if high <= low || *passed.ratio <= *before.ratio || *before.ratio > limit {
-		return b, true
-	}
-	rate := low + (limit-*before.ratio)/(*passed.ratio-*before.ratio)*(high-low)
-	above := false
-	for t := w.onset; t <= metric.t; t = t.Add(risingStep) {
-		was := above
-		if above = o.offeredAt(t) >= rate; above && !was {
-			b.sight = sight{t: t, blur: passed.to.Sub(passed.from) / 2, seen: true}
+	first, second := o.offered(before), o.offered(passed)
+	if x, y := past(before), past(passed); x <= 0 && y > x && second != first {
+		rate := first - x/(y-x)*(second-first)
+		reached := false
+		for t := w.onset; t <= until.t; t = t.Add(turningStep) {
+			was := reached
+			if reached = (o.offeredAt(t)-rate)*(second-first) >= 0; reached && !was {
+				b.sight = sight{t: t, blur: passed.to.Sub(passed.from) / 2, seen: true}
+				if second < first {
+					break // a scale-down begins with the first of them
+				}
+			}
 		}
 	}
 	return b, true
 }
 
-// risingStep is the step of the search for the end of a rise: the precision of a watch.
-const risingStep = 100 * time.Millisecond
+// turningStep is the step of the search for that instant: the precision of a watch.
+const turningStep = 100 * time.Millisecond
 
 // offered is the mean of the planned rate in the window of a reading's samples, by a sum of 50 instants.
 func (o *observed) offered(u usage) (mean float64) {

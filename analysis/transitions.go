@@ -196,6 +196,8 @@ func (o *observed) changesOf() []replicaChange {
 	return found
 }
 
+const beyondAlready = "the metric was beyond the tolerance already when the load changed"
+
 // metric finds when the HPA's ratio passed its tolerance in w, coming from within
 // it: when the first PodMetrics sample was read that says so. Where the HPA's metrics cannot
 // be worked out from PodMetrics, it is the first status of the HPA that says so,
@@ -223,7 +225,7 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 		}
 	}
 	if already {
-		return sight{}, "the metric was beyond the tolerance already when the load changed"
+		return sight{}, beyondAlready
 	}
 	if slices.ContainsFunc(o.usages, func(u at[usage]) bool { return u.v.ratio != nil }) {
 		return sight{}, o.missing(w, "a metric beyond the tolerance", metricsSource)

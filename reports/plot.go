@@ -289,7 +289,7 @@ func waterfall(i int, t analysis.Transition) figure {
 		}
 		says = append(says, pod.Pod+": "+strings.Join(parts, ", "))
 	}
-	order := []string{analysis.StageRising, analysis.StageMetrics, analysis.StageWindow, analysis.StageDecision, analysis.StageCreate, analysis.StageSchedule, analysis.StagePull,
+	order := []string{analysis.StageRising, analysis.StageFalling, analysis.StageMetrics, analysis.StageWindow, analysis.StageDecision, analysis.StageCreate, analysis.StageSchedule, analysis.StagePull,
 		analysis.StageStart, analysis.StageReady, analysis.StageInService, analysis.StageTerminating, analysis.StageOutOfService, analysis.StagePreStop, analysis.StageExit, analysis.StageGone}
 	slices.SortFunc(bars.names, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) })
 	p.Add(bars)

@@ -99,7 +99,7 @@ func headline(r *analysis.Result) (subject, rest string) {
 			part += fmt.Sprintf(", %s %s with %.1f s", share, slow.Name, *slow.Seconds)
 		}
 		if u.TimeToFull.Seconds != nil {
-			part += fmt.Sprintf("; all %s after %s", number(u.Plateau), seconds(u.TimeToFull.Seconds))
+			part += fmt.Sprintf("; all %s%s after %s", number(u.Plateau), ofPhase(r, up), seconds(u.TimeToFull.Seconds))
 		} else {
 			part += "; " + u.TimeToFull.Missing
 		}
@@ -121,6 +121,14 @@ func headline(r *analysis.Result) (subject, rest string) {
 		}
 	}
 	return subject, strings.Join(parts, "; ")
+}
+
+// ofPhase names the phase whose replicas those of a scale-up are, where they are not the most of the run.
+func ofPhase(r *analysis.Result, up *analysis.Transition) string {
+	if r.Reach.Peak == nil || up.ScaleUp.Plateau == nil || *up.ScaleUp.Plateau >= *r.Reach.Peak || up.ToPhase == "" {
+		return ""
+	}
+	return " of phase " + up.ToPhase
 }
 
 // setting says that the run was on the embedded cluster, whose figures are those
@@ -734,7 +742,7 @@ var definitions = []string{
 	"All instants are those at which a change arrived by watch, on the one clock of the run; ± is by how much they may be off (the watch's delay or gap; for metrics the polling interval).",
 	"Onset: the start of the phase that changed the load. Scale-up: onset → first new pod in service (its address ready in an EndpointSlice). To full: onset → the number in service reaches where it stays.",
 	"Stages: each starts where the last ended. Load rising (of a ramp, a sine or a curve): until the offered rate alone would put the metric above target × (1 + tolerance), by the line through the samples before and after. Metrics lag: until the pods' metrics first exceed it. Decision: until spec.replicas changes. Create, schedule: until the pod is seen, PodScheduled. Pull + init: until Initialized and images are pulled. Start: until all containers run. Ready: until the probes passed. First answer, fair share: in service → the first answer that came from the pod, and → the first second in which it gave half of the mean answers of the pods in service; no part of the sum.",
-	"Scale-down: onset → first fall of spec.replicas. Held by the window: the part that the HPA's stabilization window explains; it runs from the last time that the HPA recommended more. Settled: onset → replicas where they stay and the last pod gone.",
-	"Stages of a pod that goes: metrics lag until the metrics are first below target × (1 − tolerance), and ask for no more than the step leaves; stabilization until the window lets go; decision until spec.replicas changes; terminating until its deletion is seen; out of service until its address is no longer ready; preStop until a hook that sleeps is over; exit until its containers have ended; gone until the object is removed.",
+	"Scale-down: onset → first fall of spec.replicas. Held by the window: from when the metrics ask for fewer replicas until the HPA's stabilization window lets go; it runs from the last time that the HPA recommended more. Settled: onset → replicas where they stay and the last pod gone.",
+	"Stages of a pod that goes: load falling, on a ramp, a sine or a curve, until the offered rate alone asks for no more than the step leaves; metrics lag until the metrics are first below target × (1 − tolerance), and ask for no more than the step leaves; stabilization until the window lets go; decision until spec.replicas changes; terminating until its deletion is seen; out of service until its address is no longer ready; preStop until a hook that sleeps is over; exit until its containers have ended; gone until the object is removed.",
 	"Offered: what the plan says. Answered: answers of any code. Unsent: planned and never sent, because the load generator could not keep up. Errors: neither 2xx nor 3xx, or no answer.",
 }
