@@ -58,8 +58,8 @@ fit-real: ## Fit plants to runs on kept connections on the cluster of HPABENCH_E
 fit-embedded: ## The same with each scenario of the library, on kept connections and on new ones, on the embedded cluster, half an hour
 	HPABENCH_E2E_FITS=all $(GO) test -count=1 -timeout 90m -v -run 'TestFitsReproduceRuns|TestTunedRunIsAsForetold' ./e2e
 
-agree: ## Run each scenario of the library at 0.5, 0.9 and 1.2 of its pods' capacity on the embedded cluster, and hold it against its simulation, 20 minutes
-	HPABENCH_E2E_AGREE=1 $(GO) test -count=1 -timeout 60m -v -parallel 10 -run TestLibraryIsTheSameSimulated ./e2e
+agree: ## Run each scenario of the library at 0.5, 0.9 and 1.2 of its pods' capacity on the embedded cluster, and hold it against its simulation, 40 minutes
+	HPABENCH_E2E_AGREE=1 $(GO) test -count=1 -timeout 90m -v -parallel 6 -run TestLibraryIsTheSameSimulated ./e2e
 
 lint: ## Run golangci-lint (with staticcheck), actionlint and, where its database can be reached, govulncheck
 	$(GO) run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
