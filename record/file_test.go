@@ -114,7 +114,7 @@ func TestReadRefusesWhatIsNoRecord(t *testing.T) {
 		"": "the record is empty",
 		`{"at":1.000000,"note":{"text":"x"}}` + "\n": "line 1 is no header with format",
 		strings.Replace(header, "/v1", "/v0", 1):     "line 1 is no header with format",
-		"hello\n":                                    "line 1 is no JSON",
+		"hello\n":                                    "line 1 is no entry of a record",
 		header + "hello\n":                           "line 2 is not an entry of a record",
 		"\xef\xbb\xbf" + header:                      "",
 		"\xff\xfe{\x00":                              "it is UTF-16, expected text in UTF-8: convert it with iconv -f UTF-16 -t UTF-8",

@@ -65,7 +65,7 @@ func (p *part[T]) decode(d *decoder, prepare func(line []byte, e *Entry) (T, err
 		e, err := d.entry(line)
 		switch {
 		case n == 1 && err != nil:
-			p.err = fmt.Errorf("line 1 is no JSON (%w): expected a record, whose first line is a header with format %q", err, Format)
+			p.err = fmt.Errorf("line 1 is no entry of a record (%w): expected one, whose first line is a header with format %q", err, Format)
 			return
 		case n == 1 && (e.Header == nil || e.Header.Format != Format):
 			p.err = fmt.Errorf("line 1 is no header with format %q: expected a record, such as the %s of a run", Format, File)
