@@ -116,7 +116,8 @@ func MetricsRead(metrics []autoscalingv2.MetricSpec, s autoscalingv2.HorizontalP
 func ContainersOf(spec corev1.PodSpec) []ContainerResources {
 	var all []ContainerResources
 	add := func(c corev1.Container) {
-		r := ContainerResources{Name: c.Name, Requests: c.Resources.Requests, Limits: c.Resources.Limits}
+		r := ContainerResources{Name: c.Name, Requests: c.Resources.Requests, Limits: c.Resources.Limits,
+			StartupProbe: probe(c.StartupProbe), ReadinessProbe: probe(c.ReadinessProbe), LivenessProbe: probe(c.LivenessProbe)}
 		if hooks := c.Lifecycle; hooks != nil {
 			r.PreStop, r.PostStart = hook(hooks.PreStop), hook(hooks.PostStart)
 			if hooks.PreStop != nil && hooks.PreStop.Sleep != nil {
@@ -134,6 +135,20 @@ func ContainersOf(spec corev1.PodSpec) []ContainerResources {
 		add(c)
 	}
 	return all
+}
+
+// probe is a copy of a probe without what may be secret.
+func probe(p *corev1.Probe) *corev1.Probe {
+	if p = p.DeepCopy(); p == nil {
+		return nil
+	}
+	if p.Exec != nil {
+		p.Exec.Command = nil
+	}
+	if p.HTTPGet != nil {
+		p.HTTPGet.HTTPHeaders = nil
+	}
+	return p
 }
 
 // hook names the kind of a container's hook as its field in the API is called.

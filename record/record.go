@@ -463,6 +463,11 @@ type ContainerResources struct {
 	PreStop      string `json:"preStop,omitempty"`
 	PreStopSleep *int64 `json:"preStopSleepSeconds,omitempty"`
 	PostStart    string `json:"postStart,omitempty"`
+
+	// Its probes, without the command of an exec and the headers of an HTTP request, which may be secret.
+	StartupProbe   *corev1.Probe `json:"startupProbe,omitempty"`
+	ReadinessProbe *corev1.Probe `json:"readinessProbe,omitempty"`
+	LivenessProbe  *corev1.Probe `json:"livenessProbe,omitempty"`
 }
 
 // Endpoints is one EndpointSlice of a Service in front of the target, as one

@@ -151,9 +151,16 @@ func TestScenarioOfARecord(t *testing.T) {
 	r := library(t, "spike")
 	r.Pod.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 7}}}
 	r.Pod.TerminationGracePeriodSeconds = new(int64(44))
+	probe := &corev1.Probe{InitialDelaySeconds: 9, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/ready"}}}
+	secret := probe.DeepCopy()
+	secret.HTTPGet.HTTPHeaders = []corev1.HTTPHeader{{Name: "Authorization", Value: "hunter2"}}
+	r.Pod.Containers[0].ReadinessProbe = secret
 	r.Header = f.Header()
 	r.Header.MetricsEvery = 1
 	entries, _ := simulate(t, r)
+	first := entries[slices.IndexFunc(entries, func(e record.Entry) bool { return e.Pod != nil })].Pod
+	first.Containers = append([]record.ContainerResources{{Name: "proxy"}}, first.Containers...) // as a watch lists sidecars
+	first.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "proxy"}}
 	const head = "apiVersion: hpabench.dev/v1alpha1\nkind: Scenario\nmetadata: {name: spike}\nspec:\n  load: {timeout: 3s, phases: [{name: all, duration: 10s, rate: 1}]}\n  workload: "
 	for name, test := range map[string]struct {
 		source, want string
@@ -181,6 +188,9 @@ func TestScenarioOfARecord(t *testing.T) {
 		p := again.Pod
 		if test.source != r.Header.Source && (p.Containers[0].Lifecycle == nil || p.Containers[0].Lifecycle.PreStop.Sleep.Seconds != 7 || *p.TerminationGracePeriodSeconds != 44) {
 			t.Errorf("%s: the pods lack the preStop hook that the record shows: %+v", name, p.Containers[0].Lifecycle)
+		}
+		if test.source != r.Header.Source && !cmp.Equal(p.Containers[0].ReadinessProbe, probe) {
+			t.Errorf("%s: the readiness probe that the record shows is %+v", name, p.Containers[0].ReadinessProbe)
 		}
 	}
 }

@@ -113,7 +113,7 @@ func FromRecord(run record.Run) (*Run, error) {
 	}
 	if unread != nil && h.Source != "" {
 		why, _, _ := strings.Cut(unread.Error(), "\n")
-		r.Ignored = fmt.Sprintf("the scenario in the record cannot be read again (%s): the pods are simulated by what the record shows of them, without their probes, and a request is given up after %s.", why, r.Timeout)
+		r.Ignored = fmt.Sprintf("the scenario in the record cannot be read again (%s): the pods are simulated by what the record shows of them, and a request is given up after %s.", why, r.Timeout)
 	}
 	var hpa *record.Autoscaler
 	var pod *record.Pod
@@ -152,16 +152,21 @@ func FromRecord(run record.Run) (*Run, error) {
 	if len(r.Pod.Containers) == 0 {
 		r.Pod.Resources, r.Pod.TerminationGracePeriodSeconds = pod.Resources, grace
 		for _, c := range pod.Containers {
-			is := corev1.Container{Name: c.Name, Resources: corev1.ResourceRequirements{Requests: c.Requests, Limits: c.Limits}}
+			is := corev1.Container{Name: c.Name, Resources: corev1.ResourceRequirements{Requests: c.Requests, Limits: c.Limits},
+				StartupProbe: c.StartupProbe, ReadinessProbe: c.ReadinessProbe, LivenessProbe: c.LivenessProbe}
 			if c.PreStopSleep != nil {
 				is.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: *c.PreStopSleep}}}
 			}
-			for _, s := range pod.Status.ContainerStatuses {
-				if s.Name == c.Name {
-					is.Image = s.Image
-				}
+			named := func(s corev1.ContainerStatus) bool { return s.Name == c.Name }
+			if i := slices.IndexFunc(pod.Status.ContainerStatuses, named); i >= 0 {
+				is.Image = pod.Status.ContainerStatuses[i].Image
 			}
-			r.Pod.Containers = append(r.Pod.Containers, is)
+			if slices.ContainsFunc(pod.Status.InitContainerStatuses, named) {
+				is.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
+				r.Pod.InitContainers = append(r.Pod.InitContainers, is)
+			} else {
+				r.Pod.Containers = append(r.Pod.Containers, is)
+			}
 		}
 		r.Plant = Guess(r.Pod, m)
 		r.assume(m)
