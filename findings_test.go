@@ -48,6 +48,8 @@ func TestFindings(t *testing.T) {
 		{"down disabled", `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleDown: {selectPolicy: Disabled}}}}`,
 			[]string{"limits direction-disabled hpa/web: behavior.scaleDown.selectPolicy is Disabled. The metric asked for another number"}},
 
+		{"an init container that takes long", `workload: {deployment: {template: {spec: {initContainers: [{name: prepare, image: busybox, command: [sleep, "45"]}]}}}}`,
+			[]string{"limits init pod/web-: Init container prepare ran for 46 s"}},
 		{"too little load", `load: {phases: [{name: idle, duration: 1m, rate: 0}, {name: surge, duration: 3m, rate: 20}]}`, []string{"limits load-too-small hpa/web: With 20 requests/s | or send more than about 5"}},
 		{"load from a base", `load: {phases: [{name: base, duration: 2m, rate: 20}, {name: surge, duration: 3m, rate: 30}]}`, []string{"limits load-too-small hpa/web: With 20 requests/s | or send more than about 5"}},
 		{"memory", `workload: {deployment: {resources: {requests: {memory: 512Mi}}}, model: {memory: 300Mi}}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 4, metrics: [{type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 400Mi}}}]}}`,

@@ -91,13 +91,24 @@ func (p Pod) Listens() time.Duration {
 // Prepares is how long the init containers take, of those that only wait: what others do is not
 // known.
 func (p Pod) Prepares() (all time.Duration) {
-	for _, c := range p.Spec.InitContainers {
-		takes, _, known := Script(slices.Concat(c.Command, c.Args))
-		if always := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways; known && !always && takes > 0 {
-			all += takes
-		}
+	for i := range p.Spec.InitContainers {
+		all += p.Prepare(i)
 	}
 	return all
+}
+
+// Prepare is how long one of them takes.
+func (p Pod) Prepare(i int) time.Duration {
+	c := p.Spec.InitContainers[i]
+	if takes, _, known := Script(slices.Concat(c.Command, c.Args)); known && !Sidecar(c) {
+		return max(0, takes)
+	}
+	return 0
+}
+
+// Sidecar says whether an init container goes on running beside the others.
+func Sidecar(c corev1.Container) bool {
+	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
 }
 
 // ReadyAfter is how long after its start the first container is ready, by its model and its

@@ -127,7 +127,7 @@ func ContainersOf(spec corev1.PodSpec) []ContainerResources {
 		all = append(all, r)
 	}
 	for _, c := range spec.InitContainers {
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+		if model.Sidecar(c) {
 			add(c)
 		}
 	}

@@ -28,9 +28,8 @@ func (r *Run) refuse(f *scenarios.File) error {
 	}
 	for i, c := range r.Pod.InitContainers {
 		takes, code, known := model.Script(slices.Concat(c.Command, c.Args))
-		always := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
 		switch field := fmt.Sprintf("initContainers/%d", i); {
-		case always || !known:
+		case model.Sidecar(c) || !known:
 		case takes < 0:
 			return pod(field, "the init container %s never ends, so that no pod is ever ready", c.Name)
 		case code != 0:

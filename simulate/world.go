@@ -73,9 +73,11 @@ type pod struct {
 	refused bool        // by the scheduler: there is no room
 	object  *corev1.Pod // which is not changed, but replaced
 
-	started       bool // its containers
-	runs          bool // they do now
-	listens       bool // the first of them does
+	preparing     int           // its init containers before this one have ended
+	preparingAt   time.Duration // 0 before the first of them
+	started       bool          // its containers
+	runs          bool          // they do now
+	listens       bool          // the first of them does
 	startedAt     time.Duration
 	readyAt       time.Duration // -1 before, and while it is not any more
 	watched       [2]bool       // by a readiness and by a liveness probe that may fail
@@ -278,7 +280,19 @@ func (w *world) schedule(p *pod) {
 		}
 		pulled = max(0, w.pulled[p.node]-w.now)
 	}
-	w.after(pulled+w.modelled.Prepares()+p.life.start, func() { w.start(p) })
+	at := pulled
+	for i := range w.Pod.InitContainers {
+		if takes := w.modelled.Prepare(i); takes > 0 {
+			w.after(at, func() {
+				if !p.deleted {
+					p.preparing, p.preparingAt = i, w.now
+					w.show(p)
+				}
+			})
+			at += takes
+		}
+	}
+	w.after(at+p.life.start, func() { w.start(p) })
 }
 
 func (w *world) start(p *pod) {
@@ -286,7 +300,7 @@ func (w *world) start(p *pod) {
 		return
 	}
 	m := &w.Plant.Workload
-	p.started, p.runs, p.startedAt, p.waits = true, true, w.now, false
+	p.started, p.runs, p.startedAt, p.waits, p.preparing = true, true, w.now, false, len(w.Pod.InitContainers)
 	p.sampled = storage.MetricsPoint{}
 	if w.Plant.Metrics.Housekeeping.Duration > 0 {
 		w.sample(p)
@@ -443,6 +457,9 @@ func (w *world) show(p *pod) {
 		condition(corev1.PodInitialized, true)
 		condition(corev1.ContainersReady, p.readyAt >= 0)
 		condition(corev1.PodReady, p.readyAt >= 0)
+		for i, c := range w.Pod.InitContainers {
+			o.Status.InitContainerStatuses = append(o.Status.InitContainerStatuses, w.initStatus(p, i, c))
+		}
 		for i, c := range w.Pod.Containers {
 			s := corev1.ContainerStatus{Name: c.Name, Image: c.Image, State: state, Ready: p.readyAt >= 0, Started: new(state.Running != nil)}
 			if i == 0 && p.ended.Reason != "" {
@@ -459,4 +476,23 @@ func (w *world) show(p *pod) {
 		panic(err) // its key can always be made
 	}
 	w.tellObject(p, false)
+}
+
+// initStatus is what the pod's status says of an init container.
+func (w *world) initStatus(p *pod, i int, c corev1.Container) corev1.ContainerStatus {
+	s := corev1.ContainerStatus{Name: c.Name, Image: c.Image, Ready: i < p.preparing}
+	running := func(at time.Duration) *corev1.ContainerStateRunning {
+		return &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(w.began.Add(at).Truncate(time.Second))}
+	}
+	switch {
+	case s.Ready && model.Sidecar(c):
+		s.State.Running, s.Started = running(p.startedAt), new(true)
+	case s.Ready:
+		s.State.Terminated = &corev1.ContainerStateTerminated{Reason: "Completed"}
+	case i == p.preparing && p.preparingAt > 0:
+		s.State.Running = running(p.preparingAt)
+	default:
+		s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "PodInitializing"}
+	}
+	return s
 }
