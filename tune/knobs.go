@@ -178,8 +178,8 @@ func Knobs() []string { return slices.Sorted(maps.Keys(knobs)) }
 func ParseRanges(text string) (ranges []Range, err error) {
 	for part := range strings.SplitSeq(text, ",") {
 		name, values, ok := strings.Cut(strings.TrimSpace(part), "=")
-		low, high, isRange := strings.Cut(values, "..")
-		if !ok || !isRange {
+		low, high, _ := strings.Cut(values, "..")
+		if !ok || low == "" || high == "" {
 			return nil, fmt.Errorf("%q is not like target=40..80", part)
 		}
 		k, name, err := knobOf(name, ranges)

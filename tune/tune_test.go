@@ -234,6 +234,7 @@ func TestBadInput(t *testing.T) {
 	for text, want := range map[string]string{
 		"target":                    "is not like target=40..80",
 		"target=40":                 "is not like target=40..80",
+		"target=40..":               "is not like target=40..80",
 		"aim=40..80":                `there is no setting "aim": there are max, min, scaleDown.`,
 		"target=80..40":             "80 is more than 40",
 		"target=0..40":              "target: 0 must be 0.001 at least",
