@@ -241,7 +241,7 @@ func TestBadInput(t *testing.T) {
 		"sync=15..30":               "sync: time: missing unit",
 		"target=4..5,target=40..80": "target is there twice",
 		"scaleUp.percent=50..100,scaleUp.pods=1..4": "scaleUp.percent and scaleUp.pods are each the only policy of scaleUp",
-		"scaleDown.stabilization=a..":               "scaleDown.stabilization: time: invalid",
+		"scaleDown.stabilization=a..b":              "scaleDown.stabilization: time: invalid",
 	} {
 		if _, err := ParseRanges(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("of %s the error is %v, should have %q", text, err, want)
