@@ -264,6 +264,9 @@ func TestStepsAreTheControllers(t *testing.T) {
 	if count["steps"] < scenarios {
 		t.Errorf("%d steps in %d scenarios", count["steps"], scenarios)
 	}
+	if count["no reading"] > 1+count["steps"]/5000 {
+		t.Errorf("no reading tells %d of %d recommendations", count["no reading"], count["steps"])
+	}
 	if count["or"] > 1+count["steps"]/1000 {
 		t.Errorf("%d of %d recommendations are another of those that the record allows", count["or"], count["steps"])
 	}
@@ -282,6 +285,9 @@ func check(t *testing.T, result *analysis.Result, want []rescale, count map[stri
 		w := want[i]
 		count["steps"]++
 		count[s.LimitedBy]++
+		if strings.HasPrefix(s.Limit, "no reading tells") {
+			count["no reading"]++
+		}
 		if s.LimitedBy == analysis.LimitUnknown || s.Disagrees != "" || s.Foreign {
 			t.Errorf("step %+v", s)
 		}

@@ -147,6 +147,9 @@ func (o *observed) whichLimit(spec autoscalingv2.HorizontalPodAutoscalerSpec, c 
 	}
 	if unseen := c.t.Add(-window) < o.firstWant(); unseen && (c.to > want) == (c.to < c.from) {
 		l.by, l.text, l.reason = LimitStabilization, fmt.Sprintf("it must have recommended %d within the stabilization window of %.0f s, before its status was first seen", c.to, window.Seconds()), reasonWithin
+	} else if is := o.normalize(spec, c.t, c.from, c.to, 0, false); is.to == c.to && is.by == "" && says != nil && says.Reason == is.reason {
+		is.by, is.text = LimitPods, fmt.Sprintf("no reading tells why it asked for %d; by its conditions nothing limited it, so it saw metrics that were gone before the next reading", c.to)
+		return c.to, is
 	}
 	return want, l
 }
