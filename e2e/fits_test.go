@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -79,23 +80,21 @@ func TestTunedRunIsAsForetold(t *testing.T) {
 	tuned := hpabench(t, "tune", dir, "--like", dir, "--slo", "p95 < 12ms", "--vary", "target=30..90,scaleDown.stabilization=0s..60s", "-o", "json")
 	tuned.wait(0, 2*time.Minute)
 	var foretold struct {
-		Recommended int
-		Present     struct{ Setting []float64 }
-		Front       []struct {
-			Setting              []float64
+		Present, Recommended struct {
+			Setting              map[string]float64
 			Missed, ReplicaHours float64
 		}
 	}
 	if err := json.Unmarshal(tuned.stdout.Bytes(), &foretold); err != nil {
 		t.Fatal(err)
 	}
-	best := foretold.Front[foretold.Recommended]
-	if slices.Equal(best.Setting, foretold.Present.Setting) {
-		t.Fatalf("the present setting %v is recommended, so that there is nothing to try", best.Setting)
+	best := foretold.Recommended
+	if len(best.Setting) == 0 || maps.Equal(best.Setting, foretold.Present.Setting) {
+		t.Fatalf("%v is recommended, and %v is the present setting, so that there is nothing to try", best.Setting, foretold.Present.Setting)
 	}
 	const trials = 3 // from different points of the HPA's sync period, which moves decisions
 	run := startRun(t, source, precise, fmt.Sprintf("--repeat=%d", trials),
-		"--set", fmt.Sprintf("target=%g", best.Setting[0]), "--set", fmt.Sprintf("scaleDown.stabilization=%gs", best.Setting[1]))
+		"--set", fmt.Sprintf("target=%g", best.Setting["target"]), "--set", fmt.Sprintf("scaleDown.stabilization=%gs", best.Setting["scaleDown.stabilization"]))
 	run.wait(0, 30*time.Minute)
 	folders := must(filepath.Glob(filepath.Join(run.dir, "*", "trial-*")))
 	if len(folders) != trials {
