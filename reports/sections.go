@@ -160,12 +160,15 @@ func path(r *analysis.Result) string {
 	if r.Reach.Peak == nil || len(r.Timeline) == 0 || r.Timeline[0].Ready == nil {
 		return "Replicas not observed"
 	}
+	text := ""
 	way := slices.Compact([]int{*r.Timeline[0].Ready, *r.Reach.Peak, *r.Reach.Last})
-	var steps []string
-	for _, n := range way {
-		steps = append(steps, fmt.Sprint(n))
+	for _, n := range way[:len(way)-1] {
+		text += fmt.Sprintf("%d → ", n)
 	}
-	return strings.Join(steps, " → ") + " replicas"
+	if last := way[len(way)-1]; text != "" || last != 1 {
+		return fmt.Sprintf("%s%d replicas", text, last)
+	}
+	return "1 replica"
 }
 
 // served says what the last stage of p is.
