@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -126,4 +127,21 @@ func (b *BackOff) Next(now time.Duration) time.Duration {
 	wait := b.wait
 	*b = BackOff{min(2*wait, MaxBackOff), now + wait}
 	return wait
+}
+
+// Restart is how long after its end a container starts again that has a back-off of so long, when
+// the kubelet has seen the end after a while.
+func Restart(backOff, seen time.Duration, random *rand.Rand) time.Duration {
+	at := seen
+	for at < backOff {
+		at += Retry(backOff-at, random.Float64())
+	}
+	return at
+}
+
+// Retry is after how long the kubelet looks again at a pod of which a back-off has so much left: when that
+// is over or after a minute, and by random, from 0 to 1, up to half as much later (completeWork in
+// pkg/kubelet/pod_workers.go).
+func Retry(left time.Duration, random float64) time.Duration {
+	return time.Duration(float64(min(left, time.Minute)) * (1 + random/2))
 }

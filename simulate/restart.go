@@ -58,7 +58,8 @@ func (w *world) ends(p *pod, reason string, code int32, drain time.Duration) {
 	w.stop(p, code == 0 && *w.Plant.Workload.Graceful)
 	p.cpu, p.recent, p.watched = 0, nil, [2]bool{}
 	wait := p.backOff.Next(w.now + drain)
-	w.after(drain+time.Duration(p.random.Int64N(int64(model.Relist))), func() {
+	seen := time.Duration(p.random.Int64N(int64(model.Relist)))
+	w.after(drain+seen, func() {
 		if p.deleted {
 			return
 		}
@@ -68,7 +69,7 @@ func (w *world) ends(p *pod, reason string, code int32, drain time.Duration) {
 		if p.waits {
 			w.tellEvent("Pod", p.name, corev1.EventTypeWarning, "BackOff", fmt.Sprintf("Back-off restarting failed container %s in pod %s", w.modelled.First().Name, p.name))
 		}
-		w.after(wait, func() {
+		w.after(model.Restart(wait, seen, p.random)-seen, func() {
 			p.restarts++
 			w.start(p)
 		})

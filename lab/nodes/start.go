@@ -3,6 +3,7 @@ package nodes
 import (
 	"crypto/rand"
 	"fmt"
+	mathrand "math/rand/v2"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -123,7 +124,7 @@ func (p *pod) inBackOff(c *container, killed bool) (time.Duration, *corev1.Conta
 	p.event(c, corev1.EventTypeWarning, "BackOff", fmt.Sprintf("Back-off restarting failed container %s in pod %s", c.spec.Name, full))
 	wait := p.node.backOff.Get(key)
 	left := max(0, time.Until(ended.FinishedAt.Add(wait)))
-	return max(jittered(left), time.Millisecond), &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff",
+	return max(model.Retry(left, mathrand.Float64()), time.Millisecond), &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff",
 		Message: fmt.Sprintf("back-off %s restarting failed container=%s pod=%s", wait, c.spec.Name, full)}
 }
 
