@@ -403,7 +403,7 @@ func percent(share float64) string { return record.Plain(share*100, 3) + " %" }
 
 // round replaces the recommended setting by the roundest that meets the SLO too and costs, on
 // average, no more than the recommended one does at the dearest point of the sync period: runs of
-// the two cannot be told apart. A value that makes no difference stays as it is.
+// the two cannot be told apart. A present value of which that is true stays as it is.
 func (s *Search) round(ctx context.Context, r *Result) error {
 	with := func(i int, v float64) (o Outcome, err error) {
 		setting := slices.Clone(r.Front[r.Best].Setting)
@@ -414,6 +414,7 @@ func (s *Search) round(ctx context.Context, r *Result) error {
 		trials, err := s.try(ctx, setting, 1, 0, s.Phases)
 		return s.outcomeOf(setting, trials), err
 	}
+	from := ""
 	within := func(i int, v float64) bool { return v >= s.Ranges[i].Low && v <= s.Ranges[i].High }
 	for i := range s.Ranges {
 		if v := r.Present.Setting[i]; within(i, v) && v != r.Front[r.Best].Setting[i] {
@@ -421,12 +422,14 @@ func (s *Search) round(ctx context.Context, r *Result) error {
 			if err != nil {
 				return err
 			}
-			if o.same(r.Front[r.Best]) {
-				r.Front[r.Best] = o
+			if best := r.Front[r.Best]; o.Misses != nil && s.meets(o) && o.Cost <= best.MostCost {
+				if r.Front[r.Best] = o; !o.same(best) {
+					from = fmt.Sprintf(" (with %s=%s as it is, as two runs of one setting differ by more)", s.Ranges[i].Name, knobs[s.Ranges[i].Name].show(v))
+				}
 			}
 		}
 	}
-	best, from := r.Front[r.Best], ""
+	best := r.Front[r.Best]
 	for i, of := range s.Ranges {
 		for _, v := range knobs[of.Name].rounder(best.Setting[i]) {
 			if !within(i, v) || best.Setting[i] == r.Present.Setting[i] {

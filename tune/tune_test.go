@@ -390,6 +390,20 @@ func TestRoundValues(t *testing.T) {
 			t.Errorf("with a spread of %g target %v is recommended, should be %g: %s (%v)", spread, r.Front[r.Best].Setting, want, r.Reason, err)
 		}
 	}
+	s := search(t, "scaleDown.stabilization=0s..600s")
+	s.Runs[0].Plant.Control.DownscaleStabilization.Duration = 47 * time.Second
+	s.Do = func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
+		score, err := made(ctx, r)
+		window := r.Plant.Control.DownscaleStabilization.Seconds()
+		if b := r.HPA.Behavior; b != nil && b.ScaleDown != nil && b.ScaleDown.StabilizationWindowSeconds != nil {
+			window = float64(*b.ScaleDown.StabilizationWindowSeconds)
+		}
+		score.ReplicaSeconds += window/10 + r.Wait.Seconds()
+		return score, err
+	}
+	if r, err := Tune(t.Context(), s); err != nil || r.Front[r.Best].Setting[0] != 47 || !strings.Contains(r.Reason, "with scaleDown.stabilization=47s as it is, as two runs of one setting differ by more") {
+		t.Errorf("%v is recommended, should be the present 47 s: %s (%v)", r.Front[r.Best].Setting, r.Reason, err)
+	}
 	for name, of := range map[string]map[float64][]float64{
 		"target":                  {71: {70, 80, 70, 75}, 70: nil, 75: {70, 80}, 0.37: {0.4, 0.3, 0.35, 0.4}, 24 * mebi: {16 * mebi, 32 * mebi}},
 		"scaleDown.stabilization": {315: {300, 600, 300, 360, 300, 330}, 300: nil, 90: {0, 300, 60, 120}},
