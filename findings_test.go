@@ -165,19 +165,23 @@ func TestLoadRising(t *testing.T) {
 		if up == nil || up.ScaleUp.First == nil {
 			t.Fatalf("%s: no scale-up: %+v", c.load, r.Transitions)
 		}
-		stages := up.ScaleUp.First.Stages
-		if math.IsNaN(c.rises) {
-			if stages[0].Name != analysis.StageMetrics {
-				t.Errorf("%s: the first stage is %+v", c.load, stages[0])
-			}
-			stages = append([]analysis.Stage{{}}, stages...)
-		} else if s := stages[0]; s.Name != analysis.StageRising || s.Seconds == nil || math.Abs(*s.Seconds-c.rises) > 8 {
-			t.Errorf("%s: load rising is %+v %v, want %.0f s", c.load, s, s.Seconds, c.rises)
-		}
-		if s := stages[1]; s.Name != analysis.StageMetrics || s.Seconds == nil || *s.Seconds > 40 {
-			t.Errorf("%s: metrics lag is %+v %v", c.load, s, s.Seconds)
-		}
+		afterLoad(t, c.load, up.ScaleUp.First.Stages, analysis.StageRising, c.rises, 40)
 	}
+}
+
+// afterLoad wants that stages begin with that of the load, which lasts so many seconds (NaN: with none), and that
+// metrics lag, which follows, lasts so long at most. It gives the stages with one of the load in any case.
+func afterLoad(t *testing.T, load string, stages []analysis.Stage, name string, want, most float64) []analysis.Stage {
+	t.Helper()
+	if math.IsNaN(want) {
+		stages = append([]analysis.Stage{{}}, stages...)
+	} else if s := stages[0]; s.Name != name || s.Seconds == nil || math.Abs(*s.Seconds-want) > 8 {
+		t.Errorf("%s: %s is %+v %v, want %.0f s", load, name, s, s.Seconds, want)
+	}
+	if s := stages[1]; s.Name != analysis.StageMetrics || s.Seconds == nil || *s.Seconds > most {
+		t.Errorf("%s: metrics lag is %+v %v", load, s, s.Seconds)
+	}
+	return stages
 }
 
 // TestLoadFalling is the same of a scale-down: of 3 pods that serve 120 requests/s the load asks for 2 from
@@ -199,18 +203,7 @@ func TestLoadFalling(t *testing.T) {
 		if down == nil || down.ScaleDown.First == nil {
 			t.Fatalf("%s: no scale-down: %+v", c.load, r.Transitions)
 		}
-		stages := down.ScaleDown.First.Stages
-		if math.IsNaN(c.falls) {
-			if stages[0].Name != analysis.StageMetrics {
-				t.Errorf("%s: the first stage is %+v", c.load, stages[0])
-			}
-			stages = append([]analysis.Stage{{}}, stages...)
-		} else if s := stages[0]; s.Name != analysis.StageFalling || s.Seconds == nil || math.Abs(*s.Seconds-c.falls) > 8 {
-			t.Errorf("%s: load falling is %+v %v, want %.0f s", c.load, s, s.Seconds, c.falls)
-		}
-		if s := stages[1]; s.Name != analysis.StageMetrics || s.Seconds == nil || *s.Seconds > 45 {
-			t.Errorf("%s: metrics lag is %+v %v", c.load, s, s.Seconds)
-		}
+		stages := afterLoad(t, c.load, down.ScaleDown.First.Stages, analysis.StageFalling, c.falls, 45)
 		if s, held := stages[2], down.ScaleDown.HeldByWindow; s.Name != analysis.StageWindow || s.Seconds == nil || math.Abs(*s.Seconds-*held.Seconds) > 0.001 {
 			t.Errorf("%s: the window's stage is %+v %v, and held by it %v", c.load, s, s.Seconds, *held.Seconds)
 		}
