@@ -482,7 +482,7 @@ func scaleDown(t analysis.Transition, width int) section {
 	var notes reasons
 	line := fmt.Sprintf("Decided after %s", exact(d.Latency))
 	if d.HeldByWindow.Seconds != nil {
-		line += fmt.Sprintf("; held by the stabilization window for %s of it, less the window %s", seconds(d.HeldByWindow.Seconds), seconds(d.LessWindow.Seconds))
+		line += fmt.Sprintf(", of which the stabilization window took %s and the rest %s", seconds(d.HeldByWindow.Seconds), seconds(d.LessWindow.Seconds))
 		if d.Higher.AtSeconds != nil {
 			notes.add("The HPA last recommended more replicas at %.1f s; its window runs from there.", *d.Higher.AtSeconds)
 		}

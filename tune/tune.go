@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/model"
@@ -536,8 +535,8 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 	return nil
 }
 
-// blame says what would have to change, where no setting meets the SLO, by runs of the least bad
-// with its pods ready from the start.
+// blame says what would have to change, where no setting meets the SLO, by other runs: of the least bad setting and of
+// fixed numbers of pods, with requests spread evenly, and with little load.
 func (s *Search) blame(ctx context.Context, least Setting) (string, error) {
 	with, err := apply(s.Runs[0], s.Ranges, least)
 	if err != nil {
@@ -549,78 +548,67 @@ func (s *Search) blame(ctx context.Context, least Setting) (string, error) {
 			most = max(most, int32(of.High))
 		}
 	}
-	fixed := func(of *Search, pods int32, times float64) (float64, error) {
-		of = of.changed(func(r *simulate.Run) {
-			r.HPA = *with.HPA.DeepCopy()
+	var failed error
+	missed := func(of *Search, setting Setting, times float64) float64 {
+		share, err := of.worst(ctx, setting, times)
+		failed = cmp.Or(failed, err)
+		return share
+	}
+	fixed := func(pods int32, even bool, times float64) float64 {
+		of := s.changed(func(r *simulate.Run) {
+			r.Even, r.HPA = r.Even || even, *with.HPA.DeepCopy()
 			r.HPA.MinReplicas, r.HPA.MaxReplicas, r.Replicas = &pods, pods, pods
 		})
 		of.Ranges = nil
-		return of.worst(ctx, nil, times)
+		return missed(of, nil, times)
 	}
 	met := func(missed float64) bool { return missed <= 1-s.SLO.Share }
-	const kept = "kept connections stay with the pods that they were opened to, and the others get few of the requests (finding starved). Close connections after a while (maxConnectionAge in the scenario's load shows what that does), or balance requests by a proxy"
 	fits := with.Fitting(most)
-	all, err := fixed(s, fits, 1)
-	if err != nil {
-		return "", err
+	all := fixed(fits, false, 1)
+	pods, best := fits, all
+	for n := fits / 2; n > 0 && !met(all); n /= 2 {
+		if share := fixed(n, false, 1); share < best-(1-s.SLO.Share) { // and not by chance
+			pods, best = n, share
+		}
+	}
+	spread, spreadAll, little := missed(s.even(), least, 1), fixed(fits, true, 1), fixed(pods, false, lessLoad)
+	if failed != nil {
+		return "", failed
 	}
 	keeps := slices.ContainsFunc(s.Runs, func(r *simulate.Run) bool {
 		return slices.ContainsFunc(r.Phases, func(p record.Phase) bool { return p.KeepAlive && p.Shape != record.ShapeIdle })
 	})
-	spread, err := s.even().worst(ctx, least, 1)
-	switch {
-	case err != nil:
-		return "", err
-	case keeps && met(spread):
-		text := fmt.Sprintf("with the requests spread evenly over the pods %s of them miss the SLO at most, but %s", percent(spread), kept)
-		if met(all) {
-			text += fmt.Sprintf("; or a higher min: with %s ready from the start %s miss it", record.Counted(fits, "pod"), percent(all))
-		}
-		return text + ".", nil
-	case met(all):
-		return fmt.Sprintf("with %s ready from the start %s of the requests miss the SLO at most, so the pods come too late: a shorter start-up, a higher min, or a lower target.", record.Counted(fits, "pod"), percent(all)), nil
+	const kept = "kept connections stay with the pods that they were opened to, and the others get few of the requests (finding starved). Close connections after a while (maxConnectionAge in the scenario's load shows what that does), or balance requests by a proxy"
+	ready := fmt.Sprintf("with %s ready from the start", record.Counted(pods, "pod"))
+	if pods < fits {
+		ready += fmt.Sprintf(" (with %d, %s: more pods make it worse)", fits, percent(all))
+	} else if fits < most && !met(best) {
+		ready += ", the most that the nodes have room for,"
 	}
-	best, bestMissed := fits, all
-	for n := fits / 2; n > 0; n /= 2 {
-		missed, err := fixed(s, n, 1)
-		if err != nil {
-			return "", err
-		}
-		if missed < bestMissed-(1-s.SLO.Share) { // and not by chance
-			best, bestMissed = n, missed
-		}
-	}
-	worse := ""
-	if best < fits {
-		worse = fmt.Sprintf(" (with %d, %s: more pods make it worse)", fits, percent(all))
-	}
-	start := fmt.Sprintf("with %s ready from the start%s", record.Counted(best, "pod"), worse)
-	if met(bestMissed) {
-		return fmt.Sprintf("%s %s of the requests miss the SLO at most: that many as min and max.", start, percent(bestMissed)), nil
-	}
+	still := fmt.Sprintf("%s still %s of the requests miss the SLO", ready, percent(best))
 	limit := ""
-	if whole := with.Pod.Resources; whole != nil && !whole.Limits.Cpu().IsZero() ||
-		slices.ContainsFunc(with.Pod.Containers, func(c corev1.Container) bool { return !c.Resources.Limits.Cpu().IsZero() }) {
+	if with.Modelled().Limit() > 0 {
 		limit = "a higher CPU limit, "
 	}
-	few, err := fixed(s, best, lessLoad)
-	if err != nil {
-		return "", err
-	}
-	spread, err = fixed(s.even(), fits, 1)
 	switch {
-	case err != nil:
-		return "", err
-	case !met(few):
-		return fmt.Sprintf("at a tenth of the load, with %s ready from the start, still %s of the requests miss the SLO, so no setting of the HPA can meet it: %srequests that cost less, or a latency in the SLO that one request alone can meet.", record.Counted(best, "pod"), percent(few), limit), nil
+	case keeps && met(spread) && met(all):
+		return fmt.Sprintf("with the requests spread evenly over the pods %s of them miss the SLO at most, but %s; or a higher min: %s %s miss it.", percent(spread), kept, ready, percent(all)), nil
 	case keeps && met(spread):
-		return fmt.Sprintf("%s still %s of the requests miss the SLO, and %s where they are spread evenly: %s.", start, percent(bestMissed), percent(spread), kept), nil
-	case best < fits:
-		return fmt.Sprintf("%s still %s of the requests miss the SLO, so the capacity is too low, and not for want of pods: %slarger nodes, or requests that cost less.", start, percent(bestMissed), limit), nil
+		return fmt.Sprintf("with the requests spread evenly over the pods %s of them miss the SLO at most, but %s.", percent(spread), kept), nil
+	case met(all):
+		return fmt.Sprintf("%s %s of the requests miss the SLO at most, so the pods come too late: a shorter start-up, a higher min, or a lower target.", ready, percent(all)), nil
+	case met(best):
+		return fmt.Sprintf("%s %s of the requests miss the SLO at most: that many as min and max.", ready, percent(best)), nil
+	case !met(little):
+		return fmt.Sprintf("%s and a tenth of the load still %s of the requests miss the SLO, so no setting of the HPA can meet it: %srequests that cost less, or a latency in the SLO that one request alone can meet.", ready, percent(little), limit), nil
+	case keeps && met(spreadAll):
+		return fmt.Sprintf("%s, and %s where they are spread evenly: %s.", still, percent(spreadAll), kept), nil
+	case pods < fits:
+		return fmt.Sprintf("%s, so the capacity is too low, and not for want of pods: %slarger nodes, or requests that cost less.", still, limit), nil
 	case fits < most:
-		return fmt.Sprintf("%s, the most that the nodes have room for, still %s of the requests miss the SLO, so the capacity is too low: %smore or larger nodes, lower requests of CPU and memory, or requests that cost less.", start, percent(bestMissed), limit), nil
+		return fmt.Sprintf("%s, so the capacity is too low: %smore or larger nodes, lower requests of CPU and memory, or requests that cost less.", still, limit), nil
 	}
-	return fmt.Sprintf("%s still %s of the requests miss the SLO, so the capacity is too low: a higher max, %slarger nodes, or requests that cost less.", start, percent(bestMissed), limit), nil
+	return fmt.Sprintf("%s, so the capacity is too low: a higher max, %slarger nodes, or requests that cost less.", still, limit), nil
 }
 
 // multiplied are the phases with so many times the load; workers are whole.
