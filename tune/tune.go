@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -396,76 +397,69 @@ func (r *Result) recommend(s Search) {
 }
 
 // meets says whether a setting meets the SLO in each phase.
-func (s *Search) meets(o Outcome) bool { return o.WorstMissed <= 1-s.SLO.Share }
+func (s *Search) meets(o Outcome) bool { return s.met(o.WorstMissed) }
+
+// met says whether the SLO is met if that share of the requests misses it.
+func (s *Search) met(missed float64) bool { return missed <= 1-s.SLO.Share }
 
 func percent(share float64) string { return record.Plain(share*100, 3) + " %" }
 
-// round replaces the recommended setting by the roundest that meets the SLO too and costs, on
+// round replaces the recommended setting by one with present and round values that meets the SLO too and costs, on
 // average, no more than the recommended one does at the dearest point of the sync period: runs of
-// the two cannot be told apart. A present value of which that is true stays as it is.
+// the two cannot be told apart.
 func (s *Search) round(ctx context.Context, r *Result) error {
-	with := func(i int, v float64) (o Outcome, err error) {
-		setting := slices.Clone(r.Front[r.Best].Setting)
-		setting[i] = v
-		if run, err := apply(s.Runs[0], s.Ranges, setting); err != nil || tooMany(run) || run.CheckRoom() != nil {
-			return Outcome{}, err
-		}
-		trials, err := s.try(ctx, setting, 1, 0, s.Phases)
-		return s.outcomeOf(setting, trials), err
-	}
-	from := ""
-	within := func(i int, v float64) bool { return v >= s.Ranges[i].Low && v <= s.Ranges[i].High }
-	for i := range s.Ranges {
-		if v := r.Present.Setting[i]; within(i, v) && v != r.Front[r.Best].Setting[i] {
-			o, err := with(i, v)
-			if err != nil {
-				return err
-			}
-			if best := r.Front[r.Best]; o.Misses != nil && s.meets(o) && o.Cost <= best.MostCost {
-				if r.Front[r.Best] = o; !o.same(best) {
-					from = fmt.Sprintf(" (with %s=%s as it is, as two runs of one setting differ by more)", s.Ranges[i].Name, knobs[s.Ranges[i].Name].show(v))
-				}
-			}
-		}
-	}
-	best := r.Front[r.Best]
+	first := r.Front[r.Best]
+	best, rounded := first, false
+	var kept []string
 	for i, of := range s.Ranges {
-		for _, v := range knobs[of.Name].rounder(best.Setting[i]) {
-			if !within(i, v) || best.Setting[i] == r.Present.Setting[i] {
-				continue
-			}
-			o, err := with(i, v)
-			if err != nil {
-				return err
-			}
-			if o.Misses != nil && s.meets(o) && o.Cost <= best.MostCost {
-				r.Front[r.Best] = o
-				from = fmt.Sprintf(" (rounded from %s, as two runs of one setting differ by more)", Show(s.Ranges, best.Setting))
+		k, present := knobs[of.Name], r.Present.Setting[i]
+		for _, v := range append([]float64{present}, k.rounder(best.Setting[i])...) {
+			if v == best.Setting[i] {
 				break
 			}
-		}
-	}
-	o := r.Front[r.Best]
-	r.Reason = fmt.Sprintf("the cheapest of %d settings that meets %s at each of %d points of the sync period%s: %s of the requests miss it in the worst", r.Tried, s.SLO, o.Phases, from, percent(o.WorstMissed))
-	for i, of := range s.Ranges {
-		differs := of.Low == of.High
-		for _, v := range []float64{of.Low, of.High} {
-			if edge, err := with(i, v); err != nil {
-				return err
-			} else if !edge.same(o) {
-				differs = true
+			if !(v >= of.Low && v <= of.High) {
+				continue
 			}
-		}
-		v, k := o.Setting[i], knobs[of.Name]
-		switch {
-		case !differs:
-			r.Notes = append(r.Notes, fmt.Sprintf("%s makes no difference: with %s and %s the load comes to the same as with %s.", of.Name, k.show(of.Low), k.show(of.High), k.show(v)))
-		case of.Low == of.High || v > of.Low && v < of.High || math.IsNaN(v):
-		case v == of.Low && v > k.least, v == of.High && v < k.highest():
-			r.Notes = append(r.Notes, fmt.Sprintf("%s=%s is the edge of the range %s..%s: a better value may be beyond it.", of.Name, k.show(v), k.show(of.Low), k.show(of.High)))
+			o, err := s.with(ctx, best.Setting, i, v)
+			if err != nil {
+				return err
+			}
+			if o.Misses == nil || !s.meets(o) || o.Cost > first.MostCost {
+				continue
+			}
+			switch {
+			case v != present:
+				rounded = true
+			case !o.same(best):
+				kept = append(kept, fmt.Sprintf("%s stays %s", of.Name, k.show(v)))
+			}
+			best = o
+			break
 		}
 	}
+	if rounded {
+		kept = append(kept, "rounded from "+Show(s.Ranges, first.Setting))
+	}
+	from := ""
+	if kept != nil {
+		from = fmt.Sprintf(" (%s: the difference in cost is within chance)", strings.Join(kept, ", "))
+	}
+	r.Reason = fmt.Sprintf("the cheapest of %d settings that meets %s at each of %d points of the sync period%s: %s of the requests miss it in the worst", r.Tried, s.SLO, best.Phases, from, percent(best.WorstMissed))
+	others := slices.DeleteFunc(slices.Delete(r.Front, r.Best, r.Best+1), func(o Outcome) bool { return o.Cost >= best.Cost && o.harm() >= best.harm() })
+	r.Best, _ = slices.BinarySearchFunc(others, best.Cost, func(o Outcome, cost float64) int { return cmp.Compare(o.Cost, cost) })
+	r.Front = slices.Insert(others, r.Best, best)
 	return nil
+}
+
+// with is the outcome of a setting with its ith value changed; the zero Outcome if that cannot be run.
+func (s *Search) with(ctx context.Context, setting Setting, i int, v float64) (Outcome, error) {
+	setting = slices.Clone(setting)
+	setting[i] = v
+	if run, err := apply(s.Runs[0], s.Ranges, setting); err != nil || tooMany(run) || run.CheckRoom() != nil {
+		return Outcome{}, err
+	}
+	trials, err := s.try(ctx, setting, 1, 0, s.Phases)
+	return s.outcomeOf(setting, trials), err
 }
 
 // moreLoad are the multiples of the load at which the recommended setting is tried too.
@@ -502,15 +496,36 @@ func (s *Search) even() *Search { return s.changed(func(r *simulate.Run) { r.Eve
 func (s *Search) explain(ctx context.Context, r *Result) error {
 	best := r.Front[r.Best]
 	note := func(format string, args ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, args...)) }
+	for i, of := range s.Ranges {
+		v, k := best.Setting[i], knobs[of.Name]
+		differs := of.Low == of.High
+		for _, end := range []float64{of.Low, of.High} {
+			if differs || end == v {
+				continue
+			}
+			edge, err := s.with(ctx, best.Setting, i, end)
+			if err != nil {
+				return err
+			}
+			differs = !edge.same(best)
+		}
+		switch {
+		case !differs:
+			note("%s makes no difference: with %s and %s the load comes to the same as with %s.", of.Name, k.show(of.Low), k.show(of.High), k.show(v))
+		case of.Low == of.High:
+		case v == of.Low && v > k.least, v == of.High && v < k.highest():
+			note("%s=%s is the edge of the range %s..%s: a better value may be beyond it.", of.Name, k.show(v), k.show(of.Low), k.show(of.High))
+		}
+	}
 	if r.Best > 0 {
 		next := r.Front[r.Best-1]
 		note("The next cheaper, %s, would save %s of the cost and miss %s in the worst.", Show(s.Ranges, next.Setting), percent(1-next.Cost/best.Cost), percent(next.WorstMissed))
 	}
 	verdict := func(missed float64) string {
-		if missed > 1-s.SLO.Share {
-			return "misses the SLO"
+		if s.met(missed) {
+			return "meets the SLO still"
 		}
-		return "meets the SLO still"
+		return "misses the SLO"
 	}
 	for _, times := range moreLoad {
 		missed, err := s.worst(ctx, best.Setting, times)
@@ -522,21 +537,21 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 	plant, usual := s.Runs[0].Plant, simulate.Guess(s.Runs[0].Pod, model.Model{})
 	sync, resolution := plant.Control.Sync.Duration, plant.Metrics.Resolution.Duration
 	varied := slices.ContainsFunc(s.Ranges, func(r Range) bool { return r.Name == "sync" })
-	if !varied && (sync < usual.Control.Sync.Duration || resolution < usual.Metrics.Resolution.Duration) {
+	if slowSync, slowResolution := max(sync, usual.Control.Sync.Duration), max(resolution, usual.Metrics.Resolution.Duration); !varied && (sync < slowSync || resolution < slowResolution) {
 		slower := s.changed(func(r *simulate.Run) {
-			r.Plant.Control.Sync, r.Plant.Metrics.Resolution, r.Served, r.Scraped = usual.Control.Sync, usual.Metrics.Resolution, nil, nil
+			r.Plant.Control.Sync.Duration, r.Plant.Metrics.Resolution.Duration, r.Served, r.Scraped = slowSync, slowResolution, nil, nil
 		})
 		missed, err := slower.worst(ctx, best.Setting, 1)
 		if err != nil {
 			return err
 		}
-		note("The HPA looks every %s and its metrics are new every %s, as in the record. With Kubernetes' %s and %s it %s: %s of the requests miss it in the worst.", sync, resolution, usual.Control.Sync.Duration, usual.Metrics.Resolution.Duration, verdict(missed), percent(missed))
+		note("The HPA looks every %s, and its metrics are new every %s. With %s and %s, as slow as Kubernetes' defaults, it %s: %s of the requests miss it in the worst.", sync, resolution, slowSync, slowResolution, verdict(missed), percent(missed))
 	}
 	return nil
 }
 
-// blame says what would have to change, where no setting meets the SLO, by other runs: of the least bad setting and of
-// fixed numbers of pods, with requests spread evenly, and with little load.
+// blame says what would have to change, where no setting meets the SLO: it is the first of a few changes with
+// which the SLO is met. least is the least bad setting.
 func (s *Search) blame(ctx context.Context, least Setting) (string, error) {
 	with, err := apply(s.Runs[0], s.Ranges, least)
 	if err != nil {
@@ -548,67 +563,52 @@ func (s *Search) blame(ctx context.Context, least Setting) (string, error) {
 			most = max(most, int32(of.High))
 		}
 	}
-	var failed error
-	missed := func(of *Search, setting Setting, times float64) float64 {
-		share, err := of.worst(ctx, setting, times)
-		failed = cmp.Or(failed, err)
-		return share
-	}
-	fixed := func(pods int32, even bool, times float64) float64 {
-		of := s.changed(func(r *simulate.Run) {
-			r.Even, r.HPA = r.Even || even, *with.HPA.DeepCopy()
-			r.HPA.MinReplicas, r.HPA.MaxReplicas, r.Replicas = &pods, pods, pods
-		})
-		of.Ranges = nil
-		return missed(of, nil, times)
-	}
-	met := func(missed float64) bool { return missed <= 1-s.SLO.Share }
 	fits := with.Fitting(most)
-	all := fixed(fits, false, 1)
-	pods, best := fits, all
-	for n := fits / 2; n > 0 && !met(all); n /= 2 {
-		if share := fixed(n, false, 1); share < best-(1-s.SLO.Share) { // and not by chance
-			pods, best = n, share
-		}
+	start, capacity := fmt.Sprintf("with %s ready from the start", record.Counted(fits, "pod")), "a higher max, larger nodes"
+	if fits < most {
+		start += ", the most that the nodes have room for,"
+		capacity = "more or larger nodes, lower requests of CPU and memory"
 	}
-	spread, spreadAll, little := missed(s.even(), least, 1), fixed(fits, true, 1), fixed(pods, false, lessLoad)
-	if failed != nil {
-		return "", failed
-	}
-	keeps := slices.ContainsFunc(s.Runs, func(r *simulate.Run) bool {
-		return slices.ContainsFunc(r.Phases, func(p record.Phase) bool { return p.KeepAlive && p.Shape != record.ShapeIdle })
-	})
-	const kept = "kept connections stay with the pods that they were opened to, and the others get few of the requests (finding starved). Close connections after a while (maxConnectionAge in the scenario's load shows what that does), or balance requests by a proxy"
-	ready := fmt.Sprintf("with %s ready from the start", record.Counted(pods, "pod"))
-	if pods < fits {
-		ready += fmt.Sprintf(" (with %d, %s: more pods make it worse)", fits, percent(all))
-	} else if fits < most && !met(best) {
-		ready += ", the most that the nodes have room for,"
-	}
-	still := fmt.Sprintf("%s still %s of the requests miss the SLO", ready, percent(best))
 	limit := ""
 	if with.Modelled().Limit() > 0 {
 		limit = "a higher CPU limit, "
 	}
-	switch {
-	case keeps && met(spread) && met(all):
-		return fmt.Sprintf("with the requests spread evenly over the pods %s of them miss the SLO at most, but %s; or a higher min: %s %s miss it.", percent(spread), kept, ready, percent(all)), nil
-	case keeps && met(spread):
-		return fmt.Sprintf("with the requests spread evenly over the pods %s of them miss the SLO at most, but %s.", percent(spread), kept), nil
-	case met(all):
-		return fmt.Sprintf("%s %s of the requests miss the SLO at most, so the pods come too late: a shorter start-up, a higher min, or a lower target.", ready, percent(all)), nil
-	case met(best):
-		return fmt.Sprintf("%s %s of the requests miss the SLO at most: that many as min and max.", ready, percent(best)), nil
-	case !met(little):
-		return fmt.Sprintf("%s and a tenth of the load still %s of the requests miss the SLO, so no setting of the HPA can meet it: %srequests that cost less, or a latency in the SLO that one request alone can meet.", ready, percent(little), limit), nil
-	case keeps && met(spreadAll):
-		return fmt.Sprintf("%s, and %s where they are spread evenly: %s.", still, percent(spreadAll), kept), nil
-	case pods < fits:
-		return fmt.Sprintf("%s, so the capacity is too low, and not for want of pods: %slarger nodes, or requests that cost less.", still, limit), nil
-	case fits < most:
-		return fmt.Sprintf("%s, so the capacity is too low: %smore or larger nodes, lower requests of CPU and memory, or requests that cost less.", still, limit), nil
+	fixed := func(of *Search, pods int32) *Search {
+		of = of.changed(func(r *simulate.Run) {
+			r.HPA = *with.HPA.DeepCopy()
+			r.HPA.MinReplicas, r.HPA.MaxReplicas, r.Replicas = &pods, pods, pods
+		})
+		of.Ranges = nil
+		return of
 	}
-	return fmt.Sprintf("%s, so the capacity is too low: a higher max, %slarger nodes, or requests that cost less.", still, limit), nil
+	type change struct {
+		of      *Search
+		setting Setting
+		times   float64
+		says    string // of the share that misses the SLO then
+	}
+	tries := []change{{fixed(s, fits), nil, 1, start + " %s of the requests miss the SLO at most, so the pods come too late: a shorter start-up, a higher min, or a lower target."}}
+	for pods := fits / 2; pods > 0; pods /= 2 {
+		tries = append(tries, change{fixed(s, pods), nil, 1, fmt.Sprintf("with %s ready from the start %%s of the requests miss the SLO at most, and more miss it with %d: take %d as min and max.", record.Counted(pods, "pod"), fits, pods)})
+	}
+	if slices.ContainsFunc(s.Runs, func(r *simulate.Run) bool {
+		return slices.ContainsFunc(r.Phases, func(p record.Phase) bool { return p.KeepAlive && p.Shape != record.ShapeIdle })
+	}) {
+		const kept = " %s of the requests miss the SLO at most, but kept connections stay with the pods that they were opened to, and the others get few of the requests (finding starved). Close connections after a while (maxConnectionAge in the scenario's load shows what that does), or balance requests by a proxy."
+		tries = slices.Insert(tries, 0, change{s.even(), least, 1, "with the requests spread evenly over the pods" + kept})
+		tries = append(tries, change{fixed(s.even(), fits), nil, 1, start + " and the requests spread evenly over them" + kept})
+	}
+	tries = append(tries, change{fixed(s, fits), nil, lessLoad, start + " and a tenth of the load %s of the requests miss the SLO at most, so the capacity is too low: " + limit + capacity + ", or requests that cost less."})
+	for _, t := range tries {
+		missed, err := t.of.worst(ctx, t.setting, t.times)
+		if err != nil {
+			return "", err
+		}
+		if s.met(missed) {
+			return fmt.Sprintf(t.says, percent(missed)), nil
+		}
+	}
+	return fmt.Sprintf("%s and a tenth of the load the SLO is missed still, so no setting of the HPA can meet it: %srequests that cost less, or a latency in the SLO that one request alone can meet.", start, limit), nil
 }
 
 // multiplied are the phases with so many times the load; workers are whole.
