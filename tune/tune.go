@@ -545,7 +545,7 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 		if err != nil {
 			return err
 		}
-		note("The HPA looks every %s, and its metrics are new every %s. With %s and %s, as slow as Kubernetes' defaults, it %s: %s of the requests miss it in the worst.", sync, resolution, slowSync, slowResolution, verdict(missed), percent(missed))
+		note("The HPA looks every %s, and its metrics are new every %s. With %s and %s, no faster than Kubernetes' defaults, it %s: %s of the requests miss it in the worst.", sync, resolution, slowSync, slowResolution, verdict(missed), percent(missed))
 	}
 	return nil
 }
