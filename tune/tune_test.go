@@ -1,10 +1,11 @@
 package tune
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"slices"
@@ -418,6 +419,40 @@ func TestRoundValues(t *testing.T) {
 				t.Errorf("%s=%g rounds to %v, should to %v", name, v, got, want)
 			}
 		}
+	}
+}
+
+// All present values that are kept cost together no more than chance makes of the best setting; and a setting that
+// gets cheaper by one leaves the front in order.
+func TestPresentValues(t *testing.T) {
+	s := search(t, "scaleUp.stabilization=0s..600s,scaleDown.stabilization=0s..600s")
+	s.Runs[0].HPA.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{
+		ScaleUp:   &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(60))},
+		ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(60))},
+	}
+	s.Do = func(_ context.Context, r *simulate.Run) (simulate.Score, error) {
+		windows := *r.HPA.Behavior.ScaleUp.StabilizationWindowSeconds + *r.HPA.Behavior.ScaleDown.StabilizationWindowSeconds
+		return simulate.Score{Requests: 1000, ReplicaSeconds: 3600 + 0.1*float64(windows) + r.Wait.Seconds()}, nil
+	}
+	r, err := Tune(t.Context(), s)
+	if err != nil || r.Front[r.Best].Setting[0] != 60 || r.Front[r.Best].Setting[1] == 60 || strings.Count(r.Reason, "stays 1m0s") != 1 {
+		t.Errorf("%v is recommended: %s (%v)", r.Front[r.Best].Setting, r.Reason, err)
+	}
+
+	s = search(t, "target=30..90,scaleDown.stabilization=0s..600s")
+	s.Runs[0].Plant.Control.DownscaleStabilization.Duration = 285 * time.Second
+	s.Do = func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
+		score, err := made(ctx, r)
+		if b := r.HPA.Behavior; (b == nil || *b.ScaleDown.StabilizationWindowSeconds == 285) && *r.HPA.Metrics[0].Resource.Target.AverageUtilization > 60 {
+			score.ReplicaSeconds /= 2
+		}
+		return score, err
+	}
+	if r, err = Tune(t.Context(), s); err != nil || r.Front[r.Best].Setting[1] != 285 {
+		t.Fatalf("%v (%v)", r, err)
+	}
+	if !slices.IsSortedFunc(r.Front, func(a, b Outcome) int { return cmp.Compare(a.Cost, b.Cost) }) || slices.ContainsFunc(r.Notes, func(n string) bool { return strings.Contains(n, "save -") }) {
+		t.Errorf("%+v %q", r.Front, r.Notes)
 	}
 }
 
