@@ -41,7 +41,7 @@ func createRecord(dir string, say func(string)) (*journal, error) {
 }
 
 // checkOut refuses a folder for new runs that holds runs already: a record in it would hide those of
-// trials and combinations, and theirs would stand among others.
+// trials and combinations, and theirs would stand among others. The name "" is of no folder.
 func checkOut(dir string) error {
 	there, err := record.Files(dir)
 	if err != nil {

@@ -169,3 +169,17 @@ func TestWhereabouts(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckOut refuses a folder with a record; "" is none, even where there is a record in the current one.
+func TestCheckOut(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if _, err := createFile("."); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkOut("."); !errors.As(err, &runner.BadInput{}) {
+		t.Errorf("a folder with a record: %v", err)
+	}
+	if err := checkOut(""); err != nil {
+		t.Errorf("no folder: %v", err)
+	}
+}

@@ -81,7 +81,7 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 	if f.repeat < 0 || f.repeat > scenarios.MaxRepeat {
 		return runner.BadInput{Err: fmt.Errorf("--repeat is %d, and must be from 1 to %d", f.repeat, scenarios.MaxRepeat)}
 	}
-	if err := checkOut(f.out); f.out != "" && err != nil {
+	if err := checkOut(f.out); err != nil {
 		return err
 	}
 	w := a.work(f.quiet)
