@@ -1,8 +1,12 @@
 package analysis
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"strings"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // Verdicts on an expectation over several trials.
@@ -39,6 +43,12 @@ func (v Verdict) Words() string {
 		return v.Verdict + OnAssumed
 	}
 	return v.Verdict
+}
+
+// String adds how many trials met it, and why a figure of it was not measured.
+func (v Verdict) String() string {
+	met := fmt.Sprintf("%s, met by %d of %s", v.Words(), v.Met, record.Counted(v.Trials, "trial"))
+	return strings.Join(append([]string{met}, v.Unmeasured...), ": ")
 }
 
 // JudgeTrials judges the expectations of trials that have the same ones. A trial that

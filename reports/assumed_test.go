@@ -44,7 +44,7 @@ func TestAssumedIsSaid(t *testing.T) {
 	if err := TrialsTable(&table, c, verdicts, 100); err != nil || !strings.HasPrefix(table.String(), "Assumed: nothing") {
 		t.Errorf("%v:\n%s", err, &table)
 	}
-	if err := TrialsJUnit(&junit, "shop", c, verdicts); err != nil || strings.Count(junit.String(), ", on assumed values: met by") == 0 {
+	if err := TrialsJUnit(&junit, "shop", c, verdicts); err != nil || strings.Count(junit.String(), ", on assumed values, met by") == 0 {
 		t.Errorf("%v:\n%s", err, &junit)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/hpabench/hpabench/analysis"
@@ -45,10 +44,7 @@ func TrialsJUnit(w io.Writer, scenario string, c analysis.Comparison, verdicts [
 	suite := junitSuite{Name: "hpabench." + scenario}
 	for i, list := range verdicts {
 		for _, v := range list {
-			reason := &junitReason{Message: fmt.Sprintf("%s: met by %d of %d trials, p %.3f", v.Words(), v.Met, v.Trials, v.P), Type: v.Verdict}
-			if len(v.Unmeasured) > 0 {
-				reason.Message += "; " + strings.Join(v.Unmeasured, "; ")
-			}
+			reason := &junitReason{Message: fmt.Sprintf("%s; p %.3f", v, v.P), Type: v.Verdict}
 			one := junitCase{Name: v.Expression, Class: suite.Name, Output: reason.Message}
 			if len(verdicts) > 1 {
 				one.Class += "." + c.Names[i]

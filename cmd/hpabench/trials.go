@@ -141,12 +141,9 @@ func (a *app) printTrials(t trial, set bool, done []combination) error {
 			if v.Verdict != analysis.Fail && (v.Verdict != analysis.Inconclusive || !t.inconclusive || len(d.Results) == 1) {
 				continue
 			}
-			fault := fmt.Errorf("%w: %s: %s, met by %d of %d trials", errMissed, v.Expression, v.Verdict, v.Met, v.Trials)
+			fault := fmt.Errorf("%w: %s: %s", errMissed, v.Expression, v)
 			if d.name != "" {
 				fault = fmt.Errorf("%s: %w", d.name, fault)
-			}
-			for _, why := range v.Unmeasured {
-				fault = fmt.Errorf("%w: %s", fault, why)
 			}
 			failed = errors.Join(failed, fault)
 		}
