@@ -54,8 +54,11 @@ func TestRegressionGate(t *testing.T) {
 		trials      int
 		names       *regexp.Regexp
 		least, most int // of 500
+		sets        int // the last of which starts so
+		few         int // of 500, with which none can fail
 	}{
-		{"1s", 5, all, 0, 0}, {"1s", 8, all, 0, 25}, {"1s", 5, one, 0, 25}, {"6s", 8, all, 490, 500}, {"6s", 20, one, 250, 350},
+		{"1s", 5, all, 0, 0, 2, 500}, {"1s", 8, all, 0, 25, 2, 0}, {"1s", 5, one, 0, 25, 2, 0}, {"6s", 8, all, 490, 500, 2, 0}, {"6s", 20, one, 250, 350, 2, 0},
+		{"1s", 5, one, 0, 25, 3, 0}, {"1s", 8, all, 0, 25, 3, 0}, {"6s", 8, all, 490, 500, 3, 0},
 	} {
 		chance := rand.New(rand.NewPCG(1, uint64(c.trials)))
 		draw := func(of []*analysis.Result, which []int) (x analysis.Trials) {
@@ -67,28 +70,39 @@ func TestRegressionGate(t *testing.T) {
 		failed, uncorrected, few, tested := 0, 0, 0, 0
 		for range 500 {
 			order := chance.Perm(len(equal))
-			got := analysis.Compare([]analysis.Trials{draw(equal, order[:c.trials]), draw(later[c.start], order[c.trials:2*c.trials])}, c.names)
-			if got.TooFew() != nil {
+			var sets []analysis.Trials
+			for i := range c.sets {
+				of := equal
+				if i == c.sets-1 {
+					of = later[c.start]
+				}
+				sets = append(sets, draw(of, order[i*c.trials:(i+1)*c.trials]))
+			}
+			got := analysis.Compare(sets, c.names)
+			if texts, all := got.TooFew(); len(texts) == c.sets-1 && all {
 				few++
+			} else if texts != nil || all {
+				t.Errorf("some sets of as many trials have too few: %q", texts)
 			}
 			worse, before := 0, 0
 			for _, f := range got.Figures {
-				d := f.Against[0]
-				if d.Worse {
-					worse = 1
-				}
-				if d.P != nil && f.Better != "" {
-					tested++
-					if *d.P < analysis.Alpha && (*d.Absolute > 0) == (f.Better == analysis.LowerIsBetter) {
-						before = 1
+				for _, d := range f.Against {
+					if d.Worse {
+						worse = 1
+					}
+					if d.P != nil && f.Better != "" {
+						tested++
+						if *d.P < analysis.Alpha && (*d.Absolute > 0) == (f.Better == analysis.LowerIsBetter) {
+							before = 1
+						}
 					}
 				}
 			}
 			failed, uncorrected = failed+worse, uncorrected+before
 		}
-		t.Logf("start %s, %d trials, %s: %d of 500 failed; %d without the correction; %d with too few; %.1f tested", c.start, c.trials, c.names, failed, uncorrected, few, float64(tested)/500)
-		if failed < c.least || failed > c.most {
-			t.Errorf("start %s, %d trials: %d of 500 failed, want %d to %d", c.start, c.trials, failed, c.least, c.most)
+		t.Logf("%d sets, start %s, %d trials, %s: %d of 500 failed; %d without the correction; %d with too few; %.1f tested", c.sets, c.start, c.trials, c.names, failed, uncorrected, few, float64(tested)/500)
+		if failed < c.least || failed > c.most || few != c.few {
+			t.Errorf("%d sets, start %s, %d trials: %d of 500 failed, want %d to %d; %d with too few, want %d", c.sets, c.start, c.trials, failed, c.least, c.most, few, c.few)
 		}
 	}
 }

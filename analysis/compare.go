@@ -59,8 +59,8 @@ type Distribution struct {
 // Difference is that of a figure's median from the first one's. P is the p-value of
 // the Mann-Whitney U test, two-sided and exact for few values: how likely values at least so
 // far apart are if nothing differs. SmallestP is the smallest P with that number of
-// trials. AdjustedP is P by Holm's correction for all figures of the Comparison that are
-// tested, see adjust. Significant says that AdjustedP is below Alpha.
+// trials. AdjustedP is P by Holm's correction for the tested differences of the Comparison,
+// see adjust. Significant says that AdjustedP is below Alpha.
 type Difference struct {
 	Absolute    *float64 `json:"absolute,omitempty"`
 	Relative    *float64 `json:"relative,omitempty"` // absent when the first is 0
@@ -200,9 +200,9 @@ func difference(first, d Distribution) Difference {
 
 // adjust fills in AdjustedP, Significant and Worse by Holm's step-down correction (S. Holm, A Simple
 // Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6, 1979): of
-// equal runs one figure or more of all is significant with a probability of Alpha at most, however
-// the figures depend on each other, as stages that add up do. Figures of which neither direction is
-// better are corrected among themselves: no gate judges them.
+// equal runs one difference or more, of the figures that have a better direction, is significant with a
+// probability of Alpha at most, however the figures depend on each other, as stages that add up do.
+// Figures of which neither direction is better are corrected among themselves: no gate judges them.
 func (c *Comparison) adjust() {
 	for _, judged := range []bool{true, false} {
 		tests := c.tests(judged)
@@ -233,31 +233,45 @@ func (c *Comparison) tests(judged bool) (all []*Difference) {
 }
 
 // TooFew says of which trials no figure can be significantly worse, whatever they measured, and what
-// would change that; nil where each can.
-func (c *Comparison) TooFew() (list []string) {
-	tests := len(c.tests(true))
+// would change that; all says that it is so of all that have a tested difference. By Holm's correction
+// the smallest p-value is multiplied by the number of differences that are not significant yet.
+func (c *Comparison) TooFew() (list []string, all bool) {
+	tests, left, able := c.tests(true), 0, false
+	for _, d := range tests {
+		if !d.Significant {
+			left++
+		}
+	}
 	for i, n := range c.Trials[1:] {
-		least := 1.0
+		least := math.Inf(1)
 		for _, f := range c.Figures {
 			if d := f.Against[i]; d.P != nil && f.Better != "" {
 				least = min(least, d.SmallestP)
 			}
 		}
-		if tests == 0 || least*float64(tests) < Alpha {
+		if math.IsInf(least, 1) {
+			continue // nothing of them is tested
+		}
+		if least*float64(left) < Alpha {
+			able = true
 			continue
 		}
 		enough := 4
-		for smallestP(enough, enough)*float64(tests) >= Alpha {
+		for smallestP(enough, enough)*float64(len(tests)) >= Alpha {
 			enough++
 		}
+		of := record.Counted(left, "tested difference")
+		if left < len(tests) {
+			of += " without significance"
+		}
 		text := fmt.Sprintf("With %s of %s and %d of %s no difference can be significant: the smallest p-value is %s, and for %s it must be below %s. Make %d trials of each",
-			record.Counted(c.Trials[0], "trial"), c.Names[0], n, c.Names[i+1], record.Plain(least, 2), record.Counted(tests, "tested figure"), record.Plain(Alpha/float64(tests), 2), enough)
-		if fewer := int(math.Ceil(Alpha/least)) - 1; fewer > 0 {
+			record.Counted(c.Trials[0], "trial"), c.Names[0], n, c.Names[i+1], record.Plain(least, 2), of, record.Plain(Alpha/float64(left), 2), enough)
+		if fewer := (int(math.Ceil(Alpha/least)) - 1) / (len(c.Trials) - 1); fewer > 0 {
 			text += fmt.Sprintf(", or compare %s at most (--figure)", record.Counted(fewer, "figure"))
 		}
 		list = append(list, text+".")
 	}
-	return list
+	return list, list != nil && !able
 }
 
 // smallestP is the smallest two-sided p-value that the Mann-Whitney U test of n and m

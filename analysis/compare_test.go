@@ -110,8 +110,8 @@ spec:
 func TestCompareTooFew(t *testing.T) {
 	c := Compare([]Trials{trials("a", "", 15, 16), trials("b", "", 40, 41)}, inService)
 	d := c.Figures[0].Against[0]
-	if text := strings.Join(c.TooFew(), "|"); text != "With 2 trials of a and 2 of b no difference can be significant: the smallest p-value is 0.33, and for 1 tested figure it must be below 0.05. Make 4 trials of each." {
-		t.Error(text)
+	if few, all := c.TooFew(); !all || strings.Join(few, "|") != "With 2 trials of a and 2 of b no difference can be significant: the smallest p-value is 0.33, and for 1 tested difference it must be below 0.05. Make 4 trials of each." {
+		t.Error(few, all)
 	}
 	if d.Significant || math.Abs(d.SmallestP-1./3) > 1e-9 || len(d.Warnings) == 0 || !strings.Contains(strings.Join(d.Warnings, " "), "samples") {
 		t.Errorf("%+v", d)
@@ -119,6 +119,62 @@ func TestCompareTooFew(t *testing.T) {
 	same := Compare([]Trials{trials("a", "", 15, 15, 15, 15), trials("b", "", 15, 15, 15, 15)}, inService).Figures[0].Against[0]
 	if same.Significant || *same.Absolute != 0 || same.P != nil {
 		t.Errorf("%+v", same)
+	}
+}
+
+// TestTooFewOfSeveral compares more than two sets, each of which is judged by its own trials.
+func TestTooFewOfSeveral(t *testing.T) {
+	a, b := trials("a", "", 15, 16, 17, 18, 19, 20, 21, 22), trials("b", "", 40, 41, 42, 43, 44, 45, 46, 47)
+	const one = "With 8 trials of a and 1 of c no difference can be significant: the smallest p-value is 0.22, and for "
+	for name, test := range map[string]struct {
+		sets  []Trials
+		few   []string
+		all   bool
+		worse bool // b is
+	}{
+		"nothing of c is measured": {[]Trials{a, b, trials("c", "", -1, -1)}, nil, false, true},
+		"c is a, and never varies": {[]Trials{trials("a", "", 15, 15, 15, 15), b, trials("c", "", 15)}, nil, false, true},
+		"nothing is tested":        {[]Trials{trials("a", "", 15, 15, 15, 15), trials("b", "", 15), trials("c", "", 15)}, nil, false, false},
+		"b is worse":               {[]Trials{a, b, trials("c", "", 40)}, []string{one + "1 tested difference without significance it must be below 0.05. Make 5 trials of each."}, false, true},
+		"b could be worse":         {[]Trials{a, trials("b", "", 15, 16, 17, 18, 19, 20, 21, 23), trials("c", "", 40)}, []string{one + "2 tested differences it must be below 0.025. Make 5 trials of each."}, false, false},
+		"b has too few too": {[]Trials{a, trials("b", "", 40), trials("c", "", 40)}, []string{strings.Replace(one, "of c", "of b", 1) + "2 tested differences it must be below 0.025. Make 5 trials of each.",
+			one + "2 tested differences it must be below 0.025. Make 5 trials of each."}, true, false},
+		"c has too few, and b is a": {[]Trials{trials("a", "", 15, 15), trials("b", "", 15, 15), trials("c", "", 40, 41)}, []string{
+			"With 2 trials of a and 2 of c no difference can be significant: the smallest p-value is 0.33, and for 1 tested difference it must be below 0.05. Make 4 trials of each."}, true, false},
+	} {
+		c := Compare(test.sets, inService)
+		few, all := c.TooFew()
+		if d := cmp.Diff(test.few, few); d != "" || all != test.all {
+			t.Errorf("%s: all %t (-want +got):\n%s", name, all, d)
+		}
+		if got := c.Figures[0].Against[0].Worse; got != test.worse {
+			t.Errorf("%s: b is worse: %t", name, got)
+		}
+	}
+
+	// What can be compared is said as a number of figures, each of which is tested once for each set but the first.
+	// 0.0079 is below 0.05/6, and not below 0.05/8.
+	c := Comparison{Names: []string{"a", "b", "c"}, Trials: []int{5, 5, 5}}
+	for range 4 {
+		d := Difference{Absolute: new(1.0), P: new(1.0), SmallestP: smallestP(5, 5)}
+		c.Figures = append(c.Figures, ComparedFigure{Better: LowerIsBetter, Against: []Difference{d, d}})
+	}
+	if few, all := c.TooFew(); !all || len(few) != 2 || few[1] != "With 5 trials of a and 5 of c no difference can be significant: the smallest p-value is 0.0079, and for 8 tested differences it must be below 0.0063. Make 6 trials of each, or compare 3 figures at most (--figure)." {
+		t.Error(all, few)
+	}
+
+	// 0.0016, the smallest p-value of 8 and 5 trials, is 0.053 for the 34 differences of 17 figures, and 0.026 for the
+	// 17 that are left where all of b are significant: those of c are, and no text says that they cannot be.
+	c = Comparison{Names: []string{"a", "b", "c"}, Trials: []int{8, 8, 5}}
+	for range 17 {
+		d := func(trials int) Difference {
+			return Difference{Absolute: new(1.0), P: new(smallestP(8, trials)), SmallestP: smallestP(8, trials)}
+		}
+		c.Figures = append(c.Figures, ComparedFigure{Better: LowerIsBetter, Against: []Difference{d(8), d(5)}})
+	}
+	c.adjust()
+	if few, all := c.TooFew(); few != nil || all || !c.Figures[0].Against[1].Worse {
+		t.Error(all, few, c.Figures[0].Against[1].Worse)
 	}
 }
 
@@ -162,20 +218,29 @@ func summarized(values ...float64) *Distribution {
 }
 
 // Holm's own way: 0.01 of four is 0.04, 0.02 of the three that are left 0.06, and 0.025 no less than that;
-// a figure of which neither direction is better is no part of them.
+// a figure of which neither direction is better is no part of them. Four figures of two sets are as many
+// differences as two of three sets.
 func TestHolm(t *testing.T) {
-	c := Comparison{Trials: []int{9, 9}}
-	for i, p := range []float64{0.02, 0.01, 0.5, 0.025, 0.04} {
-		better := LowerIsBetter
-		if i == 4 {
-			better = ""
+	for _, against := range []int{1, 2} {
+		c := Comparison{}
+		for i, p := range []float64{0.02, 0.01, 0.5, 0.025, 0.04} {
+			if i == 4 {
+				c.Figures = append(c.Figures, ComparedFigure{})
+			} else if i%against == 0 {
+				c.Figures = append(c.Figures, ComparedFigure{Better: LowerIsBetter})
+			}
+			last := &c.Figures[len(c.Figures)-1]
+			last.Against = append(last.Against, Difference{Absolute: new(1.0), P: &p})
 		}
-		c.Figures = append(c.Figures, ComparedFigure{Better: better, Against: []Difference{{Absolute: new(1.0), P: &p}}})
-	}
-	c.adjust()
-	for i, want := range []float64{0.06, 0.04, 0.5, 0.06, 0.04} {
-		if d := c.Figures[i].Against[0]; math.Abs(*d.AdjustedP-want) > 1e-9 || d.Significant != (want < Alpha) || d.Worse != (i == 1) {
-			t.Errorf("figure %d: %+v, adjusted %g, want %g", i, d, *d.AdjustedP, want)
+		c.adjust()
+		var all []Difference
+		for _, f := range c.Figures {
+			all = append(all, f.Against...)
+		}
+		for i, want := range []float64{0.06, 0.04, 0.5, 0.06, 0.04} {
+			if d := all[i]; math.Abs(*d.AdjustedP-want) > 1e-9 || d.Significant != (want < Alpha) || d.Worse != (i == 1) {
+				t.Errorf("%d sets, difference %d: %+v, adjusted %g, want %g", against+1, i, d, *d.AdjustedP, want)
+			}
 		}
 	}
 }

@@ -112,7 +112,7 @@ func sweepSection(c analysis.Comparison, verdicts [][]analysis.Verdict) section 
 		for _, v := range verdicts[i] {
 			met, all = met+v.Met, all+v.Trials
 			if v.Met < v.Trials {
-				missed.add("%s", strings.Join(append([]string{fmt.Sprintf("%s: %s: %s, met by %d of %s", name, v.Expression, v.Verdict, v.Met, record.Counted(v.Trials, "trial"))}, v.Unmeasured...), ": "))
+				missed.add("%s: %s: %s", name, v.Expression, v)
 			}
 		}
 		cell := none
@@ -271,7 +271,8 @@ func compareSections(c analysis.Comparison) []section {
 		}
 		g.add(cells...)
 	}
-	for _, text := range c.TooFew() {
+	few, _ := c.TooFew()
+	for _, text := range few {
 		notes.add("%s", text)
 	}
 	for i, x := range c.SpeedUp {
@@ -279,7 +280,7 @@ func compareSections(c analysis.Comparison) []section {
 			notes.add("Elastic speed-up of %s over %s: %.2f (the geometric mean of how many times smaller the two normalized accuracies and the two timeshares are; above 1 is better).", c.Names[i+1], c.Names[0], *x)
 		}
 	}
-	notes.add("Δ: the difference from the first. Medians, with their %.0f %% interval where there are 6 trials for it. p: of the Mann-Whitney U test, by Holm's correction for the %s that can be better or worse, and for the others among themselves. ~: no significant difference (p ≥ %g).", analysis.Confidence*100, record.Counted(tested, "tested figure"), analysis.Alpha)
+	notes.add("Δ: the difference from the first. Medians, with their %.0f %% interval where there are 6 trials for it. p: of the Mann-Whitney U test, by Holm's correction for the %s that can be better or worse, and for the others among themselves. ~: no significant difference (p ≥ %g).", analysis.Confidence*100, record.Counted(tested, "tested difference"), analysis.Alpha)
 	return append(list, section{title: "Figures", grid: g, notes: notes})
 }
 

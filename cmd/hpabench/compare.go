@@ -38,13 +38,13 @@ of several runs of the same scenario: its trials. What differs in the setup (the
 the cluster, versions) is said first.
 
 A difference is significant by the Mann-Whitney U test (p < 0.05) with Holm's correction
-for the number of figures: two sets of equal runs show one or more in 5 % of all
-comparisons at most, be it better or worse. Of others nothing is said but ~. The more figures
-there are, the more trials that takes: 4 of each for 1 figure, 5 for up to 6, 6 for 23,
-7 for 85, 8 for 321. --figure names those that matter.
+for the number of differences: 5 % of the comparisons of equal runs at most show one that
+is better or worse. The others are shown as ~. The more figures there are, the more trials
+that takes: with two sets 4 of each for 1 figure, 5 for up to 6, 6 for 23, 7 for 85, 8 for
+321; with three sets each figure counts twice. --figure names the figures that matter.
 
 With --fail-on-regression the exit code is 1 when a figure is significantly worse, and 2
-when there are too few trials for any to be.`,
+when there are too few trials in every set for any to be.`,
 		Example: `  hpabench compare before after
   hpabench compare --figure '^scaleUp' -o markdown 15s 30s
   hpabench compare --fail-on-regression main branch`,
@@ -81,7 +81,7 @@ when there are too few trials for any to be.`,
 				return err
 			}
 			if failOnRegression {
-				return regressions(c)
+				return a.regressions(c)
 			}
 			return nil
 		},
@@ -95,9 +95,14 @@ when there are too few trials for any to be.`,
 }
 
 // regressions is an errMissed for each figure that is significantly worse, and bad input where none could be.
-func regressions(c analysis.Comparison) (err error) {
-	if few := c.TooFew(); few != nil {
+// It notes which trials cannot be judged beside others.
+func (a *app) regressions(c analysis.Comparison) (err error) {
+	few, all := c.TooFew()
+	if all {
 		return runner.BadInput{Err: fmt.Errorf("--fail-on-regression cannot fail: %s", strings.Join(few, " "))}
+	}
+	for _, text := range few {
+		fmt.Fprintln(a.stderr, "note: "+text)
 	}
 	for _, f := range c.Figures {
 		for i, d := range f.Against {
