@@ -35,6 +35,34 @@ type CalibrationPoint struct {
 	Rough string `json:"rough,omitempty"`
 }
 
+// Point is what a sweep with a number of replicas says of the rates of its phases: Rate is the highest that met the SLO
+// before the first that did not, 0 if none did, Below is 0 if all did. Where the load generator was late, that alone may
+// be why a rate missed it: it does not count if a higher one met it. Where the sweep was interrupted, its last phase
+// does not count.
+func (c *Calibration) Point(r *Result, replicas int, rates []float64, interrupted bool) CalibrationPoint {
+	point := CalibrationPoint{Replicas: replicas}
+	for i, p := range r.Load.Phases {
+		meets, at := p.MeetsSLO(c.Latency, c.Percentile)
+		switch {
+		case meets:
+			point = CalibrationPoint{Replicas: replicas, Rate: rates[i], Seconds: *at}
+		case p.Cut && interrupted:
+			return point
+		default:
+			if point.Below == 0 {
+				point.Below, point.Doubt = rates[i], p.Doubt
+			}
+			if p.Doubt == "" || at != nil && *at-p.LateMax > c.Latency {
+				if point.Below == rates[i] {
+					point.Doubt = ""
+				}
+				return point
+			}
+		}
+	}
+	return point
+}
+
 // Complete works out what follows from the points.
 func (c *Calibration) Complete() {
 	for i := range c.Points {

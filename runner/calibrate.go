@@ -16,6 +16,7 @@ const (
 	HighestRate = 500_000 // requests a second
 	closeSteps  = 8
 	closeSweeps = 3
+	steadySteps = 4 // of each rate of Steady: several samples of metrics-server
 )
 
 // Calibration searches the highest rate at which a number of replicas meets an SLO.
@@ -25,11 +26,13 @@ type Calibration struct {
 	Step     time.Duration // of each rate in a close sweep; half of it before
 }
 
-// Sweep is a row of rates, in requests a second, each of which lasts for Step.
+// Sweep is a row of rates, in requests a second, each of which lasts for Step. Close says that they lie
+// between those that another sweep found.
 type Sweep struct {
 	Name  string
 	Rates []float64
 	Step  time.Duration
+	Close bool
 }
 
 // Bracket is what a sweep found: the highest rate that met the SLO before the first that
@@ -40,19 +43,18 @@ type Bracket struct {
 	Doubted     bool
 }
 
-// ErrNoCapacity says that the sweeps of a number of replicas found none.
-var ErrNoCapacity = errors.New("no capacity was found")
+// NoCapacity is why the sweeps of a number of replicas found no capacity.
+type NoCapacity string
 
-// Calibrate makes sweeps until one brackets the capacity closely.
+func (n NoCapacity) Error() string { return string(n) }
+
+// Calibrate makes sweeps until one brackets the capacity closely. The error is a NoCapacity, or that of measure.
 func Calibrate(c Calibration, measure func(Sweep) (Bracket, error)) error {
 	var found []Bracket
 	for {
 		sweep, done, err := c.next(found)
-		if err != nil {
-			return fmt.Errorf("%w with %s: %w", ErrNoCapacity, record.Counted(c.Replicas, "replica"), err)
-		}
-		if done {
-			return nil
+		if done || err != nil {
+			return err
 		}
 		b, err := measure(sweep)
 		if err != nil {
@@ -62,15 +64,21 @@ func Calibrate(c Calibration, measure func(Sweep) (Bracket, error)) error {
 	}
 }
 
-// Most are the most sweeps, and how long their load lasts at the least and at the most.
-func (c Calibration) Most() (sweeps int, least, most time.Duration) {
+// Most are the most sweeps, and how long their load lasts at the least and at the most, and that of Steady.
+func (c Calibration) Most() (sweeps int, least, most, steady time.Duration) {
 	rising, _, _ := c.next(nil)
 	closely := c.Closely()
-	return 1 + closeSweeps, closely, closely*closeSweeps + rising.Step*time.Duration(len(rising.Rates))
+	return 1 + closeSweeps, closely, closely*closeSweeps + rising.Step*time.Duration(len(rising.Rates)), 2 * steadySteps * c.Step
 }
 
 // Closely is how long the load of a close sweep lasts.
 func (c Calibration) Closely() time.Duration { return c.Step * (closeSteps + 1) }
+
+// Steady is the sweep by which the cost of a request is measured, if a replica serves perReplica requests a second.
+func (c Calibration) Steady(perReplica float64) Sweep {
+	highest := perReplica * float64(c.Replicas)
+	return Sweep{Name: "steady", Rates: []float64{highest / 5, highest}, Step: steadySteps * c.Step}
+}
 
 // next is the sweep that follows those which found the brackets; there is none when the last one
 // was close and has both ends.
@@ -85,9 +93,9 @@ func (c Calibration) next(found []Bracket) (sweep Sweep, done bool, err error) {
 	low, high := found[0].Met, found[0].Missed
 	switch {
 	case low == 0:
-		return sweep, false, fmt.Errorf("%s requests/s already miss the SLO: say a lower --from, or a longer --latency", record.Plain(high, 4))
+		return sweep, false, NoCapacity(record.Plain(high, 4) + " requests/s already miss the SLO: say a lower --from, or a longer --latency")
 	case high == 0:
-		return sweep, false, fmt.Errorf("%s requests/s still meet the SLO: say a higher --from", record.Plain(low, 4))
+		return sweep, false, NoCapacity(record.Plain(low, 4) + " requests/s still meet the SLO: say a higher --from")
 	}
 	for _, b := range found[1:] {
 		switch {
@@ -95,15 +103,16 @@ func (c Calibration) next(found []Bracket) (sweep Sweep, done bool, err error) {
 			low, high = low/growth, low
 		case b.Missed == 0:
 			low, high = b.Met, b.Met*growth
-		case !b.Doubted || len(found) > closeSweeps:
-			return sweep, true, nil
 		}
 	}
-	if len(found) > closeSweeps {
-		return sweep, false, fmt.Errorf("the highest rate within the SLO varied between sweeps (about %s requests/s): calibrate again on an idle cluster or with a longer --step, unless the pods differ from each other",
-			record.Plain(found[0].Met, 4))
+	switch last := found[len(found)-1]; {
+	case len(found) > 1 && last.Met > 0 && last.Missed > 0 && (!last.Doubted || len(found) > closeSweeps):
+		return sweep, true, nil
+	case len(found) > closeSweeps:
+		return sweep, false, NoCapacity(fmt.Sprintf("the highest rate within the SLO varied between sweeps (about %s requests/s): calibrate again on an idle cluster or with a longer --step, unless the pods differ from each other",
+			record.Plain(found[0].Met, 4)))
 	}
-	sweep = Sweep{Name: fmt.Sprintf("closely-%d", len(found)), Step: c.Step}
+	sweep = Sweep{Name: fmt.Sprintf("closely-%d", len(found)), Step: c.Step, Close: true}
 	for i := range closeSteps + 1 {
 		sweep.Rates = append(sweep.Rates, low+(high-low)*float64(i)/closeSteps)
 	}

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ func TestCalibrate(t *testing.T) {
 		"at the first rate":     {1, always(10), 2, ""},
 		"less for longer":       {1, func(sweep int) float64 { return map[bool]float64{true: 40, false: 31}[sweep == 0] }, 3, ""},
 		"more for longer":       {1, func(sweep int) float64 { return map[bool]float64{true: 40, false: 60}[sweep == 0] }, 3, ""},
-		"less than the first":   {2, always(19), 1, "no capacity was found with 2 replicas: 20 requests/s already miss the SLO"},
+		"less than the first":   {2, always(19), 1, "20 requests/s already miss the SLO"},
 		"more than the highest": {1, always(1e6), 1, "still meet the SLO: say a higher --from"},
 		"another each time":     {1, func(sweep int) float64 { return []float64{40, 10, 90, 1}[sweep] }, 4, "varied between sweeps (about 33.75 requests/s)"},
 	} {
@@ -37,7 +38,7 @@ func TestCalibrate(t *testing.T) {
 					}
 					b.Met = rate
 				}
-				if want := map[bool]time.Duration{true: 5 * time.Second, false: 10 * time.Second}[sweeps == 0]; s.Step != want {
+				if want := map[bool]time.Duration{true: 5 * time.Second, false: 10 * time.Second}[sweeps == 0]; s.Step != want || s.Close != (sweeps > 0) {
 					t.Errorf("the step of %s is %s, should be %s", s.Name, s.Step, want)
 				}
 				sweeps++
@@ -52,16 +53,34 @@ func TestCalibrate(t *testing.T) {
 			}
 		})
 	}
-	sweeps := 0
-	err := Calibrate(Calibration{Replicas: 1, From: 10}, func(Sweep) (Bracket, error) {
-		sweeps++
-		return Bracket{20, 30, sweeps < 3}, nil
-	})
-	if err != nil || sweeps != 3 {
-		t.Errorf("%d sweeps, and the third was the first close one without doubt (%v)", sweeps, err)
+	for name, c := range map[string]struct {
+		found []Bracket
+		fault string
+	}{
+		"until there is no doubt":   {[]Bracket{{20, 30, true}, {25, 26, true}, {25, 26, false}}, ""},
+		"doubt to the end":          {[]Bracket{{20, 30, false}, {25, 26, true}, {25, 26, true}, {25, 26, true}}, ""},
+		"doubt, and then none met":  {[]Bracket{{20, 30, false}, {25, 26, true}, {0, 20, false}, {0, 13, false}}, "varied between sweeps (about 20 requests/s)"},
+		"doubt, and then all met":   {[]Bracket{{20, 30, false}, {25, 26, true}, {30, 0, false}, {45, 0, false}}, "varied"},
+		"all met, and then doubt":   {[]Bracket{{20, 30, false}, {30, 0, false}, {33, 34, true}, {33, 34, true}}, ""},
+		"none met, and then doubt":  {[]Bracket{{20, 30, false}, {0, 20, true}, {15, 16, true}, {0, 13, true}}, "varied"},
+		"doubt, and then elsewhere": {[]Bracket{{20, 30, false}, {25, 26, true}, {30, 0, false}, {33, 34, false}}, ""},
+	} {
+		sweeps := 0
+		err := Calibrate(Calibration{Replicas: 1, From: 10}, func(Sweep) (Bracket, error) {
+			sweeps++
+			return c.found[sweeps-1], nil
+		})
+		if sweeps != len(c.found) || (err == nil) != (c.fault == "") || err != nil && (!errors.As(err, new(NoCapacity)) || !strings.Contains(err.Error(), c.fault)) {
+			t.Errorf("%s: %d sweeps, error %v; should be %d, %q", name, sweeps, err, len(c.found), c.fault)
+		}
 	}
-	if sweeps, least, most := (Calibration{Replicas: 2, From: 10, Step: 10 * time.Second}).Most(); sweeps != 4 || least != 90*time.Second || most != 270*time.Second+25*5*time.Second {
+	of := Calibration{Replicas: 2, From: 10, Step: 10 * time.Second}
+	sweeps, least, most, steadily := of.Most()
+	if sweeps != 4 || least != 90*time.Second || most != 270*time.Second+25*5*time.Second {
 		t.Errorf("%d sweeps, %s to %s", sweeps, least, most)
+	}
+	if steady := of.Steady(25); !slices.Equal(steady.Rates, []float64{10, 50}) || 2*steady.Step != steadily {
+		t.Errorf("%+v, should be a fifth and the whole of 50 requests/s for %s", steady, steadily)
 	}
 	broken := errors.New("broken")
 	if err := Calibrate(Calibration{Replicas: 1, From: 1}, func(Sweep) (Bracket, error) { return Bracket{}, broken }); !errors.Is(err, broken) {

@@ -55,8 +55,8 @@ the others serve more than that, if the load is steady. Simulations of the scena
 where they miss the SLO, lower targets and then higher mins are tried as hpabench tune does.
 -o yaml prints the HPA that meets it; where none does, nothing, and the exit code is 1.
 
-When it ends before all is measured (Ctrl-C, a number of replicas whose sweeps differ), what was
-measured is printed, and not stored.
+When it ends early (Ctrl-C, a number of replicas whose sweeps differ), the exit code is 3. What was
+measured is printed, and stored only if it has the capacity with each number of replicas.
 
 The capacity is stored beside the scenario as NAME.calibration.json, where hpabench run finds it:
 so the demand for replicas is known, and the report has the elasticity. For another
@@ -88,13 +88,12 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	if err != nil {
 		return err
 	}
-	latency := f.latency
-	if latency == 0 && file.Spec.SLO != nil {
-		latency = file.Spec.SLO.Latency.Duration
+	if f.latency == 0 && file.Spec.SLO != nil {
+		f.latency = file.Spec.SLO.Latency.Duration
 	}
 	slices.Sort(f.replicas)
 	switch bad := func(format string, args ...any) error { return runner.BadInput{Err: fmt.Errorf(format, args...)} }; {
-	case latency <= 0:
+	case f.latency <= 0:
 		return bad("%s has no slo.latency: say by --latency what an answer may take", name)
 	case !slices.Contains([]int{50, 90, 95, 99}, f.percentile):
 		return bad("--percentile must be 50, 90, 95 or 99")
@@ -122,34 +121,20 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		a.sayOnInterrupt(inCluster)
 	}
 	show.close()
-	base := cmp.Or(f.out, fmt.Sprintf("hpabench-calibration-%s-%s", file.Metadata.Name, id))
-	say := func(format string, args ...any) {
-		if !f.quiet {
-			fmt.Fprintf(a.stderr, format+"\n", args...)
-		}
-	}
-	of := runner.Calibration{Replicas: f.replicas[0], From: f.from, Step: f.step} // of fewer replicas the sweeps are longer
-	sweeps, least, most := of.Most()
-	say("calibrating %s: 2 to %d runs for each number, with %s to %s of load in all, and one of %s at the end", counts(f.replicas), sweeps, clock(least), clock(most), clock(2*steadySteps*f.step))
-	var ended error
-	var rising, closely time.Duration // that the last of these sweeps took
-	c := analysis.Calibration{Version: analysis.CalibrationVersion, Scenario: file.Metadata.Name, Workload: fingerprint(file), Latency: latency.Seconds(), Percentile: f.percentile}
-	// measure makes a sweep. The result is there too where the run was interrupted.
-	measure := func(n int, sweep runner.Sweep) (r *analysis.Result, dir string, ended error) {
+	f.out = cmp.Or(f.out, fmt.Sprintf("hpabench-calibration-%s-%s", file.Metadata.Name, id))
+	return a.calibrateBy(ctx, file, f, func(n int, sweep runner.Sweep) (r *analysis.Result, dir string, ended error) {
 		fixed, err := sweep.Scenario(file, n)
 		if err != nil {
 			return nil, "", err
 		}
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		t := trial{runFlags: &f.runFlags, file: fixed, cluster: cluster, lab: lab, ends: ends, id: runner.NewID(), dir: filepath.Join(base, fmt.Sprintf("%d-replicas-%s", n, sweep.Name)), show: newDisplay(a.stderr, f.quiet)}
+		t := trial{runFlags: &f.runFlags, file: fixed, cluster: cluster, lab: lab, ends: ends, id: runner.NewID(), dir: filepath.Join(f.out, fmt.Sprintf("%d-replicas-%s", n, sweep.Name)), show: newDisplay(a.stderr, f.quiet)}
 		t.show.prefix = fmt.Sprintf("%s, %s: ", record.Counted(n, "replica"), sweep.Name)
 		t.seen = runner.Overload(func() { cancel(runner.ErrOverloaded) })
 		run, ended := t.measure(ctx, a)
 		t.show.close()
-		if errors.Is(ended, runner.ErrOverloaded) {
-			ended = nil
-		}
+		ended = without(ended, runner.ErrOverloaded)
 		if run == nil {
 			return nil, t.dir, ended
 		}
@@ -157,39 +142,58 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		if err := errors.Join(err, spoiled(r, nil)); err != nil {
 			return nil, t.dir, errors.Join(ended, err)
 		}
-		c.Cluster = r.Cluster.Version
 		return r, t.dir, ended
+	})
+}
+
+// calibrateBy finds the capacity and the target by measure, which makes a sweep with a number of replicas and records
+// it in a folder. The result is there too where the sweep was interrupted.
+func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrateFlags, measure func(replicas int, sweep runner.Sweep) (r *analysis.Result, dir string, ended error)) error {
+	say := func(format string, args ...any) {
+		if !f.quiet {
+			fmt.Fprintf(a.stderr, format+"\n", args...)
+		}
 	}
+	of := runner.Calibration{Replicas: f.replicas[0], From: f.from, Step: f.step} // of fewer replicas the sweeps are longer
+	sweeps, least, most, steady := of.Most()
+	say("calibrating %s: 2 to %d runs for each number, with %s to %s of load in all, and one of %s at the end", counts(f.replicas), sweeps, clock(least), clock(most), clock(steady))
+	var ended error
+	var rising, closely time.Duration // that the last of these sweeps took
+	c := analysis.Calibration{Version: analysis.CalibrationVersion, Scenario: file.Metadata.Name, Workload: fingerprint(file), Latency: f.latency.Seconds(), Percentile: f.percentile}
 	for i, n := range f.replicas {
 		var point analysis.CalibrationPoint
-		replicas := record.Counted(n, "replica")
-		bracket := func(sweep runner.Sweep) (found runner.Bracket, err error) {
+		replicas, each := record.Counted(n, "replica"), of
+		each.Replicas = n
+		why := runner.Calibrate(each, func(sweep runner.Sweep) (found runner.Bracket, err error) {
 			since := time.Now()
-			r, _, ends := measure(n, sweep)
+			r, _, err := measure(n, sweep)
 			if r == nil {
-				return found, ends
+				return found, err
 			}
-			if now := capacity(r, n, sweep.Rates, latency.Seconds(), f.percentile, ends != nil); now.Rate > 0 || ends == nil {
+			c.Cluster = r.Cluster.Version
+			if now := c.Point(r, n, sweep.Rates, err != nil); now.Rate > 0 || err == nil {
 				point = now
 			}
-			if took := time.Since(since); sweep.Step == f.step {
+			found = runner.Bracket{Met: point.Rate, Missed: point.Below, Doubted: point.Doubt != ""}
+			if took := time.Since(since); sweep.Close {
 				closely = took
-			} else {
-				rising = took
+			} else if rising = took; found.Met > 0 && found.Missed > 0 {
 				closely = cmp.Or(closely, of.Closely()+max(0, took-sweep.Step*time.Duration(len(r.Load.Phases))))
 				say("%s: %s requests/s met the SLO; a close look takes about %s, all that is left about %s", replicas, record.Plain(point.Rate, 4), roughly(closely), roughly(closely+time.Duration(len(f.replicas)-i-1)*(rising+closely)))
 			}
-			return runner.Bracket{Met: point.Rate, Missed: point.Below, Doubted: point.Doubt != ""}, ends
-		}
-		of.Replicas = n
-		err := runner.Calibrate(of, bracket)
-		if err != nil && point.Rate > 0 {
-			point.Rough = record.Cut(strings.TrimSpace(err.Error()))
-		}
+			return found, err
+		})
+		none, says := errors.As(why, new(runner.NoCapacity)), "no capacity was found with %s: %w"
 		if point.Rate > 0 {
-			c.Points = append(c.Points, point)
+			if why != nil {
+				point.Rough = record.Cut(strings.TrimSpace(why.Error()))
+			}
+			c.Points, says = append(c.Points, point), "with %s the rates are rough: %w"
 		}
-		if ended = errors.Join(ended, err); err != nil && !errors.Is(err, runner.ErrNoCapacity) {
+		if none {
+			why = fmt.Errorf(says, replicas, why)
+		}
+		if ended = errors.Join(ended, why); why != nil && !none {
 			break
 		}
 	}
@@ -198,7 +202,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	}
 	c.Complete()
 	if ended != nil {
-		fmt.Fprintf(a.stderr, "the calibration is not complete, and not stored: state capacityPerReplica in the scenario if it will do; the records are in %s\n", base)
+		fmt.Fprintf(a.stderr, "the calibration is not complete, and not stored: state capacityPerReplica in the scenario if it will do; the records are in %s\n", f.out)
 	} else {
 		b, err := json.MarshalIndent(c, "", "  ")
 		if err == nil {
@@ -207,19 +211,20 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		if err != nil {
 			return fmt.Errorf("storing the calibration: %w", err)
 		}
-		fmt.Fprintf(a.stderr, "the calibration is in %s, where hpabench run finds it; the records are in %s\n", calibrationFile(file), base)
+		fmt.Fprintf(a.stderr, "the calibration is in %s, where hpabench run finds it; the records are in %s\n", calibrationFile(file), f.out)
 	}
 	var target tune.Capacity
 	why := ended
 	if ended == nil {
-		n := f.replicas[0]
 		say("measuring what a request costs, for the target")
-		highest := c.CapacityPerReplica * float64(n)
 		var dir string
-		if _, dir, why = measure(n, runner.Sweep{Name: "steady", Rates: []float64{highest / 5, highest}, Step: steadySteps * f.step}); why == nil {
+		if _, dir, ended = measure(of.Replicas, of.Steady(c.CapacityPerReplica)); ended == nil {
 			target, why = a.targetOf(ctx, file, c, dir, f.quiet)
+			ended = context.Cause(ctx)
 		}
+		why = cmp.Or(ended, why)
 	}
+	var err error
 	switch {
 	case f.printed == "yaml" && why != nil:
 		return fmt.Errorf("no target follows: %w", why)
@@ -234,10 +239,6 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	}
 	return errors.Join(err, ended)
 }
-
-// steadySteps is how many steps each of the two rates lasts by which the cost of a request is measured: long
-// enough for several samples of metrics-server.
-const steadySteps = 4
 
 // counts are numbers of replicas, for people.
 func counts(numbers []int) (text string) {
@@ -277,33 +278,6 @@ func (a *app) targetOf(ctx context.Context, file *scenarios.File, c analysis.Cal
 	defer pool.Close()
 	slo := tune.SLO{Latency: time.Duration(c.Latency * float64(time.Second)), Share: float64(c.Percentile) / 100}
 	return target, target.Check(ctx, tune.Search{Runs: []*simulate.Run{r}, SLO: slo, Settings: 60, Phases: 15, PerDay: 1, Seed: 1, Do: pool.Score, Workers: runtime.GOMAXPROCS(0)})
-}
-
-// capacity is the highest rate that met the SLO before the first that did not: Rate is 0
-// if none did, Below if all did. Where the load generator was late, that alone may be why a rate missed it: it does not
-// count if a higher one met it. Where the run was interrupted, the last phase does not count.
-func capacity(r *analysis.Result, replicas int, rates []float64, latency float64, percentile int, interrupted bool) analysis.CalibrationPoint {
-	point := analysis.CalibrationPoint{Replicas: replicas}
-	for i, p := range r.Load.Phases {
-		meets, at := p.MeetsSLO(latency, percentile)
-		switch {
-		case meets:
-			point = analysis.CalibrationPoint{Replicas: replicas, Rate: rates[i], Seconds: *at}
-		case p.Cut && interrupted:
-			return point
-		default:
-			if point.Below == 0 {
-				point.Below, point.Doubt = rates[i], p.Doubt
-			}
-			if p.Doubt == "" || at != nil && *at-p.LateMax > latency {
-				if point.Below == rates[i] {
-					point.Doubt = ""
-				}
-				return point
-			}
-		}
-	}
-	return point
 }
 
 // fingerprint is the same for scenarios whose workload and request are the same.

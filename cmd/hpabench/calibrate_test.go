@@ -1,41 +1,110 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/runner"
 )
 
-// A rate at which the load generator was late tells nothing where a higher one does.
-func TestCapacity(t *testing.T) {
-	met := analysis.PhaseLoad{Latency: analysis.Quantiles{P99: new(0.1)}, ErrorShare: new(0.0)}
-	missed := analysis.PhaseLoad{Latency: analysis.Quantiles{P99: new(2.0)}, ErrorShare: new(0.0)}
-	late := missed
-	late.Doubt, late.LateMax = "requests were sent up to 2 s late", 2
-	little := missed
-	little.Doubt, little.LateMax = "requests were sent up to 0.2 s late", 0.2
-	cut := met
-	cut.Cut = true
+// TestCalibrateSays: whatever its sweeps find and however they end, calibrate prints a capacity or says why there is
+// none, and stores it only if it was found.
+func TestCalibrateSays(t *testing.T) {
+	gone := errors.New("the API server is gone")
 	for name, c := range map[string]struct {
-		phases      []analysis.PhaseLoad
-		interrupted bool
-		rate, below float64
-		doubt       string
+		capacities  []float64 // of the sweeps, in requests a second; the last one's of all that follow
+		late        int       // the sweep whose load generator was late where the SLO was missed
+		steady      error     // of the run that measures what a request costs
+		interrupted bool      // after that run
+		is          error
+		fault, out  string // "" for none
+		never       string // neither printed nor in the error
+		stored      bool
 	}{
-		"as planned":          {[]analysis.PhaseLoad{met, met, missed}, false, 20, 30, ""},
-		"late, and then met":  {[]analysis.PhaseLoad{met, late, met, missed}, false, 30, 40, ""},
-		"late, and missed":    {[]analysis.PhaseLoad{met, late, missed}, false, 10, 20, late.Doubt},
-		"late by less":        {[]analysis.PhaseLoad{met, little, met}, false, 10, 20, ""},
-		"late from there on":  {[]analysis.PhaseLoad{met, late, late}, false, 10, 20, late.Doubt},
-		"overloaded":          {[]analysis.PhaseLoad{met, cut}, false, 10, 20, ""},
-		"interrupted":         {[]analysis.PhaseLoad{met, met, cut}, true, 20, 0, ""},
-		"interrupted at once": {[]analysis.PhaseLoad{cut}, true, 0, 0, ""},
+		"no target": {capacities: []float64{40}, out: "Target: no target follows: ", stored: true},
+		"interrupted in the last run": {capacities: []float64{40}, steady: runner.ErrInterrupted, is: runner.ErrInterrupted,
+			fault: "interrupted", out: "Target: no target follows: interrupted.", stored: true},
+		"the cluster fails in the last run": {capacities: []float64{40}, steady: gone, is: gone,
+			fault: "the API server is gone", out: "Target: no target follows: the API server is gone.", stored: true},
+		"interrupted in the simulations": {capacities: []float64{40}, interrupted: true, is: runner.ErrInterrupted,
+			fault: "interrupted", out: "Target: no target follows: interrupted.", stored: true},
+		"doubt, and then none met": {capacities: []float64{25, 25, 0}, late: 1,
+			fault: "no capacity was found with 1 replica: the highest rate within the SLO varied between sweeps (about 22.5 requests/s)"},
+		"another each time": {capacities: []float64{40, 10, 90}, fault: "with 1 replica the rates are rough: the highest rate within the SLO varied",
+			out: "With 1 replica the rates are rough: the highest rate within the SLO varied", never: "no capacity was found"},
+		"more than the highest": {capacities: []float64{1e9}, fault: "with 1 replica the rates are rough: ", out: "still meet the SLO: say a higher --from", never: "a close look takes"},
+		"less than the first":   {capacities: []float64{5}, fault: "no capacity was found with 1 replica: 10 requests/s already miss the SLO", never: "a close look takes"},
 	} {
-		r := &analysis.Result{}
-		r.Load.Phases = c.phases
-		got := capacity(r, 1, []float64{10, 20, 30, 40}, 0.25, 99, c.interrupted)
-		if got.Rate != c.rate || got.Below != c.below || got.Doubt != c.doubt {
-			t.Errorf("%s: %+v, want %v to %v", name, got, c.rate, c.below)
-		}
+		t.Run(name, func(t *testing.T) {
+			scenario := filepath.Join(t.TempDir(), "web.yaml")
+			if err := os.WriteFile(scenario, []byte(`{apiVersion: hpabench.dev/v1alpha1, kind: Scenario, metadata: {name: web}, spec: {
+				workload: {deployment: {image: registry.k8s.io/hpa-example, port: 80, resources: {requests: {cpu: 200m}}}},
+				autoscaler: {cpuPercent: 50, min: 1, max: 5}, load: {phases: [{name: on, duration: 1m, rate: 10}]}}}`), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			file, err := readScenario(scenario)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, interrupt := context.WithCancelCause(t.Context())
+			defer interrupt(nil)
+			sweeps := 0
+			measure := func(_ int, s runner.Sweep) (*analysis.Result, string, error) {
+				if s.Name == "steady" {
+					if c.interrupted {
+						interrupt(runner.ErrInterrupted)
+					}
+					return nil, filepath.Join(filepath.Dir(scenario), "none"), c.steady
+				}
+				r := &analysis.Result{Cluster: &record.Cluster{}}
+				for _, rate := range s.Rates {
+					p := analysis.PhaseLoad{Latency: analysis.Quantiles{P99: new(0.1)}, ErrorShare: new(0.0)}
+					if rate > c.capacities[min(sweeps, len(c.capacities)-1)] {
+						p.Latency.P99 = new(2.0)
+						if c.late > 0 && sweeps == c.late {
+							p.Doubt, p.LateMax = "requests were sent late", 2
+						}
+					}
+					r.Load.Phases = append(r.Load.Phases, p)
+				}
+				sweeps++
+				return r, "", nil
+			}
+			var out, said bytes.Buffer
+			a := &app{stdout: &out, stderr: &said}
+			err = a.calibrateBy(ctx, file, &calibrateFlags{latency: 250 * time.Millisecond, percentile: 99, replicas: []int{1}, from: 10, step: 10 * time.Second, printed: "table"}, measure)
+			if (err == nil) != (c.fault == "") || err != nil && !strings.HasPrefix(err.Error(), c.fault) || c.is != nil && !errors.Is(err, c.is) {
+				t.Errorf("error %v, should be %q", err, c.fault)
+			}
+			printed := strings.Join(strings.Fields(out.String()), " ")
+			if (printed == "") != (c.out == "") || !strings.Contains(printed, c.out) {
+				t.Errorf("%s\nshould have %q", out.String(), c.out)
+			}
+			if all := printed + said.String() + errors.Join(err, errors.New("")).Error(); c.never != "" && strings.Contains(all, c.never) {
+				t.Errorf("%s\nhas %q", all, c.never)
+			}
+			if _, err := os.Stat(calibrationFile(file)); (err == nil) != c.stored {
+				t.Errorf("stored: %v; should be %v: %s", err, c.stored, said.String())
+			}
+		})
+	}
+}
+
+// That a sweep was ended by its load hides no other fault of it.
+func TestWithout(t *testing.T) {
+	removing := errors.New("removing namespace web: forbidden")
+	if err := without(errors.Join(errors.Join(runner.ErrOverloaded, removing), nil), runner.ErrOverloaded); !errors.Is(err, removing) || errors.Is(err, runner.ErrOverloaded) {
+		t.Error(err)
+	}
+	if err := without(errors.Join(runner.ErrOverloaded), runner.ErrOverloaded); err != nil {
+		t.Error(err)
 	}
 }

@@ -110,7 +110,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 			err, parsed = shown.Err(), true // --help is not parsed
 		}
 		if errors.Is(shown.Err(), syscall.EPIPE) {
-			err = unread(err)
+			err = without(err, syscall.EPIPE) // its reader, such as head, has read enough
 		}
 	}
 	var faults scenarios.Faults
@@ -133,16 +133,16 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return exitFailed
 }
 
-// unread drops what an error says of output whose reader, such as head, has read enough.
-func unread(err error) error {
+// without is err without what is part of it.
+func without(err, part error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var rest []error
 		for _, e := range joined.Unwrap() {
-			rest = append(rest, unread(e))
+			rest = append(rest, without(e, part))
 		}
 		return errors.Join(rest...)
 	}
-	if errors.Is(err, syscall.EPIPE) {
+	if errors.Is(err, part) {
 		return nil
 	}
 	return err
