@@ -147,6 +147,7 @@ func probe(p *corev1.Probe) *corev1.Probe {
 	}
 	if p.HTTPGet != nil {
 		p.HTTPGet.HTTPHeaders = nil
+		p.HTTPGet.Path, _, _ = strings.Cut(p.HTTPGet.Path, "?")
 	}
 	return p
 }

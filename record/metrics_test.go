@@ -70,3 +70,26 @@ func TestRequestAndLimit(t *testing.T) {
 		}
 	}
 }
+
+// A record has no secret of a probe: neither its command, its headers nor the query of its path.
+func TestProbesKeepNoSecrets(t *testing.T) {
+	var pod corev1.PodSpec
+	if err := yaml.Unmarshal([]byte(`{containers: [{name: a,
+  startupProbe: {exec: {command: [check, s3cret]}},
+  readinessProbe: {httpGet: {path: "/ready?token=s3cret", port: 80, httpHeaders: [{name: Authorization, value: s3cret}]}, periodSeconds: 5},
+  livenessProbe: {httpGet: {path: /healthz, port: 80}}}]}`), &pod); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := yaml.Marshal(ContainersOf(pod))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"path: /ready\n", "path: /healthz\n", "periodSeconds: 5"} {
+		if !strings.Contains(string(kept), part) {
+			t.Errorf("lacks %q:\n%s", part, kept)
+		}
+	}
+	if strings.Contains(string(kept), "s3cret") {
+		t.Errorf("%s", kept)
+	}
+}
