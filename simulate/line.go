@@ -142,10 +142,10 @@ func (w *world) finish(p *pod) {
 		w.arrive(p, w.now)
 	}
 	to := w.now
+	for at := p.line.server.Next(); at != model.Never; at = p.line.server.Next() { // of probes too
+		p.line.server.Advance(at)
+	}
 	for _, r := range p.line.requests {
-		for r.end == model.Never {
-			p.line.server.Advance(p.line.server.Next())
-		}
 		to = max(to, r.end)
 	}
 	w.answerLine(p, to)

@@ -41,10 +41,8 @@ func (w *world) probe(p *pod, kind int, costs bool, probe model.Probe, results m
 	if p.watched[kind] = !p.deleted && (costs || p.backlog > 0 || p.workers > 1 || p.readyAt < 0); !p.watched[kind] {
 		return
 	}
-	due := probe.Due(w.now - p.startedAt)
-	takes, inTime := w.ask(p, costs && due, probe.Timeout)
-	w.whileRuns(p, takes, func() {
-		success := inTime()
+	came, due := w.now, probe.Due(w.now-p.startedAt)
+	w.ask(p, costs && due, probe.Timeout, func(success bool) {
 		past := due && results.Add(success, probe)
 		if due && !success && !p.deleted { // as the kubelet words it
 			w.tellEvent("Pod", p.name, corev1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: context deadline exceeded while awaiting headers", [...]string{"Readiness", "Liveness"}[kind]))
@@ -62,31 +60,42 @@ func (w *world) probe(p *pod, kind int, costs bool, probe model.Probe, results m
 		default:
 			w.unready(p)
 		}
-		w.whileRuns(p, max(0, probe.Period-takes), func() { w.probe(p, kind, costs, probe, results) })
+		w.whileRuns(p, max(0, came+probe.Period-w.now), func() { w.probe(p, kind, costs, probe, results) })
 	})
 }
 
-// ask has a pod answer a probe, as an HTTP request if it costs what one does, and gives the time after which
-// it is known whether the answer came in time.
-func (w *world) ask(p *pod, costs bool, timeout time.Duration) (takes time.Duration, inTime func() bool) {
-	takes = w.responds(p)
+// ask has a pod answer a probe, as an HTTP request if it costs what one does. Answered is called once, when
+// the answer comes or the timeout is over, unless the container has ended by then.
+func (w *world) ask(p *pod, costs bool, timeout time.Duration, answered func(success bool)) {
+	m, came, takes, failed, inTime := &w.Plant.Workload, w.now, w.responds(p), false, false
+	done := func(end time.Duration) { // a server in turns tells so later
+		if inTime = end-came < timeout && w.now-came < timeout; inTime {
+			w.whileRuns(p, max(0, end-w.now), func() { answered(!failed) })
+		}
+	}
 	if !costs {
-		takes = min(takes, timeout)
-		return takes, func() bool { return takes < timeout }
+		done(came + takes)
+	} else {
+		cpu, wait := seconds((m.CPU.Draw(p.random)+m.ConnectionCPU.Duration).Seconds()*p.costs), m.Wait.Draw(p.random)
+		failed = m.Fault != nil && p.random.Float64() < m.Fault.Errors
+		if p.line == nil {
+			p.cpu += cpu.Seconds()
+			done(came + takes + model.OnThread(cpu, w.modelled.Limit()) + wait)
+		} else if !p.line.server.Request(came, cpu, wait, done) {
+			w.whileRuns(p, 0, func() { answered(false) })
+			return
+		}
+		p.answered++
+		w.holds(p, answers{came, came, 1})
+		w.checkMemory(p)
 	}
-	m, came, l, end := &w.Plant.Workload, w.now, p.line, model.Never
-	cpu, wait := seconds((m.CPU.Draw(p.random)+m.ConnectionCPU.Duration).Seconds()*p.costs), m.Wait.Draw(p.random)
-	if l == nil {
-		p.cpu += cpu.Seconds()
-		end = came + takes + model.OnThread(cpu, w.modelled.Limit()) + wait
-	} else if !l.server.Request(came, cpu, wait, func(at time.Duration) { end = at }) {
-		return 0, func() bool { return false }
+	if !inTime {
+		w.whileRuns(p, timeout, func() {
+			if !inTime {
+				answered(false)
+			}
+		})
 	}
-	p.answered++
-	w.holds(p, answers{came, came, 1})
-	w.checkMemory(p)
-	failed := m.Fault != nil && p.random.Float64() < m.Fault.Errors
-	return min(end-came, timeout), func() bool { return !failed && (end-came < timeout || l != p.line) }
 }
 
 // responds is how long a pod takes for a request that costs it nothing and needs no worker.

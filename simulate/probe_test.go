@@ -42,6 +42,42 @@ func TestReadinessIsLostUnderLoad(t *testing.T) {
 	}
 }
 
+// A probe that waits among the requests of an overload is answered when they are, not when its timeout is
+// over: the pod is ready again as soon as it has served what it had, in a record and without one.
+func TestReadinessComesBack(t *testing.T) {
+	r := limited(t, "1", 50*time.Millisecond, 1000, record.Phase{Seconds: 20, Shape: record.ShapeRate, From: 40}, record.Phase{Seconds: 60, Shape: record.ShapeRate, From: 1})
+	r.Pod.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{}}, PeriodSeconds: 1, TimeoutSeconds: 10, FailureThreshold: 1}
+	entries, score := simulate(t, r)
+	r.Header = nil
+	_, without := simulate(t, r)
+	var onset, lost, back, last float64
+	for _, e := range entries {
+		if e.Phase != nil && onset == 0 {
+			onset = e.At.Seconds()
+		}
+		if e.Pod == nil || onset == 0 {
+			continue
+		}
+		for _, c := range e.Pod.Status.Conditions {
+			switch ready := c.Status == corev1.ConditionTrue; {
+			case c.Type != corev1.PodReady:
+			case !ready && lost == 0:
+				lost = e.At.Seconds()
+			case ready && lost > 0 && back == 0:
+				back = e.At.Seconds()
+			}
+		}
+	}
+	for _, e := range entries {
+		if e.Load != nil && e.Load.Answered > 0 && float64(e.Load.Second)+1 < back {
+			last = max(last, float64(e.Load.Second)+1)
+		}
+	}
+	if lost == 0 || back == 0 || back-last > 2.5 || math.Abs(score.Missed-without.Missed) > 0.5 {
+		t.Errorf("not ready from %.1f s to %.1f s, the last answer before at %.0f s; %.1f requests are missed, without a record %.1f", lost-onset, back-onset, last-onset, score.Missed, without.Missed)
+	}
+}
+
 // A probe costs and holds what an HTTP request does, as on the embedded cluster, unless it asks for a status
 // path: without load, and beside a load that is more than the pod can serve.
 func TestProbesAreRequests(t *testing.T) {
