@@ -100,6 +100,37 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
+// An init container that goes on running is shown to run from when it began, wherever it stands beside one
+// that takes long, and whatever the pod does later.
+func TestSidecarsShowTheirStart(t *testing.T) {
+	r := one(100)
+	r.HPA.MaxReplicas = 2
+	sidecar := func(name string) corev1.Container {
+		return corev1.Container{Name: name, Image: "x/proxy", RestartPolicy: new(corev1.ContainerRestartPolicyAlways), Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}}}
+	}
+	r.Pod.InitContainers = []corev1.Container{sidecar("early"), {Name: "prepare", Image: "busybox", Command: []string{"sleep", "20"}}, {Name: "again", Image: "busybox", Command: []string{"sleep", "20"}}, sidecar("late")}
+	entries, _ := simulate(t, r)
+	pods := map[string]bool{}
+	for _, e := range entries {
+		if e.Pod == nil {
+			continue
+		}
+		pods[e.Pod.Name] = true
+		for i, s := range e.Pod.Status.InitContainerStatuses {
+			if s.State.Running == nil {
+				continue
+			}
+			after, least := s.State.Running.StartedAt.Sub(e.Pod.Created.Time), []float64{0, 0, 20, 40}[i]
+			if after.Seconds() < least || after.Seconds() > least+5 {
+				t.Errorf("%s of %s is shown to run from %s after the creation, should be %g s", s.Name, e.Pod.Name, after, least)
+			}
+		}
+	}
+	if len(pods) < 2 {
+		t.Errorf("there are only the pods of the start: %v", pods)
+	}
+}
+
 // What can never be ready is refused with its place; what makes no difference is named.
 func TestRefuses(t *testing.T) {
 	const scenario = `apiVersion: hpabench.dev/v1alpha1

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"cmp"
 	"container/heap"
 	"fmt"
 	"math/rand/v2"
@@ -73,11 +74,10 @@ type pod struct {
 	refused bool        // by the scheduler: there is no room
 	object  *corev1.Pod // which is not changed, but replaced
 
-	preparing     int           // its init containers before this one have ended
-	preparingAt   time.Duration // 0 before the first of them
-	started       bool          // its containers
-	runs          bool          // they do now
-	listens       bool          // the first of them does
+	preparing     int  // its init containers before this one have ended or, of sidecars, run; -1 before the first
+	started       bool // its containers
+	runs          bool // they do now
+	listens       bool // the first of them does
 	startedAt     time.Duration
 	readyAt       time.Duration // -1 before, and while it is not any more
 	watched       [2]bool       // by a readiness and by a liveness probe that may fail
@@ -229,7 +229,7 @@ func (w *world) Usage(name corev1.ResourceName, container string) metrics.PodMet
 // create makes a pod, of a StatefulSet that with an ordinal.
 func (w *world) create(ordinal int32) {
 	w.born++
-	p := &pod{born: w.born, node: -1, created: w.wall().Time, readyAt: -1, random: stream(w.Seed, w.born), ordinal: ordinal}
+	p := &pod{born: w.born, node: -1, created: w.wall().Time, preparing: -1, readyAt: -1, random: stream(w.Seed, w.born), ordinal: ordinal}
 	p.uid = fmt.Sprintf("%s-%s", w.set, letters(p.random, 5))
 	if p.name = p.uid; w.StatefulSet != nil {
 		p.name = fmt.Sprintf("%s-%d", w.set, ordinal)
@@ -285,7 +285,7 @@ func (w *world) schedule(p *pod) {
 		if takes := w.modelled.Prepare(i); takes > 0 {
 			w.after(at, func() {
 				if !p.deleted {
-					p.preparing, p.preparingAt = i, w.now
+					p.preparing = i
 					w.show(p)
 				}
 			})
@@ -458,7 +458,7 @@ func (w *world) show(p *pod) {
 		condition(corev1.ContainersReady, p.readyAt >= 0)
 		condition(corev1.PodReady, p.readyAt >= 0)
 		for i, c := range w.Pod.InitContainers {
-			o.Status.InitContainerStatuses = append(o.Status.InitContainerStatuses, w.initStatus(p, i, c))
+			o.Status.InitContainerStatuses = append(o.Status.InitContainerStatuses, initStatus(before, i, c, p.preparing, w.wall()))
 		}
 		for i, c := range w.Pod.Containers {
 			s := corev1.ContainerStatus{Name: c.Name, Image: c.Image, State: state, Ready: p.readyAt >= 0, Started: new(state.Running != nil)}
@@ -478,19 +478,21 @@ func (w *world) show(p *pod) {
 	w.tellObject(p, false)
 }
 
-// initStatus is what the pod's status says of an init container.
-func (w *world) initStatus(p *pod, i int, c corev1.Container) corev1.ContainerStatus {
-	s := corev1.ContainerStatus{Name: c.Name, Image: c.Image, Ready: i < p.preparing}
-	running := func(at time.Duration) *corev1.ContainerStateRunning {
-		return &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(w.began.Add(at).Truncate(time.Second))}
+// initStatus is what the pod's status says of its ith init container, after one that said before, when the
+// preparing one runs.
+func initStatus(before corev1.PodStatus, i int, c corev1.Container, preparing int, now metav1.Time) corev1.ContainerStatus {
+	s := corev1.ContainerStatus{Name: c.Name, Image: c.Image, Ready: i < preparing}
+	running := &corev1.ContainerStateRunning{StartedAt: now}
+	if i < len(before.InitContainerStatuses) {
+		running = cmp.Or(before.InitContainerStatuses[i].State.Running, running)
 	}
 	switch {
 	case s.Ready && model.Sidecar(c):
-		s.State.Running, s.Started = running(p.startedAt), new(true)
+		s.State.Running, s.Started = running, new(true)
 	case s.Ready:
 		s.State.Terminated = &corev1.ContainerStateTerminated{Reason: "Completed"}
-	case i == p.preparing && p.preparingAt > 0:
-		s.State.Running = running(p.preparingAt)
+	case i == preparing:
+		s.State.Running = running
 	default:
 		s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "PodInitializing"}
 	}
