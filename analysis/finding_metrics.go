@@ -78,7 +78,7 @@ func (d *diagnosis) noRequest() bool {
 	if said == "" && len(statusRatios(hpa)) > 0 {
 		return false // older records do not have the requests of a whole pod
 	}
-	for _, m := range hpa.Spec.Metrics {
+	for i, m := range hpa.Spec.Metrics {
 		for _, p := range d.own {
 			name, lacking := record.WithoutRequest(m, p.now.Containers, p.now.Resources)
 			if len(lacking) == 0 || p.gone.seen && p.gone.t < d.end {
@@ -88,7 +88,7 @@ func (d *diagnosis) noRequest() bool {
 				Seen:   fmt.Sprintf("Containers of its pods have no %s request: %s%s.", name, strings.Join(lacking, ", "), detail(said)),
 				Cause:  fmt.Sprintf("The HPA's target is a share of the %s request. ", name),
 				Advice: fmt.Sprintf("Give them one: `kubectl set resources %s%s -c %s --requests=%s=…`.", d.target(), d.namespace(), lacking[0], name)}
-			f.lacks(hpa)
+			f.lacks(i, values(hpa))
 			d.add(f)
 			return true
 		}
@@ -96,21 +96,25 @@ func (d *diagnosis) noRequest() bool {
 	return false
 }
 
-// lacks says what it means that the HPA has no value of a metric: it blocks, unless the HPA has another.
-func (f *Finding) lacks(hpa *record.Autoscaler) {
-	for i := range hpa.Spec.Metrics {
-		if hasValue(statusOf(hpa, i)) {
-			f.Severity = Limits
-			f.Cause += "Without one of its metrics the HPA takes no replica away, and adds some by the others alone."
-			return
-		}
+// lacks says what it means that the HPA has no value of its ith metric: it blocks, unless the HPA has those of
+// others.
+func (f *Finding) lacks(i int, has []bool) {
+	if slices.Contains(has[:i], true) || slices.Contains(has[i+1:], true) {
+		f.Severity = Limits
+		f.Cause += "Without one of its metrics the HPA takes no replica away, and adds some by the others alone."
+		return
 	}
 	f.Severity = Blocks
 	f.Cause += "Without a metric the HPA does not scale."
 }
 
-func hasValue(s autoscalingv2.MetricValueStatus) bool {
-	return s.Value != nil || s.AverageValue != nil || s.AverageUtilization != nil
+// values says of which of the HPA's metrics its status has a value.
+func values(hpa *record.Autoscaler) (has []bool) {
+	for i := range hpa.Spec.Metrics {
+		s := statusOf(hpa, i)
+		has = append(has, s.Value != nil || s.AverageValue != nil || s.AverageUtilization != nil)
+	}
+	return has
 }
 
 // notServed are the words of a client for an API group that the cluster does not serve: of
@@ -120,11 +124,12 @@ var notServed = regexp.MustCompile(`no custom metrics API .* registered|could no
 // metricNotServed finds metrics of the HPA that an adapter would have to serve and that it does not
 // have, and those of a container that the pods do not have.
 func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
-	if c := hpaCondition(hpa.Status, autoscalingv2.ScalingActive); c != nil && c.Reason == "ScalingDisabled" {
+	if c := hpaCondition(hpa, autoscalingv2.ScalingActive); c != nil && c.Reason == "ScalingDisabled" {
 		return false // it does not look at its metrics while the target has 0 replicas
 	}
+	has := values(hpa)
 	for i, m := range hpa.Spec.Metrics {
-		if hasValue(statusOf(hpa, i)) {
+		if has[i] {
 			continue
 		}
 		name, _ := record.MetricTarget(m)
@@ -177,7 +182,7 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 		if f.SinceSeconds == nil {
 			f.SinceSeconds = new(d.start.Seconds())
 		}
-		f.lacks(hpa)
+		f.lacks(i, has)
 		d.found = append(d.found, f) // each metric is another cause
 		found = true
 	}

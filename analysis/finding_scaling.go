@@ -168,10 +168,15 @@ func (d *diagnosis) notScaled(p policy) {
 		if says := d.unable(end); says != "" {
 			f.Cause = says
 		} else if hpa := d.autoscaler(to - 1); hasReason(hpa, autoscalingv2.AbleToScale, "ScaleUpStabilized") {
-			f.Cause = fmt.Sprintf("Its behavior.scaleUp.stabilizationWindowSeconds is %d: it takes the lowest recommendation of that time.", *hpa.Spec.Behavior.ScaleUp.StabilizationWindowSeconds)
-			f.Advice = "Set a smaller behavior.scaleUp.stabilizationWindowSeconds; the default is 0."
+			if up, _ := behaviorOf(hpa.Spec); up != nil && *up.StabilizationWindowSeconds > 0 {
+				f.Cause = fmt.Sprintf("Its behavior.scaleUp.stabilizationWindowSeconds is %d: it takes the lowest recommendation of that time.", *up.StabilizationWindowSeconds)
+				f.Advice = "Set a smaller behavior.scaleUp.stabilizationWindowSeconds; the default is 0."
+			} else { // the spec is newer than the status
+				f.Cause = "Its behavior.scaleUp.stabilizationWindowSeconds made it take the lowest recommendation of that time, until somebody took the window out of its spec."
+				f.Advice = "Run it again with the spec that it has now."
+			}
 		} else if hasReason(hpa, autoscalingv2.ScalingLimited, "ScaleUpLimit") {
-			f.Cause = "The policies in its behavior.scaleUp had no more replicas for that time, after those that it added before."
+			f.Cause = "The replicas that the policies in its behavior.scaleUp allow in their periods were used up by earlier scale-ups."
 			f.Advice = "Allow more replicas in a shorter period, in behavior.scaleUp.policies."
 		}
 		d.add(f)
@@ -180,15 +185,15 @@ func (d *diagnosis) notScaled(p policy) {
 
 // hasReason says whether a condition of the HPA has a reason.
 func hasReason(a *record.Autoscaler, kind autoscalingv2.HorizontalPodAutoscalerConditionType, reason string) bool {
-	c := hpaCondition(a.Status, kind)
+	c := hpaCondition(a, kind)
 	return c != nil && c.Reason == reason
 }
 
 // unable is what the HPA says at t of why it does not scale; empty if it can. Other conditions that are
 // False, such as ScalingLimited and ScaledToZero, are no reason.
 func (d *diagnosis) unable(t record.Instant) (says string) {
-	for _, c := range d.autoscaler(t).Status.Conditions {
-		if c.Status == corev1.ConditionFalse && (c.Type == autoscalingv2.AbleToScale || c.Type == autoscalingv2.ScalingActive) {
+	for _, kind := range []autoscalingv2.HorizontalPodAutoscalerConditionType{autoscalingv2.AbleToScale, autoscalingv2.ScalingActive} {
+		if c := hpaCondition(d.autoscaler(t), kind); c != nil && c.Status == corev1.ConditionFalse {
 			says = fmt.Sprintf("It says that %s is False: %s: %s", c.Type, c.Reason, sentence(c.Message))
 		}
 	}
@@ -367,61 +372,66 @@ func (d *diagnosis) heldSince(fall replicaChange) record.Instant {
 	return fall.t
 }
 
-// upLimited finds the scale-up that policies held longest below what the HPA recommended, by its statuses: for
-// longer than one sync, after which the HPA would have taken its next step anyway.
-func (d *diagnosis) upLimited() {
-	if up, _ := behaviorOf(d.autoscaler(d.end).Spec); off(up) || d.has(FoundRunsAway) {
-		return // another finding says so, and more replicas sooner are no help
-	}
+// heldByPolicies is the longest time in which scale-up policies held the HPA below what it recommended, by
+// its statuses from the first on, and the most that it asked for meanwhile; empty without one.
+func (d *diagnosis) heldByPolicies() (first at[*record.Autoscaler], until record.Instant, asked int32) {
 	held := func(i int) bool {
 		return d.hpas[i].t >= d.start && d.wants[i].ok && hasReason(d.hpas[i].v, autoscalingv2.ScalingLimited, reasonUp)
 	}
-	longest := d.flags.Sync.Duration + time.Second
-	var found *Finding
 	for i := 0; i < len(d.hpas) && d.hpas[i].t < d.end; i++ {
 		if !held(i) {
 			continue
 		}
-		first, asked := d.hpas[i], d.wants[i].n
+		from, most := d.hpas[i], d.wants[i].n
 		for ; i+1 < len(d.hpas) && held(i+1); i++ {
-			asked = max(asked, d.wants[i+1].n)
+			most = max(most, d.wants[i+1].n)
 		}
-		until := standsUntil(d.hpas, i, d.end)
-		if until.Sub(first.t) <= longest || d.hasIn(first.t.Seconds(), until.Seconds(), FoundNotScaled) {
-			continue // or that finding says so
+		// Or another finding says so.
+		if to := standsUntil(d.hpas, i, d.end); to.Sub(from.t) > until.Sub(first.t) && !d.hasIn(from.t.Seconds(), to.Seconds(), FoundNotScaled) {
+			first, until, asked = from, to, most
 		}
-		longest = until.Sub(first.t)
-		n, _ := last(d.targets, until)
-		late := "it still asked for more"
-		switch {
-		case n.Replicas >= asked:
-			late = "it had them"
-		case until < d.end:
-			late = fmt.Sprintf("it had %d and asked for no more", n.Replicas)
-		}
-		spec, from, to := first.v.Spec, first.v.Status.CurrentReplicas, first.v.Status.DesiredReplicas
-		went := fmt.Sprintf("stayed at %d", from)
-		if to > from {
-			went = fmt.Sprintf("went from %d to %d", from, to)
-		}
-		if l := d.normalize(spec, first.t, from, d.want(first.t).raw, 0, false); l.by == LimitUpPolicy {
-			went += " (" + l.text + ")"
-		}
-		behavior := autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{Policies: []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PodsScalingPolicy, PeriodSeconds: 15}}}}
-		if spec.Behavior != nil {
-			behavior.ScaleDown = spec.Behavior.ScaleDown
-		}
-		spec.Behavior = &behavior
-		up, _ := behaviorOf(spec)
-		start, _ := d.policyLimit(spec, first.t, from, up, 1, 0)
-		found = &Finding{Kind: FoundUpLimited, Severity: Limits, Object: d.hpa(), SinceSeconds: new(first.t.Seconds()), UntilSeconds: d.until(until),
-			Seen:   fmt.Sprintf("It asked for up to %s and %s; %.0f s later %s.", replicas(asked), went, longest.Seconds(), late),
-			Cause:  "Its scale-up policies limit how many replicas it adds within their periods, whatever its metrics ask for.",
-			Advice: fmt.Sprintf("`behavior.scaleUp: {selectPolicy: Max, policies: [{type: Pods, value: %d, periodSeconds: 15}]}` would have let it go to %d at once.", asked-start, asked)}
 	}
-	if found != nil {
-		d.add(*found)
+	return first, until, asked
+}
+
+// upLimited finds the scale-up that policies held longest below what the HPA recommended: for longer than one
+// sync, after which the HPA would have taken its next step anyway.
+func (d *diagnosis) upLimited() {
+	if up, _ := behaviorOf(d.autoscaler(d.end).Spec); off(up) || d.has(FoundRunsAway) {
+		return // another finding says so, and more replicas sooner are no help
 	}
+	first, until, asked := d.heldByPolicies()
+	lasted := until.Sub(first.t)
+	if lasted <= d.flags.Sync.Duration+time.Second {
+		return
+	}
+	n, _ := last(d.targets, until)
+	late := "it still asked for more"
+	switch {
+	case n.Replicas >= asked:
+		late = "it had them"
+	case until < d.end:
+		late = fmt.Sprintf("it had %d and asked for no more", n.Replicas)
+	}
+	spec, from, to := first.v.Spec, first.v.Status.CurrentReplicas, first.v.Status.DesiredReplicas
+	went := fmt.Sprintf("stayed at %d", from)
+	if to > from {
+		went = fmt.Sprintf("went from %d to %d", from, to)
+	}
+	if l := d.normalize(spec, first.t, from, d.want(first.t).raw, 0, false); l.by == LimitUpPolicy {
+		went += " (" + l.text + ")"
+	}
+	advised := autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{Policies: []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PodsScalingPolicy, PeriodSeconds: 15}}}}
+	if spec.Behavior != nil {
+		advised.ScaleDown = spec.Behavior.ScaleDown
+	}
+	spec.Behavior = &advised
+	up, _ := behaviorOf(spec)
+	allowed, _ := d.policyLimit(spec, first.t, from, up, 1, 0) // by a policy of no pods
+	d.add(Finding{Kind: FoundUpLimited, Severity: Limits, Object: d.hpa(), SinceSeconds: new(first.t.Seconds()), UntilSeconds: d.until(until),
+		Seen:   fmt.Sprintf("It asked for up to %s and %s; %.0f s later %s.", replicas(asked), went, lasted.Seconds(), late),
+		Cause:  "Its scale-up policies limit how many replicas it adds within their periods, whatever its metrics ask for.",
+		Advice: fmt.Sprintf("`behavior.scaleUp: {selectPolicy: Max, policies: [{type: Pods, value: %d, periodSeconds: 15}]}` would have let it go to %d as soon as it asked for them.", asked-allowed, asked)})
 }
 
 // window finds a scale-down that the stabilization window did not let happen
@@ -459,7 +469,7 @@ func (d *diagnosis) window(p policy) {
 		calm := end.Sub(onset).Seconds()
 		cause := fmt.Sprintf("It last recommended %s at %.1f s, and keeps them until %.1f s", replicas(n.Replicas), higher.t.Seconds(), higher.t.Add(window).Seconds())
 		if last, _ := held(wants); last.t != higher.t {
-			cause += fmt.Sprintf("; more than the %d that it recommends now it keeps until %.1f s", wants, last.t.Add(window).Seconds())
+			cause += fmt.Sprintf("; it goes to %d, which it recommends now, at %.1f s at the earliest", wants, last.t.Add(window).Seconds())
 		}
 		d.add(Finding{Kind: FoundWindow, Severity: Limits, Object: d.hpa(), SinceSeconds: new(onset.Seconds()), UntilSeconds: d.until(end),
 			Seen:   fmt.Sprintf("No scale-down could be seen: there was less load for %.0f s only (from phase %s on), and its stabilization window is %.0f s.", calm, t.ToPhase, window.Seconds()),

@@ -75,6 +75,8 @@ func TestFindings(t *testing.T) {
 			"limits metrics-absent hpa/web since 3 until -: Its metric is example.com/gpu, and metrics.k8s.io has cpu and memory alone."}},
 		"a request that one of two metrics lacks": {ill().sampled(220, "a", "b", "c").another("memory", autoscalingv2.UtilizationMetricType, "FailedGetResourceMetric", "missing request for memory in container nginx of Pod a"), []string{
 			"limits no-request deployment/web since 2 until -: no memory request: nginx"}},
+		"a request that the one metric lacks, of which the status has an old value": {ill().sampled(220, "a", "b", "c").unrequested(), []string{
+			"blocks no-request deployment/web since 2 until -: no cpu request: nginx"}},
 		"another HPA over the pods from the start": {tooHigh(autoscalingv2.HorizontalPodAutoscalerCondition{Type: "ScalingActive", Status: "False", Reason: "AmbiguousSelector", Message: "pods by selector app=web are controlled by more than one HPA"}), []string{
 			"blocks rival-hpa hpa/web since 2 until -: Pods by selector app=web", "blocks not-scaled hpa/web"}},
 		"an external metric at 0 replicas": {atZero().external(), []string{"blocks not-scaled hpa/web since 100 until -: It stayed at 0 replicas"}},
@@ -135,6 +137,61 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// An HPA's spec and its status are of different times, and so are its metrics: why it did not scale is said,
+// whatever of the others is there.
+func TestNotScaled(t *testing.T) {
+	able := func(kind autoscalingv2.HorizontalPodAutoscalerConditionType, reason string) *made {
+		return tooHigh(autoscalingv2.HorizontalPodAutoscalerCondition{Type: kind, Status: corev1.ConditionTrue, Reason: reason})
+	}
+	change := func(m *made, do func(a *record.Autoscaler)) *made {
+		for _, e := range m.entries {
+			if e.Autoscaler != nil {
+				do(e.Autoscaler)
+			}
+		}
+		return m
+	}
+	window := func(seconds int32) *made {
+		return change(able(autoscalingv2.AbleToScale, "ScaleUpStabilized"), func(a *record.Autoscaler) {
+			a.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: &seconds}}
+		})
+	}
+	without := window(600)
+	newer := *without.entries[len(without.entries)-1].Autoscaler
+	newer.Spec.Behavior = nil
+	without.add(215, record.Entry{Autoscaler: &newer})
+	late := atZero()
+	late.entries = slices.DeleteFunc(late.entries, func(e record.Entry) bool { return e.Autoscaler != nil })
+	late.target(150, 2)
+	late.hpa(200, 2, 2, 20)
+	for name, c := range map[string]struct {
+		made  *made
+		cause string
+	}{
+		"a window":                        {window(600), "Its behavior.scaleUp.stabilizationWindowSeconds is 600"},
+		"a window that is not there now":  {without, "until somebody took the window out of its spec"},
+		"a window that is 0 now":          {window(0), "until somebody took the window out of its spec"},
+		"policies":                        {able(autoscalingv2.ScalingLimited, "ScaleUpLimit"), "were used up by earlier scale-ups"},
+		"no replicas before the HPA came": {late, "Its metric does not show the requests"},
+		"a share of an external metric": {change(able(autoscalingv2.AbleToScale, "ReadyForNewScale"), func(a *record.Autoscaler) {
+			id, share := autoscalingv2.MetricIdentifier{Name: "queue"}, a.Status.CurrentMetrics[0].Resource.Current
+			target := a.Spec.Metrics[0].Resource.Target
+			target.Value = new(resource.MustParse("20")) // without one the API server does not take it
+			a.Spec.Metrics = []autoscalingv2.MetricSpec{{Type: "External", External: &autoscalingv2.ExternalMetricSource{Metric: id, Target: target}}}
+			a.Status.CurrentMetrics = []autoscalingv2.MetricStatus{{Type: "External", External: &autoscalingv2.ExternalMetricStatus{Metric: id, Current: share}}}
+		}), "does not work on it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.made.end(221)
+			findings := c.made.analyze(t).Findings
+			i := slices.IndexFunc(findings, func(f Finding) bool { return f.Kind == FoundNotScaled })
+			if i < 0 || !strings.Contains(findings[i].Cause, c.cause) {
+				t.Errorf("none with the cause %q: %+v", c.cause, findings)
+			}
+		})
+	}
+}
+
 // late is ill on a cluster that is overloaded: the HPA's status and event come 12 s after its scale.
 func late() *made {
 	m := ill().sampled(220, "a", "b", "c")
@@ -156,6 +213,19 @@ func (m *made) another(name corev1.ResourceName, kind autoscalingv2.MetricTarget
 		if a := m.entries[i].Autoscaler; a != nil {
 			a.Spec.Metrics = append(slices.Clone(a.Spec.Metrics), autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: name, Target: target}})
 			a.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: corev1.ConditionFalse, Reason: reason, Message: message, LastTransitionTime: metav1.NewTime(m.wall(3))}}
+		}
+	}
+	return m
+}
+
+// unrequested takes the pods' requests, and lets the HPA say so beside the value that it had before.
+func (m *made) unrequested() *made {
+	for i := range m.entries {
+		switch e := &m.entries[i]; {
+		case e.Pod != nil:
+			e.Pod.Containers = []record.ContainerResources{{Name: "nginx"}}
+		case e.Autoscaler != nil:
+			e.Autoscaler.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: corev1.ConditionFalse, Reason: "FailedGetResourceMetric", Message: "missing request for cpu in container nginx of Pod a", LastTransitionTime: metav1.NewTime(m.wall(3))}}
 		}
 	}
 	return m

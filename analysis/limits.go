@@ -144,7 +144,7 @@ func (o *observed) lastSync(from, next record.Instant) record.Instant {
 // sawFirstSync says whether the HPA controller had come to no number of replicas yet when the
 // watch opened.
 func (o *observed) sawFirstSync() bool {
-	return hpaCondition(o.hpas[0].v.Status, autoscalingv2.ScalingLimited) == nil
+	return hpaCondition(o.hpas[0].v, autoscalingv2.ScalingLimited) == nil
 }
 
 // policyLimit is how many replicas the policies of rules allow at t, and by which: sign is 1

@@ -359,8 +359,9 @@ func statusOf(a *record.Autoscaler, i int) (value autoscalingv2.MetricValueStatu
 // propose fills in what m asks for. current are the replicas that the HPA found.
 func (m *proposal) propose(current, scaled int32, views []*view, p policy, f flags) {
 	_, target := record.MetricTarget(m.spec)
+	resource, container := record.ResourceOf(m.spec)
 	m.ratio = ratioOf(target, m.status)
-	if math.IsNaN(m.ratio) {
+	if math.IsNaN(m.ratio) || resource == "" && target.AverageUtilization != nil { // a share of no request
 		return
 	}
 	add := func(n int32, err error) {
@@ -378,7 +379,6 @@ func (m *proposal) propose(current, scaled int32, views []*view, p policy, f fla
 			add(n, err)
 		}
 	}
-	resource, container := record.ResourceOf(m.spec)
 	if len(m.replicas) == 0 && len(views) > 0 && (resource != "" || m.spec.Pods != nil) {
 		add(views[0].alike(status, goalOf(target), current, resource, container, p.tolerances(), f))
 	}

@@ -71,7 +71,7 @@ func (o *observed) watchedHPA(t record.Instant) bool {
 func (o *observed) explain(s *Step, c replicaChange, status at[*record.Autoscaler]) {
 	s.Metric = metricText(*status.v)
 	p := policyOf(status.v.Spec, o.flags)
-	condition := hpaCondition(status.v.Status, autoscalingv2.ScalingLimited)
+	condition := hpaCondition(status.v, autoscalingv2.ScalingLimited)
 	switch {
 	case c.from > p.max && c.to == p.max:
 		s.LimitedBy, s.Limit = LimitMax, fmt.Sprintf("the maximum is %d, whatever the metrics ask for", p.max)
@@ -107,10 +107,14 @@ func (o *observed) explain(s *Step, c replicaChange, status at[*record.Autoscale
 	}
 }
 
-func hpaCondition(s autoscalingv2.HorizontalPodAutoscalerStatus, kind autoscalingv2.HorizontalPodAutoscalerConditionType) *autoscalingv2.HorizontalPodAutoscalerCondition {
-	for i, c := range s.Conditions {
+// hpaCondition is a condition of an HPA; nil without it, or without the HPA.
+func hpaCondition(a *record.Autoscaler, kind autoscalingv2.HorizontalPodAutoscalerConditionType) *autoscalingv2.HorizontalPodAutoscalerCondition {
+	if a == nil {
+		return nil
+	}
+	for i, c := range a.Status.Conditions {
 		if c.Type == kind {
-			return &s.Conditions[i]
+			return &a.Status.Conditions[i]
 		}
 	}
 	return nil
@@ -148,7 +152,7 @@ func (o *observed) whichLimit(spec autoscalingv2.HorizontalPodAutoscalerSpec, c 
 	if unseen := c.t.Add(-window) < o.firstWant(); unseen && (c.to > want) == (c.to < c.from) {
 		l.by, l.text, l.reason = LimitStabilization, fmt.Sprintf("it must have recommended %d within the stabilization window of %.0f s, before its status was first seen", c.to, window.Seconds()), reasonWithin
 	} else if is := o.normalize(spec, c.t, c.from, c.to, 0, false); is.to == c.to && is.by == "" && says != nil && says.Reason == is.reason {
-		is.by, is.text = LimitPods, fmt.Sprintf("no reading tells why it asked for %d; by its conditions nothing limited it, so it saw metrics that were gone before the next reading", c.to)
+		is.by, is.text = LimitPods, fmt.Sprintf("no reading tells why the HPA asked for %d; by its conditions nothing limited that, so the HPA saw metrics that were gone before the next reading", c.to)
 		return c.to, is
 	}
 	return want, l
