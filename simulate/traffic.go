@@ -96,13 +96,35 @@ func (t *traffic) disconnect(p *pod) {
 // flow lets the load flow until a time before which nothing else happens.
 func (w *world) flow(to time.Duration) {
 	for w.now < to {
-		next := to
+		next := min(to, w.full())
 		if w.changes() {
 			next = min(next, w.now.Truncate(step)+step)
 		}
 		w.step(next)
 		w.now = next
+		for _, p := range w.pods {
+			w.checkMemory(p)
+		}
 	}
+}
+
+// full is when the first pod can use all of its memory limit, at the rate that it had before: nothing is answered
+// after that. Steps are no shorter than a 20th of a second, in which an overload answers a few requests too many.
+func (w *world) full() time.Duration {
+	first, each := time.Duration(math.MaxInt64), w.Plant.Workload.MemoryPerRequest.AsApproximateFloat64()
+	if w.memoryLimit == 0 || each == 0 {
+		return first
+	}
+	for _, p := range w.pods {
+		rate := p.rate
+		if p.backlog > 0 && w.Plant.Workload.MemoryHeld != nil {
+			rate = p.highest
+		}
+		if p.runs && rate > 0 {
+			first = min(first, w.now+max(step/20, seconds((w.memoryLimit-w.memory(p))/each/rate)))
+		}
+	}
+	return first
 }
 
 // changes says whether the rates are to be looked at again each second.
@@ -144,7 +166,6 @@ func (w *world) step(then time.Duration) {
 		before := p.answered
 		w.serve(p, dt)
 		w.holds(p, answers{w.now, then, p.answered - before})
-		w.checkMemory(p)
 	}
 }
 
