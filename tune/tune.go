@@ -581,22 +581,31 @@ func (s *Search) blame(ctx context.Context, least Setting) (string, error) {
 		of.Ranges = nil
 		return of
 	}
+	lower := ", a higher min, or a lower target."
+	i := slices.IndexFunc(s.Ranges, func(r Range) bool { return r.Name == "target" })
+	if t := target(with); i >= 0 && least[i] > s.Ranges[i].Low || t != nil && t.AverageUtilization != nil && *t.AverageUtilization <= 1 {
+		lower = ", or a higher min." // lower targets were tried, or there are none
+	}
 	type change struct {
 		of      *Search
 		setting Setting
 		times   float64
 		says    string // of the share that misses the SLO then
 	}
-	tries := []change{{fixed(s, fits), nil, 1, start + " %s of the requests miss the SLO at most, so the pods come too late: a shorter start-up, a higher min, or a lower target."}}
+	tries := []change{{fixed(s, fits), nil, 1, start + " %s of the requests miss the SLO at most, so the pods come too late: a shorter start-up" + lower}}
 	for pods := fits / 2; pods > 0; pods /= 2 {
 		tries = append(tries, change{fixed(s, pods), nil, 1, fmt.Sprintf("with %s ready from the start %%s of the requests miss the SLO at most, and more miss it with %d: take %d as min and max.", record.Counted(pods, "pod"), fits, pods)})
 	}
-	if slices.ContainsFunc(s.Runs, func(r *simulate.Run) bool {
+	if i := slices.IndexFunc(s.Runs, func(r *simulate.Run) bool {
 		return slices.ContainsFunc(r.Phases, func(p record.Phase) bool { return p.KeepAlive && p.Shape != record.ShapeIdle })
-	}) {
-		const kept = " %s of the requests miss the SLO at most, but kept connections stay with the pods that they were opened to, and the others get few of the requests (finding starved). Close connections after a while (maxConnectionAge in the scenario's load shows what that does), or balance requests by a proxy."
-		tries = slices.Insert(tries, 0, change{s.even(), least, 1, "with the requests spread evenly over the pods" + kept})
-		tries = append(tries, change{fixed(s.even(), fits), nil, 1, start + " and the requests spread evenly over them" + kept})
+	}); i >= 0 {
+		kept := " %s of the requests miss the SLO at most, but kept connections stay with the pods that they were opened to, and the others get few of the requests (finding starved). "
+		advice := "Close connections after a while (maxConnectionAge in the scenario's load shows what that does), or balance requests by a proxy"
+		if age := s.Runs[i].MaxConnectionAge; age > 0 {
+			advice = fmt.Sprintf("Close connections after less than the load's maxConnectionAge of %s, or balance requests by a proxy", age)
+		}
+		tries = slices.Insert(tries, 0, change{s.even(), least, 1, "with the requests spread evenly over the pods" + kept + advice + "."})
+		tries = append(tries, change{fixed(s.even(), fits), nil, 1, start + " and the requests spread evenly over them" + kept + advice + "; and the pods come too late, so take a shorter start-up or a higher min too."})
 	}
 	tries = append(tries, change{fixed(s, fits), nil, lessLoad, start + " and a tenth of the load %s of the requests miss the SLO at most, so the capacity is too low: " + limit + capacity + ", or requests that cost less."})
 	for _, t := range tries {
