@@ -25,6 +25,8 @@ type Comparison struct {
 	Trials []int    `json:"trials"`
 	// Assumed is what figures of some of them rest on that nobody measured.
 	Assumed []string `json:"assumed,omitempty"`
+	// Doubts say of which of them the load was not as planned, see PhaseLoad.Doubt.
+	Doubts []string `json:"doubts,omitempty"`
 	// Differ says what differs in the setup, see differ.
 	Differ  []string         `json:"differ,omitempty"`
 	Figures []ComparedFigure `json:"figures"`
@@ -84,7 +86,7 @@ const (
 // Compare compares the figures whose names match with those of the first trials, of
 // which there must be two at least.
 func Compare(all []Trials, names *regexp.Regexp) Comparison {
-	c := Comparison{Differ: differ(all)}
+	c := Comparison{Differ: differ(all), Doubts: doubts(all)}
 	samples := make([]map[string]*Distribution, len(all))
 	var order []Figure
 	assumed := map[string]bool{}
@@ -150,6 +152,32 @@ func Compare(all []Trials, names *regexp.Regexp) Comparison {
 		}
 	}
 	return c
+}
+
+// doubts says for each set in how many trials the load was not as planned, and the worst reason: that of
+// the phase with the largest share of lost requests, and among equal shares of the one with the latest request.
+func doubts(all []Trials) (list []string) {
+	lost := func(p PhaseLoad) float64 { return float64(p.Unsent+p.Unknown) / float64(max(1, p.Offered)) }
+	for _, t := range all {
+		var doubted []PhaseLoad
+		n := 0
+		for _, r := range t.Results {
+			before := len(doubted)
+			for _, p := range r.Load.Phases {
+				if p.Doubt != "" {
+					doubted = append(doubted, p)
+				}
+			}
+			n += min(1, len(doubted)-before)
+		}
+		if n > 0 {
+			worst := slices.MaxFunc(doubted, func(a, b PhaseLoad) int {
+				return cmp.Or(cmp.Compare(lost(a), lost(b)), cmp.Compare(a.LateMax, b.LateMax))
+			})
+			list = append(list, fmt.Sprintf("%s: the load was not as planned in %d of %s, which makes the figures doubtful; the worst was in phase %s: %s.", t.Name, n, record.Counted(len(t.Results), "trial"), worst.Name, worst.Doubt))
+		}
+	}
+	return list
 }
 
 // medianElasticity has what a speed-up needs; nil where not all of it was measured.

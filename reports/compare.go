@@ -89,7 +89,7 @@ func spreadSection(c analysis.Comparison) section {
 		g.add(f.Name, figureOf(*d.Median, f.Unit), interval, figureOf(slices.Min(d.Values), ""), figureOf(slices.Max(d.Values), ""), number(&d.Missing))
 	}
 	return section{title: "Figures of " + record.Counted(c.Trials[0], "trial"), grid: g,
-		notes: reasons{"The interval of the median is that of the order statistics, which assumes no distribution; it takes 6 trials. Without: trials in which it was not measured."}}
+		notes: append(slices.Clone(c.Doubts), "The interval of the median is that of the order statistics, which assumes no distribution; it takes 6 trials. Without: trials in which it was not measured.")}
 }
 
 // sweepFigures are the columns of a sweep, those that matter least with the highest
@@ -106,7 +106,7 @@ var sweepFigures = []struct {
 func sweepSection(c analysis.Comparison, verdicts [][]analysis.Verdict) section {
 	g := &grid{columns: []column{{name: "combination", text: true}, {name: "met", text: true}}}
 	rows := make([][]string, len(c.Names))
-	var missed reasons
+	missed := reasons(slices.Clone(c.Doubts))
 	for i, name := range c.Names {
 		met, all := 0, 0
 		for _, v := range verdicts[i] {
@@ -240,7 +240,7 @@ func compareSections(c analysis.Comparison) []section {
 			g.columns = append(g.columns, column{name: "Δ", text: true}, column{name: "p", spare: 1})
 		}
 	}
-	var notes reasons
+	notes := reasons(slices.Clone(c.Doubts))
 	tested := 0
 	for _, f := range c.Figures {
 		cells := []string{f.Name}

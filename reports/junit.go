@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/hpabench/hpabench/analysis"
@@ -41,7 +42,7 @@ func JUnit(w io.Writer, r *analysis.Result) error {
 // TrialsJUnit writes one test case an expectation of each combination, judged over all of
 // its trials. One that is inconclusive counts as skipped.
 func TrialsJUnit(w io.Writer, scenario string, c analysis.Comparison, verdicts [][]analysis.Verdict) error {
-	suite := junitSuite{Name: "hpabench." + scenario}
+	suite := junitSuite{Name: "hpabench." + scenario, Output: strings.Join(c.Doubts, "\n")}
 	for i, list := range verdicts {
 		for _, v := range list {
 			reason := &junitReason{Message: fmt.Sprintf("%s; p %.3f", v, v.P), Type: v.Verdict}
@@ -90,6 +91,7 @@ type junitSuite struct {
 	Seconds   float64     `xml:"time,attr"`
 	Timestamp string      `xml:"timestamp,attr,omitempty"`
 	Cases     []junitCase `xml:"testcase"`
+	Output    string      `xml:"system-out,omitempty"`
 }
 
 type junitCase struct {
