@@ -52,6 +52,7 @@ func TestFindings(t *testing.T) {
 			[]string{"limits init pod/web-: Init container prepare ran for 46 s"}},
 		{"too little load", `load: {phases: [{name: idle, duration: 1m, rate: 0}, {name: surge, duration: 3m, rate: 20}]}`, []string{"limits load-too-small hpa/web: With 20 requests/s | or send more than about 5"}},
 		{"load from a base", `load: {phases: [{name: base, duration: 2m, rate: 20}, {name: surge, duration: 3m, rate: 30}]}`, []string{"limits load-too-small hpa/web: With 20 requests/s | or send more than about 5"}},
+		{"load from a base shorter than the samples", `load: {phases: [{name: base, duration: 10s, rate: 8}, {name: surge, duration: 3m, rate: 20}]}`, []string{"limits load-too-small hpa/web: With 20 requests/s | or send more than about 5"}},
 		{"memory", `workload: {deployment: {resources: {requests: {memory: 512Mi}}}, model: {memory: 300Mi}}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 4, metrics: [{type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 400Mi}}}]}}`,
 			[]string{"limits load-too-small hpa/web: does not rise enough with the load | Set a lower target; or scale on a metric"}},
 		{"a server that waits", `workload: {model: {cpu: {mean: 1ms}, wait: {mean: 500ms}, workers: 1}}, load: {timeout: 2s, phases: [{name: surge, duration: 3m, rate: 40}]}`,

@@ -243,13 +243,14 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		return // or the HPA does not count the pods that serve the load
 	}
 	onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
-	var idle, peak *float64
+	var idle usage
+	var peak *float64
 	for _, u := range d.levels {
 		if u.v.ratio == nil || u.t >= end {
 			continue
 		}
 		if u.t <= onset {
-			idle = u.v.ratio
+			idle = u.v
 		} else if peak == nil || *u.v.ratio > *peak {
 			peak = u.v.ratio
 		}
@@ -271,8 +272,12 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		}
 	}
 	rose := 0.0 // by each request/s more
-	if idle != nil {
-		rose = (*peak - *idle) / (t.ToRate - t.FromRate)
+	if idle.ratio != nil {
+		from := t.FromRate
+		if idle.to > 0 && d.phase(onset-1).plan.Shape != record.ShapeWorkers {
+			from = d.offered(idle) // its samples may be older than the phase before
+		}
+		rose = (*peak - *idle.ratio) / (t.ToRate - from)
 	}
 	switch share := d.errorShare(t.ToPhase); {
 	case share >= failedShare && d.hasIn(t.OnsetSeconds, t.EndSeconds, FoundCPULimit):
@@ -286,7 +291,7 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		f.Advice += "; or scale on a metric that follows the load."
 	case rose*t.ToRate > 0.01:
 		f.Advice += fmt.Sprintf(", or send more than about %s requests/s in phase %s.", record.Plain(t.ToRate+(1+p.up-*peak)/rose, 3), t.ToPhase)
-	case idle != nil:
+	case idle.ratio != nil:
 		f.Cause = "The metric does not rise with the load."
 		f.Advice += "; or scale on a metric that follows the load."
 	default:
