@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -34,8 +35,9 @@ func (a *app) compareCommand() *cobra.Command {
 		Long: `Compare the figures of two or more sets of runs with those of the first.
 
 Each of A, B… is a record, the folder of a run, or a folder that holds the folders
-of several runs of the same scenario: its trials. What differs in the setup (the scenario,
-the cluster, versions) is said first.
+of several runs of the same scenario: its trials, but for those that did not come to their
+end or that somebody spoiled. What differs in the setup (the scenario, the cluster,
+versions) is said first.
 
 A difference is significant by the Mann-Whitney U test (p < 0.05) with Holm's correction
 for the number of differences: 5 % of the comparisons of equal runs at most show one that
@@ -57,11 +59,16 @@ when there are too few trials in every set for any to be.`,
 			w := a.work(quiet)
 			defer w.done()
 			var all []analysis.Trials
+			var notes []string
 			for _, arg := range args {
-				t, err := readTrials(arg, w)
+				t, left, err := readTrials(arg, w)
+				if err == nil && len(t.Results) == 0 {
+					err = noneFinished(arg, left)
+				}
 				if err != nil {
 					return runner.BadInput{Err: err}
 				}
+				notes = append(notes, left...)
 				all = append(all, t)
 				if first, this := all[0].Results[0].Scenario, t.Results[0].Scenario; first != this && !force {
 					return runner.BadInput{Err: fmt.Errorf("%s is of scenario %s, %s of %s: --force compares them all the same", args[0], first, arg, this)}
@@ -77,6 +84,7 @@ when there are too few trials in every set for any to be.`,
 				return runner.BadInput{Err: fmt.Errorf("no figure that was measured matches %q: hpabench report -o csv lists them", figures)}
 			}
 			w.done()
+			a.notes(notes)
 			if err := comparisonFormats[format](a.stdout, c); err != nil {
 				return err
 			}
@@ -101,9 +109,7 @@ func (a *app) regressions(c analysis.Comparison) (err error) {
 	if all {
 		return runner.BadInput{Err: fmt.Errorf("--fail-on-regression cannot fail: %s", strings.Join(few, " "))}
 	}
-	for _, text := range few {
-		fmt.Fprintln(a.stderr, "note: "+text)
-	}
+	a.notes(few)
 	for _, f := range c.Figures {
 		for i, d := range f.Against {
 			if d.Worse {
@@ -114,29 +120,53 @@ func (a *app) regressions(c analysis.Comparison) (err error) {
 	return err
 }
 
-// readTrials reads a record, the folder of one, or a folder of such folders.
-func readTrials(path string, w *work) (analysis.Trials, error) {
-	t := analysis.Trials{Name: filepath.Base(filepath.Clean(path))}
+// finished says that a run is one of the trials: it came to its end, and nobody changed what it measured.
+func finished(r *analysis.Result) bool {
+	return r.Outcome == record.Completed && r.Spoiled() == nil
+}
+
+// leftOut says of the run in folder why it is not one of the trials.
+func leftOut(folder string, r *analysis.Result) string {
+	why := cmp.Or(r.Outcome, "its record has no end")
+	if r.Outcome == record.Completed {
+		why = "somebody changed what it measured"
+	}
+	return fmt.Sprintf("%s is left out of the trials: %s", folder, why)
+}
+
+// noneFinished says that all runs in dir are left out, and what to do.
+func noneFinished(dir string, left []string) error {
+	return fmt.Errorf("%s holds no finished trial (%s): name the folder of one to see what it measured", dir, left[0])
+}
+
+// readTrials reads a record, the folder of one, or a folder of such folders. Of the last it
+// leaves out the runs that are not finished, and says which.
+func readTrials(path string, w *work) (t analysis.Trials, left []string, err error) {
+	t.Name = filepath.Base(filepath.Clean(path))
 	files, err := record.Files(path)
 	if err != nil {
 		if folders := record.Folders(path); len(folders) > 0 {
 			err = fmt.Errorf("%s holds combinations of settings: compare two of its folders, such as %s, or see them all by hpabench report", path, folders[0])
 		}
-		return t, err
+		return t, nil, err
 	}
 	for _, file := range files {
 		run, err := w.read(file)
 		if err != nil {
-			return t, err
+			return t, nil, err
 		}
 		r, err := judge(run, "", outputFlag{}, w)
 		if err != nil {
-			return t, err
+			return t, nil, err
 		}
 		if len(t.Results) > 0 && t.Results[0].Scenario != r.Scenario {
-			return t, fmt.Errorf("%s holds runs of scenario %s and of %s", path, t.Results[0].Scenario, r.Scenario)
+			return t, nil, fmt.Errorf("%s holds runs of scenario %s and of %s", path, t.Results[0].Scenario, r.Scenario)
+		}
+		if len(files) > 1 && !finished(r) {
+			left = append(left, leftOut(filepath.Dir(file), r))
+			continue
 		}
 		t.Results, t.Sources = append(t.Results, r), append(t.Sources, run.Header().Source)
 	}
-	return t, nil
+	return t, left, nil
 }

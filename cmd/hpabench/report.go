@@ -34,7 +34,7 @@ func (a *app) reportCommand() *cobra.Command {
 record.jsonl in it. The record of a run that was killed will do: what had been
 measured by then is reported. Of a folder that holds those of several trials it is what
 they say together, and of one that holds combinations of settings (run --set, matrix) a
-table of them.
+table of them. A trial that did not come to its end, or that somebody spoiled, is left out.
 
 The exit code is 1 when an expectation was missed. Those of a run that did not
 come to its end, or that somebody spoiled, are not judged.`,
@@ -77,12 +77,18 @@ func (a *app) reportFolders(dir string, folders []string, out string, output out
 		return err
 	}
 	var all []combination
+	var notes []string
 	for _, folder := range slices.SortedFunc(slices.Values(folders), byValue) {
-		t, err := readTrials(folder, w)
+		t, left, err := readTrials(folder, w)
 		if err != nil {
 			return runner.BadInput{Err: err}
 		}
+		notes = append(notes, left...)
 		for i, r := range t.Results {
+			if !finished(r) {
+				notes = append(notes, leftOut(folder, r))
+				continue
+			}
 			if len(all) > 0 && all[0].Results[0].Scenario != r.Scenario {
 				return runner.BadInput{Err: fmt.Errorf("%s holds runs of scenario %s and of %s", dir, all[0].Results[0].Scenario, r.Scenario)}
 			}
@@ -95,6 +101,10 @@ func (a *app) reportFolders(dir string, folders []string, out string, output out
 		}
 	}
 	w.done()
+	if len(all) == 0 {
+		return runner.BadInput{Err: noneFinished(dir, notes)}
+	}
+	a.notes(notes)
 	if len(all) == 1 {
 		all[0].name, all[0].Name = "", filepath.Base(filepath.Clean(dir))
 	}
@@ -129,7 +139,7 @@ func judge(run *analysis.Builder, dir string, output outputFlag, w *work) (*anal
 		return nil, err
 	}
 	// What was expected of the whole run says nothing of a part, nor of something else.
-	if header := run.Header(); header != nil && result.Outcome == record.Completed && result.Spoiled() == nil {
+	if header := run.Header(); header != nil && finished(result) {
 		w.does("judging the expectations")
 		result.Expectations = expect.Judge(header.Expect, result)
 	}

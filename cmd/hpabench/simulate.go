@@ -120,7 +120,7 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 		if err != nil {
 			return err
 		}
-		a.notes(file)
+		a.notes(file.Notes)
 		isOfPlant := func(s string) bool { return strings.HasPrefix(s, "sync=") } // and no field of a scenario
 		settings, variants, said, err := variantsOf(file, slices.DeleteFunc(slices.Clone(f.set), isOfPlant))
 		if err != nil {

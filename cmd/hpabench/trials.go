@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"github.com/hpabench/hpabench/analysis"
-	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
@@ -75,7 +74,7 @@ func (a *app) several(ctx context.Context, t trial, settings []scenarios.Setting
 			r, unwritten = judge(run, one.dir, t.output, nil)
 			err = errors.Join(err, spoiled(r, err), unwritten)
 		}
-		if r != nil && r.Outcome == record.Completed && r.Spoiled() == nil {
+		if r != nil && finished(r) {
 			mu.Lock()
 			defer mu.Unlock()
 			all[of].Results, all[of].Sources = append(all[of].Results, r), append(all[of].Sources, run.Header().Source)

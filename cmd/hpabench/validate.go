@@ -40,7 +40,7 @@ directory.`,
 					unread = errors.Join(unread, err)
 				} else {
 					w.above(func() {
-						a.notes(file)
+						a.notes(file.Notes)
 						fmt.Fprintf(a.stdout, "%s: ok\n", name)
 					})
 				}
@@ -55,9 +55,9 @@ directory.`,
 	return cmd
 }
 
-// notes says what a run makes of the manifests that is not as they are written.
-func (a *app) notes(file *scenarios.File) {
-	for _, note := range file.Notes {
+// notes says what a reader should know beside the output.
+func (a *app) notes(list []string) {
+	for _, note := range list {
 		fmt.Fprintln(a.stderr, "note: "+note)
 	}
 }
