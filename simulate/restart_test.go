@@ -120,6 +120,20 @@ func TestKilledAtTheLimit(t *testing.T) {
 	}
 }
 
+// A kept connection to a container that has ended is opened anew, to a pod that takes it.
+func TestConnectionsLeaveEnded(t *testing.T) {
+	r := one(20)
+	r.Replicas, r.HPA.MinReplicas, r.HPA.MaxReplicas, r.Phases[1].KeepAlive = 2, new(int32(2)), 2, true
+	r.Phases[1].Seconds = 40 // in which each is killed once, and started again at once
+	r.Pod.Containers[0].Resources.Limits[corev1.ResourceMemory] = resource.MustParse("300Mi")
+	m := &r.Plant.Workload
+	m.Memory, m.MemoryPerRequest, m.MemoryHeld = new(resource.MustParse("1Mi")), new(resource.MustParse("1Mi")), &metav1.Duration{Duration: 20 * time.Second}
+	_, score := simulate(t, r)
+	if score.Missed > 0.01*score.Requests {
+		t.Errorf("%.0f of %.0f requests fail, though one of two pods takes connections", score.Missed, score.Requests)
+	}
+}
+
 // An init container that goes on running is shown to run from when it began, wherever it stands beside one
 // that takes long, and whatever the pod does later.
 func TestSidecarsShowTheirStart(t *testing.T) {

@@ -312,9 +312,13 @@ func (w *world) connect(requests float64) []*pod {
 		t.connections = append(t.connections, make([]*pod, n-len(t.connections))...)
 	}
 	used := t.connections[len(t.connections)-n:]
+	open := w.serving // those that refuse a connection are left with the first request
+	if some := slices.DeleteFunc(slices.Clone(open), func(p *pod) bool { return !p.listens }); len(some) > 0 {
+		open = some
+	}
 	for i, c := range used {
-		if c == nil && len(w.serving) > 0 {
-			used[i] = w.serving[w.random.IntN(len(w.serving))]
+		if (c == nil || !c.listens) && len(open) > 0 {
+			used[i] = open[w.random.IntN(len(open))]
 		}
 	}
 	return used
