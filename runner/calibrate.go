@@ -36,11 +36,11 @@ type Sweep struct {
 }
 
 // Bracket is what a sweep found: the highest rate that met the SLO before the first that
-// missed it. Met is 0 where none met it, Missed where none missed it. Doubted says that the load generator
-// was late at Missed, which may be why.
+// missed it. Met is 0 where none met it, Missed where none missed it. Doubt says how the load generator
+// was late at Missed, which may be why; empty if it was not.
 type Bracket struct {
 	Met, Missed float64
-	Doubted     bool
+	Doubt       string
 }
 
 // NoCapacity is why the sweeps of a number of replicas found no capacity.
@@ -91,7 +91,9 @@ func (c Calibration) next(found []Bracket) (sweep Sweep, done bool, err error) {
 		return sweep, false, nil
 	}
 	low, high := found[0].Met, found[0].Missed
-	switch {
+	switch doubt := found[0].Doubt; {
+	case low == 0 && doubt != "":
+		return sweep, false, NoCapacity(fmt.Sprintf("%s requests/s miss the SLO, but the load generator may be why (%s): calibrate again on an idle machine or with a longer --step, or say a lower --from", record.Plain(high, 4), doubt))
 	case low == 0:
 		return sweep, false, NoCapacity(record.Plain(high, 4) + " requests/s already miss the SLO: say a lower --from, or a longer --latency")
 	case high == 0:
@@ -106,7 +108,7 @@ func (c Calibration) next(found []Bracket) (sweep Sweep, done bool, err error) {
 		}
 	}
 	switch last := found[len(found)-1]; {
-	case len(found) > 1 && last.Met > 0 && last.Missed > 0 && (!last.Doubted || len(found) > closeSweeps):
+	case len(found) > 1 && last.Met > 0 && last.Missed > 0 && (last.Doubt == "" || len(found) > closeSweeps):
 		return sweep, true, nil
 	case len(found) > closeSweeps:
 		return sweep, false, NoCapacity(fmt.Sprintf("the highest rate within the SLO varied between sweeps (about %s requests/s): calibrate again on an idle cluster or with a longer --step, unless the pods differ from each other",

@@ -57,13 +57,13 @@ func TestCalibrate(t *testing.T) {
 		found []Bracket
 		fault string
 	}{
-		"until there is no doubt":   {[]Bracket{{20, 30, true}, {25, 26, true}, {25, 26, false}}, ""},
-		"doubt to the end":          {[]Bracket{{20, 30, false}, {25, 26, true}, {25, 26, true}, {25, 26, true}}, ""},
-		"doubt, and then none met":  {[]Bracket{{20, 30, false}, {25, 26, true}, {0, 20, false}, {0, 13, false}}, "varied between sweeps (about 20 requests/s)"},
-		"doubt, and then all met":   {[]Bracket{{20, 30, false}, {25, 26, true}, {30, 0, false}, {45, 0, false}}, "varied"},
-		"all met, and then doubt":   {[]Bracket{{20, 30, false}, {30, 0, false}, {33, 34, true}, {33, 34, true}}, ""},
-		"none met, and then doubt":  {[]Bracket{{20, 30, false}, {0, 20, true}, {15, 16, true}, {0, 13, true}}, "varied"},
-		"doubt, and then elsewhere": {[]Bracket{{20, 30, false}, {25, 26, true}, {30, 0, false}, {33, 34, false}}, ""},
+		"until there is no doubt":   {[]Bracket{{20, 30, "late"}, {25, 26, "late"}, {25, 26, ""}}, ""},
+		"doubt to the end":          {[]Bracket{{20, 30, ""}, {25, 26, "late"}, {25, 26, "late"}, {25, 26, "late"}}, ""},
+		"doubt, and then none met":  {[]Bracket{{20, 30, ""}, {25, 26, "late"}, {0, 20, ""}, {0, 13, ""}}, "varied between sweeps (about 20 requests/s)"},
+		"doubt, and then all met":   {[]Bracket{{20, 30, ""}, {25, 26, "late"}, {30, 0, ""}, {45, 0, ""}}, "varied"},
+		"all met, and then doubt":   {[]Bracket{{20, 30, ""}, {30, 0, ""}, {33, 34, "late"}, {33, 34, "late"}}, ""},
+		"none met, and then doubt":  {[]Bracket{{20, 30, ""}, {0, 20, "late"}, {15, 16, "late"}, {0, 13, "late"}}, "varied"},
+		"doubt, and then elsewhere": {[]Bracket{{20, 30, ""}, {25, 26, "late"}, {30, 0, ""}, {33, 34, ""}}, ""},
 	} {
 		sweeps := 0
 		err := Calibrate(Calibration{Replicas: 1, From: 10}, func(Sweep) (Bracket, error) {

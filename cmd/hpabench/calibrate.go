@@ -174,7 +174,7 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 			if now := c.Point(r, n, sweep.Rates, err != nil); now.Rate > 0 || err == nil {
 				point = now
 			}
-			found = runner.Bracket{Met: point.Rate, Missed: point.Below, Doubted: point.Doubt != ""}
+			found = runner.Bracket{Met: point.Rate, Missed: point.Below, Doubt: point.Doubt}
 			if took := time.Since(since); sweep.Close {
 				closely = took
 			} else if rising = took; found.Met > 0 && found.Missed > 0 {

@@ -21,7 +21,7 @@ func TestCalibrateSays(t *testing.T) {
 	gone := errors.New("the API server is gone")
 	for name, c := range map[string]struct {
 		capacities  []float64 // of the sweeps, in requests a second; the last one's of all that follow
-		late        int       // the sweep whose load generator was late where the SLO was missed
+		late        int       // the sweep, from 1 on, whose load generator was late where the SLO was missed
 		steady      error     // of the run that measures what a request costs
 		interrupted bool      // after that run
 		is          error
@@ -36,12 +36,14 @@ func TestCalibrateSays(t *testing.T) {
 			fault: "the API server is gone", out: "Target: no target follows: the API server is gone.", stored: true},
 		"interrupted in the simulations": {capacities: []float64{40}, interrupted: true, is: runner.ErrInterrupted,
 			fault: "interrupted", out: "Target: no target follows: interrupted.", stored: true},
-		"doubt, and then none met": {capacities: []float64{25, 25, 0}, late: 1,
+		"doubt, and then none met": {capacities: []float64{25, 25, 0}, late: 2,
 			fault: "no capacity was found with 1 replica: the highest rate within the SLO varied between sweeps (about 22.5 requests/s)"},
 		"another each time": {capacities: []float64{40, 10, 90}, fault: "with 1 replica the rates are rough: the highest rate within the SLO varied",
 			out: "With 1 replica the rates are rough: the highest rate within the SLO varied", never: "no capacity was found"},
 		"more than the highest": {capacities: []float64{1e9}, fault: "with 1 replica the rates are rough: ", out: "still meet the SLO: say a higher --from", never: "a close look takes"},
-		"less than the first":   {capacities: []float64{5}, fault: "no capacity was found with 1 replica: 10 requests/s already miss the SLO", never: "a close look takes"},
+		"less than the first":   {capacities: []float64{5}, fault: "no capacity was found with 1 replica: 10 requests/s already miss the SLO: say a lower --from, or a longer --latency", never: "a close look takes"},
+		"late at the first": {capacities: []float64{5}, late: 1, never: "--latency",
+			fault: "no capacity was found with 1 replica: 10 requests/s miss the SLO, but the load generator may be why (requests were sent late): calibrate again on an idle machine or with a longer --step, or say a lower --from"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario := filepath.Join(t.TempDir(), "web.yaml")
@@ -69,7 +71,7 @@ func TestCalibrateSays(t *testing.T) {
 					p := analysis.PhaseLoad{Latency: analysis.Quantiles{P99: new(0.1)}, ErrorShare: new(0.0)}
 					if rate > c.capacities[min(sweeps, len(c.capacities)-1)] {
 						p.Latency.P99 = new(2.0)
-						if c.late > 0 && sweeps == c.late {
+						if sweeps+1 == c.late {
 							p.Doubt, p.LateMax = "requests were sent late", 2
 						}
 					}
