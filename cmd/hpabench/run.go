@@ -93,7 +93,7 @@ the job's summary too, with an annotation for each expectation that was missed.
 	cmd.Flags().BoolVar(&f.keep, "keep", false, "leave what the run created")
 	addQuiet(cmd, &f.quiet)
 	cmd.Flags().DurationVar(&f.metricsEvery, "metrics-every", time.Second, "how often the pods' metrics are read: the precision of their figures")
-	cmd.Flags().IntVar(&f.repeat, "repeat", 0, "make so many `runs`, one after the other, and judge the expectations over all of them (default: the scenario's repeat, else 1)")
+	addRepeat(cmd, &f.repeat, "make so many `runs`, one after the other, and judge the expectations over all of them (default: the scenario's repeat, else 1)")
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "`name=value,...`: make a run of each value, and of each combination with those of other names (see matrix in hpabench schema); can be repeated")
 	cmd.Flags().IntVar(&f.parallel, "parallel", 1, "of several runs, make so many at a time, each in a namespace of its own; one for which the cluster has no room beside others waits")
 	cmd.Flags().BoolVar(&f.inconclusive, "fail-on-inconclusive", false, "with --repeat, exit with code 1 when it cannot be said whether an expectation holds")
@@ -105,10 +105,18 @@ the job's summary too, with an annotation for each expectation that was missed.
 	return cmd
 }
 
-func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
-	if f.repeat < 0 || f.repeat > scenarios.MaxRepeat {
-		return runner.BadInput{Err: fmt.Errorf("--repeat is %d, and must be from 1 to %d", f.repeat, scenarios.MaxRepeat)}
+// addRepeat adds --repeat: 0 is for the scenario's, and cannot be said.
+func addRepeat(cmd *cobra.Command, repeat *int, usage string) {
+	cmd.Flags().IntVar(repeat, "repeat", 0, usage)
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if cmd.Flags().Changed("repeat") && (*repeat < 1 || *repeat > scenarios.MaxRepeat) {
+			return runner.BadInput{Err: fmt.Errorf("--repeat is %d, and must be from 1 to %d", *repeat, scenarios.MaxRepeat)}
+		}
+		return nil
 	}
+}
+
+func (a *app) runScenario(ctx context.Context, name string, f *runFlags) error {
 	switch {
 	case f.parallel < 1:
 		return runner.BadInput{Err: errors.New("--parallel must be 1 at least")}

@@ -69,7 +69,7 @@ the range. No file is written without --out.
 	}
 	f.output.add(cmd)
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default: none are written)")
-	cmd.Flags().IntVar(&f.repeat, "repeat", 0, "make so many `runs`, each with other chance and from another point of the HPA's period (default: the scenario's repeat, else 1)")
+	addRepeat(cmd, &f.repeat, "make so many `runs`, each with other chance and from another point of the HPA's period (default: the scenario's repeat, else 1)")
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "`name=value,...`: make a run of each value, and of each combination with those of other names (see matrix in hpabench schema); sync=5s sets the HPA controller's sync period; can be repeated")
 	cmd.Flags().StringArrayVar(&f.like, "like", nil, "`record` of a real run, its folder, that of several trials, or a file of hpabench fit: simulate its pods, its cluster and its metrics; of several, what they say together")
 	addQuiet(cmd, &f.quiet)
@@ -78,9 +78,6 @@ the range. No file is written without --out.
 }
 
 func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error {
-	if f.repeat < 0 || f.repeat > scenarios.MaxRepeat {
-		return runner.BadInput{Err: fmt.Errorf("--repeat is %d, and must be from 1 to %d", f.repeat, scenarios.MaxRepeat)}
-	}
 	if err := checkOut(f.out); err != nil {
 		return err
 	}
