@@ -3,7 +3,6 @@ package analysis
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/hpabench/hpabench/record"
@@ -31,10 +30,11 @@ type Verdict struct {
 	// More is how many more trials would settle it if all went as most did; 0 if it is
 	// settled.
 	More int `json:"more,omitempty"`
-	// Unmeasured says why, for the trials in which a figure of it was not measured.
+	// Unmeasured says in how many trials a figure of it was not measured, by the reason.
 	Unmeasured []string `json:"unmeasured,omitempty"`
 	// Assumed says that a trial's rests on what is assumed, as in Expectation.
-	Assumed bool `json:"assumed,omitempty"`
+	Assumed bool   `json:"assumed,omitempty"`
+	median  string // see medianOf; empty if all trials met it
 }
 
 // Words are the Verdict in words.
@@ -45,16 +45,21 @@ func (v Verdict) Words() string {
 	return v.Verdict
 }
 
-// String adds how many trials met it, and why a figure of it was not measured.
+// String adds how many trials met it, the median where not all did, and where a figure of it was not measured and why.
 func (v Verdict) String() string {
 	met := fmt.Sprintf("%s, met by %d of %s", v.Words(), v.Met, record.Counted(v.Trials, "trial"))
-	return strings.Join(append([]string{met}, v.Unmeasured...), ": ")
+	if v.median != "" {
+		met += "; " + v.median
+	}
+	return strings.Join(append([]string{met}, v.Unmeasured...), "; ")
 }
 
 // JudgeTrials judges the expectations of trials that have the same ones. A trial that
 // did not come to its end has none, and does not count.
 func JudgeTrials(results []*Result) (verdicts []Verdict) {
 	index := map[string]int{}
+	type reason struct{ expression, detail string }
+	trials := map[reason]int{}
 	for _, r := range results {
 		for _, e := range r.Expectations {
 			i, known := index[e.Expression]
@@ -68,13 +73,22 @@ func JudgeTrials(results []*Result) (verdicts []Verdict) {
 			if e.Outcome == Met {
 				verdicts[i].Met++
 			}
-			if e.Unmeasured && !slices.Contains(verdicts[i].Unmeasured, e.Detail) {
-				verdicts[i].Unmeasured = append(verdicts[i].Unmeasured, e.Detail)
+			if e.Unmeasured {
+				why := reason{e.Expression, e.Detail}
+				if trials[why]++; trials[why] == 1 {
+					verdicts[i].Unmeasured = append(verdicts[i].Unmeasured, e.Detail)
+				}
 			}
 		}
 	}
 	for i := range verdicts {
 		v := &verdicts[i]
+		for j, why := range v.Unmeasured {
+			v.Unmeasured[j] = fmt.Sprintf("in %s: %s", record.Counted(trials[reason{v.Expression, why}], "trial"), why)
+		}
+		if v.Met < v.Trials {
+			v.median = medianOf(v.Expression, results)
+		}
 		most, verdict := v.Met, Pass
 		if missed := v.Trials - v.Met; missed > v.Met {
 			most, verdict = missed, Fail
@@ -87,6 +101,32 @@ func JudgeTrials(results []*Result) (verdicts []Verdict) {
 		}
 	}
 	return verdicts
+}
+
+// medianOf says the median of the figure with which an expectation begins, over the trials that were
+// judged and in which it was measured; empty if there are none.
+func medianOf(expression string, results []*Result) string {
+	name := expectation.FindStringSubmatch(expression)
+	var d Distribution
+	unit := ""
+	for _, r := range results {
+		if name == nil || len(r.Expectations) == 0 {
+			continue
+		}
+		for _, f := range r.Figures() {
+			if f.Name == name[1] && f.Value != nil {
+				d.Values = append(d.Values, *f.Value)
+				if f.Unit == "s" {
+					unit = " s"
+				}
+			}
+		}
+	}
+	d.summarize()
+	if d.Median == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s = %s%s, the median of %s", name[1], record.Plain(*d.Median, 4), unit, record.Counted(len(d.Values), "trial"))
 }
 
 // signTest is the probability of at least k of n where both outcomes are as likely.

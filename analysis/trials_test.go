@@ -31,6 +31,26 @@ func TestJudgeTrials(t *testing.T) {
 	}
 }
 
+// What kept some trials from being measured is not said of those that were: each reason has its number of
+// trials, and the others have their median.
+func TestReasonsOfTrials(t *testing.T) {
+	all := trials("a", "", 50, 40, 60, -1, -1, -1, 20)
+	for i, r := range all.Results {
+		e := Expectation{Expression: `scaleUp.inService <= duration("30s")`, Outcome: Missed}
+		switch {
+		case i == 6:
+			e.Outcome = Met
+		case i > 2:
+			e.Unmeasured, e.Detail = true, "scaleUp.inService = not measured ("+[]string{"no pod", "no phase"}[i/5]+")"
+		}
+		r.Expectations = []Expectation{e}
+	}
+	v := JudgeTrials(append(all.Results, trials("cut", "", 900).Results...))[0]
+	if want := "inconclusive, met by 1 of 7 trials; scaleUp.inService = 45 s, the median of 4 trials; in 2 trials: scaleUp.inService = not measured (no pod); in 1 trial: scaleUp.inService = not measured (no phase)"; v.String() != want {
+		t.Errorf("%s\nnot\n%s", v, want)
+	}
+}
+
 // An expectation that no trial met fails, however many they are, whatever kept each from meeting it
 // and however many others did not come to their end.
 func TestNoneOfAnyNumberFails(t *testing.T) {

@@ -47,11 +47,11 @@ func TestJUnit(t *testing.T) {
 
 func TestTrialsJUnit(t *testing.T) {
 	var b bytes.Buffer
-	verdicts := [][]analysis.Verdict{{{Expression: "a < b", Met: 5, Trials: 5, Verdict: analysis.Pass}}, {{Expression: "a < b", Trials: 5, Verdict: analysis.Fail, Unmeasured: []string{"no scale-up"}}, {Expression: "c", Met: 1, Trials: 1, Verdict: analysis.Inconclusive, P: 0.5}}}
+	verdicts := [][]analysis.Verdict{{{Expression: "a < b", Met: 5, Trials: 5, Verdict: analysis.Pass}}, {{Expression: "a < b", Trials: 5, Verdict: analysis.Fail, Unmeasured: []string{"in 5 trials: no scale-up"}}, {Expression: "c", Met: 1, Trials: 1, Verdict: analysis.Inconclusive, P: 0.5}}}
 	if err := TrialsJUnit(&b, "spike", analysis.Comparison{Names: []string{"target=40", "target=80"}}, verdicts); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`tests="3" failures="1" errors="0" skipped="1"`, `classname="hpabench.spike.target=40"`, `<failure message="fail, met by 0 of 5 trials: no scale-up; p 0.000"`, `<skipped message="inconclusive, met by 1 of 1 trial; p 0.500"`} {
+	for _, want := range []string{`tests="3" failures="1" errors="0" skipped="1"`, `classname="hpabench.spike.target=40"`, `<failure message="fail, met by 0 of 5 trials; in 5 trials: no scale-up; p 0.000"`, `<skipped message="inconclusive, met by 1 of 1 trial; p 0.500"`} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("there is no %s in\n%s", want, &b)
 		}
