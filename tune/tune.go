@@ -517,6 +517,13 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 			note("%s=%s is the edge of the range %s..%s: a better value may be beyond it.", of.Name, k.show(v), k.show(of.Low), k.show(of.High))
 		}
 	}
+	with, err := apply(s.Runs[0], s.Ranges, best.Setting)
+	if err != nil {
+		return err
+	}
+	for _, f := range record.SpecFaults(&with.HPA) {
+		note("The recommended HPA has the finding %s: %s %s %s", f.Kind, f.Seen, f.Cause, f.Advice)
+	}
 	if r.Best > 0 {
 		next := r.Front[r.Best-1]
 		note("The next cheaper, %s, would save %s of the cost and miss %s in the worst.", Show(s.Ranges, next.Setting), percent(1-next.Cost/best.Cost), percent(next.WorstMissed))

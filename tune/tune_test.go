@@ -182,6 +182,20 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+// A recommended HPA that cannot scale is said to be one.
+func TestRecommendsOneNumberOfReplicas(t *testing.T) {
+	s := search(t, "max=1..2")
+	s.Runs[0].HPA.MaxReplicas = 2
+	s.Do = func(_ context.Context, r *simulate.Run) (simulate.Score, error) {
+		return simulate.Score{Requests: 1000, ReplicaSeconds: 3600 * float64(r.HPA.MaxReplicas)}, nil
+	}
+	r, err := Tune(t.Context(), s)
+	want := "The recommended HPA has the finding min-is-max: Its minReplicas and its maxReplicas are both 1."
+	if err != nil || r.Verdict != Recommended || r.Front[r.Best].Setting[0] != 1 || !strings.Contains(strings.Join(r.Notes, " "), want) {
+		t.Errorf("%+v (%v), the notes should have %q", r, err, want)
+	}
+}
+
 func TestAnErrorEndsTheSearch(t *testing.T) {
 	s := search(t, "target=30..90")
 	broken := errors.New("broken")
