@@ -164,6 +164,15 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 			all = append(all, other)
 		}
 	}
+	first := 0 // of those that may be recommended: the present setting may not if it is outside the ranges
+	for i, of := range s.Ranges {
+		if v := all[0][i]; v < of.Low || v > of.High {
+			first = 1
+		}
+	}
+	if first == len(all) {
+		return nil, fmt.Errorf("no setting within the ranges can be run: their min is more than max, or the nodes have no room for it")
+	}
 	trials := make([][]trial, len(all))
 	outcomes := make([]Outcome, len(all))
 	for at := 0; at < s.Phases; {
@@ -189,13 +198,13 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 		for _, i := range alive {
 			o := &outcomes[i]
 			o.Hopeless = i > 0 && at < s.Phases && o.Misses != nil && slices.ContainsFunc(alive, func(j int) bool {
-				return outcomes[j].WorstMissed <= o.LeastMissed && outcomes[j].MostCost < o.LeastCost
+				return j >= first && outcomes[j].WorstMissed <= o.LeastMissed && outcomes[j].MostCost < o.LeastCost
 			})
 		}
 	}
-	r.Present, r.Tried = outcomes[0], len(all)
+	r.Present, r.Tried = outcomes[0], len(all)-first
 	var through []Outcome
-	for _, o := range outcomes {
+	for _, o := range outcomes[first:] {
 		if o.Hopeless {
 			r.Hopeless++
 		} else {
@@ -394,6 +403,9 @@ func (r *Result) recommend(s Search) {
 	}
 	r.Verdict = NoneMeets
 	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: %s of the requests miss it on average in the least bad", r.Tried, s.SLO, s.Phases, percent(r.Front[r.Best].Missed))
+	if s.meets(r.Present) {
+		r.Reason += "; the present setting, outside the ranges, meets it"
+	}
 }
 
 // meets says whether a setting meets the SLO in each phase.

@@ -73,9 +73,18 @@ func TestRecommendsTheCheapestThatMeetsTheSLO(t *testing.T) {
 		t.Errorf("with one worker the result differs (%v): %s", err, cmp.Diff(r, again))
 	}
 	s.Ranges[0].Low = 80
-	if r, err = Tune(t.Context(), s); err != nil || !strings.HasPrefix(r.Reason, "the cheapest") {
+	if r, err = Tune(t.Context(), s); err != nil || r.Verdict != NoneMeets || r.Tried != 11 || r.Front[r.Best].Setting[0] != 80 || !strings.HasSuffix(r.Reason, "; the present setting, outside the ranges, meets it") {
 		t.Errorf("the present setting alone meets the SLO, and the reason is %q (%v)", r.Reason, err)
 	}
+	s.Ranges, _ = ParseRanges("min=6..9")
+	if _, err := Tune(t.Context(), s); err == nil || !strings.Contains(err.Error(), "no setting within the ranges can be run") {
+		t.Errorf("no min is within max, and the error is %v", err)
+	}
+	s.Ranges, _ = ParseRanges("min=3..9")
+	if r, err = Tune(t.Context(), s); err != nil || r.Verdict == Recommended && r.Front[r.Best].Setting[0] < 3 {
+		t.Errorf("a min outside of 3..9 is recommended: %+v (%v)", r, err)
+	}
+	s.Ranges, _ = ParseRanges("target=80..90")
 	s.Runs[0].HPA.Metrics[0].Resource.Target.AverageUtilization = new(int32(85))
 	if r, err = Tune(t.Context(), s); err != nil || !strings.HasPrefix(r.Reason, "none of") || r.Verdict != NoneMeets || r.Front[r.Best].Setting[0] != 80 {
 		t.Errorf("none meets the SLO, and %v is recommended: %q (%v)", r.Front[r.Best].Setting, r.Reason, err)
