@@ -151,6 +151,9 @@ const (
 // makes a cost as wrong as that.
 const unnamed = 0.01
 
+// leastWeight is that of a pod whose sample shows no CPU, in cores: where it is alone it has all requests.
+const leastWeight = 1e-6
+
 func (l *learner) sharingOf(byPod []*load, answered []float64) sharing {
 	named := 0.0
 	for _, s := range byPod {
@@ -163,16 +166,16 @@ func (l *learner) sharingOf(byPod []*load, answered []float64) sharing {
 	switch {
 	case named > 0 && named >= (1-unnamed)*all:
 		return counted
-	case !l.base.Even && slices.ContainsFunc(l.base.Phases, loaded):
+	case !l.base.Even && len(l.result.Pods) > 1 && slices.ContainsFunc(l.base.Phases, loaded):
 		return uneven
 	}
 	return even
 }
 
 // requestsByPod attributes the requests to pods: the answers as the record has them, else evenly over the
-// pods in service, or, on kept connections, in proportion to the CPU time that each pod used. Requests
-// that were given up, on which a server works all the same, are shared alike by the pods of the second in
-// which they were sent.
+// pods in service, or, on kept connections, in proportion to the CPU time that each pod used, less
+// those that no sample shows. Requests that were given up, on which a server works all the same, are shared
+// alike by the pods of the second in which they were sent.
 func (l *learner) requestsByPod() {
 	for i := range l.loads {
 		l.end = max(l.end, int(l.loads[i].second)+1)
@@ -207,10 +210,33 @@ func (l *learner) requestsByPod() {
 	}
 	floats.CumSum(l.serving, l.serving)
 	l.windows = l.usageSamples()
+	unsampled := l.unsampled()
 	if l.sharing == uneven {
+		// after are the pods after their last samples: of a second's requests each has an even part, which no sample
+		// shows. A new pod without a sample has few of the kept connections.
+		sampled, after, ends := make([]float64, l.end+2), make([]float64, l.end+2), map[string]float64{}
 		for _, w := range l.windows {
 			c := l.courses[w.pod]
-			c.stays = append(c.stays, stay{from: nearest(w.end - w.length), to: nearest(w.end), weight: w.cpu / w.length})
+			c.stays = append(c.stays, stay{from: nearest(w.end - w.length), to: nearest(w.end), weight: max(leastWeight, w.cpu/w.length)})
+			spread(sampled, w.end-w.length, w.end, 1)
+			ends[w.pod] = max(ends[w.pod], w.end)
+		}
+		for i := range l.result.Pods {
+			if _, to, ok := l.there(i); ok && ends[l.result.Pods[i].Name] > 0 {
+				spread(after, ends[l.result.Pods[i].Name], to, 1)
+			}
+		}
+		floats.CumSum(sampled, sampled)
+		floats.CumSum(after, after)
+		for second := range l.end {
+			part := 1.0
+			switch {
+			case sampled[second] < rounding && unsampled[second] > rounding:
+				part = 0
+			case after[second] > rounding:
+				part = sampled[second] / (sampled[second] + after[second])
+			}
+			answered[second], givenUp[second] = answered[second]*part, givenUp[second]*part
 		}
 	}
 	for _, c := range l.courses {
@@ -236,7 +262,7 @@ func (l *learner) requestsByPod() {
 		w := &l.windows[i]
 		w.requests = l.answered(w.pod, w.end) - l.answered(w.pod, w.end-w.length)
 	}
-	l.findStretches()
+	l.findStretches(unsampled)
 }
 
 // timeout is the load's, in seconds.

@@ -131,7 +131,13 @@ func foretell(t *testing.T, run record.Run, plant simulate.Plant, times int) (re
 }
 
 // relearn simulates the recorded run with a change, whose truth is known, and learns from that.
-func relearn(t *testing.T, change func(*simulate.Run)) (f *Fit) {
+func relearn(t *testing.T, change func(*simulate.Run)) *Fit {
+	t.Helper()
+	return learn(t, resimulate(t, change))
+}
+
+// resimulate simulates the recorded run with a change.
+func resimulate(t *testing.T, change func(*simulate.Run)) (is record.Run) {
 	t.Helper()
 	run := realRun(t)
 	r, err := simulate.FromRecord(run)
@@ -142,14 +148,40 @@ func relearn(t *testing.T, change func(*simulate.Run)) (f *Fit) {
 	r.Header = &h
 	change(r)
 	synctest.Test(t, func(t *testing.T) {
-		var entries []record.Entry
-		_, err := simulate.Simulate(r, func(e record.Entry) { entries = append(entries, e) })
-		if err != nil {
+		if _, err := simulate.Simulate(r, func(e record.Entry) { is.Entries = append(is.Entries, e) }); err != nil {
 			t.Fatal(err)
 		}
-		f = learn(t, record.Run{Entries: entries})
 	})
-	return f
+	return is
+}
+
+// What a request costs is of the samples' time: on kept connections too, the requests after the last sample are
+// none of its. Where one sample or none is of a time with load, the record does not tell the cost.
+func TestLoadOutlastsTheSamples(t *testing.T) {
+	const truth = 0.005
+	for _, pods := range []int32{1, 3} {
+		run := resimulate(t, func(r *simulate.Run) {
+			r.HPA.MinReplicas, r.HPA.MaxReplicas, r.Replicas = &pods, pods, pods
+			r.Pod.Containers[0].Resources.Limits, r.Header.Source = nil, ""
+			r.Plant.Workload.CPU.Mean.Duration = 5 * time.Millisecond
+			r.Phases = []record.Phase{
+				{Name: "idle", Seconds: 60, Shape: record.ShapeIdle},
+				{Name: "surge", Seconds: 200, Shape: record.ShapeRate, From: 60 * float64(pods), KeepAlive: true},
+			}
+		})
+		surge := slices.IndexFunc(run.Entries, func(e record.Entry) bool { return e.Load != nil && e.Load.Answered > 0 })
+		from := run.Entries[surge].At
+		for after, known := range map[float64]bool{0: false, 25: false, 90: true} {
+			some := record.Run{Entries: slices.DeleteFunc(slices.Clone(run.Entries), func(e record.Entry) bool {
+				return e.PodMetrics != nil && e.At.Seconds() > from.Seconds()+after
+			})}
+			f := learn(t, some)
+			p := f.Measured[slices.IndexFunc(f.Measured, func(p Parameter) bool { return p.Name == "workload.cpu" })]
+			if (p.Missing == "") != known || known && (p.Low > truth || p.High < truth || p.Low < 0.8*truth || p.High > 1.2*truth) {
+				t.Errorf("%d pods, with samples for %g s of the load: a request costs %+v, should be %g s, known: %t", pods, after, p, truth, known)
+			}
+		}
+	}
 }
 
 // How often kubelets sample on their own is found in a run in which that is known.

@@ -102,6 +102,9 @@ func (l *learner) usage(rows []usageSample) []float64 {
 		}
 		best, low, high = bootstrap(samples, leastSquares)
 	}
+	if low[0] == 0 {
+		why[0] = "the samples do not tell it from 0: too few are of a time with load"
+	}
 	for c, p := range []Parameter{{Name: "workload.cpu", Unit: "s"}, {Name: "workload.idleCPU", Unit: "cores"}, {Name: "workload.startCPU", Unit: "s"}} {
 		if p.Missing = why[c]; p.Missing != "" {
 			best[c] = model[c]
@@ -133,7 +136,7 @@ func (l *learner) totals() []usageSample {
 
 // findStretches finds the stretches of a window's length, by their first seconds. Seconds in which a pod
 // was there without a sample are left out.
-func (l *learner) findStretches() {
+func (l *learner) findStretches(unsampled []float64) {
 	if len(l.windows) == 0 {
 		return
 	}
@@ -143,7 +146,7 @@ func (l *learner) findStretches() {
 	}
 	slices.Sort(lengths)
 	l.stretch = max(1, int(quantile(lengths, 0.5)))
-	unsampled, from := l.unsampled(), 0
+	from := 0
 	for second := range l.end {
 		if unsampled[second] > rounding {
 			from = second + 1
@@ -293,6 +296,10 @@ func (l *learner) costs(best []float64) {
 	of := l.costsByRequests
 	if l.sharing == uneven {
 		of = l.costsByUsage
+	}
+	if l.Missing("workload.cpu") != "" {
+		l.missing("costs", "what a request costs is not known")
+		return
 	}
 	found := of(func(w usageSample) float64 { return w.cpu - best[1]*w.length - best[2]*w.starts })
 	var costs []float64
