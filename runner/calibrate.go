@@ -16,7 +16,8 @@ const (
 	HighestRate = 500_000 // requests a second
 	closeSteps  = 8
 	closeSweeps = 3
-	steadySteps = 4 // of each rate of Steady: several samples of metrics-server
+	steadySteps = 4 // of each rate of Steady, leastSteady at the least: several samples of metrics-server
+	leastSteady = 40 * time.Second
 )
 
 // Calibration searches the highest rate at which a number of replicas meets an SLO.
@@ -68,7 +69,7 @@ func Calibrate(c Calibration, measure func(Sweep) (Bracket, error)) error {
 func (c Calibration) Most() (sweeps int, least, most, steady time.Duration) {
 	rising, _, _ := c.next(nil)
 	closely := c.Closely()
-	return 1 + closeSweeps, closely, closely*closeSweeps + rising.Step*time.Duration(len(rising.Rates)), 2 * steadySteps * c.Step
+	return 1 + closeSweeps, closely, closely*closeSweeps + rising.Step*time.Duration(len(rising.Rates)), 2 * c.Steady(0).Step
 }
 
 // Closely is how long the load of a close sweep lasts.
@@ -77,7 +78,7 @@ func (c Calibration) Closely() time.Duration { return c.Step * (closeSteps + 1) 
 // Steady is the sweep by which the cost of a request is measured, if a replica serves perReplica requests a second.
 func (c Calibration) Steady(perReplica float64) Sweep {
 	highest := perReplica * float64(c.Replicas)
-	return Sweep{Name: "steady", Rates: []float64{highest / 5, highest}, Step: steadySteps * c.Step}
+	return Sweep{Name: "steady", Rates: []float64{highest / 5, highest}, Step: max(steadySteps*c.Step, leastSteady)}
 }
 
 // next is the sweep that follows those which found the brackets; there is none when the last one

@@ -82,6 +82,10 @@ func TestCalibrate(t *testing.T) {
 	if steady := of.Steady(25); !slices.Equal(steady.Rates, []float64{10, 50}) || 2*steady.Step != steadily {
 		t.Errorf("%+v, should be a fifth and the whole of 50 requests/s for %s", steady, steadily)
 	}
+	of.Step = 2 * time.Second // which makes metrics-server no faster
+	if short := of.Steady(25).Step; short != 40*time.Second {
+		t.Errorf("each rate lasts for %s, should for 40 s", short)
+	}
 	broken := errors.New("broken")
 	if err := Calibrate(Calibration{Replicas: 1, From: 1}, func(Sweep) (Bracket, error) { return Bracket{}, broken }); !errors.Is(err, broken) {
 		t.Errorf("the error of a sweep comes back as %v", err)

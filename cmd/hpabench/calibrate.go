@@ -262,7 +262,7 @@ func (a *app) targetOf(ctx context.Context, file *scenarios.File, c analysis.Cal
 		return target, err
 	}
 	if why := learned.Missing("workload.cpu"); why != "" {
-		return target, fmt.Errorf("what a request costs is not known: %s", why)
+		return target, fmt.Errorf("what a request costs is not known (%s): calibrate again with a longer --step", why)
 	}
 	r, err := simulated(file, &learned.Plant)
 	if err != nil {
