@@ -430,4 +430,9 @@ func TestMerge(t *testing.T) {
 	if err := got.Plant.Check(); err != nil {
 		t.Error(err)
 	}
+	without := *f
+	without.Plant.Workload.CPU, without.Measured = nil, []Parameter{{Name: "workload.cpu", Missing: "too few requests"}}
+	if w := merge([]*Fit{&without, f}).Plant.Workload; w.CPU == nil || w.CPU.Mean != f.Plant.Workload.CPU.Mean {
+		t.Errorf("a request costs %+v by one fit of two that has measured it, should cost %+v", w.CPU, f.Plant.Workload.CPU)
+	}
 }

@@ -70,7 +70,9 @@ func merge(fits []*Fit) *Fit {
 	if p.RoundTrip == nil {
 		p.RoundTrip = fits[0].Plant.RoundTrip
 	}
-	if w := &p.Workload; known && cost > 0 && w.CPU != nil {
+	if i := slices.IndexFunc(fits, func(f *Fit) bool { return f.Missing(costName) == "" && f.Plant.Workload.CPU != nil }); known && cost > 0 && i >= 0 {
+		w := &p.Workload
+		w.CPU, w.ConnectionCPU = fits[i].Plant.Workload.CPU, fits[i].Plant.Workload.ConnectionCPU
 		was := w.CPU.Mean.Seconds()
 		if w.ConnectionCPU != nil {
 			was += w.ConnectionCPU.Seconds()
