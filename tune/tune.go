@@ -5,6 +5,7 @@ package tune
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -137,6 +138,9 @@ const day = 24 * time.Hour
 // looks are after how many phases a setting is compared with the others.
 var looks = []int{3, 6, 10}
 
+// ErrNoSetting is of ranges without a setting that can be run.
+var ErrNoSetting = errors.New("no setting within the ranges can be run: their min is more than max, or the nodes have no room for it")
+
 // Tune makes the runs. The result does not depend on how many workers there are.
 func Tune(ctx context.Context, s Search) (*Result, error) {
 	runs := make([]*simulate.Run, len(s.Runs))
@@ -171,7 +175,7 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 		}
 	}
 	if first == len(all) {
-		return nil, fmt.Errorf("no setting within the ranges can be run: their min is more than max, or the nodes have no room for it")
+		return nil, ErrNoSetting
 	}
 	trials := make([][]trial, len(all))
 	outcomes := make([]Outcome, len(all))

@@ -153,6 +153,9 @@ func (a *app) tune(ctx context.Context, names []string, f *tuneFlags) error {
 	}
 	result, err := tune.Tune(ctx, s)
 	w.done()
+	if errors.Is(err, tune.ErrNoSetting) {
+		return bad(fmt.Errorf("--vary %s: %w", f.vary, err))
+	}
 	if err != nil {
 		return err
 	}
