@@ -1,5 +1,11 @@
 package analysis
 
+import (
+	"fmt"
+
+	"github.com/hpabench/hpabench/record"
+)
+
 // CalibrationVersion names the version of the Calibration's JSON.
 const CalibrationVersion = "hpabench.dev/calibration/v1"
 
@@ -30,8 +36,8 @@ type CalibrationPoint struct {
 	// Doubt says that at Below the load was not as planned either: the load generator may
 	// be what could not keep up.
 	Doubt string `json:"doubt,omitempty"`
-	// Rough says why the rates between the two were not looked at closely; Below may be 0 then,
-	// for not known.
+	// Rough says why the rates between the two were not looked at closely, Below may be 0 then,
+	// for not known; or why the capacity is lower than Rate, see Refuted.
 	Rough string `json:"rough,omitempty"`
 }
 
@@ -61,6 +67,21 @@ func (c *Calibration) Point(r *Result, replicas int, rates []float64, interrupte
 		}
 	}
 	return point
+}
+
+// Refuted says why the capacity is lower than the sweeps have it, by a run whose last phase had that rate for longer;
+// empty where that met the SLO, or where the load was not as planned.
+func (c *Calibration) Refuted(r *Result) string {
+	p := r.Load.Phases[len(r.Load.Phases)-1]
+	meets, at := p.MeetsSLO(c.Latency, c.Percentile)
+	if meets || p.Cut || p.Doubt != "" {
+		return ""
+	}
+	text := fmt.Sprintf("the run at %s requests/s a replica that measures what a request costs missed the SLO", record.Plain(c.CapacityPerReplica, 4))
+	if at != nil {
+		text += fmt.Sprintf(" (p%d %s s)", c.Percentile, record.Plain(*at, 3))
+	}
+	return text + ", so they serve less in the long run: calibrate again with a longer --step"
 }
 
 // Complete works out what follows from the points.

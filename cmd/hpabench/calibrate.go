@@ -201,9 +201,7 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 		return ended
 	}
 	c.Complete()
-	if ended != nil {
-		fmt.Fprintf(a.stderr, "the calibration is not complete, and not stored: state capacityPerReplica in the scenario if it will do; the records are in %s\n", f.out)
-	} else {
+	store := func() error {
 		b, err := json.MarshalIndent(c, "", "  ")
 		if err == nil {
 			err = os.WriteFile(calibrationFile(file), append(b, '\n'), 0o644)
@@ -211,14 +209,28 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 		if err != nil {
 			return fmt.Errorf("storing the calibration: %w", err)
 		}
+		return nil
+	}
+	if ended != nil {
+		fmt.Fprintf(a.stderr, "the calibration is not complete, and not stored: state capacityPerReplica in the scenario if it will do; the records are in %s\n", f.out)
+	} else {
+		if err := store(); err != nil {
+			return err
+		}
 		fmt.Fprintf(a.stderr, "the calibration is in %s, where hpabench run finds it; the records are in %s\n", calibrationFile(file), f.out)
 	}
 	var target tune.Capacity
 	why := ended
 	if ended == nil {
 		say("measuring what a request costs, for the target")
-		var dir string
-		if _, dir, ended = measure(of.Replicas, of.Steady(c.CapacityPerReplica)); ended == nil {
+		r, dir, failed := measure(of.Replicas, of.Steady(c.CapacityPerReplica))
+		if ended = failed; ended == nil {
+			if r != nil {
+				c.Points[0].Rough = c.Refuted(r)
+				if err := store(); err != nil {
+					return err
+				}
+			}
 			target, why = a.targetOf(ctx, file, c, dir, f.quiet)
 			ended = context.Cause(ctx)
 		}

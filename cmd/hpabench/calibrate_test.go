@@ -20,6 +20,7 @@ import (
 func TestCalibrateSays(t *testing.T) {
 	gone := errors.New("the API server is gone")
 	for name, c := range map[string]struct {
+		holds       float64   // the capacity in the run that measures what a request costs; 0 if that has no result
 		capacities  []float64 // of the sweeps, in requests a second; the last one's of all that follow
 		late        int       // the sweep, from 1 on, whose load generator was late where the SLO was missed
 		steady      error     // of the run that measures what a request costs
@@ -30,6 +31,9 @@ func TestCalibrateSays(t *testing.T) {
 		stored      bool
 	}{
 		"no target": {capacities: []float64{40}, out: "Target: no target follows: ", stored: true},
+		"less in the long run": {capacities: []float64{40}, holds: 30, stored: true,
+			out: "With 1 replica the rates are rough: the run at 37.97 requests/s a replica that measures what a request costs missed the SLO (p99 2 s), so they serve less in the long run"},
+		"the same in the long run": {capacities: []float64{40}, holds: 50, stored: true, out: "Target: no target follows: ", never: "rough"},
 		"interrupted in the last run": {capacities: []float64{40}, steady: runner.ErrInterrupted, is: runner.ErrInterrupted,
 			fault: "interrupted", out: "Target: no target follows: interrupted.", stored: true},
 		"the cluster fails in the last run": {capacities: []float64{40}, steady: gone, is: gone,
@@ -64,7 +68,10 @@ func TestCalibrateSays(t *testing.T) {
 					if c.interrupted {
 						interrupt(runner.ErrInterrupted)
 					}
-					return nil, filepath.Join(filepath.Dir(scenario), "none"), c.steady
+					if c.holds == 0 {
+						return nil, filepath.Join(filepath.Dir(scenario), "none"), c.steady
+					}
+					c.capacities, sweeps = []float64{c.holds}, 0
 				}
 				r := &analysis.Result{Cluster: &record.Cluster{}}
 				for _, rate := range s.Rates {
