@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"gonum.org/v1/gonum/stat"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -224,6 +225,37 @@ func TestMorePodsThanTheRecordHad(t *testing.T) {
 	}
 	if len(busy) <= len(again.Used) {
 		t.Errorf("%d of %d pods get requests, as many as the record had", len(busy), pods)
+	}
+}
+
+// One connection that is enough for all requests is to one pod at a time, though in the record's windows two pods
+// served as many.
+func TestPodsTakeTurns(t *testing.T) {
+	r := library(t, "spike")
+	r.Phases = []record.Phase{{Name: "load", Shape: record.ShapeRate, From: 20, Seconds: 120, KeepAlive: true}}
+	r.Header, r.HPA.MinReplicas, r.HPA.MaxReplicas, r.Replicas = &record.Header{MetricsEvery: 1, Phases: r.Phases}, new(int32(2)), 2, 2
+	for range 2 {
+		r.Used = append(r.Used, []Used{{Until: time.Minute, CPU: 0.05}, {Until: 2 * time.Minute, CPU: 0.05}})
+	}
+	entries, _ := simulate(t, r)
+	used := map[string][]float64{}
+	for _, e := range entries {
+		if e.PodMetrics != nil {
+			for _, s := range e.PodMetrics.Samples {
+				if s.New {
+					used[s.Pod] = append(used[s.Pod], s.Containers[0].CPU)
+				}
+			}
+		}
+	}
+	if len(used) != 2 {
+		t.Fatalf("there are metrics of %d pods", len(used))
+	}
+	for pod, used := range used {
+		t.Log(pod, used)
+		if mean := stat.Mean(used, nil); slices.Max(used) < 1.8*mean {
+			t.Errorf("%s uses %.3g at most, and %.3g in the mean: as if both served all the time", pod, slices.Max(used), mean)
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ type traffic struct {
 	// connections are of kept ones the pods at their other end, nil for one that has to
 	// be opened again. The last ones are used first, as the load generator does.
 	connections []*pod
+	last        *pod // that had all requests, by recordedParts
 }
 
 // onTheWay says whether requests of a phase are in a pod and waited for.
@@ -236,7 +237,7 @@ func (w *world) offer(dt float64) bool {
 		w.spread(rate, dt)
 		return true
 	}
-	if parts := w.recordedParts(); parts != nil {
+	if parts := w.recordedParts(rate*w.base(), dt); parts != nil {
 		for i, s := range w.serving {
 			s.rate = rate * parts[i]
 		}
@@ -276,27 +277,47 @@ func (w *world) spread(rate, dt float64) {
 	}
 }
 
-// recordedParts are the parts of the requests on kept connections that go to the pods in service, by the
-// requests that these pods served in the record; nil where there are more pods than it had. Which connection is
-// used next, and to which pod it is, is chance that decides what the pods use where they are not alike.
-func (w *world) recordedParts() []float64 {
-	parts, all := make([]float64, len(w.serving)), 0.0
-	idle := w.modelled.AtRest()
+// recordedParts are the parts of the requests on kept connections that go to the pods in service until dt from now,
+// by the requests that these pods served in the record; nil where there are more pods than it had, and where none of
+// them listens. Which connection is used next, and to which pod it is, is chance that decides what the pods use
+// where they are not alike. Where one connection is enough for the requests at a time, a pod has them all: of those
+// that served more in the record's window than they had here, the one that had them last, or that lacks most.
+func (w *world) recordedParts(atATime, dt float64) []float64 {
+	parts, untils, all := make([]float64, len(w.serving)), make([]time.Duration, len(w.serving)), 0.0
+	idle, now := w.modelled.AtRest(), w.now-w.onset
 	for i, p := range w.serving {
 		if p.born > len(w.Used) {
 			return nil
 		}
 		used := w.Used[p.born-1]
-		n := sort.Search(len(used), func(n int) bool { return used[n].Until > w.now-w.onset })
-		if n < len(used) {
-			parts[i] = max(0, used[n].CPU-idle) / p.costs
-			all += parts[i]
+		n := sort.Search(len(used), func(n int) bool { return used[n].Until > now })
+		if n == len(used) || !p.listens { // a connection that is refused is opened to another pod
+			continue
 		}
+		parts[i], untils[i] = max(0, used[n].CPU-idle)/p.costs, used[n].Until
+		all += parts[i]
 	}
 	if all == 0 {
 		return nil
 	}
 	floats.Scale(1/all, parts)
+	if atATime > 1 {
+		return parts
+	}
+	next := -1
+	for i, p := range w.serving {
+		if parts[i] > 0 && p.window != untils[i] {
+			p.window, p.lacks = untils[i], parts[i]*(untils[i]-now).Seconds()
+		}
+		if parts[i] > 0 && p.lacks > 0 && (next < 0 || p == w.traffic.last || w.serving[next] != w.traffic.last && p.lacks > w.serving[next].lacks) {
+			next = i
+		}
+	}
+	if next >= 0 {
+		clear(parts)
+		parts[next], w.traffic.last = 1, w.serving[next]
+		w.traffic.last.lacks -= dt
+	}
 	return parts
 }
 
@@ -332,7 +353,7 @@ func (w *world) closed(p *record.Phase, dt float64) {
 		return
 	}
 	none := 0.0 // workers that find no pod, and try again at once
-	parts := w.recordedParts()
+	parts := w.recordedParts(float64(p.Workers), dt)
 	switch {
 	case p.KeepAlive && !w.Even && parts != nil:
 		for i, s := range w.serving {

@@ -94,11 +94,13 @@ type pod struct {
 	costs         float64              // relative to other pods, what a request does
 	readings      map[string][]Reading // of custom metrics
 	random        *rand.Rand
-	line          *line   // nil while the pod can serve all that it gets
-	backlog       float64 // requests in the line
-	rate, highest float64 // requests a second: that it gets, and that it can serve
-	cores         float64 // that it can use
-	workers       float64 // of a closed loop, that send to it
+	line          *line         // nil while the pod can serve all that it gets
+	backlog       float64       // requests in the line
+	rate, highest float64       // requests a second: that it gets, and that it can serve
+	cores         float64       // that it can use
+	workers       float64       // of a closed loop, that send to it
+	window        time.Duration // of the record, in which it is, by its end
+	lacks         float64       // of the requests of that window, in seconds in which it has all requests
 }
 
 // life is how long its stages take.
