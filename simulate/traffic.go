@@ -306,10 +306,13 @@ func (w *world) recordedParts(atATime, dt float64) []float64 {
 	}
 	next := -1
 	for i, p := range w.serving {
-		if parts[i] > 0 && p.window != untils[i] {
+		if parts[i] == 0 {
+			continue
+		}
+		if p.window != untils[i] {
 			p.window, p.lacks = untils[i], parts[i]*(untils[i]-now).Seconds()
 		}
-		if parts[i] > 0 && p.lacks > 0 && (next < 0 || p == w.traffic.last || w.serving[next] != w.traffic.last && p.lacks > w.serving[next].lacks) {
+		if p.lacks > 0 && (next < 0 || p == w.traffic.last || w.serving[next] != w.traffic.last && p.lacks > w.serving[next].lacks) {
 			next = i
 		}
 	}
