@@ -14,23 +14,25 @@ import (
 	"github.com/hpabench/hpabench/simulate"
 )
 
-const keptSuffix, unlikeSuffix = ", kept", ", kept, of pods that are not alike"
+const keptSuffix, unlikeSuffix, laterSuffix = ", kept", ", kept, of pods that are not alike", ", from another point of the sync period"
 
 // unlike are what a request costs in the pods that are not alike, relative to the plant.
 var unlike = []float64{0.7, 1.3, 1, 0.8, 1.2}
 
 // libraryRecords are those of each library scenario as it is simulated, on connections that are not
-// kept and on kept ones; and on kept ones that come to another pod now and then, which costs more or less.
+// kept and on kept ones; and on kept ones that come to another pod now and then, which costs more or less. Some
+// are of a second trial too.
 func libraryRecords(t *testing.T) map[string]record.Run {
 	t.Helper()
 	runs := map[string]record.Run{}
 	for _, s := range scenarios.Library() {
 		kept := strings.ReplaceAll(string(s.Source), ", keepAlive: false", "")
-		for name, text := range map[string]string{s.Metadata.Name: string(s.Source), s.Metadata.Name + keptSuffix: kept, s.Metadata.Name + unlikeSuffix: kept} {
+		for name, text := range map[string]string{s.Metadata.Name: string(s.Source), s.Metadata.Name + keptSuffix: kept, s.Metadata.Name + unlikeSuffix: kept, s.Metadata.Name + laterSuffix: string(s.Source)} {
 			switch {
 			case name == "memory": // its connections are kept
 				continue
-			case strings.HasSuffix(name, unlikeSuffix) && !slices.Contains([]string{"ramp", "sine", "spike", "steps"}, s.Metadata.Name):
+			case strings.HasSuffix(name, unlikeSuffix) && !slices.Contains([]string{"ramp", "sine", "spike", "steps"}, s.Metadata.Name),
+				strings.HasSuffix(name, laterSuffix) && !slices.Contains([]string{"ramp", "slow-start", "spike"}, s.Metadata.Name):
 				continue
 			}
 			f, err := scenarios.Parse(name, []byte(text), nil)
@@ -45,6 +47,9 @@ func libraryRecords(t *testing.T) map[string]record.Run {
 			r.Header.MetricsEvery = 1
 			if strings.HasSuffix(name, unlikeSuffix) {
 				r.Costs, r.MaxConnectionAge = unlike, 40*time.Second
+			}
+			if strings.HasSuffix(name, laterSuffix) {
+				r = r.Nth(r.Seed, 1)
 			}
 			var run record.Run
 			synctest.Test(t, func(t *testing.T) {

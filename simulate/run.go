@@ -51,7 +51,7 @@ type Run struct {
 	Even bool          // kept connections have their requests spread over the pods all the same
 	SLO  time.Duration // that an answer may take; 0 for none
 
-	// Wait is how long the load waits after the HPA has its first metric, which is just
+	// Wait is how long the load waits, but for afterSync, when the HPA has its first metric, which is just
 	// after a sync: the load's place in the sync period. Whole periods of it do not count.
 	Wait time.Duration
 	Seed uint64 // of what is random
@@ -163,6 +163,9 @@ type Decision struct {
 	To   int32         `json:"to"`
 }
 
+// afterSync is how long after a status of the HPA the load begins at the earliest.
+const afterSync = 5 * time.Millisecond
+
 // firstMetric is how long the HPA may take to its first metric.
 const firstMetric = 5 * time.Minute
 
@@ -191,7 +194,7 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	ready, waiting := false, ""
 	w.synced = func() {
 		if w.score.Onset == 0 && ready && len(w.serving) == int(w.spec) {
-			onset := w.now + 5*time.Millisecond + r.waits()
+			onset := w.now + afterSync + r.waits()
 			w.score.Onset = onset.Seconds()
 			w.begin(onset)
 			begins <- onset

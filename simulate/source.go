@@ -147,7 +147,7 @@ func FromRecord(run record.Run) (*Run, error) {
 	if err := r.countPods(); err != nil {
 		return nil, err
 	}
-	r.Served = served(run)
+	r.Wait, r.Served = synced(run)
 	r.Samples, r.Used = samples(run)
 	if len(r.Pod.Containers) == 0 {
 		r.Pod.Resources, r.Pod.TerminationGracePeriodSeconds = pod.Resources, grace
@@ -180,23 +180,28 @@ func FromRecord(run record.Run) (*Run, error) {
 	return r, nil
 }
 
-// served is Run.Served as it was when the load of a record began; nil if it does not
-// show it.
-func served(run record.Run) *[2]time.Duration {
+// synced are Run.Wait and Run.Served as they were when the load of a record began; nil if it does not
+// show them.
+func synced(run record.Run) (wait time.Duration, served *[2]time.Duration) {
 	var synced, seen record.Instant
 	for _, e := range run.Entries {
 		switch {
-		case e.Phase != nil && synced > 0 && seen > 0:
-			// They were there between the poll before and the one that saw them.
-			after := seen.Sub(synced)
-			return &[2]time.Duration{after - seconds(run.Header().MetricsEvery), after}
+		case e.Phase != nil:
+			if synced > 0 {
+				wait = max(0, e.At.Sub(synced)-afterSync)
+			}
+			if after := seen.Sub(synced); synced > 0 && seen > 0 {
+				// They were there between the poll before and the one that saw them.
+				served = &[2]time.Duration{after - seconds(run.Header().MetricsEvery), after}
+			}
+			return wait, served
 		case e.Autoscaler != nil && len(e.Autoscaler.Status.CurrentMetrics) > 0:
 			synced = e.At
 		case e.PodMetrics != nil:
 			seen = e.At
 		}
 	}
-	return nil
+	return 0, nil
 }
 
 // samples are Run.Samples and Run.Used as a record shows them, of pods in the order in which their metrics
