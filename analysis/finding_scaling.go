@@ -229,11 +229,31 @@ func (d *diagnosis) stuckAtZero(p policy) {
 	}
 }
 
+// mostLoaded is the transition up in which the HPA's metric was highest, and its readings before and then;
+// nil without a reading.
+func (d *diagnosis) mostLoaded() (most *Transition, idle, peak usage) {
+	for i := range d.r.Transitions {
+		t := &d.r.Transitions[i]
+		onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
+		var before usage
+		for _, u := range d.levels {
+			switch {
+			case t.ScaleUp == nil || u.v.ratio == nil || u.t >= end:
+			case u.t <= onset:
+				before = u.v
+			case most == nil || *u.v.ratio >= *peak.ratio:
+				most, idle, peak = t, before, u.v
+			}
+		}
+	}
+	return most, idle, peak
+}
+
 // loadTooSmall finds that no load of the run brought the metric to its target,
 // and says which rate would have: by the line through idle and the peak.
 func (d *diagnosis) loadTooSmall(p policy) {
-	t := d.r.FirstUp()
-	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled) || t.ToRate <= 0 || t.ScaleUp == nil || d.cut() ||
+	t, idle, peak := d.mostLoaded()
+	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled) || t.ToRate <= 0 || d.cut() ||
 		slices.ContainsFunc(d.r.Transitions, func(t Transition) bool {
 			return slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From })
 		}) {
@@ -243,41 +263,33 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		return // or the HPA does not count the pods that serve the load
 	}
 	onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
-	var idle usage
-	var peak *float64
-	for _, u := range d.levels {
-		if u.v.ratio == nil || u.t >= end {
-			continue
-		}
-		if u.t <= onset {
-			idle = u.v
-		} else if peak == nil || *u.v.ratio > *peak {
-			peak = u.v.ratio
-		}
-	}
-	if n, ok := last(d.targets, onset); peak == nil || *peak > 1+p.up || !ok || n.Replicas >= p.max {
+	if n, ok := last(d.targets, onset); *peak.ratio > 1+p.up || !ok || n.Replicas >= p.max {
 		return
 	}
-	f := Finding{Kind: FoundLoadTooSmall, Severity: Limits, Object: d.hpa(), SinceSeconds: &t.OnsetSeconds, UntilSeconds: d.until(end),
-		Seen:   fmt.Sprintf("With %s requests/s its metric came to %.0f %% of the target at most (%s), and a scale-up begins above %.0f %%.", record.Plain(t.ToRate, 4), *peak*100, targets(p), (1+p.up)*100),
-		Cause:  "The load is too small for as many replicas as there are.",
-		Advice: "Set a lower target"}
 	memory := !slices.ContainsFunc(p.metrics, func(m autoscalingv2.MetricSpec) bool {
 		name, _ := record.ResourceOf(m)
 		return name != corev1.ResourceMemory
 	})
+	// The samples may be older than the phase, and on a ramp or a sine the rate is not that of all of it.
+	from, rate := t.FromRate, t.ToRate
+	if idle.to > 0 && d.phase(onset-1).plan.Shape != record.ShapeWorkers {
+		from = d.offered(idle)
+	}
+	if peak.to > 0 && d.phase(onset).plan.Shape != record.ShapeWorkers && !memory {
+		rate = d.offered(peak)
+	}
+	f := Finding{Kind: FoundLoadTooSmall, Severity: Limits, Object: d.hpa(), SinceSeconds: &t.OnsetSeconds, UntilSeconds: d.until(end),
+		Seen:   fmt.Sprintf("With %s requests/s its metric came to %.0f %% of the target at most (%s), and a scale-up begins above %.0f %%.", record.Plain(rate, 4), *peak.ratio*100, targets(p), (1+p.up)*100),
+		Cause:  "The load is too small for as many replicas as there are.",
+		Advice: "Set a lower target"}
 	for _, m := range p.metrics {
 		if name, _ := record.ResourceOf(m); name != "" && m.Resource != nil && m.Resource.Target.AverageUtilization != nil {
 			f.Advice += fmt.Sprintf(", or request less %s", map[bool]string{true: "CPU", false: string(name)}[name == corev1.ResourceCPU])
 		}
 	}
 	rose := 0.0 // by each request/s more
-	if idle.ratio != nil {
-		from := t.FromRate
-		if idle.to > 0 && d.phase(onset-1).plan.Shape != record.ShapeWorkers {
-			from = d.offered(idle) // its samples may be older than the phase before
-		}
-		rose = (*peak - *idle.ratio) / (t.ToRate - from)
+	if idle.ratio != nil && rate > from {
+		rose = (*peak.ratio - *idle.ratio) / (rate - from)
 	}
 	switch share := d.errorShare(t.ToPhase); {
 	case share >= failedShare && d.hasIn(t.OnsetSeconds, t.EndSeconds, FoundCPULimit):
@@ -289,8 +301,8 @@ func (d *diagnosis) loadTooSmall(p policy) {
 	case memory:
 		f.Cause = "The metric does not rise enough with the load; memory in particular depends on what the server keeps, not on the rate."
 		f.Advice += "; or scale on a metric that follows the load."
-	case rose*t.ToRate > 0.01:
-		f.Advice += fmt.Sprintf(", or send more than about %s requests/s in phase %s.", record.Plain(t.ToRate+(1+p.up-*peak)/rose, 3), t.ToPhase)
+	case rose*rate > 0.01:
+		f.Advice += fmt.Sprintf(", or send more than about %s requests/s in phase %s.", record.Plain(rate+(1+p.up-*peak.ratio)/rose, 3), t.ToPhase)
 	case idle.ratio != nil:
 		f.Cause = "The metric does not rise with the load."
 		f.Advice += "; or scale on a metric that follows the load."
