@@ -38,7 +38,7 @@ var allowed = map[string][]string{
 	"lab/nodeports":    nil,
 	"lab/folders":      nil,
 	"lab":              {"model", "lab/containers", "lab/nodes", "lab/nodeports", "lab/folders"},
-	"cmd/hpabench-lab": {"lab", "model"},
+	"cmd/hpabench-lab": {"lab", "lab/folders", "model"},
 }
 
 // confined libraries may be imported by one package only, so that they can be

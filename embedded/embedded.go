@@ -24,6 +24,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/hpabench/hpabench/lab/folders"
 )
 
 const (
@@ -102,7 +104,7 @@ func Start(ctx context.Context, name string, o Options) (*Lab, error) {
 	if ready, l.ended, err = start(l.cmd); err != nil {
 		return nil, fmt.Errorf("starting the embedded cluster: %w", err)
 	}
-	if l.Kubeconfig, err = await(ctx, ready, l.ended); err != nil {
+	if l.Kubeconfig, err = await(ctx, l.cmd, ready, l.ended); err != nil {
 		l.Stop()
 		return nil, fmt.Errorf("starting the embedded cluster: %w%s", err, l.said)
 	}
@@ -136,7 +138,10 @@ func start(cmd *exec.Cmd) (ready chan string, ended chan struct{}, err error) {
 	return ready, ended, nil
 }
 
-func await(ctx context.Context, ready <-chan string, ended <-chan struct{}) (kubeconfig string, err error) {
+// ErrFlags says that hpabench-lab cannot be as Options.Flags say.
+var ErrFlags = errors.New("hpabench-lab does not take its flags")
+
+func await(ctx context.Context, cmd *exec.Cmd, ready <-chan string, ended <-chan struct{}) (kubeconfig string, err error) {
 	select {
 	case kubeconfig := <-ready:
 		if !filepath.IsAbs(kubeconfig) { // an empty path would stand for the user's own
@@ -144,6 +149,9 @@ func await(ctx context.Context, ready <-chan string, ended <-chan struct{}) (kub
 		}
 		return kubeconfig, nil
 	case <-ended:
+		if cmd.ProcessState.ExitCode() == folders.ExitUsage {
+			return "", ErrFlags
+		}
 		return "", errors.New("hpabench-lab ended")
 	case <-time.After(startTimeout):
 		return "", fmt.Errorf("it was not ready after %s", startTimeout)

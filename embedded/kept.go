@@ -277,7 +277,7 @@ func (k *Kept) up(ctx context.Context, command, log, file string) (err error) {
 			patiently(cmd, ended)
 		}
 	}()
-	if _, err := await(ctx, ready, ended); err != nil {
+	if _, err := await(ctx, cmd, ready, ended); err != nil {
 		return err
 	}
 	before, err := remembered(k.Name) // one that was killed, maybe

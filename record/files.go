@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -16,6 +17,9 @@ const File = "record.jsonl"
 // says what a folder without records lacks.
 func Files(name string) (files []string, err error) {
 	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no such file or folder (give the folder that a run wrote, or the %s in it)", name, File)
+	}
 	if err != nil {
 		return nil, err
 	}

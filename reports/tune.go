@@ -119,7 +119,7 @@ func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
 		row(mark, o)
 	}
 	row("is", r.Present)
-	text := reasons{fmt.Sprintf("Simulated: %d settings tried, %d dropped early, %d runs.", r.Tried, r.Hopeless, r.Runs)}
+	text := reasons{fmt.Sprintf("Simulated: %s tried, %d dropped early, %d runs.", record.Counted(r.Tried, "setting"), r.Hopeless, r.Runs)}
 	if r.Present.Misses != nil {
 		text.add("missed is the share of requests outside %s on average over the points of the sync period, worst that at the worst of them, which may be %s %%.", s.SLO, record.Plain((1-s.SLO.Share)*100, 3))
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -93,6 +94,9 @@ func (f *File) Variants(settings []Setting) ([]Variant, error) {
 		}
 		for _, w := range wrong {
 			set := f.blamed(settings, i, w.Message)
+			if strings.HasPrefix(w.Message, "unknown field") && strings.HasSuffix(w.Message, " in spec") {
+				w.Hint = hintOf(settings)
+			}
 			if w.File, w.Line = set, 0; set == "" {
 				w.File, w.Line, w.Message = f.Path, line, "with "+variants[i].Name(settings)+": "+w.Message
 			}
@@ -108,6 +112,16 @@ func (f *File) Variants(settings []Setting) ([]Variant, error) {
 		return nil, faults
 	}
 	return variants, nil
+}
+
+// hintOf is for settings of which one is not known.
+func hintOf(settings []Setting) string {
+	for _, s := range settings {
+		if near := nearest(SettingName(s.Name), SettingNames); near != "" && near != SettingName(s.Name) {
+			return fmt.Sprintf("did you mean %q?", near)
+		}
+	}
+	return "a path within the spec, or one of " + strings.Join(SettingNames, ", ")
 }
 
 // checkCopies refuses settings without values, and more combinations than can be made.
@@ -136,6 +150,11 @@ func (f *File) checkCopies(settings []Setting) error {
 			return fault("the settings up to %s have %d combinations or more, and may have %d", s.Name, n, MaxVariants)
 		case n*size > maxCopies:
 			return fault("the settings up to %s have %d combinations of a scenario with %d values, targets and points: the product may be %d", s.Name, n, size, maxCopies)
+		}
+		for n, value := range s.Values {
+			if slices.ContainsFunc(s.Values[:n], func(other any) bool { return reflect.DeepEqual(value, other) }) {
+				return fault("%s has the value %v twice", s.Name, value)
+			}
 		}
 	}
 	return nil
@@ -251,6 +270,10 @@ var settingNames = map[string]string{
 	"stabilization": "scaleDown.stabilization", "autoscaler.stabilization": "scaleDown.stabilization",
 	"autoscaler.cpuPercent": "target", "autoscaler.min": "min", "autoscaler.max": "max",
 }
+
+// SettingNames are those of the HPA that need no path.
+var SettingNames = []string{"max", "min", "scaleDown.percent", "scaleDown.pods", "scaleDown.stabilization", "scaleDown.tolerance",
+	"scaleUp.percent", "scaleUp.pods", "scaleUp.stabilization", "scaleUp.tolerance", "target"}
 
 // SettingName is the one name of a setting of the HPA that has several; others, and paths
 // within the spec, stay as they are.

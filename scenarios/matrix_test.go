@@ -103,7 +103,7 @@ func TestVariantsShowNoSecrets(t *testing.T) {
 func TestBadVariants(t *testing.T) {
 	for replaced, want := range map[string]string{
 		"target: [40, 0]":                    "swept.yaml:11: with stabilization=0s target=0: spec.autoscaler.cpuPercent must be at least 1",
-		"targt: [40]":                        `swept.yaml:11: with stabilization=0s targt=40: unknown field "targt" in spec`,
+		"targt: [40]":                        `swept.yaml:11: with stabilization=0s targt=40: unknown field "targt" in spec (did you mean "target"?)`,
 		"load.phases[3].rate: [40]":          "load.phases[3].rate cannot be set: there is no item 3 of 1",
 		"metadata.name.x: [40]":              `unknown field "metadata" in spec`,
 		"load.phases[0].duration.x: [40, 5]": "load.phases[0].duration.x cannot be set: what has the field x is no mapping",
@@ -116,13 +116,16 @@ func TestBadVariants(t *testing.T) {
 		}
 	}
 	for given, want := range map[string]string{ // of --set, space between
-		"target=40,0":                                       "--set target=0 with stabilization=0s: spec.autoscaler.cpuPercent must be at least 1",
-		"min=9 target=0":                                    "--set target=0 with stabilization=0s: spec.autoscaler.cpuPercent must be at least 1",
-		"scaleUp.percent=50 scaleUp.pods=1":                 "--set scaleUp.pods: scaleUp.percent and scaleUp.pods are each the only policy of scaleUp: set one of them",
-		"min=9 max=8":                                       "--set min=9 --set max=8 with stabilization=0s target=40: spec.autoscaler.max: Invalid value: 8",
-		"load.phases[9].rate=1":                             "--set load.phases[9].rate=1 with stabilization=0s target=40: load.phases[9].rate cannot be set: there is no item 9 of 1",
-		"load.phases[0].duration=32d":                       `duration wants a duration in h, m, s or ms such as 48h or 1m30s, has "32d" (write 768h)`,
-		"load.phases[0].rate=1,2,3,-4":                      "--set load.phases[0].rate=-4 with",
+		"target=40,0":                       "--set target=0 with stabilization=0s: spec.autoscaler.cpuPercent must be at least 1",
+		"min=9 target=0":                    "--set target=0 with stabilization=0s: spec.autoscaler.cpuPercent must be at least 1",
+		"scaleUp.percent=50 scaleUp.pods=1": "--set scaleUp.pods: scaleUp.percent and scaleUp.pods are each the only policy of scaleUp: set one of them",
+		"min=9 max=8":                       "--set min=9 --set max=8 with stabilization=0s target=40: spec.autoscaler.max: Invalid value: 8",
+		"scaleDown.stabilisation=0s":        `(did you mean "scaleDown.stabilization"?)`,
+		"foobar=1":                          `unknown field "foobar" in spec (a path within the spec, or one of max, min, scaleDown.percent`,
+		"min=2,3,2":                         "--set min: min has the value 2 twice",
+		"load.phases[9].rate=1":             "--set load.phases[9].rate=1 with stabilization=0s target=40: load.phases[9].rate cannot be set: there is no item 9 of 1",
+		"load.phases[0].duration=32d":       `duration wants a duration in h, m, s or ms such as 48h or 1m30s, has "32d" (write 768h)`,
+		"load.phases[0].rate=1,2,3,-4":      "--set load.phases[0].rate=-4 with",
 		"target=40 stabilization=0s load.phases[0].rate=-1": "--set load.phases[0].rate=-1: spec.load",
 	} {
 		f, all := parseSwept(t, swept), []Setting{}

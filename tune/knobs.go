@@ -213,7 +213,9 @@ func (k knob) highest() float64 { return cmp.Or(k.most, maxSetting) }
 func (k knob) parse(text string) (v float64, err error) {
 	if k.unit == 0 {
 		var q resource.Quantity
-		q, err = model.ParseQuantity(text) // 24Mi too
+		if q, err = model.ParseQuantity(text); err != nil { // 24Mi too
+			err = fmt.Errorf("%s is no number: write it like 40 or 24Mi, without %%", text)
+		}
 		v = q.AsApproximateFloat64()
 	} else {
 		var d time.Duration

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
 )
 
@@ -218,6 +219,9 @@ func TestAnErrorEndsTheSearch(t *testing.T) {
 
 // Each knob has the effect that it is named for, and is read back as it was set.
 func TestKnobs(t *testing.T) {
+	if names := slices.DeleteFunc(Knobs(), func(name string) bool { return name == "sync" }); !slices.Equal(names, scenarios.SettingNames) {
+		t.Errorf("tune has the settings %q, --set has %q", names, scenarios.SettingNames)
+	}
 	for _, name := range Knobs() {
 		s := search(t, "target=30..90")
 		ranges := []Range{{Name: name}}

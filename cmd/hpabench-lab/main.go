@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/hpabench/hpabench/lab/folders"
 )
 
 func main() {
@@ -18,6 +20,9 @@ func main() {
 	case errors.Is(err, errInterrupted):
 		fmt.Fprintln(stderr, "hpabench-lab:", err)
 		os.Exit(3) // as hpabench does
+	case errors.Is(err, errUsage):
+		fmt.Fprintln(stderr, err)
+		os.Exit(folders.ExitUsage)
 	case err != nil:
 		fmt.Fprintln(stderr, "hpabench-lab:", err)
 		os.Exit(1)

@@ -24,7 +24,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	var o lab.Options
 	var timing, cpu, memory string
-	var tied bool
+	var tied, serving bool
 	c := &cobra.Command{
 		Use:   "hpabench-lab",
 		Short: "An embedded Kubernetes control plane with modelled nodes",
@@ -69,6 +69,7 @@ of kube-controller-manager.`,
 			}
 			o.Say = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), "hpabench-lab:", line) }
 			o.LogFile = divert
+			serving = true
 			return serve(ctx, o, cmd.OutOrStdout())
 		},
 	}
@@ -86,8 +87,14 @@ of kube-controller-manager.`,
 	c.SetArgs(args)
 	c.SetOut(stdout)
 	c.SetErr(stderr)
-	return c.ExecuteContext(ctx)
+	if err = c.ExecuteContext(ctx); err != nil && !serving {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return err
 }
+
+// errUsage says that the lab was not begun, as it cannot be as its flags say.
+var errUsage = errors.New("hpabench-lab")
 
 // stay on standard input lets the lab outlive its parent.
 const stay = "stay"

@@ -73,11 +73,11 @@ workload or request it is not taken.`,
 	cmd.Flags().IntVar(&f.percentile, "percentile", 99, "share of the answers that must meet it: 50, 90, 95 or 99")
 	cmd.Flags().IntSliceVar(&f.replicas, "replicas", []int{1, 2}, "`numbers` of replicas")
 	cmd.Flags().Float64Var(&f.from, "from", 2, "first `rate`, in requests a second, for each replica")
-	cmd.Flags().DurationVar(&f.step, "step", 10*time.Second, "how long each rate lasts when it is looked at closely; half of that before")
+	addPositive(cmd, &f.step, "step", 10*time.Second, "how long each rate lasts when it is looked at closely; half of that before")
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the records of the runs (default hpabench-calibration-SCENARIO-ID)")
 	addQuiet(cmd, &f.quiet)
 	f.addSkipUnknown(cmd)
-	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric")
+	addPositive(cmd, &f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric")
 	addOutput(cmd, &f.printed, "table", "json", "table", "yaml")
 	f.image, f.output.format = runner.WorkerImage, "table"
 	return cmd
@@ -241,7 +241,7 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 	case f.printed == "yaml" && why != nil:
 		return fmt.Errorf("no target follows: %w", why)
 	case f.printed == "yaml" && target.Manifest == nil:
-		return fmt.Errorf("%w: %s", errMissed, target.Reason)
+		return fmt.Errorf("%w: %s", errNoAdvice, target.Reason)
 	case f.printed == "yaml":
 		_, err = fmt.Fprintf(a.stdout, "# %s.\n%s", target.Reason, target.Manifest)
 	case f.printed == "json":

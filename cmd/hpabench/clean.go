@@ -53,6 +53,6 @@ namespace of that name is made again.`,
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "only say what would be removed")
 	cmd.Flags().BoolVar(&o.All, "all", false, "also remove what belongs to a run that is still alive")
 	cmd.Flags().BoolVar(&o.Finalize, "finalize", false, "take the finalizers off namespaces that do not go")
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", time.Minute, "how long to wait for each object to go")
+	addPositive(cmd, &o.Timeout, "timeout", time.Minute, "how long to wait for each object to go")
 	return cmd
 }

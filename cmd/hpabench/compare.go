@@ -102,7 +102,10 @@ when there are too few trials in every set for any to be.`,
 	return cmd
 }
 
-// regressions is an errMissed for each figure that is significantly worse, and bad input where none could be.
+// errRegression says that a figure is worse.
+var errRegression = errors.New("regression")
+
+// regressions is an errRegression for each figure that is significantly worse, and bad input where none could be.
 // It notes which trials cannot be judged beside others.
 func (a *app) regressions(c analysis.Comparison) (err error) {
 	few, all := c.TooFew()
@@ -113,7 +116,7 @@ func (a *app) regressions(c analysis.Comparison) (err error) {
 	for _, f := range c.Figures {
 		for i, d := range f.Against {
 			if d.Worse {
-				err = errors.Join(err, fmt.Errorf("%w: %s is worse in %s: %s, not %s %s", errMissed, f.Name, c.Names[i+1], record.Plain(*f.Of[i+1].Median, 4), record.Plain(*f.Of[0].Median, 4), f.Unit))
+				err = errors.Join(err, fmt.Errorf("%w: %s is worse in %s: %s, not %s %s", errRegression, f.Name, c.Names[i+1], record.Plain(*f.Of[i+1].Median, 4), record.Plain(*f.Of[0].Median, 4), f.Unit))
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/hpabench/hpabench/expect"
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
+	"github.com/hpabench/hpabench/scenarios"
 )
 
 func (a *app) explainCommand() *cobra.Command {
@@ -26,17 +27,14 @@ variable that was not measured makes it missed.`,
   hpabench explain scaleUp
   hpabench explain load.surge.p99`,
 		Args: cobra.MaximumNArgs(1),
-		ValidArgsFunction: func(*cobra.Command, []string, string) (names []string, _ cobra.ShellCompDirective) {
-			for _, v := range expect.Variables() {
-				names = append(names, v.Name)
-			}
-			return names, cobra.ShellCompDirectiveNoFileComp
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return variableNames(), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			list := expect.Variables()
 			if len(args) == 1 {
 				if list = named(list, args[0]); len(list) == 0 {
-					return runner.BadInput{Err: fmt.Errorf("there is no variable %s: hpabench explain lists them", args[0])}
+					return runner.BadInput{Err: fmt.Errorf("there is no variable %q (%s); hpabench explain lists them", args[0], scenarios.DidYouMean(args[0], variableNames()))}
 				}
 			}
 			var rows [][]string
@@ -51,6 +49,13 @@ variable that was not measured makes it missed.`,
 	}
 	addOutput(cmd, &format, "table", "markdown", "table")
 	return cmd
+}
+
+func variableNames() (names []string) {
+	for _, v := range expect.Variables() {
+		names = append(names, v.Name)
+	}
+	return names
 }
 
 var variableColumns = []string{"variable", "type", "unit", "what it is"}

@@ -104,7 +104,7 @@ are named by --context.`,
 
 // labError tells what the user mends by another command line.
 func labError(err error) error {
-	if errors.Is(err, embedded.ErrMissing) || errors.Is(err, embedded.ErrName) {
+	if errors.Is(err, embedded.ErrMissing) || errors.Is(err, embedded.ErrName) || errors.Is(err, embedded.ErrFlags) {
 		return runner.BadInput{Err: err}
 	}
 	return err

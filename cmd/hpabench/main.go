@@ -40,7 +40,8 @@ const gcPercent = 400
 
 const exitCodes = `Exit codes:
   0  done
-  1  an expectation of the scenario was missed, or doctor found a fault
+  1  an expectation of the scenario was missed, doctor found a fault, compare
+     --fail-on-regression a regression, or tune or calibrate nothing to recommend
   2  bad input: the scenario, the command line or what they name is at fault
   3  the cluster or the measurement failed, the run was interrupted, or somebody
      changed what it measured`
@@ -148,12 +149,12 @@ func without(err, part error) error {
 	return err
 }
 
-// onlyMissed says whether nothing went wrong but expectations.
+// onlyMissed says whether nothing went wrong but what is exit code 1.
 func onlyMissed(err error) bool {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return !slices.ContainsFunc(joined.Unwrap(), func(e error) bool { return !onlyMissed(e) })
 	}
-	return errors.Is(err, errMissed) || errors.Is(err, errNoAdvice)
+	return slices.ContainsFunc([]error{errMissed, errNoAdvice, errRegression}, func(e error) bool { return errors.Is(err, e) })
 }
 
 func (a *app) root() *cobra.Command {

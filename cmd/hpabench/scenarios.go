@@ -36,7 +36,7 @@ scenario of your own.`,
 					return err
 				}
 			}
-			return runner.BadInput{Err: fmt.Errorf("there is no scenario %q in the library; hpabench scenarios lists them", args[0])}
+			return runner.BadInput{Err: fmt.Errorf("there is no scenario %q in the library (%s)", args[0], scenarios.DidYouMean(args[0], libraryNames()))}
 		},
 	}
 }

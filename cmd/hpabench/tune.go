@@ -162,7 +162,7 @@ func (a *app) tune(ctx context.Context, names []string, f *tuneFlags) error {
 	return a.showTuned(s, result, f.output)
 }
 
-// errNoAdvice says that the load does not tell the settings apart.
+// errNoAdvice says that no setting meets the SLO, or that the load does not tell the settings apart.
 var errNoAdvice = errors.New("nothing is recommended")
 
 // maxPerDay is once a minute.
@@ -186,7 +186,7 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	var missed error
 	switch r.Verdict {
 	case tune.NoneMeets:
-		missed = fmt.Errorf("%w: no setting meets %s", errMissed, s.SLO)
+		missed = fmt.Errorf("%w: no setting meets %s", errNoAdvice, s.SLO)
 	case tune.NoDifference:
 		missed = errNoAdvice
 	}

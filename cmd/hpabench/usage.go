@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -45,6 +46,8 @@ func flagError(cmd *cobra.Command, err error) error {
 		var flags []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { flags = append(flags, "--"+f.Name) })
 		return fmt.Errorf("unknown flag: --%s (%s)", name, scenarios.DidYouMean("--"+name, flags))
+	case errors.Is(err, errNotPositive):
+		return fmt.Errorf("--%s %w, is %s", invalid.GetFlag().Name, errNotPositive, invalid.GetValue())
 	case errors.As(err, &invalid):
 		want := map[string]string{"int": "an integer", "uint64": "an integer of 0 or more", "float64": "a number", "bool": "true or false", "duration": scenarios.WantsDuration}[invalid.GetFlag().Value.Type()]
 		hint := ""
@@ -66,6 +69,27 @@ type choice struct {
 	initial string
 	words   []string
 }
+
+// positive is a flag that takes a duration above 0.
+type positive time.Duration
+
+func addPositive(cmd *cobra.Command, d *time.Duration, name string, initial time.Duration, usage string) {
+	*d = initial
+	cmd.Flags().Var((*positive)(d), name, usage)
+}
+
+func (p *positive) String() string { return time.Duration(*p).String() }
+func (p *positive) Type() string   { return "duration" }
+func (p *positive) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if err == nil && d <= 0 {
+		return errNotPositive
+	}
+	*p = positive(d)
+	return err
+}
+
+var errNotPositive = errors.New("must be above 0")
 
 // choiceType is what --help calls the value.
 const choiceType = "word"

@@ -28,6 +28,9 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 )
 
+// ExitUsage is the exit code of a lab whose flags are at fault: EX_USAGE of sysexits.h, as 2 is that of a panic.
+const ExitUsage = 64
+
 const (
 	lockFile     = "lock"
 	pidFile      = "pid"
