@@ -219,6 +219,21 @@ func TestNoScaleUp(t *testing.T) {
 	}
 }
 
+// A load of less than the metrics' lag is answered after its end: the replicas that it brings are not the minimum.
+func TestScaleUpAfterTheLoad(t *testing.T) {
+	m := newMade(record.Phase{Name: "burst", Shape: record.ShapeRate, From: 10}, record.Phase{Name: "calm", Shape: record.ShapeRate, From: 1})
+	m.target(1, 2)
+	m.hpa(2, 2, 2, 10)
+	m.phase(0, "burst", 10, 20)
+	m.phase(1, "calm", 20, 100)
+	m.target(30, 4)
+	m.hpa(30.01, 2, 4, 40)
+	m.end(101)
+	if got := figure(m.analyze(t).LastDown().ScaleDown.Latency); got != "no scale-down happened: spec.replicas did not fall from 4 before the load phases ended at 100.0 s; the HPA recommended 4, at cpu 40 % of 20 %" {
+		t.Errorf("scale-down: %q", got)
+	}
+}
+
 // One phase whose load rises and falls, as a sine's does, ends where it began:
 // there is no plateau to reach.
 func TestRiseAndFallInOnePhase(t *testing.T) {

@@ -393,7 +393,8 @@ func (d *diagnosis) heldSince(fall replicaChange) record.Instant {
 // its statuses from the first on, and the most that it asked for meanwhile; empty without one.
 func (d *diagnosis) heldByPolicies() (first at[*record.Autoscaler], until record.Instant, asked int32) {
 	held := func(i int) bool {
-		return d.hpas[i].t >= d.start && d.wants[i].ok && hasReason(d.hpas[i].v, autoscalingv2.ScalingLimited, reasonUp)
+		up, _ := behaviorOf(d.hpas[i].v.Spec) // which another finding tells if it is off
+		return d.hpas[i].t >= d.start && d.wants[i].ok && hasReason(d.hpas[i].v, autoscalingv2.ScalingLimited, reasonUp) && !off(up)
 	}
 	for i := 0; i < len(d.hpas) && d.hpas[i].t < d.end; i++ {
 		if !held(i) {
@@ -414,8 +415,8 @@ func (d *diagnosis) heldByPolicies() (first at[*record.Autoscaler], until record
 // upLimited finds the scale-up that policies held longest below what the HPA recommended: for longer than one
 // sync, after which the HPA would have taken its next step anyway.
 func (d *diagnosis) upLimited() {
-	if up, _ := behaviorOf(d.autoscaler(d.end).Spec); off(up) || d.has(FoundRunsAway) {
-		return // another finding says so, and more replicas sooner are no help
+	if d.has(FoundRunsAway) {
+		return // more replicas sooner are no help
 	}
 	first, until, asked := d.heldByPolicies()
 	lasted := until.Sub(first.t)

@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -64,14 +65,26 @@ func (d *diagnosis) cannotScale(p policy) {
 
 // minIsMax finds an HPA whose bounds leave it one number of replicas.
 func (d *diagnosis) minIsMax() {
-	if f := record.BoundsFault(&d.autoscaler(d.end).Spec); f != nil {
-		d.add(d.ofSpec(f, Blocks))
+	if f, since := d.specFault(record.BoundsFault); f != nil {
+		d.add(d.ofSpec(f, Blocks, since))
 	}
 }
 
-// ofSpec is the finding of what the HPA's spec does not allow.
-func (d *diagnosis) ofSpec(f *record.SpecFault, severity string) Finding {
-	return Finding{Kind: f.Kind, Severity: severity, Object: d.hpa(), SinceSeconds: new(d.start.Seconds()), Seen: f.Seen, Cause: f.Cause, Advice: f.Advice}
+// specFault is the fault of the HPA's spec at the end, and since when it has had it.
+func (d *diagnosis) specFault(of func(*autoscalingv2.HorizontalPodAutoscalerSpec) *record.SpecFault) (fault *record.SpecFault, since record.Instant) {
+	for _, a := range slices.Backward(d.hpas[:after(d.hpas, d.end)]) {
+		f := of(&a.v.Spec)
+		if f == nil {
+			break
+		}
+		fault, since = cmp.Or(fault, f), a.t
+	}
+	return fault, max(since, d.start)
+}
+
+// ofSpec is the finding of what the HPA's spec has not allowed since then.
+func (d *diagnosis) ofSpec(f *record.SpecFault, severity string, since record.Instant) Finding {
+	return Finding{Kind: f.Kind, Severity: severity, Object: d.hpa(), SinceSeconds: new(since.Seconds()), Seen: f.Seen, Cause: f.Cause, Advice: f.Advice}
 }
 
 // disabled finds directions in which the HPA must not scale (selectPolicy: Disabled), and whether its
@@ -85,12 +98,12 @@ func (d *diagnosis) disabled(p policy) {
 		{true, Blocks, func(ratio float64, n int32) bool { return ratio > 1+p.up && n < p.max }},
 		{false, Limits, func(ratio float64, n int32) bool { return ratio < 1-p.down && n > p.min }},
 	} {
-		fault := record.DisabledFault(&d.autoscaler(d.end).Spec, side.up)
+		fault, since := d.specFault(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) *record.SpecFault { return record.DisabledFault(spec, side.up) })
 		if fault == nil {
 			continue
 		}
-		f := d.ofSpec(fault, Notice)
-		from, to, _ := d.beyond(d.start, d.end, func(u at[usage]) bool {
+		f := d.ofSpec(fault, Notice, since)
+		from, to, _ := d.beyond(since, d.end, func(u at[usage]) bool {
 			n, ok := last(d.targets, u.t)
 			return ok && side.asks(*u.v.ratio, n.Replicas)
 		})

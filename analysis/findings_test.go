@@ -110,6 +110,12 @@ func TestFindings(t *testing.T) {
 		"a pod without a request that succeeded": {owned("Job/migrate", "Job/migrate").lacking(corev1.PodSucceeded), []string{"blocks selector-overlap deployment/web since 2 until -: 2 pods of Job migrate, ended as Succeeded"}},
 		"pods of its own":                        {owned("ReplicaSet/web-7c9f7f6d5b", "ReplicaSet/web-7c9f7f6d5b"), nil},
 		"a bare pod":                             {owned("ReplicaSet/web-7c9f7f6d5b", ""), []string{"limits selector-overlap deployment/web since 2 until -: 1 pod of nobody"}},
+		"scale-ups forbidden in mid-run": {respecified(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) {
+			spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{SelectPolicy: new(autoscalingv2.DisabledPolicySelect)}}
+		}), []string{"blocks direction-disabled hpa/web since 155 until -: for 65 s (target: cpu 20 % of requests), and it stayed at 2"}},
+		"min set to max in mid-run": {respecified(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) {
+			spec.MinReplicas = &spec.MaxReplicas
+		}), []string{"blocks min-is-max hpa/web since 151 until -: are both 5"}},
 		"OOM": {ill().sampled(220, "a", "b", "c").restarted("c", 120, 137, "OOMKilled"), []string{
 			"blocks out-of-memory pod/c since 120 until -: killed for memory (OOMKilled) and was restarted 1 time"}},
 		"one quick restart": {ill().sampled(220, "a", "b", "c").restarted("c", 120, 1, "Error"), []string{
@@ -270,6 +276,14 @@ func atZero() *made {
 	for n := 100; n < 220; n++ {
 		m.add(float64(n+1), record.Entry{Load: &record.LoadSecond{Phase: 1, Second: n, Offered: 10, Sent: 10, Failed: 10, Errors: map[string]uint64{"connection refused": 10}}})
 	}
+	return m
+}
+
+// respecified is tooHigh with another spec of the HPA from 151 s on.
+func respecified(change func(*autoscalingv2.HorizontalPodAutoscalerSpec)) *made {
+	m := tooHigh(autoscalingv2.HorizontalPodAutoscalerCondition{Type: "AbleToScale", Status: "True", Reason: "ReadyForNewScale"})
+	m.hpa(151, 2, 2, 40)
+	change(&m.entries[len(m.entries)-1].Autoscaler.Spec)
 	return m
 }
 

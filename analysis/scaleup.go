@@ -235,6 +235,9 @@ func (o *observed) notScaled(w window, direction string) string {
 	if !ok || o.hasGap(w, targetSource) {
 		return o.missing(w, "a "+change+" of spec.replicas", targetSource)
 	}
+	if direction == Down && len(o.changesTo(Up, w)) > 0 { // which the load before asked for
+		n, _ = last(o.targets, w.end-1)
+	}
 	if hpa := o.autoscaler(w.end); hpa != nil {
 		if p := policyOf(hpa.Spec, o.flags); direction == Up && n.Replicas >= p.max || direction == Down && n.Replicas <= p.min {
 			return fmt.Sprintf("no scale-%s happened: spec.replicas was at the %s of %d already", direction, limit, n.Replicas)
