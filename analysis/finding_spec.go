@@ -98,7 +98,9 @@ func (d *diagnosis) disabled(p policy) {
 		{true, Blocks, func(ratio float64, n int32) bool { return ratio > 1+p.up && n < p.max }},
 		{false, Limits, func(ratio float64, n int32) bool { return ratio < 1-p.down && n > p.min }},
 	} {
-		fault, since := d.specFault(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) *record.SpecFault { return record.DisabledFault(spec, side.up) })
+		fault, since := d.specFault(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) *record.SpecFault {
+			return record.DisabledFault(spec, side.up)
+		})
 		if fault == nil {
 			continue
 		}

@@ -45,7 +45,8 @@ is better or worse. The others are shown as ~. The more figures there are, the m
 that takes: with two sets 4 of each for 1 figure, 5 for up to 6, 6 for 23, 7 for 85, 8 for
 321; with three sets each figure counts twice. --figure names the figures that matter.
 
-With --fail-on-regression the exit code is 1 when a figure is significantly worse, and 2
+With --fail-on-regression the exit code is 1 when a figure is significantly worse, or the
+first trials all have a scale-up or scale-down latency that none of the others has, and 2
 when there are too few trials in every set for any to be.`,
 		Example: `  hpabench compare before after
   hpabench compare --figure '^scaleUp' -o markdown 15s 30s
@@ -105,7 +106,11 @@ when there are too few trials in every set for any to be.`,
 // errRegression says that a figure is worse.
 var errRegression = errors.New("regression")
 
-// regressions is an errRegression for each figure that is significantly worse, and bad input where none could be.
+// always are the figures that each run has whose replicas change.
+var always = regexp.MustCompile(`^scale(Up|Down)\.[^.]+$`)
+
+// regressions is an errRegression for each figure that is significantly worse, or always and only in the first trials
+// measured, as where nothing scales any more, and bad input where none could be.
 // It notes which trials cannot be judged beside others.
 func (a *app) regressions(c analysis.Comparison) (err error) {
 	few, all := c.TooFew()
@@ -115,7 +120,10 @@ func (a *app) regressions(c analysis.Comparison) (err error) {
 	a.notes(few)
 	for _, f := range c.Figures {
 		for i, d := range f.Against {
-			if d.Worse {
+			switch of := f.Of[i+1]; {
+			case always.MatchString(f.Name) && f.Better != "" && f.Of[0].Missing == 0 && of.Median == nil:
+				err = errors.Join(err, fmt.Errorf("%w: %s is measured in each trial of %s and in none of %s", errRegression, f.Name, c.Names[0], c.Names[i+1]))
+			case d.Worse:
 				err = errors.Join(err, fmt.Errorf("%w: %s is worse in %s: %s, not %s %s", errRegression, f.Name, c.Names[i+1], record.Plain(*f.Of[i+1].Median, 4), record.Plain(*f.Of[0].Median, 4), f.Unit))
 			}
 		}
