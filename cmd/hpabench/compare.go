@@ -70,6 +70,11 @@ when there are too few trials in every set for any to be.`,
 					return runner.BadInput{Err: err}
 				}
 				notes = append(notes, left...)
+				for _, r := range t.Results {
+					if !finished(r) {
+						notes = append(notes, fmt.Sprintf("%s is compared by what was measured of it: %s", arg, unfinished(r)))
+					}
+				}
 				all = append(all, t)
 				if first, this := all[0].Results[0].Scenario, t.Results[0].Scenario; first != this && !force {
 					return runner.BadInput{Err: fmt.Errorf("%s is of scenario %s, %s of %s: --force compares them all the same", args[0], first, arg, this)}
@@ -136,13 +141,17 @@ func finished(r *analysis.Result) bool {
 	return r.Outcome == record.Completed && r.Spoiled() == nil
 }
 
+// unfinished says why a run is not.
+func unfinished(r *analysis.Result) string {
+	if r.Outcome == record.Completed {
+		return "somebody changed what it measured"
+	}
+	return cmp.Or(r.Outcome, "its record has no end")
+}
+
 // leftOut says of the run in folder why it is not one of the trials.
 func leftOut(folder string, r *analysis.Result) string {
-	why := cmp.Or(r.Outcome, "its record has no end")
-	if r.Outcome == record.Completed {
-		why = "somebody changed what it measured"
-	}
-	return fmt.Sprintf("%s is left out of the trials: %s", folder, why)
+	return fmt.Sprintf("%s is left out of the trials: %s", folder, unfinished(r))
 }
 
 // noneFinished says that all runs in dir are left out, and what to do.
@@ -173,7 +182,7 @@ func readTrials(path string, w *work) (t analysis.Trials, left []string, err err
 		if len(t.Results) > 0 && t.Results[0].Scenario != r.Scenario {
 			return t, nil, fmt.Errorf("%s holds runs of scenario %s and of %s", path, t.Results[0].Scenario, r.Scenario)
 		}
-		if len(files) > 1 && !finished(r) {
+		if file != path && file != filepath.Join(path, record.File) && !finished(r) { // or that one is asked for
 			left = append(left, leftOut(filepath.Dir(file), r))
 			continue
 		}
