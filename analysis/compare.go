@@ -6,6 +6,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strings"
 
 	"golang.org/x/perf/benchmath"
 
@@ -25,7 +26,7 @@ type Comparison struct {
 	Trials []int    `json:"trials"`
 	// Assumed is what figures of some of them rest on that nobody measured.
 	Assumed []string `json:"assumed,omitempty"`
-	// Doubts say of which of them the load was not as planned, see PhaseLoad.Doubt.
+	// Doubts say of which of them the load was not as planned, see PhaseLoad.Doubt, or the trials not made alike.
 	Doubts []string `json:"doubts,omitempty"`
 	// Differ says what differs in the setup, see differ.
 	Differ  []string         `json:"differ,omitempty"`
@@ -154,13 +155,19 @@ func Compare(all []Trials, names *regexp.Regexp) Comparison {
 	return c
 }
 
-// doubts says for each set in how many trials the load was not as planned, and the worst reason: that of
+// doubts says for each set whether its trials were made alike, in how many the load was not as planned, and the worst reason: that of
 // the phase with the largest share of lost requests, and among equal shares of the one with the latest request.
 func doubts(all []Trials) (list []string) {
 	lost := func(p PhaseLoad) float64 { return float64(p.Unsent+p.Unknown) / float64(max(1, p.Offered)) }
 	for _, t := range all {
 		var doubted []PhaseLoad
 		n := 0
+		for i, r := range t.Results {
+			if of := around(t.Results[0], r); len(of) > 0 {
+				list = append(list, fmt.Sprintf("%s: its trials are not of the same setup, which makes what they say together doubtful; the first and trial %d: %s.", t.Name, i+1, strings.Join(of, "; ")))
+				break
+			}
+		}
 		for _, r := range t.Results {
 			before := len(doubted)
 			for _, p := range r.Load.Phases {

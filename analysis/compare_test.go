@@ -105,6 +105,11 @@ spec:
 	if d := cmp.Diff([]string{"hpa.max: 5 → 8", "hpa.metrics[0]: cpu 50 % → cpu 60 %"}, Compare([]Trials{a, b}, inService).Differ); d != "" {
 		t.Errorf("HPAs (-want +got):\n%s", d)
 	}
+	b.Results = append(b.Results, trials("b", "", 1).Results...)
+	b.Results[1].Cluster = &record.Cluster{Version: "v1.37.0", Lab: &record.Lab{Timing: record.FastTiming, MetricsResolution: 5}}
+	if d := cmp.Diff([]string{"b: its trials are not of the same setup, which makes what they say together doubtful; the first and trial 2: cluster: Kubernetes v1.37.2, 0 nodes → Kubernetes v1.37.0, 0 nodes, embedded, metrics every 5 s."}, Compare([]Trials{a, b}, inService).Doubts); d != "" {
+		t.Errorf("trials of one set (-want +got):\n%s", d)
+	}
 }
 
 func TestCompareTooFew(t *testing.T) {

@@ -98,6 +98,21 @@ spec:
 	}
 }
 
+// A flag that hpabench-lab does not take is bad input.
+func TestBadLabFlags(t *testing.T) {
+	if !embedded {
+		t.Skip("needs no cluster")
+	}
+	t.Parallel()
+	for flag, want := range map[string]string{"foo=1": "unknown flag: --foo", "nodes=0": "--nodes and --node-pods must be 1 or more"} {
+		run := hpabench(t, "run", "spike", "--lab-flag", flag)
+		run.wait(2, time.Minute)
+		if said := run.stderr(); !strings.Contains(said, want) {
+			t.Errorf("--lab-flag %s: it says %s", flag, said)
+		}
+	}
+}
+
 // TestLabUpAndDown keeps a cluster for kubectl, runs on it, and takes it away.
 func TestLabUpAndDown(t *testing.T) {
 	if !embedded {

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -98,9 +100,17 @@ func parse(name string, b []byte) (*Fit, error) {
 	return &f, nil
 }
 
-// Write writes f as YAML.
+// Write writes f as YAML, what was measured with six digits.
 func (f *Fit) Write(w io.Writer) error {
-	b, err := scenarios.YAML(f)
+	rounded := *f
+	rounded.Measured = slices.Clone(f.Measured)
+	for i := range rounded.Measured {
+		p := &rounded.Measured[i]
+		for _, v := range []*float64{&p.Value, &p.Low, &p.High} {
+			*v, _ = strconv.ParseFloat(strconv.FormatFloat(*v, 'g', 6, 64), 64)
+		}
+	}
+	b, err := scenarios.YAML(&rounded)
 	if err != nil {
 		return err
 	}

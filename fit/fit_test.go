@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +72,9 @@ func TestLearnsWhatTheRunWasLike(t *testing.T) {
 	var file bytes.Buffer
 	if err := f.Write(&file); err != nil {
 		t.Fatal(err)
+	}
+	if long := regexp.MustCompile(`\d{7}\d*\.\d+|\.\d*[1-9]\d{6,}`).FindString(file.String()); long != "" {
+		t.Errorf("the file has %s: more digits than were measured", long)
 	}
 	name := filepath.Join(t.TempDir(), "plant.yaml")
 	if err := os.WriteFile(name, file.Bytes(), 0o666); err != nil {

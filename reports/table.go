@@ -90,8 +90,14 @@ func (s section) writeText(b *bytes.Buffer, width int, timeline []analysis.Secon
 		}
 	}
 	if s.grid != nil && len(s.grid.rows) > 0 {
-		if err := draw(b, s.grid.fit(width-2)); err != nil {
+		fitting := s.grid.fit(width - 2)
+		if err := draw(b, fitting); err != nil {
 			return err
+		}
+		told := func(c column) bool { return c.told }
+		if slices.ContainsFunc(s.grid.columns, told) && !slices.ContainsFunc(fitting.columns, told) {
+			c := s.grid.columns[slices.IndexFunc(s.grid.columns, told)]
+			s.notes = append([]string{fmt.Sprintf("There is no room for %s in %d columns; -o markdown shows it.", c.name, width)}, s.notes...)
 		}
 	}
 	for _, text := range s.notes {
