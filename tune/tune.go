@@ -460,7 +460,11 @@ func (s *Search) round(ctx context.Context, r *Result) error {
 	if kept != nil {
 		from = fmt.Sprintf(" (%s: the difference in cost is within chance)", strings.Join(kept, ", "))
 	}
-	r.Reason = fmt.Sprintf("the cheapest of %d settings that meets %s at each of %d points of the sync period%s: %s of the requests miss it in the worst", r.Tried, s.SLO, best.Phases, from, percent(best.WorstMissed))
+	which := fmt.Sprintf("the cheapest of %d settings that meets", r.Tried)
+	if r.Tried == 1 {
+		which = "the only setting that was tried meets"
+	}
+	r.Reason = fmt.Sprintf("%s %s at each of %d points of the sync period%s: %s of the requests miss it in the worst", which, s.SLO, best.Phases, from, percent(best.WorstMissed))
 	others := slices.DeleteFunc(slices.Delete(r.Front, r.Best, r.Best+1), func(o Outcome) bool { return o.Cost >= best.Cost && o.harm() >= best.harm() })
 	r.Best, _ = slices.BinarySearchFunc(others, best.Cost, func(o Outcome, cost float64) int { return cmp.Compare(o.Cost, cost) })
 	r.Front = slices.Insert(others, r.Best, best)
