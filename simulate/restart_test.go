@@ -103,20 +103,23 @@ func TestRestarts(t *testing.T) {
 // A container that is killed for memory has given no more answers than its limit has room for: in 85 s there are four
 // lives of a container that is killed after 4 s each, and the next one begins after 90 s, by the back-off.
 func TestKilledAtTheLimit(t *testing.T) {
-	r := one(60)
-	r.Phases[1].Seconds = 85
-	r.Pod.Containers[0].Resources.Limits[corev1.ResourceMemory] = resource.MustParse("256Mi")
-	m := &r.Plant.Workload
-	m.Memory, m.MemoryPerRequest, m.MemoryHeld = new(resource.MustParse("1Mi")), new(resource.MustParse("1Mi")), &metav1.Duration{Duration: time.Hour}
-	entries, _ := simulate(t, r)
-	answered := 0
-	for _, e := range entries {
-		if e.Load != nil {
-			answered += int(e.Load.Answered)
+	for _, c := range []struct{ rate, seconds, lives, most float64 }{{60, 85, 4, 259}, {700, 1, 1, 255 + 700/20}} { // in a step of a 20th of a second
+		r := one(c.rate)
+		r.Phases[1].Seconds = c.seconds
+		r.Pod.Containers[0].Resources.Limits[corev1.ResourceMemory] = resource.MustParse("256Mi")
+		m := &r.Plant.Workload
+		m.CPU.Mean.Duration = time.Millisecond
+		m.Memory, m.MemoryPerRequest, m.MemoryHeld = new(resource.MustParse("1Mi")), new(resource.MustParse("1Mi")), &metav1.Duration{Duration: time.Hour}
+		entries, _ := simulate(t, r)
+		answered := 0.0
+		for _, e := range entries {
+			if e.Load != nil {
+				answered += float64(e.Load.Answered)
+			}
 		}
-	}
-	if answered < 4*254 || answered > 4*259 {
-		t.Errorf("four lives of a container have %d answers, and memory for 255 each", answered)
+		if answered < c.lives*254 || answered > c.lives*c.most {
+			t.Errorf("at %g requests/s %g lives of a container have %g answers, and memory for 255 each", c.rate, c.lives, answered)
+		}
 	}
 }
 

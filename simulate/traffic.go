@@ -59,6 +59,9 @@ func (w *world) begin(at time.Duration) {
 		start := at
 		w.after(start-w.now, func() {
 			w.traffic.phase, w.traffic.started, w.traffic.answered, w.traffic.hits = i, start, 0, nil
+			for _, p := range w.pods {
+				p.rate = 0 // is not known
+			}
 			if p.Shape == record.ShapeCurve {
 				w.traffic.hits = p.CurveHits()
 			}
@@ -109,8 +112,8 @@ func (w *world) flow(to time.Duration) {
 	}
 }
 
-// full is when the first pod can use all of its memory limit, at the rate that it had before: nothing is answered
-// after that. Steps are no shorter than a 20th of a second, in which an overload answers a few requests too many.
+// full is when the first pod can use all of its memory limit, at the rate that it had before, or at the highest where
+// it had none or has a backlog: nothing is answered after that. Steps are no shorter than a 20th of a second, in which an overload answers a few requests too many.
 func (w *world) full() time.Duration {
 	first, each := time.Duration(math.MaxInt64), w.Plant.Workload.MemoryPerRequest.AsApproximateFloat64()
 	if w.memoryLimit == 0 || each == 0 {
@@ -118,10 +121,13 @@ func (w *world) full() time.Duration {
 	}
 	for _, p := range w.pods {
 		rate := p.rate
-		if p.backlog > 0 && w.Plant.Workload.MemoryHeld != nil {
+		switch {
+		case p.backlog > 0 && w.Plant.Workload.MemoryHeld != nil:
 			rate = p.highest
+		case rate == 0:
+			rate = w.modelled.MaxRate(w.connects(), p.costs, w.modelled.Cores)
 		}
-		if p.runs && rate > 0 {
+		if p.runs {
 			first = min(first, w.now+max(step/20, seconds((w.memoryLimit-w.memory(p))/each/rate)))
 		}
 	}
