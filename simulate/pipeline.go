@@ -92,8 +92,14 @@ func (w *world) scrape() {
 			point = w.measure(p)
 		}
 		containers := map[string]storage.MetricsPoint{w.modelled.First().Name: point}
+		others := storage.MetricsPoint{StartTime: point.StartTime, Timestamp: point.Timestamp}
 		for _, c := range w.Pod.Containers[1:] {
-			containers[c.Name] = storage.MetricsPoint{StartTime: point.StartTime, Timestamp: point.Timestamp}
+			containers[c.Name] = others
+		}
+		for _, c := range w.Pod.InitContainers {
+			if model.Sidecar(c) {
+				containers[c.Name] = others
+			}
 		}
 		batch.Pods[types.NamespacedName{Namespace: namespace, Name: p.name}] = storage.PodMetricsPoint{Containers: containers}
 	}

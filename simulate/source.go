@@ -63,6 +63,11 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	if err := r.countPods(); err != nil {
 		return nil, f.Fault("spec.autoscaler", err.Error(), "a lower max")
 	}
+	for _, m := range r.HPA.Metrics {
+		if of, _ := record.ResourceOf(m); of != "" && of != corev1.ResourceCPU && of != corev1.ResourceMemory {
+			return nil, f.Fault("spec.autoscaler", fmt.Sprintf("the HPA goes by %s, and metrics.k8s.io has cpu and memory alone", of), "scale on one of these, or on a Pods, Object or External metric")
+		}
+	}
 	return r, nil
 }
 

@@ -216,8 +216,10 @@ func (w *world) Usage(name corev1.ResourceName, container string) metrics.PodMet
 			if container != "" && c.Name != container {
 				continue
 			}
-			found = true
-			q := c.Usage[name]
+			q, has := c.Usage[name]
+			if found = has; !has {
+				break
+			}
 			sum += q.MilliValue()
 		}
 		if found {
