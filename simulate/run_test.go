@@ -196,6 +196,13 @@ func TestScenarioOfARecord(t *testing.T) {
 	}
 }
 
+// What a load without phases comes to is no figure.
+func TestRecordWithoutPhases(t *testing.T) {
+	if _, err := FromRecord(record.Run{Entries: []record.Entry{{Header: &record.Header{Format: record.Format}}}}); err == nil || err.Error() != "the record has no load phases" {
+		t.Errorf("a record without phases: %v", err)
+	}
+}
+
 // Pods that a record did not have get kept connections too: what it shows of others says nothing of them.
 func TestMorePodsThanTheRecordHad(t *testing.T) {
 	r := library(t, "spike")

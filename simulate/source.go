@@ -98,6 +98,9 @@ func FromRecord(run record.Run) (*Run, error) {
 	if h == nil {
 		return nil, errors.New("the record has no header")
 	}
+	if len(h.Phases) == 0 {
+		return nil, errors.New("the record has no load phases")
+	}
 	r := &Run{Phases: h.Phases, Timeout: 30 * time.Second, SLO: seconds(h.SLOLatency)}
 	var m model.Model
 	none := func(name string) (string, []byte, error) { return name, nil, errors.New("is not in the record") }

@@ -46,10 +46,10 @@ var knobs = map[string]knob{
 			switch {
 			case t == nil:
 				return fmt.Errorf("the HPA has no metric with a target")
-			case t.AverageUtilization != nil && v < 1:
-				return fmt.Errorf("%s %% is less than 1", record.Plain(v, 0))
+			case t.AverageUtilization != nil && (v < 1 || v > maxSetting):
+				return fmt.Errorf("%s %% of the requests is not from 1 to %d", record.Plain(v, 0), maxSetting)
 			case t.AverageUtilization != nil:
-				t.AverageUtilization = new(int32(min(v, maxSetting)))
+				t.AverageUtilization = new(int32(v))
 			case t.AverageValue != nil:
 				t.AverageValue = resource.NewMilliQuantity(milli, t.AverageValue.Format)
 			default:

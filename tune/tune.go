@@ -139,7 +139,7 @@ const day = 24 * time.Hour
 var looks = []int{3, 6, 10}
 
 // ErrNoSetting is of ranges without a setting that can be run.
-var ErrNoSetting = errors.New("no setting within the ranges can be run: their min is more than max, or the nodes have no room for it")
+var ErrNoSetting = errors.New("no setting within the ranges can be run")
 
 // Tune makes the runs. The result does not depend on how many workers there are.
 func Tune(ctx context.Context, s Search) (*Result, error) {
@@ -160,7 +160,7 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 		with, err := apply(runs[0], s.Ranges, other)
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", ErrNoSetting, err)
 		case slices.Equal(other, all[0]) || tooMany(with):
 		case with.CheckRoom() != nil:
 			r.NoRoom++
@@ -175,7 +175,7 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 		}
 	}
 	if first == len(all) {
-		return nil, ErrNoSetting
+		return nil, fmt.Errorf("%w: their min is more than max, or the nodes have no room for it", ErrNoSetting)
 	}
 	trials := make([][]trial, len(all))
 	outcomes := make([]Outcome, len(all))

@@ -97,10 +97,10 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		return bad("%s has no slo.latency: say by --latency what an answer may take", name)
 	case !slices.Contains([]int{50, 90, 95, 99}, f.percentile):
 		return bad("--percentile must be 50, 90, 95 or 99")
-	case len(f.replicas) == 0 || f.replicas[0] < 1:
-		return bad("--replicas must be 1 at least")
-	case f.from <= 0 || f.from*float64(slices.Max(f.replicas)) > runner.HighestRate || f.step < 2*time.Second:
-		return bad("--from must be more than 0 and reasonable, --step 2s at least")
+	case len(f.replicas) == 0 || f.replicas[0] < 1 || len(slices.Compact(slices.Clone(f.replicas))) < len(f.replicas):
+		return bad("--replicas must be 1 at least, and each another number")
+	case !(f.from > 0 && f.from*float64(slices.Max(f.replicas)) <= runner.HighestRate) || f.step < 2*time.Second:
+		return bad("--from must be more than 0 and, times --replicas, %d at most; --step 2s at least", runner.HighestRate)
 	case file.Spec.Workload.Existing != nil:
 		return bad("calibrate changes the number of replicas, and what exists already is never changed: describe the workload in the scenario")
 	case file.Spec.Autoscaler == nil:

@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/expect"
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
 )
@@ -72,6 +74,9 @@ func readScenarioBy(read func(string) (*scenarios.File, error), name string) (*s
 	file, err := read(name)
 	var faults scenarios.Faults
 	if err != nil && !errors.As(err, &faults) {
+		if files, _ := record.Files(name); len(files) > 0 && files[0] != name {
+			err = fmt.Errorf("%w (it holds runs: hpabench simulate and tune take one of them, such as %s)", err, filepath.Dir(files[0]))
+		}
 		return nil, runner.BadInput{Err: err}
 	}
 	if file == nil {
