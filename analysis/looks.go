@@ -98,12 +98,16 @@ func (k *tracker) syncs(t record.Instant) {
 func (k *tracker) look(t record.Instant, unwritten bool) {
 	l := look{at: k.o.hpas[len(k.o.hpas)-1], unwritten: unwritten, pods: k.pods(), signals: k.looks.signals}
 	l.t = t
-	if k.changed > t.Add(-lookDelay) {
+	since := t.Add(-lookDelay)
+	if !unwritten {
+		since = min(since, k.scaledBy(l.at))
+	}
+	if k.changed > since {
 		for _, p := range k.alive {
-			switch recent := p.changed > t.Add(-lookDelay); {
+			switch recent := p.changed > since; {
 			case !recent && !p.buried:
 				l.before = append(l.before, p.api)
-			case recent && p.apiBefore != nil:
+			case recent && p.apiBefore != nil && !(p.created.seen && p.created.t > since):
 				l.before = append(l.before, p.apiBefore)
 			}
 		}
@@ -113,6 +117,18 @@ func (k *tracker) look(t record.Instant, unwritten bool) {
 	}
 	k.looks.waiting = append(k.looks.waiting, l)
 	k.looks.next, k.looks.changed = t+record.Instant(k.o.flags.Sync.Duration), false
+}
+
+// scaledBy is when the target got the replicas that a status asks for: the HPA looked before that, however late its
+// status is seen. It is the time of the status without such a change since half a sync.
+func (k *tracker) scaledBy(a at[*record.Autoscaler]) record.Instant {
+	from, to := a.v.Status.CurrentReplicas, a.v.Status.DesiredReplicas
+	for i := len(k.o.targets) - 1; i > 0 && k.o.targets[i].t > a.t.Add(-k.o.flags.Sync.Duration/2) && from != to; i-- {
+		if k.o.targets[i].v.Replicas == to && k.o.targets[i-1].v.Replicas == from {
+			return k.o.targets[i].t
+		}
+	}
+	return a.t
 }
 
 // pods are those that the HPA controller has now; the same ones as long as none changes.
