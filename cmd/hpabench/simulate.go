@@ -54,8 +54,8 @@ says; docs/simulate.md says what is taken then. With it they are as they were in
 run, or as a file says that hpabench fit wrote.
 
 Where the load begins in the HPA's sync period is chance on a cluster, and moves its
-latencies by up to that period. --repeat 15 begins at different points of it and gives
-the range. No file is written without --out.
+latencies by up to that period. The first run of a record begins where that did; --repeat 15
+begins at different points of the period and gives the range. No file is written without --out.
 
 ` + exitCodes,
 		Example: `  hpabench simulate spike
