@@ -169,7 +169,7 @@ func (o *observed) policyLimit(spec autoscalingv2.HorizontalPodAutoscalerSpec, t
 				start -= e.v
 			}
 		}
-		r := rule{start + sign*p.Value, fmt.Sprintf("its policy is %d pods in %d s", p.Value, p.PeriodSeconds)}
+		r := rule{start + sign*p.Value, fmt.Sprintf("its policy is %s in %d s", record.Counted(p.Value, "pod"), p.PeriodSeconds)}
 		if p.Type == autoscalingv2.PercentScalingPolicy {
 			part := float64(start) * (1 + float64(sign*p.Value)/100)
 			if sign > 0 {

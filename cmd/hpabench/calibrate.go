@@ -69,7 +69,7 @@ workload or request it is not taken.`,
 	}
 	f.cluster.add(cmd, "existing `namespace` to create the objects in (default: one of the run's own); without --context, of the kubeconfig's current context")
 	f.lab.add(cmd)
-	cmd.Flags().DurationVar(&f.latency, "latency", 0, "`duration` that an answer may take (default: the scenario's slo.latency)")
+	addPositive(cmd, &f.latency, "latency", 0, "`duration` that an answer may take (default: the scenario's slo.latency)")
 	cmd.Flags().IntVar(&f.percentile, "percentile", 99, "share of the answers that must meet it: 50, 90, 95 or 99")
 	cmd.Flags().IntSliceVar(&f.replicas, "replicas", []int{1, 2}, "`numbers` of replicas")
 	cmd.Flags().Float64Var(&f.from, "from", 2, "first `rate`, in requests a second, for each replica")

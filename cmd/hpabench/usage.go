@@ -70,7 +70,7 @@ type choice struct {
 	words   []string
 }
 
-// positive is a flag that takes a duration above 0.
+// positive is a flag that takes a duration above 0, and may have none.
 type positive time.Duration
 
 func addPositive(cmd *cobra.Command, d *time.Duration, name string, initial time.Duration, usage string) {
@@ -78,7 +78,12 @@ func addPositive(cmd *cobra.Command, d *time.Duration, name string, initial time
 	cmd.Flags().Var((*positive)(d), name, usage)
 }
 
-func (p *positive) String() string { return time.Duration(*p).String() }
+func (p *positive) String() string {
+	if *p == 0 { // none, and no default that --help shows
+		return ""
+	}
+	return time.Duration(*p).String()
+}
 func (p *positive) Type() string   { return "duration" }
 func (p *positive) Set(s string) error {
 	d, err := time.ParseDuration(s)
