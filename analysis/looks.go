@@ -107,7 +107,7 @@ func (k *tracker) look(t record.Instant, unwritten bool) {
 			switch recent := p.changed > since; {
 			case !recent && !p.buried:
 				l.before = append(l.before, p.api)
-			case recent && p.apiBefore != nil && !(p.created.seen && p.created.t > since):
+			case recent && p.apiBefore != nil && (!p.created.seen || p.created.t <= since):
 				l.before = append(l.before, p.apiBefore)
 			}
 		}

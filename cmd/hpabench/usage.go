@@ -84,7 +84,7 @@ func (p *positive) String() string {
 	}
 	return time.Duration(*p).String()
 }
-func (p *positive) Type() string   { return "duration" }
+func (p *positive) Type() string { return "duration" }
 func (p *positive) Set(s string) error {
 	d, err := time.ParseDuration(s)
 	if err == nil && d <= 0 {
