@@ -52,6 +52,7 @@ type ComparedFigure struct {
 type Distribution struct {
 	Values     []float64 `json:"values"`
 	Missing    int       `json:"missing,omitempty"` // trials in which it was not measured
+	Reason     string    `json:"reason,omitempty"`  // why not in the first of these
 	Median     *float64  `json:"median,omitempty"`
 	Low        *float64  `json:"low,omitempty"`
 	High       *float64  `json:"high,omitempty"`
@@ -110,7 +111,7 @@ func Compare(all []Trials, names *regexp.Regexp) Comparison {
 					samples[i][f.Name] = d
 				}
 				if f.Value == nil {
-					d.Missing++
+					d.Missing, d.Reason = d.Missing+1, cmp.Or(d.Reason, f.Missing)
 				} else {
 					d.Values, d.Precision = append(d.Values, *f.Value), max(d.Precision, f.Precision)
 				}
@@ -163,7 +164,7 @@ func doubts(all []Trials) (list []string) {
 		var doubted []PhaseLoad
 		n := 0
 		for i, r := range t.Results {
-			if of := around(t.Results[0], r); len(of) > 0 {
+			if of := surroundings(t.Results[0], r); len(of) > 0 {
 				list = append(list, fmt.Sprintf("%s: its trials are not of the same setup, which makes what they say together doubtful; the first and trial %d: %s.", t.Name, i+1, strings.Join(of, "; ")))
 				break
 			}

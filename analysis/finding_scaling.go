@@ -303,7 +303,7 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		f.Advice += "; or scale on a metric that follows the load."
 	case rose*rate > 0.01:
 		f.Advice += fmt.Sprintf(", or send more than about %s requests/s in phase %s.", record.Plain(rate+(1+p.up-*peak.ratio)/rose, 3), t.ToPhase)
-	case idle.ratio != nil:
+	case idle.ratio != nil && rate > from:
 		f.Cause = "The metric does not rise with the load."
 		f.Advice += "; or scale on a metric that follows the load."
 	default:

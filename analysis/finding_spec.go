@@ -1,7 +1,6 @@
 package analysis
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -74,10 +73,10 @@ func (d *diagnosis) minIsMax() {
 func (d *diagnosis) specFault(of func(*autoscalingv2.HorizontalPodAutoscalerSpec) *record.SpecFault) (fault *record.SpecFault, since record.Instant) {
 	for _, a := range slices.Backward(d.hpas[:after(d.hpas, d.end)]) {
 		f := of(&a.v.Spec)
-		if f == nil {
+		if f == nil || fault != nil && f.Seen != fault.Seen {
 			break
 		}
-		fault, since = cmp.Or(fault, f), a.t
+		fault, since = f, a.t
 	}
 	return fault, max(since, d.start)
 }

@@ -116,6 +116,15 @@ func TestFindings(t *testing.T) {
 		"min set to max in mid-run": {respecified(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) {
 			spec.MinReplicas = &spec.MaxReplicas
 		}), []string{"blocks min-is-max hpa/web since 151 until -: are both 5"}},
+		"min set to max twice": {func() *made {
+			m := respecified(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) { spec.MinReplicas = &spec.MaxReplicas })
+			for _, e := range m.entries {
+				if a := e.Autoscaler; a != nil && a.Spec.MinReplicas != &a.Spec.MaxReplicas {
+					a.Spec.MinReplicas, a.Spec.MaxReplicas = new(int32(2)), 2
+				}
+			}
+			return m
+		}(), []string{"blocks min-is-max hpa/web since 151 until -: are both 5"}},
 		"OOM": {ill().sampled(220, "a", "b", "c").restarted("c", 120, 137, "OOMKilled"), []string{
 			"blocks out-of-memory pod/c since 120 until -: killed for memory (OOMKilled) and was restarted 1 time"}},
 		"one quick restart": {ill().sampled(220, "a", "b", "c").restarted("c", 120, 1, "Error"), []string{

@@ -120,7 +120,7 @@ func (k *tracker) look(t record.Instant, unwritten bool) {
 }
 
 // scaledBy is when the target got the replicas that a status asks for: the HPA looked before that, however late its
-// status is seen. It is the time of the status without such a change since half a sync.
+// status is seen. Where the target did not change in half a sync before the status, it is the status's own time.
 func (k *tracker) scaledBy(a at[*record.Autoscaler]) record.Instant {
 	from, to := a.v.Status.CurrentReplicas, a.v.Status.DesiredReplicas
 	for i := len(k.o.targets) - 1; i > 0 && k.o.targets[i].t > a.t.Add(-k.o.flags.Sync.Duration/2) && from != to; i-- {

@@ -23,7 +23,7 @@ func differ(all []Trials) (list []string) {
 	first := all[0].Results[0]
 	for i, t := range all[1:] {
 		r := t.Results[0]
-		found := append(changes("scenario", first.Scenario, r.Scenario), around(first, r)...)
+		found := append(changes("scenario", first.Scenario, r.Scenario), surroundings(first, r)...)
 		of := changes("", scenarioOf(all[0].Sources[0]), scenarioOf(t.Sources[0]))
 		if len(of) == 0 {
 			of = changes("hpa", valuesOf(first.Autoscaler), valuesOf(r.Autoscaler))
@@ -38,8 +38,8 @@ func differ(all []Trials) (list []string) {
 	return list
 }
 
-// around lists how two runs differ in what is around the workload.
-func around(a, b *Result) []string {
+// surroundings lists how two runs differ in what is around the workload.
+func surroundings(a, b *Result) []string {
 	return slices.Concat(changes("hpabench", a.Hpabench, b.Hpabench), changes("cluster", clusterOf(a), clusterOf(b)), changes("way of the load", wayOf(a), wayOf(b)))
 }
 

@@ -237,7 +237,7 @@ func compareSections(c analysis.Comparison) []section {
 	for i, name := range names {
 		g.columns = append(g.columns, column{name: fmt.Sprintf("%s (%d)", name, c.Trials[i])})
 		if i > 0 {
-			g.columns = append(g.columns, column{name: "Δ", text: true}, column{name: "p", spare: 1, told: true})
+			g.columns = append(g.columns, column{name: "Δ", text: true}, column{name: "p", spare: 1, noted: true})
 		}
 	}
 	notes := reasons(slices.Clone(c.Doubts))

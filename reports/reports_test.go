@@ -102,6 +102,21 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// A column that decides is not left out without a word, one of several neither.
+func TestNotedColumns(t *testing.T) {
+	for width, noted := range map[int]bool{25: true, 30: true, 80: false} {
+		g := &grid{columns: []column{{name: "figure"}, {name: "p", spare: 1, noted: true}, {name: "p", spare: 1, noted: true}}}
+		g.add("a figure of a run", "0.008", "0.016")
+		var b bytes.Buffer
+		if err := (section{title: "Figures", grid: g}).writeText(&b, width, nil); err != nil {
+			t.Fatal(err)
+		}
+		if said := strings.Contains(strings.Join(strings.Fields(b.String()), " "), "columns have no room for each p;"); said != noted {
+			t.Errorf("in %d columns it is said: %v\n%s", width, said, b.String())
+		}
+	}
+}
+
 func TestTableFits(t *testing.T) {
 	for name, r := range results(t) {
 		r.Events = append(r.Events, analysis.Event{Event: record.Event{Kind: "Pod", Name: "x", Type: "Warning", Reason: "Failed", Message: strings.Repeat("long ", 60)}})

@@ -34,7 +34,7 @@ type column struct {
 	give  bool // gives way first when there is little room: its cells are cut
 	tail  bool // when cut, the ends of its cells are kept
 	spare int  // dropped when there is no room, the highest first; 0 stays
-	told  bool // a note says so when it is dropped
+	noted bool // a note says so when it is dropped
 	bars  bool // cells whose blanks count
 }
 

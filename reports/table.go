@@ -94,16 +94,18 @@ func (s section) writeText(b *bytes.Buffer, width int, timeline []analysis.Secon
 		if err := draw(b, fitting); err != nil {
 			return err
 		}
-		told := func(c column) bool { return c.told }
-		if slices.ContainsFunc(s.grid.columns, told) && !slices.ContainsFunc(fitting.columns, told) {
-			c := s.grid.columns[slices.IndexFunc(s.grid.columns, told)]
-			s.notes = append([]string{fmt.Sprintf("There is no room for %s in %d columns; -o markdown shows it.", c.name, width)}, s.notes...)
+		if wanted, left := notedColumns(s.grid), notedColumns(fitting); len(left) < len(wanted) {
+			s.notes = append([]string{fmt.Sprintf("%d columns have no room for each %s; -o markdown shows it.", width, wanted[0].name)}, s.notes...)
 		}
 	}
 	for _, text := range s.notes {
 		writeParagraph(b, width, "  ", text)
 	}
 	return nil
+}
+
+func notedColumns(g *grid) []column {
+	return slices.DeleteFunc(slices.Clone(g.columns), func(c column) bool { return !c.noted })
 }
 
 // notable keeps those events that a reader at a terminal looks for: warnings,

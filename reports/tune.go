@@ -126,6 +126,9 @@ func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
 	if r.NoRoom > 0 {
 		text.add("%d are left out, as the nodes have no room for their min.", r.NoRoom)
 	}
+	if r.Invalid > 0 {
+		text.add("%d are left out, as no HPA can have them.", r.Invalid)
+	}
 	text.add("A day has the load %s, and min replicas for the rest of it. The cheapest has the lowest value of \"ranked by\": replica-hours a day, with 5 min of each replica of a flap, and one replica for the time at max.", times(s.TimesADay()))
 	notes := append(reasons{fmt.Sprintf("%s: %s.", verdict, r.Reason)}, r.Notes...)
 	return writeSections(w, s.Runs[0].Assumed(), []section{{title: strings.Join(text, " "), grid: g, notes: append(notes, "is: the present setting.")}}, width)

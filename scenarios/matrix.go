@@ -151,8 +151,8 @@ func (f *File) checkCopies(settings []Setting) error {
 		case n*size > maxCopies:
 			return fault("the settings up to %s have %d combinations of a scenario with %d values, targets and points: the product may be %d", s.Name, n, size, maxCopies)
 		}
-		for n, value := range s.Values {
-			if slices.ContainsFunc(s.Values[:n], func(other any) bool { return reflect.DeepEqual(value, other) }) {
+		for place, value := range s.Values {
+			if slices.ContainsFunc(s.Values[:place], func(other any) bool { return reflect.DeepEqual(value, other) }) {
 				return fault("%s has the value %v twice", s.Name, value)
 			}
 		}

@@ -51,8 +51,8 @@ type Run struct {
 	Even bool          // kept connections have their requests spread over the pods all the same
 	SLO  time.Duration // that an answer may take; 0 for none
 
-	// Wait is how long the load waits, but for afterSync, when the HPA has its first metric, which is just
-	// after a sync: the load's place in the sync period. Whole periods of it do not count.
+	// Wait is how long the load waits, besides afterSync, once the HPA has its first metric. That is just after a
+	// sync, so Wait is the load's place in the sync period. Whole periods of it do not count.
 	Wait time.Duration
 	Seed uint64 // of what is random
 

@@ -203,6 +203,21 @@ func TestRecordWithoutPhases(t *testing.T) {
 	}
 }
 
+// A resource without metrics is refused of a record as of a scenario: its HPA would wait in vain.
+func TestRecordOfAnotherResource(t *testing.T) {
+	r := library(t, "spike")
+	r.Header = &record.Header{MetricsEvery: 1, Phases: r.Phases}
+	entries, _ := simulate(t, r)
+	for _, e := range entries {
+		if e.Autoscaler != nil {
+			e.Autoscaler.Spec.Metrics[0].Resource.Name = corev1.ResourceEphemeralStorage
+		}
+	}
+	if _, err := FromRecord(record.Run{Entries: entries}); err == nil || err.Error() != "the HPA goes by ephemeral-storage, and metrics.k8s.io has cpu and memory alone" {
+		t.Errorf("the record is taken (%v)", err)
+	}
+}
+
 // Pods that a record did not have get kept connections too: what it shows of others says nothing of them.
 func TestMorePodsThanTheRecordHad(t *testing.T) {
 	r := library(t, "spike")

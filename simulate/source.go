@@ -63,12 +63,20 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	if err := r.countPods(); err != nil {
 		return nil, f.Fault("spec.autoscaler", err.Error(), "a lower max")
 	}
-	for _, m := range r.HPA.Metrics {
-		if of, _ := record.ResourceOf(m); of != "" && of != corev1.ResourceCPU && of != corev1.ResourceMemory {
-			return nil, f.Fault("spec.autoscaler", fmt.Sprintf("the HPA goes by %s, and metrics.k8s.io has cpu and memory alone", of), "scale on one of these, or on a Pods, Object or External metric")
-		}
+	if err := r.checkResources(); err != nil {
+		return nil, f.Fault("spec.autoscaler", err.Error(), "scale on one of these, or on a Pods, Object or External metric")
 	}
 	return r, nil
+}
+
+// checkResources refuses a resource that no pod has metrics of, for which the HPA would wait in vain.
+func (r *Run) checkResources() error {
+	for _, m := range r.HPA.Metrics {
+		if of, _ := record.ResourceOf(m); of != "" && of != corev1.ResourceCPU && of != corev1.ResourceMemory {
+			return fmt.Errorf("the HPA goes by %s, and metrics.k8s.io has cpu and memory alone", of)
+		}
+	}
+	return nil
 }
 
 // limits takes how long a request and a connection may take.
@@ -152,7 +160,7 @@ func FromRecord(run record.Run) (*Run, error) {
 	} else if hpa.Spec.ScaleTargetRef.Kind == statefulSet && r.StatefulSet == nil { // of a record that does not say
 		r.StatefulSet = &record.StatefulSet{}
 	}
-	if err := r.countPods(); err != nil {
+	if err := cmp.Or(r.countPods(), r.checkResources()); err != nil {
 		return nil, err
 	}
 	r.Wait, r.Served = synced(run)

@@ -113,7 +113,8 @@ func (w *world) flow(to time.Duration) {
 }
 
 // full is when the first pod can use all of its memory limit, at the rate that it had before, or at the highest where
-// it had none or has a backlog: nothing is answered after that. Steps are no shorter than a 20th of a second, in which an overload answers a few requests too many.
+// it had none of a load or has a backlog: nothing is answered after that. Steps are no shorter than a 20th of a second,
+// in which an overload answers a few requests too many.
 func (w *world) full() time.Duration {
 	first, each := time.Duration(math.MaxInt64), w.Plant.Workload.MemoryPerRequest.AsApproximateFloat64()
 	if w.memoryLimit == 0 || each == 0 {
@@ -124,14 +125,22 @@ func (w *world) full() time.Duration {
 		switch {
 		case p.backlog > 0 && w.Plant.Workload.MemoryHeld != nil:
 			rate = p.highest
-		case rate == 0:
+		case rate == 0 && !w.idle():
 			rate = w.modelled.MaxRate(w.connects(), p.costs, w.modelled.Cores)
 		}
-		if p.runs {
+		if p.runs && rate > 0 {
 			first = min(first, w.now+max(step/20, seconds((w.memoryLimit-w.memory(p))/each/rate)))
 		}
 	}
 	return first
+}
+
+// idle says whether no load is planned now.
+func (w *world) idle() bool {
+	if w.traffic.phase < 0 {
+		return w.traffic.ended || w.Lead == 0
+	}
+	return w.Phases[w.traffic.phase].Shape == record.ShapeIdle
 }
 
 // changes says whether the rates are to be looked at again each second.
@@ -287,7 +296,8 @@ func (w *world) spread(rate, dt float64) {
 // by the requests that these pods served in the record; nil where there are more pods than it had, and where none of
 // them listens. Which connection is used next, and to which pod it is, is chance that decides what the pods use
 // where they are not alike. Where one connection is enough for the requests at a time, a pod has them all: of those
-// that served more in the record's window than they had here, the one that had them last, or that lacks most.
+// that served more in the record's window than they had here, the one that had them last, or that lacks most. Once
+// none lacks any, each has its part until its next window.
 func (w *world) recordedParts(atATime, dt float64) []float64 {
 	parts, untils, all := make([]float64, len(w.serving)), make([]time.Duration, len(w.serving)), 0.0
 	idle, now := w.modelled.AtRest(), w.now-w.onset

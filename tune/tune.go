@@ -121,7 +121,8 @@ type Result struct {
 	Front    []Outcome `json:"front"` // the Pareto front, the cheapest first
 	Tried    int       `json:"tried"`
 	Hopeless int       `json:"droppedEarly"`
-	NoRoom   int       `json:"noRoom"` // settings that were not tried, as the nodes have no room for their min
+	NoRoom   int       `json:"noRoom"`            // settings that were not tried, as the nodes have no room for their min
+	Invalid  int       `json:"invalid,omitempty"` // settings that were not tried, as no HPA can have them
 	Runs     int       `json:"runs"`
 	// Best is the index in Front of what is recommended; where nothing is, of the least bad, which is
 	// not to be applied. Reason says why.
@@ -156,11 +157,14 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 	}
 	all := []Setting{present(runs[0], s.Ranges)}
 	r := new(Result)
+	invalid := errors.New("their min is more than max, or the nodes have no room for it")
 	for _, other := range sample(s.Ranges, s.Settings) {
 		with, err := apply(runs[0], s.Ranges, other)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("%w: %w", ErrNoSetting, err)
+			if r.Invalid++; r.Invalid == 1 {
+				invalid = err
+			}
 		case slices.Equal(other, all[0]) || tooMany(with):
 		case with.CheckRoom() != nil:
 			r.NoRoom++
@@ -175,7 +179,7 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 		}
 	}
 	if first == len(all) {
-		return nil, fmt.Errorf("%w: their min is more than max, or the nodes have no room for it", ErrNoSetting)
+		return nil, fmt.Errorf("%w: %w", ErrNoSetting, invalid)
 	}
 	trials := make([][]trial, len(all))
 	outcomes := make([]Outcome, len(all))
@@ -476,7 +480,7 @@ func (s *Search) with(ctx context.Context, setting Setting, i int, v float64) (O
 	setting = slices.Clone(setting)
 	setting[i] = v
 	if run, err := apply(s.Runs[0], s.Ranges, setting); err != nil || tooMany(run) || run.CheckRoom() != nil {
-		return Outcome{}, err
+		return Outcome{}, nil
 	}
 	trials, err := s.try(ctx, setting, 1, 0, s.Phases)
 	return s.outcomeOf(setting, trials), err

@@ -111,11 +111,11 @@ when there are too few trials in every set for any to be.`,
 // errRegression says that a figure is worse.
 var errRegression = errors.New("regression")
 
-// always are the figures that each run has whose replicas change.
-var always = regexp.MustCompile(`^scale(Up|Down)\.[^.]+$`)
+// scaling are the figures that each run has whose replicas change.
+var scaling = regexp.MustCompile(`^scale(Up|Down)\.[^.]+$`)
 
-// regressions is an errRegression for each figure that is significantly worse, or always and only in the first trials
-// measured, as where nothing scales any more, and bad input where none could be.
+// regressions is an errRegression for each figure that is significantly worse, and for each of scaling that all of the
+// first trials have and none of the others. It is bad input where no figure could be worse.
 // It notes which trials cannot be judged beside others.
 func (a *app) regressions(c analysis.Comparison) (err error) {
 	few, all := c.TooFew()
@@ -126,8 +126,8 @@ func (a *app) regressions(c analysis.Comparison) (err error) {
 	for _, f := range c.Figures {
 		for i, d := range f.Against {
 			switch of := f.Of[i+1]; {
-			case always.MatchString(f.Name) && f.Better != "" && f.Of[0].Missing == 0 && of.Median == nil:
-				err = errors.Join(err, fmt.Errorf("%w: %s is measured in each trial of %s and in none of %s", errRegression, f.Name, c.Names[0], c.Names[i+1]))
+			case scaling.MatchString(f.Name) && f.Better != "" && f.Of[0].Missing == 0 && of.Median == nil:
+				err = errors.Join(err, fmt.Errorf("%w: %s is measured in each trial of %s and in none of %s: %s", errRegression, f.Name, c.Names[0], c.Names[i+1], of.Reason))
 			case d.Worse:
 				err = errors.Join(err, fmt.Errorf("%w: %s is worse in %s: %s, not %s %s", errRegression, f.Name, c.Names[i+1], record.Plain(*f.Of[i+1].Median, 4), record.Plain(*f.Of[0].Median, 4), f.Unit))
 			}
