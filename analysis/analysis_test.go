@@ -554,14 +554,7 @@ func FuzzAnalyze(f *testing.F) {
 // The utilization is the HPA's own, to the percent: at these instants of a run
 // recorded on a real cluster the HPA's status said so, a sync after the sample.
 func TestUtilizationAgreesWithTheHPA(t *testing.T) {
-	run, err := record.Open("../reports/testdata/recorded-demo-nginx.jsonl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Analyze(run)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := analyzed(t, "../reports/testdata/recorded-demo-nginx.jsonl")
 	for second, want := range map[int]float64{74: 111, 224: 28, 239: 23} {
 		if got := math.Floor(*r.Timeline[second-r.Timeline[0].Second].CPUPercent + 1e-9); got != want {
 			t.Errorf("second %d: %v %%, the HPA said %v %%", second, got, want)

@@ -246,6 +246,20 @@ func (m *made) run(t testing.TB) record.Run {
 	return run
 }
 
+// analyzed is the result of a record that is kept.
+func analyzed(t *testing.T, file string) *Result {
+	t.Helper()
+	run, err := record.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Analyze(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func (m *made) analyze(t testing.TB) *Result {
 	t.Helper()
 	r, err := Analyze(m.run(t))

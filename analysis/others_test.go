@@ -79,16 +79,9 @@ func TestOthers(t *testing.T) {
 
 // The HPA scales before it writes its status, on a busy machine long before: it had not seen the pods that it asked for.
 func TestStatusAfterNewPods(t *testing.T) {
-	run, err := record.Open("testdata/others/hpa-max.jsonl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Analyze(run)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s := r.FirstUp().Steps[0]; s.Recommended == nil || *s.Recommended != 3 || s.LimitedBy != "" {
-		t.Errorf("2 × 58/50 is said to ask for %v, limited by %q: %s", *s.Recommended, s.LimitedBy, s.Limit)
+	s := analyzed(t, "testdata/others/hpa-max.jsonl").FirstUp().Steps[0]
+	if s.Recommended == nil || *s.Recommended != 3 || s.LimitedBy != "" {
+		t.Errorf("2 × 58/50 is said not to ask for 3, limited by %q: %s", s.LimitedBy, s.Limit)
 	}
 }
 

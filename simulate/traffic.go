@@ -27,7 +27,7 @@ type traffic struct {
 	// connections are of kept ones the pods at their other end, nil for one that has to
 	// be opened again. The last ones are used first, as the load generator does.
 	connections []*pod
-	last        *pod // that had all requests, by recordedParts
+	last        *pod // whose turn it was, by takeTurn
 }
 
 // onTheWay says whether requests of a phase are in a pod and waited for.
@@ -223,12 +223,12 @@ func (w *world) offer(dt float64) bool {
 	for _, p := range w.pods {
 		p.rate, p.workers = 0, 0
 	}
-	p := &record.Phase{Shape: record.ShapeRate, From: w.Lead}
-	switch {
-	case w.traffic.phase >= 0:
-		p = &w.Phases[w.traffic.phase]
-	case w.traffic.ended || w.Lead == 0:
+	if w.idle() {
 		return false
+	}
+	p := &record.Phase{Shape: record.ShapeRate, From: w.Lead}
+	if w.traffic.phase >= 0 {
+		p = &w.Phases[w.traffic.phase]
 	}
 	at := (w.now - w.traffic.started).Seconds()
 	if p.Shape == record.ShapeWorkers {
@@ -295,9 +295,7 @@ func (w *world) spread(rate, dt float64) {
 // recordedParts are the parts of the requests on kept connections that go to the pods in service until dt from now,
 // by the requests that these pods served in the record; nil where there are more pods than it had, and where none of
 // them listens. Which connection is used next, and to which pod it is, is chance that decides what the pods use
-// where they are not alike. Where one connection is enough for the requests at a time, a pod has them all: of those
-// that served more in the record's window than they had here, the one that had them last, or that lacks most. Once
-// none lacks any, each has its part until its next window.
+// where they are not alike. Where one connection is enough for the requests at a time, one pod has them all.
 func (w *world) recordedParts(atATime, dt float64) []float64 {
 	parts, untils, all := make([]float64, len(w.serving)), make([]time.Duration, len(w.serving)), 0.0
 	idle, now := w.modelled.AtRest(), w.now-w.onset
@@ -317,16 +315,22 @@ func (w *world) recordedParts(atATime, dt float64) []float64 {
 		return nil
 	}
 	floats.Scale(1/all, parts)
-	if atATime > 1 {
-		return parts
+	if atATime <= 1 {
+		w.takeTurn(parts, untils, dt)
 	}
+	return parts
+}
+
+// takeTurn gives the requests of the next dt to one pod: of those that served more in the record's window, which ends
+// at untils, than they had here, the one that had them last, or that lacks most. Once none lacks any, each has its part.
+func (w *world) takeTurn(parts []float64, untils []time.Duration, dt float64) {
 	next := -1
 	for i, p := range w.serving {
 		if parts[i] == 0 {
 			continue
 		}
 		if p.window != untils[i] {
-			p.window, p.lacks = untils[i], parts[i]*(untils[i]-now).Seconds()
+			p.window, p.lacks = untils[i], parts[i]*(untils[i]+w.onset-w.now).Seconds()
 		}
 		if p.lacks > 0 && (next < 0 || p == w.traffic.last || w.serving[next] != w.traffic.last && p.lacks > w.serving[next].lacks) {
 			next = i
@@ -337,7 +341,6 @@ func (w *world) recordedParts(atATime, dt float64) []float64 {
 		parts[next], w.traffic.last = 1, w.serving[next]
 		w.traffic.last.lacks -= dt
 	}
-	return parts
 }
 
 // mostConnections are followed one by one. Where there are more, each stands for several.
