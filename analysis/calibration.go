@@ -20,7 +20,7 @@ type Calibration struct {
 	Cluster    string  `json:"cluster"`
 	// Points are in order of their replicas.
 	Points []CalibrationPoint `json:"points"`
-	// CapacityPerReplica is the least of rate/replicas, in requests a second.
+	// CapacityPerReplica is the least of rate/replicas, in requests a second, or lower where a longer run at it missed the SLO.
 	CapacityPerReplica float64 `json:"capacityPerReplica"`
 }
 
@@ -69,19 +69,19 @@ func (c *Calibration) Point(r *Result, replicas int, rates []float64, interrupte
 	return point
 }
 
-// Refuted says why the capacity is lower than the sweeps have it, by a run whose last phase had that rate for longer;
-// empty where that met the SLO, or where the load was not as planned.
+// Refuted says why the capacity is lower, by a run whose last phase had that rate for longer; empty where that met the SLO,
+// or where the load was not as planned.
 func (c *Calibration) Refuted(r *Result) string {
 	p := r.Load.Phases[len(r.Load.Phases)-1]
 	meets, at := p.MeetsSLO(c.Latency, c.Percentile)
-	if meets || p.Cut || p.Doubt != "" {
+	if meets || p.Doubt != "" {
 		return ""
 	}
-	text := fmt.Sprintf("the run at %s requests/s a replica that measures what a request costs missed the SLO", record.Plain(c.CapacityPerReplica, 4))
+	text := fmt.Sprintf("a longer run at %s requests/s a replica missed the SLO", record.Plain(c.CapacityPerReplica, 4))
 	if at != nil {
 		text += fmt.Sprintf(" (p%d %s s)", c.Percentile, record.Plain(*at, 3))
 	}
-	return text + ", so they serve less in the long run: calibrate again with a longer --step"
+	return text
 }
 
 // Complete works out what follows from the points.

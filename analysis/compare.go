@@ -300,7 +300,7 @@ func (c *Comparison) TooFew() (list []string, all bool) {
 		if left < len(tests) {
 			of += " without significance"
 		}
-		text := fmt.Sprintf("With %s of %s and %d of %s no difference can be significant: the smallest p-value is %s, and for %s it must be below %s. Make %d trials of each",
+		text := fmt.Sprintf("With %s of %s and %d of %s no figure can be better or worse: the smallest p-value is %s, and for %s it must be below %s. Make %d trials of each",
 			record.Counted(c.Trials[0], "trial"), c.Names[0], n, c.Names[i+1], record.Plain(least, 2), of, record.Plain(Alpha/float64(left), 2), enough)
 		if fewer := (int(math.Ceil(Alpha/least)) - 1) / (len(c.Trials) - 1); fewer > 0 {
 			text += fmt.Sprintf(", or compare %s at most (--figure)", record.Counted(fewer, "figure"))

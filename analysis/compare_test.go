@@ -115,7 +115,7 @@ spec:
 func TestCompareTooFew(t *testing.T) {
 	c := Compare([]Trials{trials("a", "", 15, 16), trials("b", "", 40, 41)}, inService)
 	d := c.Figures[0].Against[0]
-	if few, all := c.TooFew(); !all || strings.Join(few, "|") != "With 2 trials of a and 2 of b no difference can be significant: the smallest p-value is 0.33, and for 1 tested difference it must be below 0.05. Make 4 trials of each." {
+	if few, all := c.TooFew(); !all || strings.Join(few, "|") != "With 2 trials of a and 2 of b no figure can be better or worse: the smallest p-value is 0.33, and for 1 tested difference it must be below 0.05. Make 4 trials of each." {
 		t.Error(few, all)
 	}
 	if d.Significant || math.Abs(d.SmallestP-1./3) > 1e-9 || len(d.Warnings) == 0 || !strings.Contains(strings.Join(d.Warnings, " "), "samples") {
@@ -130,7 +130,7 @@ func TestCompareTooFew(t *testing.T) {
 // TestTooFewOfSeveral compares more than two sets, each of which is judged by its own trials.
 func TestTooFewOfSeveral(t *testing.T) {
 	a, b := trials("a", "", 15, 16, 17, 18, 19, 20, 21, 22), trials("b", "", 40, 41, 42, 43, 44, 45, 46, 47)
-	const one = "With 8 trials of a and 1 of c no difference can be significant: the smallest p-value is 0.22, and for "
+	const one = "With 8 trials of a and 1 of c no figure can be better or worse: the smallest p-value is 0.22, and for "
 	for name, test := range map[string]struct {
 		sets  []Trials
 		few   []string
@@ -145,7 +145,7 @@ func TestTooFewOfSeveral(t *testing.T) {
 		"b has too few too": {[]Trials{a, trials("b", "", 40), trials("c", "", 40)}, []string{strings.Replace(one, "of c", "of b", 1) + "2 tested differences it must be below 0.025. Make 5 trials of each.",
 			one + "2 tested differences it must be below 0.025. Make 5 trials of each."}, true, false},
 		"c has too few, and b is a": {[]Trials{trials("a", "", 15, 15), trials("b", "", 15, 15), trials("c", "", 40, 41)}, []string{
-			"With 2 trials of a and 2 of c no difference can be significant: the smallest p-value is 0.33, and for 1 tested difference it must be below 0.05. Make 4 trials of each."}, true, false},
+			"With 2 trials of a and 2 of c no figure can be better or worse: the smallest p-value is 0.33, and for 1 tested difference it must be below 0.05. Make 4 trials of each."}, true, false},
 	} {
 		c := Compare(test.sets, inService)
 		few, all := c.TooFew()
@@ -164,7 +164,7 @@ func TestTooFewOfSeveral(t *testing.T) {
 		d := Difference{Absolute: new(1.0), P: new(1.0), SmallestP: smallestP(5, 5)}
 		c.Figures = append(c.Figures, ComparedFigure{Better: LowerIsBetter, Against: []Difference{d, d}})
 	}
-	if few, all := c.TooFew(); !all || len(few) != 2 || few[1] != "With 5 trials of a and 5 of c no difference can be significant: the smallest p-value is 0.0079, and for 8 tested differences it must be below 0.0063. Make 6 trials of each, or compare 3 figures at most (--figure)." {
+	if few, all := c.TooFew(); !all || len(few) != 2 || few[1] != "With 5 trials of a and 5 of c no figure can be better or worse: the smallest p-value is 0.0079, and for 8 tested differences it must be below 0.0063. Make 6 trials of each, or compare 3 figures at most (--figure)." {
 		t.Error(all, few)
 	}
 

@@ -81,7 +81,7 @@ var figureTable = []struct {
 		stage(StageFalling, "no ramp, sine or curve took the load")},
 	{"scaleDown.stage.metricsLag", "s", lower, "From there, or from the onset, until the metrics are below target × (1 − tolerance).",
 		stage(StageMetrics, "")},
-	{"scaleDown.stage.stabilization", "s", lower, "From there until the stabilization window lets go.", stage(StageWindow, "")},
+	{"scaleDown.stage.stabilization", "s", neither, "From there until the stabilization window lets go.", stage(StageWindow, "")},
 	{"scaleDown.stage.decision", "s", lower, "From there until spec.replicas falls.", stage(StageDecision, "")},
 	{"scaleDown.stage.terminating", "s", lower, "From there until the pod's deletion is seen.", stage(StageTerminating, "")},
 	{"scaleDown.stage.outOfService", "s", lower, "From there until its address is no longer ready.", stage(StageOutOfService, "")},

@@ -239,7 +239,7 @@ func (d *diagnosis) mostLoaded() (most *Transition, idle, peak usage) {
 		for _, u := range d.levels {
 			switch {
 			case t.ScaleUp == nil || u.v.ratio == nil || u.t >= end:
-			case u.t <= onset:
+			case u.t <= onset || u.v.to > 0 && u.v.to <= onset:
 				before = u.v
 			case most == nil || *u.v.ratio >= *peak.ratio:
 				most, idle, peak = t, before, u.v

@@ -506,26 +506,29 @@ func (d decision) rounding(current, want int32, p policy) string {
 // it is.
 func (d decision) why(current, want int32, p policy) string {
 	if formula := d.formula(current, want, p); d.proposals != nil && formula != want {
-		return d.uncounted(formula, want)
+		return d.uncounted(current, formula, want)
 	}
 	return d.rounding(current, want, p)
 }
 
-// uncounted says why the HPA's recommendation want is not the rule of thumb's formula.
-func (d decision) uncounted(formula, want int32) string {
+// uncounted says why the HPA's recommendation want is not the rule of thumb's formula for current replicas.
+func (d decision) uncounted(current, formula, want int32) string {
 	for _, m := range d.proposals {
 		if _, target := record.MetricTarget(m.spec); target.Value != nil && slices.Contains(m.replicas, want) {
 			return fmt.Sprintf("for a Value the HPA multiplies the pods that are ready, not all replicas: %d become %d", formula, want)
 		}
 	}
-	is, as := "pods that are not ready or have no metric", "at their target or request when it removes"
-	if formula > want {
-		as = "idle when it adds"
+	is, as := "pods that are not ready or have no metric", "as at their target or request when it removes"
+	switch {
+	case formula > want && want < current:
+		as = "not into account when it removes"
+	case formula > want:
+		as = "as idle when it adds"
 	}
 	if n := d.pods - d.counted; n > 0 {
 		is = fmt.Sprintf("%d of %d pods, not ready or without a metric,", n, d.pods)
 	}
-	return fmt.Sprintf("the HPA takes %s as %s: %d become %d", is, as, formula, want)
+	return fmt.Sprintf("the HPA takes %s %s: %d become %d", is, as, formula, want)
 }
 
 // results are the proposals to an HPA that found current replicas.

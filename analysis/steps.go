@@ -97,7 +97,7 @@ func (o *observed) explain(s *Step, c replicaChange, status at[*record.Autoscale
 	s.decide(want, or)
 	if formula := d.formula(c.from, want, p); s.LimitedBy == "" && formula != want {
 		s.LimitedBy = LimitPods
-		s.Limit = d.uncounted(formula, want)
+		s.Limit = d.uncounted(c.from, formula, want)
 	}
 	if l.by == LimitUnknown || condition != nil && condition.Reason != l.reason {
 		s.Disagrees = ""

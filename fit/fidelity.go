@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/gonum/floats"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/simulate"
 )
 
@@ -52,6 +53,8 @@ type Reproduction struct {
 	Error   float64 `json:"error"`
 	Runs    int     `json:"runs"`              // that were simulated
 	Problem string  `json:"problem,omitempty"` // why none could be
+	// Kept says that requests were sent on kept connections, by which a record does not tell what each pod answered.
+	Kept bool `json:"keptConnections,omitempty"`
 }
 
 // Fault says in a sentence how the fit fails to reproduce its record; "" if it does not.
@@ -62,7 +65,7 @@ func (r *Reproduction) Fault() string {
 	case r.Problem != "":
 		return "the record cannot be simulated on the plant fitted to it: " + r.Problem
 	case r.Error > MaxError:
-		return fmt.Sprintf("simulated on the plant fitted to it, the record's pods in service are %.1f %% from those recorded, and may be %.0f %%", r.Error*100, MaxError*100)
+		return fmt.Sprintf("simulated on the plant fitted to it, the pods in service differ from those recorded by %.1f %% on average, which is more than %.0f %%", r.Error*100, MaxError*100)
 	}
 	return ""
 }
@@ -76,7 +79,7 @@ func (f *Fit) Reproduce(ctx context.Context, do func(context.Context, *simulate.
 	length := float64(len(f.supply))
 	// The median of many, and of a record of many hours, of which chance evens out by itself, of one.
 	n := int(min(15, max(1, 15*3600/max(1, length))))
-	r := Reproduction{Runs: n}
+	r := Reproduction{Runs: n, Kept: slices.ContainsFunc(f.own.Phases, func(p record.Phase) bool { return p.KeepAlive })}
 	var curves [][]float64
 	for seed := range n {
 		run := *f.own
@@ -87,7 +90,7 @@ func (f *Fit) Reproduce(ctx context.Context, do func(context.Context, *simulate.
 			return ctx.Err()
 		}
 		if err != nil {
-			f.Reproduction = &Reproduction{Problem: err.Error()}
+			f.Reproduction = &Reproduction{Problem: err.Error(), Kept: r.Kept}
 			return nil
 		}
 		curves = append(curves, supply(score, len(f.supply)))

@@ -82,11 +82,7 @@ func spreadSection(c analysis.Comparison) section {
 	g := &grid{columns: []column{{name: "figure", text: true}, {name: "median"}, {name: fmt.Sprintf("%.0f %% interval", analysis.Confidence*100), spare: 1}, {name: "least"}, {name: "most"}, {name: "without", spare: 2}}}
 	for _, f := range c.Figures {
 		d := f.Of[0]
-		interval := none
-		if d.Low != nil {
-			interval = fmt.Sprintf("%s to %s", figureOf(*d.Low, ""), figureOf(*d.High, ""))
-		}
-		g.add(f.Name, figureOf(*d.Median, f.Unit), interval, figureOf(slices.Min(d.Values), ""), figureOf(slices.Max(d.Values), ""), number(&d.Missing))
+		g.add(f.Name, figureOf(*d.Median, f.Unit), interval(d), figureOf(slices.Min(d.Values), ""), figureOf(slices.Max(d.Values), ""), number(&d.Missing))
 	}
 	return section{title: "Figures of " + record.Counted(c.Trials[0], "trial"), grid: g,
 		notes: append(slices.Clone(c.Doubts), "The interval of the median is that of the order statistics, which assumes no distribution; it takes 6 trials. Without: trials in which it was not measured.")}
@@ -143,7 +139,6 @@ func sweepSection(c analysis.Comparison, verdicts [][]analysis.Verdict) section 
 			if f.Better != "" && differ && d.Median != nil && *d.Median == best {
 				mark = "*"
 			}
-			d.Low = nil // the interval is in trials.json
 			rows[i] = append(rows[i], distribution(d, f.Unit)+mark)
 		}
 	}
@@ -234,8 +229,14 @@ func compareSections(c analysis.Comparison) []section {
 		}
 		list = append(list, section{title: "Runs", text: text})
 	}
+	intervals := slices.ContainsFunc(c.Figures, func(f analysis.ComparedFigure) bool {
+		return slices.ContainsFunc(f.Of, func(d analysis.Distribution) bool { return d.Low != nil })
+	})
 	for i, name := range names {
 		g.columns = append(g.columns, column{name: fmt.Sprintf("%s (%d)", name, c.Trials[i])})
+		if intervals {
+			g.columns = append(g.columns, column{name: "interval", spare: 2, noted: true})
+		}
 		if i > 0 {
 			g.columns = append(g.columns, column{name: "Δ", text: true}, column{name: "p", spare: 1, noted: true})
 		}
@@ -246,6 +247,9 @@ func compareSections(c analysis.Comparison) []section {
 		cells := []string{f.Name}
 		for i, d := range f.Of {
 			cells = append(cells, distribution(d, f.Unit))
+			if intervals {
+				cells = append(cells, interval(d))
+			}
 			if i == 0 {
 				continue
 			}
@@ -280,8 +284,16 @@ func compareSections(c analysis.Comparison) []section {
 			notes.add("Elastic speed-up of %s over %s: %.2f (the geometric mean of how many times smaller the two normalized accuracies and the two timeshares are; above 1 is better).", c.Names[i+1], c.Names[0], *x)
 		}
 	}
-	notes.add("Δ: the difference from the first. Medians, with their %.0f %% interval where there are 6 trials for it. p: of the Mann-Whitney U test, by Holm's correction for the %s that can be better or worse, and for the others among themselves. ~: no significant difference (p ≥ %g).", analysis.Confidence*100, record.Counted(tested, "tested difference"), analysis.Alpha)
+	notes.add("Δ: the difference from the first. Medians, with their %.0f %% interval, which takes 6 trials. p: of the Mann-Whitney U test, by Holm's correction for the %s that can be better or worse, and for the others among themselves. ~: no significant difference (p ≥ %g).", analysis.Confidence*100, record.Counted(tested, "tested difference"), analysis.Alpha)
 	return append(list, section{title: "Figures", grid: g, notes: notes})
+}
+
+// interval is that of the median.
+func interval(d analysis.Distribution) string {
+	if d.Low == nil {
+		return none
+	}
+	return fmt.Sprintf("%s to %s", figureOf(*d.Low, ""), figureOf(*d.High, ""))
 }
 
 func distribution(d analysis.Distribution, unit string) string {
@@ -289,9 +301,6 @@ func distribution(d analysis.Distribution, unit string) string {
 		return "–"
 	}
 	s := figureOf(*d.Median, unit)
-	if d.Low != nil {
-		s += fmt.Sprintf(" [%s, %s]", figureOf(*d.Low, ""), figureOf(*d.High, ""))
-	}
 	if d.Missing > 0 {
 		s += fmt.Sprintf(" (%d without)", d.Missing)
 	}
@@ -309,7 +318,7 @@ func differenceOf(a analysis.Difference, unit string) string {
 		if *a.Absolute >= 0 {
 			sign = "+"
 		}
-		return sign + record.Plain(*a.Absolute, 4) + " " + unit
+		return sign + figureOf(*a.Absolute, unit)
 	}
 	return fmt.Sprintf("%+.1f %%", *a.Relative*100)
 }

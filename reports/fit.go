@@ -27,7 +27,7 @@ func FitTable(w io.Writer, f *fit.Fit, width int) error {
 		}
 	}
 	if r := f.Reproduction; r != nil && r.Problem == "" {
-		s.notes = append(s.notes, fmt.Sprintf("Simulated on this plant, the record's pods in service are %.1f %% from those recorded (%s; up to %.0f %% is taken to be right).", r.Error*100, record.Counted(r.Runs, "run"), fit.MaxError*100))
+		s.notes = append(s.notes, fmt.Sprintf("Simulated on this plant, the pods in service differ from those recorded by %.1f %% on average (%s; up to %.0f %% is taken to be right).", r.Error*100, record.Counted(r.Runs, "run"), fit.MaxError*100))
 	}
 	list := []section{s}
 	if missing != nil {

@@ -94,8 +94,8 @@ func (s section) writeText(b *bytes.Buffer, width int, timeline []analysis.Secon
 		if err := draw(b, fitting); err != nil {
 			return err
 		}
-		if wanted, left := notedColumns(s.grid), notedColumns(fitting); len(left) < len(wanted) {
-			s.notes = append([]string{fmt.Sprintf("%d columns have no room for each %s; -o markdown shows it.", width, wanted[0].name)}, s.notes...)
+		if left := leftOut(s.grid, fitting); left != nil {
+			s.notes = append([]string{fmt.Sprintf("%d columns have no room for each %s; -o markdown shows it.", width, strings.Join(left, " and "))}, s.notes...)
 		}
 	}
 	for _, text := range s.notes {
@@ -104,8 +104,18 @@ func (s section) writeText(b *bytes.Buffer, width int, timeline []analysis.Secon
 	return nil
 }
 
-func notedColumns(g *grid) []column {
-	return slices.DeleteFunc(slices.Clone(g.columns), func(c column) bool { return !c.noted })
+// leftOut are the names of the noted columns of which fitting has fewer.
+func leftOut(g, fitting *grid) (names []string) {
+	count := map[string]int{}
+	for _, c := range fitting.columns {
+		count[c.name]++
+	}
+	for _, c := range g.columns {
+		if count[c.name]--; c.noted && count[c.name] < 0 && !slices.Contains(names, c.name) {
+			names = append(names, c.name)
+		}
+	}
+	return names
 }
 
 // notable keeps those events that a reader at a terminal looks for: warnings,

@@ -129,7 +129,11 @@ func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
 	if r.Invalid > 0 {
 		text.add("%d are left out, as no HPA can have them.", r.Invalid)
 	}
-	text.add("A day has the load %s, and min replicas for the rest of it. The cheapest has the lowest value of \"ranked by\": replica-hours a day, with 5 min of each replica of a flap, and one replica for the time at max.", times(s.TimesADay()))
+	fit := ""
+	if s.TimesADay() < float64(s.PerDay) {
+		fit = ", all that fit into it"
+	}
+	text.add("A day has the load %s%s, and min replicas for the rest of it. The cheapest has the lowest value of \"ranked by\": replica-hours a day, with 5 min of each replica of a flap, and one replica for the time at max.", times(s.TimesADay()), fit)
 	notes := append(reasons{fmt.Sprintf("%s: %s.", verdict, r.Reason)}, r.Notes...)
 	return writeSections(w, s.Runs[0].Assumed(), []section{{title: strings.Join(text, " "), grid: g, notes: append(notes, "is: the present setting.")}}, width)
 }
@@ -138,7 +142,7 @@ func times(n float64) string {
 	if n == 1 {
 		return "once"
 	}
-	return record.Plain(n, 1) + " times"
+	return record.Plain(n, 4) + " times"
 }
 
 // settingColumns are the names of the settings, without the direction where only one has it.

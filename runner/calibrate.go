@@ -3,6 +3,7 @@ package runner
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
@@ -18,6 +19,9 @@ const (
 	closeSweeps = 3
 	steadySteps = 4 // of each rate of Steady, leastSteady at the least: several samples of metrics-server
 	leastSteady = 40 * time.Second
+	// SteadyRuns are made at most, each at SteadyLess times the capacity of the one before.
+	SteadyRuns = 4
+	SteadyLess = 0.9
 )
 
 // Calibration searches the highest rate at which a number of replicas meets an SLO.
@@ -69,16 +73,16 @@ func Calibrate(c Calibration, measure func(Sweep) (Bracket, error)) error {
 func (c Calibration) Most() (sweeps int, least, most, steady time.Duration) {
 	rising, _, _ := c.next(nil)
 	closely := c.Closely()
-	return 1 + closeSweeps, closely, closely*closeSweeps + rising.Step*time.Duration(len(rising.Rates)), 2 * c.Steady(0).Step
+	return 1 + closeSweeps, closely, closely*closeSweeps + rising.Step*time.Duration(len(rising.Rates)), 2 * c.Steady(1, 0).Step
 }
 
 // Closely is how long the load of a close sweep lasts.
 func (c Calibration) Closely() time.Duration { return c.Step * (closeSteps + 1) }
 
-// Steady is the sweep by which the cost of a request is measured, if a replica serves perReplica requests a second.
-func (c Calibration) Steady(perReplica float64) Sweep {
+// Steady is the nth sweep, from 1 on, by which the cost of a request is measured, if a replica serves perReplica requests a second.
+func (c Calibration) Steady(n int, perReplica float64) Sweep {
 	highest := perReplica * float64(c.Replicas)
-	return Sweep{Name: "steady", Rates: []float64{highest / 5, highest}, Step: max(steadySteps*c.Step, leastSteady)}
+	return Sweep{Name: fmt.Sprintf("steady-%d", n), Rates: []float64{highest / 5, highest}, Step: max(steadySteps*c.Step, leastSteady)}
 }
 
 // next is the sweep that follows those which found the brackets; there is none when the last one
@@ -140,7 +144,10 @@ func (s Sweep) Scenario(file *scenarios.File, replicas int) (*scenarios.File, er
 	if err != nil {
 		return nil, err
 	}
-	return variants[0].File, nil
+	made := variants[0].File
+	// Of an HPA with these replicas alone the user need not know.
+	made.Notes = slices.DeleteFunc(made.Notes, func(note string) bool { return !slices.Contains(file.Notes, note) })
+	return made, nil
 }
 
 // ErrOverloaded ends a sweep whose rate is beyond what the workload serves.

@@ -79,11 +79,11 @@ func TestCalibrate(t *testing.T) {
 	if sweeps != 4 || least != 90*time.Second || most != 270*time.Second+25*5*time.Second {
 		t.Errorf("%d sweeps, %s to %s", sweeps, least, most)
 	}
-	if steady := of.Steady(25); !slices.Equal(steady.Rates, []float64{10, 50}) || 2*steady.Step != steadily {
+	if steady := of.Steady(1, 25); !slices.Equal(steady.Rates, []float64{10, 50}) || 2*steady.Step != steadily {
 		t.Errorf("%+v, should be a fifth and the whole of 50 requests/s for %s", steady, steadily)
 	}
 	of.Step = 2 * time.Second // which makes metrics-server no faster
-	if short := of.Steady(25).Step; short != 40*time.Second {
+	if short := of.Steady(1, 25).Step; short != 40*time.Second {
 		t.Errorf("each rate lasts for %s, should for 40 s", short)
 	}
 	broken := errors.New("broken")

@@ -214,12 +214,14 @@ func (k knob) parse(text string) (v float64, err error) {
 	if k.unit == 0 {
 		var q resource.Quantity
 		if q, err = model.ParseQuantity(text); err != nil { // 24Mi too
-			err = fmt.Errorf("%s is no number: write it like 40 or 24Mi, without %%", text)
+			err = fmt.Errorf("%s is no number: write it like %s", text, map[bool]string{true: "0.05, which is 5 %", false: "40 or 24Mi, without %"}[k.share])
 		}
 		v = q.AsApproximateFloat64()
 	} else {
 		var d time.Duration
-		d, err = time.ParseDuration(text)
+		if d, err = time.ParseDuration(text); err != nil {
+			err = fmt.Errorf("%s is no duration: write it like 90s or 5m", text)
+		}
 		v = d.Seconds()
 	}
 	switch {

@@ -112,6 +112,7 @@ const (
 	Recommended  Verdict = "recommended"   // a setting meets the SLO
 	NoneMeets    Verdict = "none-meets"    // no setting does
 	NoDifference Verdict = "no-difference" // all settings come to the same
+	KeepPresent  Verdict = "keep-present"  // the present setting, outside the ranges, meets the SLO for no more
 	Unknown      Verdict = "unknown"       // a load has no requests
 )
 
@@ -158,6 +159,12 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 	all := []Setting{present(runs[0], s.Ranges)}
 	r := new(Result)
 	invalid := errors.New("their min is more than max, or the nodes have no room for it")
+	first := 0 // of those that may be recommended: the present setting may not if it is outside the ranges
+	for i, of := range s.Ranges {
+		if v := all[0][i]; v < of.Low || v > of.High {
+			first = 1
+		}
+	}
 	for _, other := range sample(s.Ranges, s.Settings) {
 		with, err := apply(runs[0], s.Ranges, other)
 		switch {
@@ -165,17 +172,11 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 			if r.Invalid++; r.Invalid == 1 {
 				invalid = err
 			}
-		case slices.Equal(other, all[0]) || tooMany(with):
+		case slices.Equal(other, all[0]) || tooMany(with) || len(all)-first == s.Settings:
 		case with.CheckRoom() != nil:
 			r.NoRoom++
 		default:
 			all = append(all, other)
-		}
-	}
-	first := 0 // of those that may be recommended: the present setting may not if it is outside the ranges
-	for i, of := range s.Ranges {
-		if v := all[0][i]; v < of.Low || v > of.High {
-			first = 1
 		}
 	}
 	if first == len(all) {
@@ -221,9 +222,19 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 	}
 	r.Front = front(through)
 	r.recommend(s)
-	if differ := func(o Outcome) bool { return !o.same(r.Present) }; r.Verdict == Recommended && r.Tried > 1 && !slices.ContainsFunc(outcomes, differ) {
-		r.Verdict = NoDifference
-		r.Reason = fmt.Sprintf("all of %d settings meet %s and come to the same, so the load tells nothing about them. Take a load that makes the HPA scale, or wider ranges", r.Tried, s.SLO)
+	if r.Verdict == Recommended {
+		best, present := r.Front[r.Best], r.Present
+		switch differ := func(o Outcome) bool { return !o.same(present) }; {
+		case len(all) == 1:
+			r.Verdict = NoDifference
+			r.Reason = fmt.Sprintf("the present setting, which meets %s, is the only one that was tried. Take wider ranges", s.SLO)
+		case !slices.ContainsFunc(outcomes, differ):
+			r.Verdict = NoDifference
+			r.Reason = fmt.Sprintf("all of %d settings meet %s and come to the same, so the load tells nothing about them. Take a load that makes the HPA scale, or wider ranges", r.Tried, s.SLO)
+		case first == 1 && s.meets(present) && present.Cost <= best.Cost:
+			r.Verdict = KeepPresent
+			r.Reason = fmt.Sprintf("the present setting, outside the ranges, meets %s too, and is ranked by %.2f replica-hours a day, the cheapest within them by %.2f. Keep it, or take ranges that have it", s.SLO, present.Cost, best.Cost)
+		}
 	}
 	switch err := error(nil); r.Verdict {
 	case Recommended:

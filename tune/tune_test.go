@@ -77,6 +77,22 @@ func TestRecommendsTheCheapestThatMeetsTheSLO(t *testing.T) {
 	if r, err = Tune(t.Context(), s); err != nil || r.Verdict != NoneMeets || r.Tried != 11 || r.Front[r.Best].Setting[0] != 80 || !strings.HasSuffix(r.Reason, "; the present setting, outside the ranges, meets it") {
 		t.Errorf("the present setting alone meets the SLO, and the reason is %q (%v)", r.Reason, err)
 	}
+	s.Ranges, _ = ParseRanges("target=31..40") // dearer than the present 50, which meets the SLO as they do
+	if r, err = Tune(t.Context(), s); err != nil || r.Verdict != KeepPresent || len(r.Notes) > 0 || !strings.HasPrefix(r.Reason, "the present setting, outside the ranges, meets p99 < 100ms too, and is ranked by 25.85 replica-hours a day, the cheapest within them by 26.35. Keep it") {
+		t.Errorf("the present setting is cheaper, and %q is %s (%v)", r.Reason, r.Verdict, err)
+	}
+	s.Ranges, _ = ParseRanges("target=50..50")
+	if r, err = Tune(t.Context(), s); err != nil || r.Verdict != NoDifference || !strings.Contains(r.Reason, "is the only one that was tried") {
+		t.Errorf("%q is %s (%v)", r.Reason, r.Verdict, err)
+	}
+	for vary, of := range map[string]int{"target=30..90": 20, "target=60..90": 20} { // the present one counts where it is within
+		s.Ranges, _ = ParseRanges(vary)
+		s.Settings = 20
+		if r, err = Tune(t.Context(), s); err != nil || r.Tried != of {
+			t.Errorf("%s: %d settings were tried, of %d at most (%v)", vary, r.Tried, of, err)
+		}
+	}
+	s.Settings = 200
 	s.Ranges, _ = ParseRanges("min=6..9")
 	if _, err := Tune(t.Context(), s); !errors.Is(err, ErrNoSetting) {
 		t.Errorf("no min is within max, and the error is %v", err)
@@ -273,10 +289,10 @@ func TestBadInput(t *testing.T) {
 		"aim=40..80":                `there is no setting "aim": there are max, min, scaleDown.`,
 		"target=80..40":             "80 is more than 40",
 		"target=0..40":              "target: 0 must be 0.001 at least",
-		"sync=15..30":               "sync: time: missing unit",
+		"sync=15..30":               "sync: 15 is no duration: write it like 90s",
 		"target=4..5,target=40..80": "target is there twice",
 		"scaleUp.percent=50..100,scaleUp.pods=1..4": "scaleUp.percent and scaleUp.pods are each the only policy of scaleUp",
-		"scaleDown.stabilization=a..b":              "scaleDown.stabilization: time: invalid",
+		"scaleDown.stabilization=a..b":              "scaleDown.stabilization: a is no duration",
 	} {
 		if _, err := ParseRanges(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("of %s the error is %v, should have %q", text, err, want)

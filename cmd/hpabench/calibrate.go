@@ -48,7 +48,8 @@ For each number of replicas the rate rises by half until the SLO is missed, and 
 eight steps from the last rate that met it to the first that did not. The SLO is met
 when 99 % (--percentile) of the answers took no longer than the scenario's slo.latency
 (or --latency) and 0.1 % at most were errors. The capacity of a replica is the least
-rate by replica of all the numbers.
+rate by replica of all the numbers, and a tenth lower where a longer run at it misses the SLO, up to
+three times.
 
 From what the pods used comes the highest target of the HPA by which it adds a replica before
 the others serve more than that, if the load is steady. Simulations of the scenario's load try it;
@@ -107,6 +108,10 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		return bad("the HPA of %s is in a manifest, and calibrate must make it leave the replicas alone: put it under spec.autoscaler", name)
 	}
 	id := runner.NewID()
+	f.out = cmp.Or(f.out, fmt.Sprintf("hpabench-calibration-%s-%s", file.Metadata.Name, id))
+	if err := checkOut(f.out); err != nil {
+		return err
+	}
 	defer a.orderly()()
 	show := newDisplay(a.stderr, f.quiet)
 	cluster, lab, err := f.connect(ctx, file, id, func(line string) { show.progress(runner.Progress{Message: line}) })
@@ -121,7 +126,6 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		a.sayOnInterrupt(inCluster)
 	}
 	show.close()
-	f.out = cmp.Or(f.out, fmt.Sprintf("hpabench-calibration-%s-%s", file.Metadata.Name, id))
 	return a.calibrateBy(ctx, file, f, func(n int, sweep runner.Sweep) (r *analysis.Result, dir string, ended error) {
 		fixed, err := sweep.Scenario(file, n)
 		if err != nil {
@@ -146,94 +150,41 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	})
 }
 
-// calibrateBy finds the capacity and the target by measure, which makes a sweep with a number of replicas and records
-// it in a folder. The result is there too where the sweep was interrupted.
-func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrateFlags, measure func(replicas int, sweep runner.Sweep) (r *analysis.Result, dir string, ended error)) error {
+// measured is the result of a sweep with a number of replicas, nil if it was not recorded, the folder of its record, and why it
+// ended early.
+type measured func(replicas int, sweep runner.Sweep) (r *analysis.Result, dir string, ended error)
+
+// calibrateBy finds the capacity and the target by measure. The result is there too where a sweep was interrupted.
+func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrateFlags, measure measured) error {
+	c := analysis.Calibration{Version: analysis.CalibrationVersion, Scenario: file.Metadata.Name, Workload: fingerprint(file), Latency: f.latency.Seconds(), Percentile: f.percentile}
 	say := func(format string, args ...any) {
 		if !f.quiet {
 			fmt.Fprintf(a.stderr, format+"\n", args...)
 		}
 	}
-	of := runner.Calibration{Replicas: f.replicas[0], From: f.from, Step: f.step} // of fewer replicas the sweeps are longer
-	sweeps, least, most, steady := of.Most()
-	say("calibrating %s: 2 to %d runs for each number, with %s to %s of load in all, and one of %s at the end", counts(f.replicas), sweeps, clock(least), clock(most), clock(steady))
-	var ended error
-	var rising, closely time.Duration // that the last of these sweeps took
-	c := analysis.Calibration{Version: analysis.CalibrationVersion, Scenario: file.Metadata.Name, Workload: fingerprint(file), Latency: f.latency.Seconds(), Percentile: f.percentile}
-	for i, n := range f.replicas {
-		var point analysis.CalibrationPoint
-		replicas, each := record.Counted(n, "replica"), of
-		each.Replicas = n
-		why := runner.Calibrate(each, func(sweep runner.Sweep) (found runner.Bracket, err error) {
-			since := time.Now()
-			r, _, err := measure(n, sweep)
-			if r == nil {
-				return found, err
-			}
-			c.Cluster = r.Cluster.Version
-			if now := c.Point(r, n, sweep.Rates, err != nil); now.Rate > 0 || err == nil {
-				point = now
-			}
-			found = runner.Bracket{Met: point.Rate, Missed: point.Below, Doubt: point.Doubt}
-			if took := time.Since(since); sweep.Close {
-				closely = took
-			} else if rising = took; found.Met > 0 && found.Missed > 0 {
-				closely = cmp.Or(closely, of.Closely()+max(0, took-sweep.Step*time.Duration(len(r.Load.Phases))))
-				say("%s: %s requests/s met the SLO; a close look takes about %s, all that is left about %s", replicas, record.Plain(point.Rate, 4), roughly(closely), roughly(closely+time.Duration(len(f.replicas)-i-1)*(rising+closely)))
-			}
-			return found, err
-		})
-		none, says := errors.As(why, new(runner.NoCapacity)), "no capacity was found with %s: %w"
-		if point.Rate > 0 {
-			if why != nil {
-				point.Rough = record.Cut(strings.TrimSpace(why.Error()))
-			}
-			c.Points, says = append(c.Points, point), "with %s the rates are rough: %w"
-		}
-		if none {
-			why = fmt.Errorf(says, replicas, why)
-		}
-		if ended = errors.Join(ended, why); why != nil && !none {
-			break
-		}
-	}
+	ended := f.sweeps(&c, measure, say)
 	if len(c.Points) == 0 {
 		return ended
 	}
-	c.Complete()
-	store := func() error {
-		b, err := json.MarshalIndent(c, "", "  ")
-		if err == nil {
-			err = os.WriteFile(calibrationFile(file), append(b, '\n'), 0o644)
-		}
-		if err != nil {
-			return fmt.Errorf("storing the calibration: %w", err)
-		}
-		return nil
+	complete, dir := ended == nil, ""
+	if c.Complete(); complete {
+		say("measuring what a request costs, for the target")
+		dir, ended = f.steady(&c, measure)
+		complete = !errors.As(ended, new(runner.NoCapacity))
 	}
-	if ended != nil {
-		fmt.Fprintf(a.stderr, "the calibration is not complete, and not stored: state capacityPerReplica in the scenario if it will do; the records are in %s\n", f.out)
-	} else {
-		if err := store(); err != nil {
-			return err
+	if complete {
+		if err := store(c, calibrationFile(file)); err != nil {
+			return errors.Join(err, ended)
 		}
 		fmt.Fprintf(a.stderr, "the calibration is in %s, where hpabench run finds it; the records are in %s\n", calibrationFile(file), f.out)
+	} else {
+		fmt.Fprintf(a.stderr, "the calibration is not complete, and not stored: state capacityPerReplica in the scenario if it will do; the records are in %s\n", f.out)
 	}
 	var target tune.Capacity
 	why := ended
 	if ended == nil {
-		say("measuring what a request costs, for the target")
-		r, dir, failed := measure(of.Replicas, of.Steady(c.CapacityPerReplica))
-		if ended = failed; ended == nil {
-			if r != nil {
-				c.Points[0].Rough = c.Refuted(r)
-				if err := store(); err != nil {
-					return err
-				}
-			}
-			target, why = a.targetOf(ctx, file, c, dir, f.quiet)
-			ended = context.Cause(ctx)
-		}
+		target, why = a.targetOf(ctx, file, c, dir, f.quiet)
+		ended = context.Cause(ctx)
 		why = cmp.Or(ended, why)
 	}
 	var err error
@@ -250,6 +201,83 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 		err = reports.CalibrationTable(a.stdout, c, target, why, width(a.stdout))
 	}
 	return errors.Join(err, ended)
+}
+
+// sweeps finds the points of c. The error says which of them are rough, or why there are no more.
+func (f *calibrateFlags) sweeps(c *analysis.Calibration, measure measured, say func(format string, args ...any)) (ended error) {
+	of := runner.Calibration{Replicas: f.replicas[0], From: f.from, Step: f.step} // of fewer replicas the sweeps are longer
+	sweeps, least, most, steady := of.Most()
+	say("calibrating %s: 2 to %d runs for each number, with %s to %s of load in all, and one of %s at the end", counts(f.replicas), sweeps, clock(least), clock(most), clock(steady))
+	var rising, closely time.Duration // that the last of these sweeps took
+	for i, n := range f.replicas {
+		var point analysis.CalibrationPoint
+		of.Replicas = n
+		why := runner.Calibrate(of, func(sweep runner.Sweep) (found runner.Bracket, err error) {
+			since := time.Now()
+			r, _, err := measure(n, sweep)
+			if r == nil {
+				return found, err
+			}
+			c.Cluster = r.Cluster.Version
+			if now := c.Point(r, n, sweep.Rates, err != nil); now.Rate > 0 || err == nil {
+				point = now
+			}
+			found = runner.Bracket{Met: point.Rate, Missed: point.Below, Doubt: point.Doubt}
+			if took := time.Since(since); sweep.Close {
+				closely = took
+			} else if rising = took; found.Met > 0 && found.Missed > 0 {
+				closely = cmp.Or(closely, of.Closely()+max(0, took-sweep.Step*time.Duration(len(r.Load.Phases))))
+				say("%s: %s requests/s met the SLO; a close look takes about %s, all that is left about %s", record.Counted(n, "replica"), record.Plain(point.Rate, 4), roughly(closely), roughly(closely+time.Duration(len(f.replicas)-i-1)*(rising+closely)))
+			}
+			return found, err
+		})
+		none, says := errors.As(why, new(runner.NoCapacity)), "no capacity was found with %s: %w"
+		if point.Rate > 0 {
+			if why != nil {
+				point.Rough = record.Cut(strings.TrimSpace(why.Error()))
+			}
+			c.Points, says = append(c.Points, point), "with %s the rates are rough: %w"
+		}
+		if none {
+			why = fmt.Errorf(says, record.Counted(n, "replica"), why)
+		}
+		if ended = errors.Join(ended, why); why != nil && !none {
+			break
+		}
+	}
+	return ended
+}
+
+// steady measures what a request costs at the capacity, which it lowers until a run at it meets the SLO.
+func (f *calibrateFlags) steady(c *analysis.Calibration, measure measured) (dir string, err error) {
+	of := runner.Calibration{Replicas: f.replicas[0], Step: f.step}
+	for n := 1; ; n++ {
+		r, dir, err := measure(of.Replicas, of.Steady(n, c.CapacityPerReplica))
+		if r == nil || err != nil {
+			return dir, err
+		}
+		missed := c.Refuted(r)
+		switch {
+		case missed == "":
+			return dir, nil
+		case n == runner.SteadyRuns:
+			return dir, runner.NoCapacity(missed + ", where shorter ones met it: calibrate again with a longer --step, or on an idle cluster")
+		}
+		c.CapacityPerReplica *= runner.SteadyLess
+		c.Points[0].Rough = missed + ", so the capacity is that of the first lower one to meet it"
+	}
+}
+
+// store writes a calibration to where hpabench run finds it.
+func store(c analysis.Calibration, name string) error {
+	b, err := json.MarshalIndent(c, "", "  ")
+	if err == nil {
+		err = os.WriteFile(name, append(b, '\n'), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("storing the calibration: %w", err)
+	}
+	return nil
 }
 
 // counts are numbers of replicas, for people.

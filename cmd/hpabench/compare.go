@@ -119,6 +119,9 @@ var scaling = regexp.MustCompile(`^scale(Up|Down)\.[^.]+$`)
 // It notes which trials cannot be judged beside others.
 func (a *app) regressions(c analysis.Comparison) (err error) {
 	few, all := c.TooFew()
+	if judged := func(f analysis.ComparedFigure) bool { return f.Better != "" }; !slices.ContainsFunc(c.Figures, judged) {
+		few, all = []string{"of the figures that --figure names, less is no better than more. hpabench explain says of which it is."}, true
+	}
 	if all {
 		return runner.BadInput{Err: fmt.Errorf("--fail-on-regression cannot fail: %s", strings.Join(few, " "))}
 	}

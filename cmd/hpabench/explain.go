@@ -70,7 +70,7 @@ func named(list []expect.Variable, name string) (found []expect.Variable) {
 		if v.Name == name || v.Name == general {
 			return []expect.Variable{v}
 		}
-		if strings.HasPrefix(v.Name, name+".") || strings.HasPrefix(v.Name, general+".") {
+		if strings.HasPrefix(v.Name, name) || strings.HasPrefix(v.Name, general) {
 			found = append(found, v)
 		}
 	}

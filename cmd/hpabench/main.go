@@ -124,7 +124,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		fmt.Fprintln(a.stderr, err) // file:line: comes first, for editors
 		return exitBadInput
 	}
-	fmt.Fprintln(a.stderr, "hpabench:", record.Cut(usage(err)))
+	fmt.Fprintln(a.stderr, "hpabench:", strings.ReplaceAll(record.Cut(usage(err)), "\n", "\nhpabench: "))
 	switch {
 	case !parsed || errors.As(err, &badInput):
 		return exitBadInput

@@ -46,6 +46,15 @@ come to its end, or that somebody spoiled, are not judged.`,
 			if output.plots && out == "" {
 				return runner.BadInput{Err: errors.New("--plots needs --out FOLDER, where the pictures go")}
 			}
+			own := args[0]
+			if filepath.Base(own) == record.File {
+				own = filepath.Dir(own)
+			}
+			if filepath.Clean(out) != filepath.Clean(own) {
+				if err := checkOut(out); err != nil {
+					return err
+				}
+			}
 			w := a.work(quiet)
 			defer w.done()
 			if folders := record.Folders(args[0]); len(folders) > 0 {

@@ -167,7 +167,11 @@ func (a *app) likeOf(names []string, w *work, check func(string, *fit.Fit) error
 // poorFit says that a fit is none to tune by.
 func poorFit(name string, f *fit.Fit) error {
 	if why := f.Reproduction.Fault(); why != "" {
-		return fmt.Errorf("%s: %s: what is tuned by it may be wrong; take a longer run, or one whose load tells the pods apart (keepAlive: false), or this one all the same by --allow-poor-fit", name, why)
+		longer := "take a longer run"
+		if f.Reproduction.Kept {
+			longer += ", or one without kept connections, whose load tells the pods apart (keepAlive: false)"
+		}
+		return fmt.Errorf("%s: %s: what is tuned by it may be wrong; %s, or this one all the same by --allow-poor-fit", name, why, longer)
 	}
 	return nil
 }

@@ -59,8 +59,8 @@ that is undone within 5 minutes costs as much as holding its replicas for that t
 the time at max one more replica, as the HPA has none left to add: the column "ranked by".
 Of settings that cost the same but for chance the one with the roundest values is taken.
 
-Where no setting meets the SLO, or all come to the same, nothing is recommended, -o yaml prints
-nothing, and the exit code is 1.
+Where no setting meets the SLO, all come to the same, or the present one is outside the ranges and
+meets the SLO for no more, nothing is recommended, -o yaml prints nothing, and the exit code is 1.
 
 A record of hpabench watch has no requests: whether an SLO is met is not known, and
 nothing is recommended; the table has the costs. -o yaml prints the HPA of the recommended one, to be applied. It is as good as the
@@ -187,7 +187,7 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	switch r.Verdict {
 	case tune.NoneMeets:
 		missed = fmt.Errorf("%w: no setting meets %s", errNoAdvice, s.SLO)
-	case tune.NoDifference:
+	case tune.NoDifference, tune.KeepPresent:
 		missed = errNoAdvice
 	}
 	manifest, err := s.Manifest(r.Front[r.Best].Setting)

@@ -49,7 +49,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	case errors.Is(err, errNotPositive):
 		return fmt.Errorf("--%s %w, is %s", invalid.GetFlag().Name, errNotPositive, invalid.GetValue())
 	case errors.As(err, &invalid):
-		want := map[string]string{"int": "an integer", "uint64": "an integer of 0 or more", "float64": "a number", "bool": "true or false", "duration": scenarios.WantsDuration}[invalid.GetFlag().Value.Type()]
+		want := map[string]string{"int": "an integer", "intSlice": "integers, such as 1,2,4", "uint64": "an integer of 0 or more", "float64": "a number", "bool": "true or false", "duration": scenarios.WantsDuration}[invalid.GetFlag().Value.Type()]
 		hint := ""
 		if want == scenarios.WantsDuration {
 			if hint = scenarios.DurationHint(invalid.GetValue()); hint != "" {
