@@ -20,8 +20,9 @@ type Calibration struct {
 	Cluster    string  `json:"cluster"`
 	// Points are in order of their replicas.
 	Points []CalibrationPoint `json:"points"`
-	// CapacityPerReplica is the least of rate/replicas, in requests a second, or lower where a longer run at it missed the SLO.
+	// CapacityPerReplica is the least of rate/replicas, in requests a second, or lower; Lowered says why.
 	CapacityPerReplica float64 `json:"capacityPerReplica"`
+	Lowered            string  `json:"lowered,omitempty"`
 }
 
 // CalibrationPoint is for one number of replicas the highest rate that met the SLO and
@@ -36,8 +37,8 @@ type CalibrationPoint struct {
 	// Doubt says that at Below the load was not as planned either: the load generator may
 	// be what could not keep up.
 	Doubt string `json:"doubt,omitempty"`
-	// Rough says why the rates between the two were not looked at closely, Below may be 0 then,
-	// for not known; or why the capacity is lower than Rate, see Refuted.
+	// Rough says why the rates between the two were not looked at closely; Below may be 0 then,
+	// for not known.
 	Rough string `json:"rough,omitempty"`
 }
 
@@ -49,35 +50,37 @@ func (c *Calibration) Point(r *Result, replicas int, rates []float64, interrupte
 	point := CalibrationPoint{Replicas: replicas}
 	for i, p := range r.Load.Phases {
 		meets, at := p.MeetsSLO(c.Latency, c.Percentile)
+		doubt := p.Doubt
+		if at != nil && *at-p.LateMax > c.Latency {
+			doubt = "" // it missed the SLO by more than the load generator was late
+		}
 		switch {
 		case meets:
 			point = CalibrationPoint{Replicas: replicas, Rate: rates[i], Seconds: *at}
+			continue
 		case p.Cut && interrupted:
 			return point
-		default:
-			if point.Below == 0 {
-				point.Below, point.Doubt = rates[i], p.Doubt
-			}
-			if p.Doubt == "" || at != nil && *at-p.LateMax > c.Latency {
-				if point.Below == rates[i] {
-					point.Doubt = ""
-				}
-				return point
-			}
+		case point.Below == 0:
+			point.Below, point.Doubt = rates[i], doubt
+		}
+		if doubt == "" {
+			return point
 		}
 	}
 	return point
 }
 
-// Refuted says why the capacity is lower, by a run whose last phase had that rate for longer; empty where that met the SLO,
-// or where the load was not as planned.
-func (c *Calibration) Refuted(r *Result) string {
-	p := r.Load.Phases[len(r.Load.Phases)-1]
+// Refuted says why the capacity is lower, by the last phase of a run with a number of replicas and one of the rates in each
+// phase, the last of which is the capacity; empty where that met the SLO, or where the load was not as planned. A phase that
+// was cut is one in which the workload did not keep up.
+func (c *Calibration) Refuted(r *Result, replicas int, rates []float64) string {
+	last := len(r.Load.Phases) - 1
+	p := r.Load.Phases[last]
 	meets, at := p.MeetsSLO(c.Latency, c.Percentile)
 	if meets || p.Doubt != "" {
 		return ""
 	}
-	text := fmt.Sprintf("a longer run at %s requests/s a replica missed the SLO", record.Plain(c.CapacityPerReplica, 4))
+	text := fmt.Sprintf("a longer run at %s requests/s a replica missed the SLO", record.Plain(rates[last]/float64(replicas), 4))
 	if at != nil {
 		text += fmt.Sprintf(" (p%d %s s)", c.Percentile, record.Plain(*at, 3))
 	}

@@ -156,32 +156,28 @@ func Compare(all []Trials, names *regexp.Regexp) Comparison {
 	return c
 }
 
-// doubts says for each set whether its trials were made alike, in how many the load was not as planned, and the worst reason: that of
-// the phase with the largest share of lost requests, and among equal shares of the one with the latest request.
+// doubts says for each set whether its trials were made alike, and in how many the load was not as planned, with the
+// reason of the worst phase: that which lost the largest share of its requests, or sent one latest.
 func doubts(all []Trials) (list []string) {
 	lost := func(p PhaseLoad) float64 { return float64(p.Unsent+p.Unknown) / float64(max(1, p.Offered)) }
 	for _, t := range all {
-		var doubted []PhaseLoad
-		n := 0
 		for i, r := range t.Results {
 			if of := surroundings(t.Results[0], r); len(of) > 0 {
 				list = append(list, fmt.Sprintf("%s: its trials are not of the same setup, which makes what they say together doubtful; the first and trial %d: %s.", t.Name, i+1, strings.Join(of, "; ")))
 				break
 			}
 		}
+		var worst PhaseLoad
+		n := 0
 		for _, r := range t.Results {
-			before := len(doubted)
-			for _, p := range r.Load.Phases {
-				if p.Doubt != "" {
-					doubted = append(doubted, p)
-				}
+			if doubted := slices.DeleteFunc(slices.Clone(r.Load.Phases), func(p PhaseLoad) bool { return p.Doubt == "" }); len(doubted) > 0 {
+				n++
+				worst = slices.MaxFunc(append(doubted, worst), func(a, b PhaseLoad) int {
+					return cmp.Or(cmp.Compare(lost(a), lost(b)), cmp.Compare(a.LateMax, b.LateMax))
+				})
 			}
-			n += min(1, len(doubted)-before)
 		}
 		if n > 0 {
-			worst := slices.MaxFunc(doubted, func(a, b PhaseLoad) int {
-				return cmp.Or(cmp.Compare(lost(a), lost(b)), cmp.Compare(a.LateMax, b.LateMax))
-			})
 			list = append(list, fmt.Sprintf("%s: the load was not as planned in %d of %s, which makes the figures doubtful; the worst was in phase %s: %s.", t.Name, n, record.Counted(len(t.Results), "trial"), worst.Name, worst.Doubt))
 		}
 	}
@@ -256,40 +252,34 @@ func (c *Comparison) adjust() {
 	}
 }
 
-// tests are the differences that have a p-value, of the figures that have a better direction or of the others.
-func (c *Comparison) tests(judged bool) (all []*Difference) {
+// tests are the differences that have a p-value, of the figures that have a better direction or of the others; with one of
+// the later sets, or with all.
+func (c *Comparison) tests(judged bool, sets ...int) (tests []*Difference) {
 	for _, f := range c.Figures {
 		for i := range f.Against {
-			if d := &f.Against[i]; d.P != nil && judged == (f.Better != "") {
-				all = append(all, d)
+			if d := &f.Against[i]; d.P != nil && judged == (f.Better != "") && (sets == nil || slices.Contains(sets, i)) {
+				tests = append(tests, d)
 			}
 		}
 	}
-	return all
+	return tests
 }
 
-// TooFew says of which trials no figure can be significantly worse, whatever they measured, and what
-// would change that; all says that it is so of all that have a tested difference. By Holm's correction
-// the smallest p-value is multiplied by the number of differences that are not significant yet.
+// TooFew says of which sets no figure can be significantly worse, whatever was measured, and what would change that;
+// all says that it is so of each set that is tested. Holm's correction multiplies the smallest p-value by the number of
+// differences that are not significant yet.
 func (c *Comparison) TooFew() (list []string, all bool) {
-	tests, left, able := c.tests(true), 0, false
-	for _, d := range tests {
-		if !d.Significant {
-			left++
-		}
-	}
+	tests := c.tests(true)
+	left := len(slices.DeleteFunc(slices.Clone(tests), func(d *Difference) bool { return d.Significant }))
+	all = len(tests) > 0
 	for i, n := range c.Trials[1:] {
-		least := math.Inf(1)
-		for _, f := range c.Figures {
-			if d := f.Against[i]; d.P != nil && f.Better != "" {
-				least = min(least, d.SmallestP)
-			}
+		own := c.tests(true, i)
+		if len(own) == 0 {
+			continue
 		}
-		if math.IsInf(least, 1) {
-			continue // nothing of them is tested
-		}
+		least := slices.MinFunc(own, func(a, b *Difference) int { return cmp.Compare(a.SmallestP, b.SmallestP) }).SmallestP
 		if least*float64(left) < Alpha {
-			able = true
+			all = false
 			continue
 		}
 		enough := 4
@@ -307,7 +297,7 @@ func (c *Comparison) TooFew() (list []string, all bool) {
 		}
 		list = append(list, text+".")
 	}
-	return list, list != nil && !able
+	return list, all
 }
 
 // smallestP is the smallest two-sided p-value that the Mann-Whitney U test of n and m

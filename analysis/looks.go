@@ -123,7 +123,10 @@ func (k *tracker) look(t record.Instant, unwritten bool) {
 // status is seen. Where the target did not change in half a sync before the status, it is the status's own time.
 func (k *tracker) scaledBy(a at[*record.Autoscaler]) record.Instant {
 	from, to := a.v.Status.CurrentReplicas, a.v.Status.DesiredReplicas
-	for i := len(k.o.targets) - 1; i > 0 && k.o.targets[i].t > a.t.Add(-k.o.flags.Sync.Duration/2) && from != to; i-- {
+	if from == to {
+		return a.t
+	}
+	for i := len(k.o.targets) - 1; i > 0 && k.o.targets[i].t > a.t.Add(-k.o.flags.Sync.Duration/2); i-- {
 		if k.o.targets[i].v.Replicas == to && k.o.targets[i-1].v.Replicas == from {
 			return k.o.targets[i].t
 		}

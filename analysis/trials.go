@@ -3,6 +3,8 @@ package analysis
 import (
 	"fmt"
 	"math"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/hpabench/hpabench/record"
@@ -107,26 +109,15 @@ func JudgeTrials(results []*Result) (verdicts []Verdict) {
 // judged and in which it was measured; empty if there are none.
 func medianOf(expression string, results []*Result) string {
 	name := expectation.FindStringSubmatch(expression)
-	var d Distribution
-	unit := ""
-	for _, r := range results {
-		if name == nil || len(r.Expectations) == 0 {
-			continue
-		}
-		for _, f := range r.Figures() {
-			if f.Name == name[1] && f.Value != nil {
-				d.Values = append(d.Values, *f.Value)
-				if f.Unit == "s" {
-					unit = " s"
-				}
-			}
-		}
-	}
-	d.summarize()
-	if d.Median == nil {
+	judged := slices.DeleteFunc(slices.Clone(results), func(r *Result) bool { return len(r.Expectations) == 0 })
+	if name == nil || name[1] == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s = %s%s, the median of %s", name[1], record.Plain(*d.Median, 4), unit, record.Counted(len(d.Values), "trial"))
+	for _, f := range Compare([]Trials{{Results: judged}}, regexp.MustCompile("^"+regexp.QuoteMeta(name[1])+"$")).Figures {
+		unit := map[bool]string{true: " s"}[f.Unit == "s"]
+		return fmt.Sprintf("%s = %s%s, the median of %s", f.Name, record.Plain(*f.Of[0].Median, 4), unit, record.Counted(len(f.Of[0].Values), "trial"))
+	}
+	return ""
 }
 
 // signTest is the probability of at least k of n where both outcomes are as likely.

@@ -138,7 +138,7 @@ func start(cmd *exec.Cmd) (ready chan string, ended chan struct{}, err error) {
 	return ready, ended, nil
 }
 
-// ErrFlags says that hpabench-lab cannot be as Options.Flags say.
+// ErrFlags says that hpabench-lab refused Options.Flags.
 var ErrFlags = errors.New("hpabench-lab does not take its flags")
 
 func await(ctx context.Context, cmd *exec.Cmd, ready <-chan string, ended <-chan struct{}) (kubeconfig string, err error) {

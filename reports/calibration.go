@@ -43,7 +43,11 @@ func CalibrationTable(w io.Writer, c analysis.Calibration, target tune.Capacity,
 		}
 		g.add(number(&p.Replicas), record.Plain(p.Rate, 4), below, answer(&p.Seconds), percent(p.Efficiency))
 	}
+	where := "The capacity is between the two rates"
+	if c.Lowered != "" {
+		where = c.Lowered
+	}
 	return writeSections(w, nil, []section{{title: "Capacity of " + c.Scenario, grid: g,
-		notes: append(notes, fmt.Sprintf("One replica serves %s requests/s: %d %% of the answers within %s, 0.1 %% errors at most. The capacity is between the two rates. Efficiency: of so many times the rate of a single replica.",
-			record.Plain(c.CapacityPerReplica, 4), c.Percentile, time.Duration(c.Latency*float64(time.Second))), "Target: "+follows+".")}}, width)
+		notes: append(notes, fmt.Sprintf("One replica serves %s requests/s: %d %% of the answers within %s, 0.1 %% errors at most. %s. Efficiency: of so many times the rate of a single replica.",
+			record.Plain(c.CapacityPerReplica, 4), c.Percentile, time.Duration(c.Latency*float64(time.Second)), where), "Target: "+follows+".")}}, width)
 }

@@ -69,11 +69,13 @@ func Calibrate(c Calibration, measure func(Sweep) (Bracket, error)) error {
 	}
 }
 
-// Most are the most sweeps, and how long their load lasts at the least and at the most, and that of Steady.
-func (c Calibration) Most() (sweeps int, least, most, steady time.Duration) {
+// Lasts is how long the load of a sweep takes.
+func (s Sweep) Lasts() time.Duration { return s.Step * time.Duration(len(s.Rates)) }
+
+// Most are the most sweeps, and how long their load lasts at the least and at the most.
+func (c Calibration) Most() (sweeps int, least, most time.Duration) {
 	rising, _, _ := c.next(nil)
-	closely := c.Closely()
-	return 1 + closeSweeps, closely, closely*closeSweeps + rising.Step*time.Duration(len(rising.Rates)), 2 * c.Steady(1, 0).Step
+	return 1 + closeSweeps, c.Closely(), c.Closely()*closeSweeps + rising.Lasts()
 }
 
 // Closely is how long the load of a close sweep lasts.

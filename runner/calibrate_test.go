@@ -75,12 +75,12 @@ func TestCalibrate(t *testing.T) {
 		}
 	}
 	of := Calibration{Replicas: 2, From: 10, Step: 10 * time.Second}
-	sweeps, least, most, steadily := of.Most()
+	sweeps, least, most := of.Most()
 	if sweeps != 4 || least != 90*time.Second || most != 270*time.Second+25*5*time.Second {
 		t.Errorf("%d sweeps, %s to %s", sweeps, least, most)
 	}
-	if steady := of.Steady(1, 25); !slices.Equal(steady.Rates, []float64{10, 50}) || 2*steady.Step != steadily {
-		t.Errorf("%+v, should be a fifth and the whole of 50 requests/s for %s", steady, steadily)
+	if steady := of.Steady(1, 25); !slices.Equal(steady.Rates, []float64{10, 50}) || steady.Lasts() != 80*time.Second {
+		t.Errorf("%+v, should be a fifth and the whole of 50 requests/s for 80 s", steady)
 	}
 	of.Step = 2 * time.Second // which makes metrics-server no faster
 	if short := of.Steady(1, 25).Step; short != 40*time.Second {

@@ -94,8 +94,10 @@ func (f *File) Variants(settings []Setting) ([]Variant, error) {
 		}
 		for _, w := range wrong {
 			set := f.blamed(settings, i, w.Message)
-			if strings.HasPrefix(w.Message, "unknown field") && strings.HasSuffix(w.Message, " in spec") {
-				w.Hint = hintOf(settings)
+			for _, s := range settings {
+				if field, _, _ := strings.Cut(s.Name, "."); w.Message == fmt.Sprintf("unknown field %q in spec", field) {
+					w.Hint = hintOf(s.Name)
+				}
 			}
 			if w.File, w.Line = set, 0; set == "" {
 				w.File, w.Line, w.Message = f.Path, line, "with "+variants[i].Name(settings)+": "+w.Message
@@ -114,12 +116,10 @@ func (f *File) Variants(settings []Setting) ([]Variant, error) {
 	return variants, nil
 }
 
-// hintOf is for settings of which one is not known.
-func hintOf(settings []Setting) string {
-	for _, s := range settings {
-		if near := nearest(SettingName(s.Name), SettingNames); near != "" && near != SettingName(s.Name) {
-			return fmt.Sprintf("did you mean %q?", near)
-		}
+// hintOf is for the name of a setting that is not known.
+func hintOf(name string) string {
+	if near := nearest(SettingName(name), SettingNames); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
 	}
 	return "a path within the spec, or one of " + strings.Join(SettingNames, ", ")
 }

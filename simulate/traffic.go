@@ -27,7 +27,7 @@ type traffic struct {
 	// connections are of kept ones the pods at their other end, nil for one that has to
 	// be opened again. The last ones are used first, as the load generator does.
 	connections []*pod
-	last        *pod // whose turn it was, by takeTurn
+	turn        *pod // whose turn it was, by takeTurn
 }
 
 // onTheWay says whether requests of a phase are in a pod and waited for.
@@ -129,7 +129,7 @@ func (w *world) full() time.Duration {
 			rate = w.modelled.MaxRate(w.connects(), p.costs, w.modelled.Cores)
 		}
 		if p.runs && rate > 0 {
-			first = min(first, w.now+max(step/20, seconds((w.memoryLimit-w.memory(p))/each/rate)))
+			first = min(first, w.now+max(step/20, seconds(min(1e6, (w.memoryLimit-w.memory(p))/each/rate))))
 		}
 	}
 	return first
@@ -296,8 +296,8 @@ func (w *world) spread(rate, dt float64) {
 // by the requests that these pods served in the record; nil where there are more pods than it had, and where none of
 // them listens. Which connection is used next, and to which pod it is, is chance that decides what the pods use
 // where they are not alike. Where one connection is enough for the requests at a time, one pod has them all.
-func (w *world) recordedParts(atATime, dt float64) []float64 {
-	parts, untils, all := make([]float64, len(w.serving)), make([]time.Duration, len(w.serving)), 0.0
+func (w *world) recordedParts(inFlight, dt float64) []float64 {
+	parts, windowEnds, all := make([]float64, len(w.serving)), make([]time.Duration, len(w.serving)), 0.0
 	idle, now := w.modelled.AtRest(), w.now-w.onset
 	for i, p := range w.serving {
 		if p.born > len(w.Used) {
@@ -308,38 +308,38 @@ func (w *world) recordedParts(atATime, dt float64) []float64 {
 		if n == len(used) || !p.listens { // a connection that is refused is opened to another pod
 			continue
 		}
-		parts[i], untils[i] = max(0, used[n].CPU-idle)/p.costs, used[n].Until
+		parts[i], windowEnds[i] = max(0, used[n].CPU-idle)/p.costs, used[n].Until
 		all += parts[i]
 	}
 	if all == 0 {
 		return nil
 	}
 	floats.Scale(1/all, parts)
-	if atATime <= 1 {
-		w.takeTurn(parts, untils, dt)
+	if inFlight <= 1 {
+		w.takeTurn(parts, windowEnds, dt)
 	}
 	return parts
 }
 
 // takeTurn gives the requests of the next dt to one pod: of those that served more in the record's window, which ends
-// at untils, than they had here, the one that had them last, or that lacks most. Once none lacks any, each has its part.
-func (w *world) takeTurn(parts []float64, untils []time.Duration, dt float64) {
+// at windowEnds, than they had here, the one that had them last, or that is owed most. Once none is owed any, each has its part.
+func (w *world) takeTurn(parts []float64, windowEnds []time.Duration, dt float64) {
 	next := -1
 	for i, p := range w.serving {
 		if parts[i] == 0 {
 			continue
 		}
-		if p.window != untils[i] {
-			p.window, p.lacks = untils[i], parts[i]*(untils[i]+w.onset-w.now).Seconds()
+		if p.recordWindow != windowEnds[i] {
+			p.recordWindow, p.owed = windowEnds[i], parts[i]*(windowEnds[i]+w.onset-w.now).Seconds()
 		}
-		if p.lacks > 0 && (next < 0 || p == w.traffic.last || w.serving[next] != w.traffic.last && p.lacks > w.serving[next].lacks) {
+		if p.owed > 0 && (next < 0 || p == w.traffic.turn || w.serving[next] != w.traffic.turn && p.owed > w.serving[next].owed) {
 			next = i
 		}
 	}
 	if next >= 0 {
 		clear(parts)
-		parts[next], w.traffic.last = 1, w.serving[next]
-		w.traffic.last.lacks -= dt
+		parts[next], w.traffic.turn = 1, w.serving[next]
+		w.traffic.turn.owed -= dt
 	}
 }
 
@@ -356,8 +356,10 @@ func (w *world) connect(requests float64) []*pod {
 	}
 	used := t.connections[len(t.connections)-n:]
 	open := w.serving // those that refuse a connection are left with the first request
-	if some := slices.DeleteFunc(slices.Clone(open), func(p *pod) bool { return !p.listens }); len(some) > 0 {
-		open = some
+	if refuses := func(p *pod) bool { return !p.listens }; slices.ContainsFunc(open, refuses) {
+		if some := slices.DeleteFunc(slices.Clone(open), refuses); len(some) > 0 {
+			open = some
+		}
 	}
 	for i, c := range used {
 		if (c == nil || !c.listens) && len(open) > 0 {

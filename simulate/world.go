@@ -99,8 +99,8 @@ type pod struct {
 	rate, highest float64       // requests a second: that it gets, and that it can serve
 	cores         float64       // that it can use
 	workers       float64       // of a closed loop, that send to it
-	window        time.Duration // of the record, in which it is, by its end
-	lacks         float64       // of the requests of that window, in seconds in which it has all requests
+	recordWindow  time.Duration // of the record, in which it is, by its end
+	owed          float64       // of the requests of that window, in seconds in which it has all requests
 }
 
 // life is how long its stages take.

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -431,20 +430,18 @@ func (r *Result) recommend(s Search) {
 func (s *Search) meets(o Outcome) bool { return s.met(o.WorstMissed) }
 
 // met says whether the SLO is met if that share of the requests misses it.
-func (s *Search) met(missed float64) bool { return missed <= 1-s.SLO.Share }
+func (s *Search) met(missed float64) bool { return missed <= math.Round((1-s.SLO.Share)*1e6)/1e6 }
 
 func percent(share float64) string { return record.Plain(share*100, 3) + " %" }
 
 // round replaces the recommended setting by one with present and round values that meets the SLO too and costs, on
 // average, no more than the recommended one does at the dearest point of the sync period: runs of
-// the two cannot be told apart.
+// the two cannot be told apart. Others that meet the SLO for less than the new one are within chance too, and leave the front.
 func (s *Search) round(ctx context.Context, r *Result) error {
 	first := r.Front[r.Best]
-	best, rounded := first, false
-	var kept []string
+	best, from := first, ""
 	for i, of := range s.Ranges {
-		k, present := knobs[of.Name], r.Present.Setting[i]
-		for _, v := range append([]float64{present}, k.rounder(best.Setting[i])...) {
+		for _, v := range append([]float64{r.Present.Setting[i]}, knobs[of.Name].rounder(best.Setting[i])...) {
 			if v == best.Setting[i] {
 				break
 			}
@@ -455,34 +452,20 @@ func (s *Search) round(ctx context.Context, r *Result) error {
 			if err != nil {
 				return err
 			}
-			if o.Misses == nil || !s.meets(o) || o.Cost > first.MostCost {
-				continue
+			if o.Misses != nil && s.meets(o) && o.Cost <= first.MostCost {
+				best, from = o, fmt.Sprintf(" (with present and round values in place of %s, from which the cost differs by chance alone)", Show(s.Ranges, first.Setting))
+				break
 			}
-			switch {
-			case v != present:
-				rounded = true
-			case !o.same(best):
-				kept = append(kept, fmt.Sprintf("%s stays %s", of.Name, k.show(v)))
-			}
-			best = o
-			break
 		}
-	}
-	if rounded {
-		kept = append(kept, "rounded from "+Show(s.Ranges, first.Setting))
-	}
-	from := ""
-	if kept != nil {
-		from = fmt.Sprintf(" (%s: the difference in cost is within chance)", strings.Join(kept, ", "))
 	}
 	which := fmt.Sprintf("the cheapest of %d settings that meets", r.Tried)
 	if r.Tried == 1 {
 		which = "the only setting that was tried meets"
 	}
 	r.Reason = fmt.Sprintf("%s %s at each of %d points of the sync period%s: %s of the requests miss it in the worst", which, s.SLO, best.Phases, from, percent(best.WorstMissed))
-	others := slices.DeleteFunc(slices.Delete(r.Front, r.Best, r.Best+1), func(o Outcome) bool { return o.Cost >= best.Cost && o.harm() >= best.harm() })
-	r.Best, _ = slices.BinarySearchFunc(others, best.Cost, func(o Outcome, cost float64) int { return cmp.Compare(o.Cost, cost) })
-	r.Front = slices.Insert(others, r.Best, best)
+	cheaper := slices.DeleteFunc(slices.Clone(r.Front[:r.Best]), func(o Outcome) bool { return o.Cost >= best.Cost })
+	dearer := slices.DeleteFunc(slices.Clone(r.Front[r.Best+1:]), func(o Outcome) bool { return o.Cost <= best.Cost || o.harm() >= best.harm() })
+	r.Best, r.Front = len(cheaper), slices.Concat(cheaper, []Outcome{best}, dearer)
 	return nil
 }
 

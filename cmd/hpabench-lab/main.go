@@ -16,15 +16,17 @@ func main() {
 	defer stop()
 	signal.Ignore(syscall.SIGPIPE) // who read the kubeconfig's path may be gone
 	stderr := ownStderr()
-	switch err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, stderr); {
-	case errors.Is(err, errInterrupted):
-		fmt.Fprintln(stderr, "hpabench-lab:", err)
-		os.Exit(3) // as hpabench does
-	case errors.Is(err, errUsage):
-		fmt.Fprintln(stderr, err)
-		os.Exit(folders.ExitUsage)
-	case err != nil:
-		fmt.Fprintln(stderr, "hpabench-lab:", err)
-		os.Exit(1)
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, stderr)
+	if err == nil {
+		return
 	}
+	code := 1
+	switch {
+	case errors.Is(err, errInterrupted):
+		code = 3 // as hpabench does
+	case errors.As(err, new(usageError)):
+		code = folders.ExitUsage
+	}
+	fmt.Fprintln(stderr, "hpabench-lab:", err)
+	os.Exit(code)
 }

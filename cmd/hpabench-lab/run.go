@@ -88,13 +88,13 @@ of kube-controller-manager.`,
 	c.SetOut(stdout)
 	c.SetErr(stderr)
 	if err = c.ExecuteContext(ctx); err != nil && !serving {
-		return fmt.Errorf("%w: %w", errUsage, err)
+		return usageError{err}
 	}
 	return err
 }
 
-// errUsage says that the lab was not begun, as it cannot be as its flags say.
-var errUsage = errors.New("hpabench-lab")
+// usageError is why the lab was not begun: its flags are at fault.
+type usageError struct{ error }
 
 // stay on standard input lets the lab outlive its parent.
 const stay = "stay"

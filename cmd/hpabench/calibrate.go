@@ -99,7 +99,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	case !slices.Contains([]int{50, 90, 95, 99}, f.percentile):
 		return bad("--percentile must be 50, 90, 95 or 99")
 	case len(f.replicas) == 0 || f.replicas[0] < 1 || len(slices.Compact(slices.Clone(f.replicas))) < len(f.replicas):
-		return bad("--replicas must be 1 at least, and each another number")
+		return bad("--replicas must be different numbers, 1 at least")
 	case !(f.from > 0 && f.from*float64(slices.Max(f.replicas)) <= runner.HighestRate) || f.step < 2*time.Second:
 		return bad("--from must be more than 0 and, times --replicas, %d at most; --step 2s at least", runner.HighestRate)
 	case file.Spec.Workload.Existing != nil:
@@ -150,12 +150,11 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 	})
 }
 
-// measured is the result of a sweep with a number of replicas, nil if it was not recorded, the folder of its record, and why it
-// ended early.
-type measured func(replicas int, sweep runner.Sweep) (r *analysis.Result, dir string, ended error)
+// sweeper makes a sweep with a number of replicas: its result, nil if nothing was recorded, the folder, and why it ended early.
+type sweeper func(replicas int, sweep runner.Sweep) (r *analysis.Result, dir string, ended error)
 
 // calibrateBy finds the capacity and the target by measure. The result is there too where a sweep was interrupted.
-func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrateFlags, measure measured) error {
+func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrateFlags, measure sweeper) error {
 	c := analysis.Calibration{Version: analysis.CalibrationVersion, Scenario: file.Metadata.Name, Workload: fingerprint(file), Latency: f.latency.Seconds(), Percentile: f.percentile}
 	say := func(format string, args ...any) {
 		if !f.quiet {
@@ -204,42 +203,39 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 }
 
 // sweeps finds the points of c. The error says which of them are rough, or why there are no more.
-func (f *calibrateFlags) sweeps(c *analysis.Calibration, measure measured, say func(format string, args ...any)) (ended error) {
+func (f *calibrateFlags) sweeps(c *analysis.Calibration, measure sweeper, say func(format string, args ...any)) (ended error) {
 	of := runner.Calibration{Replicas: f.replicas[0], From: f.from, Step: f.step} // of fewer replicas the sweeps are longer
-	sweeps, least, most, steady := of.Most()
-	say("calibrating %s: 2 to %d runs for each number, with %s to %s of load in all, and one of %s at the end", counts(f.replicas), sweeps, clock(least), clock(most), clock(steady))
-	var rising, closely time.Duration // that the last of these sweeps took
+	sweeps, least, most := of.Most()
+	say("calibrating %s: 2 to %d runs for each number, with %s to %s of load in all, and 1 to %d of %s at the end", counts(f.replicas), sweeps, clock(least), clock(most), runner.SteadyRuns, clock(of.Steady(1, 0).Lasts()))
 	for i, n := range f.replicas {
-		var point analysis.CalibrationPoint
 		of.Replicas = n
-		why := runner.Calibrate(of, func(sweep runner.Sweep) (found runner.Bracket, err error) {
+		replicas, point := record.Counted(n, "replica"), analysis.CalibrationPoint{}
+		why := runner.Calibrate(of, func(sweep runner.Sweep) (runner.Bracket, error) {
 			since := time.Now()
 			r, _, err := measure(n, sweep)
 			if r == nil {
-				return found, err
+				return runner.Bracket{}, err
 			}
 			c.Cluster = r.Cluster.Version
 			if now := c.Point(r, n, sweep.Rates, err != nil); now.Rate > 0 || err == nil {
 				point = now
 			}
-			found = runner.Bracket{Met: point.Rate, Missed: point.Below, Doubt: point.Doubt}
-			if took := time.Since(since); sweep.Close {
-				closely = took
-			} else if rising = took; found.Met > 0 && found.Missed > 0 {
-				closely = cmp.Or(closely, of.Closely()+max(0, took-sweep.Step*time.Duration(len(r.Load.Phases))))
-				say("%s: %s requests/s met the SLO; a close look takes about %s, all that is left about %s", record.Counted(n, "replica"), record.Plain(point.Rate, 4), roughly(closely), roughly(closely+time.Duration(len(f.replicas)-i-1)*(rising+closely)))
+			if !sweep.Close && point.Rate > 0 && point.Below > 0 {
+				took := time.Since(since)
+				closely := of.Closely() + max(0, took-sweep.Step*time.Duration(len(r.Load.Phases)))
+				say("%s: %s requests/s met the SLO; a close look takes about %s, all that is left about %s", replicas, record.Plain(point.Rate, 4), roughly(closely), roughly(closely+time.Duration(len(f.replicas)-i-1)*(took+closely)))
 			}
-			return found, err
+			return runner.Bracket{Met: point.Rate, Missed: point.Below, Doubt: point.Doubt}, err
 		})
-		none, says := errors.As(why, new(runner.NoCapacity)), "no capacity was found with %s: %w"
 		if point.Rate > 0 {
 			if why != nil {
 				point.Rough = record.Cut(strings.TrimSpace(why.Error()))
 			}
-			c.Points, says = append(c.Points, point), "with %s the rates are rough: %w"
+			c.Points = append(c.Points, point)
 		}
+		none := errors.As(why, new(runner.NoCapacity))
 		if none {
-			why = fmt.Errorf(says, record.Counted(n, "replica"), why)
+			why = fmt.Errorf("with %s: %w", replicas, why)
 		}
 		if ended = errors.Join(ended, why); why != nil && !none {
 			break
@@ -248,23 +244,27 @@ func (f *calibrateFlags) sweeps(c *analysis.Calibration, measure measured, say f
 	return ended
 }
 
-// steady measures what a request costs at the capacity, which it lowers until a run at it meets the SLO.
-func (f *calibrateFlags) steady(c *analysis.Calibration, measure measured) (dir string, err error) {
+// steady measures what a request costs at the capacity, which it lowers until a run at it meets the SLO. The error is a NoCapacity
+// too where none did.
+func (f *calibrateFlags) steady(c *analysis.Calibration, measure sweeper) (dir string, err error) {
 	of := runner.Calibration{Replicas: f.replicas[0], Step: f.step}
+	var refuted error
 	for n := 1; ; n++ {
-		r, dir, err := measure(of.Replicas, of.Steady(n, c.CapacityPerReplica))
+		steady := of.Steady(n, c.CapacityPerReplica)
+		r, dir, err := measure(of.Replicas, steady)
 		if r == nil || err != nil {
-			return dir, err
+			return dir, errors.Join(refuted, err)
 		}
-		missed := c.Refuted(r)
-		switch {
-		case missed == "":
+		missed := c.Refuted(r, of.Replicas, steady.Rates)
+		if missed == "" {
 			return dir, nil
-		case n == runner.SteadyRuns:
-			return dir, runner.NoCapacity(missed + ", where shorter ones met it: calibrate again with a longer --step, or on an idle cluster")
+		}
+		refuted = runner.NoCapacity(missed + ", where shorter ones met it: calibrate again with a longer --step, or on an idle cluster")
+		if n == runner.SteadyRuns {
+			return dir, refuted
 		}
 		c.CapacityPerReplica *= runner.SteadyLess
-		c.Points[0].Rough = missed + ", so the capacity is that of the first lower one to meet it"
+		c.Lowered = strings.ToUpper(missed[:1]) + missed[1:] + ", so the capacity is below the two rates"
 	}
 }
 

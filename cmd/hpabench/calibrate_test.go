@@ -23,7 +23,8 @@ func TestCalibrateSays(t *testing.T) {
 		holds       float64   // the capacity in the run that measures what a request costs; 0 if that has no result
 		capacities  []float64 // of the sweeps, in requests a second; the last one's of all that follow
 		late        int       // the sweep, from 1 on, whose load generator was late where the SLO was missed
-		steady      error     // of the run that measures what a request costs
+		cut         bool      // that run, as the workload does not keep up
+		steady      error     // of that run; of the second if it holds some
 		interrupted bool      // after that run
 		is          error
 		fault, out  string // "" for none
@@ -32,9 +33,11 @@ func TestCalibrateSays(t *testing.T) {
 	}{
 		"no target": {capacities: []float64{40}, out: "Target: no target follows: ", stored: true},
 		"less in the long run": {capacities: []float64{40}, holds: 30, stored: true,
-			out: "With 1 replica the rates are rough: a longer run at 30.75 requests/s a replica missed the SLO (p99 2 s), so the capacity is that of the first lower one to meet it. One replica serves 27.68 requests/s:"},
-		"much less in the long run": {capacities: []float64{40}, holds: 20, fault: "a longer run at 27.68 requests/s a replica missed the SLO (p99 2 s), where shorter ones met it", out: "Target: no target follows: a longer run at 27.68"},
-		"the same in the long run":  {capacities: []float64{40}, holds: 50, stored: true, out: "Target: no target follows: ", never: "rough"},
+			out: "One replica serves 27.68 requests/s: 99 % of the answers within 250ms, 0.1 % errors at most. A longer run at 30.75 requests/s a replica missed the SLO (p99 2 s), so the capacity is below the two rates. Eff", never: "rough"},
+		"much less in the long run":           {capacities: []float64{40}, holds: 20, fault: "a longer run at 27.68 requests/s a replica missed the SLO (p99 2 s), where shorter ones met it", out: "Target: no target follows: a longer run at 27.68"},
+		"overloaded in the long run":          {capacities: []float64{40}, holds: 30, cut: true, stored: true, out: "A longer run at 30.75 requests/s a replica missed the SLO, so the capacity"},
+		"lowered, and then the cluster fails": {capacities: []float64{40}, holds: 30, steady: gone, is: gone, fault: "a longer run at 37.97 requests/s a replica missed", out: "One replica serves 34.17"},
+		"the same in the long run":            {capacities: []float64{40}, holds: 50, stored: true, out: "Target: no target follows: ", never: "rough"},
 		"interrupted in the last run": {capacities: []float64{40}, steady: runner.ErrInterrupted, is: runner.ErrInterrupted,
 			fault: "interrupted", out: "Target: no target follows: interrupted.", stored: true},
 		"the cluster fails in the last run": {capacities: []float64{40}, steady: gone, is: gone,
@@ -42,13 +45,13 @@ func TestCalibrateSays(t *testing.T) {
 		"interrupted in the simulations": {capacities: []float64{40}, interrupted: true, is: runner.ErrInterrupted,
 			fault: "interrupted", out: "Target: no target follows: interrupted.", stored: true},
 		"doubt, and then none met": {capacities: []float64{25, 25, 0}, late: 2,
-			fault: "no capacity was found with 1 replica: the highest rate within the SLO varied between sweeps (about 22.5 requests/s)"},
-		"another each time": {capacities: []float64{40, 10, 90}, fault: "with 1 replica the rates are rough: the highest rate within the SLO varied",
+			fault: "with 1 replica: the highest rate within the SLO varied between sweeps (about 22.5 requests/s)"},
+		"another each time": {capacities: []float64{40, 10, 90}, fault: "with 1 replica: the highest rate within the SLO varied",
 			out: "With 1 replica the rates are rough: the highest rate within the SLO varied", never: "no capacity was found"},
-		"more than the highest": {capacities: []float64{1e9}, fault: "with 1 replica the rates are rough: ", out: "still meet the SLO: say a higher --from", never: "a close look takes"},
-		"less than the first":   {capacities: []float64{5}, fault: "no capacity was found with 1 replica: 10 requests/s already miss the SLO: say a lower --from, or a longer --latency", never: "a close look takes"},
+		"more than the highest": {capacities: []float64{1e9}, fault: "with 1 replica: ", out: "still meet the SLO: say a higher --from", never: "a close look takes"},
+		"less than the first":   {capacities: []float64{5}, fault: "with 1 replica: 10 requests/s already miss the SLO: say a lower --from, or a longer --latency", never: "a close look takes"},
 		"late at the first": {capacities: []float64{5}, late: 1, never: "--latency",
-			fault: "no capacity was found with 1 replica: 10 requests/s miss the SLO, but the load generator may be why (requests were sent late): calibrate again on an idle machine or with a longer --step, or say a lower --from"},
+			fault: "with 1 replica: 10 requests/s miss the SLO, but the load generator may be why (requests were sent late): calibrate again on an idle machine or with a longer --step, or say a lower --from"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scenario := filepath.Join(t.TempDir(), "web.yaml")
@@ -69,7 +72,7 @@ func TestCalibrateSays(t *testing.T) {
 					if c.interrupted {
 						interrupt(runner.ErrInterrupted)
 					}
-					if c.holds == 0 {
+					if c.holds == 0 || c.steady != nil && s.Name == "steady-2" {
 						return nil, filepath.Join(filepath.Dir(scenario), "none"), c.steady
 					}
 					c.capacities, sweeps = []float64{c.holds}, 0
@@ -79,6 +82,9 @@ func TestCalibrateSays(t *testing.T) {
 					p := analysis.PhaseLoad{Latency: analysis.Quantiles{P99: new(0.1)}, ErrorShare: new(0.0)}
 					if rate > c.capacities[min(sweeps, len(c.capacities)-1)] {
 						p.Latency.P99 = new(2.0)
+						if c.cut && strings.HasPrefix(s.Name, "steady") {
+							p.Latency.P99, p.Cut = nil, true
+						}
 						if sweeps+1 == c.late {
 							p.Doubt, p.LateMax = "requests were sent late", 2
 						}

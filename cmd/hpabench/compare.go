@@ -62,19 +62,14 @@ when there are too few trials in every set for any to be.`,
 			var all []analysis.Trials
 			var notes []string
 			for _, arg := range args {
-				t, left, err := readTrials(arg, w)
+				t, said, err := readTrials(arg, true, w)
 				if err == nil && len(t.Results) == 0 {
-					err = noneFinished(arg, left)
+					err = noneFinished(arg, said)
 				}
 				if err != nil {
 					return runner.BadInput{Err: err}
 				}
-				notes = append(notes, left...)
-				for _, r := range t.Results {
-					if !finished(r) {
-						notes = append(notes, fmt.Sprintf("%s is compared by what was measured of it: %s", arg, unfinished(r)))
-					}
-				}
+				notes = append(notes, said...)
 				all = append(all, t)
 				if first, this := all[0].Results[0].Scenario, t.Results[0].Scenario; first != this && !force {
 					return runner.BadInput{Err: fmt.Errorf("%s is of scenario %s, %s of %s: --force compares them all the same", args[0], first, arg, this)}
@@ -111,10 +106,10 @@ when there are too few trials in every set for any to be.`,
 // errRegression says that a figure is worse.
 var errRegression = errors.New("regression")
 
-// scaling are the figures that each run has whose replicas change.
-var scaling = regexp.MustCompile(`^scale(Up|Down)\.[^.]+$`)
+// latencies are the figures that are missing only where the replicas did not change.
+var latencies = regexp.MustCompile(`^scale(Up|Down)\.[^.]+$`)
 
-// regressions is an errRegression for each figure that is significantly worse, and for each of scaling that all of the
+// regressions is an errRegression for each figure that is significantly worse, and for each of latencies that all of the
 // first trials have and none of the others. It is bad input where no figure could be worse.
 // It notes which trials cannot be judged beside others.
 func (a *app) regressions(c analysis.Comparison) (err error) {
@@ -122,20 +117,20 @@ func (a *app) regressions(c analysis.Comparison) (err error) {
 	if judged := func(f analysis.ComparedFigure) bool { return f.Better != "" }; !slices.ContainsFunc(c.Figures, judged) {
 		few, all = []string{"of the figures that --figure names, less is no better than more. hpabench explain says of which it is."}, true
 	}
-	if all {
-		return runner.BadInput{Err: fmt.Errorf("--fail-on-regression cannot fail: %s", strings.Join(few, " "))}
-	}
-	a.notes(few)
 	for _, f := range c.Figures {
 		for i, d := range f.Against {
 			switch of := f.Of[i+1]; {
-			case scaling.MatchString(f.Name) && f.Better != "" && f.Of[0].Missing == 0 && of.Median == nil:
+			case latencies.MatchString(f.Name) && f.Better != "" && f.Of[0].Missing == 0 && of.Median == nil:
 				err = errors.Join(err, fmt.Errorf("%w: %s is measured in each trial of %s and in none of %s: %s", errRegression, f.Name, c.Names[0], c.Names[i+1], of.Reason))
 			case d.Worse:
 				err = errors.Join(err, fmt.Errorf("%w: %s is worse in %s: %s, not %s %s", errRegression, f.Name, c.Names[i+1], record.Plain(*f.Of[i+1].Median, 4), record.Plain(*f.Of[0].Median, 4), f.Unit))
 			}
 		}
 	}
+	if all && err == nil {
+		return runner.BadInput{Err: fmt.Errorf("--fail-on-regression cannot fail: %s", strings.Join(few, " "))}
+	}
+	a.notes(few)
 	return err
 }
 
@@ -144,31 +139,19 @@ func finished(r *analysis.Result) bool {
 	return r.Outcome == record.Completed && r.Spoiled() == nil
 }
 
-// unfinished says why a run is not.
-func unfinished(r *analysis.Result) string {
-	if r.Outcome == record.Completed {
-		return "somebody changed what it measured"
-	}
-	return cmp.Or(r.Outcome, "its record has no end")
-}
-
-// leftOut says of the run in folder why it is not one of the trials.
-func leftOut(folder string, r *analysis.Result) string {
-	return fmt.Sprintf("%s is left out of the trials: %s", folder, unfinished(r))
-}
-
 // noneFinished says that all runs in dir are left out, and what to do.
 func noneFinished(dir string, left []string) error {
 	return fmt.Errorf("%s holds no finished trial (%s): name the folder of one to see what it measured", dir, left[0])
 }
 
-// readTrials reads a record, the folder of one, or a folder of such folders. Of the last it
-// leaves out the runs that are not finished, and says which.
-func readTrials(path string, w *work) (t analysis.Trials, left []string, err error) {
+// readTrials reads a record, the folder of one, or a folder of such folders. It notes which runs are not finished, and leaves
+// them out, unless path is that of one such run and keep says that it was asked for.
+func readTrials(path string, keep bool, w *work) (t analysis.Trials, notes []string, err error) {
 	t.Name = filepath.Base(filepath.Clean(path))
+	folders := record.Folders(path)
 	files, err := record.Files(path)
 	if err != nil {
-		if folders := record.Folders(path); len(folders) > 0 {
+		if len(folders) > 0 {
 			err = fmt.Errorf("%s holds combinations of settings: compare two of its folders, such as %s, or see them all by hpabench report", path, folders[0])
 		}
 		return t, nil, err
@@ -182,14 +165,21 @@ func readTrials(path string, w *work) (t analysis.Trials, left []string, err err
 		if err != nil {
 			return t, nil, err
 		}
+		if !finished(r) {
+			why := "somebody changed what it measured"
+			if r.Outcome != record.Completed {
+				why = cmp.Or(r.Outcome, "its record has no end")
+			}
+			if len(folders) > 0 || !keep {
+				notes = append(notes, fmt.Sprintf("%s is left out of the trials: %s", filepath.Dir(file), why))
+				continue
+			}
+			notes = append(notes, fmt.Sprintf("%s is compared by what was measured of it: %s", path, why))
+		}
 		if len(t.Results) > 0 && t.Results[0].Scenario != r.Scenario {
 			return t, nil, fmt.Errorf("%s holds runs of scenario %s and of %s", path, t.Results[0].Scenario, r.Scenario)
 		}
-		if file != path && file != filepath.Join(path, record.File) && !finished(r) { // or that one is asked for
-			left = append(left, leftOut(filepath.Dir(file), r))
-			continue
-		}
 		t.Results, t.Sources = append(t.Results, r), append(t.Sources, run.Header().Source)
 	}
-	return t, left, nil
+	return t, notes, nil
 }

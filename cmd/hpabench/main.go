@@ -134,19 +134,20 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return exitFailed
 }
 
-// without is err without what is part of it.
+// without drops from joined errors those that are part.
 func without(err, part error) error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var rest []error
-		for _, e := range joined.Unwrap() {
-			rest = append(rest, without(e, part))
-		}
-		return errors.Join(rest...)
-	}
-	if errors.Is(err, part) {
+	joined, is := err.(interface{ Unwrap() []error })
+	switch {
+	case !errors.Is(err, part):
+		return err
+	case !is:
 		return nil
 	}
-	return err
+	var rest error
+	for _, e := range joined.Unwrap() {
+		rest = errors.Join(rest, without(e, part))
+	}
+	return rest
 }
 
 // onlyMissed says whether nothing went wrong but what is exit code 1.

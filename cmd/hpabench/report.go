@@ -88,16 +88,12 @@ func (a *app) reportFolders(dir string, folders []string, out string, output out
 	var all []combination
 	var notes []string
 	for _, folder := range slices.SortedFunc(slices.Values(folders), byValue) {
-		t, left, err := readTrials(folder, w)
+		t, said, err := readTrials(folder, false, w)
 		if err != nil {
 			return runner.BadInput{Err: err}
 		}
-		notes = append(notes, left...)
+		notes = append(notes, said...)
 		for i, r := range t.Results {
-			if !finished(r) {
-				notes = append(notes, leftOut(folder, r))
-				continue
-			}
 			if len(all) > 0 && all[0].Results[0].Scenario != r.Scenario {
 				return runner.BadInput{Err: fmt.Errorf("%s holds runs of scenario %s and of %s", dir, all[0].Results[0].Scenario, r.Scenario)}
 			}

@@ -28,7 +28,7 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 )
 
-// ExitUsage is the exit code of a lab whose flags are at fault: EX_USAGE of sysexits.h, as 2 is that of a panic.
+// ExitUsage is the exit code of a lab whose flags are at fault: EX_USAGE of sysexits.h, and not 2, which a panic has.
 const ExitUsage = 64
 
 const (
