@@ -532,7 +532,7 @@ func TestRoundedFront(t *testing.T) {
 func TestMeetsAtTheShare(t *testing.T) {
 	for _, percent := range []float64{80, 90, 95, 99, 99.9} {
 		s := Search{SLO: SLO{Share: percent / 100}}
-		if share := 100 - percent; !s.met(math.Round(share*10)/1000) {
+		if share := 100 - percent; !s.met(math.Round(share*10) / 1000) {
 			t.Errorf("with p%g %g %% miss it, and it is said to be missed", percent, share)
 		}
 	}
