@@ -57,11 +57,12 @@ func (r *Run) samplesFit() bool {
 	return least > interval-time.Second && least < interval*5/4+time.Second // timestamps are cut to seconds
 }
 
-// measure is what a pod's first container has used.
+// measure is what a pod's first container has used. Its first sample is taken after its start, if by little: metrics-server
+// takes a sample that is not for one of the container before (internal/storage of metrics-server).
 func (w *world) measure(p *pod) storage.MetricsPoint {
 	idle := w.Plant.Workload.IdleCPU.AsApproximateFloat64() * (w.now - p.startedAt).Seconds()
 	return storage.MetricsPoint{
-		StartTime: w.began.Add(p.startedAt), Timestamp: w.began.Add(w.now),
+		StartTime: w.began.Add(p.startedAt - time.Nanosecond), Timestamp: w.began.Add(w.now),
 		CumulativeCPUUsed: uint64(math.Round((p.cpu + idle) * 1e9)),
 		MemoryUsage:       uint64(w.memory(p)),
 	}

@@ -55,7 +55,11 @@ func vectorPath(runs []course) (string, error) {
 	return outcome, nil
 }
 
-// grows is a scale-up at the limit, by a factor at most, until there are so many pods; and how long a cycle takes,
+// milli is by how much the HPA takes pods at a limit of 10m to use more than that: it reads each in whole millicores, rounded up
+// (MilliValue in its metrics client), so that 10.01m are 11m.
+const milli = 11. / 10
+
+// grows is a scale-up at the limit, by a factor at most but for milli, until there are so many pods; and how long a cycle takes,
 // from and to so many seconds.
 func grows(factor float64, until int32, least, most float64) func([]course) (string, error) {
 	return func(runs []course) (string, error) {
@@ -65,8 +69,8 @@ func grows(factor float64, until int32, least, most float64) func([]course) (str
 			s := c.steps()
 			reached := time.Duration(0)
 			for i, step := range s[1:] {
-				if float64(step.n) > math.Ceil(float64(s[i].n)*factor-1e-9) {
-					return path(s), fmt.Errorf("%d → %d is more than %g times as many", s[i].n, step.n, factor)
+				if float64(step.n) > math.Ceil(float64(s[i].n)*factor*milli-1e-9) {
+					return path(s), fmt.Errorf("%d → %d is more than %g times as many", s[i].n, step.n, factor*milli)
 				}
 				if step.n >= until && reached == 0 {
 					reached = step.at
