@@ -145,7 +145,7 @@ func sweepSection(c analysis.Comparison, verdicts [][]analysis.Verdict) section 
 	for _, row := range rows {
 		g.add(row...)
 	}
-	return section{title: "Combinations", grid: g, notes: append(missed, "Medians; * is the best of its column. With so many columns one is the best by chance: hpabench compare tests the differences between two of them. met: expectations, of all trials.")}
+	return section{title: "Combinations", grid: g, notes: append(missed, "Medians; (n): of n trials, where the others have none; * is the best of its column. With so many columns one is the best by chance: hpabench compare tests the differences between two of them. met: expectations, of all trials.")}
 }
 
 func writeSections(w io.Writer, assumed []string, sections []section, width int) error {
@@ -284,7 +284,7 @@ func compareSections(c analysis.Comparison) []section {
 			notes.add("Elastic speed-up of %s over %s: %.2f (the geometric mean of how many times smaller the two normalized accuracies and the two timeshares are; above 1 is better).", c.Names[i+1], c.Names[0], *x)
 		}
 	}
-	notes.add("Δ: the difference from the first. Medians, with their %.0f %% interval, which takes 6 trials. p: of the Mann-Whitney U test, by Holm's correction for the %s that can be better or worse, and for the others among themselves. ~: no significant difference (p ≥ %g).", analysis.Confidence*100, record.Counted(tested, "tested difference"), analysis.Alpha)
+	notes.add("Δ: the difference from the first. Medians, with their %.0f %% interval, which takes 6 trials; (n): of n trials, where the others have none. p: of the Mann-Whitney U test, by Holm's correction for the %s that can be better or worse, and for the others among themselves. ~: no significant difference (p ≥ %g).", analysis.Confidence*100, record.Counted(tested, "tested difference"), analysis.Alpha)
 	return append(list, section{title: "Figures", grid: g, notes: notes})
 }
 
@@ -302,7 +302,7 @@ func distribution(d analysis.Distribution, unit string) string {
 	}
 	s := figureOf(*d.Median, unit)
 	if d.Missing > 0 {
-		s += fmt.Sprintf(" (%d without)", d.Missing)
+		s += fmt.Sprintf(" (%d)", len(d.Values))
 	}
 	return s
 }
