@@ -21,7 +21,8 @@ type Calibration struct {
 	// Points are in order of their replicas.
 	Points []CalibrationPoint `json:"points"`
 	// CapacityPerReplica is the least of rate/replicas, in requests a second, or lower; Lowered says why.
-	CapacityPerReplica float64 `json:"capacityPerReplica"`
+	// 0 is not known.
+	CapacityPerReplica float64 `json:"capacityPerReplica,omitempty"`
 	Lowered            string  `json:"lowered,omitempty"`
 }
 

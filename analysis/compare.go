@@ -53,6 +53,7 @@ type Distribution struct {
 	Values     []float64 `json:"values"`
 	Missing    int       `json:"missing,omitempty"` // trials in which it was not measured
 	Reason     string    `json:"reason,omitempty"`  // why not in the first of these
+	Never      int       `json:"never,omitempty"`   // of them, those in which the replicas did not change: longer than any latency
 	Median     *float64  `json:"median,omitempty"`
 	Low        *float64  `json:"low,omitempty"`
 	High       *float64  `json:"high,omitempty"`
@@ -62,7 +63,7 @@ type Distribution struct {
 
 // Difference is that of a figure's median from the first one's. P is the p-value of
 // the Mann-Whitney U test, two-sided and exact for few values: how likely values at least so
-// far apart are if nothing differs. SmallestP is the smallest P with that number of
+// far apart are if nothing differs; a latency of replicas that never changed is the longest there. SmallestP is the smallest P with that number of
 // trials. AdjustedP is P by Holm's correction for the tested differences of the Comparison,
 // see adjust. Significant says that AdjustedP is below Alpha.
 type Difference struct {
@@ -74,6 +75,8 @@ type Difference struct {
 	Significant bool     `json:"significant"`
 	Worse       bool     `json:"worse"` // significant, and the wrong way
 	Warnings    []string `json:"warnings,omitempty"`
+
+	rise int // of how many pairs of trials the later one is higher, less of how many it is lower
 }
 
 const (
@@ -112,6 +115,9 @@ func Compare(all []Trials, names *regexp.Regexp) Comparison {
 				}
 				if f.Value == nil {
 					d.Missing, d.Reason = d.Missing+1, cmp.Or(d.Reason, f.Missing)
+					if f.Better == LowerIsBetter && strings.HasPrefix(f.Missing, neverScaled) {
+						d.Never++
+					}
 				} else {
 					d.Values, d.Precision = append(d.Values, *f.Value), max(d.Precision, f.Precision)
 				}
@@ -210,20 +216,33 @@ func (d *Distribution) summarize() {
 	}
 }
 
-func difference(first, d Distribution) Difference {
-	if first.Median == nil || d.Median == nil {
-		return Difference{}
+// ranked are the values in order, with those that never came at the end.
+func (d *Distribution) ranked() []float64 {
+	return append(slices.Clone(d.Values), slices.Repeat([]float64{math.MaxFloat64}, d.Never)...)
+}
+
+func difference(first, d Distribution) (diff Difference) {
+	if first.Median != nil && d.Median != nil {
+		if diff.Absolute = new(*d.Median - *first.Median); *first.Median != 0 {
+			diff.Relative = new(*diff.Absolute / *first.Median)
+		}
 	}
-	diff := Difference{Absolute: new(*d.Median - *first.Median), SmallestP: smallestP(len(first.Values), len(d.Values))}
-	if *first.Median != 0 {
-		diff.Relative = new(*diff.Absolute / *first.Median)
+	was, is := first.ranked(), d.ranked()
+	if len(was) == 0 || len(is) == 0 {
+		return diff
 	}
-	test := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(first.Values), &benchmath.DefaultThresholds),
-		benchmath.NewSample(slices.Clone(d.Values), &benchmath.DefaultThresholds))
+	diff.SmallestP = smallestP(len(was), len(is))
+	for _, a := range was {
+		for _, b := range is {
+			diff.rise += cmp.Compare(b, a)
+		}
+	}
+	test := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(was), &benchmath.DefaultThresholds),
+		benchmath.NewSample(slices.Clone(is), &benchmath.DefaultThresholds))
 	for _, w := range test.Warnings {
 		diff.Warnings = append(diff.Warnings, w.Error())
 	}
-	if first.Values[0] == d.Values[len(d.Values)-1] && d.Values[0] == first.Values[len(first.Values)-1] {
+	if was[0] == is[len(is)-1] && is[0] == was[len(was)-1] {
 		return diff // all are the same, of which the test says nothing
 	}
 	diff.P = new(min(1, test.P)) // twice the smaller tail is more than 1 in the middle
@@ -247,7 +266,7 @@ func (c *Comparison) adjust() {
 	}
 	for _, f := range c.Figures {
 		for i, d := range f.Against {
-			f.Against[i].Worse = d.Significant && (f.Better == LowerIsBetter && *d.Absolute > 0 || f.Better == HigherIsBetter && *d.Absolute < 0)
+			f.Against[i].Worse = d.Significant && (f.Better == LowerIsBetter && d.rise > 0 || f.Better == HigherIsBetter && d.rise < 0)
 		}
 	}
 }
@@ -282,7 +301,7 @@ func (c *Comparison) TooFew() (list []string, all bool) {
 			all = false
 			continue
 		}
-		enough := 4
+		enough := max(4, min(c.Trials[0], n)+1)
 		for smallestP(enough, enough)*float64(len(tests)) >= Alpha {
 			enough++
 		}

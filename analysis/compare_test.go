@@ -127,6 +127,36 @@ func TestCompareTooFew(t *testing.T) {
 	}
 }
 
+// A scale-up that never came is later than any, in whichever set.
+func TestNever(t *testing.T) {
+	of := func(name string, seconds ...float64) Trials {
+		all := trials(name, "", seconds...)
+		for _, r := range all.Results {
+			if up := r.Transitions[0].ScaleUp; up.Latency.Seconds == nil || *up.Latency.Seconds < 0 {
+				up.Latency = absent(neverScaled + "up happened")
+			}
+		}
+		return all
+	}
+	sixth, none := of("a", 15, 16, 17, 18, 19, -1), of("b", -1, -1, -1, -1, -1, -1)
+	for name, c := range map[string]struct {
+		a, b        Trials
+		significant bool
+		worse       bool
+	}{
+		"comes no more":             {of("a", 15, 16, 17, 18, 19, 20), none, true, true},
+		"came not always, and none": {sixth, none, true, true},
+		"comes once":                {of("a", 15, 16, 17, 18, 19, 20), of("b", 14, -1, -1, -1, -1, -1), false, false},
+		"comes now":                 {none, sixth, true, false},
+		"once less":                 {of("a", 15, 16, 17, 18, 19, 20), sixth, false, false},
+	} {
+		d := Compare([]Trials{c.a, c.b}, inService).Figures[0].Against[0]
+		if d.Significant != c.significant || d.Worse != c.worse {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
 // TestTooFewOfSeveral compares more than two sets, each of which is judged by its own trials.
 func TestTooFewOfSeveral(t *testing.T) {
 	a, b := trials("a", "", 15, 16, 17, 18, 19, 20, 21, 22), trials("b", "", 40, 41, 42, 43, 44, 45, 46, 47)
@@ -173,7 +203,7 @@ func TestTooFewOfSeveral(t *testing.T) {
 	c = Comparison{Names: []string{"a", "b", "c"}, Trials: []int{8, 8, 5}}
 	for range 17 {
 		d := func(trials int) Difference {
-			return Difference{Absolute: new(1.0), P: new(smallestP(8, trials)), SmallestP: smallestP(8, trials)}
+			return Difference{Absolute: new(1.0), rise: 1, P: new(smallestP(8, trials)), SmallestP: smallestP(8, trials)}
 		}
 		c.Figures = append(c.Figures, ComparedFigure{Better: LowerIsBetter, Against: []Difference{d(8), d(5)}})
 	}
@@ -235,7 +265,7 @@ func TestHolm(t *testing.T) {
 				c.Figures = append(c.Figures, ComparedFigure{Better: LowerIsBetter})
 			}
 			last := &c.Figures[len(c.Figures)-1]
-			last.Against = append(last.Against, Difference{Absolute: new(1.0), P: &p})
+			last.Against = append(last.Against, Difference{rise: 1, P: &p})
 		}
 		c.adjust()
 		var all []Difference

@@ -222,6 +222,9 @@ func (o *observed) within(w window, e boundary, source string) boundary {
 	return e
 }
 
+// neverScaled begins the reason why a latency was not measured where the replicas did not change.
+const neverScaled = "no scale-"
+
 // notScaled says why spec.replicas did not change in that direction in w.
 func (o *observed) notScaled(w window, direction string) string {
 	change, limit := "rise", "maximum"
@@ -240,7 +243,7 @@ func (o *observed) notScaled(w window, direction string) string {
 	}
 	if hpa := o.autoscaler(w.end); hpa != nil {
 		if p := policyOf(hpa.Spec, o.flags); direction == Up && n.Replicas >= p.max || direction == Down && n.Replicas <= p.min {
-			return fmt.Sprintf("no scale-%s happened: spec.replicas was at the %s of %d already", direction, limit, n.Replicas)
+			return fmt.Sprintf(neverScaled+"%s happened: spec.replicas was at the %s of %d already", direction, limit, n.Replicas)
 		}
 	}
 	why := ""
@@ -252,7 +255,7 @@ func (o *observed) notScaled(w window, direction string) string {
 			}
 		}
 	}
-	return fmt.Sprintf("no scale-%s happened: spec.replicas did not %s from %d before %s at %.1f s%s", direction, change, n.Replicas, w.endedBy, w.end.Seconds(), why)
+	return fmt.Sprintf(neverScaled+"%s happened: spec.replicas did not %s from %d before %s at %.1f s%s", direction, change, n.Replicas, w.endedBy, w.end.Seconds(), why)
 }
 
 func (o *observed) hasGap(w window, source string) bool {

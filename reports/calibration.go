@@ -47,7 +47,11 @@ func CalibrationTable(w io.Writer, c analysis.Calibration, target tune.Capacity,
 	if c.Lowered != "" {
 		where = c.Lowered
 	}
+	serves := "How many requests/s a replica serves is not known:"
+	if c.CapacityPerReplica > 0 {
+		serves = fmt.Sprintf("One replica serves %s requests/s:", record.Plain(c.CapacityPerReplica, 4))
+	}
 	return writeSections(w, nil, []section{{title: "Capacity of " + c.Scenario, grid: g,
-		notes: append(notes, fmt.Sprintf("One replica serves %s requests/s: %d %% of the answers within %s, 0.1 %% errors at most. %s. Efficiency: of so many times the rate of a single replica.",
-			record.Plain(c.CapacityPerReplica, 4), c.Percentile, time.Duration(c.Latency*float64(time.Second)), where), "Target: "+follows+".")}}, width)
+		notes: append(notes, fmt.Sprintf("%s %d %% of the answers within %s, 0.1 %% errors at most. %s. Efficiency: of so many times the rate of a single replica.",
+			serves, c.Percentile, time.Duration(c.Latency*float64(time.Second)), where), "Target: "+follows+".")}}, width)
 }

@@ -284,7 +284,7 @@ func compareSections(c analysis.Comparison) []section {
 			notes.add("Elastic speed-up of %s over %s: %.2f (the geometric mean of how many times smaller the two normalized accuracies and the two timeshares are; above 1 is better).", c.Names[i+1], c.Names[0], *x)
 		}
 	}
-	notes.add("Δ: the difference from the first. Medians, with their %.0f %% interval, which takes 6 trials; (n): of n trials, where the others have none. p: of the Mann-Whitney U test, by Holm's correction for the %s that can be better or worse, and for the others among themselves. ~: no significant difference (p ≥ %g).", analysis.Confidence*100, record.Counted(tested, "tested difference"), analysis.Alpha)
+	notes.add("Δ: the difference from the first. Medians, with their %.0f %% interval, which takes 6 trials; (n): of n trials, where the others have none; a latency of replicas that never changed is longer than any. p: of the Mann-Whitney U test, by Holm's correction for the %s that can be better or worse, and for the others among themselves. ~: no significant difference (p ≥ %g).", analysis.Confidence*100, record.Counted(tested, "tested difference"), analysis.Alpha)
 	return append(list, section{title: "Figures", grid: g, notes: notes})
 }
 
@@ -297,7 +297,10 @@ func interval(d analysis.Distribution) string {
 }
 
 func distribution(d analysis.Distribution, unit string) string {
-	if d.Median == nil {
+	switch {
+	case d.Median == nil && d.Never > 0:
+		return "never"
+	case d.Median == nil:
 		return "–"
 	}
 	s := figureOf(*d.Median, unit)
@@ -309,6 +312,10 @@ func distribution(d analysis.Distribution, unit string) string {
 
 func differenceOf(a analysis.Difference, unit string) string {
 	switch {
+	case a.P != nil && !a.Significant:
+		return "~"
+	case a.Absolute == nil && a.Significant:
+		return "" // from or to never
 	case a.Absolute == nil:
 		return "–"
 	case !a.Significant:

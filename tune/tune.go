@@ -160,7 +160,7 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 	invalid := errors.New("their min is more than max, or the nodes have no room for it")
 	first := 0 // of those that may be recommended: the present setting may not if it is outside the ranges
 	for i, of := range s.Ranges {
-		if v := all[0][i]; v < of.Low || v > of.High {
+		if v := all[0][i]; !(v >= of.Low && v <= of.High) { // NaN is in none
 			first = 1
 		}
 	}

@@ -177,7 +177,11 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 		}
 		fmt.Fprintf(a.stderr, "the calibration is in %s, where hpabench run finds it; the records are in %s\n", calibrationFile(file), f.out)
 	} else {
-		fmt.Fprintf(a.stderr, "the calibration is not complete, and not stored: state capacityPerReplica in the scenario if it will do; the records are in %s\n", f.out)
+		state := ""
+		if c.CapacityPerReplica > 0 {
+			state = ": state capacityPerReplica in the scenario if it will do"
+		}
+		fmt.Fprintf(a.stderr, "the calibration is not complete, and not stored%s; the records are in %s\n", state, f.out)
 	}
 	var target tune.Capacity
 	why := ended
@@ -253,18 +257,22 @@ func (f *calibrateFlags) steady(c *analysis.Calibration, measure sweeper) (dir s
 		steady := of.Steady(n, c.CapacityPerReplica)
 		r, dir, err := measure(of.Replicas, steady)
 		if r == nil || err != nil {
+			if refuted != nil {
+				c.CapacityPerReplica = 0
+			}
 			return dir, errors.Join(refuted, err)
 		}
 		missed := c.Refuted(r, of.Replicas, steady.Rates)
 		if missed == "" {
 			return dir, nil
 		}
-		refuted = runner.NoCapacity(missed + ", where shorter ones met it: calibrate again with a longer --step, or on an idle cluster")
+		refuted = runner.NoCapacity(missed + ": calibrate again with a longer --step, or on an idle cluster")
+		c.Lowered = strings.ToUpper(missed[:1]) + missed[1:] + ", so the capacity is below the two rates"
 		if n == runner.SteadyRuns {
+			c.CapacityPerReplica = 0
 			return dir, refuted
 		}
 		c.CapacityPerReplica *= runner.SteadyLess
-		c.Lowered = strings.ToUpper(missed[:1]) + missed[1:] + ", so the capacity is below the two rates"
 	}
 }
 

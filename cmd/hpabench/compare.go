@@ -106,11 +106,11 @@ when there are too few trials in every set for any to be.`,
 // errRegression says that a figure is worse.
 var errRegression = errors.New("regression")
 
-// latencies are the figures that are missing only where the replicas did not change.
-var latencies = regexp.MustCompile(`^scale(Up|Down)\.[^.]+$`)
+// latencies are the whole ones of a scale-up and of a scale-down.
+var latencies = regexp.MustCompile(`^(scaleUp\.inService|scaleDown\.latency)$`)
 
 // regressions is an errRegression for each figure that is significantly worse, and for each of latencies that all of the
-// first trials have and none of the others. It is bad input where no figure could be worse.
+// first trials have, where in none of the others the replicas changed. It is bad input where no figure could be worse.
 // It notes which trials cannot be judged beside others.
 func (a *app) regressions(c analysis.Comparison) (err error) {
 	few, all := c.TooFew()
@@ -120,8 +120,9 @@ func (a *app) regressions(c analysis.Comparison) (err error) {
 	for _, f := range c.Figures {
 		for i, d := range f.Against {
 			switch of := f.Of[i+1]; {
-			case latencies.MatchString(f.Name) && f.Better != "" && f.Of[0].Missing == 0 && of.Median == nil:
-				err = errors.Join(err, fmt.Errorf("%w: %s is measured in each trial of %s and in none of %s: %s", errRegression, f.Name, c.Names[0], c.Names[i+1], of.Reason))
+			case latencies.MatchString(f.Name) && f.Of[0].Missing == 0 && of.Never == c.Trials[i+1], d.Worse && of.Never > f.Of[0].Never:
+				err = errors.Join(err, fmt.Errorf("%w: %s is measured in %d of %s of %s and in %d of %d of %s: %s", errRegression, f.Name,
+					len(f.Of[0].Values), record.Counted(c.Trials[0], "trial"), c.Names[0], len(of.Values), c.Trials[i+1], c.Names[i+1], of.Reason))
 			case d.Worse:
 				err = errors.Join(err, fmt.Errorf("%w: %s is worse in %s: %s, not %s %s", errRegression, f.Name, c.Names[i+1], record.Plain(*f.Of[i+1].Median, 4), record.Plain(*f.Of[0].Median, 4), f.Unit))
 			}
