@@ -231,7 +231,7 @@ func (o *observed) notScaled(w window, direction string) string {
 	if len(o.targets) == 0 {
 		return "the target's replicas were not observed"
 	}
-	n, ok := last(o.targets, w.onset)
+	n, ok := last(o.targets, max(w.onset, w.turn))
 	if !ok || o.hasGap(w, targetSource) {
 		return o.missing(w, "a "+change+" of spec.replicas", targetSource)
 	}
