@@ -349,6 +349,24 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
+// A leap has the steps that go its way, up to the first that follows the ramp.
+func TestLeap(t *testing.T) {
+	phases := demoPhases()
+	phases[1] = record.Phase{Name: "surge", Seconds: 150, Shape: record.ShapeRamp, From: 30}
+	r := demo(phases...).finished().analyze(t)
+	var got []string
+	for _, tr := range r.Transitions {
+		row := fmt.Sprintf("%s %g→%g at %g to %g:", tr.Direction, tr.FromRate, tr.ToRate, tr.OnsetSeconds, tr.EndSeconds)
+		for _, s := range tr.Steps {
+			row += fmt.Sprintf(" %d→%d %+.1f", s.From, s.To, s.AfterSeconds)
+		}
+		got = append(got, row)
+	}
+	equal(t, "transitions", got, []string{"up 0→30 at 40 to 399.7: 2→4 +14.5 4→5 +29.5", "down 30→0 at 40 to 650: 5→4 +359.7 4→2 +449.7"})
+	up, down := r.FirstUp().ScaleUp, r.LastDown().ScaleDown
+	equal(t, "figures", []string{figure(up.Latency), figure(up.TimeToFull), figure(down.Latency), figure(down.Settle)}, []string{"17.000 ±0.1", "32.000 ±0.1", "359.700 ±0.1", "451.400 ±0.1"})
+}
+
 func TestNeverReady(t *testing.T) {
 	m := quiet(2)
 	m.target(50, 3)
