@@ -323,9 +323,17 @@ func TestTransitions(t *testing.T) {
 			[]record.Phase{phase("a", "idle", 0, 0), phase("up", "ramp", 0, 50), phase("hold", "rate", 50, 0), phase("down", "ramp", 50, 1), phase("z", "idle", 0, 0)},
 			[]string{"up up 0→50 at 20 to 40", "down down 50→1 at 40 to 50", "down z 1→0 at 50 to 60"},
 		},
-		"load from the start": {[]record.Phase{phase("s", "sine", 8, 0)}, []string{"up s 0→8 at 10 to 20"}},
-		"the same workers":    {[]record.Phase{{Name: "a", Shape: "workers", Workers: 1}, {Name: "b", Shape: "workers", Workers: 1}, {Name: "c", Shape: "workers", Workers: 3}}, []string{"up a 0→2 at 10 to 30", "up c 3→4 at 30 to 40"}},
-		"no load":             {[]record.Phase{phase("a", "idle", 0, 0)}, nil},
+		"leap up, ramp down": {
+			[]record.Phase{phase("a", "rate", 1, 0), phase("b", "ramp", 33, 15), phase("c", "rate", 15, 0), phase("d", "ramp", 30, 0), phase("z", "idle", 0, 0)},
+			[]string{"up a 0→1 at 10 to 20", "up b 1→33 at 20 to 40", "down b 33→15 at 20 to 40", "up d 15→30 at 40 to 60", "down d 30→0 at 40 to 60"},
+		},
+		"leap down, ramp up":   {[]record.Phase{phase("a", "ramp", 0, 50), phase("b", "ramp", 0, 50)}, []string{"up a 0→50 at 10 to 20", "down b 50→0 at 20 to 30", "up b 0→50 at 20 to 30"}},
+		"from a falling ramp":  {[]record.Phase{phase("a", "ramp", 5, 2)}, []string{"up a 0→5 at 10 to 20", "down a 5→2 at 10 to 20"}},
+		"leap the ramp's way":  {[]record.Phase{phase("a", "rate", 1, 0), phase("b", "ramp", 10, 30)}, []string{"up a 0→1 at 10 to 20", "up b 1→30 at 20 to 30"}},
+		"within the tolerance": {[]record.Phase{phase("a", "rate", 10, 0), phase("b", "ramp", 10.5, 1), phase("c", "ramp", 20, 19)}, []string{"up a 0→10 at 10 to 20", "down b 10.5→1 at 20 to 30", "up c 1→19 at 30 to 40"}},
+		"load from the start":  {[]record.Phase{phase("s", "sine", 8, 0)}, []string{"up s 0→8 at 10 to 20"}},
+		"the same workers":     {[]record.Phase{{Name: "a", Shape: "workers", Workers: 1}, {Name: "b", Shape: "workers", Workers: 1}, {Name: "c", Shape: "workers", Workers: 3}}, []string{"up a 0→2 at 10 to 30", "up c 3→4 at 30 to 40"}},
+		"no load":              {[]record.Phase{phase("a", "idle", 0, 0)}, nil},
 	} {
 		m := newMade(c.phases...)
 		for i, p := range c.phases {
@@ -339,6 +347,24 @@ func TestTransitions(t *testing.T) {
 		}
 		equal(t, name, got, c.want)
 	}
+}
+
+// A leap has the steps that go its way, up to the first that follows the ramp.
+func TestLeap(t *testing.T) {
+	phases := demoPhases()
+	phases[1] = record.Phase{Name: "surge", Seconds: 150, Shape: record.ShapeRamp, From: 30}
+	r := demo(phases...).finished().analyze(t)
+	var got []string
+	for _, tr := range r.Transitions {
+		row := fmt.Sprintf("%s %g→%g at %g to %g:", tr.Direction, tr.FromRate, tr.ToRate, tr.OnsetSeconds, tr.EndSeconds)
+		for _, s := range tr.Steps {
+			row += fmt.Sprintf(" %d→%d %+.1f", s.From, s.To, s.AfterSeconds)
+		}
+		got = append(got, row)
+	}
+	equal(t, "transitions", got, []string{"up 0→30 at 40 to 399.7: 2→4 +14.5 4→5 +29.5", "down 30→0 at 40 to 650: 5→4 +359.7 4→2 +449.7"})
+	up, down := r.FirstUp().ScaleUp, r.LastDown().ScaleDown
+	equal(t, "figures", []string{figure(up.Latency), figure(up.TimeToFull), figure(down.Latency), figure(down.Settle)}, []string{"17.000 ±0.1", "32.000 ±0.1", "359.700 ±0.1", "451.400 ±0.1"})
 }
 
 func TestNeverReady(t *testing.T) {

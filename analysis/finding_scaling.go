@@ -458,7 +458,7 @@ func (d *diagnosis) window(p policy) {
 	if _, down := behaviorOf(d.autoscaler(d.end).Spec); off(down) {
 		return
 	}
-	for _, t := range d.r.Transitions {
+	for i, t := range d.r.Transitions {
 		if t.Direction != Down || d.looksOnly() || slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To < s.From }) {
 			continue
 		}
@@ -489,8 +489,12 @@ func (d *diagnosis) window(p policy) {
 		if last, _ := held(wants); last.t != higher.t {
 			cause += fmt.Sprintf("; it goes to %d, which it recommends now, at %.1f s at the earliest", wants, last.t.Add(window).Seconds())
 		}
+		less := fmt.Sprintf("there was less load for %.0f s only (from phase %s on)", calm, t.ToPhase)
+		if i > 0 && d.r.Transitions[i-1].OnsetSeconds == t.OnsetSeconds {
+			less = fmt.Sprintf("the load was below the %s requests/s that phase %s began with for %.0f s only", record.Plain(t.FromRate, 4), t.ToPhase, calm)
+		}
 		d.add(Finding{Kind: FoundWindow, Severity: Limits, Object: d.hpa(), SinceSeconds: new(onset.Seconds()), UntilSeconds: d.until(end),
-			Seen:   fmt.Sprintf("No scale-down could be seen: there was less load for %.0f s only (from phase %s on), and its stabilization window is %.0f s.", calm, t.ToPhase, window.Seconds()),
+			Seen:   fmt.Sprintf("No scale-down could be seen: %s, and its stabilization window is %.0f s.", less, window.Seconds()),
 			Cause:  cause + ".",
 			Advice: fmt.Sprintf("Let the phase last more than %.0f s, or set a smaller behavior.scaleDown.stabilizationWindowSeconds.", math.Ceil((higher.t.Add(window).Sub(onset) + 2*d.flags.Sync.Duration).Seconds()))})
 	}

@@ -115,7 +115,8 @@ const (
 
 // Transition is one change of demand. Its onset is the start of the phase that
 // brought it; it lasts until the onset of the next transition or until the
-// Result's EndSeconds. Exactly one of ScaleUp and ScaleDown is there.
+// Result's EndSeconds. Two have one onset where a ramp leaps from the rate before it and goes the
+// other way then: the leap, which lasts until the replicas follow the ramp, and the ramp. Exactly one of ScaleUp and ScaleDown is there.
 type Transition struct {
 	Direction    string     `json:"direction"`
 	FromPhase    string     `json:"fromPhase,omitempty"` // empty: the run began with load

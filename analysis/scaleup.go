@@ -234,7 +234,7 @@ func (o *observed) notScaled(w window, direction string) string {
 	if len(o.targets) == 0 {
 		return "the target's replicas were not observed"
 	}
-	n, ok := last(o.targets, w.onset)
+	n, ok := last(o.targets, max(w.onset, w.turn))
 	if !ok || o.hasGap(w, targetSource) {
 		return o.missing(w, "a "+change+" of spec.replicas", targetSource)
 	}
@@ -310,7 +310,7 @@ func (o *observed) timeToFull(w window) Latency {
 	if t, ok := last(o.targets, w.end-1); ok && *plateau < int(t.Replicas) {
 		return absent(fmt.Sprintf("only %d of %d replicas were %s when %s at %.1f s", *plateau, t.Replicas, o.supplyName(), w.endedBy, w.end.Seconds()))
 	}
-	if before := o.supplyAt(w.onset); before != nil && *plateau <= *before {
+	if before := o.supplyAt(max(w.onset, w.turn)); before != nil && *plateau <= *before {
 		return absent(fmt.Sprintf("supply ended at %d, not above where it began", *plateau))
 	}
 	return latency(w.onset, o.supplySince(w, func(n int) bool { return n >= *plateau }))

@@ -37,17 +37,18 @@ func level(s span, load PhaseLoad) (from, to float64) {
 // window is the stretch of one transition.
 type window struct {
 	onset, end record.Instant
+	turn       record.Instant // the changes of the replicas before it are another transition's
 	endedBy    string
 	onsetBy    string // see Transition
 }
 
-func (w window) holds(t record.Instant) bool { return t >= w.onset && t < w.end }
+func (w window) holds(t record.Instant) bool { return t >= max(w.onset, w.turn) && t < w.end }
 
 // transitions cuts the run at every change of demand. A run that begins with
 // load has a transition at its start; the end of the last phase is none, because
 // nothing is observed after it. Two phases of the same workers are no change,
-// though the rates that they achieve differ. A ramp is one transition in the
-// direction of its two ends, whatever came before it.
+// though the rates that they achieve differ. A ramp that leaps from the rate before it and goes the
+// other way then is two transitions with one onset: the leap and the ramp.
 func (o *observed) transitions(load Load) []Transition {
 	if o.looksOnly() {
 		return o.measure(o.turns())
@@ -59,8 +60,18 @@ func (o *observed) transitions(load Load) []Transition {
 	for _, s := range o.spans {
 		from, to := level(s, load.phase(s.index))
 		base := was
-		if s.plan.Shape == record.ShapeRamp && from != to {
-			base = from
+		if s.plan.Shape == record.ShapeRamp && (from > was) != (to > from) {
+			leaps := o.differ(was, from)
+			if !leaps || o.differ(from, to) {
+				base = from
+			}
+			if leaps && base == from {
+				t := Transition{Direction: Up, FromPhase: before.name, ToPhase: s.name, FromRate: was, ToRate: from, OnsetSeconds: s.start.Seconds()}
+				if from < was {
+					t.Direction = Down
+				}
+				found, onsets = append(found, t), append(onsets, s.start)
+			}
 		}
 		same := s.plan.Shape == record.ShapeWorkers && before.plan.Shape == record.ShapeWorkers &&
 			s.plan.Workers == before.plan.Workers && s.plan.Think == before.plan.Think && s.plan.KeepAlive == before.plan.KeepAlive
@@ -76,6 +87,9 @@ func (o *observed) transitions(load Load) []Transition {
 	}
 	return o.measure(found, onsets)
 }
+
+// differ says whether the metric may be beyond the tolerance when one of two rates follows the other.
+func (o *observed) differ(a, b float64) bool { return math.Abs(a-b) > o.flags.Tolerance*max(a, b) }
 
 // turns cuts a stretch in which hpabench sent no load itself: a transition is a
 // row of steps in one direction. Its onset is when the metric went beyond the
@@ -132,13 +146,18 @@ func (o *observed) reading(t record.Instant) int {
 
 // measure works out the transitions that begin at the onsets.
 func (o *observed) measure(found []Transition, onsets []record.Instant) []Transition {
+	var turn record.Instant
 	for i := range found {
-		t, w := &found[i], window{onset: onsets[i], end: o.end, endedBy: o.endedBy, onsetBy: found[i].OnsetBy}
-		if i+1 < len(found) {
-			w.end, w.endedBy = onsets[i+1], "the next change of load came"
+		t, w := &found[i], window{onset: onsets[i], end: o.end, turn: turn, endedBy: o.endedBy, onsetBy: found[i].OnsetBy}
+		if next := slices.IndexFunc(onsets, func(onset record.Instant) bool { return onset > w.onset }); next >= 0 {
+			w.end, w.endedBy = onsets[next], "the next change of load came"
+		}
+		t.Steps = o.steps(w)
+		if turn = 0; i+1 < len(found) && onsets[i+1] == w.onset {
+			w, turn = o.leap(w, t.Direction)
+			t.Steps = o.steps(window{onset: w.onset, end: turn})
 		}
 		t.EndSeconds = w.end.Seconds()
-		t.Steps = o.steps(w)
 		if t.Direction == Up {
 			t.ScaleUp = o.scaleUp(w)
 		} else {
@@ -146,6 +165,23 @@ func (o *observed) measure(found []Transition, onsets []record.Instant) []Transi
 		}
 	}
 	return found
+}
+
+// leap ends the window of a leap when the replicas, after they went its way, go the way of the ramp that
+// it begins. The changes of the replicas from turn on are the ramp's.
+func (o *observed) leap(w window, direction string) (leap window, turn record.Instant) {
+	turn = w.onset
+	for _, c := range o.changes {
+		switch {
+		case !w.holds(c.t):
+		case (c.to > c.from) == (direction == Up):
+			turn = c.t + 1
+		case turn > w.onset:
+			w.end, w.endedBy = c.t, "the replicas followed the ramp"
+			return w, turn
+		}
+	}
+	return w, turn
 }
 
 // hides says whether a change in w may have gone unseen in the gap. A watch that

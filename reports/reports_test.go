@@ -62,6 +62,25 @@ func TestHeadlineNamesTheLongestPart(t *testing.T) {
 	}
 }
 
+// Replicas that follow a load when it is over are no scale-up that did not happen.
+func TestHeadlineOfLateSteps(t *testing.T) {
+	up := analysis.Transition{Direction: analysis.Up, ScaleUp: &analysis.ScaleUp{Latency: analysis.Latency{Missing: "no scale-up happened: why"}}}
+	down := analysis.Transition{Direction: analysis.Down, ScaleDown: &analysis.ScaleDown{Latency: analysis.Latency{Missing: "no scale-down happened: why"}}}
+	rise, fall := analysis.Step{AtSeconds: 210, From: 1, To: 5}, analysis.Step{AtSeconds: 390, From: 5, To: 2}
+	with := func(t analysis.Transition, steps ...analysis.Step) analysis.Transition {
+		t.Steps = steps
+		return t
+	}
+	for want, list := range map[string][]analysis.Transition{
+		"replicas rose only when the load had fallen again: 1 → 5 at 210.0 s; replicas fell only when the load had risen again: 5 → 2 at 390.0 s": {up, with(down, rise), with(up, fall), down},
+		"no scale-up happened: why; no scale-down happened: why": {with(up, fall), down},
+	} {
+		if _, text := headline(&analysis.Result{Transitions: list}); text != want {
+			t.Errorf("it says %q, and should say %q", text, want)
+		}
+	}
+}
+
 func TestGolden(t *testing.T) {
 	for name, r := range results(t) {
 		for end, write := range map[string]func(io.Writer, *analysis.Result) error{

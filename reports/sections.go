@@ -88,7 +88,7 @@ func headline(r *analysis.Result) (subject, rest string) {
 	case up == nil && down == nil:
 		parts = append(parts, "the load did not change")
 	case up != nil && up.ScaleUp.Latency.Seconds == nil:
-		parts = append(parts, unmeasured("scale-up", up.ScaleUp.Latency.Missing))
+		parts = append(parts, unmeasured(r, analysis.Up, up.ScaleUp.Latency.Missing))
 	case up != nil:
 		u := up.ScaleUp
 		part := fmt.Sprintf("scale-up %s to the first new pod %s", exact(u.Latency), served(u.First))
@@ -109,7 +109,7 @@ func headline(r *analysis.Result) (subject, rest string) {
 	if down != nil {
 		d := down.ScaleDown
 		if d.Latency.Seconds == nil {
-			parts = append(parts, unmeasured("scale-down", d.Latency.Missing))
+			parts = append(parts, unmeasured(r, analysis.Down, d.Latency.Missing))
 		} else {
 			part := "scale-down " + exact(d.Latency)
 			if d.HeldByWindow.Seconds != nil {
@@ -148,12 +148,27 @@ func setting(r *analysis.Result) string {
 	return fmt.Sprintf("Cluster: embedded, Kubernetes %s, modelled pods, %s timing (HPA every %gs, metrics every %gs).", r.Cluster.Version, l.Timing, sync, l.MetricsResolution)
 }
 
-// unmeasured says that there is no figure of what, or that it did not happen.
-func unmeasured(what, missing string) string {
-	if strings.HasPrefix(missing, "no "+what) {
-		return missing
+// unmeasured says that there is no figure of the scale-ups or scale-downs of r, or that none happened, or
+// that the first one came too late for the load that asked for it.
+func unmeasured(r *analysis.Result, direction, missing string) string {
+	what := "scale-" + direction
+	if !strings.HasPrefix(missing, "no "+what) {
+		return what + " not measured: " + missing
 	}
-	return what + " not measured: " + missing
+	asked := false
+	for _, t := range r.Transitions {
+		asked = asked || t.Direction == direction
+		for _, s := range t.Steps {
+			switch {
+			case !asked || t.Direction == direction:
+			case direction == analysis.Up && s.To > s.From:
+				return fmt.Sprintf("replicas rose only when the load had fallen again: %d → %d at %.1f s", s.From, s.To, s.AtSeconds)
+			case direction == analysis.Down && s.To < s.From:
+				return fmt.Sprintf("replicas fell only when the load had risen again: %d → %d at %.1f s", s.From, s.To, s.AtSeconds)
+			}
+		}
+	}
+	return missing
 }
 
 // path is how ready replicas went: "2 → 5 → 2 replicas".

@@ -28,7 +28,7 @@ func TestRangesAreBounded(t *testing.T) {
 			t.Errorf("%.60q: %v, want %q", text, err, want)
 		}
 	}
-	for text, want := range map[string]string{"p99 < 2562047h": "no latency", "p1e3 < 1s": "not like", "p99.99999999999999999999 < 1s": "between 0 and 100", "p50 < 1e9s": "no latency", "p99 < -1s": "no latency", "p٩٩ < 1s": "not like"} {
+	for text, want := range map[string]string{"p99 < 2562047h": "no latency", "p1e3 < 1s": "not like", "p99.99999999999999999999 < 1s": "between 0 and 100", "p99.9999999 < 1s": "too fine", "p0.00015 < 1s": "too fine", "p50 < 1e9s": "no latency", "p99 < -1s": "no latency", "p٩٩ < 1s": "not like"} {
 		if _, err := ParseSLO(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
@@ -74,6 +74,9 @@ func FuzzSLO(f *testing.F) {
 		}
 		if !(s.Share > 0 && s.Share < 1) || s.Latency <= 0 || s.Latency > time.Hour {
 			t.Errorf("%+v", s)
+		}
+		if again, err := ParseSLO(s.String()); err != nil || again != s {
+			t.Errorf("%s, of %q, reads as %v, %v", s, text, again, err)
 		}
 	})
 }

@@ -32,6 +32,9 @@ type SLO struct {
 
 var slo = regexp.MustCompile(`^\s*p(\d+(?:\.\d+)?)\s*<=?\s*(\S+)\s*$`)
 
+// millionths are what a search counts the requests that miss the SLO in.
+const millionths = 1e6
+
 // ParseSLO reads p99 < 250ms.
 func ParseSLO(text string) (SLO, error) {
 	m := slo.FindStringSubmatch(text)
@@ -41,6 +44,9 @@ func ParseSLO(text string) (SLO, error) {
 	percent, err := strconv.ParseFloat(m[1], 64)
 	if err != nil || percent <= 0 || percent >= 100 {
 		return SLO{}, fmt.Errorf("p%s must be between 0 and 100", m[1])
+	}
+	if record.Plain(percent, 0) != record.Plain(rounded(percent/100)*100, 6) {
+		return SLO{}, fmt.Errorf("p%.40s is too fine: requests that miss the SLO are counted in millionths of all, so a percentile has four decimals at most, as p99.9999", m[1])
 	}
 	latency, err := time.ParseDuration(m[2])
 	if err != nil || latency <= 0 || latency > scenarios.MaxTimeout {
@@ -304,7 +310,7 @@ func (s *Search) try(ctx context.Context, setting Setting, times float64, from, 
 // add counts what a run came to.
 func (t *trial) add(r *simulate.Run, score simulate.Score) {
 	// Less than one in a million is none: it comes of the waits' exponential tail.
-	t.missed = max(t.missed, math.Round(score.Missed/max(score.Requests, 1)*1e6)/1e6)
+	t.missed = max(t.missed, rounded(score.Missed/max(score.Requests, 1)))
 	t.hours += score.ReplicaSeconds / 3600
 	onset := time.Duration(score.Onset * float64(time.Second))
 	ends := onset + length(r)
@@ -430,7 +436,9 @@ func (r *Result) recommend(s Search) {
 func (s *Search) meets(o Outcome) bool { return s.met(o.WorstMissed) }
 
 // met says whether the SLO is met if that share of the requests misses it.
-func (s *Search) met(missed float64) bool { return missed <= math.Round((1-s.SLO.Share)*1e6)/1e6 }
+func (s *Search) met(missed float64) bool { return missed <= rounded(1-s.SLO.Share) }
+
+func rounded(share float64) float64 { return math.Round(share*millionths) / millionths }
 
 func percent(share float64) string { return record.Plain(share*100, 3) + " %" }
 

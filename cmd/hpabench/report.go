@@ -50,7 +50,7 @@ come to its end, or that somebody spoiled, are not judged.`,
 			if filepath.Base(own) == record.File {
 				own = filepath.Dir(own)
 			}
-			if filepath.Clean(out) != filepath.Clean(own) {
+			if !sameFolder(out, own) {
 				if err := checkOut(out); err != nil {
 					return err
 				}
@@ -76,6 +76,13 @@ come to its end, or that somebody spoiled, are not judged.`,
 	cmd.Flags().StringVar(&out, "out", "", "`folder` for the reports (default: none are written)")
 	addQuiet(cmd, &quiet)
 	return cmd
+}
+
+// sameFolder says whether two names, one of which may go through a link, are of one folder.
+func sameFolder(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 // reportFolders shows what the trials in the folders of dir say together, or of each
