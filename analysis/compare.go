@@ -3,6 +3,7 @@ package analysis
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -28,6 +29,8 @@ type Comparison struct {
 	Assumed []string `json:"assumed,omitempty"`
 	// Doubts say of which of them the load was not as planned, see PhaseLoad.Doubt, or the trials not made alike.
 	Doubts []string `json:"doubts,omitempty"`
+	// Findings say of each set in how many of its trials which finding was.
+	Findings []string `json:"findings,omitempty"`
 	// Differ says what differs in the setup, see differ.
 	Differ  []string         `json:"differ,omitempty"`
 	Figures []ComparedFigure `json:"figures"`
@@ -91,7 +94,7 @@ const (
 // Compare compares the figures whose names match with those of the first trials, of
 // which there must be two at least.
 func Compare(all []Trials, names *regexp.Regexp) Comparison {
-	c := Comparison{Differ: differ(all), Doubts: doubts(all)}
+	c := Comparison{Differ: differ(all), Doubts: doubts(all), Findings: findings(all)}
 	samples := make([]map[string]*Distribution, len(all))
 	var order []Figure
 	assumed := map[string]bool{}
@@ -185,6 +188,30 @@ func doubts(all []Trials) (list []string) {
 		}
 		if n > 0 {
 			list = append(list, fmt.Sprintf("%s: the load was not as planned in %d of %s, which makes the figures doubtful; the worst was in phase %s: %s.", t.Name, n, record.Counted(len(t.Results), "trial"), worst.Name, worst.Doubt))
+		}
+	}
+	return list
+}
+
+// findings say for each set which stood in the way of scaling, those that most of its trials have first.
+func findings(all []Trials) (list []string) {
+	for _, t := range all {
+		count := map[string]int{}
+		for _, r := range t.Results {
+			kinds := map[string]bool{}
+			for _, f := range r.Findings {
+				if f.Severity != Notice && !kinds[f.Kind] {
+					kinds[f.Kind] = true
+					count[f.Kind]++
+				}
+			}
+		}
+		kinds := slices.SortedFunc(maps.Keys(count), func(a, b string) int { return cmp.Or(count[b]-count[a], cmp.Compare(a, b)) })
+		for i, kind := range kinds {
+			kinds[i] = fmt.Sprintf("%s in %d", kind, count[kind])
+		}
+		if len(kinds) > 0 {
+			list = append(list, fmt.Sprintf("%s: findings in how many of %s: %s.", t.Name, record.Counted(len(t.Results), "trial"), strings.Join(kinds, ", ")))
 		}
 	}
 	return list

@@ -127,6 +127,16 @@ func TestCompareTooFew(t *testing.T) {
 	}
 }
 
+// What stood in the way in some trials is told of all.
+func TestFindingsOfTrials(t *testing.T) {
+	a := trials("a", "", 15, 16, 17)
+	a.Results[0].Findings = []Finding{{Kind: FoundMaxReached, Severity: Limits}, {Kind: FoundOOM, Severity: Blocks}, {Kind: FoundOOM, Severity: Blocks}}
+	a.Results[1].Findings = []Finding{{Kind: FoundMaxReached, Severity: Limits}, {Kind: FoundRounding, Severity: Notice}}
+	if got := Compare([]Trials{a}, inService).Findings; len(got) != 1 || got[0] != "a: findings in how many of 3 trials: max-reached in 2, out-of-memory in 1." {
+		t.Error(got)
+	}
+}
+
 // A scale-up that never came is later than any, in whichever set.
 func TestNever(t *testing.T) {
 	of := func(name string, seconds ...float64) Trials {

@@ -87,7 +87,7 @@ var figureTable = []struct {
 	{"scaleDown.stage.outOfService", "s", lower, "From there until its address is no longer ready.", stage(StageOutOfService, "")},
 	{"scaleDown.stage.exit", "s", lower, "From there until its containers have ended.", stage(StageExit, "")},
 	{"scaleDown.stage.gone", "s", lower, "From there until the object is removed.", stage(StageGone, "")},
-	{"scaleDown.stage.preStop", "s", lower, "From there until a preStop hook that sleeps is over.",
+	{"scaleDown.stage.preStop", "s", lower, "From out of service until a preStop hook that sleeps is over; the stage exit follows it.",
 		stage(StagePreStop, "the pod has no preStop hook")},
 	{"transition.*.onset", "s", neither, "When transition N (from 1, up or down) began, on the run's clock.",
 		func(p part) Latency { return exact(p.OnsetSeconds) }},

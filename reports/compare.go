@@ -79,13 +79,13 @@ func trialSections(c analysis.Comparison, verdicts [][]analysis.Verdict) []secti
 
 // spreadSection shows how far each figure is spread over the trials.
 func spreadSection(c analysis.Comparison) section {
-	g := &grid{columns: []column{{name: "figure", text: true}, {name: "median"}, {name: fmt.Sprintf("%.0f %% interval", analysis.Confidence*100), spare: 1}, {name: "least"}, {name: "most"}, {name: "without", spare: 2}}}
+	g := &grid{columns: []column{{name: "figure", text: true}, {name: "median"}, {name: fmt.Sprintf("%.0f %% interval", analysis.Confidence*100), spare: 1}, {name: "least"}, {name: "most"}, {name: "without", spare: 2, noted: true}}}
 	for _, f := range c.Figures {
 		d := f.Of[0]
 		g.add(f.Name, figureOf(*d.Median, f.Unit), interval(d), figureOf(slices.Min(d.Values), ""), figureOf(slices.Max(d.Values), ""), number(&d.Missing))
 	}
 	return section{title: "Figures of " + record.Counted(c.Trials[0], "trial"), grid: g,
-		notes: append(slices.Clone(c.Doubts), "The interval of the median is that of the order statistics, which assumes no distribution; it takes 6 trials. Without: trials in which it was not measured.")}
+		notes: append(slices.Concat(c.Doubts, c.Findings), "The interval of the median is that of the order statistics, which assumes no distribution; it takes 6 trials. Without: trials in which it was not measured.")}
 }
 
 // sweepFigures are the columns of a sweep, those that matter least with the highest
@@ -102,7 +102,7 @@ var sweepFigures = []struct {
 func sweepSection(c analysis.Comparison, verdicts [][]analysis.Verdict) section {
 	g := &grid{columns: []column{{name: "combination", text: true}, {name: "met", text: true}}}
 	rows := make([][]string, len(c.Names))
-	missed := reasons(slices.Clone(c.Doubts))
+	missed := reasons(slices.Concat(c.Doubts, c.Findings))
 	for i, name := range c.Names {
 		met, all := 0, 0
 		for _, v := range verdicts[i] {
@@ -133,7 +133,7 @@ func sweepSection(c analysis.Comparison, verdicts [][]analysis.Verdict) section 
 		if f.Better == analysis.HigherIsBetter {
 			best = slices.Max(medians)
 		}
-		g.columns = append(g.columns, column{name: wanted.name, spare: wanted.spare})
+		g.columns = append(g.columns, column{name: wanted.name, spare: wanted.spare, noted: true})
 		for i, d := range f.Of {
 			mark := " "
 			if f.Better != "" && differ && d.Median != nil && *d.Median == best {
@@ -241,7 +241,7 @@ func compareSections(c analysis.Comparison) []section {
 			g.columns = append(g.columns, column{name: "Δ", text: true}, column{name: "p", spare: 1, noted: true})
 		}
 	}
-	notes := reasons(slices.Clone(c.Doubts))
+	notes := reasons(slices.Concat(c.Doubts, c.Findings))
 	tested := 0
 	for _, f := range c.Figures {
 		cells := []string{f.Name}

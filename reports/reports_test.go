@@ -123,7 +123,7 @@ func TestGolden(t *testing.T) {
 
 // A column that decides is not left out without a word, one of several neither.
 func TestNotedColumns(t *testing.T) {
-	for width, left := range map[int]string{25: "interval and p", 34: "interval", 40: "interval", 80: ""} {
+	for width, left := range map[int]string{25: "interval, p:", 34: "interval", 40: "interval", 80: ""} {
 		g := &grid{columns: []column{{name: "figure"}, {name: "interval", spare: 2, noted: true}, {name: "p", spare: 1, noted: true}, {name: "p", spare: 1, noted: true}}}
 		g.add("a figure of a run", "10 to 20", "0.008", "0.016")
 		var b bytes.Buffer
@@ -131,7 +131,7 @@ func TestNotedColumns(t *testing.T) {
 			t.Fatal(err)
 		}
 		said := strings.Join(strings.Fields(b.String()), " ")
-		if strings.Contains(said, "columns have no room for each") != (left != "") || !strings.Contains(said, left) {
+		if strings.Contains(said, "columns have no room for ") != (left != "") || !strings.Contains(said, left) {
 			t.Errorf("in %d columns %q is left out:\n%s", width, left, b.String())
 		}
 	}

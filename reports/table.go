@@ -95,7 +95,7 @@ func (s section) writeText(b *bytes.Buffer, width int, timeline []analysis.Secon
 			return err
 		}
 		if left := leftOut(s.grid, fitting); left != nil {
-			s.notes = append([]string{fmt.Sprintf("%d columns have no room for each %s; -o markdown shows it.", width, strings.Join(left, " and "))}, s.notes...)
+			s.notes = append([]string{fmt.Sprintf("%d columns have no room for %s: a wider terminal or another -o shows them.", width, strings.Join(left, ", "))}, s.notes...)
 		}
 	}
 	for _, text := range s.notes {

@@ -90,7 +90,7 @@ func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
 	for _, name := range settingColumns(s.Ranges) {
 		g.columns = append(g.columns, column{name: name})
 	}
-	g.columns = append(g.columns, column{name: "missed"}, column{name: "worst", spare: 1}, column{name: "replica-hours/day"}, column{name: "flaps/day", spare: 3}, column{name: "at max", spare: 2})
+	g.columns = append(g.columns, column{name: "missed"}, column{name: "worst", spare: 1, noted: true}, column{name: "replica-hours/day"}, column{name: "flaps/day", spare: 3, noted: true}, column{name: "at max", spare: 2, noted: true})
 	g.columns = append(g.columns, column{name: "ranked by"})
 	if s.Cost != nil {
 		g.columns = append(g.columns, column{name: strings.TrimSpace("cost/day " + s.Cost.Currency)})

@@ -327,6 +327,9 @@ func apply(r *simulate.Run, ranges []Range, s Setting) (*simulate.Run, error) {
 			return nil, fmt.Errorf("%s: %w", of.Name, err)
 		}
 	}
+	if with.Replicas == 0 {
+		with.Replicas = max(1, ptr.Deref(with.HPA.MinReplicas, 1))
+	}
 	return &with, nil
 }
 

@@ -60,7 +60,7 @@ func (s SLO) String() string { return fmt.Sprintf("p%s < %s", record.Plain(s.Sha
 // Search is what is looked for.
 type Search struct {
 	// Runs are the loads to serve. The workload and the HPA, with its present setting, are those
-	// of the first.
+	// of the first. One with 0 replicas begins with the min of each setting, as after a rest.
 	Runs     []*simulate.Run
 	Loads    []string // what they are called
 	Ranges   []Range

@@ -565,3 +565,21 @@ func TestWithoutRequests(t *testing.T) {
 		t.Errorf("%.500s (%v)", b, err)
 	}
 }
+
+// A run with 0 replicas begins with the min of each setting, and not with the replicas of a Deployment that the HPA would have
+// taken away before the load.
+func TestBeginsAtMin(t *testing.T) {
+	s := search(t, "min=1..4")
+	var began []int32
+	s.Workers, s.Phases = 1, 1
+	s.Do = func(_ context.Context, r *simulate.Run) (simulate.Score, error) {
+		if began = append(began, r.Replicas); r.Replicas != *r.HPA.MinReplicas {
+			t.Errorf("with min %d it begins with %d", *r.HPA.MinReplicas, r.Replicas)
+		}
+		return simulate.Score{Requests: 1000, ReplicaSeconds: 3600}, nil
+	}
+	s.Runs[0].HPA.MinReplicas = new(int32(1))
+	if _, err := Tune(t.Context(), s); err != nil || len(began) < 4 {
+		t.Errorf("%v (%v)", began, err)
+	}
+}

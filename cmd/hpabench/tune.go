@@ -54,7 +54,7 @@ the load of each: the workload and the HPA are those of the first.
 
 The table is the Pareto front: no other setting that was tried misses less in its worst run
 and costs less. Costs are the replica-hours of a day, in which the load comes once (--per-day) and
-the HPA is at its min else; with spec.cost in the scenario, also in money. A scale-down
+the HPA is at its min else, which the load of a scenario finds; with spec.cost in the scenario, also in money. A scale-down
 that is undone within 5 minutes costs as much as holding its replicas for that time, and
 the time at max one more replica, as the HPA has none left to add: the column "ranked by".
 Of settings that cost the same but for chance the one with the roundest values is taken.
@@ -172,14 +172,25 @@ const maxPerDay = 24 * 60
 func toTune(name string, plant *simulate.Plant, w *work, check func(string, *fit.Fit) error) (*simulate.Run, *scenarios.Price, error) {
 	if isRecord(name) {
 		run, err := recorded(name, plant, w, check)
-		return run, nil, err
+		if err != nil {
+			return nil, nil, err
+		}
+		// Of a scenario that this version does not take any more its cost is not known.
+		if file, err := scenarios.Parse(name, []byte(run.Header.Source), nil); err == nil {
+			return run, file.Spec.Cost, nil
+		}
+		return run, nil, nil
 	}
 	file, err := readScenario(name)
 	if err != nil {
 		return nil, nil, err
 	}
 	run, err := simulated(file, plant)
-	return run, file.Spec.Cost, err
+	if err != nil {
+		return nil, nil, err
+	}
+	run.Replicas = 0 // the load comes after a rest, in which the HPA is at its min
+	return run, file.Spec.Cost, nil
 }
 
 func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
