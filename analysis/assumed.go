@@ -60,7 +60,7 @@ func (o *observed) estimateSync() {
 	var gaps []float64
 	last := -1
 	for i, a := range o.hpas {
-		if len(a.v.Status.CurrentMetrics) == 0 {
+		if i == 0 || len(a.v.Status.CurrentMetrics) == 0 { // the first was there before the watch, since nobody knows when
 			continue
 		}
 		if last >= 0 {

@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/hpabench/hpabench/record"
@@ -26,6 +27,19 @@ func TestSyncPeriod(t *testing.T) {
 		if got, n := SyncPeriod(c.gaps); got != c.period || (n > 0) != (c.period > 0) {
 			t.Errorf("%v: %g by %d, want %g", c.gaps, got, n, c.period)
 		}
+	}
+}
+
+// The status that is there when the watch opens is of an unknown time: the next one tells no period.
+func TestSyncPeriodOfARecord(t *testing.T) {
+	m := newMade(record.Phase{Name: "load", Seconds: 90, Shape: record.ShapeRate, To: 10, From: 10})
+	m.phase(0, "load", 1, 90)
+	for i, at := range []float64{0.04, 5.1, 20.12, 35.16, 50.21, 65.3, 80.32} {
+		m.hpa(at, 2, 2, int32(10+i))
+	}
+	r, err := Analyze(record.Run{Entries: m.entries})
+	if err != nil || len(r.Assumed) == 0 || !strings.Contains(r.Assumed[0], "its sync period is 15s by") {
+		t.Errorf("%q (%v)", r.Assumed, err)
 	}
 }
 
