@@ -226,11 +226,19 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 		}
 		return score, fmt.Errorf("after %s the HPA has no metric yet: %s", firstMetric, waiting)
 	}
-	length := 0.0
+	end, limited := onset+latency/2, false
 	for _, p := range r.Phases {
-		length += p.Seconds
+		end += seconds(p.Seconds)
+		limited = limited || p.Requests > 0
 	}
-	time.Sleep(onset + seconds(length) - time.Since(w.began) + latency/2)
+	time.Sleep(onset + latency/2 - time.Since(w.began))
+	for limited && !w.traffic.over && time.Since(w.began) < end { // it may end before
+		time.Sleep(step)
+		w.catchUp()
+	}
+	if !limited {
+		time.Sleep(end - time.Since(w.began))
+	}
 	stop()
 	w.catchUp()
 	// What is still on its way comes to its end.

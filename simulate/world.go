@@ -168,12 +168,9 @@ func (w *world) after(d time.Duration, do func()) {
 func (w *world) catchUp() { w.advance(time.Since(w.began)) }
 
 func (w *world) advance(to time.Duration) {
-	for len(w.agenda) > 0 && w.agenda[0].at <= to {
-		next := heap.Pop(&w.agenda).(appointment)
-		w.flow(next.at)
-		next.do()
+	for w.flow(to); len(w.agenda) > 0 && w.agenda[0].at <= w.now; w.flow(to) {
+		heap.Pop(&w.agenda).(appointment).do()
 	}
-	w.flow(to)
 }
 
 // wall is the time of the cluster, in the whole seconds of its API.
