@@ -249,7 +249,7 @@ func TestEveryRequestEnds(t *testing.T) {
 		cost, workers := pick(0, 1e-4, 5e-3, 2e-2, 7e-2), int(pick(1, 4, 300, 1<<16))
 		phases := []record.Phase{
 			{Seconds: 40, Shape: record.ShapeRate, From: pick(5, 30, 300), KeepAlive: random.IntN(2) == 0},
-			{Seconds: 40, Shape: record.ShapeWorkers, Workers: int(pick(1, 10, 200)), Think: pick(0, 0.2), KeepAlive: random.IntN(2) == 0},
+			{Seconds: 40, Shape: record.ShapeWorkers, Workers: int(pick(1, 10, 200)), Think: pick(0, 0.2, 3), Requests: uint64(pick(0, 2)), KeepAlive: random.IntN(2) == 0},
 			{Seconds: 40, Shape: record.ShapeRamp, From: pick(0, 200), To: pick(0, 20), KeepAlive: random.IntN(2) == 0},
 		}
 		r := limited(t, "300m", seconds(cost), workers, phases...)

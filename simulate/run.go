@@ -226,18 +226,18 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 		}
 		return score, fmt.Errorf("after %s the HPA has no metric yet: %s", firstMetric, waiting)
 	}
-	end, limited := onset+latency/2, false
+	var over <-chan struct{} // nil if the load cannot end before its time
+	end := onset + latency/2
 	for _, p := range r.Phases {
 		end += seconds(p.Seconds)
-		limited = limited || p.Requests > 0
+		if p.Requests > 0 {
+			over = w.traffic.over
+		}
 	}
-	time.Sleep(onset + latency/2 - time.Since(w.began))
-	for limited && !w.traffic.over && time.Since(w.began) < end { // it may end before
-		time.Sleep(step)
-		w.catchUp()
-	}
-	if !limited {
-		time.Sleep(end - time.Since(w.began))
+	select {
+	case <-over:
+		time.Sleep(step) // in which the controller ends the sync that noticed it
+	case <-time.After(end - time.Since(w.began)):
 	}
 	stop()
 	w.catchUp()

@@ -18,9 +18,9 @@ import (
 
 // traffic is the load as it is now.
 type traffic struct {
-	phase    int  // -1 before and after the load
-	ended    bool // one phase at least
-	over     bool // all phases have ended
+	phase    int           // -1 before and after the load
+	ended    bool          // one phase at least
+	over     chan struct{} // closed when all phases have ended
 	started  time.Duration
 	sent     float64               // in the phase
 	thinking []thinkers            // of a closed loop, in the order of their times
@@ -89,8 +89,10 @@ func (w *world) endPhase(i int) {
 	}
 	w.traffic.phase, w.traffic.ended = -1, true
 	w.tell(record.Entry{Phase: &record.PhaseMark{Index: i, Name: w.Phases[i].Name, Edge: "end"}})
-	if w.traffic.over = i+1 == len(w.Phases); !w.traffic.over {
+	if i+1 < len(w.Phases) {
 		w.startPhase(i + 1)
+	} else {
+		close(w.traffic.over)
 	}
 }
 

@@ -136,7 +136,7 @@ func newWorld(r *Run, j *journal) *world {
 	}
 	w.metrics = storage.NewStorage(r.Plant.Metrics.Resolution.Duration)
 	w.setKind, w.set = w.owner()
-	w.traffic.phase = -1
+	w.traffic.phase, w.traffic.over = -1, make(chan struct{})
 	w.trips = r.Plant.RoundTrip.seconds()
 	w.trip = stat.Mean(w.trips, nil)
 	w.spec = r.Replicas
