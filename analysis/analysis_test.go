@@ -234,6 +234,23 @@ func TestScaleUpAfterTheLoad(t *testing.T) {
 	}
 }
 
+// A pod that was gone before its containers were seen to end.
+func TestGoneWithoutExit(t *testing.T) {
+	m := demo(demoPhases()...).finished()
+	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool {
+		return e.Pod != nil && !e.Pod.Gone && len(e.Pod.Status.ContainerStatuses) > 0 && e.Pod.Status.ContainerStatuses[0].State.Terminated != nil
+	})
+	for i, e := range m.entries {
+		if e.Pod != nil && e.Pod.Gone {
+			gone := *e.Pod
+			gone.Status.ContainerStatuses = nil
+			m.entries[i].Pod = &gone
+		}
+	}
+	first := m.analyze(t).LastDown().ScaleDown.First
+	equal(t, "the stages", show(first.Stages)[5:], []string{"exit: not seen before pod demo-nginx-6d-eeeee was gone at 401.0 s", "gone: 1.100 ±0.1 with exit"})
+}
+
 // One phase whose load rises and falls, as a sine's does, ends where it began:
 // there is no plateau to reach.
 func TestRiseAndFallInOnePhase(t *testing.T) {

@@ -97,7 +97,11 @@ func (o *observed) ending(w window, p *pod) []boundary {
 	if hook := o.preStop(p); hook.stage != "" {
 		list = append(list, hook)
 	}
-	return append(list, o.within(w, boundary{stage: StageExit, sight: p.exited}, podSource), o.within(w, boundary{stage: StageGone, sight: p.gone}, podSource))
+	exit, gone := o.within(w, boundary{stage: StageExit, sight: p.exited}, podSource), o.within(w, boundary{stage: StageGone, sight: p.gone}, podSource)
+	if gone.seen && !p.exited.seen && !o.hasGap(w, podSource) {
+		exit.missing = fmt.Sprintf("not seen before pod %s was gone at %.1f s", p.name, gone.t.Seconds())
+	}
+	return append(list, exit, gone)
 }
 
 // preStop is the end of p's preStop hooks. The API does not tell it, so it is

@@ -219,7 +219,7 @@ func Start(n int) (*Pool, error) {
 }
 
 // patience is how long a child may take to its first word.
-const patience = 20 * time.Second
+var patience = 20 * time.Second
 
 func newChild() (*child, error) {
 	c, err := startChild(bare)
@@ -255,6 +255,9 @@ func startChild(kind string) (*child, error) {
 	works := false
 	if err := (&frames{in: c.out}).rest(&works); err != nil || !works {
 		c.end()
+		if !late.Stop() {
+			return nil, fmt.Errorf("the process that simulates did not answer within %s: the machine is too busy; try again when less runs on it", patience)
+		}
 		return nil, errors.New("time cannot be simulated by this build: " + c.last())
 	}
 	return c, nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -58,6 +59,14 @@ func TestPool(t *testing.T) {
 		if err != nil || got.ReplicaSeconds != want.ReplicaSeconds {
 			t.Errorf("after %q: %v replica-seconds, want %v (%v)", words, got.ReplicaSeconds, want.ReplicaSeconds, err)
 		}
+	}
+}
+
+func TestSlowChild(t *testing.T) {
+	defer func(d time.Duration) { patience = d }(patience)
+	patience = time.Nanosecond
+	if _, err := Start(1); err == nil || !strings.Contains(err.Error(), "did not answer within 1ns") {
+		t.Error(err)
 	}
 }
 

@@ -138,6 +138,42 @@ func TestClosedLoopAtALimit(t *testing.T) {
 	}
 }
 
+// The first request of each worker leaves at once, the next when it has thought; a limit of requests ends the phase, and
+// the next one follows.
+func TestClosedLoopFromItsStart(t *testing.T) {
+	for _, c := range []struct {
+		workers                       int
+		think                         float64
+		requests                      uint64
+		seconds, answers, least, most float64
+	}{
+		{10, 60, 0, 30, 10, 30, 30},
+		{10, 60, 0, 130, 30, 130, 130},
+		{10, 60, 2, 300, 20, 60, 60.5},
+		{2, 0, 50, 100, 100, 1, 1.2}, // of 10 ms, on one core
+		{2, 2, 5, 6, 6, 6, 6},        // the end comes before the limit
+	} {
+		for _, header := range []*record.Header{{MetricsEvery: 1}, nil} {
+			r := one(0)
+			r.Header = header
+			r.Phases = []record.Phase{{Seconds: c.seconds, Shape: record.ShapeWorkers, Workers: c.workers, Think: c.think, Requests: c.requests, KeepAlive: true}, {Seconds: 20, Shape: record.ShapeRate, From: 1}}
+			entries, score := simulate(t, r)
+			if want := c.answers + 20; math.Abs(score.Requests-want) > 0.01 {
+				t.Errorf("%+v: %g requests, want %g", c, score.Requests, want)
+			}
+			at := map[string]float64{}
+			for _, e := range entries {
+				if e.Phase != nil {
+					at[fmt.Sprint(e.Phase.Index, e.Phase.Edge)] = e.At.Seconds()
+				}
+			}
+			if took := at["0end"] - at["0start"]; header != nil && (took < c.least-1e-5 || took > c.most+1e-5 || at["1start"] != at["0end"] || math.Abs(at["1end"]-at["1start"]-20) > 1e-5) {
+				t.Errorf("%+v: the phases are %v", c, at)
+			}
+		}
+	}
+}
+
 // Requests that are given up are worked on all the same: nobody gets an answer any more when
 // all of them take longer than the time-out.
 func TestGivenUpRequestsCostAsMuch(t *testing.T) {
@@ -213,7 +249,7 @@ func TestEveryRequestEnds(t *testing.T) {
 		cost, workers := pick(0, 1e-4, 5e-3, 2e-2, 7e-2), int(pick(1, 4, 300, 1<<16))
 		phases := []record.Phase{
 			{Seconds: 40, Shape: record.ShapeRate, From: pick(5, 30, 300), KeepAlive: random.IntN(2) == 0},
-			{Seconds: 40, Shape: record.ShapeWorkers, Workers: int(pick(1, 10, 200)), Think: pick(0, 0.2), KeepAlive: random.IntN(2) == 0},
+			{Seconds: 40, Shape: record.ShapeWorkers, Workers: int(pick(1, 10, 200)), Think: pick(0, 0.2, 3), Requests: uint64(pick(0, 2)), KeepAlive: random.IntN(2) == 0},
 			{Seconds: 40, Shape: record.ShapeRamp, From: pick(0, 200), To: pick(0, 20), KeepAlive: random.IntN(2) == 0},
 		}
 		r := limited(t, "300m", seconds(cost), workers, phases...)

@@ -101,20 +101,40 @@ func TestRestarts(t *testing.T) {
 }
 
 // A container that is killed for memory has given no more answers than its limit has room for: in 85 s there are four
-// lives of a container that is killed after 4 s each, and the next one begins after 90 s, by the back-off.
+// lives of a container that is killed after 4 s each, and the next one begins after 90 s, by the back-off. A leap of the
+// rate within the phase makes no difference, and the kubelet sees the end within its period.
 func TestKilledAtTheLimit(t *testing.T) {
-	for _, c := range []struct{ rate, seconds, lives, most float64 }{{60, 85, 4, 259}, {700, 1, 1, 255 + 700/20}} { // in a step of a 20th of a second
+	for _, c := range []struct {
+		rate, seconds, lives, most float64
+		curve                      []record.RatePoint
+	}{
+		{60, 85, 4, 259, nil},
+		{700, 1, 1, 255 + 700/20, nil}, // in a step of a 20th of a second
+		{600, 7.8, 1, 255 + 600/20, []record.RatePoint{{Rate: 1}, {At: 7.1, Rate: 1}, {At: 7.1, Rate: 600}}},
+	} {
 		r := one(c.rate)
 		r.Phases[1].Seconds = c.seconds
+		if c.curve != nil {
+			r.Phases[1].Shape, r.Phases[1].Curve, r.Phases[0].Shape, r.Phases[0].From = record.ShapeCurve, c.curve, record.ShapeRate, 0.1
+		}
 		r.Pod.Containers[0].Resources.Limits[corev1.ResourceMemory] = resource.MustParse("256Mi")
 		m := &r.Plant.Workload
 		m.CPU.Mean.Duration = time.Millisecond
 		m.Memory, m.MemoryPerRequest, m.MemoryHeld = new(resource.MustParse("1Mi")), new(resource.MustParse("1Mi")), &metav1.Duration{Duration: time.Hour}
 		entries, _ := simulate(t, r)
-		answered := 0.0
+		answered, last := 0.0, metav1.Time{}
 		for _, e := range entries {
 			if e.Load != nil {
 				answered += float64(e.Load.Answered)
+			}
+			if e.Pod == nil || len(e.Pod.Status.ContainerStatuses) == 0 {
+				continue
+			}
+			if ended := e.Pod.Status.ContainerStatuses[0].LastTerminationState.Terminated; ended != nil && ended.FinishedAt != last {
+				last = ended.FinishedAt
+				if seen := time.Duration(e.At) - last.Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)); seen > model.Relist+time.Second {
+					t.Errorf("at %g requests/s the end at %s is seen after %s", c.rate, last, seen)
+				}
 			}
 		}
 		if answered < c.lives*254 || answered > c.lives*c.most {

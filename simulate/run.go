@@ -226,11 +226,19 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 		}
 		return score, fmt.Errorf("after %s the HPA has no metric yet: %s", firstMetric, waiting)
 	}
-	length := 0.0
+	var over <-chan struct{} // nil if the load cannot end before its time
+	end := onset + latency/2
 	for _, p := range r.Phases {
-		length += p.Seconds
+		end += seconds(p.Seconds)
+		if p.Requests > 0 {
+			over = w.traffic.over
+		}
 	}
-	time.Sleep(onset + seconds(length) - time.Since(w.began) + latency/2)
+	select {
+	case <-over:
+		time.Sleep(step) // in which the controller ends the sync that noticed it
+	case <-time.After(end - time.Since(w.began)):
+	}
 	stop()
 	w.catchUp()
 	// What is still on its way comes to its end.

@@ -281,6 +281,35 @@ func TestPodsTakeTurns(t *testing.T) {
 	}
 }
 
+// The containers of a pod that is deleted are shown to have ended before the pod is gone.
+func TestEndsAreShown(t *testing.T) {
+	for grace, code := range map[int64]int32{30: 0, 3: 137} {
+		r := library(t, "spike")
+		r.Header, r.Plant.Workload.Drain = &record.Header{MetricsEvery: 1}, &metav1.Duration{Duration: 5 * time.Second}
+		r.Pod.TerminationGracePeriodSeconds = &grace
+		entries, _ := simulate(t, r)
+		ended, gone := map[string]float64{}, 0
+		for _, e := range entries {
+			switch p := e.Pod; {
+			case p == nil:
+			case p.Gone:
+				gone++
+				if at, is := ended[p.Name]; !is || e.At.Seconds()-at < 0.5 {
+					t.Errorf("%s is gone at %s, and was shown to end at %v", p.Name, e.At, at)
+				}
+			case p.Deleting != nil && p.Status.ContainerStatuses[0].State.Terminated != nil:
+				s := p.Status.ContainerStatuses[0]
+				if ended[p.Name] = e.At.Seconds(); s.State.Terminated.ExitCode != code || s.Ready || s.LastTerminationState.Terminated != nil {
+					t.Errorf("with a grace time of %d s %s ends as %+v", grace, p.Name, s)
+				}
+			}
+		}
+		if gone == 0 {
+			t.Error("no pod is gone")
+		}
+	}
+}
+
 // TestPlainTime is the second oracle: the same run with the clock of the machine, where
 // nothing leaps, comes to the same decisions. Its periods are short, and it takes two
 // minutes.

@@ -15,7 +15,10 @@ func (w *world) sojourns(p *pod) *model.Latencies {
 		cores = w.modelled.Cores
 	}
 	if p.workers > 0 && w.traffic.phase >= 0 {
-		pause := w.trip + w.Phases[w.traffic.phase].Think
+		pause := w.trip
+		if p := &w.Phases[w.traffic.phase]; !inWaves(p) {
+			pause += p.Think
+		}
 		if p.workers <= maxFollowedWorkers {
 			return w.modelled.Sojourns(w.Sojourns, model.Arrivals{Workers: max(1, int(math.Round(p.workers))), Pause: seconds(pause)}, connects, p.costs, cores)
 		}

@@ -18,16 +18,24 @@ import (
 
 // traffic is the load as it is now.
 type traffic struct {
-	phase    int  // -1 before and after the load
-	ended    bool // one phase at least
+	phase    int           // -1 before and after the load
+	ended    bool          // one phase at least
+	over     chan struct{} // closed when all phases have ended
 	started  time.Duration
-	answered float64               // of a closed loop, in the phase
+	sent     float64               // in the phase
+	thinking []thinkers            // of a closed loop, in the order of their times
 	hits     func(float64) float64 // of a curve, by seconds of the phase
 
 	// connections are of kept ones the pods at their other end, nil for one that has to
 	// be opened again. The last ones are used first, as the load generator does.
 	connections []*pod
 	turn        *pod // whose turn it was, by takeTurn
+}
+
+// thinkers are n workers of a closed loop that send next at a time.
+type thinkers struct {
+	until time.Duration
+	n     float64
 }
 
 // onTheWay says whether requests of a phase are in a pod and waited for.
@@ -38,7 +46,10 @@ func (w *world) onTheWay(phase int) bool {
 	})
 }
 
-const step = time.Second
+const (
+	step     = time.Second
+	shortest = step / 20 // of steps that end with what a pod or a worker does
+)
 
 // least is how long a request takes at least, in seconds, where a plant says nothing.
 const least = 1e-4
@@ -55,26 +66,33 @@ func (w *world) begin(at time.Duration) {
 		of := w.HPA.ScaleTargetRef
 		w.tell(record.Entry{Subject: &record.Subject{Namespace: namespace, APIVersion: of.APIVersion, Kind: of.Kind, Name: of.Name, Autoscaler: w.Name}})
 	})
-	for i, p := range w.Phases {
-		start := at
-		w.after(start-w.now, func() {
-			w.traffic.phase, w.traffic.started, w.traffic.answered, w.traffic.hits = i, start, 0, nil
-			for _, p := range w.pods {
-				p.rate = 0 // is not known
-			}
-			if p.Shape == record.ShapeCurve {
-				w.traffic.hits = p.CurveHits()
-			}
-			w.tell(record.Entry{Phase: &record.PhaseMark{Index: i, Name: p.Name, Edge: "start"}})
-		})
-		at += seconds(p.Seconds)
-		w.after(at-w.now, func() {
-			w.traffic.phase, w.traffic.ended = -1, true
-			w.tell(record.Entry{Phase: &record.PhaseMark{Index: i, Name: p.Name, Edge: "end"}})
-		})
-	}
+	w.after(at-w.now, func() { w.startPhase(0) })
 	if w.MaxConnectionAge > 0 {
 		w.renew()
+	}
+}
+
+func (w *world) startPhase(i int) {
+	p, t := &w.Phases[i], &w.traffic
+	t.phase, t.started, t.sent, t.thinking, t.hits = i, w.now, 0, nil, nil
+	if p.Shape == record.ShapeCurve {
+		t.hits = p.CurveHits()
+	}
+	w.tell(record.Entry{Phase: &record.PhaseMark{Index: i, Name: p.Name, Edge: "start"}})
+	w.after(seconds(p.Seconds), func() { w.endPhase(i) })
+}
+
+// endPhase ends a phase that has not ended yet, and starts the next.
+func (w *world) endPhase(i int) {
+	if w.traffic.phase != i {
+		return
+	}
+	w.traffic.phase, w.traffic.ended = -1, true
+	w.tell(record.Entry{Phase: &record.PhaseMark{Index: i, Name: w.Phases[i].Name, Edge: "end"}})
+	if i+1 < len(w.Phases) {
+		w.startPhase(i + 1)
+	} else {
+		close(w.traffic.over)
 	}
 }
 
@@ -97,24 +115,41 @@ func (t *traffic) disconnect(p *pod) {
 	}
 }
 
-// flow lets the load flow until a time before which nothing else happens.
+// flow lets the load flow until a time or the next appointment, which a step can make.
 func (w *world) flow(to time.Duration) {
-	for w.now < to {
-		next := min(to, w.full())
+	for {
+		next := to
+		if len(w.agenda) > 0 {
+			next = min(next, w.agenda[0].at)
+		}
+		if w.now >= next {
+			return
+		}
 		if w.changes() {
 			next = min(next, w.now.Truncate(step)+step)
 		}
-		w.step(next)
+		t := &w.traffic
+		t.thinking = slices.DeleteFunc(t.thinking, func(others thinkers) bool { return others.until <= w.now })
+		if len(t.thinking) > 0 {
+			next = min(next, t.thinking[0].until)
+		}
+		o := w.offer(next)
+		for earlier := min(o.until, w.full()); earlier < next; earlier = min(o.until, w.full()) {
+			next = earlier
+			o = w.offer(next)
+		}
+		w.step(next, o)
 		w.now = next
 		for _, p := range w.pods {
 			w.checkMemory(p)
 		}
+		w.sentAll()
 	}
 }
 
-// full is when the first pod can use all of its memory limit, at the rate that it had before, or at the highest where
-// it had none of a load or has a backlog: nothing is answered after that. Steps are no shorter than a 20th of a second,
-// in which an overload answers a few requests too many.
+// full is when the first pod can use all of its memory limit at the rate that it is offered, or at the highest where it
+// has a backlog: nothing is answered after that. Steps are no shorter than a 20th of a second, in which an overload
+// answers a few requests too many.
 func (w *world) full() time.Duration {
 	first, each := time.Duration(math.MaxInt64), w.Plant.Workload.MemoryPerRequest.AsApproximateFloat64()
 	if w.memoryLimit == 0 || each == 0 {
@@ -122,18 +157,25 @@ func (w *world) full() time.Duration {
 	}
 	for _, p := range w.pods {
 		rate := p.rate
-		switch {
-		case p.backlog > 0 && w.Plant.Workload.MemoryHeld != nil:
+		if p.backlog > 0 && w.Plant.Workload.MemoryHeld != nil {
 			rate = p.highest
-		case rate == 0 && !w.idle():
-			rate = w.modelled.MaxRate(w.connects(), p.costs, w.modelled.Cores)
 		}
 		if p.runs && rate > 0 {
-			first = min(first, w.now+max(step/20, seconds(min(1e6, (w.memoryLimit-w.memory(p))/each/rate))))
+			first = min(first, w.now+max(shortest, seconds(min(1e6, (w.memoryLimit-w.memory(p))/each/rate))))
 		}
 	}
 	return first
 }
+
+// sentAll ends the phase of a closed loop whose workers have sent all of their requests.
+func (w *world) sentAll() {
+	if i := w.traffic.phase; i >= 0 && w.Phases[i].Requests > 0 && w.traffic.sent >= requestsOf(&w.Phases[i])-1e-6 {
+		w.endPhase(i)
+	}
+}
+
+// requestsOf is how many requests the workers of a closed loop send at most.
+func requestsOf(p *record.Phase) float64 { return float64(p.Workers) * float64(p.Requests) }
 
 // idle says whether no load is planned now.
 func (w *world) idle() bool {
@@ -164,16 +206,21 @@ func (w *world) service() time.Duration { return w.modelled.ServiceTime(w.connec
 func (w *world) base() float64 { return w.service().Seconds() + w.trip }
 
 // step is from now to then, through which the rates are those of its middle.
-func (w *world) step(then time.Duration) {
+func (w *world) step(then time.Duration, o offered) {
 	w.score.ReplicaSeconds += float64(len(w.pods)) * w.loaded(then)
 	dt := (then - w.now).Seconds()
-	if !w.offer(dt) && !slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 }) {
-		return
+	if n := o.rate * dt; n > 0 {
+		w.traffic.sent += n
+		w.sent(n)
+		w.failed(w.traffic.phase, w.now, o.refused*dt, "connection refused")
+		w.thinks(w.now+min(o.took, then-w.now), n)
 	}
-	w.capacities(dt)
 	for _, p := range w.pods {
 		if p.rate == 0 && p.backlog == 0 {
 			continue
+		}
+		if o.rate > 0 {
+			p.owed -= dt * p.rate / o.rate
 		}
 		if !p.listens { // refused: by its node, as nothing listens there
 			w.failed(w.traffic.phase, w.now, p.rate*dt, "connection refused")
@@ -217,46 +264,67 @@ func (w *world) loaded(then time.Duration) float64 {
 	return (then - w.now).Seconds()
 }
 
-// offer sets the rates that the pods get, and says whether they get any load.
-func (w *world) offer(dt float64) bool {
+// offered are requests a second of all pods together, and those of them that no pod gets. They stay so until a time.
+// In a closed loop a request takes so long.
+type offered struct {
+	rate, refused float64
+	until, took   time.Duration
+}
+
+// offer sets the rates that the pods get from now to then, and those that they can serve.
+func (w *world) offer(then time.Duration) offered {
+	dt := (then - w.now).Seconds()
 	w.receiving = -1
 	for _, p := range w.pods {
 		p.rate, p.workers = 0, 0
 	}
-	if w.idle() {
-		return false
+	o := offered{until: math.MaxInt64}
+	switch p := w.planned(); {
+	case p.Shape == record.ShapeWorkers:
+		o = w.closed(p, dt)
+	case p.Shape != record.ShapeIdle:
+		o.rate, o.refused = w.open(p, dt)
 	}
-	p := &record.Phase{Shape: record.ShapeRate, From: w.Lead}
-	if w.traffic.phase >= 0 {
-		p = &w.Phases[w.traffic.phase]
+	if o.rate > 0 || slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 }) {
+		w.capacities(dt)
 	}
+	return o
+}
+
+// planned is the phase, or what is in its place before the first and after the last.
+func (w *world) planned() *record.Phase {
+	switch {
+	case w.traffic.phase >= 0:
+		return &w.Phases[w.traffic.phase]
+	case w.idle():
+		return &record.Phase{Shape: record.ShapeIdle}
+	}
+	return &record.Phase{Shape: record.ShapeRate, From: w.Lead}
+}
+
+// open sets the rates of a load that does not wait for answers.
+func (w *world) open(p *record.Phase, dt float64) (rate, refused float64) {
 	at := (w.now - w.traffic.started).Seconds()
-	if p.Shape == record.ShapeWorkers {
-		w.closed(p, dt)
-		return true
-	}
-	var rate float64
 	if w.traffic.hits != nil {
 		rate = (w.traffic.hits(at+dt) - w.traffic.hits(at)) / dt
 	} else if r := p.PlannedRate(at + dt/2); r != nil {
 		rate = *r
 	}
 	if rate <= 0 {
-		return false
+		return 0, 0
 	}
-	w.sent(rate * dt)
 	if !p.KeepAlive || w.Even {
 		if len(w.serving) == 0 {
-			w.failed(w.traffic.phase, w.now, rate*dt, "connection refused")
+			return rate, rate
 		}
 		w.spread(rate, dt)
-		return true
+		return rate, 0
 	}
-	if parts := w.recordedParts(rate*w.base(), dt); parts != nil {
+	if parts := w.recordedParts(rate * w.base()); parts != nil {
 		for i, s := range w.serving {
 			s.rate = rate * parts[i]
 		}
-		return true
+		return rate, 0
 	}
 	// As many connections are busy at a time as there are requests on the way.
 	busy := 0.0
@@ -266,12 +334,12 @@ func (w *world) offer(dt float64) bool {
 	used := w.connect(busy + rate*w.base())
 	for _, c := range used {
 		if each := rate / float64(len(used)); c == nil {
-			w.failed(w.traffic.phase, w.now, each*dt, "connection refused")
+			refused += each
 		} else {
 			c.rate += each
 		}
 	}
-	return true
+	return rate, refused
 }
 
 // spread sets the rates of pods that new connections reach at random. Where a pod has a line its
@@ -292,11 +360,11 @@ func (w *world) spread(rate, dt float64) {
 	}
 }
 
-// recordedParts are the parts of the requests on kept connections that go to the pods in service until dt from now,
+// recordedParts are the parts of the requests on kept connections that go to the pods in service now,
 // by the requests that these pods served in the record; nil where there are more pods than it had, and where none of
 // them listens. Which connection is used next, and to which pod it is, is chance that decides what the pods use
 // where they are not alike. Where one connection is enough for the requests at a time, one pod has them all.
-func (w *world) recordedParts(inFlight, dt float64) []float64 {
+func (w *world) recordedParts(inFlight float64) []float64 {
 	parts, windowEnds, all := make([]float64, len(w.serving)), make([]time.Duration, len(w.serving)), 0.0
 	idle, now := w.modelled.AtRest(), w.now-w.onset
 	for i, p := range w.serving {
@@ -316,14 +384,14 @@ func (w *world) recordedParts(inFlight, dt float64) []float64 {
 	}
 	floats.Scale(1/all, parts)
 	if inFlight <= 1 {
-		w.takeTurn(parts, windowEnds, dt)
+		w.takeTurn(parts, windowEnds)
 	}
 	return parts
 }
 
-// takeTurn gives the requests of the next dt to one pod: of those that served more in the record's window, which ends
+// takeTurn gives the next requests to one pod: of those that served more in the record's window, which ends
 // at windowEnds, than they had here, the one that had them last, or that is owed most. Once none is owed any, each has its part.
-func (w *world) takeTurn(parts []float64, windowEnds []time.Duration, dt float64) {
+func (w *world) takeTurn(parts []float64, windowEnds []time.Duration) {
 	next := -1
 	for i, p := range w.serving {
 		if parts[i] == 0 {
@@ -339,7 +407,6 @@ func (w *world) takeTurn(parts []float64, windowEnds []time.Duration, dt float64
 	if next >= 0 {
 		clear(parts)
 		parts[next], w.traffic.turn = 1, w.serving[next]
-		w.traffic.turn.owed -= dt
 	}
 }
 
@@ -371,64 +438,84 @@ func (w *world) connect(requests float64) []*pod {
 
 // closed sets the rates of workers that send when they have their answer: each as often
 // as an answer, or its time-out, and its thinking let it.
-func (w *world) closed(p *record.Phase, dt float64) {
-	limit := float64(p.Workers) * float64(p.Requests)
-	if p.Requests > 0 && w.traffic.answered >= limit {
-		return
+func (w *world) closed(p *record.Phase, dt float64) offered {
+	o := offered{until: math.MaxInt64}
+	workers, think, least := float64(p.Workers), p.Think, least
+	if inWaves(p) { // those that think send nothing, and the others once
+		for _, t := range w.traffic.thinking {
+			workers -= t.n
+		}
+		think, least = 0, dt
+	}
+	if workers < 1e-6 {
+		return o
 	}
 	none := 0.0 // workers that find no pod, and try again at once
-	parts := w.recordedParts(float64(p.Workers), dt)
+	parts := w.recordedParts(workers)
 	switch {
 	case p.KeepAlive && !w.Even && parts != nil:
 		for i, s := range w.serving {
-			s.workers = float64(p.Workers) * parts[i]
+			s.workers = workers * parts[i]
 		}
 	case p.KeepAlive && !w.Even:
-		used := w.connect(float64(p.Workers))
+		used := w.connect(workers)
 		for _, c := range used {
-			if each := float64(p.Workers) / float64(len(used)); c == nil {
+			if each := workers / float64(len(used)); c == nil {
 				none += each
 			} else {
 				c.workers += each
 			}
 		}
 	case len(w.serving) == 0:
-		none = float64(p.Workers)
+		none = workers
 	default:
 		for _, s := range w.serving {
-			s.workers = float64(p.Workers) / float64(len(w.serving))
+			s.workers = workers / float64(len(w.serving))
 		}
 	}
-	if n := none * dt / max(w.trip+p.Think, least); n > 0 {
-		w.sent(n)
-		w.failed(w.traffic.phase, w.now, n, "connection refused")
-	}
+	o.refused = none / max(w.trip+think, least)
 	for _, s := range w.pods {
-		s.rate = s.workers / max(w.base()+p.Think, least)
+		s.rate = s.workers / max(w.base()+think, least)
 	}
 	w.capacities(dt)
-	sum := 0.0
+	o.rate = o.refused
+	longest := w.trip
 	for _, s := range w.pods {
 		if s.workers == 0 {
 			continue
 		}
-		took := w.sojourns(s).Mean() + s.backlog/s.highest
-		s.rate = s.workers / max(min(took+w.trip, w.Timeout.Seconds())+p.Think, least)
-		if took+w.trip < w.Timeout.Seconds() {
+		took := w.trip + w.sojourns(s).Mean() + s.backlog/s.highest
+		s.rate = s.workers / max(min(took, w.Timeout.Seconds())+think, least)
+		if took < w.Timeout.Seconds() {
 			s.rate = min(s.rate, s.highest)
 		}
-		sum += s.rate
+		o.rate += s.rate
+		longest = max(longest, took)
+	}
+	if inWaves(p) {
+		o.took = seconds(min(longest, w.Timeout.Seconds()))
+		o.until = w.now + max(shortest, o.took)
 	}
 	if p.Requests > 0 {
-		if left := limit - w.traffic.answered; sum*dt > left {
-			for _, s := range w.pods {
-				s.rate *= left / (sum * dt)
-			}
-			sum = left / dt
-		}
+		left := (requestsOf(p) - w.traffic.sent) / o.rate
+		o.until = min(o.until, w.now+max(1, seconds(min(left, 1e6))))
 	}
-	w.traffic.answered += sum * dt
-	w.sent(sum * dt)
+	return o
+}
+
+// inWaves says whether the workers of a closed loop think for so long that they still send together, as at the start.
+func inWaves(p *record.Phase) bool { return p.Think >= step.Seconds() }
+
+// thinks lets the workers that have the answers to n requests at a time think.
+func (w *world) thinks(at time.Duration, n float64) {
+	t := &w.traffic
+	if p := w.planned(); p.Shape != record.ShapeWorkers || !inWaves(p) {
+		return
+	} else if at += seconds(p.Think); len(t.thinking) > 0 && at-t.thinking[len(t.thinking)-1].until < shortest {
+		t.thinking[len(t.thinking)-1].n += n
+	} else {
+		t.thinking = append(t.thinking, thinkers{at, n})
+	}
 }
 
 // capacities sets the cores and the highest rate of each pod: those of its CPU limit, of its

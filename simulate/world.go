@@ -84,10 +84,11 @@ type pod struct {
 	restarts      int32         // of its first container
 	waits         bool          // for the end of its back-off
 	backOff       model.BackOff
-	ended         corev1.ContainerStateTerminated // the last time
-	cpu           float64                         // seconds, of its first container
-	answered      float64                         // requests
-	recent        []answers                       // of them those whose memory may be held yet
+	ended         corev1.ContainerStateTerminated  // the last time
+	exit          *corev1.ContainerStateTerminated // after its deletion
+	cpu           float64                          // seconds, of its first container
+	answered      float64                          // requests
+	recent        []answers                        // of them those whose memory may be held yet
 	sampled       storage.MetricsPoint
 	born          int                  // which of all pods it is, from 1 on
 	appointments  int                  // that the kubelet made to sample it
@@ -135,7 +136,7 @@ func newWorld(r *Run, j *journal) *world {
 	}
 	w.metrics = storage.NewStorage(r.Plant.Metrics.Resolution.Duration)
 	w.setKind, w.set = w.owner()
-	w.traffic.phase = -1
+	w.traffic.phase, w.traffic.over = -1, make(chan struct{})
 	w.trips = r.Plant.RoundTrip.seconds()
 	w.trip = stat.Mean(w.trips, nil)
 	w.spec = r.Replicas
@@ -168,12 +169,9 @@ func (w *world) after(d time.Duration, do func()) {
 func (w *world) catchUp() { w.advance(time.Since(w.began)) }
 
 func (w *world) advance(to time.Duration) {
-	for len(w.agenda) > 0 && w.agenda[0].at <= to {
-		next := heap.Pop(&w.agenda).(appointment)
-		w.flow(next.at)
-		next.do()
+	for w.flow(to); len(w.agenda) > 0 && w.agenda[0].at <= w.now; w.flow(to) {
+		heap.Pop(&w.agenda).(appointment).do()
 	}
-	w.flow(to)
 }
 
 // wall is the time of the cluster, in the whole seconds of its API.
@@ -345,9 +343,28 @@ func (w *world) delete(p *pod) {
 	}
 	w.after(serves, func() {
 		w.leave(p)
+		if p.exit = w.exit(p, serves); p.exit != nil {
+			p.readyAt = -1
+			w.show(p)
+		}
 		w.stop(p, *w.Plant.Workload.Graceful)
 		w.after(p.life.gone, func() { w.gone(p) })
 	})
+}
+
+// exit is how the containers of a pod that was deleted end, after they served on for a while; nil if none has run.
+func (w *world) exit(p *pod, served time.Duration) *corev1.ContainerStateTerminated {
+	e := corev1.ContainerStateTerminated{Reason: "Completed", StartedAt: metav1.NewTime(w.began.Add(p.startedAt).Truncate(time.Second)), FinishedAt: w.wall()}
+	switch {
+	case p.runs && served == w.modelled.Grace():
+		e.Reason, e.ExitCode = "Error", 137
+	case p.runs:
+	case p.ended.Reason != "":
+		e = p.ended
+	default:
+		return nil
+	}
+	return &e
 }
 
 func (w *world) leave(p *pod) {
@@ -450,6 +467,9 @@ func (w *world) show(p *pod) {
 	if p.started {
 		state = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(w.began.Add(p.startedAt).Truncate(time.Second))}}
 		o.Status.Phase = corev1.PodRunning
+	}
+	if p.exit != nil {
+		state = corev1.ContainerState{Terminated: p.exit}
 	}
 	switch {
 	case p.node >= 0:
