@@ -477,6 +477,7 @@ type Pod struct {
 	Node     string `json:"node,omitempty"`
 	Before   bool   `json:"before,omitempty"` // it was there before the watch opened
 	Restarts int32  `json:"restarts"`
+	Returned bool   `json:"returned,omitempty"` // it last went out of service for a time only
 
 	FirstSeen        float64  `json:"firstSeenAtSeconds"`
 	Created          *float64 `json:"createdAtSeconds,omitempty"`
