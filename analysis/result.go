@@ -187,7 +187,7 @@ const (
 	LimitUpPolicy      = "scale-up policy"
 	LimitDownPolicy    = "scale-down policy"
 	LimitStabilization = "stabilization"
-	LimitPods          = "pods without metrics" // or not ready, which the HPA counts as idle or as at their target
+	LimitPods          = "uncounted pods" // not ready, or without a metric, which the HPA counts as idle or as at their target
 	LimitUnknown       = "unknown"
 )
 
