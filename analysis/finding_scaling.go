@@ -74,9 +74,31 @@ func (d *diagnosis) metricLevels() []at[usage] {
 		if ratios := statusRatios(a.v); len(ratios) > 0 {
 			u.setRatios(ratios)
 		}
+		u.from, u.to = d.seenBy(a)
 		levels = append(levels, at[usage]{a.t, u})
 	}
 	return levels
+}
+
+// seenBy is the window of the samples that the HPA saw before a status: of the reading before it, or of the one
+// after it if that has the status's CPU and the one before has not, as readings may come later than samples.
+func (d *diagnosis) seenBy(a at[*record.Autoscaler]) (from, to record.Instant) {
+	has := func(u usage) bool {
+		for i, m := range a.v.Spec.Metrics {
+			if is := statusOf(a.v, i).AverageUtilization; is != nil && m.Resource != nil && m.Resource.Name == corev1.ResourceCPU && u.cpuPercent != nil {
+				return int32(*u.cpuPercent) == *is
+			}
+		}
+		return false
+	}
+	i := after(d.usages, a.t)
+	if i > 0 {
+		from, to = d.usages[i-1].v.from, d.usages[i-1].v.to
+	}
+	if i < len(d.usages) && has(d.usages[i].v) && (i == 0 || !has(d.usages[i-1].v)) {
+		from, to = d.usages[i].v.from, d.usages[i].v.to
+	}
+	return from, to
 }
 
 // beyond is the longest stretch in which keep holds for the readings of the
@@ -237,19 +259,23 @@ func (d *diagnosis) stuckAtZero(p policy) {
 	}
 }
 
-// mostLoaded is the transition up in which the HPA's metric was highest, and its readings before and then;
+// mostLoaded is the transition up in which the HPA's ith metric was highest, and its readings before and then;
 // nil without a reading.
-func (d *diagnosis) mostLoaded(ratio func(usage) float64) (most *Transition, idle, peak usage) {
-	for i := range d.r.Transitions {
-		t := &d.r.Transitions[i]
+func (d *diagnosis) mostLoaded(i int, p policy) (most *Transition, idle, peak usage) {
+	name, _ := record.ResourceOf(p.metrics[i])
+	for k := range d.r.Transitions {
+		t := &d.r.Transitions[k]
 		onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
 		var before usage
 		for _, u := range d.levels {
+			if name == "" {
+				u.v.from, u.v.to = u.t, u.t // it is not of samples
+			}
 			switch {
 			case t.ScaleUp == nil || u.v.ratio == nil || u.t >= end:
 			case u.t <= onset || u.v.to > 0 && u.v.to <= onset:
 				before = u.v
-			case most == nil || ratio(u.v) >= ratio(peak):
+			case most == nil || u.v.ratioOf(i) >= peak.ratioOf(i):
 				most, idle, peak = t, before, u.v
 			}
 		}
@@ -261,36 +287,39 @@ func (d *diagnosis) mostLoaded(ratio func(usage) float64) (most *Transition, idl
 type rise struct {
 	metric, phase string
 	spec          autoscalingv2.MetricSpec
-	grew          bool    // with the load
-	follows       bool    // or it is not known whether it did
+	grew          bool // with the load
+	follows       bool // or it is not known whether it did
+	peak          float64
 	rate          float64 // infinite if it is not known
 }
 
-// leastRise is the least rise of a metric, in the whole units that it comes in, of which a rate is worked out:
-// rounding makes an error of a fifth of the rise at most.
-const leastRise = 5
+// A rate is worked out of a rise of leastRise of the whole units that a metric comes in at least, as rounding
+// makes an error of one of them, and up to mostTimes the rate that was sent.
+const leastRise, mostTimes = 5, 10
 
 // riseOf is that of the HPA's ith metric, by the line through idle and the peak.
 func (d *diagnosis) riseOf(i int, p policy) rise {
-	ratio := func(u usage) float64 { return u.ratioOf(i) }
 	m := p.metrics[i]
 	r := rise{spec: m, rate: math.Inf(1)}
 	r.metric, _ = record.MetricTarget(m)
 	name, _ := record.ResourceOf(m)
-	t, idle, peak := d.mostLoaded(ratio)
+	t, idle, peak := d.mostLoaded(i, p)
 	if t == nil || name == corev1.ResourceMemory {
 		return r
 	}
 	from, rate := d.rates(t, idle, peak)
+	r.peak = peak.ratioOf(i)
 	r.phase, r.follows = t.ToPhase, idle.ratio == nil || rate <= from
 	if r.follows {
 		return r
 	}
 	_, target := record.MetricTarget(m)
-	rose := ratio(peak) - ratio(idle)
+	rose := r.peak - idle.ratioOf(i)
 	r.grew = rose > 0
 	if rose*float64(goalOf(target)) > leastRise-0.5 {
-		r.rate = rate + (1+p.up-ratio(peak))/rose*(rate-from)
+		if needed := rate + (1+p.up-r.peak)/rose*(rate-from); needed <= mostTimes*rate {
+			r.rate = needed
+		}
 	}
 	return r
 }
@@ -312,8 +341,15 @@ func (d *diagnosis) rates(t *Transition, idle, peak usage) (from, rate float64) 
 // loadTooSmall finds that no load of the run brought a metric to its target,
 // and says which rate would have.
 func (d *diagnosis) loadTooSmall(p policy) {
-	t, idle, peak := d.mostLoaded(func(u usage) float64 { return *u.ratio })
-	if t == nil || len(p.metrics) == 0 || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled) || t.ToRate <= 0 || d.cut() ||
+	var t *Transition
+	var idle, peak usage
+	highest := 0
+	for i := range p.metrics {
+		if x, before, most := d.mostLoaded(i, p); x != nil && (t == nil || most.ratioOf(i) > peak.ratioOf(highest)) {
+			t, idle, peak, highest = x, before, most, i
+		}
+	}
+	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled) || t.ToRate <= 0 || d.cut() ||
 		slices.ContainsFunc(d.r.Transitions, func(t Transition) bool {
 			return slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From })
 		}) {
@@ -326,13 +362,10 @@ func (d *diagnosis) loadTooSmall(p policy) {
 	if n, ok := last(d.targets, onset); *peak.ratio > 1+p.up || !ok || n.Replicas >= p.max {
 		return
 	}
-	memory, highest := true, 0
+	memory := true
 	var first rise
 	var rises []rise
 	for i, m := range p.metrics {
-		if peak.ratioOf(i) > peak.ratioOf(highest) {
-			highest = i
-		}
 		name, _ := record.ResourceOf(m)
 		memory = memory && name == corev1.ResourceMemory
 		r := d.riseOf(i, p)
@@ -345,7 +378,9 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		_, rate = d.rates(t, idle, peak)
 	}
 	advised := rises
-	known := !math.IsInf(first.rate, 1)
+	known := !math.IsInf(first.rate, 1) && !slices.ContainsFunc(rises, func(r rise) bool { // one that is nearer may be first
+		return math.IsInf(r.rate, 1) && (r.grew || r.follows) && r.peak > first.peak
+	})
 	if known {
 		advised = []rise{first}
 	}
