@@ -369,8 +369,17 @@ func (d *diagnosis) probes(c *chart, explained bool) (found bool) {
 	if len(c.unhealthy) == 0 {
 		return false
 	}
-	add := func(seen string, s spell) {
-		latest := c.unhealthy[len(c.unhealthy)-1].v.Message
+	// latest is what the latest event up to t says of a probe of the kinds; else what the latest one says.
+	latest := func(t record.Instant, kinds ...string) (message string) {
+		for _, e := range c.unhealthy {
+			kind, _, _ := strings.Cut(strings.ToLower(e.v.Message), " ")
+			if slices.Contains(kinds, kind) && (e.t <= t || message == "") {
+				message = e.v.Message
+			}
+		}
+		return message
+	}
+	add := func(seen, latest string, s spell) {
 		f := Finding{Kind: FoundProbe, Severity: Blocks, Object: "pod/" + c.pod.name, SinceSeconds: new(s.from.Seconds()), UntilSeconds: d.until(s.to),
 			Seen:   seen + detail(latest) + ".",
 			Cause:  "The server does not answer the probe in time, which is what overload looks like too, or the probe asks for the wrong thing.",
@@ -394,7 +403,7 @@ func (d *diagnosis) probes(c *chart, explained bool) (found bool) {
 					killed.to = s.to
 				}
 			}
-			add(fmt.Sprintf("Container %s was killed because its %s probe failed", m[1], m[2]), killed)
+			add(fmt.Sprintf("Container %s was killed because its %s probe failed", m[1], m[2]), latest(t, m[2]), killed)
 		}
 	})
 	for _, s := range c.spells {
@@ -406,7 +415,7 @@ func (d *diagnosis) probes(c *chart, explained bool) (found bool) {
 			return e.t >= s.from.Add(-patience) && e.t <= s.to || s.from < 0 // the event of doctor's look may be old
 		})
 		if lasted := s.to.Sub(s.from); near && (again || lasted > patience && !explained) && lasted > time.Second {
-			add(fmt.Sprintf("It was not ready for %.0f s, as its probe failed", lasted.Seconds()), s)
+			add(fmt.Sprintf("It was not ready for %.0f s, as its probe failed", lasted.Seconds()), latest(s.to, "readiness", "startup"), s)
 		}
 	}
 	return found

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
@@ -71,11 +72,33 @@ func (d *diagnosis) metricLevels() []at[usage] {
 	for _, a := range d.hpas {
 		u := usage{counted: int(a.v.Status.CurrentReplicas)}
 		if ratios := statusRatios(a.v); len(ratios) > 0 {
-			u.ratio = new(slices.Max(ratios))
+			u.setRatios(ratios)
 		}
+		u.from, u.to = d.seenBy(a)
 		levels = append(levels, at[usage]{a.t, u})
 	}
 	return levels
+}
+
+// seenBy is the window of the samples that the HPA saw before a status: of the reading before it, or of the one
+// after it if that has the status's CPU and the one before has not, as readings may come later than samples.
+func (d *diagnosis) seenBy(a at[*record.Autoscaler]) (from, to record.Instant) {
+	has := func(u usage) bool {
+		for i, m := range a.v.Spec.Metrics {
+			if is := statusOf(a.v, i).AverageUtilization; is != nil && m.Resource != nil && m.Resource.Name == corev1.ResourceCPU && u.cpuPercent != nil {
+				return int32(*u.cpuPercent) == *is
+			}
+		}
+		return false
+	}
+	i := after(d.usages, a.t)
+	if i > 0 {
+		from, to = d.usages[i-1].v.from, d.usages[i-1].v.to
+	}
+	if i < len(d.usages) && has(d.usages[i].v) && (i == 0 || !has(d.usages[i-1].v)) {
+		from, to = d.usages[i].v.from, d.usages[i].v.to
+	}
+	return from, to
 }
 
 // beyond is the longest stretch in which keep holds for the readings of the
@@ -119,10 +142,17 @@ func (d *diagnosis) maxReached(p policy) {
 		return
 	}
 	want := int32(math.Ceil(float64(p.max)*most - 1e-9))
+	peak, remedy := fmt.Sprintf("for %d at the peak", want), ""
+	if d.hasIn(start.Seconds(), end.Seconds(), FoundCPULimit) && slices.ContainsFunc(p.metrics, func(m autoscalingv2.MetricSpec) bool {
+		name, _ := record.ResourceOf(m)
+		return name == corev1.ResourceCPU
+	}) {
+		peak, remedy = fmt.Sprintf("for %d or more at the peak; a CPU limit holds the metric", want), "; and raise or remove the CPU limit"
+	}
 	f := Finding{Kind: FoundMaxReached, Severity: Limits, Object: d.hpa(), SinceSeconds: new(start.Seconds()), UntilSeconds: d.until(end),
 		Seen:   fmt.Sprintf("With its maximum of %s the metric stayed above the target for %.0f s: up to %.0f %% of it (%s).", record.Counted(p.max, "replica"), end.Sub(start).Seconds(), most*100, targets(p)),
-		Cause:  fmt.Sprintf("The load asks for more replicas than it may have: for %d at the peak.", want),
-		Advice: fmt.Sprintf("Raise maxReplicas to %d or more if the nodes have room, or make a request cheaper.", want)}
+		Cause:  fmt.Sprintf("The load asks for more replicas than it may have: %s.", peak),
+		Advice: fmt.Sprintf("Raise maxReplicas to %d or more if the nodes have room, or make a request cheaper%s.", want, remedy)}
 	if slices.ContainsFunc(p.metrics, func(m autoscalingv2.MetricSpec) bool { _, target := record.MetricTarget(m); return target.Value != nil }) {
 		f.Advice = "Raise maxReplicas if more pods bring the metric down; else use a target of type AverageValue, which divides the metric by the replicas."
 	}
@@ -229,19 +259,23 @@ func (d *diagnosis) stuckAtZero(p policy) {
 	}
 }
 
-// mostLoaded is the transition up in which the HPA's metric was highest, and its readings before and then;
+// mostLoaded is the transition up in which the HPA's ith metric was highest, and its readings before and then;
 // nil without a reading.
-func (d *diagnosis) mostLoaded() (most *Transition, idle, peak usage) {
-	for i := range d.r.Transitions {
-		t := &d.r.Transitions[i]
+func (d *diagnosis) mostLoaded(i int, p policy) (most *Transition, idle, peak usage) {
+	name, _ := record.ResourceOf(p.metrics[i])
+	for k := range d.r.Transitions {
+		t := &d.r.Transitions[k]
 		onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
 		var before usage
 		for _, u := range d.levels {
+			if name == "" {
+				u.v.from, u.v.to = u.t, u.t // it is not of samples
+			}
 			switch {
 			case t.ScaleUp == nil || u.v.ratio == nil || u.t >= end:
 			case u.t <= onset || u.v.to > 0 && u.v.to <= onset:
 				before = u.v
-			case most == nil || *u.v.ratio >= *peak.ratio:
+			case most == nil || u.v.ratioOf(i) >= peak.ratioOf(i):
 				most, idle, peak = t, before, u.v
 			}
 		}
@@ -249,10 +283,72 @@ func (d *diagnosis) mostLoaded() (most *Transition, idle, peak usage) {
 	return most, idle, peak
 }
 
-// loadTooSmall finds that no load of the run brought the metric to its target,
-// and says which rate would have: by the line through idle and the peak.
+// rise is how a metric of the HPA rose with the load, and at which rate it would have asked for more replicas.
+type rise struct {
+	metric, phase string
+	spec          autoscalingv2.MetricSpec
+	grew          bool // with the load
+	follows       bool // or it is not known whether it did
+	peak          float64
+	rate          float64 // infinite if it is not known
+}
+
+// A rate is worked out of a rise of leastRise of the whole units that a metric comes in at least, as rounding
+// makes an error of one of them, and up to mostTimes the rate that was sent.
+const leastRise, mostTimes = 5, 10
+
+// riseOf is that of the HPA's ith metric, by the line through idle and the peak.
+func (d *diagnosis) riseOf(i int, p policy) rise {
+	m := p.metrics[i]
+	r := rise{spec: m, rate: math.Inf(1)}
+	r.metric, _ = record.MetricTarget(m)
+	name, _ := record.ResourceOf(m)
+	t, idle, peak := d.mostLoaded(i, p)
+	if t == nil || name == corev1.ResourceMemory {
+		return r
+	}
+	from, rate := d.rates(t, idle, peak)
+	r.peak = peak.ratioOf(i)
+	r.phase, r.follows = t.ToPhase, idle.ratio == nil || rate <= from
+	if r.follows {
+		return r
+	}
+	_, target := record.MetricTarget(m)
+	rose := r.peak - idle.ratioOf(i)
+	r.grew = rose > 0
+	if rose*float64(goalOf(target)) > leastRise-0.5 {
+		if needed := rate + (1+p.up-r.peak)/rose*(rate-from); needed <= mostTimes*rate {
+			r.rate = needed
+		}
+	}
+	return r
+}
+
+// rates are those of the load at idle and at the peak. The samples may be older than the phase, and on a ramp or
+// a sine the rate is not that of all of it.
+func (d *diagnosis) rates(t *Transition, idle, peak usage) (from, rate float64) {
+	onset := record.Instant(t.OnsetSeconds * 1e9)
+	from, rate = t.FromRate, t.ToRate
+	if idle.to > 0 && d.phase(onset-1).plan.Shape != record.ShapeWorkers {
+		from = d.offered(idle)
+	}
+	if peak.to > 0 && d.phase(onset).plan.Shape != record.ShapeWorkers {
+		rate = d.offered(peak)
+	}
+	return from, rate
+}
+
+// loadTooSmall finds that no load of the run brought a metric to its target,
+// and says which rate would have.
 func (d *diagnosis) loadTooSmall(p policy) {
-	t, idle, peak := d.mostLoaded()
+	var t *Transition
+	var idle, peak usage
+	highest := 0
+	for i := range p.metrics {
+		if x, before, most := d.mostLoaded(i, p); x != nil && (t == nil || most.ratioOf(i) > peak.ratioOf(highest)) {
+			t, idle, peak, highest = x, before, most, i
+		}
+	}
 	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled) || t.ToRate <= 0 || d.cut() ||
 		slices.ContainsFunc(d.r.Transitions, func(t Transition) bool {
 			return slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From })
@@ -266,32 +362,47 @@ func (d *diagnosis) loadTooSmall(p policy) {
 	if n, ok := last(d.targets, onset); *peak.ratio > 1+p.up || !ok || n.Replicas >= p.max {
 		return
 	}
-	memory := !slices.ContainsFunc(p.metrics, func(m autoscalingv2.MetricSpec) bool {
+	memory := true
+	var first rise
+	var rises []rise
+	for i, m := range p.metrics {
 		name, _ := record.ResourceOf(m)
-		return name != corev1.ResourceMemory
-	})
-	// The samples may be older than the phase, and on a ramp or a sine the rate is not that of all of it.
-	from, rate := t.FromRate, t.ToRate
-	if idle.to > 0 && d.phase(onset-1).plan.Shape != record.ShapeWorkers {
-		from = d.offered(idle)
-	}
-	if peak.to > 0 && d.phase(onset).plan.Shape != record.ShapeWorkers && !memory {
-		rate = d.offered(peak)
-	}
-	f := Finding{Kind: FoundLoadTooSmall, Severity: Limits, Object: d.hpa(), SinceSeconds: &t.OnsetSeconds, UntilSeconds: d.until(end),
-		Seen:   fmt.Sprintf("With %s requests/s its metric came to %.0f %% of the target at most (%s), and a scale-up begins above %.0f %%.", record.Plain(rate, 4), *peak.ratio*100, targets(p), (1+p.up)*100),
-		Cause:  "The load is too small for as many replicas as there are.",
-		Advice: "Set a lower target"}
-	for _, m := range p.metrics {
-		if name, _ := record.ResourceOf(m); name != "" && m.Resource != nil && m.Resource.Target.AverageUtilization != nil {
-			f.Advice += fmt.Sprintf(", or request less %s", map[bool]string{true: "CPU", false: string(name)}[name == corev1.ResourceCPU])
+		memory = memory && name == corev1.ResourceMemory
+		r := d.riseOf(i, p)
+		if rises = append(rises, r); i == 0 || r.rate < first.rate {
+			first = r
 		}
 	}
-	rose := 0.0 // by each request/s more
-	if idle.ratio != nil && rate > from {
-		rose = (*peak.ratio - *idle.ratio) / (rate - from)
+	rate, its := t.ToRate, "its metric"
+	if name, _ := record.ResourceOf(p.metrics[highest]); name != corev1.ResourceMemory {
+		_, rate = d.rates(t, idle, peak)
 	}
-	switch share := d.errorShare(t.ToPhase); {
+	advised := rises
+	known := !math.IsInf(first.rate, 1) && !slices.ContainsFunc(rises, func(r rise) bool { // one that is nearer may be first
+		return math.IsInf(r.rate, 1) && (r.grew || r.follows) && r.peak > first.peak
+	})
+	if known {
+		advised = []rise{first}
+	}
+	lower, when := "Set a lower target", ""
+	if len(rises) > 1 {
+		name, _ := record.MetricTarget(p.metrics[highest])
+		if its = "its highest metric, " + name + ","; known {
+			lower, when = lower+" for "+first.metric, fmt.Sprintf(", at which %s comes to %.0f %% of its target", first.metric, (1+p.up)*100)
+		}
+	}
+	f := Finding{Kind: FoundLoadTooSmall, Severity: Limits, Object: d.hpa(), SinceSeconds: &t.OnsetSeconds, UntilSeconds: d.until(end),
+		Seen:   fmt.Sprintf("With %s requests/s %s came to %.0f %% of the target at most (%s), and a scale-up begins above %.0f %%.", record.Plain(rate, 4), its, *peak.ratio*100, targets(p), (1+p.up)*100),
+		Cause:  "The load is too small for as many replicas as there are.",
+		Advice: lower}
+	for _, r := range advised {
+		if name, _ := record.ResourceOf(r.spec); name != "" && r.spec.Resource != nil && r.spec.Resource.Target.AverageUtilization != nil {
+			if less := fmt.Sprintf(", or request less %s", map[bool]string{true: "CPU", false: string(name)}[name == corev1.ResourceCPU]); !strings.Contains(f.Advice, less) {
+				f.Advice += less
+			}
+		}
+	}
+	switch share := d.overloadShare(t.ToPhase); {
 	case share >= failedShare && d.hasIn(t.OnsetSeconds, t.EndSeconds, FoundCPULimit):
 		f.Cause = fmt.Sprintf("%s %% of the requests of phase %s failed already: a CPU limit is reached before the metric is where a scale-up begins.", record.Plain(share*100, 2), t.ToPhase)
 		f.Advice += "; or raise or remove the CPU limit."
@@ -301,9 +412,9 @@ func (d *diagnosis) loadTooSmall(p policy) {
 	case memory:
 		f.Cause = "The metric does not rise enough with the load; memory in particular depends on what the server keeps, not on the rate."
 		f.Advice += "; or scale on a metric that follows the load."
-	case rose*rate > 0.01:
-		f.Advice += fmt.Sprintf(", or send more than about %s requests/s in phase %s.", record.Plain(rate+(1+p.up-*peak.ratio)/rose, 3), t.ToPhase)
-	case idle.ratio != nil && rate > from:
+	case known:
+		f.Advice += fmt.Sprintf(", or send more than about %s requests/s in phase %s%s.", record.Plain(first.rate, 2), first.phase, when)
+	case !slices.ContainsFunc(rises, func(r rise) bool { return r.grew || r.follows }):
 		f.Cause = "The metric does not rise with the load."
 		f.Advice += "; or scale on a metric that follows the load."
 	default:
@@ -312,11 +423,13 @@ func (d *diagnosis) loadTooSmall(p policy) {
 	d.add(f)
 }
 
-// errorShare is the share of a phase's requests that failed; 0 if none were sent.
-func (d *diagnosis) errorShare(phase string) float64 {
+// overloadShare is the share of a phase's requests that failed as they do where more come than are served, not by
+// an error of the program; 0 if none were sent.
+func (d *diagnosis) overloadShare(phase string) float64 {
 	for _, l := range d.r.Load.Phases {
-		if l.Name == phase && l.ErrorShare != nil {
-			return *l.ErrorShare
+		if total := l.Answered + l.Failed; l.Name == phase && total > 0 {
+			failed := l.Failures["timeout"] + l.Failures["connection refused"] + l.Failures["connection reset"] + l.Codes["503"] + l.Codes["504"]
+			return float64(failed) / float64(total)
 		}
 	}
 	return 0

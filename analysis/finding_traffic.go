@@ -119,8 +119,15 @@ func (d *diagnosis) starved() {
 		if twice++; twice < 2 {
 			continue
 		}
+		used := func(pods []*pod, which, of string) string {
+			text := fmt.Sprintf("%s used %.0fm%s", record.Counted(len(pods), which), mean(pods)*1000, of)
+			if len(pods) > 1 {
+				text += " each"
+			}
+			return text
+		}
 		f := Finding{Kind: FoundStarved, Severity: Limits, Object: d.target(), SinceSeconds: new(young[0].inService.t.Seconds()),
-			Seen:   fmt.Sprintf("%s used %.0fm of CPU each, while %s from before used %.0fm each.", record.Counted(len(young), "new pod"), mean(young)*1000, record.Counted(len(old), "pod"), mean(old)*1000),
+			Seen:   fmt.Sprintf("%s, while %s.", used(young, "new pod", " of CPU"), used(old, "older pod", "")),
 			Cause:  "A kept connection stays with the pod that it was opened to (keep-alive), so that new pods get requests only by new connections.",
 			Advice: "Close connections after a while (the server's limit of requests or age per connection, or a proxy that balances requests); `keepAlive: false` in the scenario shows the difference."}
 		d.add(f)

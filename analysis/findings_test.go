@@ -127,6 +127,8 @@ func TestFindings(t *testing.T) {
 		}(), []string{"blocks min-is-max hpa/web since 151 until -: are both 5"}},
 		"OOM": {ill().sampled(220, "a", "b", "c").restarted("c", 120, 137, "OOMKilled"), []string{
 			"blocks out-of-memory pod/c since 120 until -: killed for memory (OOMKilled) and was restarted 1 time"}},
+		"a liveness probe that killed, and a readiness probe that failed too": {ill().sampled(220, "a", "b", "c").probed("c").restarted("c", 122, 137, "Error"), []string{
+			"blocks probe pod/c since 122 until 122: Container nginx was killed because its liveness probe failed: Liveness probe failed: context deadline exceeded."}},
 		"one quick restart": {ill().sampled(220, "a", "b", "c").restarted("c", 120, 1, "Error"), []string{
 			"blocks crash pod/c since 120 until -: ended with exit code 1 (Error) and was restarted 1 time"}},
 	} {
@@ -349,6 +351,15 @@ func (m *made) resampled(t float64, pods ...string) *made {
 	return m
 }
 
+// probed lets a liveness probe of a pod fail and end its container at 121.6 s, and readiness probes fail before and after.
+func (m *made) probed(name string) *made {
+	m.event(121, "Pod", name, "Unhealthy", "Liveness probe failed: context deadline exceeded")
+	m.event(121.5, "Pod", name, "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
+	m.event(121.6, "Pod", name, "Killing", "Container nginx failed liveness probe, will be restarted")
+	m.event(121.7, "Pod", name, "Unhealthy", "Readiness probe failed: connection refused")
+	return m
+}
+
 // restarted lets the container of a pod end once and run again at once.
 func (m *made) restarted(name string, t float64, code int32, reason string) *made {
 	m.add(t+1, record.Entry{Pod: &record.Pod{
@@ -360,4 +371,16 @@ func (m *made) restarted(name string, t float64, code int32, reason string) *mad
 				LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, FinishedAt: metav1.NewTime(m.started.Add(time.Duration(t) * time.Second))}}}}},
 	}})
 	return m
+}
+
+// TestReturned wants a pod that went out of service for a time only told from one that never did.
+func TestReturned(t *testing.T) {
+	m := ill().sampled(220, "a", "b", "c")
+	m.endpoints(life{name: "c", inService: 63, left: 100}, life{name: "c", inService: 110})
+	m.end(221)
+	for _, p := range m.analyze(t).Pods {
+		if want := p.Name == "c"; p.Returned != want || p.OutOfService != nil {
+			t.Errorf("pod %s: returned %v, out of service %v", p.Name, p.Returned, p.OutOfService)
+		}
+	}
 }

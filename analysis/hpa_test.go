@@ -22,17 +22,19 @@ func TestCounted(t *testing.T) {
 		now      time.Time
 		phase    corev1.PodPhase
 		deleting bool
+		why      string // it does not count; empty if it does or is none of the replicas
 		want     bool
 	}{
-		"ready for a window":        {"cpu", "True", 10 * time.Second, 20 * time.Second, young, "Running", false, true},
-		"ready for less":            {"cpu", "True", 10 * time.Second, 19 * time.Second, young, "Running", false, false},
-		"not ready any more, young": {"cpu", "False", 60 * time.Second, 90 * time.Second, young, "Running", false, false},
-		"not ready any more, old":   {"cpu", "False", 60 * time.Second, 9 * time.Minute, old, "Running", false, true},
-		"never ready, old":          {"cpu", "False", 5 * time.Second, 9 * time.Minute, old, "Running", false, false},
-		"memory, not ready":         {"memory", "False", 5 * time.Second, 6 * time.Second, young, "Running", false, true},
-		"memory, pending":           {"memory", "False", 5 * time.Second, 6 * time.Second, young, "Pending", false, false},
-		"terminating":               {"cpu", "True", 10 * time.Second, 60 * time.Second, young, "Running", true, false},
-		"failed":                    {"memory", "True", 10 * time.Second, 60 * time.Second, young, "Failed", false, false},
+		"ready for a window":        {"cpu", "True", 10 * time.Second, 20 * time.Second, young, "Running", false, "", true},
+		"ready for less":            {"cpu", "True", 10 * time.Second, 19 * time.Second, young, "Running", false, "with a sample that began before readiness", false},
+		"not ready any more, young": {"cpu", "False", 60 * time.Second, 90 * time.Second, young, "Running", false, "not ready", false},
+		"not ready any more, old":   {"cpu", "False", 60 * time.Second, 9 * time.Minute, old, "Running", false, "", true},
+		"never ready, old":          {"cpu", "False", 5 * time.Second, 9 * time.Minute, old, "Running", false, "not ready", false},
+		"memory, not ready":         {"memory", "False", 5 * time.Second, 6 * time.Second, young, "Running", false, "", true},
+		"memory, pending":           {"memory", "False", 5 * time.Second, 6 * time.Second, young, "Pending", false, "not ready", false},
+		"no sample yet":             {"memory", "True", 10 * time.Second, 0, young, "Running", false, "without a metric", false},
+		"terminating":               {"cpu", "True", 10 * time.Second, 60 * time.Second, young, "Running", true, "", false},
+		"failed":                    {"memory", "True", 10 * time.Second, 60 * time.Second, young, "Failed", false, "", false},
 	} {
 		p := &pod{name: "p"}
 		p.now.Name = "p"
@@ -44,8 +46,12 @@ func TestCounted(t *testing.T) {
 		names := &texts{}
 		s := sample{stamp: start.Add(c.sampled).UnixNano(), Window: 10, pod: names.add("p"), containers: 1}
 		v := &view{pods: []*corev1.Pod{api(&p.now)}, usage: &readings{names, []sample{s}, []container{{CPU: 1, name: names.add("c")}}}, at: c.now}
-		if got := v.counted(c.resource, "", flags{Controllers: record.DefaultControllers()}).pods == 1; got != c.want {
-			t.Errorf("%s: counted %v, want %v", name, got, c.want)
+		if c.sampled == 0 {
+			v.usage.samples = nil
+		}
+		got := v.counted(c.resource, "", flags{Controllers: record.DefaultControllers()})
+		if got.pods == 1 != c.want || got.uncounted() != c.why {
+			t.Errorf("%s: counted %v, %q, want %v, %q", name, got.pods, got.uncounted(), c.want, c.why)
 		}
 	}
 }

@@ -91,11 +91,28 @@ type usage struct {
 	reading    *readings
 	cpu        float64 // cores, the latest sample of each pod that exists
 	memory     int64
-	ratio      *float64 // the largest of the HPA's metrics, relative to its target
-	cpuPercent *float64 // of the requests
-	counted    int      // pods that the HPA would count for its first metric
+	ratio      *float64  // the largest of the HPA's metrics, relative to its target
+	ratios     []float64 // of each of them, if there are several
+	cpuPercent *float64  // of the requests
+	counted    int       // pods that the HPA would count for its first metric
 
 	from, to record.Instant // the mean window of the samples, by their timestamps
+}
+
+// setRatios sets ratio and ratios.
+func (u *usage) setRatios(ratios []float64) {
+	u.ratio = new(slices.Max(ratios))
+	if len(ratios) > 1 {
+		u.ratios = ratios
+	}
+}
+
+// ratioOf is the ratio of the HPA's ith metric.
+func (u usage) ratioOf(i int) float64 {
+	if i < len(u.ratios) {
+		return u.ratios[i]
+	}
+	return *u.ratio
 }
 
 // observed is a record, sorted by subject.
@@ -520,9 +537,9 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 	k.read(m, t)
 	v := k.looks.view(k.pods(), m, k.o.header.Started.Add(time.Duration(t)))
 	if hpa := k.o.autoscaler(t); hpa != nil {
-		ratio, first, ok := v.ratio(hpa.Spec.Metrics, k.o.flags)
+		ratios, first, ok := v.ratios(hpa.Spec.Metrics, k.o.flags)
 		if ok {
-			u.ratio = &ratio
+			u.setRatios(ratios)
 		}
 		u.counted = first.pods
 	}

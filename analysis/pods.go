@@ -54,6 +54,7 @@ type pod struct {
 
 	finished     bool // its containers had ended for good before it was terminating
 	serving      bool
+	returned     bool            // it went out of service and came back
 	beforeStates map[*sight]bool // true already when first seen
 }
 
@@ -121,8 +122,10 @@ func (p *pod) serve(s sight, serving bool) {
 	case !serving:
 		p.left = s
 	case p.before && p.beforeStates[&p.ready]:
+		p.returned = p.returned || p.left.seen
 		p.left = sight{}
 	default:
+		p.returned = p.returned || p.left.seen
 		p.left = sight{}
 		if !p.inService.seen {
 			p.inService = s
@@ -251,7 +254,7 @@ func (o *observed) resultPods() []Pod {
 	var rows []Pod
 	for _, p := range o.pods {
 		row := Pod{
-			Name: p.name, UID: p.uid, Node: p.now.Node, Before: p.before,
+			Name: p.name, UID: p.uid, Node: p.now.Node, Before: p.before, Returned: p.returned && !p.left.seen,
 			FirstSeen: p.shown.t.Seconds(), Object: p.object, PrecisionSeconds: p.shown.blur.Seconds(),
 		}
 		for _, c := range p.now.Status.ContainerStatuses {

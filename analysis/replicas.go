@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -131,6 +133,28 @@ type counted struct {
 	requested     bool  // each of them has a request
 	allRequested  bool  // and each other pod; without that the HPA has no metric
 	oldest        time.Time
+
+	// Pods whose metric the HPA does not take as it is: that are not ready, have no sample, or have one that
+	// began before they were ready.
+	unready, missing, early int
+}
+
+// uncounted says why the other pods are not.
+func (c counted) uncounted() string {
+	var whys []string
+	for _, of := range []struct {
+		n   int
+		why string
+	}{{c.unready, "not ready"}, {c.missing, "without a metric"}, {c.early, "with a sample that began before readiness"}} {
+		switch {
+		case of.n == 0:
+		case of.n == c.unready+c.missing+c.early:
+			whys = append(whys, of.why)
+		default:
+			whys = append(whys, fmt.Sprintf("%d %s", of.n, of.why))
+		}
+	}
+	return strings.Join(whys, " and ")
 }
 
 // percent is the use of what is requested.
@@ -171,10 +195,10 @@ func (v *view) counted(name corev1.ResourceName, container string, f flags) (c c
 	} else if k != nil {
 		*k = sums{v.pods, v.usage, v.at, map[[2]string]counted{}}
 	}
-	// The calculator leaves those that count in v.given, with values without a time for missing ones.
-	if _, _, _, err := v.calculator(f).GetRawResourceReplicas(context.Background(), 1, math.MaxInt64, name, podautoscaler.Tolerances{}, "", labels.Everything(), container); err == nil {
-		c = v.sum(name, container)
-	}
+	// The calculator leaves those that count in v.given, with values without a time for missing ones; its error
+	// says that none counts.
+	_, _, _, _ = v.calculator(f).GetRawResourceReplicas(context.Background(), 1, math.MaxInt64, name, podautoscaler.Tolerances{}, "", labels.Everything(), container)
+	c = v.sum(name, container)
 	if v.sums != nil {
 		v.sums.all[key] = c
 	}
@@ -183,11 +207,26 @@ func (v *view) counted(name corev1.ResourceName, container string, f flags) (c c
 
 func (v *view) sum(name corev1.ResourceName, container string) counted {
 	c := counted{requested: true, allRequested: true}
+	var sampled map[string]bool
 	for _, p := range v.pods {
 		request, has := requestOf(p, name, container)
 		c.allRequested = c.allRequested && has
 		m, ok := v.given[p.Name]
 		if !ok || m.Timestamp.IsZero() {
+			if sampled == nil {
+				sampled = v.sampled(name, container)
+			}
+			switch {
+			case !ofReplicas(p):
+			case p.Status.Phase != corev1.PodPending && !sampled[p.Name]:
+				c.missing++
+			case p.Status.Phase == corev1.PodPending || !slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+				return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+			}):
+				c.unready++
+			default:
+				c.early++
+			}
 			continue
 		}
 		if c.pods++; c.pods == 1 || m.Timestamp.Before(c.oldest) {
@@ -197,6 +236,25 @@ func (v *view) sum(name corev1.ResourceName, container string) counted {
 	}
 	c.requested = c.requested && c.requests > 0
 	return c
+}
+
+// sampled tells the pods with a sample of the resource.
+func (v *view) sampled(name corev1.ResourceName, container string) map[string]bool {
+	pods := map[string]bool{}
+	if v.usage != nil {
+		for i := range v.usage.samples {
+			s := &v.usage.samples[i]
+			if _, found := v.usage.used(s, name, container); found {
+				pods[v.usage.pod(s)] = true
+			}
+		}
+	}
+	return pods
+}
+
+// ofReplicas says whether the HPA takes p as one of the replicas.
+func ofReplicas(p *corev1.Pod) bool {
+	return p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodFailed
 }
 
 // requestOf is what a pod, or a container of it, requests of a resource, in thousandths.
@@ -290,10 +348,10 @@ type proposal struct {
 // decision is what the HPA made of its metrics before all limits.
 type decision struct {
 	proposals []proposal
-	// Of all pods that are not about to end, those whose metric counted, where the HPA has one metric, of a
-	// resource; else both are 0.
-	pods, counted int
-	replicas      []int32 // it may be each of them, the likeliest first; none if that is not known
+	// Where the HPA has one metric, of a resource: all pods that are not about to end, and what was counted.
+	pods     int
+	counted  counted
+	replicas []int32 // it may be each of them, the likeliest first; none if that is not known
 }
 
 // decide works out what an HPA with the status of a made of its metrics. views are what it
@@ -303,9 +361,9 @@ func decide(a *record.Autoscaler, scaled int32, views []*view, p policy, f flags
 	if len(a.Spec.Metrics) == 1 && len(views) > 0 {
 		if name, container := record.ResourceOf(a.Spec.Metrics[0]); name != "" {
 			v := views[max(0, slices.IndexFunc(views, func(v *view) bool { return v.usage != nil }))]
-			d.counted = v.counted(name, container, f).pods
+			d.counted = v.counted(name, container, f)
 			for _, p := range v.pods {
-				if p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodFailed {
+				if ofReplicas(p) {
 					d.pods++
 				}
 			}
@@ -525,8 +583,8 @@ func (d decision) uncounted(current, formula, want int32) string {
 	case formula > want:
 		as = "as idle when it adds"
 	}
-	if n := d.pods - d.counted; n > 0 {
-		is = fmt.Sprintf("%d of %d pods, not ready or without a metric,", n, d.pods)
+	if left := d.pods - d.counted.pods; left > 0 {
+		is = fmt.Sprintf("%d of %d pods, %s,", left, d.pods, d.counted.uncounted())
 	}
 	return fmt.Sprintf("the HPA takes %s %s: %d become %d", is, as, formula, want)
 }
@@ -594,6 +652,10 @@ func (m *proposal) rounding(current, want int32, p policy) string {
 	if !(exact > 0) || want <= max(p.min, 1) || float64(want) != math.Ceil(exact) || want == int32(exact) || p.within(m.ratio) {
 		return ""
 	}
+	digits, result := 3, record.Plain(exact, 3)
+	for ; digits < mostDigits && !strings.Contains(result, "."); result = record.Plain(exact, digits) { // it is no whole number
+		digits++
+	}
 	_, target := record.MetricTarget(m.spec)
 	part := min(float64(current-1)/float64(current), 1-p.down)
 	var values, below string
@@ -605,14 +667,38 @@ func (m *proposal) rounding(current, want int32, p policy) string {
 		if target.AverageValue != nil {
 			goal, now, unit = target.AverageValue, m.status.AverageValue, " a pod"
 		}
-		values = amount(now.AsApproximateFloat64(), goal) + "/" + goal.String()
+		values = amountOf(now.AsApproximateFloat64(), goal, func(v float64) bool {
+			return record.Plain(float64(current)*v/goal.AsApproximateFloat64(), digits) == result
+		}) + "/" + goal.String()
 		below = amount(part*goal.AsApproximateFloat64(), goal) + unit
 	}
-	text := fmt.Sprintf("%d × %s = %s, which rounds up to %d", current, values, record.Plain(exact, 3), want)
+	text := fmt.Sprintf("%d × %s = %s, which rounds up to %d", current, values, result, want)
 	if want == current {
 		text += fmt.Sprintf("; %d below %s", current-1, below)
 	}
 	return text
+}
+
+// mostDigits are all that a float64 has.
+const mostDigits = 17
+
+// amountOf writes v in the unit of another quantity, with as many digits as exact takes of what is written.
+func amountOf(v float64, like *resource.Quantity, exact func(float64) bool) string {
+	unit, size := "Mi", float64(1<<20)
+	switch {
+	case like.Format != resource.BinarySI:
+		return amount(v, like)
+	case v < 10<<20:
+		unit, size = "Ki", 1<<10
+	}
+	text := ""
+	for digits := 4; digits <= mostDigits; digits++ {
+		text = record.Plain(v/size, digits)
+		if written, _ := strconv.ParseFloat(text, 64); exact(written * size) {
+			break
+		}
+	}
+	return text + unit
 }
 
 // amount writes v in the unit of another quantity, rounded up.
@@ -626,14 +712,14 @@ func amount(v float64, like *resource.Quantity) string {
 	return resource.NewMilliQuantity(int64(math.Ceil(v*1000)), like.Format).String()
 }
 
-// ratio is the largest ratio of current to target of the HPA's metrics by the readings of v. It is
+// ratios are those of current to target of the HPA's metrics by the readings of v. They are
 // not known if the HPA has metrics that are not in the readings, or if a pod lacks a request. first
 // are the sums of the first metric.
-func (v *view) ratio(of []autoscalingv2.MetricSpec, f flags) (ratio float64, first counted, ok bool) {
+func (v *view) ratios(of []autoscalingv2.MetricSpec, f flags) (ratios []float64, first counted, ok bool) {
 	for i, m := range of {
 		name, container := record.ResourceOf(m)
 		if name == "" {
-			return 0, first, false
+			return nil, first, false
 		}
 		c := v.counted(name, container, f)
 		if i == 0 {
@@ -643,16 +729,16 @@ func (v *view) ratio(of []autoscalingv2.MetricSpec, f flags) (ratio float64, fir
 		value, has := c.value(target)
 		goal := goalOf(target)
 		if !has || goal == 0 {
-			return 0, first, false
+			return nil, first, false
 		}
-		ratio = max(ratio, float64(value)/float64(goal))
+		ratios = append(ratios, float64(value)/float64(goal))
 	}
-	return ratio, first, len(of) > 0
+	return ratios, first, len(of) > 0
 }
 
-// asked are the replicas that the HPA's metrics ask for by the readings of v; not known as for ratio.
+// asked are the replicas that the HPA's metrics ask for by the readings of v; not known as for ratios.
 func (v *view) asked(spec autoscalingv2.HorizontalPodAutoscalerSpec, current int32, p policy, f flags) (replicas int32, ok bool) {
-	if _, _, ok := v.ratio(spec.Metrics, f); !ok {
+	if _, _, ok := v.ratios(spec.Metrics, f); !ok {
 		return 0, false
 	}
 	for _, m := range spec.Metrics {

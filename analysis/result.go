@@ -188,7 +188,7 @@ const (
 	LimitUpPolicy      = "scale-up policy"
 	LimitDownPolicy    = "scale-down policy"
 	LimitStabilization = "stabilization"
-	LimitPods          = "pods without metrics" // or not ready, which the HPA counts as idle or as at their target
+	LimitPods          = "uncounted pods" // not ready, or without a metric, which the HPA counts as idle or as at their target
 	LimitUnknown       = "unknown"
 )
 
@@ -478,6 +478,7 @@ type Pod struct {
 	Node     string `json:"node,omitempty"`
 	Before   bool   `json:"before,omitempty"` // it was there before the watch opened
 	Restarts int32  `json:"restarts"`
+	Returned bool   `json:"returned,omitempty"` // it last went out of service for a time only
 
 	FirstSeen        float64  `json:"firstSeenAtSeconds"`
 	Created          *float64 `json:"createdAtSeconds,omitempty"`

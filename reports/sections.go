@@ -649,17 +649,23 @@ func pods(r *analysis.Result) section {
 		}
 		return fmt.Sprintf("%.1f", *s)
 	}
-	before := false
+	before, returned := false, false
 	for _, p := range r.Pods {
-		created := at(p.Created)
+		created, out := at(p.Created), at(p.OutOfService)
+		if p.Returned {
+			out, returned = "back", true
+		}
 		if p.Before {
 			created, before = "before", true
 		}
-		g.add(p.Name, p.Node, created, at(p.Scheduled), at(p.Started), at(p.Ready), at(p.InService), at(p.Terminating), at(p.OutOfService), at(p.Gone), fmt.Sprint(p.Restarts))
+		g.add(p.Name, p.Node, created, at(p.Scheduled), at(p.Started), at(p.Ready), at(p.InService), at(p.Terminating), out, at(p.Gone), fmt.Sprint(p.Restarts))
 	}
 	s := section{title: "Pods", grid: g, folded: true, notes: []string{"In seconds of the run's clock, when the watch showed it; – was not seen."}}
 	if before {
 		s.notes = append(s.notes, "before: the pod was there when the watch opened.")
+	}
+	if returned {
+		s.notes = append(s.notes, "back: the pod went out of service and came back.")
 	}
 	return s
 }
