@@ -146,9 +146,9 @@ func (c counted) uncounted() string {
 		n   int
 		why string
 	}{{c.unready, "not ready"}, {c.missing, "without a metric"}, {c.early, "with a sample that began before readiness"}} {
-		switch {
-		case of.n == 0:
-		case of.n == c.unready+c.missing+c.early:
+		switch of.n {
+		case 0:
+		case c.unready + c.missing + c.early:
 			whys = append(whys, of.why)
 		default:
 			whys = append(whys, fmt.Sprintf("%d %s", of.n, of.why))
