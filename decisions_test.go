@@ -238,7 +238,7 @@ func TestStepsAreTheControllers(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("HPABENCH_FIRST")); err == nil {
 		first = n
 	}
-	count := map[string]int{}
+	count, ofPolled := map[string]int{}, map[string]int{}
 	for seed := range scenarios {
 		t.Run(strconv.Itoa(first+seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -246,7 +246,11 @@ func TestStepsAreTheControllers(t *testing.T) {
 				run := scenario(uint64(first + seed))
 				run.Logger = logr.New(log)
 				var b analysis.Builder
-				if _, err := simulate.Simulate(run, b.AddEntry); err != nil {
+				var entries []record.Entry
+				if _, err := simulate.Simulate(run, func(e record.Entry) {
+					b.AddEntry(e)
+					entries = append(entries, e)
+				}); err != nil {
 					count["not begun: "+strings.SplitN(err.Error(), ":", 2)[0]]++
 					return
 				}
@@ -257,10 +261,20 @@ func TestStepsAreTheControllers(t *testing.T) {
 				check(t, result, log.steps, count)
 				checkStages(t, result, count)
 				checkLimited(t, result, count)
+				if asked := polled(entries); asked != nil {
+					if result, err = asked.Result(); err != nil {
+						t.Fatal(err)
+					}
+					check(t, result, log.steps, ofPolled)
+				}
 			})
 		})
 	}
 	t.Log(count)
+	t.Log("with metrics that hpabench reads:", ofPolled)
+	if ofPolled["no reading"] > 1+ofPolled["steps"]/1000 || ofPolled["or"] > 1+ofPolled["steps"]/100 {
+		t.Errorf("%d steps: no reading tells %d, %d may be others", ofPolled["steps"], ofPolled["no reading"], ofPolled["or"])
+	}
 	if count["steps"] < scenarios {
 		t.Errorf("%d steps in %d scenarios", count["steps"], scenarios)
 	}
@@ -270,6 +284,32 @@ func TestStepsAreTheControllers(t *testing.T) {
 	if count["or"] > 1+count["steps"]/1000 {
 		t.Errorf("%d of %d recommendations are another of those that the record allows", count["or"], count["steps"])
 	}
+}
+
+// polled is the record as it is where hpabench reads the HPA's custom and external metrics itself, once a second and not when the
+// HPA does; nil without such metrics.
+func polled(entries []record.Entry) *analysis.Builder {
+	var b analysis.Builder
+	began, found := entries[0].Header.Started, false
+	for i, e := range entries {
+		if e.Signal == nil {
+			continue
+		}
+		const phase = 370 * time.Millisecond
+		e.At = (e.At+record.Instant(time.Second-phase))/record.Instant(time.Second)*record.Instant(time.Second) + record.Instant(phase)
+		read := *e.Signal
+		read.Timestamp = new(began.Add(time.Duration(e.At)))
+		e.Signal, found = &read, true
+		entries[i] = e
+	}
+	slices.SortStableFunc(entries, func(a, b record.Entry) int { return cmp.Compare(a.At, b.At) })
+	for _, e := range entries {
+		b.AddEntry(e)
+	}
+	if !found {
+		return nil
+	}
+	return &b
 }
 
 func check(t *testing.T, result *analysis.Result, want []rescale, count map[string]int) {

@@ -52,7 +52,7 @@ func analyze(b *Builder) (*Result, error) {
 		r.Outcome, r.Error, r.Left = o.finish.Outcome, o.finish.Error, o.finish.Left
 	}
 	if hpa := o.autoscaler(o.end); hpa != nil {
-		r.Autoscaler = policyOf(hpa.Spec, o.flags).result()
+		r.Autoscaler, r.Signals = policyOf(hpa.Spec, o.flags).result(), o.resultSignals()
 	}
 	r.Assumed = o.assumed(r)
 	load, rows := o.sumLoad()

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -26,6 +27,7 @@ type looks struct {
 	waiting []look
 	reading *readings // the latest
 	signals signals
+	polled  bool                   // by hpabench too, and not by the HPA alone
 	latest  at[*record.Autoscaler] // of which there is a decision
 
 	given metrics.PodMetricsInfo // room for one view at a time
@@ -40,16 +42,32 @@ type looks struct {
 type look struct {
 	at[*record.Autoscaler]
 	unwritten    bool          // a sync without a new status
+	reading      *readings     // the latest at its time
+	next         *readings     // the one after it, which it may have seen too
+	followed     bool          // next is known; nil if there was none
 	pods, before []*corev1.Pod // as they are at its time, and, if they changed just before, as they were before that
 	signals      signals
 	scaled       int32 // the replicas of the scale's status
 }
 
 // signal takes a reading of a metric that is not of metrics.k8s.io. Just after a sync was due it
-// is what that sync saw: each is a little later than a period after the one before.
+// is what that sync saw: each is a little later than a period after the one before. Of a metric that hpabench reads
+// by itself a look may have seen what was read next, too.
 func (k *tracker) signal(t record.Instant, s *record.Signal) {
 	k.syncs(t)
-	k.looks.signal(t, s)
+	if s.Polled() {
+		k.looks.polled = true
+		for i := range k.looks.waiting {
+			if l := &k.looks.waiting[i]; l.t.Add(k.o.every()) >= t {
+				l.signals = l.signals.with(t, s, k.o.every())
+			}
+		}
+		k.looks.signals, k.looks.changed = k.looks.signals.with(t, s, k.o.every()), true
+		k.settle(t)
+		k.usage(t, s)
+		return
+	}
+	k.looks.signals, k.looks.changed = k.looks.signals.with(t, s, 0), true
 	sync := record.Instant(k.o.flags.Sync.Duration)
 	if len(k.o.hpas) > 0 && t-(k.looks.next-sync) < sync/20 {
 		k.forget(t - sync/2)
@@ -57,18 +75,21 @@ func (k *tracker) signal(t record.Instant, s *record.Signal) {
 	}
 }
 
-func (l *looks) signal(t record.Instant, s *record.Signal) {
+// with are the signals and one more, without those that are older than it by more than the time for a look to be seen and
+// the time between two readings.
+func (all signals) with(t record.Instant, s *record.Signal, every time.Duration) signals {
 	list := []at[*record.Signal]{{t, s}}
-	for _, old := range l.signals[s.Metric] {
+	for _, old := range all[s.Metric] {
 		list = append(list, old)
-		if old.t < t.Add(-lookDelay) {
+		if old.t < t.Add(-lookDelay-every) {
 			break
 		}
 	}
-	if l.signals = maps.Clone(l.signals); l.signals == nil {
-		l.signals = signals{}
+	if all = maps.Clone(all); all == nil {
+		all = signals{}
 	}
-	l.signals[s.Metric], l.changed = list, true
+	all[s.Metric] = list
+	return all
 }
 
 // looked takes a new status of the HPA.
@@ -96,7 +117,7 @@ func (k *tracker) syncs(t record.Instant) {
 }
 
 func (k *tracker) look(t record.Instant, unwritten bool) {
-	l := look{at: k.o.hpas[len(k.o.hpas)-1], unwritten: unwritten, pods: k.pods(), signals: k.looks.signals}
+	l := look{at: k.o.hpas[len(k.o.hpas)-1], unwritten: unwritten, pods: k.pods(), signals: k.looks.signals, reading: k.looks.reading}
 	l.t = t
 	since := t.Add(-lookDelay)
 	if !unwritten {
@@ -149,26 +170,44 @@ func (k *tracker) pods() []*corev1.Pod {
 
 // view is what the HPA sees of the pods and of metrics.k8s.io at a time.
 func (l *looks) view(pods []*corev1.Pod, usage *readings, at time.Time) *view {
-	return &view{pods: pods, usage: usage, signals: l.signals, at: at, given: l.given, sums: &l.sums}
+	return &view{pods: pods, usage: usage, at: at, given: l.given, sums: &l.sums}
 }
 
-// read takes the next reading at t, and works out what the HPA made of its metrics at the looks
-// before it; nil if there is none.
+// read takes the next reading at t; nil if there is none.
 func (k *tracker) read(next *readings, t record.Instant) {
 	k.syncs(t)
-	for _, l := range k.looks.waiting {
+	for i := range k.looks.waiting {
+		if l := &k.looks.waiting[i]; !l.followed {
+			l.next, l.followed = next, true
+		}
+	}
+	k.looks.reading = next
+	if next == nil {
+		t = math.MaxInt64
+	}
+	k.settle(t)
+}
+
+// settle works out what the HPA made of its metrics at the looks of which it is known by t what was read after them.
+func (k *tracker) settle(t record.Instant) {
+	for len(k.looks.waiting) > 0 {
+		l := k.looks.waiting[0]
+		if !l.followed || k.looks.polled && l.t.Add(k.o.every()) > t {
+			return
+		}
+		k.looks.waiting = k.looks.waiting[1:]
 		if len(l.pods) == 0 && l.v.Status.CurrentReplicas > 0 { // the record begins with the HPA, and lists the pods after it
 			l.pods = k.pods()
 		}
 		now := k.o.header.Started.Add(time.Duration(l.t))
-		views := []*view{k.looks.view(l.pods, k.looks.reading, now)}
+		views := []*view{k.looks.view(l.pods, l.reading, now)}
 		if l.before != nil {
-			views = append(views, k.looks.view(l.before, k.looks.reading, now))
+			views = append(views, k.looks.view(l.before, l.reading, now))
 		}
 		for _, v := range views {
-			if v.signals = l.signals; next != nil {
-				later := k.looks.view(v.pods, next, now)
-				later.later = true
+			if v.signals = l.signals; l.next != nil {
+				later := k.looks.view(v.pods, l.next, now)
+				later.later, later.signals = true, l.signals
 				views = append(views, later)
 			}
 		}
@@ -177,7 +216,8 @@ func (k *tracker) read(next *readings, t record.Instant) {
 		w := want{ok: len(d.replicas) > 0}
 		if w.ok {
 			w.set(d.replicas[0], p)
-			k.looks.unsettled = len(d.replicas) > 1 || d.formula(l.v.Status.CurrentReplicas, w.raw, p) != w.raw
+			unsettled := len(d.replicas) > 1 || d.formula(l.v.Status.CurrentReplicas, w.raw, p) != w.raw
+			k.looks.unsettled, k.looks.changed = unsettled, k.looks.changed || unsettled
 		}
 		r := recommendation{at: at[want]{l.t, w}, hpa: l.v, unwritten: l.unwritten}
 		if len(d.replicas) > 1 {
@@ -193,8 +233,6 @@ func (k *tracker) read(next *readings, t record.Instant) {
 		}
 		k.looks.latest, k.o.decisions[l.v] = l.at, d
 	}
-	k.looks.waiting, k.looks.reading = k.looks.waiting[:0], next
-	k.looks.changed = k.looks.changed || k.looks.unsettled
 }
 
 // recommendation is what the HPA recommended at a sync.

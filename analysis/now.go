@@ -227,8 +227,11 @@ func (o *observed) newest(end time.Time) *view {
 			v.pods = append(v.pods, p.api)
 		}
 	}
-	u, _ := last(o.usages, o.end)
-	v.usage = u.reading
+	for _, u := range o.usages {
+		if u.v.signal == "" && u.t <= o.end {
+			v.usage = u.v.reading
+		}
+	}
 	return v
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
@@ -97,6 +98,10 @@ type usage struct {
 	counted    int       // pods that the HPA would count for its first metric
 
 	from, to record.Instant // the mean window of the samples, by their timestamps
+
+	// signal is the metric whose reading it is, which is not of metrics.k8s.io: of the pods it has what was read before. Empty of
+	// a reading of the pods.
+	signal string
 }
 
 // setRatios sets ratio and ratios.
@@ -135,6 +140,7 @@ type observed struct {
 	targets []at[record.Target]
 	events  []at[record.Event]
 	usages  []at[usage]
+	signals []course
 	counts  []at[counts]
 	pods    []*pod // in the order in which they were first seen
 
@@ -205,6 +211,7 @@ func observe(b *Builder) *observed {
 		case *readings:
 			tracker.metrics(e.At, v)
 		case *record.Signal:
+			o.course(e.At, v)
 			tracker.signal(e.At, v)
 		case *record.Event:
 			o.events = append(o.events, at[record.Event]{e.At, *v})
@@ -328,13 +335,18 @@ func (o *observed) covered(source string, t record.Instant) (record.Gap, bool) {
 // see returns the sight of a change in source at t.
 func (o *observed) see(source string, t record.Instant) sight {
 	s := sight{t: t, blur: WatchDelay, seen: true}
-	if source == metricsSource {
-		s.blur = time.Duration(o.header.MetricsEvery * float64(time.Second))
+	if source == metricsSource || strings.HasPrefix(source, record.SignalSource("")) {
+		s.blur = o.every()
 	}
 	if g, ok := o.covered(source, t); ok {
 		s.blur = max(s.blur, t.Sub(g.From))
 	}
 	return s
+}
+
+// every is how often metrics are read.
+func (o *observed) every() time.Duration {
+	return time.Duration(o.header.MetricsEvery * float64(time.Second))
 }
 
 // Sources of observations, as a Gap names them. The target's can be any
@@ -535,17 +547,88 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 		}
 	}
 	k.read(m, t)
-	v := k.looks.view(k.pods(), m, k.o.header.Started.Add(time.Duration(t)))
-	if hpa := k.o.autoscaler(t); hpa != nil {
-		ratios, first, ok := v.ratios(hpa.Spec.Metrics, k.o.flags)
-		if ok {
-			u.setRatios(ratios)
-		}
-		u.counted = first.pods
-	}
+	v := k.measure(&u, t)
 	cpu := v.counted(corev1.ResourceCPU, "", k.o.flags)
 	if u.counted = max(u.counted, cpu.pods); cpu.requested {
 		u.cpuPercent = new(cpu.percent())
 	}
+	k.o.usages = append(k.o.usages, at[usage]{t, u})
+}
+
+// course is how the value of a metric went that is not of metrics.k8s.io: nil is of a reading without one.
+type course struct {
+	metric string
+	values []at[*float64]
+}
+
+// course adds a reading of such a metric: of its pods the mean.
+func (o *observed) course(t record.Instant, s *record.Signal) {
+	i := slices.IndexFunc(o.signals, func(c course) bool { return c.metric == s.Metric })
+	if i < 0 {
+		i = len(o.signals)
+		o.signals = append(o.signals, course{metric: s.Metric})
+	}
+	var value *float64
+	switch {
+	case s.Value != nil:
+		value = new(s.Value.AsApproximateFloat64())
+	case len(s.Pods) > 0:
+		value = new(0.0)
+		for _, p := range s.Pods {
+			*value += p.Value.AsApproximateFloat64() / float64(len(s.Pods))
+		}
+	}
+	o.signals[i].values = append(o.signals[i].values, at[*float64]{t, value})
+}
+
+// resultSignals are the metrics of the courses, with what the HPA is to hold them at.
+func (o *observed) resultSignals() (list []Signal) {
+	hpa := o.autoscaler(o.end)
+	for _, c := range o.signals {
+		s := Signal{Metric: c.metric, Of: OfAll}
+		for _, m := range hpa.Spec.Metrics {
+			name, target := record.MetricTarget(m)
+			if name != c.metric || record.CustomMetric(m) == "" {
+				continue
+			}
+			s.Name = record.CustomMetric(m)
+			goal := target.Value
+			if m.Pods != nil {
+				s.Of, goal = OfPods, target.AverageValue
+			}
+			if goal != nil {
+				s.Target = new(goal.AsApproximateFloat64())
+			}
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// measure fills in the ratio of u by what was read last.
+func (k *tracker) measure(u *usage, t record.Instant) *view {
+	v := k.looks.view(k.pods(), k.looks.reading, k.o.header.Started.Add(time.Duration(t)))
+	v.signals = k.looks.signals
+	if n := len(k.o.targets); n > 0 {
+		v.scaled = k.o.targets[n-1].v.Status
+	}
+	if hpa := k.o.autoscaler(t); hpa != nil {
+		ratios, first, ok := v.ratios(hpa.Spec.Metrics, k.o.flags)
+		if u.ratio, u.ratios = nil, nil; ok {
+			u.setRatios(ratios)
+		}
+		u.counted = first.pods
+	}
+	return v
+}
+
+// usage takes a reading of a metric that is not of metrics.k8s.io.
+func (k *tracker) usage(t record.Instant, s *record.Signal) {
+	u, _ := last(k.o.usages, t)
+	if u.reading, u.signal = new(readings), s.Metric; s.Timestamp != nil {
+		u.to = k.o.instant(*s.Timestamp)
+		u.from = u.to
+	}
+	k.measure(&u, t)
 	k.o.usages = append(k.o.usages, at[usage]{t, u})
 }

@@ -32,6 +32,7 @@ type view struct {
 	signals signals
 	later   bool      // usage was read after the HPA's look: it saw that if it did not see the one before
 	at      time.Time // by the clock of the cluster
+	scaled  int32     // the replicas of the scale's status
 
 	// value is that of a metric which usage does not have, in thousandths: of an object, or of
 	// each pod. With same it stands for each pod's usage too.
@@ -340,6 +341,7 @@ type proposal struct {
 	status autoscalingv2.MetricValueStatus // zero if the HPA's status lacks the metric
 	ratio  float64                         // of current to target; NaN without one of them
 	total  *resource.Quantity              // the value where there are no pods to divide it by
+	whole  *resource.Quantity              // the value that was divided by the pods, where it was read
 	// replicas that the metric may ask for, the likeliest first: the status has rounded
 	// figures, and the pods that the HPA saw may have been others. None if they are not known.
 	replicas []int32
@@ -458,7 +460,7 @@ func (m *proposal) seen(views []*view, scaled int32) (all []*view) {
 			if s.v.Value != nil {
 				readings = append(readings, s.v)
 			}
-			if m.spec.Pods != nil {
+			if m.spec.Pods != nil && s.v.Error == "" {
 				all = append(all, &view{pods: v.pods, at: v.at, later: v.later, given: v.given, byPod: s.v})
 			}
 		}
@@ -483,7 +485,7 @@ func (m *proposal) seen(views []*view, scaled int32) (all []*view) {
 		values := []int64{most / 1000 * 1000, least, most}
 		for _, s := range readings {
 			if v := s.Value.MilliValue(); v >= least && v <= most {
-				values = []int64{v}
+				values, m.whole = []int64{v}, s.Value
 			}
 		}
 		for _, v := range values {
@@ -632,8 +634,8 @@ func (m *proposal) texts() (name, current, target string) {
 		if now := m.status.AverageUtilization; now != nil {
 			current = fmt.Sprintf("%d %%", *now)
 		}
-	case t.AverageValue != nil && m.total != nil:
-		target, current = t.AverageValue.String()+" a pod", m.total.String()+" in all"
+	case t.AverageValue != nil && (m.total != nil || m.whole != nil):
+		target, current = t.AverageValue.String()+" a pod", cmp.Or(m.total, m.whole).String()+" in all"
 	case t.AverageValue != nil && m.status.AverageValue != nil && m.status.AverageValue.Sign() < 0:
 		target = t.AverageValue.String() + " a pod"
 	case t.AverageValue != nil:
@@ -714,12 +716,19 @@ func amount(v float64, like *resource.Quantity) string {
 
 // ratios are those of current to target of the HPA's metrics by the readings of v. They are
 // not known if the HPA has metrics that are not in the readings, or if a pod lacks a request. first
-// are the sums of the first metric.
+// are the sums of the first metric, its pods alone where that is not of metrics.k8s.io.
 func (v *view) ratios(of []autoscalingv2.MetricSpec, f flags) (ratios []float64, first counted, ok bool) {
 	for i, m := range of {
 		name, container := record.ResourceOf(m)
 		if name == "" {
-			return nil, first, false
+			signal, pods, known := v.signal(m)
+			if !known {
+				return nil, first, false
+			}
+			if ratios = append(ratios, signal); i == 0 {
+				first.pods = pods
+			}
+			continue
 		}
 		c := v.counted(name, container, f)
 		if i == 0 {
@@ -736,9 +745,37 @@ func (v *view) ratios(of []autoscalingv2.MetricSpec, f flags) (ratios []float64,
 	return ratios, first, len(of) > 0
 }
 
-// asked are the replicas that the HPA's metrics ask for by the readings of v; not known as for ratios.
+// signal is the ratio to its target of a metric that hpabench read where the HPA reads it, and of how many pods it is: of all that
+// there are, unless it has a value for each.
+func (v *view) signal(m autoscalingv2.MetricSpec) (ratio float64, pods int, known bool) {
+	name, target := record.MetricTarget(m)
+	goal := float64(goalOf(target))
+	if len(v.signals[name]) == 0 || goal == 0 {
+		return 0, 0, false
+	}
+	s := v.signals[name][0].v
+	pods = int(v.scaled)
+	switch {
+	case !s.Polled() || s.Error != "":
+		return 0, 0, false
+	case m.Pods != nil:
+		pods = len(s.Pods)
+		for _, p := range s.Pods {
+			ratio += float64(p.Value.MilliValue()) / goal / float64(pods)
+		}
+	case target.AverageValue != nil:
+		ratio = float64(s.Value.MilliValue()) / goal / float64(max(v.scaled, 1))
+	default:
+		ratio = float64(s.Value.MilliValue()) / goal
+	}
+	return ratio, pods, true
+}
+
+// asked are the replicas that the HPA's metrics ask for by the readings of v; not known as for ratios, and of metrics that
+// metrics.k8s.io does not have.
 func (v *view) asked(spec autoscalingv2.HorizontalPodAutoscalerSpec, current int32, p policy, f flags) (replicas int32, ok bool) {
-	if _, _, ok := v.ratios(spec.Metrics, f); !ok {
+	custom := func(m autoscalingv2.MetricSpec) bool { return record.CustomMetric(m) != "" }
+	if _, _, ok := v.ratios(spec.Metrics, f); !ok || slices.ContainsFunc(spec.Metrics, custom) {
 		return 0, false
 	}
 	for _, m := range spec.Metrics {

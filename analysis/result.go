@@ -63,6 +63,9 @@ type Result struct {
 	Pods     []Pod    `json:"pods,omitempty"`
 	Timeline []Second `json:"timeline,omitempty"`
 
+	// Signals are the HPA's metrics that metrics.k8s.io does not have, in the order in which they were first read.
+	Signals []Signal `json:"signals,omitempty"`
+
 	// TimelineEvery is how many seconds each row of the Timeline stands for, where that is
 	// not one: in a run of more than a day.
 	TimelineEvery int `json:"timelineEverySeconds,omitempty"`
@@ -433,6 +436,22 @@ type Quantiles struct {
 	Max *float64 `json:"maxSeconds,omitempty"`
 }
 
+// Signal is one of them.
+type Signal struct {
+	Metric string `json:"metric"` // as it is named among the HPA's metrics
+	Name   string `json:"name"`   // in its API
+	// Target is that of the HPA, in the unit of the metric; absent where it is for each pod and the metric is for all.
+	Target *float64 `json:"target,omitempty"`
+	// Of says of what its values are: all, or pod for the mean of the pods.
+	Of string `json:"of"`
+}
+
+// Values of Signal.Of.
+const (
+	OfAll  = "all"
+	OfPods = "pod"
+)
+
 // Second is one second of the run: counts and latencies within it, from Second
 // to Second + 1 on the clock of the run, and the state at its end.
 type Second struct {
@@ -462,6 +481,9 @@ type Second struct {
 
 	// Demand is the replicas that the plan of the load needs, by capacityPerReplica.
 	Demand *float64 `json:"demand,omitempty"`
+
+	// Signals are the values of Result.Signals; nil of one that could not be read.
+	Signals []*float64 `json:"signals,omitempty"`
 
 	Pods        *int `json:"pods,omitempty"`        // that exist
 	Ready       *int `json:"ready,omitempty"`       // Ready and not terminating

@@ -42,6 +42,13 @@ func (o *observed) timeline(load map[int]*row, demand []Level) (rows []Second, e
 			u := &o.usages[i].v
 			r.CPUCores, r.MemoryBytes, r.CPUPercent = &u.cpu, &u.memory, u.cpuPercent
 		}
+		for _, c := range o.signals {
+			value, _ := last(c.values, t)
+			if slices.ContainsFunc(o.gaps, func(g record.Gap) bool { return g.Source == record.SignalSource(c.metric) && g.From < t && g.To > t }) {
+				value = nil
+			}
+			r.Signals = append(r.Signals, value)
+		}
 		if a, ok := last(o.hpas, t); ok {
 			r.Desired, r.HPAPercent = &a.Status.DesiredReplicas, reportedPercent(a)
 		}

@@ -257,7 +257,7 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 		case !beyond:
 			already = false
 		case !already:
-			return o.see(metricsSource, u.t), ""
+			return o.see(u.v.source(), u.t), ""
 		}
 	}
 	if already {
@@ -278,6 +278,14 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 		return sight{}, o.missing(w, "an HPA status with a metric beyond the tolerance", hpaSource)
 	}
 	return sight{}, "neither the pods' metrics nor the HPA's status tell the metric"
+}
+
+// source is that of the reading.
+func (u *usage) source() string {
+	if u.signal != "" {
+		return record.SignalSource(u.signal)
+	}
+	return metricsSource
 }
 
 // boundary is the end of a stage; missing says why it was not seen.

@@ -488,12 +488,34 @@ type Endpoint struct {
 }
 
 // Signal is a value of one of the HPA's metrics that metrics.k8s.io does not have, as an
-// adapter served it in custom.metrics.k8s.io or external.metrics.k8s.io.
+// adapter served it in custom.metrics.k8s.io or external.metrics.k8s.io: to hpabench, which asks as the HPA
+// does, or in a simulation to the HPA itself. Of a value that stays the same not each reading is recorded, see SignalEvery.
 type Signal struct {
-	Metric string             `json:"metric"`          // as MetricTarget names it
-	Value  *resource.Quantity `json:"value,omitempty"` // of an object, or of an external metric the sum
-	Pods   []PodSignal        `json:"pods,omitempty"`  // of a metric of the pods
+	Metric    string             `json:"metric"`              // as MetricTarget names it
+	Value     *resource.Quantity `json:"value,omitempty"`     // of an object, or of an external metric the sum
+	Pods      []PodSignal        `json:"pods,omitempty"`      // of a metric of the pods
+	Timestamp *time.Time         `json:"timestamp,omitempty"` // by the adapter, in seconds, the latest of several; nil of what the HPA itself read
+	Error     string             `json:"error,omitempty"`     // that the adapter answered in place of a value
 }
+
+// SignalEvery is how often a Signal is recorded at the least, while it can be read.
+const SignalEvery = time.Minute
+
+// Polled says that hpabench read it, and not the HPA itself.
+func (s *Signal) Polled() bool { return s.Timestamp != nil || s.Error != "" }
+
+// Same says whether another reading of the metric has the same values, or the same error.
+func (s *Signal) Same(other *Signal) bool {
+	equal := func(a, b *resource.Quantity) bool { return a == b || a != nil && b != nil && a.Cmp(*b) == 0 }
+	return s.Error == other.Error && equal(s.Value, other.Value) && slices.EqualFunc(s.Pods, other.Pods, func(a, b PodSignal) bool {
+		return a.Pod == b.Pod && a.Value.Cmp(b.Value) == 0
+	})
+}
+
+// SignalSource is the source of a Gap in which a metric could not be read.
+func SignalSource(metric string) string { return signalSource + metric }
+
+const signalSource = "metric "
 
 // PodSignal is the value of one pod.
 type PodSignal struct {

@@ -12,10 +12,11 @@ import (
 var bars = []rune("▁▂▃▄▅▆▇█")
 
 // chart draws the run as lines of bars of at most width characters: the load,
-// the CPU and the replicas over time. A column stands for the largest value in
+// the CPU, the HPA's other metrics and the replicas over time. A column stands for the largest value in
 // its stretch of time, a blank for nothing measured. The lines of replicas have
 // one scale.
-func chart(timeline []analysis.Second, width int) []string {
+func chart(r *analysis.Result, width int) []string {
+	timeline := r.Timeline
 	type row struct {
 		name  string
 		value func(analysis.Second) *float64
@@ -25,13 +26,16 @@ func chart(timeline []analysis.Second, width int) []string {
 	spec := func(s analysis.Second) *float64 { return floating(s.Spec) }
 	ready := func(s analysis.Second) *float64 { return floating(s.Ready) }
 	replicas := max(peak(timeline, spec), peak(timeline, ready))
+	const label, rest = 10, 14
 	lines := []row{
 		{name: "answers/s", value: func(s analysis.Second) *float64 { return new(float64(s.Answered) / float64(every(timeline))) }},
 		{name: "CPU %", value: func(s analysis.Second) *float64 { return s.CPUPercent }, unit: " %"},
-		{name: "wanted", value: spec, scale: replicas},
-		{name: "ready", value: ready, scale: replicas},
 	}
-	const label, rest = 10, 14
+	for i, s := range r.Signals {
+		name := []rune(s.Name)
+		lines = append(lines, row{name: string(name[:min(len(name), label-1)]), value: func(n analysis.Second) *float64 { return n.Signals[i] }})
+	}
+	lines = append(lines, row{name: "wanted", value: spec, scale: replicas}, row{name: "ready", value: ready, scale: replicas})
 	columns := min(max(width-label-rest, 10), len(timeline))
 	var out []string
 	for _, l := range lines {

@@ -31,12 +31,20 @@ func SummaryCSV(w io.Writer, r *analysis.Result) error {
 // analysis.Second.
 func timelineCSV(w io.Writer, r *analysis.Result) error {
 	c := sheet{csv.NewWriter(w)}
-	c.row([]string{"second", "phase", "offered", "answered", "failed", "p50_seconds", "p90_seconds", "p99_seconds", "cpu_cores", "memory_bytes",
-		"cpu_percent", "hpa_percent", "desired", "spec_replicas", "pods", "ready", "in_service", "terminating", "unsent", "late", "late_max_seconds", "demand"})
+	head := []string{"second", "phase", "offered", "answered", "failed", "p50_seconds", "p90_seconds", "p99_seconds", "cpu_cores", "memory_bytes",
+		"cpu_percent", "hpa_percent", "desired", "spec_replicas", "pods", "ready", "in_service", "terminating", "unsent", "late", "late_max_seconds", "demand"}
+	for _, s := range r.Signals {
+		head = append(head, "metric_"+s.Name)
+	}
+	c.row(head)
 	for _, s := range r.Timeline {
-		c.row([]string{cell(&s.Second), s.Phase, cell(&s.Offered), cell(&s.Answered), cell(&s.Failed), cell(s.P50), cell(s.P90), cell(s.P99),
+		row := []string{cell(&s.Second), s.Phase, cell(&s.Offered), cell(&s.Answered), cell(&s.Failed), cell(s.P50), cell(s.P90), cell(s.P99),
 			cell(s.CPUCores), cell(s.MemoryBytes), cell(s.CPUPercent), cell(s.HPAPercent), cell(s.Desired), cell(s.Spec),
-			cell(s.Pods), cell(s.Ready), cell(s.InService), cell(s.Terminating), cell(&s.Unsent), cell(&s.Late), cell(&s.LateMax), cell(s.Demand)})
+			cell(s.Pods), cell(s.Ready), cell(s.InService), cell(s.Terminating), cell(&s.Unsent), cell(&s.Late), cell(&s.LateMax), cell(s.Demand)}
+		for _, v := range s.Signals {
+			row = append(row, cell(v))
+		}
+		c.row(row)
 	}
 	c.Flush()
 	return c.Error()

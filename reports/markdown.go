@@ -44,7 +44,7 @@ func Markdown(w io.Writer, r *analysis.Result) error {
 		fmt.Fprintf(&b, "- **%s**: %s, %s. %s *Cause:* %s *To do:* %s\n", escape(f.Severity), escape(f.Kind), escape(about(f)), prose(f.Seen), prose(f.Cause), prose(f.Advice))
 	}
 	for _, s := range sections(r, markdownWidth) {
-		if err := s.writeMarkdown(&b, r.Timeline); err != nil {
+		if err := s.writeMarkdown(&b, r); err != nil {
 			return err
 		}
 	}
@@ -55,7 +55,7 @@ func Markdown(w io.Writer, r *analysis.Result) error {
 	return err
 }
 
-func (s section) writeMarkdown(b *bytes.Buffer, timeline []analysis.Second) error {
+func (s section) writeMarkdown(b *bytes.Buffer, r *analysis.Result) error {
 	if s.folded {
 		fmt.Fprintf(b, "\n<details><summary>%s (%d)</summary>\n", escape(s.title), len(s.grid.rows))
 	} else {
@@ -63,7 +63,7 @@ func (s section) writeMarkdown(b *bytes.Buffer, timeline []analysis.Second) erro
 	}
 	list(b, s.text)
 	if s.chart {
-		fmt.Fprintf(b, "\n```text\n%s\n```\n%s", strings.Join(chart(timeline, 100), "\n"), mermaid(timeline))
+		fmt.Fprintf(b, "\n```text\n%s\n```\n%s", strings.Join(chart(r, 100), "\n"), mermaid(r.Timeline))
 	}
 	if s.grid != nil {
 		b.WriteByte('\n')

@@ -117,6 +117,18 @@ func figures(r *analysis.Result) []figure {
 			line{name: "90 %", hue: orange, value: func(s analysis.Second) *float64 { return milliseconds(s.P90) }},
 			line{name: "50 %", hue: blue, value: func(s analysis.Second) *float64 { return milliseconds(s.P50) }}),
 	}
+	for i, s := range r.Signals {
+		name, unit := "metric", s.Name
+		if i > 0 {
+			name = fmt.Sprintf("metric-%d", i+1)
+		}
+		if s.Of == analysis.OfPods {
+			unit += " a pod"
+		}
+		list = append(list, timeFigure(r, name, "Metric "+s.Name+": where the HPA reads it, and its target", unit, true,
+			line{name: "target", hue: orange, dashed: true, steps: true, value: func(analysis.Second) *float64 { return s.Target }},
+			line{name: s.Name, hue: blue, steps: true, value: func(n analysis.Second) *float64 { return n.Signals[i] }}))
+	}
 	for i, t := range r.Transitions[:min(len(r.Transitions), waterfalls)] {
 		list = append(list, waterfall(i, t))
 	}

@@ -62,7 +62,7 @@ func Table(w io.Writer, r *analysis.Result, width int) error {
 			s = notable(s, r)
 		}
 		fmt.Fprintln(&b)
-		if err := s.writeText(&b, width, r.Timeline); err != nil {
+		if err := s.writeText(&b, width, r); err != nil {
 			return err
 		}
 	}
@@ -79,13 +79,13 @@ func writeParagraph(b *bytes.Buffer, width int, indent, text string) {
 	}
 }
 
-func (s section) writeText(b *bytes.Buffer, width int, timeline []analysis.Second) error {
+func (s section) writeText(b *bytes.Buffer, width int, r *analysis.Result) error {
 	writeParagraph(b, width, "", s.title)
 	for _, text := range s.text {
 		writeParagraph(b, width, "  ", text)
 	}
 	if s.chart {
-		for _, line := range chart(timeline, width-2) {
+		for _, line := range chart(r, width-2) {
 			fmt.Fprintln(b, "  "+line)
 		}
 	}

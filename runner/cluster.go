@@ -26,9 +26,12 @@ import (
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/scale"
 	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned"
+	"k8s.io/metrics/pkg/client/custom_metrics"
+	"k8s.io/metrics/pkg/client/external_metrics"
 
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
+	"github.com/hpabench/hpabench/watch"
 )
 
 // requestTimeout bounds a single request to the API server, so that one which
@@ -41,6 +44,7 @@ type Cluster struct {
 	Kube    kubernetes.Interface
 	Dynamic dynamic.Interface
 	Metrics metricsclient.Interface
+	Signals watch.Signals
 
 	Context   string // the kubeconfig's current one, whether or not it is used
 	Namespace string // of the kubeconfig's context, as kubectl takes it
@@ -187,6 +191,12 @@ func connect(config *rest.Config) (*Cluster, error) {
 	}
 	c.discovery = memory.NewMemCacheClient(kube.Discovery())
 	c.mapper = restmapper.NewDeferredDiscoveryRESTMapper(c.discovery)
+	asked := rest.CopyConfig(bounded)
+	asked.Timeout = requestTimeout
+	c.Signals.Custom = custom_metrics.NewForConfig(asked, c.mapper, custom_metrics.NewAvailableAPIsGetter(kube.Discovery()))
+	if c.Signals.External, err = external_metrics.NewForConfig(asked); err != nil {
+		return nil, err
+	}
 	c.scales = scale.New(kube.Discovery().RESTClient(), c.mapper, dynamic.LegacyAPIPathResolverFunc, scale.NewDiscoveryScaleKindResolver(c.discovery))
 	return c, nil
 }

@@ -239,7 +239,7 @@ const requestHint = "kubectl set resources gives them one"
 
 // task is what a command is about to do with the target, as far as it is known.
 func (i *inspection) task(command string) task {
-	t := task{command: command, namespace: i.namespace, own: i.own, lab: i.cluster.Lab != nil, name: i.name, metricsServer: metav1.NamespaceSystem,
+	t := task{command: command, namespace: i.namespace, own: i.own, lab: i.cluster.Lab != nil, name: i.name, metricsServer: metav1.NamespaceSystem, spec: i.spec,
 		mapping: func(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 			_, mapping, err := i.resource(gvk, i.namespace)
 			return mapping, err
@@ -308,8 +308,34 @@ func (i *inspection) checkAdapters(ctx context.Context, outcome string) {
 			i.add("adapter", outcome, fmt.Sprintf("the HPA reads metric %s from %s, and the cluster does not serve that API group", name, group),
 				"install an adapter (KEDA, prometheus-adapter), or take the metric out of the HPA")
 		default:
-			i.ok("adapter", "%s is served, from which the HPA reads metric %s", group, name)
+			i.checkSignal(m, group, outcome)
 		}
+	}
+}
+
+// checkSignal reads a metric as the HPA does. That it has no value is of the given outcome where the target is there already and
+// the HPA has no other metric; what comes with the run has none yet.
+func (i *inspection) checkSignal(m autoscalingv2.MetricSpec, group, outcome string) {
+	name := record.CustomMetric(m)
+	if i.selector == "" {
+		i.ok("adapter", "%s is served, from which the HPA reads metric %s", group, name)
+		return
+	}
+	if len(i.spec.Metrics) > 1 {
+		outcome = record.Warning
+	}
+	value, err := i.Signals.Read(m, i.namespace, i.selector)
+	switch {
+	case err != nil:
+		i.add("adapter", record.Warning, fmt.Sprintf("reading metric %s from %s: %v", name, group, err), "the adapter behind that API does not answer: look at its pods and its logs")
+	case strings.Contains(value.Error, "forbidden"):
+		i.add("adapter", record.Warning, fmt.Sprintf("no right to read metric %s: %s", name, value.Error), "the metric is not recorded; what the HPA makes of it is in its status")
+	case value.Error != "":
+		i.add("adapter", outcome, fmt.Sprintf("the HPA reads metric %s from %s, and it has no value now: %s", name, group, value.Error), "look at what the adapter (KEDA, prometheus-adapter) asks its source for, and whether the selector of the metric matches")
+	case value.Value != nil:
+		i.ok("adapter", "%s serves metric %s, which is %s now", group, name, value.Value)
+	default:
+		i.ok("adapter", "%s serves metric %s of %s", group, name, record.Counted(len(value.Pods), "pod"))
 	}
 }
 

@@ -71,6 +71,7 @@ func (o *Observer) Preflight(ctx context.Context) error {
 		}
 		o.checkRights(ctx, o.task(TaskWatch))
 		o.checkMetrics(ctx, record.Warning)
+		o.checkAdapters(ctx, record.Warning)
 		o.checkRoom(o.readNodes(ctx))
 	}
 	return o.faults(ctx, "nothing was observed")
@@ -105,7 +106,7 @@ func (o *Observer) watch(ctx context.Context, rec *record.Recorder) error {
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	early := context.AfterFunc(ctx, stop)
-	w, err := watch.Start(watching, watch.Clients{Kube: o.Kube, Dynamic: o.Dynamic, Metrics: o.Metrics}, s, rec, o.options.MetricsEvery)
+	w, err := watch.Start(watching, watch.Clients{Kube: o.Kube, Dynamic: o.Dynamic, Metrics: o.Metrics, Signals: o.Signals}, s, rec, o.options.MetricsEvery)
 	if err == nil {
 		defer w.Stop()
 	}

@@ -24,6 +24,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/component-helpers/auth/rbac/validation"
+	custommetrics "k8s.io/metrics/pkg/apis/custom_metrics"
+	externalmetrics "k8s.io/metrics/pkg/apis/external_metrics"
 
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
@@ -71,7 +73,8 @@ type task struct {
 	target schema.GroupResource
 	name   string
 
-	metricsServer string // its namespace
+	metricsServer string                                     // its namespace
+	spec          *autoscalingv2.HorizontalPodAutoscalerSpec // nil where it is not known
 
 	// mapping finds the resource of a kind; nil without a cluster.
 	mapping func(schema.GroupVersionKind) (*meta.RESTMapping, error)
@@ -196,6 +199,9 @@ func (t *task) rights() []right {
 			rights = append(rights, right{verb, group, resource, row.name, row.where, row.purpose, row.optional})
 		}
 	}
+	if observes && t.spec != nil {
+		rights = append(rights, t.signalRights()...)
+	}
 	if creates || clean {
 		for _, o := range t.objects() {
 			rights = append(rights, t.objectRights(o)...)
@@ -207,6 +213,27 @@ func (t *task) rights() []right {
 	if sends(scenarios.ViaAPIProxy) {
 		for _, verb := range t.proxyVerbs() {
 			rights = append(rights, right{verb: verb, resource: "services/proxy", name: t.proxyName(), purpose: "the load"})
+		}
+	}
+	return rights
+}
+
+// signalRights are those that it takes to read the HPA's metrics that metrics.k8s.io does not have.
+func (t *task) signalRights() (rights []right) {
+	add := func(verb, group, resource, name string) {
+		rights = append(rights, right{verb: verb, group: group, resource: resource, name: name, purpose: "the metrics that the HPA reads", optional: "the metric is known from the HPA's status only"})
+	}
+	for _, m := range t.spec.Metrics {
+		switch name := record.CustomMetric(m); {
+		case m.Pods != nil:
+			add("get", custommetrics.GroupName, "pods/"+name, "*")
+		case m.Object != nil:
+			of := m.Object.DescribedObject
+			if resource, _, err := t.resource(schema.FromAPIVersionAndKind(of.APIVersion, of.Kind)); err == nil {
+				add("get", custommetrics.GroupName, resource.GroupResource().String()+"/"+name, of.Name)
+			}
+		case m.External != nil:
+			add("list", externalmetrics.GroupName, name, "")
 		}
 	}
 	return rights

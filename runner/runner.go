@@ -281,7 +281,7 @@ func (r *Runner) measure(ctx, alive context.Context, rec *record.Recorder) error
 	watching, stopWatching := context.WithCancel(alive)
 	defer stopWatching()
 	interrupted := context.AfterFunc(ctx, stopWatching)
-	watcher, err := watch.Start(watching, watch.Clients{Kube: p.Kube, Dynamic: p.Dynamic, Metrics: p.Metrics}, subject, rec, r.options.MetricsEvery)
+	watcher, err := watch.Start(watching, watch.Clients{Kube: p.Kube, Dynamic: p.Dynamic, Metrics: p.Metrics, Signals: p.Signals}, subject, rec, r.options.MetricsEvery)
 	interrupted()
 	if err != nil {
 		return err

@@ -179,7 +179,7 @@ func newClients(t *testing.T, config *rest.Config) Clients {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Clients{kube, dyn, metrics}
+	return Clients{Kube: kube, Dynamic: dyn, Metrics: metrics}
 }
 
 func e2eNamespace(t *testing.T, kube kubernetes.Interface) string {

@@ -65,7 +65,7 @@ func (f *flaky) clients(t *testing.T) Clients {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Clients{kube, dyn, metrics}
+	return Clients{Kube: kube, Dynamic: dyn, Metrics: metrics}
 }
 
 // set changes what the server does, and wakes its watches.

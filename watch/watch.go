@@ -7,7 +7,7 @@
 // namespace and the webhooks and admission policies of the cluster. Each watch is a
 // client-go Reflector, without the queue of an informer behind it, so that no change is
 // delayed or folded into the next one. The instant of an observation
-// is read as soon as its object has been decoded. PodMetrics cannot be watched
+// is read as soon as its object has been decoded. PodMetrics and the HPA's custom and external metrics cannot be watched
 // and are polled.
 //
 // A stretch in which a source could not be observed is recorded as a Gap, even
@@ -18,7 +18,8 @@
 //
 // The number of API requests does not depend on the number of pods: one watch
 // a resource, bounded by namespace and name or selector (but for webhooks and admission
-// policies, which are the cluster's), and one list of PodMetrics an interval. HPAs are
+// policies, which are the cluster's), and one list of PodMetrics and one request for each custom or external metric an
+// interval. HPAs are
 // watched in all of the namespace: one that appears there can scale the same object.
 package watch
 
@@ -83,6 +84,7 @@ type Clients struct {
 	Kube    kubernetes.Interface
 	Dynamic dynamic.Interface
 	Metrics metricsclient.Interface
+	Signals Signals
 }
 
 // Watcher observes one Subject. Its methods may be called from any goroutine.
@@ -103,6 +105,7 @@ type Watcher struct {
 	slices     *store[*discoveryv1.EndpointSlice] // nil when not watched
 	services   []*store[*corev1.Service]
 	metrics    *poller
+	signals    *signals
 	namespaces typedcorev1.NamespaceInterface
 
 	ready atomic.Pointer[[]string]
@@ -118,8 +121,8 @@ type Watcher struct {
 // startTimeout bounds how long Start waits for the watches.
 const startTimeout = 30 * time.Second
 
-// Start begins to observe s and to write into rec, polling PodMetrics once per
-// interval every. It returns when the state of every watched resource is known
+// Start begins to observe s and to write into rec, polling PodMetrics, and each metric of the HPA that is not of
+// metrics.k8s.io, once per interval every. It returns when the state of every watched resource is known
 // and its watch is open, or with an error that names the resource that could
 // not be read. Objects that do not exist yet are no error.
 //
@@ -133,6 +136,7 @@ func Start(ctx context.Context, c Clients, s Subject, rec *record.Recorder, ever
 	w.ready.Store(new([]string))
 
 	w.metrics, w.namespaces = podMetrics(c.Metrics, s, rec), c.Kube.CoreV1().Namespaces()
+	w.signals = &signals{w: w, clients: c.Signals, metrics: map[string]*signal{}}
 	w.prepare(ctx, c)
 	for i, r := range w.reflectors {
 		w.wg.Go(func() { r.RunWithContext(w.feeds[i].ctx) })
@@ -142,6 +146,7 @@ func Start(ctx context.Context, c Clients, s Subject, rec *record.Recorder, ever
 		return nil, err
 	}
 	w.wg.Go(func() { w.metrics.run(ctx, every) })
+	w.wg.Go(func() { w.signals.run(ctx, every) })
 	w.wg.Go(func() { w.lookAtNamespace(ctx, w.rec.Clock.Now()) })
 	return w, nil
 }
@@ -175,6 +180,7 @@ func (w *Watcher) Stop() {
 		f.stop(now)
 	}
 	w.metrics.gap.end(now)
+	w.signals.end(now)
 }
 
 // Changed returns a channel that is closed at the next change of anything that

@@ -55,7 +55,7 @@ Exit codes:
 	cmd.Flags().DurationVar(&f.options.For, "for", 0, "how long, up to 744h (default: until Ctrl-C, and that long at most)")
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default hpabench-NAME-ID)")
 	addQuiet(cmd, &f.quiet)
-	addPositive(cmd, &f.options.MetricsEvery, "metrics-every", time.Second, "how often the pods' metrics are read: the precision of their figures")
+	addPositive(cmd, &f.options.MetricsEvery, "metrics-every", time.Second, "how often the pods' metrics are read, and each custom or external one of the HPA: the precision of their figures")
 	return cmd
 }
 
