@@ -33,13 +33,13 @@ func podMetrics(c metricsclient.Interface, s Subject, rec *record.Recorder) *pol
 	}
 }
 
-// run polls every interval. The ticks of a ticker that fall into a slow request
+// repeat polls at once and every interval. The ticks of a ticker that fall into a slow request
 // are lost, so that none queues up behind it.
-func (p *poller) run(ctx context.Context, every time.Duration) {
+func repeat(ctx context.Context, every time.Duration, poll func(context.Context)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		p.poll(ctx)
+		poll(ctx)
 		select {
 		case <-ctx.Done():
 			return

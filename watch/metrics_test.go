@@ -61,7 +61,7 @@ func TestPoller(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 9500*time.Millisecond)
 		defer cancel()
-		p.run(ctx, time.Second)
+		repeat(ctx, time.Second, p.poll)
 
 		// The tick at 6 waited for the slow request, that at 7 was lost.
 		if d := cmp.Diff([]float64{0, 1, 2, 3, 4, 5, 7.5, 8, 9}, asked); d != "" {

@@ -140,20 +140,6 @@ type signal struct {
 	answered record.Instant // the last answer
 }
 
-// run polls every interval. The ticks that fall into a slow request are lost.
-func (s *signals) run(ctx context.Context, every time.Duration) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		s.poll(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
 // poll reads each metric once, side by side, so that a slow adapter holds up no other.
 func (s *signals) poll(ctx context.Context) {
 	hpa := s.w.Autoscaler()

@@ -145,8 +145,8 @@ func Start(ctx context.Context, c Clients, s Subject, rec *record.Recorder, ever
 		w.Stop()
 		return nil, err
 	}
-	w.wg.Go(func() { w.metrics.run(ctx, every) })
-	w.wg.Go(func() { w.signals.run(ctx, every) })
+	w.wg.Go(func() { repeat(ctx, every, w.metrics.poll) })
+	w.wg.Go(func() { repeat(ctx, every, w.signals.poll) })
 	w.wg.Go(func() { w.lookAtNamespace(ctx, w.rec.Clock.Now()) })
 	return w, nil
 }
