@@ -273,6 +273,10 @@ func (f *calibrateFlags) steady(c *analysis.Calibration, measure sweeper) (dir s
 			return dir, refuted
 		}
 		c.CapacityPerReplica *= runner.SteadyLess
+		// In an overload the answers are what is served, a little of it too late.
+		if served := r.Load.Phases[len(r.Load.Phases)-1].AchievedRate; served != nil && *served > 0 {
+			c.CapacityPerReplica = min(c.CapacityPerReplica, runner.SteadyLess**served/float64(of.Replicas))
+		}
 	}
 }
 
