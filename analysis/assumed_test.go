@@ -43,6 +43,15 @@ func TestSyncPeriodOfARecord(t *testing.T) {
 	}
 }
 
+// An adapter that is away hides its metric, and nothing of the target.
+func TestGapOfASignal(t *testing.T) {
+	for source, want := range map[string]string{"metric external queue": "metric external queue", "podmetrics": metricsSource, "pods": podSource, "deployments": targetSource, "widgets": targetSource} {
+		if got := sourceOf(record.Gap{Source: source}); got != want {
+			t.Errorf("a gap of %q hides %s, should %s", source, got, want)
+		}
+	}
+}
+
 // On a real cluster only what is worked out from the flags rests on them; where pods are
 // modelled on what nobody measured, all that was measured of them does.
 func TestRestsOnAssumed(t *testing.T) {

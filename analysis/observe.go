@@ -335,7 +335,7 @@ func (o *observed) covered(source string, t record.Instant) (record.Gap, bool) {
 // see returns the sight of a change in source at t.
 func (o *observed) see(source string, t record.Instant) sight {
 	s := sight{t: t, blur: WatchDelay, seen: true}
-	if source == metricsSource || strings.HasPrefix(source, record.SignalSource("")) {
+	if isPolled(source) {
 		s.blur = o.every()
 	}
 	if g, ok := o.covered(source, t); ok {
@@ -361,10 +361,18 @@ const (
 
 func sourceOf(g record.Gap) string {
 	switch g.Source {
-	case podSource, endpointsSource, hpaSource, metricsSource, "replicasets", "events", "services":
+	case podSource, endpointsSource, hpaSource, "replicasets", "events", "services":
+		return g.Source
+	}
+	if isPolled(g.Source) {
 		return g.Source
 	}
 	return targetSource
+}
+
+// isPolled says whether a source is asked again and again, and not watched.
+func isPolled(source string) bool {
+	return source == metricsSource || strings.HasPrefix(source, record.SignalSource(""))
 }
 
 func (o *observed) autoscaler(t record.Instant) *record.Autoscaler {
@@ -585,7 +593,7 @@ func (o *observed) course(t record.Instant, s *record.Signal) {
 func (o *observed) resultSignals() (list []Signal) {
 	hpa := o.autoscaler(o.end)
 	for _, c := range o.signals {
-		s := Signal{Metric: c.metric, Of: OfAll}
+		s := Signal{Metric: c.metric, Name: c.metric, Of: OfAll} // of an HPA that has it no more
 		for _, m := range hpa.Spec.Metrics {
 			name, target := record.MetricTarget(m)
 			if name != c.metric || record.CustomMetric(m) == "" {

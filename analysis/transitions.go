@@ -189,7 +189,7 @@ func (o *observed) leap(w window, direction string) (leap window, turn record.In
 // not come back within w, may not. Samples of metrics are gone when nobody reads
 // them.
 func hides(g record.Gap, w window) bool {
-	return g.From < w.end && g.To > w.onset && g.To > g.From && (g.Relisted || g.To >= w.end || sourceOf(g) == metricsSource)
+	return g.From < w.end && g.To > w.onset && g.To > g.From && (g.Relisted || g.To >= w.end || isPolled(g.Source))
 }
 
 // missing says why something was not seen in w: a gap of one of the sources, or

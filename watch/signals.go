@@ -128,7 +128,7 @@ func answered(s *record.Signal, err error) (*record.Signal, error) {
 type signals struct {
 	w       *Watcher
 	clients Signals
-	mu      sync.Mutex // of the map
+	mu      sync.Mutex // of the metrics
 	metrics map[string]*signal
 }
 
@@ -155,7 +155,15 @@ func (s *signals) poll(ctx context.Context) {
 			wg.Go(func() { s.read(ctx, of, m) })
 		}
 	}
-	wg.Wait()
+	all := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(all)
+	}()
+	select {
+	case <-all:
+	case <-ctx.Done(): // the clients take no context; what is answered after that is not taken
+	}
 }
 
 func (s *signals) of(name string) *signal {
@@ -173,6 +181,8 @@ func (s *signals) read(ctx context.Context, of *signal, m autoscalingv2.MetricSp
 	asked := s.w.rec.Clock.Now()
 	now, err := s.clients.Read(m, s.w.subject.Namespace, s.w.subject.Selector)
 	at := s.w.rec.Clock.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if ctx.Err() != nil {
 		return
 	}
@@ -193,6 +203,8 @@ func (s *signals) read(ctx context.Context, of *signal, m autoscalingv2.MetricSp
 
 // end writes the gaps that are open.
 func (s *signals) end(now record.Instant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, of := range s.metrics {
 		of.gap.end(now)
 	}
