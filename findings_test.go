@@ -93,6 +93,7 @@ func TestFindings(t *testing.T) {
 		{"an AverageValue", `workload: {model: {metrics: {queue: {of: requests}}}}, ` + fmt.Sprintf(external, 1, 20, "AverageValue", "averageValue"), nil},
 		{"a short calm", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 1m, rate: 1}]}`, []string{"limits window hpa/web: there was less load for 60 s only"}},
 		{"a short calm after a load that fell in steps", `load: {keepAlive: false, phases: [{name: surge, duration: 4m, rate: 230}, {name: less, duration: 2m, rate: 120}, {name: calm, duration: 2m, rate: 1}]}`, []string{"limits window hpa/web: from phase less on | It last recommended 6 replicas at 135.1 s, and keeps them until 435.1 s; it goes to 3, which it recommends now, at 630.2 s at the earliest"}},
+		{"a calm too short for the second of two falls", `autoscaler: {stabilization: 60s}, load: {keepAlive: false, phases: [{name: surge, duration: 4m, rate: 230}, {name: less, duration: 135s, ramp: {from: 230, to: 1}}]}`, []string{"limits window hpa/web: The scale-down could not be seen to its end | from phase less on | and its stabilization window is 60 s"}},
 		{"a policy for scaling up", `workload: {deployment: {resources: {requests: {cpu: 100m}}}}, load: {phases: [{name: surge, duration: 6m, rate: 280, keepAlive: false}, {name: calm, duration: 8m, rate: 1}]}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {policies: [{type: Pods, value: 2, periodSeconds: 60}]}}}}`,
 			[]string{"limits scale-up-limited hpa/web: It asked for up to 6 replicas and | (its policy is 2 pods in 60 s); | s later it had them. | `behavior.scaleUp: {selectPolicy: Max, policies: [{type: Pods, value: 3, periodSeconds: 15}]}` would have let it go to 6 as soon as it asked for them."}},
 		{"a policy for scaling up that takes the run", `load: {phases: [{name: surge, duration: 90s, rate: 280, keepAlive: false}]}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {policies: [{type: Pods, value: 1, periodSeconds: 60}]}}}}`,
@@ -159,6 +160,31 @@ func TestValueCountsReadyPods(t *testing.T) {
 		}
 	}
 	t.Errorf("no step is told so: %+v", said)
+}
+
+// TestDueBefore wants replicas that were too many before the load fell, and fell just after it, not told as the work of that fall:
+// metrics-server needs 15 s or more to show it.
+func TestDueBefore(t *testing.T) {
+	simulate.Prepare()
+	seen := false
+	for _, length := range []string{"6s", "8s", "10s", "12s", "14s"} {
+		r := resultOf(t, fmt.Sprintf(`workload: {deployment: {replicas: 4}}, autoscaler: {stabilization: 60s}, load: {keepAlive: false, phases: [{name: some, duration: %s, rate: 40}, {name: less, duration: 4m, rate: 20}]}`, length))
+		down := r.LastDown()
+		if len(down.Steps) == 0 {
+			continue
+		}
+		first := down.Steps[0]
+		switch latency := down.ScaleDown.Latency; {
+		case first.AfterSeconds > 10:
+		case latency.Seconds == nil && strings.Contains(latency.Missing, "on samples from before the load changed"):
+			seen = true
+		case latency.Seconds == nil || *latency.Seconds < 10:
+			t.Errorf("%s: the first fall after %.1f s is told as latency %+v", length, first.AfterSeconds, latency)
+		}
+	}
+	if !seen {
+		t.Error("in none of them do the replicas fall just after the load")
+	}
 }
 
 // TestLoadRising wants the time in which the load rises told apart from the metrics lag: a pod's metric is

@@ -565,14 +565,14 @@ func (d *diagnosis) upLimited() {
 		Advice: fmt.Sprintf("`behavior.scaleUp: {selectPolicy: Max, policies: [{type: Pods, value: %d, periodSeconds: 15}]}` would have let it go to %d as soon as it asked for them.", asked-allowed, asked)})
 }
 
-// window finds a scale-down that the stabilization window did not let happen
-// before the load changed again or the run ended.
+// window finds a scale-down that the stabilization window did not let happen, or not to its end, before
+// the load changed again or the run ended.
 func (d *diagnosis) window(p policy) {
 	if _, down := behaviorOf(d.autoscaler(d.end).Spec); off(down) {
 		return
 	}
 	for i, t := range d.r.Transitions {
-		if t.Direction != Down || d.looksOnly() || slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To < s.From }) {
+		if t.Direction != Down || d.looksOnly() {
 			continue
 		}
 		onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
@@ -580,14 +580,7 @@ func (d *diagnosis) window(p policy) {
 		if !ok || n.Replicas <= p.min || d.cut() && t.EndSeconds == d.r.EndSeconds {
 			continue
 		}
-		// What the metrics ask for at the end: the HPA's status may lag behind.
-		wants := n.Replicas
-		if want := d.want(end); want.ok {
-			wants = min(wants, want.n)
-		}
-		if u, ok := last(d.usages, end); ok && u.ratio != nil {
-			wants = min(wants, max(p.min, replicasFor(*u.ratio, n.Replicas, p)))
-		}
+		wants := d.lowered(window{onset: onset, end: end}, n.Replicas)
 		// Of a recommendation that fell in steps, the first one waited longest.
 		held := func(to int32) (sight, time.Duration) {
 			_, higher, window, _ := d.held(window{onset: onset, end: end}, replicaChange{sight: sight{t: end, seen: true}, from: n.Replicas, to: to})
@@ -599,15 +592,20 @@ func (d *diagnosis) window(p policy) {
 		}
 		calm := end.Sub(onset).Seconds()
 		cause := fmt.Sprintf("It last recommended %s at %.1f s, and keeps them until %.1f s", replicas(n.Replicas), higher.t.Seconds(), higher.t.Add(window).Seconds())
-		if last, _ := held(wants); last.t != higher.t {
-			cause += fmt.Sprintf("; it goes to %d, which it recommends now, at %.1f s at the earliest", wants, last.t.Add(window).Seconds())
+		lastHigher, _ := held(wants)
+		if lastHigher.t != higher.t {
+			cause += fmt.Sprintf("; it goes to %d, which it recommends now, at %.1f s at the earliest", wants, lastHigher.t.Add(window).Seconds())
 		}
 		less := fmt.Sprintf("there was less load for %.0f s only (from phase %s on)", calm, t.ToPhase)
 		if i > 0 && d.r.Transitions[i-1].OnsetSeconds == t.OnsetSeconds {
 			less = fmt.Sprintf("the load was below the %s requests/s that phase %s began with for %.0f s only", record.Plain(t.FromRate, 4), t.ToPhase, calm)
 		}
+		seen := "No scale-down could be seen"
+		if slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To < s.From }) {
+			seen, higher = "The scale-down could not be seen to its end", lastHigher
+		}
 		d.add(Finding{Kind: FoundWindow, Severity: Limits, Object: d.hpa(), SinceSeconds: new(onset.Seconds()), UntilSeconds: d.until(end),
-			Seen:   fmt.Sprintf("No scale-down could be seen: %s, and its stabilization window is %.0f s.", less, window.Seconds()),
+			Seen:   fmt.Sprintf(seen+": %s, and its stabilization window is %.0f s.", less, window.Seconds()),
 			Cause:  cause + ".",
 			Advice: fmt.Sprintf("Let the phase last more than %.0f s, or set a smaller behavior.scaleDown.stabilizationWindowSeconds.", math.Ceil((higher.t.Add(window).Sub(onset) + 2*d.flags.Sync.Duration).Seconds()))})
 	}

@@ -271,6 +271,28 @@ func (o *observed) shortestSync() time.Duration {
 	return shortest
 }
 
+// lowered is how many of n replicas the HPA would leave at the end of w if its window and its policies did not hold
+// them, by its status and by its metrics, which the status may lag behind. A metric that swings about its target after
+// a scale-down is not below it before two syncs have found it so.
+func (o *observed) lowered(w window, n int32) int32 {
+	hpa := o.autoscaler(w.end)
+	if hpa == nil {
+		return n
+	}
+	p, wants := policyOf(hpa.Spec, o.flags), n
+	if want := o.want(w.end); want.ok {
+		wants = min(wants, want.n)
+	}
+	if u, ok := last(o.usages, w.end); ok && u.ratio != nil {
+		wants = min(wants, replicasFor(*u.ratio, n, p))
+	}
+	_, higher, _, _ := o.held(w, replicaChange{sight: sight{t: w.end, seen: true}, from: n, to: n - 1})
+	if len(o.changesTo(Down, w)) > 0 && higher.seen && w.end.Sub(higher.t) < 2*o.flags.Sync.Duration {
+		return n
+	}
+	return min(n, max(p.min, wants))
+}
+
 // settle is onset → supply at the plateau for good and the last of the pods that
 // the scale-down ended gone.
 func (o *observed) settle(w window, decision replicaChange) Latency {
@@ -280,6 +302,10 @@ func (o *observed) settle(w window, decision replicaChange) Latency {
 	}
 	if t, ok := last(o.targets, w.end-1); ok && *plateau > int(t.Replicas) {
 		return absent(fmt.Sprintf("of %d wanted replicas still %d were %s when %s at %.1f s", t.Replicas, *plateau, o.supplyName(), w.endedBy, w.end.Seconds()))
+	}
+	n, _ := last(o.targets, w.end-1)
+	if wants := o.lowered(w, n.Replicas); wants < n.Replicas {
+		return absent(fmt.Sprintf("the HPA asked for %d of %s when %s at %.1f s", wants, record.Counted(n.Replicas, "replica"), w.endedBy, w.end.Seconds()))
 	}
 	at := o.supplySince(w, func(n int) bool { return n <= *plateau })
 	for _, p := range o.pods {

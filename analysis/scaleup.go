@@ -142,14 +142,22 @@ func (o *observed) phase(t record.Instant) span {
 	return span{start: o.start}
 }
 
-// changesTo are the changes of the target's replicas in w in one direction.
+// changesTo are the changes of the target's replicas in w in one direction, but for those that were due before.
 func (o *observed) changesTo(direction string, w window) (list []replicaChange) {
 	for _, c := range o.changes {
-		if w.holds(c.t) && (c.to > c.from) == (direction == Up) {
+		if w.holds(c.t) && (c.to > c.from) == (direction == Up) && !o.due(c, w) {
 			list = append(list, c)
 		}
 	}
 	return list
+}
+
+// due says whether the HPA decided a change on samples that are all from before the load changed, as of replicas
+// that were more than it needed when the run began. It may have seen the reading that came next, too.
+func (o *observed) due(c replicaChange, w window) bool {
+	old := func(u usage) bool { return u.to > 0 && u.to <= w.onset }
+	i := after(o.usages, c.t)
+	return w.onsetBy == "" && i > 0 && old(o.usages[i-1].v) && (i == len(o.usages) || o.usages[i].t > c.t.Add(o.every()) || old(o.usages[i].v))
 }
 
 // starting are the stages of p from created to in service.
@@ -240,6 +248,11 @@ func (o *observed) notScaled(w window, direction string) string {
 	}
 	if direction == Down && len(o.changesTo(Up, w)) > 0 { // which the load before asked for
 		n, _ = last(o.targets, w.end-1)
+	}
+	for _, c := range o.changes {
+		if w.holds(c.t) && (c.to > c.from) == (direction == Up) && o.due(c, w) {
+			return fmt.Sprintf("spec.replicas went from %d to %d on samples from before the load changed, and did not %s after that before %s at %.1f s", c.from, c.to, change, w.endedBy, w.end.Seconds())
+		}
 	}
 	if hpa := o.autoscaler(w.end); hpa != nil {
 		if p := policyOf(hpa.Spec, o.flags); direction == Up && n.Replicas >= p.max || direction == Down && n.Replicas <= p.min {

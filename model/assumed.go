@@ -30,3 +30,21 @@ func Assumed(image string, env []corev1.EnvVar, stated Model) string {
 	}
 	return fmt.Sprintf("nothing is known of image %s: %s. Measure it on a real cluster (hpabench fit, hpabench calibrate), or state workload.model.", image, strings.Join(all, ", "))
 }
+
+// AssumedOthers says in a sentence which containers of a pod are modelled without CPU for requests, as the model
+// is of the first; empty if there is no other that runs beside it.
+func AssumedOthers(pod *corev1.PodSpec) string {
+	var names []string
+	for _, c := range pod.InitContainers {
+		if Sidecar(c) {
+			names = append(names, c.Name)
+		}
+	}
+	for _, c := range pod.Containers[min(1, len(pod.Containers)):] {
+		names = append(names, c.Name)
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("nothing is known of the pods' other containers (%s): they use no CPU here, while their CPU requests count for the HPA. Where they use some, as a proxy does for each request, run it on a real cluster.", strings.Join(names, ", "))
+}

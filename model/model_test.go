@@ -184,6 +184,19 @@ func TestScript(t *testing.T) {
 	}
 }
 
+func TestAssumedOthers(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	pod := corev1.PodSpec{InitContainers: []corev1.Container{{Name: "migrate"}}, Containers: []corev1.Container{{Name: "web"}}}
+	if got := AssumedOthers(&pod); got != "" {
+		t.Errorf("of one container: %q", got)
+	}
+	pod.InitContainers = append(pod.InitContainers, corev1.Container{Name: "proxy", RestartPolicy: &always})
+	pod.Containers = append(pod.Containers, corev1.Container{Name: "logs"})
+	if got := AssumedOthers(&pod); !strings.Contains(got, "(proxy, logs): they use no CPU") {
+		t.Errorf("of a sidecar and a second container: %q", got)
+	}
+}
+
 // What is stated, or known of the image, is not assumed.
 func TestAssumed(t *testing.T) {
 	ms := metav1.Duration{Duration: time.Millisecond}

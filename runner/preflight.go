@@ -71,8 +71,10 @@ func (p *preflight) noteModel() {
 		stated = &annotated
 	}
 	main := template.Spec.Containers[0]
-	if text := model.Assumed(main.Image, main.Env, *stated); text != "" {
-		p.cluster.Assumed = []string{text}
+	for _, text := range []string{model.Assumed(main.Image, main.Env, *stated), model.AssumedOthers(&template.Spec)} {
+		if text != "" {
+			p.cluster.Assumed = append(p.cluster.Assumed, text)
+		}
 	}
 }
 

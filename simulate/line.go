@@ -82,7 +82,7 @@ func (w *world) serve(p *pod, dt float64) {
 		few = max(few, l.batch, p.rate*w.sojourns(p).Mean())
 	}
 	if enough && p.backlog <= few+1e-9 {
-		w.finish(p)
+		w.finish(p, to)
 	}
 }
 
@@ -133,15 +133,14 @@ func (w *world) answerLine(p *pod, to time.Duration) {
 	})
 }
 
-// finish lets the requests of a pod that has no line any more come to their ends, which are close.
-func (w *world) finish(p *pod) {
+// finish lets the requests of a pod that has no line from a time on come to their ends, which are close.
+func (w *world) finish(p *pod, to time.Duration) {
 	if p.line == nil {
 		return
 	}
 	if p.line.arriving.n > 0 {
-		w.arrive(p, w.now)
+		w.arrive(p, to)
 	}
-	to := w.now
 	for at := p.line.server.Next(); at != model.Never; at = p.line.server.Next() { // of probes too
 		p.line.server.Advance(at)
 	}
@@ -158,7 +157,7 @@ func (w *world) cut(p *pod, graceful bool) {
 		return
 	}
 	if graceful {
-		w.finish(p)
+		w.finish(p, w.now)
 		return
 	}
 	for _, r := range append(p.line.requests, &p.line.arriving) {

@@ -34,6 +34,9 @@ type Run struct {
 	StatefulSet *record.StatefulSet // nil if the target is of another kind
 	Phases      []record.Phase
 
+	// Rest is for how long the HPA is followed after the load, or until it is at its min: for the score alone.
+	Rest time.Duration
+
 	// Lead is the rate up to the first phase, in requests a second, of which no account is
 	// kept: for a load that was there before.
 	Lead     float64
@@ -123,7 +126,7 @@ func (r *Run) Observed() bool { return len(r.observed) > 0 }
 
 // Assumed are sentences on what nobody measured of the workload and the cluster.
 func (r *Run) Assumed() []string {
-	return slices.DeleteFunc(append([]string{r.AssumedModel, r.Ignored}, r.Plant.Assumed...), func(text string) bool { return text == "" })
+	return slices.DeleteFunc(append([]string{r.AssumedModel, model.AssumedOthers(&r.Pod), r.Ignored}, r.Plant.Assumed...), func(text string) bool { return text == "" })
 }
 
 // waits is Wait within the sync period.
@@ -143,11 +146,13 @@ func Part(n int) float64 {
 type Score struct {
 	Requests float64 `json:"requests"` // that were sent
 	// Missed are those of them that failed or took longer than the SLO's latency.
-	Missed         float64    `json:"missed"`
-	ReplicaSeconds float64    `json:"replicaSeconds"` // of pods that there were, while the load ran
-	Decisions      []Decision `json:"decisions"`
-	Onset          float64    `json:"onset"` // of the first phase, in seconds
-	Supply         []Supply   `json:"supply"`
+	Missed             float64    `json:"missed"`
+	ReplicaSeconds     float64    `json:"replicaSeconds"`     // of pods that there were, while the load ran
+	RestSeconds        float64    `json:"restSeconds"`        // for which the HPA was followed after it
+	RestReplicaSeconds float64    `json:"restReplicaSeconds"` // of the pods of that time
+	Decisions          []Decision `json:"decisions"`
+	Onset              float64    `json:"onset"` // of the first phase, in seconds
+	Supply             []Supply   `json:"supply"`
 }
 
 // Supply is how many pods are in service from an instant of the run's clock on.
@@ -238,6 +243,10 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	case <-over:
 		time.Sleep(step) // in which the controller ends the sync that noticed it
 	case <-time.After(end - time.Since(w.began)):
+	}
+	select {
+	case <-w.traffic.rested:
+	case <-time.After(r.Rest):
 	}
 	stop()
 	w.catchUp()

@@ -56,6 +56,24 @@ func simulate(t *testing.T, r *Run) (entries []record.Entry, score Score) {
 
 var update = flag.Bool("update", false, "write the timelines anew")
 
+// TestRest follows the HPA after the load until it is at its min, which is after its window and a metric's way; or for as
+// long as Rest says.
+func TestRest(t *testing.T) {
+	for _, c := range []struct {
+		window, rest, least, most float64
+	}{{120, 600, 120, 170}, {0, 600, 15, 60}, {300, 100, 100, 101}, {300, 0, 0, 1}} {
+		r := library(t, "spike")
+		r.HPA.Behavior.ScaleDown.StabilizationWindowSeconds = new(int32(c.window))
+		r.Phases = r.Phases[:2]
+		_, before := simulate(t, r)
+		r.Rest = seconds(c.rest)
+		_, s := simulate(t, r)
+		if s.RestSeconds < c.least || s.RestSeconds > c.most || c.rest > 0 && s.RestReplicaSeconds < s.RestSeconds*2 || s.ReplicaSeconds != before.ReplicaSeconds || s.Missed != before.Missed {
+			t.Errorf("a window of %g s, for %g s at most: %+v; without the rest %+v", c.window, c.rest, s, before)
+		}
+	}
+}
+
 // TestTwice makes each run of the library twice, and holds it against its timeline.
 func TestTwice(t *testing.T) {
 	for _, f := range scenarios.Library() {

@@ -8,6 +8,7 @@ import (
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat/distuv"
+	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -21,6 +22,7 @@ type traffic struct {
 	phase    int           // -1 before and after the load
 	ended    bool          // one phase at least
 	over     chan struct{} // closed when all phases have ended
+	rested   chan struct{} // closed when the HPA is at its min after that
 	started  time.Duration
 	sent     float64               // in the phase
 	thinking []thinkers            // of a closed loop, in the order of their times
@@ -93,6 +95,19 @@ func (w *world) endPhase(i int) {
 		w.startPhase(i + 1)
 	} else {
 		close(w.traffic.over)
+		w.rests()
+	}
+}
+
+// rests ends the time after the load when the HPA is at its min.
+func (w *world) rests() {
+	select {
+	case <-w.traffic.rested:
+	case <-w.traffic.over:
+		if w.spec <= ptr.Deref(w.HPA.MinReplicas, 1) {
+			close(w.traffic.rested)
+		}
+	default:
 	}
 }
 
@@ -207,8 +222,12 @@ func (w *world) base() float64 { return w.service().Seconds() + w.trip }
 
 // step is from now to then, through which the rates are those of its middle.
 func (w *world) step(then time.Duration, o offered) {
-	w.score.ReplicaSeconds += float64(len(w.pods)) * w.loaded(then)
 	dt := (then - w.now).Seconds()
+	w.score.ReplicaSeconds += float64(len(w.pods)) * w.loaded(then)
+	if w.traffic.ended && w.traffic.phase < 0 {
+		w.score.RestSeconds += dt
+		w.score.RestReplicaSeconds += float64(len(w.pods)) * dt
+	}
 	if n := o.rate * dt; n > 0 {
 		w.traffic.sent += n
 		w.sent(n)

@@ -67,15 +67,15 @@ type Search struct {
 	SLO      SLO
 	Settings int // how many are tried, at most
 	Phases   int // of the sync period, that the load of each begins at
-	// PerDay is how often the loads come in a day, between which the HPA is at its min.
+	// PerDay is how often the loads come in a day. Between them there is none, and the HPA goes to its min.
 	PerDay int
 	Cost   *scenarios.Price // nil if it is not known
 	Seed   uint64
 	// Do makes a run; it is called from as many goroutines as there are Workers.
 	Do      func(context.Context, *simulate.Run) (simulate.Score, error)
 	Workers int
-	// Progress is told how many settings are through and of how many, and how many of
-	// them were given up.
+	// Progress is told how many runs of the settings are through or not needed, of how many, and how many settings
+	// were given up.
 	Progress func(done, of, hopeless int)
 }
 
@@ -108,6 +108,9 @@ type Outcome struct {
 	// Hopeless says that it was given up: another is better in each of its phases than it
 	// was in any.
 	Hopeless bool `json:"-"`
+
+	Steps int `json:"-"` // that the HPA took in all phases
+	most  int // index of the load that missed most in the worst
 }
 
 // Verdict is what a search came to.
@@ -265,16 +268,16 @@ func (s *Search) phases(ctx context.Context, all []Setting, trials [][]trial, al
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.Workers)
 	var mu sync.Mutex
-	done := 0
+	done, of := (len(all)-len(alive))*s.Phases+len(alive)*from, len(all)*s.Phases
 	for _, i := range alive {
 		group.Go(func() error {
 			more, err := s.try(ctx, all[i], 1, from, to)
 			trials[i] = append(trials[i], more...)
 			mu.Lock()
 			defer mu.Unlock()
-			done++
+			done += to - from
 			if s.Progress != nil {
-				s.Progress(done, len(alive), len(all)-len(alive))
+				s.Progress(done, of, len(all)-len(alive))
 			}
 			return err
 		})
@@ -284,33 +287,48 @@ func (s *Search) phases(ctx context.Context, all []Setting, trials [][]trial, al
 
 // trial is what a setting came to at one point of the sync period: the share that missed the SLO,
 // of the load that missed most, and of all loads together the rest.
-type trial struct{ missed, hours, flaps, flapHours, atMax float64 }
+type trial struct {
+	missed, hours, flaps, flapHours, atMax float64
+	restHours                              float64 // replica-hours from the end of each load to the next
+	most                                   int     // index of the load that missed most
+	steps                                  int     // of the HPA
+}
 
 // try makes the runs of a setting from one phase to another, with a multiple of the loads.
 func (s *Search) try(ctx context.Context, setting Setting, times float64, from, to int) (trials []trial, err error) {
 	for phase := from; phase < to && ctx.Err() == nil; phase++ {
 		var t trial
-		for _, load := range s.Runs {
+		for i, load := range s.Runs {
 			with, err := apply(load, s.Ranges, setting)
 			if err != nil {
 				return nil, err
 			}
 			with.Phases, with.Lead = multiplied(load.Phases, times), load.Lead*times
+			if times == 1 {
+				with.Rest = min(s.gap(), duration(knobs["scaleDown.stabilization"].get(with))+lowering)
+			}
 			score, err := s.Do(ctx, with.Nth(s.Seed, phase))
 			if err != nil {
 				return nil, err
 			}
-			t.add(with, score)
+			t.add(i, with, score, s.gap())
 		}
 		trials = append(trials, t)
 	}
 	return trials, context.Cause(ctx)
 }
 
-// add counts what a run came to.
-func (t *trial) add(r *simulate.Run, score simulate.Score) {
+// lowering is how long an HPA may take to its min after its stabilization window; one that takes longer is taken to
+// stay where it is then.
+const lowering = 5 * time.Minute
+
+// add counts what the run of the ith load came to, after which the next comes in so long.
+func (t *trial) add(i int, r *simulate.Run, score simulate.Score, gap time.Duration) {
 	// Less than one in a million is none: it comes of the waits' exponential tail.
-	t.missed = max(t.missed, rounded(score.Missed/max(score.Requests, 1)))
+	if missed := rounded(score.Missed / max(score.Requests, 1)); missed > t.missed {
+		t.missed, t.most = missed, i
+	}
+	t.steps += len(score.Decisions)
 	t.hours += score.ReplicaSeconds / 3600
 	onset := time.Duration(score.Onset * float64(time.Second))
 	ends := onset + length(r)
@@ -334,6 +352,7 @@ func (t *trial) add(r *simulate.Run, score simulate.Score) {
 		}
 	}
 	full(ends)
+	t.restHours += score.RestReplicaSeconds/3600 + max(0, gap.Hours()-score.RestSeconds/3600)*float64(max(level, ptr.Deref(r.HPA.MinReplicas, 1)))
 }
 
 // length is how long the load of a run lasts.
@@ -358,26 +377,31 @@ func (s *Search) TimesADay() float64 {
 	return min(float64(s.PerDay), day.Seconds()/max(s.loaded().Seconds(), 1))
 }
 
+// gap is the time from the end of a load to the next one's begin, which is the same all day.
+func (s *Search) gap() time.Duration {
+	return max(0, duration((day.Seconds()/s.TimesADay()-s.loaded().Seconds())/float64(len(s.Runs))))
+}
+
 func (s *Search) outcomeOf(setting Setting, trials []trial) Outcome {
 	o := Outcome{Setting: setting, Phases: len(trials), LeastCost: math.Inf(1)}
 	loaded := s.loaded()
 	perDay := s.TimesADay()
-	rest := 0.0
-	if with, err := apply(s.Runs[0], s.Ranges, setting); err == nil {
-		rest = (day.Hours() - perDay*loaded.Hours()) * float64(ptr.Deref(with.HPA.MinReplicas, 1))
-	}
 	m := Misses{LeastMissed: math.Inf(1)}
 	n := float64(len(trials))
 	for _, t := range trials {
-		cost := rest + perDay*(t.hours+t.flapHours+t.atMax)
-		o.Hours += (rest + perDay*t.hours) / n
+		cost := perDay * (t.restHours + t.hours + t.flapHours + t.atMax)
+		o.Steps += t.steps
+		o.Hours += perDay * (t.restHours + t.hours) / n
 		o.LoadHours += t.hours / n
 		o.Flaps += perDay * t.flaps / n
 		o.AtMax += t.atMax / loaded.Hours() / n
 		o.Cost += cost / n
 		o.MostCost, o.LeastCost = max(o.MostCost, cost), min(o.LeastCost, cost)
 		m.Missed += t.missed / n
-		m.WorstMissed, m.LeastMissed = max(m.WorstMissed, t.missed), min(m.LeastMissed, t.missed)
+		if t.missed > m.WorstMissed {
+			m.WorstMissed, o.most = t.missed, t.most
+		}
+		m.LeastMissed = min(m.LeastMissed, t.missed)
 	}
 	if !slices.ContainsFunc(s.Runs, (*simulate.Run).Observed) {
 		o.Misses = &m
@@ -426,10 +450,18 @@ func (r *Result) recommend(s Search) {
 		return
 	}
 	r.Verdict = NoneMeets
-	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: %s of the requests miss it on average in the least bad", r.Tried, s.SLO, s.Phases, percent(r.Front[r.Best].Missed))
+	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: %s of the requests%s miss it on average in the least bad", r.Tried, s.SLO, s.Phases, percent(r.Front[r.Best].Missed), s.ofLoad(r.Front[r.Best]))
 	if s.meets(r.Present) {
 		r.Reason += "; the present setting, outside the ranges, meets it"
 	}
+}
+
+// ofLoad says which of several loads an outcome's misses are of.
+func (s *Search) ofLoad(o Outcome) string {
+	if len(s.Runs) == 1 || o.WorstMissed == 0 || o.most >= len(s.Loads) {
+		return ""
+	}
+	return " of " + s.Loads[o.most]
 }
 
 // meets says whether a setting meets the SLO in each phase.
@@ -470,7 +502,7 @@ func (s *Search) round(ctx context.Context, r *Result) error {
 	if r.Tried == 1 {
 		which = "the only setting that was tried meets"
 	}
-	r.Reason = fmt.Sprintf("%s %s at each of %d points of the sync period%s: %s of the requests miss it in the worst", which, s.SLO, best.Phases, from, percent(best.WorstMissed))
+	r.Reason = fmt.Sprintf("%s %s at each of %d points of the sync period%s: %s of the requests%s miss it in the worst", which, s.SLO, best.Phases, from, percent(best.WorstMissed), s.ofLoad(best))
 	cheaper := slices.DeleteFunc(slices.Clone(r.Front[:r.Best]), func(o Outcome) bool { return o.Cost >= best.Cost })
 	dearer := slices.DeleteFunc(slices.Clone(r.Front[r.Best+1:]), func(o Outcome) bool { return o.Cost <= best.Cost || o.harm() >= best.harm() })
 	r.Best, r.Front = len(cheaper), slices.Concat(cheaper, []Outcome{best}, dearer)
@@ -538,7 +570,7 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 		switch {
 		case !differs:
 			note("%s makes no difference: with %s and %s the load comes to the same as with %s.", of.Name, k.show(of.Low), k.show(of.High), k.show(v))
-		case of.Low == of.High:
+		case of.Low == of.High, best.Steps == 0 && of.Name != "min": // an HPA that never scales does nothing better beyond it
 		case v == of.Low && v > k.least, v == of.High && v < k.highest():
 			note("%s=%s is the edge of the range %s..%s: a better value may be beyond it.", of.Name, k.show(v), k.show(of.Low), k.show(of.High))
 		}

@@ -183,7 +183,8 @@ func TestNotes(t *testing.T) {
 		"would save": func(r *simulate.Run) float64 {
 			return max(0, float64(*r.HPA.Metrics[0].Resource.Target.AverageUtilization)-70) * 5
 		},
-		"target=90 is the edge": func(*simulate.Run) float64 { return 0 },
+		"target=90 is the edge":                          func(*simulate.Run) float64 { return 0 },
+		"never scales: With 1.3 times the load it meets": func(*simulate.Run) float64 { return 0 }, // better than the edge is nothing
 	} {
 		s := search(t, "target=30..90")
 		s.Phases, s.Runs[0].Phases = 2, []record.Phase{{Seconds: 60, Shape: record.ShapeRate, From: 100, KeepAlive: true}}
@@ -193,13 +194,16 @@ func TestNotes(t *testing.T) {
 		s.Do = func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
 			score, err := made(ctx, r)
 			score.Missed = missed(r)
+			if !strings.Contains(want, "never scales: ") {
+				score.Decisions = []simulate.Decision{{From: 1, To: 2}, {At: time.Minute, From: 2, To: 1}}
+			}
 			return score, err
 		}
 		r, err := Tune(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if notes := strings.Join(r.Notes, " "); !strings.Contains(notes, want) || strings.Contains(notes+r.Reason, "e+") {
+		if notes := strings.Join(r.Notes, " "); !strings.HasPrefix("never scales: "+notes, want) && !strings.Contains(notes, want) || strings.Contains(notes+r.Reason, "e+") {
 			t.Errorf("the notes are %q, should have %q", notes, want)
 		}
 		if s.Runs[0].Phases[0].From != 100 {
@@ -327,11 +331,15 @@ func TestSeveralLoads(t *testing.T) {
 	if err != nil || r.Front[r.Best].Setting[0] != 60 || r.Runs%2 != 0 {
 		t.Errorf("target %v is recommended, should be 60, after %d runs (%v)", r.Front[r.Best].Setting, r.Runs, err)
 	}
+	s.Loads, s.SLO.Share = []string{"spike", "ramp"}, 0.9
+	if r, err = Tune(t.Context(), s); err != nil || !strings.HasSuffix(r.Reason, "10 % of the requests of ramp miss it in the worst") {
+		t.Errorf("the reason is %q, should name ramp (%v)", r.Reason, err)
+	}
 }
 
-// Min costs the whole day; a flap and the time at max cost what they are said to.
+// What the HPA leaves after the load costs the rest of the day; a flap and the time at max cost what they are said to.
 func TestCostOfADay(t *testing.T) {
-	second := time.Second
+	second, none := time.Second, [2]float64{}
 	for name, c := range map[string]struct {
 		perDay             int
 		seconds            float64 // of the load
@@ -339,16 +347,19 @@ func TestCostOfADay(t *testing.T) {
 		decisions          []simulate.Decision
 		hours, flaps, cost float64
 		atMax              float64
+		rest               [2]float64 // seconds after the load, and replica-seconds of them
 	}{
-		"min for the rest":           {1, 3600, 2, 2, nil, 46 + 3, 0, 49, 0},
-		"twice a day":                {2, 3600, 2, 2, nil, 44 + 6, 0, 50, 0},
-		"more than a day holds":      {100, 3600, 2, 2, nil, 72, 0, 72, 0},
-		"longer than a day":          {1, 48 * 3600, 2, 2, nil, 1.5, 0, 1.5, 0},
-		"at max for half of it":      {1, 3600, 1, 1, []simulate.Decision{{At: 1900 * second, From: 1, To: 4}}, 26, 0, 26.5, 0.5},
-		"at max from before":         {1, 3600, 1, 1, []simulate.Decision{{At: 50 * second, From: 1, To: 4}, {At: 1000 * second, From: 4, To: 1}}, 26, 0, 26.25, 0.25},
-		"a flap of two replicas":     {1, 3600, 1, 3, []simulate.Decision{{At: 200 * second, From: 3, To: 1}, {At: 500 * second, From: 1, To: 3}}, 26, 1, 26 + 2.0/12, 0},
-		"a rise that comes later":    {1, 3600, 1, 3, []simulate.Decision{{At: 200 * second, From: 3, To: 1}, {At: 501 * second, From: 1, To: 3}}, 26, 0, 26, 0},
-		"min is max, so never at it": {1, 3600, 4, 4, nil, 92 + 3, 0, 95, 0},
+		"min for the rest":           {1, 3600, 2, 2, nil, 46 + 3, 0, 49, 0, none},
+		"twice a day":                {2, 3600, 2, 2, nil, 44 + 6, 0, 50, 0, none},
+		"more than a day holds":      {100, 3600, 2, 2, nil, 72, 0, 72, 0, none},
+		"longer than a day":          {1, 48 * 3600, 2, 2, nil, 1.5, 0, 1.5, 0, none},
+		"at max for half of it":      {1, 3600, 1, 1, []simulate.Decision{{At: 1900 * second, From: 1, To: 4}, {At: 3700 * second, From: 4, To: 1}}, 26, 0, 26.5, 0.5, none},
+		"down half an hour later":    {1, 3600, 1, 1, []simulate.Decision{{At: 200 * second, From: 1, To: 3}, {At: 5500 * second, From: 3, To: 1}}, 3 + 1.5 + 22.5, 0, 27, 0, [2]float64{1800, 5400}},
+		"never down":                 {1, 3600, 1, 1, []simulate.Decision{{At: 200 * second, From: 1, To: 3}}, 3 + 69, 0, 72, 0, [2]float64{1800, 5400}},
+		"at max from before":         {1, 3600, 1, 1, []simulate.Decision{{At: 50 * second, From: 1, To: 4}, {At: 1000 * second, From: 4, To: 1}}, 26, 0, 26.25, 0.25, none},
+		"a flap of two replicas":     {1, 3600, 1, 3, []simulate.Decision{{At: 200 * second, From: 3, To: 1}, {At: 500 * second, From: 1, To: 3}, {At: 3700 * second, From: 3, To: 1}}, 26, 1, 26 + 2.0/12, 0, none},
+		"a rise that comes later":    {1, 3600, 1, 3, []simulate.Decision{{At: 200 * second, From: 3, To: 1}, {At: 501 * second, From: 1, To: 3}, {At: 3700 * second, From: 3, To: 1}}, 26, 0, 26, 0, none},
+		"min is max, so never at it": {1, 3600, 4, 4, nil, 92 + 3, 0, 95, 0, none},
 	} {
 		s := search(t, "target=50..50")
 		s.PerDay, s.Phases = c.perDay, 1
@@ -356,7 +367,7 @@ func TestCostOfADay(t *testing.T) {
 		run.HPA.MinReplicas, run.HPA.MaxReplicas, run.Replicas = &c.min, 4, c.replicas
 		run.Phases[0].Seconds = c.seconds
 		s.Do = func(context.Context, *simulate.Run) (simulate.Score, error) {
-			return simulate.Score{Requests: 1, ReplicaSeconds: 3 * 3600, Onset: 100, Decisions: c.decisions}, nil
+			return simulate.Score{Requests: 1, ReplicaSeconds: 3 * 3600, RestSeconds: c.rest[0], RestReplicaSeconds: c.rest[1], Onset: 100, Decisions: c.decisions}, nil
 		}
 		r, err := Tune(t.Context(), s)
 		if err != nil {

@@ -53,8 +53,8 @@ the load of each: the workload and the HPA are those of the first.
   sync                                 the controller manager's period, where it is yours
 
 The table is the Pareto front: no other setting that was tried misses less in its worst run
-and costs less. Costs are the replica-hours of a day, in which the load comes once (--per-day) and
-the HPA is at its min else, which the load of a scenario finds; with spec.cost in the scenario, also in money. A scale-down
+and costs less. Costs are the replica-hours of a day, in which the load comes once (--per-day). It
+finds the HPA at its min, and leaves it to go back there; with spec.cost in the scenario, also in money. A scale-down
 that is undone within 5 minutes costs as much as holding its replicas for that time, and
 the time at max one more replica, as the HPA has none left to add: the column "ranked by".
 Of settings that cost the same but for chance the one with the roundest values is taken.
@@ -149,7 +149,7 @@ func (a *app) tune(ctx context.Context, names []string, f *tuneFlags) error {
 	defer pool.Close()
 	s.Do = pool.Score
 	s.Progress = func(done, of, hopeless int) {
-		w.does(fmt.Sprintf("trying settings: %d of %d, %d dropped early", done, of, hopeless))
+		w.does(fmt.Sprintf("trying settings: %d %% through, %d dropped early", done*100/of, hopeless))
 	}
 	result, err := tune.Tune(ctx, s)
 	w.done()
