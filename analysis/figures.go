@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // Figure is one number of a Result under a name that stays. Value is nil if it
@@ -160,8 +162,8 @@ var figureTable = []struct {
 	{"load.*.p99", "s", lower, "99 % of the answers took no longer.",
 		func(p part) Latency { return number(p.phase.Latency.P99, noAnswer) }},
 	{"load.*.max", "s", lower, "The slowest answer.", func(p part) Latency { return number(p.phase.Latency.Max, noAnswer) }},
-	{"load.*.bytesIn", "bytes", neither, "Bytes of the answers' bodies.", func(p part) Latency { return exact(p.phase.BytesIn) }},
-	{"load.*.bytesOut", "bytes", neither, "Bytes of the requests' bodies.", func(p part) Latency { return exact(p.phase.BytesOut) }},
+	{"load.*.bytesIn", "bytes", neither, "Bytes of the answers' bodies.", func(p part) Latency { return p.bytes(p.phase.BytesIn) }},
+	{"load.*.bytesOut", "bytes", neither, "Bytes of the requests' bodies.", func(p part) Latency { return p.bytes(p.phase.BytesOut) }},
 	{"load.*.lateMax", "s", lower, "How far behind its schedule a request was sent at most.",
 		func(p part) Latency { return exact(p.phase.LateMax) }},
 	{"load.*.lateP99", "s", lower, "99 % of the requests were sent no later than this behind their schedule.",
@@ -179,6 +181,14 @@ type part struct {
 	*Result
 	Transition
 	phase PhaseLoad
+}
+
+// bytes are those of bodies, which a simulation does not have.
+func (p part) bytes(n uint64) Latency {
+	if p.Cluster != nil && p.Cluster.Lab != nil && p.Cluster.Lab.Timing == record.SimulatedTiming {
+		return absent("a simulation has no bodies")
+	}
+	return exact(n)
 }
 
 func number[N int | int32 | uint64 | float64](n *N, missing string) Latency {

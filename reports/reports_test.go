@@ -157,6 +157,22 @@ func TestTableFits(t *testing.T) {
 	}
 }
 
+// An expectation is read whole, however narrow the terminal.
+func TestExpectationsAreWhole(t *testing.T) {
+	e := analysis.Expectation{Expression: "scaleUp.firstReady < 30s and scaleUp.slowest < 60s and errors < 1 %", Outcome: analysis.Missed, Detail: "scaleUp.firstReady = 31.6 s ±0.1 s, scaleUp.slowest = 46.7 s"}
+	for _, width := range []int{40, 80, 200} {
+		var b bytes.Buffer
+		if err := Table(&b, &analysis.Result{Scenario: "shop", Outcome: "completed", Expectations: []analysis.Expectation{e}}, width); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{e.Expression, e.Detail} {
+			if said := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(said, want) {
+				t.Errorf("in %d columns %q is not whole:\n%s", width, want, b.String())
+			}
+		}
+	}
+}
+
 // A result of nothing at all: no report panics, no absent figure is written as 0.
 func TestEmptyResult(t *testing.T) {
 	r, err := analysis.Analyze(record.Run{Truncated: true, Entries: []record.Entry{{Header: &record.Header{Format: record.Format, Run: "x", Scenario: "y"}}}})

@@ -43,7 +43,7 @@ func (g *grid) add(cells ...string) { g.rows = append(g.rows, cells) }
 // sections makes what Table and Markdown show after the headline and the
 // findings, for that many columns.
 func sections(r *analysis.Result, width int) []section {
-	list := []section{expectations(r)}
+	list := []section{expectations(r, width)}
 	for _, t := range r.Transitions {
 		if t.ScaleUp != nil {
 			list = append(list, scaleUp(t, width))
@@ -61,15 +61,21 @@ func sections(r *analysis.Result, width int) []section {
 	return slices.DeleteFunc(list, func(s section) bool { return s.text == nil && s.grid == nil && !s.chart })
 }
 
-func expectations(r *analysis.Result) section {
+// expectations are a table, or sentences where it would have to be cut.
+func expectations(r *analysis.Result, width int) section {
 	if len(r.Expectations) == 0 {
 		return section{}
 	}
 	g := &grid{columns: []column{{name: "outcome", text: true}, {name: "expected", text: true, give: true}, {name: "measured", text: true, give: true}}}
+	s := section{title: "Expectations"}
 	for _, e := range r.Expectations {
 		g.add(e.Words(), e.Expression, e.Detail)
+		s.text = append(s.text, fmt.Sprintf("%s: %s (%s)", e.Words(), e.Expression, e.Detail))
 	}
-	return section{title: "Expectations", grid: g}
+	if g.width()+between <= width {
+		s.text, s.grid = nil, g
+	}
+	return s
 }
 
 // headline is the answer in one sentence: its subject and the rest.

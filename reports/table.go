@@ -171,10 +171,7 @@ func (g *grid) fit(width int) *grid {
 	columns, rows := g.columns, g.rows
 	for {
 		widths := measure(columns, rows)
-		total := -between
-		for _, w := range widths {
-			total += w + between
-		}
+		total := (&grid{columns, rows}).width()
 		if total <= width {
 			break
 		}
@@ -194,6 +191,14 @@ func (g *grid) fit(width int) *grid {
 		}
 	}
 	return &grid{columns, rows}
+}
+
+func (g *grid) width() int {
+	total := -between
+	for _, w := range measure(g.columns, g.rows) {
+		total += w + between
+	}
+	return total
 }
 
 func measure(columns []column, rows [][]string) []int {

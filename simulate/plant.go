@@ -183,7 +183,7 @@ func Guess(pod corev1.PodSpec, m model.Model) Plant {
 			Delay:        metav1.Duration{Duration: ms(50)},
 		},
 		Control: DefaultControllers(),
-		Assumed: []string{"one node with 4 cores, 16Gi and the image; containers run 600ms after scheduling; round trips of 1ms; metrics every 15s; the HPA controller's flags are those of Kubernetes. --like RECORD takes them from a real run."},
+		Assumed: []string{"one node with 4 cores, 16Gi and the image; containers run 600ms after scheduling; round trips of 1ms; metrics every 15s; the HPA controller's flags are those of Kubernetes. Given --like RECORD, those of a real run are taken."},
 	}
 }
 
