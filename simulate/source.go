@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -196,6 +197,32 @@ func FromRecord(run record.Run) (*Run, error) {
 	return r, nil
 }
 
+// sample is one of a record, whose instant is known to the second; of its window the length is known exactly. In
+// seconds and cores.
+type sample struct{ least, most, window, cpu float64 }
+
+// instants are when the samples of a pod were taken, which it sorts. Each is a window after the one before, if that is the
+// one before it: such a row fits but one place within the seconds of all of them.
+func instants(list []sample) (times []time.Duration) {
+	slices.SortFunc(list, func(a, b sample) int { return cmp.Compare(a.least, b.least) })
+	for len(times) < len(list) {
+		row := list[len(times):]
+		after, least, most := []float64{0}, row[0].least, row[0].most
+		for i := 1; i < len(row) && math.Abs(row[i].least-row[i-1].least-row[i].window) < 1; i++ {
+			at := after[i-1] + row[i].window
+			from, to := max(least, row[i].least-at), min(most, row[i].most-at)
+			if from > to {
+				break
+			}
+			after, least, most = append(after, at), from, to
+		}
+		for _, at := range after {
+			times = append(times, seconds((least+most)/2+at))
+		}
+	}
+	return times
+}
+
 // synced are Run.Wait and Run.Served as they were when the load of a record began; nil if it does not
 // show them.
 func synced(run record.Run) (wait time.Duration, served *[2]time.Duration) {
@@ -221,7 +248,7 @@ func synced(run record.Run) (wait time.Duration, served *[2]time.Duration) {
 }
 
 // samples are Run.Samples and Run.Used as a record shows them, of pods in the order in which their metrics
-// came: by the timestamps, which are cut to seconds, and before the poll that cannot have seen them yet.
+// came.
 func samples(run record.Run) (times [][]time.Duration, cpu [][]Used) {
 	onset := slices.IndexFunc(run.Entries, func(e record.Entry) bool { return e.Phase != nil })
 	if onset < 0 {
@@ -229,6 +256,7 @@ func samples(run record.Run) (times [][]time.Duration, cpu [][]Used) {
 	}
 	header, began := run.Header(), run.Entries[onset].At.Seconds()
 	places := map[string]int{}
+	var sampled [][]sample
 	for _, e := range run.Entries {
 		if e.PodMetrics == nil {
 			continue
@@ -236,23 +264,27 @@ func samples(run record.Run) (times [][]time.Duration, cpu [][]Used) {
 		for _, s := range e.PodMetrics.Samples {
 			i, seen := places[s.Pod]
 			if !seen {
-				i = len(times)
-				places[s.Pod], times, cpu = i, append(times, nil), append(cpu, nil)
+				i = len(sampled)
+				places[s.Pod], sampled = i, append(sampled, nil)
 			}
 			if s.New {
-				at := min(s.Timestamp.Sub(header.Started).Seconds()+0.5, e.At.Seconds()-header.MetricsEvery)
-				times[i] = append(times[i], seconds(at-began))
-				used := Used{Until: seconds(at - began)}
+				least := s.Timestamp.Sub(header.Started).Seconds()
+				most := min(least+1, e.At.Seconds()-header.MetricsEvery) // the poll before has not seen it
+				is := sample{least: min(least, most) - began, most: most - began, window: s.Window}
 				for _, c := range s.Containers {
-					used.CPU += c.CPU
+					is.cpu += c.CPU
 				}
-				cpu[i] = append(cpu[i], used)
+				sampled[i] = append(sampled[i], is)
 			}
 		}
 	}
-	for i := range times {
-		slices.Sort(times[i])
-		slices.SortFunc(cpu[i], func(a, b Used) int { return cmp.Compare(a.Until, b.Until) })
+	for _, list := range sampled {
+		at := instants(list)
+		var used []Used
+		for i, t := range at {
+			used = append(used, Used{t, list[i].cpu})
+		}
+		times, cpu = append(times, at), append(cpu, used)
 	}
 	return times, cpu
 }
