@@ -182,6 +182,10 @@ func TestDueBefore(t *testing.T) {
 			t.Errorf("%s: the first fall after %.1f s is told as latency %+v", length, first.AfterSeconds, latency)
 		}
 	}
+	r := resultOf(t, `workload: {deployment: {replicas: 1}, model: {metrics: {queue: {of: requests}}}}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 0, maxReplicas: 10, metrics: [{type: External, external: {metric: {name: queue}, target: {type: AverageValue, averageValue: "20"}}}], behavior: {scaleDown: {stabilizationWindowSeconds: 30}}}}, load: {phases: [{name: busy, duration: 3m, rate: 60, keepAlive: false}]}`)
+	if up := r.FirstUp(); up == nil || up.Steps[0].From != 0 || up.ScaleUp.Latency.Seconds == nil || *up.ScaleUp.Latency.Seconds-up.Steps[0].AfterSeconds > 2 {
+		t.Errorf("the first rise, by a metric that is not of samples, is %+v", up)
+	}
 	if !seen {
 		t.Error("in none of them do the replicas fall just after the load")
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hpabench/hpabench/record"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 )
 
 const noService = "no Service in front of the target was watched"
@@ -153,8 +154,12 @@ func (o *observed) changesTo(direction string, w window) (list []replicaChange) 
 }
 
 // due says whether the HPA decided a change on samples that are all from before the load changed, as of replicas
-// that were more than it needed when the run began. It may have seen the reading that came next, too.
+// that were more than it needed when the run began. It may have seen the reading that came next, too. Of an HPA with metrics
+// that are not of samples it is not known.
 func (o *observed) due(c replicaChange, w window) bool {
+	if hpa := o.autoscaler(c.t); hpa == nil || slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return record.CustomMetric(m) != "" }) {
+		return false
+	}
 	old := func(u usage) bool { return u.to > 0 && u.to <= w.onset }
 	i := after(o.usages, c.t)
 	return w.onsetBy == "" && i > 0 && old(o.usages[i-1].v) && (i == len(o.usages) || o.usages[i].t > c.t.Add(o.every()) || old(o.usages[i].v))
