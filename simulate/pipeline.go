@@ -21,13 +21,18 @@ func (w *world) sample(p *pod) {
 	w.sampleNext(p, unchanged)
 }
 
+// samplesOf is what the chance of a pod's samples is for, less its number; others count down from 0.
+const samplesOf = -1 << 32
+
 // sampleNext has the kubelet look at a container when it did in the record, else by chance; earlier
 // appointments of the pod are off.
 func (w *world) sampleNext(p *pod, unchanged bool) {
 	every := w.Plant.Metrics.Housekeeping.Duration
 	wait := model.NextSample(every, unchanged, p.random.Float64())
 	if p.born <= len(w.Samples) && w.onset > 0 {
-		times, now := w.Samples[p.born-1], w.now-w.onset
+		// Where in a CFS period they were, by which a window has more or fewer of a limit's quotas, a record does not tell.
+		apart := time.Duration(stream(w.Seed, samplesOf-p.born).Float64() * float64(model.CFSPeriod))
+		times, now := w.Samples[p.born-1], w.now-w.onset-apart
 		// A longest interval and a half, by when an unchanged container is sampled too.
 		if i, found := slices.BinarySearch(times, now); !found && i < len(times) && times[i]-now <= 3*every {
 			wait = times[i] - now
