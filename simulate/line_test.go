@@ -158,6 +158,9 @@ func TestClosedLoopFromItsStart(t *testing.T) {
 			r.Header = header
 			r.Phases = []record.Phase{{Seconds: c.seconds, Shape: record.ShapeWorkers, Workers: c.workers, Think: c.think, Requests: c.requests, KeepAlive: true}, {Seconds: 20, Shape: record.ShapeRate, From: 1}}
 			entries, score := simulate(t, r)
+			if want := score.Onset + min(c.most, c.seconds) + 20; score.Ended > want+1e-5 || score.Ended < want-c.most+c.least-1e-5 {
+				t.Errorf("%+v: it ended at %g, should be %g", c, score.Ended, want)
+			}
 			if want := c.answers + 20; math.Abs(score.Requests-want) > 0.01 {
 				t.Errorf("%+v: %g requests, want %g", c, score.Requests, want)
 			}

@@ -152,6 +152,7 @@ type Score struct {
 	RestReplicaSeconds float64    `json:"restReplicaSeconds"` // of the pods of that time
 	Decisions          []Decision `json:"decisions"`
 	Onset              float64    `json:"onset"` // of the first phase, in seconds
+	Ended              float64    `json:"ended"` // the last phase, in seconds
 	Supply             []Supply   `json:"supply"`
 }
 

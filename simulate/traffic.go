@@ -22,7 +22,8 @@ type traffic struct {
 	phase    int           // -1 before and after the load
 	ended    bool          // one phase at least
 	over     chan struct{} // closed when all phases have ended
-	rested   chan struct{} // closed when the HPA is at its min after that
+	rested   chan struct{} // closed when the HPA is at its min after that, for which
+	resting  bool          // it waits
 	started  time.Duration
 	sent     float64               // in the phase
 	thinking []thinkers            // of a closed loop, in the order of their times
@@ -94,20 +95,18 @@ func (w *world) endPhase(i int) {
 	if i+1 < len(w.Phases) {
 		w.startPhase(i + 1)
 	} else {
+		w.score.Ended = w.now.Seconds()
 		close(w.traffic.over)
+		w.traffic.resting = true
 		w.rests()
 	}
 }
 
 // rests ends the time after the load when the HPA is at its min.
 func (w *world) rests() {
-	select {
-	case <-w.traffic.rested:
-	case <-w.traffic.over:
-		if w.spec <= ptr.Deref(w.HPA.MinReplicas, 1) {
-			close(w.traffic.rested)
-		}
-	default:
+	if w.traffic.resting && w.spec <= ptr.Deref(w.HPA.MinReplicas, 1) {
+		w.traffic.resting = false
+		close(w.traffic.rested)
 	}
 }
 

@@ -83,6 +83,7 @@ func (c *Capacity) Check(ctx context.Context, s Search) error {
 	if err != nil {
 		return err
 	}
+	steady.Replicas = s.Runs[0].Replicas
 	s.Runs = []*simulate.Run{steady}
 	low, least := max(knobs["target"].least, c.Steady/10), knobs["min"].get(steady)
 	if target(steady).AverageUtilization != nil {

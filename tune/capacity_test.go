@@ -82,6 +82,9 @@ func TestCheck(t *testing.T) {
 		s := search(t, "target=30..90")
 		s.Settings = 60
 		s.Do = func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
+			if r.Replicas != ptr.Deref(r.HPA.MinReplicas, 1) {
+				t.Errorf("%s: with min %d a simulation begins with %d", name, ptr.Deref(r.HPA.MinReplicas, 1), r.Replicas)
+			}
 			score, err := made(ctx, r)
 			if score.Missed = 0; c.missed == nil {
 				score.ReplicaSeconds = 3600

@@ -315,6 +315,9 @@ func Show(ranges []Range, s Setting) string {
 	return strings.Join(values, " ")
 }
 
+// AtMin, as the Replicas of a run, are the min of each setting, or 1 where that is 0: those that a load finds after a rest.
+const AtMin = -1
+
 // apply gives a run with the setting; what is NaN stays as it is.
 func apply(r *simulate.Run, ranges []Range, s Setting) (*simulate.Run, error) {
 	with := *r
@@ -327,7 +330,7 @@ func apply(r *simulate.Run, ranges []Range, s Setting) (*simulate.Run, error) {
 			return nil, fmt.Errorf("%s: %w", of.Name, err)
 		}
 	}
-	if with.Replicas == 0 {
+	if with.Replicas == AtMin {
 		with.Replicas = max(1, ptr.Deref(with.HPA.MinReplicas, 1))
 	}
 	return &with, nil

@@ -60,7 +60,7 @@ func (s SLO) String() string { return fmt.Sprintf("p%s < %s", record.Plain(s.Sha
 // Search is what is looked for.
 type Search struct {
 	// Runs are the loads to serve. The workload and the HPA, with its present setting, are those
-	// of the first. One with 0 replicas begins with the min of each setting, as after a rest.
+	// of the first. Their Replicas may be AtMin.
 	Runs     []*simulate.Run
 	Loads    []string // what they are called
 	Ranges   []Range
@@ -332,6 +332,10 @@ func (t *trial) add(i int, r *simulate.Run, score simulate.Score, gap time.Durat
 	t.hours += score.ReplicaSeconds / 3600
 	onset := time.Duration(score.Onset * float64(time.Second))
 	ends := onset + length(r)
+	if ended := time.Duration(score.Ended * float64(time.Second)); ended > 0 { // workers may have sent all of their requests before
+		gap += max(0, ends-ended)
+		ends = ended
+	}
 	level, since := r.Replicas, onset
 	full := func(until time.Duration) {
 		if level >= r.HPA.MaxReplicas && ptr.Deref(r.HPA.MinReplicas, 1) < r.HPA.MaxReplicas {

@@ -37,7 +37,7 @@ func search(t *testing.T, vary string) Search {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := &simulate.Run{Phases: []record.Phase{{Seconds: 600, Shape: record.ShapeRate, From: 10}}}
+	run := &simulate.Run{Replicas: AtMin, Phases: []record.Phase{{Seconds: 600, Shape: record.ShapeRate, From: 10}}}
 	run.Plant.Control.Sync.Duration, run.Plant.Metrics.Resolution.Duration = 15*time.Second, 15*time.Second
 	run.Plant.Nodes = []simulate.Node{{Name: "large"}}
 	run.Pod.Containers = make([]corev1.Container, 1)
@@ -577,7 +577,7 @@ func TestWithoutRequests(t *testing.T) {
 	}
 }
 
-// A run with 0 replicas begins with the min of each setting, and not with the replicas of a Deployment that the HPA would have
+// A run AtMin begins with the min of each setting, and not with the replicas of a Deployment that the HPA would have
 // taken away before the load.
 func TestBeginsAtMin(t *testing.T) {
 	s := search(t, "min=1..4")
@@ -592,5 +592,24 @@ func TestBeginsAtMin(t *testing.T) {
 	s.Runs[0].HPA.MinReplicas = new(int32(1))
 	if _, err := Tune(t.Context(), s); err != nil || len(began) < 4 {
 		t.Errorf("%v (%v)", began, err)
+	}
+}
+
+// A run that begins without a pod does so with each setting.
+func TestBeginsAtZero(t *testing.T) {
+	r := search(t, "min=1..4").Runs[0]
+	for _, replicas := range []int32{0, 3} {
+		r.Replicas = replicas
+		for _, texts := range [][]string{nil, {"target=40,60"}, {"min=1,2"}} {
+			all, err := Variants(r, texts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range all {
+				if v.Run.Replicas != replicas {
+					t.Errorf("%v: %q begins with %d, not %d", texts, v.Name, v.Run.Replicas, replicas)
+				}
+			}
+		}
 	}
 }

@@ -189,7 +189,7 @@ func toTune(name string, plant *simulate.Plant, w *work, check func(string, *fit
 	if err != nil {
 		return nil, nil, err
 	}
-	run.Replicas = 0 // the load comes after a rest, in which the HPA is at its min
+	run.Replicas = tune.AtMin // the load comes after a rest, in which the HPA is at its min
 	return run, file.Spec.Cost, nil
 }
 
