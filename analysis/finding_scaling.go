@@ -62,8 +62,8 @@ func (d *diagnosis) foreign(p policy) {
 	}
 }
 
-// metricLevels are the readings of the HPA's metrics: those of metrics.k8s.io or, where the HPA has
-// others too, those in its status, which are of the pods that it found.
+// metricLevels are the readings of the HPA's metrics or, where hpabench did not read all of them, those in its
+// status, which are of the pods that it found.
 func (d *diagnosis) metricLevels() []at[usage] {
 	if slices.ContainsFunc(d.usages, func(u at[usage]) bool { return u.v.ratio != nil }) {
 		return d.usages
@@ -272,6 +272,7 @@ func (d *diagnosis) mostLoaded(i int, p policy) (most *Transition, idle, peak us
 				u.v.from, u.v.to = u.t, u.t // it is not of samples
 			}
 			switch {
+			case name != "" && u.v.signal != "": // which has the samples of the reading before
 			case t.ScaleUp == nil || u.v.ratio == nil || u.t >= end:
 			case u.t <= onset || u.v.to > 0 && u.v.to <= onset:
 				before = u.v

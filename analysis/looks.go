@@ -27,7 +27,7 @@ type looks struct {
 	waiting []look
 	reading *readings // the latest
 	signals signals
-	polled  bool                   // by hpabench too, and not by the HPA alone
+	polled  *record.Signal         // the latest that hpabench read, and not the HPA alone
 	latest  at[*record.Autoscaler] // of which there is a decision
 
 	given metrics.PodMetricsInfo // room for one view at a time
@@ -56,11 +56,9 @@ type look struct {
 func (k *tracker) signal(t record.Instant, s *record.Signal) {
 	k.syncs(t)
 	if s.Polled() {
-		k.looks.polled = true
-		for i := range k.looks.waiting {
-			if l := &k.looks.waiting[i]; l.t.Add(k.o.every()) >= t {
-				l.signals = l.signals.with(t, s, k.o.every())
-			}
+		k.looks.polled = s
+		for i := len(k.looks.waiting) - 1; i >= 0 && k.looks.waiting[i].t.Add(k.o.every()) >= t; i-- {
+			k.looks.waiting[i].signals = k.looks.waiting[i].signals.with(t, s, k.o.every())
 		}
 		k.looks.signals, k.looks.changed = k.looks.signals.with(t, s, k.o.every()), true
 		k.settle(t)
@@ -192,7 +190,7 @@ func (k *tracker) read(next *readings, t record.Instant) {
 func (k *tracker) settle(t record.Instant) {
 	for len(k.looks.waiting) > 0 {
 		l := k.looks.waiting[0]
-		if !l.followed || k.looks.polled && l.t.Add(k.o.every()) > t {
+		if !l.followed || k.looks.polled != nil && l.t.Add(k.o.every()) > t {
 			return
 		}
 		k.looks.waiting = k.looks.waiting[1:]

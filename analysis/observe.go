@@ -87,7 +87,7 @@ type want struct {
 // counts is how many pods were in which state.
 type counts struct{ pods, ready, inService, terminating int }
 
-// usage is one reading of PodMetrics and what the HPA would make of it.
+// usage is one reading of PodMetrics, or of another metric of the HPA, and what the HPA would make of all that was read by then.
 type usage struct {
 	reading    *readings
 	cpu        float64 // cores, the latest sample of each pod that exists
@@ -197,6 +197,7 @@ func observe(b *Builder) *observed {
 		case *record.Target:
 			if !v.Deleted {
 				o.targets = append(o.targets, at[record.Target]{e.At, *v})
+				tracker.rescaled(e.At)
 			}
 		case *record.Change:
 			if v.By != "hpabench-"+o.header.Run { // that of the run itself
@@ -639,4 +640,12 @@ func (k *tracker) usage(t record.Instant, s *record.Signal) {
 	}
 	k.measure(&u, t)
 	k.o.usages = append(k.o.usages, at[usage]{t, u})
+}
+
+// rescaled takes other replicas of the scale's status: a value that is divided by them is another share of its target then,
+// and hpabench records one that stays the same once in record.SignalEvery.
+func (k *tracker) rescaled(t record.Instant) {
+	if n := len(k.o.targets); k.looks.polled != nil && n > 1 && k.o.targets[n-1].v.Status != k.o.targets[n-2].v.Status {
+		k.usage(t, k.looks.polled)
+	}
 }

@@ -746,7 +746,7 @@ func (v *view) ratios(of []autoscalingv2.MetricSpec, f flags) (ratios []float64,
 }
 
 // signal is the ratio to its target of a metric that hpabench read where the HPA reads it, and of how many pods it is: of all that
-// there are, unless it has a value for each.
+// there are, or, where it has a value for each, of those that the HPA takes.
 func (v *view) signal(m autoscalingv2.MetricSpec) (ratio float64, pods int, known bool) {
 	name, target := record.MetricTarget(m)
 	goal := float64(goalOf(target))
@@ -759,10 +759,18 @@ func (v *view) signal(m autoscalingv2.MetricSpec) (ratio float64, pods int, know
 	case !s.Polled() || s.Error != "":
 		return 0, 0, false
 	case m.Pods != nil:
-		pods = len(s.Pods)
-		for _, p := range s.Pods {
-			ratio += float64(p.Value.MilliValue()) / goal / float64(pods)
+		left := map[string]bool{} // out by the HPA, see groupPods in k8s.io/kubernetes/pkg/controller/podautoscaler/replica_calculator.go
+		for _, p := range v.pods {
+			left[p.Name] = !ofReplicas(p) || p.Status.Phase == corev1.PodPending
 		}
+		sum := int64(0)
+		pods = 0
+		for _, p := range s.Pods {
+			if !left[p.Pod] {
+				pods, sum = pods+1, sum+p.Value.MilliValue()
+			}
+		}
+		return float64(sum) / float64(max(pods, 1)) / goal, pods, pods > 0
 	case target.AverageValue != nil:
 		ratio = float64(s.Value.MilliValue()) / goal / float64(max(v.scaled, 1))
 	default:

@@ -71,7 +71,7 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 // turning is when the offered rate of a phase in which it changes (a ramp, a sine, a curve) alone would
 // have taken the metric past a limit with the replicas of then: what comes after that is metrics lag. past
 // is how far a reading is past the limit, below 0 before it. The rate is worked out by the line through
-// the first reading past it, up to until, and the one before, each at the mean offered rate of its samples'
+// the first reading past it, up to until, and the one before of the same source, each at the mean offered rate of its samples'
 // windows; by their timestamps, which are another clock's. It is not known without two such readings, and
 // where the rate does not change between them.
 func (o *observed) turning(w window, stage string, until sight, past func(u usage) float64) (b boundary, changes bool) {
@@ -83,11 +83,13 @@ func (o *observed) turning(w window, stage string, until sight, past func(u usag
 		return b, true
 	}
 	var before, passed usage
+	latest := map[string]usage{} // by their sources
 	for _, u := range o.usages[:after(o.usages, until.t)] {
 		if u.v.ratio == nil {
 			continue
 		}
-		before, passed = passed, u.v
+		before, passed = latest[u.v.signal], u.v
+		latest[u.v.signal] = u.v
 		if u.t > w.onset && before.ratio != nil && past(before) <= 0 && past(passed) > 0 {
 			break
 		}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -23,6 +25,7 @@ func (o *observed) timeline(load map[int]*row, demand []Level) (rows []Second, e
 	spans := o.spans
 	first, _ := floorDiv(int(math.Floor(o.start.Seconds())), every)
 	length := record.Instant(every) * record.Instant(time.Second)
+	sampled := slices.IndexFunc(o.usages, func(u at[usage]) bool { return u.v.signal == "" }) // the pods, for the first time
 	for n := first; record.Instant(n)*length < o.end; n++ {
 		r := Second{Second: n * every}
 		if l := load[n]; l != nil {
@@ -38,18 +41,19 @@ func (o *observed) timeline(load map[int]*row, demand []Level) (rows []Second, e
 		}
 		// The figures are those of the observations themselves, to spare the memory of copies.
 		inGap := func(g record.Gap) bool { return sourceOf(g) == metricsSource && g.From < t && g.To > t }
-		if i := after(o.usages, t) - 1; i >= 0 && !slices.ContainsFunc(o.gaps, inGap) {
+		if i := after(o.usages, t) - 1; sampled >= 0 && i >= sampled && !slices.ContainsFunc(o.gaps, inGap) {
 			u := &o.usages[i].v
 			r.CPUCores, r.MemoryBytes, r.CPUPercent = &u.cpu, &u.memory, u.cpuPercent
 		}
+		a, ok := last(o.hpas, t)
 		for _, c := range o.signals {
 			value, _ := last(c.values, t)
-			if slices.ContainsFunc(o.gaps, func(g record.Gap) bool { return g.Source == record.SignalSource(c.metric) && g.From < t && g.To > t }) {
+			if ok && !hasMetric(a, c.metric) || slices.ContainsFunc(o.gaps, func(g record.Gap) bool { return g.Source == record.SignalSource(c.metric) && g.From < t && g.To > t }) {
 				value = nil
 			}
 			r.Signals = append(r.Signals, value)
 		}
-		if a, ok := last(o.hpas, t); ok {
+		if ok {
 			r.Desired, r.HPAPercent = &a.Status.DesiredReplicas, reportedPercent(a)
 		}
 		if i := after(o.targets, t) - 1; i >= 0 {
@@ -68,6 +72,14 @@ func (o *observed) timeline(load map[int]*row, demand []Level) (rows []Second, e
 		every = 0
 	}
 	return rows, every
+}
+
+// hasMetric says whether an HPA goes by a metric of that name.
+func hasMetric(a *record.Autoscaler, metric string) bool {
+	return slices.ContainsFunc(a.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool {
+		name, _ := record.MetricTarget(m)
+		return name == metric
+	})
 }
 
 // coarser sums up rows of so many seconds to longer ones. Their percentiles are not known.

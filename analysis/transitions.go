@@ -235,8 +235,8 @@ func (o *observed) changesOf() []replicaChange {
 const beyondAlready = "the metric was beyond the tolerance already when the load changed"
 
 // metric finds when the HPA's ratio passed its tolerance in w, coming from within
-// it: when the first PodMetrics sample was read that says so. Where the HPA's metrics cannot
-// be worked out from PodMetrics, it is the first status of the HPA that says so,
+// it: when the first PodMetrics sample, or value of another metric, was read that says so. Where these do not tell
+// all of the HPA's metrics, it is the first status of the HPA that says so,
 // and the precision is the period of the HPA's sync.
 func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (sight, string) {
 	if w.onsetBy != "" {
@@ -250,7 +250,11 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 		if u.t >= w.end {
 			break
 		}
-		beyond := passed(*u.v.ratio, policyOf(o.autoscaler(u.t).Spec, o.flags))
+		ratio := *u.v.ratio
+		if n, ok := last(o.targets, u.t); ok && n.Replicas == 0 && ratio > 0 {
+			ratio = math.Inf(1) // any value asks for the first replica
+		}
+		beyond := passed(ratio, policyOf(o.autoscaler(u.t).Spec, o.flags))
 		switch {
 		case u.t <= w.onset:
 			already = beyond
@@ -264,7 +268,15 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 		return sight{}, beyondAlready
 	}
 	if slices.ContainsFunc(o.usages, func(u at[usage]) bool { return u.v.ratio != nil }) {
-		return sight{}, o.missing(w, "a metric beyond the tolerance", metricsSource)
+		var sources []string
+		for _, m := range o.autoscaler(w.end).Spec.Metrics {
+			source := metricsSource
+			if name, _ := record.MetricTarget(m); record.CustomMetric(m) != "" {
+				source = record.SignalSource(name)
+			}
+			sources = append(sources, source)
+		}
+		return sight{}, o.missing(w, "a metric beyond the tolerance", sources...)
 	}
 	for _, a := range between(o.hpas, w.onset+1, w.end-1) {
 		ratios := statusRatios(a.v)

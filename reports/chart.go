@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
 )
 
 var bars = []rune("▁▂▃▄▅▆▇█")
@@ -22,6 +23,7 @@ func chart(r *analysis.Result, width int) []string {
 		value func(analysis.Second) *float64
 		unit  string
 		scale float64
+		exact bool // its highest value may be less than 1
 	}
 	spec := func(s analysis.Second) *float64 { return floating(s.Spec) }
 	ready := func(s analysis.Second) *float64 { return floating(s.Ready) }
@@ -33,7 +35,7 @@ func chart(r *analysis.Result, width int) []string {
 	}
 	for i, s := range r.Signals {
 		name := []rune(s.Name)
-		lines = append(lines, row{name: string(name[:min(len(name), label-1)]), value: func(n analysis.Second) *float64 { return n.Signals[i] }})
+		lines = append(lines, row{name: string(name[:min(len(name), label-1)]), value: func(n analysis.Second) *float64 { return n.Signals[i] }, exact: true})
 	}
 	lines = append(lines, row{name: "wanted", value: spec, scale: replicas}, row{name: "ready", value: ready, scale: replicas})
 	columns := min(max(width-label-rest, 10), len(timeline))
@@ -54,8 +56,12 @@ func chart(r *analysis.Result, width int) []string {
 			}
 			b.WriteRune(r)
 		}
+		most := fmt.Sprintf("%.0f", top)
+		if l.exact {
+			most = record.Plain(top, 3)
+		}
 		if seen {
-			out = append(out, fmt.Sprintf("%-*s%s  max %.0f%s", label, l.name, b.String(), top, l.unit))
+			out = append(out, fmt.Sprintf("%-*s%s  max %s%s", label, l.name, b.String(), most, l.unit))
 		}
 	}
 	first, last := timeline[0].Second, timeline[len(timeline)-1].Second+every(timeline)

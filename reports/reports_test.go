@@ -298,3 +298,14 @@ func TestHTMLOfALongRun(t *testing.T) {
 		t.Errorf("the page has %d bytes", b.Len())
 	}
 }
+
+// A metric of less than 1 has a highest value.
+func TestChartOfFractions(t *testing.T) {
+	r := &analysis.Result{Signals: []analysis.Signal{{Name: "error_share"}}}
+	for i, value := range []float64{0.125, 0.268, 0.0625} {
+		r.Timeline = append(r.Timeline, analysis.Second{Second: i, Signals: []*float64{&value}})
+	}
+	if text := strings.Join(chart(r, 80), "\n"); !strings.Contains(text, "max 0.268") {
+		t.Error(text)
+	}
+}

@@ -229,7 +229,9 @@ func (t *task) signalRights() (rights []right) {
 			add("get", custommetrics.GroupName, "pods/"+name, "*")
 		case m.Object != nil:
 			of := m.Object.DescribedObject
-			if resource, _, err := t.resource(schema.FromAPIVersionAndKind(of.APIVersion, of.Kind)); err == nil {
+			if of.Kind == "Namespace" && schema.FromAPIVersionAndKind(of.APIVersion, of.Kind).Group == "" {
+				add("get", custommetrics.GroupName, "metrics", name) // of the HPA's own namespace
+			} else if resource, _, err := t.resource(schema.FromAPIVersionAndKind(of.APIVersion, of.Kind)); err == nil {
 				add("get", custommetrics.GroupName, resource.GroupResource().String()+"/"+name, of.Name)
 			}
 		case m.External != nil:

@@ -56,7 +56,7 @@ func (p *Permission) tasks() ([]task, error) {
 			return nil, err
 		}
 		t := t
-		t.file, t.own, t.namespace = file, s.own && t.runs(), s.namespace
+		t.file, t.own, t.namespace, t.spec = file, s.own && t.runs(), s.namespace, file.Autoscaling()
 		if s.own {
 			t.namespace = ""
 		}

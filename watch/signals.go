@@ -135,46 +135,43 @@ type signals struct {
 // signal is what was read of a metric.
 type signal struct {
 	gap      gap
+	asked    bool           // and not answered yet
 	told     *record.Signal // what is in the record
 	at       record.Instant // since when
 	answered record.Instant // the last answer
 }
 
-// poll reads each metric once, side by side, so that a slow adapter holds up no other.
+// poll asks for each metric whose last answer is there: a slow adapter holds up no other metric, and, as the clients take no
+// context, no end of the run. A metric that the HPA has no more is not away.
 func (s *signals) poll(ctx context.Context) {
 	hpa := s.w.Autoscaler()
-	if hpa == nil {
-		return
-	}
-	var wg sync.WaitGroup
-	asked := map[string]bool{}
-	for _, m := range hpa.Spec.Metrics {
-		if name, _ := record.MetricTarget(m); record.CustomMetric(m) != "" && !asked[name] {
-			asked[name] = true
-			of := s.of(name)
-			wg.Go(func() { s.read(ctx, of, m) })
-		}
-	}
-	all := make(chan struct{})
-	go func() {
-		wg.Wait()
-		close(all)
-	}()
-	select {
-	case <-all:
-	case <-ctx.Done(): // the clients take no context; what is answered after that is not taken
-	}
-}
-
-func (s *signals) of(name string) *signal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	of := s.metrics[name]
-	if of == nil {
-		of = &signal{gap: gap{rec: s.w.rec, source: record.SignalSource(name)}}
-		s.metrics[name] = of
+	has := map[string]bool{}
+	if hpa != nil {
+		for _, m := range hpa.Spec.Metrics {
+			name, _ := record.MetricTarget(m)
+			if record.CustomMetric(m) == "" || has[name] {
+				continue
+			}
+			has[name] = true
+			of := s.metrics[name]
+			if of == nil {
+				of = &signal{gap: gap{rec: s.w.rec, source: record.SignalSource(name)}}
+				s.metrics[name] = of
+			}
+			if !of.asked {
+				of.asked = true
+				go s.read(ctx, of, m)
+			}
+		}
 	}
-	return of
+	for name, of := range s.metrics {
+		if !has[name] {
+			of.gap.end(s.w.rec.Clock.Now())
+			delete(s.metrics, name)
+		}
+	}
 }
 
 func (s *signals) read(ctx context.Context, of *signal, m autoscalingv2.MetricSpec) {
@@ -183,7 +180,7 @@ func (s *signals) read(ctx context.Context, of *signal, m autoscalingv2.MetricSp
 	at := s.w.rec.Clock.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if ctx.Err() != nil {
+	if of.asked = false; ctx.Err() != nil {
 		return
 	}
 	if err != nil {

@@ -23,6 +23,7 @@ func TestCalibrateSays(t *testing.T) {
 		holds       float64   // the capacity in the run that measures what a request costs; 0 if that has no result
 		capacities  []float64 // of the sweeps, in requests a second; the last one's of all that follow
 		late        int       // the sweep, from 1 on, whose load generator was late where the SLO was missed
+		answered    float64   // a second in that run, where it misses the SLO; 0 for all
 		cut         bool      // that run, as the workload does not keep up
 		steady      error     // of that run; of the second if it holds some
 		interrupted bool      // after that run
@@ -35,6 +36,7 @@ func TestCalibrateSays(t *testing.T) {
 		"less in the long run": {capacities: []float64{40}, holds: 30, stored: true,
 			out: "One replica serves 27.68 requests/s: 99 % of the answers within 250ms, 0.1 % errors at most. A longer run at 30.75 requests/s a replica missed the SLO (p99 2 s), so the capacity is below the two rates. Eff", never: "rough"},
 		"much less in the long run":           {capacities: []float64{40}, holds: 20, fault: "a longer run at 27.68 requests/s a replica missed the SLO (p99 2 s): calibrate again", out: "How many requests/s a replica serves is not known: 99 % of the answers within 250ms, 0.1 % errors at most. A longer run at 27.68", never: "state capacityPerReplica"},
+		"what it answers in the long run":     {capacities: []float64{40}, holds: 20, answered: 20, stored: true, out: "One replica serves 18 requests/s: 99 % of the answers within 250ms, 0.1 % errors at most. A longer run at 37.97 requests/s a replica missed the SLO (p99 2 s), so the capacity"},
 		"overloaded in the long run":          {capacities: []float64{40}, holds: 30, cut: true, stored: true, out: "A longer run at 30.75 requests/s a replica missed the SLO, so the capacity"},
 		"lowered, and then the cluster fails": {capacities: []float64{40}, holds: 30, steady: gone, is: gone, fault: "a longer run at 37.97 requests/s a replica missed", out: "is not known: 99 %", never: "serves 34.17"},
 		"the same in the long run":            {capacities: []float64{40}, holds: 50, stored: true, out: "Target: no target follows: ", never: "rough"},
@@ -82,6 +84,9 @@ func TestCalibrateSays(t *testing.T) {
 					p := analysis.PhaseLoad{Latency: analysis.Quantiles{P99: new(0.1)}, ErrorShare: new(0.0)}
 					if rate > c.capacities[min(sweeps, len(c.capacities)-1)] {
 						p.Latency.P99 = new(2.0)
+						if c.answered > 0 {
+							p.AchievedRate = &c.answered
+						}
 						if c.cut && strings.HasPrefix(s.Name, "steady") {
 							p.Latency.P99, p.Cut = nil, true
 						}

@@ -120,7 +120,7 @@ func (a *app) regressions(c analysis.Comparison) (err error) {
 	for _, f := range c.Figures {
 		for i, d := range f.Against {
 			switch of := f.Of[i+1]; {
-			case latencies.MatchString(f.Name) && f.Of[0].Missing == 0 && of.Never == c.Trials[i+1], d.Worse && of.Never > f.Of[0].Never:
+			case latencies.MatchString(f.Name) && f.Of[0].Missing == 0 && of.Never == c.Trials[i+1], d.Worse && (of.Median == nil || of.Never > f.Of[0].Never):
 				err = errors.Join(err, fmt.Errorf("%w: %s is measured in %d of %s of %s and in %d of %d of %s: %s", errRegression, f.Name,
 					len(f.Of[0].Values), record.Counted(c.Trials[0], "trial"), c.Names[0], len(of.Values), c.Trials[i+1], c.Names[i+1], of.Reason))
 			case d.Worse:
