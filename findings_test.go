@@ -167,7 +167,7 @@ func TestValueCountsReadyPods(t *testing.T) {
 func TestDueBefore(t *testing.T) {
 	simulate.Prepare()
 	seen := false
-	for _, length := range []string{"6s", "8s", "10s", "12s", "14s"} {
+	for _, length := range []string{"6s", "10s", "13500ms", "14s", "14500ms"} {
 		r := resultOf(t, fmt.Sprintf(`workload: {deployment: {replicas: 4}}, autoscaler: {stabilization: 60s}, load: {keepAlive: false, phases: [{name: some, duration: %s, rate: 40}, {name: less, duration: 4m, rate: 20}]}`, length))
 		down := r.LastDown()
 		if len(down.Steps) == 0 {
@@ -175,10 +175,10 @@ func TestDueBefore(t *testing.T) {
 		}
 		first := down.Steps[0]
 		switch latency := down.ScaleDown.Latency; {
-		case first.AfterSeconds > 10:
+		case first.AfterSeconds > 2: // of one of the pods a sample may be later than the load
 		case latency.Seconds == nil && strings.Contains(latency.Missing, "on samples from before the load changed"):
 			seen = true
-		case latency.Seconds == nil || *latency.Seconds < 10:
+		case latency.Seconds == nil || *latency.Seconds < 2:
 			t.Errorf("%s: the first fall after %.1f s is told as latency %+v", length, first.AfterSeconds, latency)
 		}
 	}

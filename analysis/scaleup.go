@@ -162,7 +162,9 @@ func (o *observed) due(c replicaChange, w window) bool {
 	if hpa := o.autoscaler(c.t); hpa == nil || slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return record.CustomMetric(m) != "" }) {
 		return false
 	}
-	old := func(u usage) bool { return u.to > 0 && u.to <= w.onset }
+	old := func(u usage) bool {
+		return len(u.reading.samples) > 0 && !slices.ContainsFunc(u.reading.samples, func(s sample) bool { return o.instant(s.timestamp()) > w.onset })
+	}
 	i := after(o.usages, c.t)
 	return w.onsetBy == "" && i > 0 && old(o.usages[i-1].v) && (i == len(o.usages) || o.usages[i].t > c.t.Add(o.every()) || old(o.usages[i].v))
 }

@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // fifo is a Server in which a request that has a processor keeps it until it has had all its CPU
 // time. The quota goes to requests in their order rather than to threads in slices of 5 ms: a
@@ -13,7 +16,7 @@ type fifo struct {
 	lanes   []lane          // the processors that the container can use at once
 	busy    freeTimes       // when each worker that has something to do is free
 	starts  []time.Duration // of requests that wait for a worker, in order
-	ends    []time.Duration // of the CPU time of requests, in order
+	ends    []time.Duration // of the CPU time of requests, the first first
 }
 
 // A lane is one processor's work for the container: stretches of time, in order
@@ -61,7 +64,11 @@ func (s *fifo) Request(now, cpu, wait time.Duration, done func(at time.Duration)
 		s.starts = append(s.starts, start)
 	}
 	end := s.reserve(start, cpu)
-	s.ends = append(s.ends, end)
+	i := len(s.ends)
+	for i > 0 && s.ends[i-1] > end { // one that came before may end after, on another processor
+		i--
+	}
+	s.ends = slices.Insert(s.ends, i, end)
 	end += wait
 	if len(s.busy) == s.workers {
 		s.busy.replace(end)

@@ -351,3 +351,20 @@ func BenchmarkFIFO(b *testing.B) {
 		})
 	}
 }
+
+// TestRunnableIsAhead asks when a probe runs of a server with several processors, on which requests end in another order than
+// they came.
+func TestRunnableIsAhead(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	n := &Node{Cores: 4}
+	m := Resolve("x/app", nil, Model{})
+	s := NewServer(n, 0, &m, 2)
+	now := time.Duration(0)
+	for range 5000 {
+		now += time.Duration(random.ExpFloat64() * float64(8*time.Millisecond))
+		s.Request(now, time.Duration(random.ExpFloat64()*float64(15*time.Millisecond)), 0, func(time.Duration) {})
+		if at := s.Runnable(now); at < now {
+			t.Fatalf("at %s a probe ran at %s", now, at)
+		}
+	}
+}
