@@ -170,6 +170,9 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 			if len(hpa.Status.Conditions) == 0 || !notServed.MatchString(said) && !long && events < 2 {
 				continue
 			}
+			if d.has(FoundCrash, FoundOOM, FoundProbe) && d.hadValue(name) {
+				continue // there was no pod to have one
+			}
 			f.Seen = fmt.Sprintf("It has no metric %s from %s%s.", name, group, detail(said))
 			f.Advice = fmt.Sprintf("`kubectl get apiservices | grep %s` shows whether an adapter (KEDA, prometheus-adapter) serves the API group; if one does, its logs tell why it has no value.", group)
 			if notServed.MatchString(said) {
@@ -187,6 +190,14 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 		found = true
 	}
 	return found
+}
+
+// hadValue says whether a status of the HPA had a value of a metric in the run.
+func (d *diagnosis) hadValue(name string) bool {
+	return slices.ContainsFunc(d.hpas, func(a at[*record.Autoscaler]) bool {
+		_, has := record.MetricsCurrent(a.v.Status)[name]
+		return has
+	})
 }
 
 // metricsAbsent finds that metrics.k8s.io does not answer, or has nothing of the

@@ -143,10 +143,7 @@ func (d *diagnosis) maxReached(p policy) {
 	}
 	want := int32(math.Ceil(float64(p.max)*most - 1e-9))
 	peak, remedy := fmt.Sprintf("for %d at the peak", want), ""
-	if d.hasIn(start.Seconds(), end.Seconds(), FoundCPULimit) && slices.ContainsFunc(p.metrics, func(m autoscalingv2.MetricSpec) bool {
-		name, _ := record.ResourceOf(m)
-		return name == corev1.ResourceCPU
-	}) {
+	if d.hasIn(start.Seconds(), end.Seconds(), FoundCPULimit) && p.goesBy(corev1.ResourceCPU) {
 		peak, remedy = fmt.Sprintf("for %d or more at the peak; a CPU limit holds the metric", want), "; and raise or remove the CPU limit"
 	}
 	f := Finding{Kind: FoundMaxReached, Severity: Limits, Object: d.hpa(), SinceSeconds: new(start.Seconds()), UntilSeconds: d.until(end),
@@ -404,7 +401,7 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		}
 	}
 	switch share := d.overloadShare(t.ToPhase); {
-	case share >= failedShare && d.hasIn(t.OnsetSeconds, t.EndSeconds, FoundCPULimit):
+	case share >= failedShare && d.hasIn(t.OnsetSeconds, t.EndSeconds, FoundCPULimit) && p.goesBy(corev1.ResourceCPU):
 		f.Cause = fmt.Sprintf("%s %% of the requests of phase %s failed already: a CPU limit is reached before the metric is where a scale-up begins.", record.Plain(share*100, 2), t.ToPhase)
 		f.Advice += "; or raise or remove the CPU limit."
 	case share >= failedShare:
@@ -495,12 +492,13 @@ func (d *diagnosis) flapping() {
 }
 
 // heldSince is from when a stabilization window counts that would have held a scale-down: the last higher
-// recommendation before it, else the scale-down itself.
+// recommendation before it, else as long before the scale-down as the window is that let it happen.
 func (d *diagnosis) heldSince(fall replicaChange) record.Instant {
-	if _, higher, _, no := d.held(window{onset: d.start, end: d.end}, fall); no == "" && higher.seen {
-		return higher.t
+	_, higher, window, no := d.held(window{onset: d.start, end: d.end}, fall)
+	if no == "" && higher.seen {
+		return min(higher.t, fall.t.Add(-window))
 	}
-	return fall.t
+	return fall.t.Add(-window)
 }
 
 // heldByPolicies is the longest time in which scale-up policies held the HPA below what it recommended, by
@@ -583,32 +581,37 @@ func (d *diagnosis) window(p policy) {
 		}
 		wants := d.lowered(window{onset: onset, end: end}, n.Replicas)
 		// Of a recommendation that fell in steps, the first one waited longest.
-		held := func(to int32) (sight, time.Duration) {
+		keeps := func(to int32) (sight, time.Duration) {
 			_, higher, window, _ := d.held(window{onset: onset, end: end}, replicaChange{sight: sight{t: end, seen: true}, from: n.Replicas, to: to})
 			return higher, window
 		}
-		higher, window := held(n.Replicas - 1)
-		if wants >= n.Replicas || !higher.seen || higher.t.Add(window) < end {
+		higher, held := keeps(n.Replicas - 1)
+		if wants >= n.Replicas || !higher.seen || higher.t.Add(held) < end {
 			continue
 		}
 		calm := end.Sub(onset).Seconds()
-		cause := fmt.Sprintf("It last recommended %s at %.1f s, and keeps them until %.1f s", replicas(n.Replicas), higher.t.Seconds(), higher.t.Add(window).Seconds())
-		lastHigher, _ := held(wants)
+		cause := fmt.Sprintf("It last recommended %s at %.1f s, and keeps them until %.1f s", replicas(n.Replicas), higher.t.Seconds(), higher.t.Add(held).Seconds())
+		lastHigher, _ := keeps(wants)
 		if lastHigher.t != higher.t {
-			cause += fmt.Sprintf("; it goes to %d, which it recommends now, at %.1f s at the earliest", wants, lastHigher.t.Add(window).Seconds())
+			cause += fmt.Sprintf("; it goes to %d, which it recommends now, at %.1f s at the earliest", wants, lastHigher.t.Add(held).Seconds())
 		}
 		less := fmt.Sprintf("there was less load for %.0f s only (from phase %s on)", calm, t.ToPhase)
 		if i > 0 && d.r.Transitions[i-1].OnsetSeconds == t.OnsetSeconds {
 			less = fmt.Sprintf("the load was below the %s requests/s that phase %s began with for %.0f s only", record.Plain(t.FromRate, 4), t.ToPhase, calm)
 		}
 		seen := "No scale-down could be seen"
-		if slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To < s.From }) {
+		if len(d.changesTo(Down, window{onset: onset, end: end})) > 0 {
 			seen, higher = "The scale-down could not be seen to its end", lastHigher
 		}
+		needed := math.Ceil((higher.t.Add(held).Sub(onset) + 2*d.flags.Sync.Duration).Seconds())
+		advice := fmt.Sprintf("Let the phase last more than %.0f s", needed)
+		if s := d.phase(onset); s.plan.Changes() { // one that lasts longer falls later
+			advice = fmt.Sprintf("Add a phase of the least load, of more than %.0f s, after it", needed-calm)
+		}
 		d.add(Finding{Kind: FoundWindow, Severity: Limits, Object: d.hpa(), SinceSeconds: new(onset.Seconds()), UntilSeconds: d.until(end),
-			Seen:   fmt.Sprintf(seen+": %s, and its stabilization window is %.0f s.", less, window.Seconds()),
+			Seen:   fmt.Sprintf(seen+": %s, and its stabilization window is %.0f s.", less, held.Seconds()),
 			Cause:  cause + ".",
-			Advice: fmt.Sprintf("Let the phase last more than %.0f s, or set a smaller behavior.scaleDown.stabilizationWindowSeconds.", math.Ceil((higher.t.Add(window).Sub(onset) + 2*d.flags.Sync.Duration).Seconds()))})
+			Advice: advice + ", or set a smaller behavior.scaleDown.stabilizationWindowSeconds."})
 	}
 }
 

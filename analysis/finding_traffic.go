@@ -36,6 +36,10 @@ func (d *diagnosis) cpuLimit() {
 			limits[key{p.name, ""}] = r.Limits.Cpu().AsApproximateFloat64() // of all containers together
 		}
 	}
+	sees, request := "; and the HPA sees no more load than that", "; the request is what the HPA's target and the scheduler go by"
+	if hpa := d.autoscaler(d.end); hpa == nil || !policyOf(hpa.Spec, d.flags).goesBy(corev1.ResourceCPU) {
+		sees, request = "", ""
+	}
 	since := map[key]record.Instant{}
 	at := func(t record.Instant, k key, cpu float64) {
 		limit, has := limits[k]
@@ -54,8 +58,8 @@ func (d *diagnosis) cpuLimit() {
 		}
 		d.add(Finding{Kind: FoundCPULimit, Severity: Limits, Object: "pod/" + k.pod, SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(t),
 			Seen:   fmt.Sprintf("%s used %.0fm of CPU, and its limit is %.0fm.", who, cpu*1000, limit*1000),
-			Cause:  "The kernel throttles it there (metrics.k8s.io does not tell for how long), so that requests wait; and the HPA sees no more load than that.",
-			Advice: "Raise or remove the CPU limit; the request is what the HPA's target and the scheduler go by."})
+			Cause:  "The kernel throttles it there (metrics.k8s.io does not tell for how long), so that requests wait" + sees + ".",
+			Advice: "Raise or remove the CPU limit" + request + "."})
 	}
 	for _, u := range between(d.usages, d.start, d.end) {
 		m := u.v.reading

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 )
 
@@ -50,6 +52,14 @@ func policyOf(spec autoscalingv2.HorizontalPodAutoscalerSpec, f flags) policy {
 		p.assumed = append(p.assumed, fmt.Sprintf("scale-down stabilization window %.0f s", p.window.Seconds()))
 	}
 	return p
+}
+
+// goesBy says whether a metric of the HPA is of a resource.
+func (p policy) goesBy(resource corev1.ResourceName) bool {
+	return slices.ContainsFunc(p.metrics, func(m autoscalingv2.MetricSpec) bool {
+		name, _ := record.ResourceOf(m)
+		return name == resource
+	})
 }
 
 // within says whether the HPA leaves the replicas as they are at a ratio of current to target.

@@ -215,6 +215,16 @@ func (o *observed) held(w window, decision replicaChange) (lower, higher sight, 
 		c, _ := last(o.targets, t)
 		return c.Replicas
 	}
+	window = o.flags.DownscaleStabilization.Duration
+	if hpa := o.autoscaler(decision.t); hpa != nil {
+		window = policyOf(hpa.Spec, o.flags).window
+	}
+	// A status stays as it is where the recommendation falls without another metric: where the replicas fell, the window
+	// was over.
+	latest := decision.t
+	if slices.ContainsFunc(o.changes, func(c replicaChange) bool { return c.t == decision.t }) {
+		latest = decision.t.Add(-window)
+	}
 	before := after(o.hpas, decision.t-1)
 	if i := slices.IndexFunc(o.wants[:before], func(w want) bool { return w.ok }); i >= 0 {
 		known = &o.hpas[i].t
@@ -227,7 +237,7 @@ func (o *observed) held(w window, decision replicaChange) (lower, higher sight, 
 		// The HPA does not write a status that is the same: until it wrote the
 		// next one, each of its syncs recommended the same.
 		t := o.hpas[i].t
-		higher = o.see(hpaSource, max(t, until(i).Add(-o.flags.Sync.Duration)))
+		higher = o.see(hpaSource, max(t, min(until(i).Add(-o.flags.Sync.Duration), latest)))
 		if higher.t > t && !o.flags.known { // the period is assumed
 			higher.blur = max(higher.blur, min(higher.t.Sub(t), o.shortest-o.flags.Sync.Duration))
 		}
@@ -241,10 +251,6 @@ func (o *observed) held(w window, decision replicaChange) (lower, higher sight, 
 			}
 			break
 		}
-	}
-	window = o.flags.DownscaleStabilization.Duration
-	if hpa := o.autoscaler(decision.t); hpa != nil {
-		window = policyOf(hpa.Spec, o.flags).window
 	}
 	switch {
 	case known == nil:

@@ -242,7 +242,7 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 	if w.onsetBy != "" {
 		return sight{}, "the load is not hpabench's, so when it changed is not known"
 	}
-	already := false
+	already, before := false, false // beyond all the time, and when the load changed
 	for _, u := range o.usages[o.reading(w.onset):] {
 		if u.v.ratio == nil {
 			continue
@@ -257,14 +257,14 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 		beyond := passed(ratio, policyOf(o.autoscaler(u.t).Spec, o.flags))
 		switch {
 		case u.t <= w.onset:
-			already = beyond
+			already, before = beyond, beyond
 		case !beyond:
 			already = false
 		case !already:
 			return o.see(u.v.source(), u.t), ""
 		}
 	}
-	if already {
+	if already || before {
 		return sight{}, beyondAlready
 	}
 	if slices.ContainsFunc(o.usages, func(u at[usage]) bool { return u.v.ratio != nil }) {

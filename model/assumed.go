@@ -46,5 +46,5 @@ func AssumedOthers(pod *corev1.PodSpec) string {
 	if len(names) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("nothing is known of the pods' other containers (%s): they use no CPU here, while their CPU requests count for the HPA. Where they use some, as a proxy does for each request, run it on a real cluster.", strings.Join(names, ", "))
+	return fmt.Sprintf("nothing is known of the pods' other containers (%s): they use no CPU here. Where they use some, as a proxy does for each request, run it on a real cluster.", strings.Join(names, ", "))
 }

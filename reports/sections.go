@@ -532,7 +532,7 @@ func load(r *analysis.Result) section {
 	g := &grid{columns: []column{
 		{name: "phase", text: true, give: true}, {name: "plan", text: true, spare: 3}, {name: "lasted"},
 		{name: "offered/s"}, {name: "answered/s"}, {name: "answers", spare: 2}, {name: "unsent"}, {name: "errors"},
-		{name: "p50"}, {name: "p90"}, {name: "p95", spare: 4}, {name: "p99"}, {name: "max", spare: 1},
+		{name: "p50"}, {name: "p90", spare: 1}, {name: "p95", spare: 4}, {name: "p99"}, {name: "max", spare: 2},
 	}}
 	var notes reasons
 	for i, p := range append(slices.Clone(r.Load.Phases), r.Load.Total) {

@@ -34,8 +34,9 @@ type Run struct {
 	StatefulSet *record.StatefulSet // nil if the target is of another kind
 	Phases      []record.Phase
 
-	// Rest is for how long the HPA is followed after the load, or until it is at its min: for the score alone.
-	Rest time.Duration
+	// Rest is for how long the HPA is followed after the load, or until it is at its min, or has decided nothing for Calm:
+	// for the score alone.
+	Rest, Calm time.Duration
 
 	// Lead is the rate up to the first phase, in requests a second, of which no account is
 	// kept: for a load that was there before.
@@ -245,9 +246,14 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 		time.Sleep(step) // in which the controller ends the sync that noticed it
 	case <-time.After(end - time.Since(w.began)):
 	}
-	select {
-	case <-w.traffic.rested:
-	case <-time.After(r.Rest):
+	for resting, until := true, time.Now().Add(r.Rest); resting; {
+		select {
+		case <-w.traffic.decided:
+		case <-w.traffic.rested:
+			resting = false
+		case <-time.After(min(r.Calm, time.Until(until))):
+			resting = false
+		}
 	}
 	stop()
 	w.catchUp()

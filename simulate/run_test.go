@@ -66,7 +66,7 @@ func TestRest(t *testing.T) {
 		r.HPA.Behavior.ScaleDown.StabilizationWindowSeconds = new(int32(c.window))
 		r.Phases = r.Phases[:2]
 		_, before := simulate(t, r)
-		r.Rest = seconds(c.rest)
+		r.Rest, r.Calm = seconds(c.rest), time.Hour
 		_, s := simulate(t, r)
 		if s.RestSeconds < c.least || s.RestSeconds > c.most || c.rest > 0 && s.RestReplicaSeconds < s.RestSeconds*2 || s.ReplicaSeconds != before.ReplicaSeconds || s.Missed != before.Missed {
 			t.Errorf("a window of %g s, for %g s at most: %+v; without the rest %+v", c.window, c.rest, s, before)

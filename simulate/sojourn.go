@@ -15,14 +15,14 @@ func (w *world) sojourns(p *pod) *model.Latencies {
 		cores = w.modelled.Cores
 	}
 	if p.workers > 0 && w.traffic.phase >= 0 {
-		pause := w.trip
-		if p := &w.Phases[w.traffic.phase]; !inWaves(p) {
-			pause += p.Think
-		}
+		pause, phase := w.trip, &w.Phases[w.traffic.phase]
 		if p.workers <= maxFollowedWorkers {
-			return w.modelled.Sojourns(w.Sojourns, model.Arrivals{Workers: max(1, int(math.Round(p.workers))), Pause: seconds(pause)}, connects, p.costs, cores)
+			return w.modelled.Sojourns(w.Sojourns, model.Arrivals{Workers: max(1, int(math.Round(p.workers))), Pause: seconds(pause + phase.Think)}, connects, p.costs, cores)
 		}
 		// Many are as good as any that send at the same rate, or all wait for each other.
+		if !inWaves(phase) {
+			pause += phase.Think
+		}
 		load := p.workers / max(w.service().Seconds()+pause, least) / highest
 		if took := p.workers/highest - pause; load >= 1 {
 			return model.Range(took, took)

@@ -24,6 +24,7 @@ type traffic struct {
 	over     chan struct{} // closed when all phases have ended
 	rested   chan struct{} // closed when the HPA is at its min after that, for which
 	resting  bool          // it waits
+	decided  chan struct{} // gets each decision of that time
 	started  time.Duration
 	sent     float64               // in the phase
 	thinking []thinkers            // of a closed loop, in the order of their times
@@ -148,6 +149,10 @@ func (w *world) flow(to time.Duration) {
 			next = min(next, t.thinking[0].until)
 		}
 		o := w.offer(next)
+		if !w.changes() && slices.ContainsFunc(w.pods, func(p *pod) bool { return p.rate > p.highest*(1+1e-9) }) { // requests will wait
+			next = min(next, w.now.Truncate(step)+step)
+			o = w.offer(next)
+		}
 		for earlier := min(o.until, w.full()); earlier < next; earlier = min(o.until, w.full()) {
 			next = earlier
 			o = w.offer(next)

@@ -137,6 +137,7 @@ func newWorld(r *Run, j *journal) *world {
 	w.metrics = storage.NewStorage(r.Plant.Metrics.Resolution.Duration)
 	w.setKind, w.set = w.owner()
 	w.traffic.phase, w.traffic.over, w.traffic.rested = -1, make(chan struct{}), make(chan struct{})
+	w.traffic.decided = make(chan struct{}, 1)
 	w.trips = r.Plant.RoundTrip.seconds()
 	w.trip = stat.Mean(w.trips, nil)
 	w.spec = r.Replicas
@@ -195,6 +196,12 @@ func (w *world) SetReplicas(n int32) {
 	from := w.spec
 	w.spec = n
 	w.generation++
+	if w.traffic.resting {
+		select {
+		case w.traffic.decided <- struct{}{}:
+		default:
+		}
+	}
 	w.rests()
 	w.tellTarget()
 	w.after(w.Plant.Pods.Create.draw(w.random), func() {

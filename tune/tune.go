@@ -305,7 +305,7 @@ func (s *Search) try(ctx context.Context, setting Setting, times float64, from, 
 			}
 			with.Phases, with.Lead = multiplied(load.Phases, times), load.Lead*times
 			if times == 1 {
-				with.Rest = min(s.gap(), duration(knobs["scaleDown.stabilization"].get(with))+lowering)
+				with.Rest, with.Calm = s.gap(), duration(knobs["scaleDown.stabilization"].get(with))+lowering
 			}
 			score, err := s.Do(ctx, with.Nth(s.Seed, phase))
 			if err != nil {
@@ -318,7 +318,7 @@ func (s *Search) try(ctx context.Context, setting Setting, times float64, from, 
 	return trials, context.Cause(ctx)
 }
 
-// lowering is how long an HPA may take to its min after its stabilization window; one that takes longer is taken to
+// lowering is how long an HPA may take to a decision after its stabilization window; one that takes longer is taken to
 // stay where it is then.
 const lowering = 5 * time.Minute
 
