@@ -94,6 +94,7 @@ func TestFindings(t *testing.T) {
 		{"a short calm", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 1m, rate: 1}]}`, []string{"limits window hpa/web: there was less load for 60 s only"}},
 		{"a short calm after a load that fell in steps", `load: {keepAlive: false, phases: [{name: surge, duration: 4m, rate: 230}, {name: less, duration: 2m, rate: 120}, {name: calm, duration: 2m, rate: 1}]}`, []string{"limits window hpa/web: from phase less on | It last recommended 6 replicas at 135.1 s, and keeps them until 435.1 s; it goes to 3, which it recommends now, at 630.2 s at the earliest"}},
 		{"a calm too short for the second of two falls", `autoscaler: {stabilization: 60s}, load: {keepAlive: false, phases: [{name: surge, duration: 4m, rate: 230}, {name: less, duration: 135s, ramp: {from: 230, to: 1}}]}`, []string{"limits window hpa/web: The scale-down could not be seen to its end | from phase less on | and its stabilization window is 60 s"}},
+		{"a ramp too short for its window", `autoscaler: {stabilization: 120s}, load: {keepAlive: false, phases: [{name: high, duration: 3m, rate: 200}, {name: fall, duration: 90s, ramp: {from: 200, to: 0}}]}`, []string{"limits window hpa/web: Add a phase of the least load, of more than"}},
 		{"a policy for scaling up", `workload: {deployment: {resources: {requests: {cpu: 100m}}}}, load: {phases: [{name: surge, duration: 6m, rate: 280, keepAlive: false}, {name: calm, duration: 8m, rate: 1}]}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {policies: [{type: Pods, value: 2, periodSeconds: 60}]}}}}`,
 			[]string{"limits scale-up-limited hpa/web: It asked for up to 6 replicas and | (its policy is 2 pods in 60 s); | s later it had them. | `behavior.scaleUp: {selectPolicy: Max, policies: [{type: Pods, value: 3, periodSeconds: 15}]}` would have let it go to 6 as soon as it asked for them."}},
 		{"a policy for scaling up that takes the run", `load: {phases: [{name: surge, duration: 90s, rate: 280, keepAlive: false}]}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {policies: [{type: Pods, value: 1, periodSeconds: 60}]}}}}`,
@@ -160,6 +161,17 @@ func TestValueCountsReadyPods(t *testing.T) {
 		}
 	}
 	t.Errorf("no step is told so: %+v", said)
+}
+
+// TestThinkers wants requests of workers that think for a second to take what those of a shorter pause do: three of 10 ms are less
+// than the 50 ms of a limit in each period.
+func TestThinkers(t *testing.T) {
+	simulate.Prepare()
+	for _, p := range resultOf(t, `workload: {model: {cpu: {mean: 10ms}}, deployment: {resources: {requests: {cpu: 500m}, limits: {cpu: 500m}}}}, load: {phases: [{name: a, duration: 1m, workers: 3, thinkTime: 999ms}, {name: b, duration: 1m, workers: 3, thinkTime: 1s}, {name: c, duration: 1m, workers: 3, thinkTime: 5s}]}`).Load.Phases {
+		if p.Latency.P50 == nil || *p.Latency.P50 > 0.03 {
+			t.Errorf("phase %s: p50 %v", p.Name, p.Latency.P50)
+		}
+	}
 }
 
 // TestDueBefore wants replicas that were too many before the load fell, and fell just after it, not told as the work of that fall:

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"gonum.org/v1/gonum/stat"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -60,16 +61,39 @@ var update = flag.Bool("update", false, "write the timelines anew")
 // long as Rest says.
 func TestRest(t *testing.T) {
 	for _, c := range []struct {
-		window, rest, least, most float64
-	}{{120, 600, 120, 170}, {0, 600, 15, 60}, {300, 100, 100, 101}, {300, 0, 0, 1}} {
+		window, rest, least, most, pods float64 // of a policy, so many each minute
+	}{{120, 600, 120, 170, 0}, {0, 600, 15, 60, 0}, {300, 100, 100, 101, 0}, {300, 0, 0, 1, 0}, {30, 3600, 200, 300, 1}} {
 		r := library(t, "spike")
 		r.HPA.Behavior.ScaleDown.StabilizationWindowSeconds = new(int32(c.window))
-		r.Phases = r.Phases[:2]
+		if r.Phases = r.Phases[:2]; c.pods > 0 {
+			r.HPA.Behavior.ScaleDown.Policies = []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PodsScalingPolicy, Value: int32(c.pods), PeriodSeconds: 60}}
+		}
 		_, before := simulate(t, r)
-		r.Rest, r.Calm = seconds(c.rest), time.Hour
+		r.Rest, r.Calm = seconds(c.rest), seconds(c.window+120)
 		_, s := simulate(t, r)
 		if s.RestSeconds < c.least || s.RestSeconds > c.most || c.rest > 0 && s.RestReplicaSeconds < s.RestSeconds*2 || s.ReplicaSeconds != before.ReplicaSeconds || s.Missed != before.Missed {
 			t.Errorf("a window of %g s, for %g s at most: %+v; without the rest %+v", c.window, c.rest, s, before)
+		}
+	}
+}
+
+// TestScoreIsThatOfTheRecord has a run without a record come to what one with a record does, where an overload of kept
+// connections goes away by itself.
+func TestScoreIsThatOfTheRecord(t *testing.T) {
+	r := library(t, "spike")
+	r.Plant.Workload.CPU.Mean = metav1.Duration{Duration: 100 * time.Millisecond}
+	limit := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m")}
+	r.Pod.Containers[0].Resources.Limits = limit
+	r.HPA.MinReplicas, r.HPA.MaxReplicas, r.Replicas, r.SLO = new(int32(3)), 4, 3, 500*time.Millisecond
+	r.HPA.Metrics[0].Resource.Target.AverageUtilization = new(int32(300))
+	r.Phases = []record.Phase{{Name: "p", Seconds: 120, Shape: record.ShapeRate, From: 6, To: 6, KeepAlive: true}, {Name: "q", Seconds: 120, Shape: record.ShapeRate, From: 2, To: 2, KeepAlive: true}}
+	for n := range 5 {
+		of := r.Nth(1, n)
+		_, bare := simulate(t, of)
+		of.Header = &record.Header{MetricsEvery: 1, Phases: of.Phases}
+		_, recorded := simulate(t, of)
+		if a, b := bare.Missed/bare.Requests, recorded.Missed/recorded.Requests; math.Abs(a-b) > 0.01 {
+			t.Errorf("run %d: %.1f %% missed without a record, %.1f %% with it", n, a*100, b*100)
 		}
 	}
 }
