@@ -100,6 +100,8 @@ func (d *decoder) check(e *Entry) error {
 		return named("autoscaler", d.checkAutoscaler(e.Autoscaler))
 	case e.Target != nil:
 		return named("target", replicas(e.Target.Replicas, e.Target.Status, ptr.Deref(e.Target.Ready, 0)))
+	case e.ScaledObject != nil:
+		return named("scaledObject", cmp.Or(replicas(e.ScaledObject.Min, e.ScaledObject.Max, e.ScaledObject.Least()), atMost("triggers", len(e.ScaledObject.Triggers), maxContainers)))
 	case e.ReplicaSet != nil:
 		return named("replicaSet", replicas(e.ReplicaSet.Replicas, e.ReplicaSet.Status, e.ReplicaSet.Ready))
 	case e.Pod != nil:

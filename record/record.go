@@ -88,26 +88,27 @@ func (c Clock) Start() time.Time { return c.start }
 // Entry is one line of a record: the instant at which something was observed
 // and exactly one of the pointers.
 type Entry struct {
-	At         Instant     `json:"at"`
-	Header     *Header     `json:"header,omitempty"`
-	Check      *Check      `json:"check,omitempty"`
-	Cluster    *Cluster    `json:"cluster,omitempty"`
-	Subject    *Subject    `json:"subject,omitempty"`
-	Phase      *PhaseMark  `json:"phase,omitempty"`
-	Load       *LoadSecond `json:"load,omitempty"`
-	Autoscaler *Autoscaler `json:"autoscaler,omitempty"`
-	Target     *Target     `json:"target,omitempty"`
-	ReplicaSet *ReplicaSet `json:"replicaSet,omitempty"`
-	Pod        *Pod        `json:"pod,omitempty"`
-	Endpoints  *Endpoints  `json:"endpoints,omitempty"`
-	PodMetrics *PodMetrics `json:"podMetrics,omitempty"`
-	Signal     *Signal     `json:"signal,omitempty"`
-	Event      *Event      `json:"event,omitempty"`
-	Change     *Change     `json:"change,omitempty"`
-	Answer     *Answer     `json:"answer,omitempty"`
-	Gap        *Gap        `json:"gap,omitempty"`
-	Note       *Note       `json:"note,omitempty"`
-	End        *End        `json:"end,omitempty"`
+	At           Instant       `json:"at"`
+	Header       *Header       `json:"header,omitempty"`
+	Check        *Check        `json:"check,omitempty"`
+	Cluster      *Cluster      `json:"cluster,omitempty"`
+	Subject      *Subject      `json:"subject,omitempty"`
+	Phase        *PhaseMark    `json:"phase,omitempty"`
+	Load         *LoadSecond   `json:"load,omitempty"`
+	Autoscaler   *Autoscaler   `json:"autoscaler,omitempty"`
+	ScaledObject *ScaledObject `json:"scaledObject,omitempty"`
+	Target       *Target       `json:"target,omitempty"`
+	ReplicaSet   *ReplicaSet   `json:"replicaSet,omitempty"`
+	Pod          *Pod          `json:"pod,omitempty"`
+	Endpoints    *Endpoints    `json:"endpoints,omitempty"`
+	PodMetrics   *PodMetrics   `json:"podMetrics,omitempty"`
+	Signal       *Signal       `json:"signal,omitempty"`
+	Event        *Event        `json:"event,omitempty"`
+	Change       *Change       `json:"change,omitempty"`
+	Answer       *Answer       `json:"answer,omitempty"`
+	Gap          *Gap          `json:"gap,omitempty"`
+	Note         *Note         `json:"note,omitempty"`
+	End          *End          `json:"end,omitempty"`
 }
 
 // What gives the pointer of e that is set, the last one of several, and their number. It is nil
@@ -312,14 +313,15 @@ type Node struct {
 // Subject names what the run scales and how its load gets there. It is written
 // once, when the workload is ready and before the first phase.
 type Subject struct {
-	Namespace  string `json:"namespace"`
-	APIVersion string `json:"apiVersion"`
-	Kind       string `json:"kind"`
-	Name       string `json:"name"`
-	Autoscaler string `json:"autoscaler"`
-	Way        string `json:"way,omitempty"` // url, nodePort, portForward or job; absent when no phase has load
-	URL        string `json:"url,omitempty"` // where the requests go
-	Why        string `json:"why,omitempty"` // why this way, when the scenario left it open
+	Namespace    string `json:"namespace"`
+	APIVersion   string `json:"apiVersion"`
+	Kind         string `json:"kind"`
+	Name         string `json:"name"`
+	Autoscaler   string `json:"autoscaler"`
+	ScaledObject string `json:"scaledObject,omitempty"` // of KEDA, that the Autoscaler was made of
+	Way          string `json:"way,omitempty"`          // url, nodePort, portForward or job; absent when no phase has load
+	URL          string `json:"url,omitempty"`          // where the requests go
+	Why          string `json:"why,omitempty"`          // why this way, when the scenario left it open
 }
 
 // PhaseMark is the start or the end of Header.Phases[Index]. At a start, the
@@ -606,10 +608,13 @@ type FieldChange struct {
 }
 
 // Answer is the first answer that came from a pod, where the way of the load can
-// tell them apart.
+// tell them apart. Without a pod it is a good one (2xx or 3xx) after none for GoodEvery, or the first of all.
 type Answer struct {
-	Pod string `json:"pod"`
+	Pod string `json:"pod,omitempty"`
 }
+
+// GoodEvery is how long there must be no good answer for the next one to be an Answer of its own.
+const GoodEvery = time.Second
 
 // Gap is a stretch in which one source could not be observed, written when it
 // is over. A change seen just after a gap may have happened anywhere within it;

@@ -44,7 +44,15 @@ func (p *preflight) checkKinds() bool {
 		p.notes = append(p.notes, "Left out, since the embedded cluster does not have their kinds: "+list+".")
 		return true
 	}
-	hint := "install their CustomResourceDefinitions, or add these to the manifests"
+	hint := ""
+	if p.skipped[scaledKind] {
+		hint = "a ScaledObject is of KEDA, which the cluster needs: https://keda.sh/docs/latest/deploy"
+		if p.cluster.Lab != nil {
+			hint = "a ScaledObject is of KEDA, which the embedded cluster does not have: name a cluster that has it with --context or --kubeconfig"
+		}
+		return p.refuse("kinds", fmt.Sprintf("the cluster does not have the kinds of %s: %s", record.Counted(len(unknown), "object"), list), hint)
+	}
+	hint = "install their CustomResourceDefinitions, or add these to the manifests"
 	switch {
 	case p.cluster.Lab == nil && p.options.SkipUnknown:
 		hint += "; --skip-unknown is for the embedded cluster alone"

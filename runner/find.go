@@ -16,9 +16,31 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/watch"
 )
 
 var hpaKind = autoscalingv2.SchemeGroupVersion.WithKind("HorizontalPodAutoscaler").GroupKind()
+
+// scaledKind is that of KEDA, which makes an HPA of each.
+var (
+	scaledKind     = schema.GroupKind{Group: watch.ScaledObjects.Group, Kind: "ScaledObject"}
+	scaledResource = watch.ScaledObjects.GroupResource().String()
+)
+
+// scaledObjectOf is the name of the ScaledObject that an HPA was made of; empty without one.
+func scaledObjectOf(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
+	if owner := metav1.GetControllerOf(hpa); owner != nil && owner.Kind == scaledKind.Kind && strings.HasPrefix(owner.APIVersion, scaledKind.Group+"/") {
+		return owner.Name
+	}
+	return ""
+}
+
+func ofScaledObject(name string) string {
+	if name == "" {
+		return ""
+	}
+	return ", which KEDA made of ScaledObject " + name + ","
+}
 
 // reference is TYPE/NAME as kubectl takes it; without a TYPE it is an HPA.
 type reference struct{ kind, name string }
@@ -65,7 +87,7 @@ func (i *inspection) findAutoscaler(ctx context.Context, ref reference) *autosca
 	var names []string
 	for _, h := range list.Items {
 		target := h.Spec.ScaleTargetRef
-		if gvk.GroupKind() == hpaKind && h.Name == ref.name ||
+		if gvk.GroupKind() == hpaKind && h.Name == ref.name || gvk.GroupKind() == scaledKind && scaledObjectOf(&h) == ref.name ||
 			target.Kind == gvk.Kind && target.Name == ref.name && schema.FromAPIVersionAndKind(target.APIVersion, target.Kind).Group == gvk.Group {
 			found, names = &h, append(names, h.Name)
 		}
@@ -143,7 +165,7 @@ func (i *inspection) checkNamed(ctx context.Context, ref reference, severity str
 		return false
 	}
 	target := hpa.Spec.ScaleTargetRef
-	i.autoscaler, i.spec, i.name = hpa.Name, &hpa.Spec, target.Name
+	i.autoscaler, i.scaled, i.spec, i.name = hpa.Name, scaledObjectOf(hpa), &hpa.Spec, target.Name
 	i.gvk = schema.FromAPIVersionAndKind(target.APIVersion, target.Kind)
 	// The HPA goes by group and kind, whatever the version.
 	if _, mapping, err := i.resource(i.gvk.GroupKind().WithVersion(""), i.namespace); err == nil {
@@ -153,7 +175,7 @@ func (i *inspection) checkNamed(ctx context.Context, ref reference, severity str
 	if c.Outcome == record.Fault {
 		c.Outcome = severity
 	}
-	i.add("autoscaler", c.Outcome, "HPA "+hpa.Name+" "+c.Message, c.Hint)
+	i.add("autoscaler", c.Outcome, "HPA "+hpa.Name+ofScaledObject(i.scaled)+" "+c.Message, c.Hint)
 	if !i.checkScalable() {
 		return true
 	}

@@ -63,6 +63,7 @@ type subject struct {
 	gvr        schema.GroupVersionResource
 	name       string
 	autoscaler string
+	scaled     string // the ScaledObject that the HPA was made of; empty without one
 	spec       *autoscalingv2.HorizontalPodAutoscalerSpec
 	template   *corev1.PodTemplateSpec // nil where the kind has none that is known
 	selector   string                  // of the pods of a target that exists already
@@ -239,7 +240,7 @@ const requestHint = "kubectl set resources gives them one"
 
 // task is what a command is about to do with the target, as far as it is known.
 func (i *inspection) task(command string) task {
-	t := task{command: command, namespace: i.namespace, own: i.own, lab: i.cluster.Lab != nil, name: i.name, metricsServer: metav1.NamespaceSystem, spec: i.spec,
+	t := task{command: command, namespace: i.namespace, own: i.own, lab: i.cluster.Lab != nil, name: i.name, metricsServer: metav1.NamespaceSystem, spec: i.spec, scaled: i.scaled,
 		mapping: func(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 			_, mapping, err := i.resource(gvk, i.namespace)
 			return mapping, err
@@ -459,7 +460,7 @@ const matchesNoPod = "hpabench.dev/nobody,!hpabench.dev/nobody"
 // does not: its HPA. The Services are looked for, and the one that takes the load, as
 // services does.
 func (i *inspection) watched(ctx context.Context, among, named string) (s watch.Subject, load *corev1.Service, err error) {
-	s = watch.Subject{Namespace: i.namespace, Target: i.gvr, Kind: i.gvk.Kind, Name: i.name, Autoscaler: i.autoscaler, Selector: cmp.Or(i.selector, matchesNoPod)}
+	s = watch.Subject{Namespace: i.namespace, Target: i.gvr, Kind: i.gvk.Kind, Name: i.name, Autoscaler: i.autoscaler, ScaledObject: i.scaled, Selector: cmp.Or(i.selector, matchesNoPod)}
 	if !s.Target.Empty() {
 		s.ReplicasPath, s.StatusPath = i.replicaPaths(ctx, s.Target)
 	}

@@ -116,7 +116,7 @@ func (o *Observer) watch(ctx context.Context, rec *record.Recorder) error {
 	if err != nil {
 		return err
 	}
-	rec.Add(record.Entry{Subject: &record.Subject{Namespace: o.namespace, APIVersion: o.gvk.GroupVersion().String(), Kind: o.gvk.Kind, Name: o.name, Autoscaler: o.autoscaler}})
+	rec.Add(record.Entry{Subject: &record.Subject{Namespace: o.namespace, APIVersion: o.gvk.GroupVersion().String(), Kind: o.gvk.Kind, Name: o.name, Autoscaler: o.autoscaler, ScaledObject: o.scaled}})
 	rec.Add(record.Entry{Phase: &record.PhaseMark{Name: "observed", Edge: "start"}})
 	there, done := o.whileThere(ctx, w, rec)
 	defer done()

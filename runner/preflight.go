@@ -103,7 +103,7 @@ func (p *preflight) checkTarget(ctx context.Context) bool {
 	if p.file.Spec.Workload.Existing != nil {
 		return p.checkExisting(ctx)
 	}
-	p.autoscaler, p.spec, p.template = p.file.AutoscalerName(), p.file.Autoscaling(), p.file.PodTemplate()
+	p.autoscaler, p.scaled, p.spec, p.template = p.file.AutoscalerName(), p.file.ScaledObject(), p.file.Autoscaling(), p.file.PodTemplate()
 	if p.template != nil {
 		p.template.Labels = labels.Merge(p.template.Labels, labels.Set{RunLabel: p.options.ID})
 	}
@@ -167,7 +167,7 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 	for _, h := range hpas.Items {
 		ref := h.Spec.ScaleTargetRef
 		if ref.Kind == p.gvk.Kind && ref.Name == p.name && (e.Autoscaler == "" || e.Autoscaler == h.Name) {
-			names, p.autoscaler, p.spec = append(names, h.Name), h.Name, &h.Spec
+			names, p.autoscaler, p.scaled, p.spec = append(names, h.Name), h.Name, scaledObjectOf(&h), &h.Spec
 		}
 	}
 	switch {
@@ -191,7 +191,7 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 	if p.badInput {
 		return false
 	}
-	p.ok("target", "%s %s can be scaled; HPA %s does", p.gvk.Kind, p.name, p.autoscaler)
+	p.ok("target", "%s %s can be scaled; HPA %s%s does", p.gvk.Kind, p.name, p.autoscaler, ofScaledObject(p.scaled))
 	return true
 }
 

@@ -73,6 +73,7 @@ type task struct {
 	target schema.GroupResource
 	name   string
 
+	scaled        string                                     // the ScaledObject; empty without one
 	metricsServer string                                     // its namespace
 	spec          *autoscalingv2.HorizontalPodAutoscalerSpec // nil where it is not known
 
@@ -148,6 +149,7 @@ func (t *task) rights() []right {
 		{observes && target != "" && !creates, "get", target, t.name, here, "the target", ""},
 		{observes && custom, "get", "customresourcedefinitions.apiextensions.k8s.io", target, everywhere, "where the target keeps its replicas", "they are taken to be where a Deployment keeps them"},
 		{observes, "list watch", "horizontalpodautoscalers.autoscaling", "", here, "the HPA, and others beside it", ""},
+		{observes && t.scaled != "", "list watch", scaledResource, t.scaled, here, "the ScaledObject", "what KEDA says of it is not known"},
 		{observes, "list watch", "pods", "", here, "the pods of the target", ""},
 		{observes, "list watch", "replicasets.apps", "", here, "the ReplicaSets of the target", ""},
 		{observes, "list watch", "endpointslices.discovery.k8s.io", "", here, "which pods are in service", ""},

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/hpabench/hpabench/scenarios"
+	"github.com/hpabench/hpabench/watch"
 )
 
 // Permission says for what Write prints the rights.
@@ -38,8 +39,11 @@ func (p *Permission) tasks() ([]task, error) {
 		if t.target, err = scaled(ref.kind); err != nil {
 			return nil, err
 		}
-		if t.name = ref.name; t.target == hpaResource {
+		switch t.name = ref.name; t.target {
+		case hpaResource:
 			t.target, t.name = deploymentResource, ""
+		case watch.ScaledObjects.GroupResource():
+			t.target, t.name, t.scaled = deploymentResource, "", ref.name
 		}
 	}
 	if len(p.Files) == 0 {
@@ -60,7 +64,7 @@ func (p *Permission) tasks() ([]task, error) {
 		if s.own {
 			t.namespace = ""
 		}
-		t.name = file.TargetRef().Name
+		t.name, t.scaled = file.TargetRef().Name, file.ScaledObject()
 		gvr, _, _ := t.resource(schema.FromAPIVersionAndKind(file.TargetRef().APIVersion, file.TargetRef().Kind))
 		t.target = gvr.GroupResource()
 		tasks = append(tasks, t)
@@ -83,6 +87,7 @@ func scaled(kind string) (schema.GroupResource, error) {
 		{Group: "apps", Resource: "statefulsets"}:       {"sts", "statefulset"},
 		{Group: "apps", Resource: "replicasets"}:        {"rs", "replicaset"},
 		{Group: "", Resource: "replicationcontrollers"}: {"rc", "replicationcontroller"},
+		watch.ScaledObjects.GroupResource():             {"so", "scaledobject"},
 	} {
 		plural := resource.Resource
 		if slices.Contains(names, kind) || kind == plural || slices.ContainsFunc(append(names, plural), func(n string) bool { return kind == n+"."+resource.Group }) {

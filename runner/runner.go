@@ -307,6 +307,7 @@ func (r *Runner) readyAndLoad(ctx context.Context, rec *record.Recorder, watcher
 	for _, wait := range []func(context.Context, *watch.Watcher) error{
 		r.awaitReady, r.awaitMetric,
 		r.awaitReady, // its first metric can have made the HPA scale at once
+		func(ctx context.Context, w *watch.Watcher) error { return r.awaitEntrance(ctx, w, service) },
 	} {
 		if err := wait(ctx, watcher); err != nil {
 			return err
@@ -412,7 +413,7 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 	if err != nil {
 		return err
 	}
-	subject := &record.Subject{Namespace: p.namespace, APIVersion: p.gvk.GroupVersion().String(), Kind: p.gvk.Kind, Name: p.name, Autoscaler: p.autoscaler}
+	subject := &record.Subject{Namespace: p.namespace, APIVersion: p.gvk.GroupVersion().String(), Kind: p.gvk.Kind, Name: p.name, Autoscaler: p.autoscaler, ScaledObject: p.scaled}
 	tell := func(g loadgen.Progress) {
 		r.progress(Progress{Load: loadProgress(g, phases, stateOf(watcher))})
 	}
@@ -438,7 +439,13 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 	}
 	var way loadgen.Way
 	if p.file.HasLoad() {
-		way, subject.Why, err = p.way(ctx, service, watcher)
+		for tries := time.Now(); ; { // a kube-proxy takes up to some seconds to serve a pod that has just become ready
+			way, subject.Why, err = p.way(ctx, service, watcher)
+			if err == nil || ctx.Err() != nil || service == nil || slices.Contains(watcher.Services(), service.Name) || time.Since(tries) > entranceTimeout {
+				break
+			}
+			time.Sleep(reachEvery)
+		}
 		if way != nil {
 			defer way.Close()
 		}

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/watch"
@@ -185,8 +187,13 @@ func firstLine(s string) string {
 // that it does nothing, and a latency measured from there would be the start-up
 // of the metrics pipeline.
 func (r *Runner) awaitMetric(ctx context.Context, w *watch.Watcher) error {
-	name := r.pre.autoscaler
+	name, since := r.pre.autoscaler, time.Now()
 	return await(ctx, w, r.options.Timeout, r.say, func() (bool, string, error) {
+		if r.pre.scaled != "" {
+			if done, waiting, err := r.kedaReady(w, since); done || err != nil {
+				return done, waiting, err
+			}
+		}
 		hpa := w.Autoscaler()
 		if hpa == nil {
 			return false, "waiting for HPA " + name, nil
@@ -196,5 +203,36 @@ func (r *Runner) awaitMetric(ctx context.Context, w *watch.Watcher) error {
 			why = ": " + why
 		}
 		return read, fmt.Sprintf("waiting for the first metric of HPA %s%s", name, why), nil
+	})
+}
+
+// kedaReady says whether KEDA has the target at no replicas on purpose, where its HPA does nothing. The error is
+// what KEDA says of a ScaledObject that it has refused for some time.
+func (r *Runner) kedaReady(w *watch.Watcher, since time.Time) (done bool, waiting string, err error) {
+	is := w.ScaledObject()
+	if is == nil {
+		return false, "", nil
+	}
+	ready := is.Condition("Ready")
+	if ready != nil && ready.Status == metav1.ConditionFalse && time.Since(since) > hopelessAfter {
+		return false, "", fmt.Errorf("KEDA does not take ScaledObject %s: %s: %s (kubectl describe scaledobject %s -n %s tells more)", is.Name, ready.Reason, ready.Message, is.Name, r.pre.namespace)
+	}
+	target, there := w.Target()
+	return there && target.Replicas == 0 && is.Least() == 0 && w.Autoscaler() != nil && ready != nil && ready.Status == metav1.ConditionTrue, "", nil
+}
+
+// awaitEntrance waits until the Service that takes the load has a pod that is ready, where those are not the target's.
+func (r *Runner) awaitEntrance(ctx context.Context, w *watch.Watcher, service *corev1.Service) error {
+	if service == nil || slices.Contains(w.Services(), service.Name) || !r.pre.file.HasLoad() {
+		return nil
+	}
+	return await(ctx, w, r.options.Timeout, r.say, func() (bool, string, error) {
+		list, err := timed(ctx, func(ctx context.Context) (*discoveryv1.EndpointSliceList, error) {
+			return r.pre.Kube.DiscoveryV1().EndpointSlices(r.pre.namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name})
+		})
+		ready := err == nil && slices.ContainsFunc(list.Items, func(s discoveryv1.EndpointSlice) bool {
+			return slices.ContainsFunc(s.Endpoints, func(e discoveryv1.Endpoint) bool { return ptr.Deref(e.Conditions.Ready, true) })
+		})
+		return ready, fmt.Sprintf("waiting for a pod behind Service %s, which takes the load", service.Name), nil
 	})
 }

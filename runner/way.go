@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,9 +21,13 @@ import (
 // reachTimeout bounds one attempt to connect when a way is tried.
 const reachTimeout = 3 * time.Second
 
+// entranceTimeout is how long the way to a Service whose pods are not the target's is tried, each reachEvery.
+const entranceTimeout, reachEvery = 10 * time.Second, 500 * time.Millisecond
+
 // services returns the names of the Services whose endpoints say that a pod is
 // in service, and the one that takes the load: the one that is named, or else
-// those whose selector matches the pods, of which the only one takes the load.
+// those whose selector matches the pods, of which the only one takes the load. One that is named may stand in front
+// of other pods: a gateway, or an API in front of a queue.
 // Among is a label selector of the Services to look at; empty: all.
 func (c *Cluster) services(ctx context.Context, namespace, among string, podLabels map[string]string, named string) ([]string, *corev1.Service, error) {
 	list, err := c.Kube.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{LabelSelector: among})
@@ -45,8 +50,12 @@ func (c *Cluster) services(ctx context.Context, namespace, among string, podLabe
 			names, load = append(names, s.Name), &s
 		}
 	}
-	if named != "" {
-		return nil, nil, BadInput{fmt.Errorf("no Service %s selects the pods of the target; those that do: %v", named, names)}
+	if named != "" { // of what stands in front of the target
+		i := slices.IndexFunc(list.Items, func(s corev1.Service) bool { return s.Name == named && s.Spec.Type != corev1.ServiceTypeExternalName })
+		if i < 0 {
+			return nil, nil, BadInput{fmt.Errorf("there is no Service %s in namespace %s; those that select the pods of the target: %v", named, namespace, names)}
+		}
+		return names, &list.Items[i], nil
 	}
 	if len(names) > 1 {
 		load = nil // told when a way needs one
@@ -97,7 +106,8 @@ func (p *preflight) chooseWay(ctx context.Context, service *corev1.Service, w *w
 		return way, why, err
 	}
 	if via != scenarios.ViaPortForward {
-		way, err = p.nodePort(ctx, service, port, embedded)
+		empty := len(w.ReadyPods()) == 0 && slices.Contains(w.Services(), service.Name)
+		way, err = p.nodePort(ctx, service, port, embedded, empty)
 		if via == scenarios.ViaNodePort {
 			if err != nil {
 				err = fmt.Errorf("reaching Service %s by a NodePort: %w (via: portForward needs no open port)", service.Name, err)
@@ -108,6 +118,9 @@ func (p *preflight) chooseWay(ctx context.Context, service *corev1.Service, w *w
 			return way, "a NodePort answers", nil
 		}
 		why = fmt.Sprintf("no NodePort answers: %v", err)
+	}
+	if !slices.Contains(w.Services(), service.Name) {
+		return nil, "", BadInput{fmt.Errorf("port-forward leads to the pods of the target, and Service %s does not select those: give it a NodePort, or take via: job, loadBalancer, ingress or url (%s)", service.Name, why)}
 	}
 	target, err := targetPort(port, w.Pods())
 	if err != nil {
@@ -165,7 +178,9 @@ func targetPort(port corev1.ServicePort, pods []*corev1.Pod) (int32, error) {
 // nodePort tries the addresses at which the nodes may answer and returns the
 // first that accepts a connection. The NodePorts of the embedded cluster are on
 // loopback, and the addresses of its nodes exist nowhere.
-func (c *Cluster) nodePort(ctx context.Context, service *corev1.Service, port corev1.ServicePort, embedded bool) (loadgen.Way, error) {
+//
+// A Service whose target has no pod accepts none, and its first address is taken.
+func (c *Cluster) nodePort(ctx context.Context, service *corev1.Service, port corev1.ServicePort, embedded, empty bool) (loadgen.Way, error) {
 	if port.NodePort == 0 {
 		return nil, errors.New("the Service has none")
 	}
@@ -180,6 +195,9 @@ func (c *Cluster) nodePort(ctx context.Context, service *corev1.Service, port co
 			return nil, errors.New(events.Items[0].Message)
 		}
 		way := loadgen.NodePort("127.0.0.1", port.NodePort)
+		if empty {
+			return way, nil
+		}
 		return way, checkReachable(ctx, way)
 	}
 	nodes, err := c.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
@@ -189,7 +207,7 @@ func (c *Cluster) nodePort(ctx context.Context, service *corev1.Service, port co
 	tried := errors.New("the nodes have no address")
 	for _, address := range nodeAddresses(nodes.Items) {
 		way := loadgen.NodePort(address, port.NodePort)
-		if tried = checkReachable(ctx, way); tried == nil {
+		if tried = checkReachable(ctx, way); empty || tried == nil {
 			return way, nil
 		}
 	}

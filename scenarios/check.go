@@ -161,8 +161,16 @@ func shortPath(path string) string {
 
 // autoscalerPath gives the place in the scenario of a path of the HPA that it describes.
 func (c *checker) autoscalerPath(path string) string {
-	if c.Spec.Autoscaler.Spec != nil {
+	switch a := c.Spec.Autoscaler; {
+	case a.Spec != nil:
 		return "spec.autoscaler." + path
+	case a.ScaledObject != nil:
+		for field, is := range map[string]string{"minReplicas": ".minReplicaCount", "maxReplicas": ".maxReplicaCount", "metrics": ".triggers", "behavior": ".advanced.horizontalPodAutoscalerConfig.behavior"} {
+			if strings.HasPrefix(path, "spec."+field) {
+				return "spec.autoscaler.scaledObject" + is
+			}
+		}
+		return "spec.autoscaler.scaledObject"
 	}
 	for _, of := range [][2]string{{"spec.minReplicas", ".min"}, {"spec.maxReplicas", ".max"}, {"spec.metrics", ".cpuPercent"}, {"spec.behavior", ".stabilization"}, {"metadata", ""}, {"spec", ""}} {
 		if strings.HasPrefix(path, of[0]) {
@@ -247,6 +255,15 @@ func (c *checker) checkAutoscaler() {
 		if c.hpaManifest != nil {
 			c.checkHPA(c.Autoscaling(), c.hpaManifest.doc, c.hpaManifest.base+"/spec")
 		}
+	case a.ScaledObject != nil:
+		const at = "spec.autoscaler.scaledObject"
+		if a.CPUPercent != nil || a.Min != nil || a.Max != nil || a.Stabilization != nil || a.Spec != nil {
+			c.fault(at, "leave the others out", "%s stands in place of the other fields of spec.autoscaler", at)
+		}
+		if ref, target := a.ScaledObject.ScaleTargetRef, c.TargetRef(); ref != nil && target.Name != "" && (ref.Name != target.Name || a.ScaledObject.target().Kind != target.Kind) {
+			c.fault(at+".scaleTargetRef", "leave it out", "scaleTargetRef names %s %s, but the target is %s %s", a.ScaledObject.target().Kind, ref.Name, target.Kind, target.Name)
+		}
+		c.checkHPA(c.Autoscaling(), c.doc, "/spec/autoscaler/scaledObject")
 	case a.Spec != nil:
 		if a.CPUPercent != nil || a.Min != nil || a.Max != nil || a.Stabilization != nil {
 			c.fault("spec.autoscaler.spec", "put them into the spec", "spec.autoscaler.spec stands in place of cpuPercent, min, max and stabilization")
@@ -279,10 +296,20 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 		c.refuse(d, "", "HorizontalPodAutoscaler", errs, c.autoscalerPath)
 	}
 	least := *hpa.MinReplicas
+	scaled := c.hpaManifest.scaledObject()
+	if a := c.Spec.Autoscaler; a != nil && scaled == nil {
+		scaled = a.ScaledObject
+	}
+	if scaled != nil {
+		least = scaled.least()
+	}
+	if w := c.Spec.Workload.Deployment; scaled == nil && w != nil && w.Replicas != nil && *w.Replicas == 0 {
+		c.fault(short+".replicas", "give it 1 or more; KEDA scales from 0 (spec.autoscaler.scaledObject)", "%s.replicas is 0: an HPA does nothing from there, unless it came to 0 by itself", short)
+	}
 	if w := c.Spec.Workload.Deployment; w != nil && w.Replicas != nil && least <= hpa.MaxReplicas && (*w.Replicas < least || *w.Replicas > hpa.MaxReplicas) {
 		c.fault(short+".replicas", "", "%s.replicas is %d, outside the autoscaler's %d to %d", short, *w.Replicas, least, hpa.MaxReplicas)
 	}
-	if m := c.targetManifest; m != nil {
+	if m := c.targetManifest; m != nil && scaled == nil {
 		if n, found, err := unstructured.NestedInt64(m.Object.Object, "spec", "replicas"); err == nil && found && n == 0 {
 			c.faultAt(m.doc, m.base+"/spec/replicas", "give it 1 or more", "spec.replicas is 0: an HPA does nothing from there, unless it came to 0 by itself")
 		}

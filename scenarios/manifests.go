@@ -46,9 +46,12 @@ func as[T any](m *Manifest) *T {
 	return t
 }
 
-// autoscaler is the spec of an HPA of any version, with the API server's defaults, or nil
-// when m is none.
+// autoscaler is the spec of an HPA of any version, or of that of a ScaledObject, with the API server's defaults,
+// or nil when m is none.
 func (m *Manifest) autoscaler() *autoscalingv2.HorizontalPodAutoscalerSpec {
+	if s := m.scaledObject(); s != nil {
+		return inV2(s.hpa(m.Object.GetName()))
+	}
 	if m == nil || m.served == nil || m.Object.GetKind() != "HorizontalPodAutoscaler" {
 		return nil
 	}

@@ -19,7 +19,7 @@ const portName = "http"
 
 // Objects are what a run creates, in this order and without a namespace: the
 // Deployment and the Service of the short form, or the objects of the manifests;
-// then the HPA, unless it is one of the manifests. An existing workload has none.
+// then the HPA or the ScaledObject, unless it is one of the manifests. An existing workload has none.
 func (f *File) Objects() []*unstructured.Unstructured {
 	var objects []*unstructured.Unstructured
 	if f.Spec.Workload.Deployment != nil {
@@ -28,7 +28,11 @@ func (f *File) Objects() []*unstructured.Unstructured {
 	for _, m := range f.Manifests {
 		objects = append(objects, m.Object.DeepCopy())
 	}
-	if f.Spec.Autoscaler != nil {
+	switch a := f.Spec.Autoscaler; {
+	case a == nil:
+	case a.ScaledObject != nil:
+		objects = append(objects, f.scaledObjectOf())
+	default:
 		objects = append(objects, unstructuredOf(f.shortAutoscaler()))
 	}
 	return objects
@@ -50,21 +54,26 @@ func (f *File) TargetRef() autoscalingv2.CrossVersionObjectReference {
 	return f.target
 }
 
-// AutoscalerName is the HPA's name: that of its manifest, that which the
+// AutoscalerName is the HPA's name: that of its manifest, that which KEDA gives to the one of a
+// ScaledObject, that which the
 // scenario gives for an existing one, or else the target's, as with kubectl
 // autoscale. It is empty when the HPA of an existing object is to be found.
 func (f *File) AutoscalerName() string {
 	switch {
 	case f.Spec.Workload.Existing != nil:
 		return f.Spec.Workload.Existing.Autoscaler
+	case f.hpaManifest.scaledObject() != nil:
+		return f.hpaManifest.scaledObject().hpaName(f.hpaManifest.Object.GetName())
 	case f.hpaManifest != nil:
 		return f.hpaManifest.Object.GetName()
+	case f.Spec.Autoscaler != nil && f.Spec.Autoscaler.ScaledObject != nil:
+		return f.Spec.Autoscaler.ScaledObject.hpaName(f.TargetRef().Name)
 	}
 	return f.TargetRef().Name
 }
 
 // Autoscaling is the spec of the HPA with the API server's defaults, or nil for an existing
-// workload.
+// workload. That of a ScaledObject is what the file tells of it.
 func (f *File) Autoscaling() *autoscalingv2.HorizontalPodAutoscalerSpec {
 	switch {
 	case f.Spec.Workload.Existing != nil:
@@ -78,6 +87,11 @@ func (f *File) Autoscaling() *autoscalingv2.HorizontalPodAutoscalerSpec {
 // shortAutoscaler is the HPA that spec.autoscaler describes, without what it leaves out.
 func (f *File) shortAutoscaler() *autoscalingv2.HorizontalPodAutoscaler {
 	a := f.Spec.Autoscaler
+	if a.ScaledObject != nil {
+		hpa := a.ScaledObject.hpa(f.TargetRef().Name)
+		hpa.Spec.ScaleTargetRef = f.TargetRef()
+		return hpa
+	}
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler"},
 		ObjectMeta: metav1.ObjectMeta{Name: f.AutoscalerName()},
@@ -194,7 +208,11 @@ func (f *File) Service() (name string, port *intstr.IntOrString) {
 
 func (f *File) deployment() *appsv1.Deployment {
 	replicas := f.Spec.Workload.Deployment.Replicas
-	if replicas == nil {
+	switch a := f.Spec.Autoscaler; {
+	case replicas != nil:
+	case a != nil && a.ScaledObject != nil:
+		replicas = new(a.ScaledObject.least())
+	default:
 		if a := f.Autoscaling(); a != nil && a.MinReplicas != nil {
 			replicas = new(max(1, *a.MinReplicas)) // an HPA does nothing from the 0 of somebody else
 		}

@@ -28,6 +28,9 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	if template == nil {
 		return nil, f.Fault("spec.workload", fmt.Sprintf("the pods of the kind %s are not known without its cluster", f.TargetRef().Kind), "simulate a record of a run of it")
 	}
+	if f.ScaledObject() != "" {
+		return nil, notSimulated{f.Fault("spec.autoscaler", "a ScaledObject of KEDA is not simulated", "hpabench run makes it on a cluster that has KEDA")}
+	}
 	pod := template.Spec.DeepCopy()
 	var m model.Model
 	if given := f.Spec.Workload.Model; given != nil {

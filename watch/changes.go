@@ -197,6 +197,21 @@ func autoscalerFields(o *autoscalingv2.HorizontalPodAutoscaler) map[string]any {
 	return map[string]any{"metadata": labelsOf(o.Labels), "spec": generic(o.Spec)}
 }
 
+// scaledFields are the spec of a ScaledObject and the annotations by which it is paused.
+func scaledFields(o *unstructured.Unstructured) map[string]any {
+	spec, _, _ := unstructured.NestedMap(o.Object, "spec") // a copy
+	annotations := map[string]any{}
+	for k, v := range o.GetAnnotations() {
+		if strings.HasPrefix(k, "autoscaling.keda.sh/") {
+			annotations[k] = v
+		}
+	}
+	return map[string]any{"metadata": map[string]any{"annotations": annotations}, "spec": spec}
+}
+
+// showsScaled takes what can hold no secret, unlike the metadata of triggers.
+func showsScaled(at []string) bool { return !slices.Contains(at, "metadata") || at[0] == "metadata" }
+
 func serviceFields(o *corev1.Service) map[string]any {
 	return map[string]any{"metadata": labelsOf(o.Labels), "spec": generic(o.Spec)}
 }

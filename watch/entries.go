@@ -134,6 +134,8 @@ func about(o corev1.ObjectReference, s Subject) bool {
 	switch o.Kind {
 	case "HorizontalPodAutoscaler":
 		return o.Name == s.Autoscaler
+	case "ScaledObject":
+		return o.Name == s.ScaledObject
 	case s.Kind:
 		return o.Name == s.Name
 	case "ReplicaSet", "Pod":

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
@@ -48,6 +49,17 @@ func (w *Watcher) prepare(ctx context.Context, c Clients) {
 				}
 				w.rec.AddAt(c.at, record.Entry{Autoscaler: &record.Autoscaler{Name: c.now.Name, Deleted: c.removed, Spec: c.now.Spec, Status: c.now.Status}})
 				w.changed(c.at, changeOf(autoscalerKind, c, autoscalerFields, anyPath), true)
+			})
+	}
+
+	if s.ScaledObject != "" {
+		w.scaled = addOptional(ctx, w, "scaledobjects", &unstructured.Unstructured{},
+			untyped(c.Dynamic.Resource(ScaledObjects).Namespace(s.Namespace), named(s.ScaledObject)),
+			func(c change[*unstructured.Unstructured]) {
+				is := record.ScaledObjectOf(c.now)
+				is.Deleted = c.removed
+				w.rec.AddAt(c.at, record.Entry{ScaledObject: is})
+				w.changed(c.at, changeOf("ScaledObject", c, scaledFields, showsScaled), true)
 			})
 	}
 
@@ -178,7 +190,12 @@ func add[T object](ctx context.Context, w *Watcher, source string, of T, lw *cac
 
 // addOptional adds a source that can be done without where the user may not read it or the
 // server does not have it.
-func addOptional[T object](ctx context.Context, w *Watcher, source string, of T, lw *cache.ListWatch, observe func(change[T])) {
+func addOptional[T object](ctx context.Context, w *Watcher, source string, of T, lw *cache.ListWatch, observe func(change[T])) *store[T] {
 	ctx, end := context.WithCancel(ctx)
-	add(ctx, w, source, of, lw, observe).feed.giveUp = end
+	s := add(ctx, w, source, of, lw, observe)
+	s.feed.giveUp = end
+	return s
 }
+
+// ScaledObjects are those of KEDA.
+var ScaledObjects = schema.GroupVersionResource{Group: "keda.sh", Version: "v1alpha1", Resource: "scaledobjects"}

@@ -66,6 +66,8 @@ type Subject struct {
 	ReplicasPath, StatusPath string
 	// Autoscaler is the name of the HPA; it is not watched when empty.
 	Autoscaler string
+	// ScaledObject is the name of that of KEDA that the HPA was made of; empty without one.
+	ScaledObject string
 	// Selector is the label selector of the target's pods.
 	Selector string
 	// Services are those in front of the target that are to be watched, with their
@@ -99,6 +101,7 @@ type Watcher struct {
 	reflectors []*cache.Reflector
 
 	autoscaler *store[*autoscalingv2.HorizontalPodAutoscaler] // nil when not watched
+	scaled     *store[*unstructured.Unstructured]             // likewise; KEDA's
 	target     *store[*unstructured.Unstructured]             // likewise
 	pods       *store[*corev1.Pod]
 	sets       *store[*appsv1.ReplicaSet]
@@ -208,6 +211,9 @@ func (w *Watcher) refresh() {
 	w.mu.changed = make(chan struct{})
 }
 
+// Services are the names of those in front of the target that are watched.
+func (w *Watcher) Services() []string { return w.subject.Services }
+
 // Pods returns the target's pods as they are now, by name.
 func (w *Watcher) Pods() []*corev1.Pod {
 	pods := w.pods.list()
@@ -229,6 +235,17 @@ func (w *Watcher) Autoscaler() *autoscalingv2.HorizontalPodAutoscaler {
 	return w.autoscaler.named(w.subject.Autoscaler)
 }
 
+// ScaledObject returns KEDA's object as it is now, nil if it is not there.
+func (w *Watcher) ScaledObject() *record.ScaledObject {
+	if w.scaled == nil {
+		return nil
+	}
+	if o := w.scaled.named(w.subject.ScaledObject); o != nil {
+		return record.ScaledObjectOf(o)
+	}
+	return nil
+}
+
 // Target returns the scaled object as it is now; false if it is not there.
 func (w *Watcher) Target() (record.Target, bool) {
 	if w.target == nil {
@@ -240,7 +257,7 @@ func (w *Watcher) Target() (record.Target, bool) {
 	return record.Target{}, false
 }
 
-// Lost returns the deletions that were seen of the HPA, the target and the Services, in
+// Lost returns the deletions that were seen of the HPA, its ScaledObject, the target and the Services, in
 // their order. What is made again under the same name is another object: it stays lost.
 func (w *Watcher) Lost() []record.Change {
 	w.mu.Lock()

@@ -1,0 +1,121 @@
+package record
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// ScaledObject is KEDA's object that the HPA was made of, as one watch event showed it, with KEDA's defaults
+// where it is silent. What its triggers' sources are is not in it, as that can hold passwords.
+type ScaledObject struct {
+	Name    string `json:"name"`
+	Deleted bool   `json:"deleted,omitempty"`
+	// PollingSeconds is how often KEDA looks whether to leave zero or the idle replicas, CooldownSeconds for how long
+	// no trigger is active before it goes back there.
+	PollingSeconds  int32     `json:"pollingSeconds"`
+	CooldownSeconds int32     `json:"cooldownSeconds"`
+	InitialSeconds  int32     `json:"initialCooldownSeconds,omitempty"`
+	Min             int32     `json:"min"`
+	Idle            *int32    `json:"idle,omitempty"` // replicas while no trigger is active; nil for Min
+	Max             int32     `json:"max"`
+	Triggers        []Trigger `json:"triggers,omitempty"`
+	// Paused says by which annotation somebody holds it; empty if nobody does.
+	Paused     string      `json:"paused,omitempty"`
+	HPA        string      `json:"hpa,omitempty"`
+	Conditions []Condition `json:"conditions,omitempty"`
+}
+
+// Condition is one of a ScaledObject's status.
+type Condition struct {
+	Type    string                 `json:"type"`
+	Status  metav1.ConditionStatus `json:"status"`
+	Reason  string                 `json:"reason,omitempty"`
+	Message string                 `json:"message,omitempty"`
+}
+
+// Trigger is a source of a ScaledObject.
+type Trigger struct {
+	Type   string `json:"type"`
+	Metric string `json:"metric,omitempty"` // its name in external.metrics.k8s.io; empty if KEDA has not told it yet
+	// Activation is the value above which the trigger is active.
+	Activation float64 `json:"activation"`
+}
+
+// Least is how many replicas KEDA leaves while no trigger is active.
+func (s *ScaledObject) Least() int32 {
+	if s.Idle != nil {
+		return *s.Idle
+	}
+	return s.Min
+}
+
+// Condition is one of its conditions; nil without it.
+func (s *ScaledObject) Condition(kind string) *Condition {
+	i := slices.IndexFunc(s.Conditions, func(c Condition) bool { return c.Type == kind })
+	if i < 0 {
+		return nil
+	}
+	return &s.Conditions[i]
+}
+
+// pausing are the annotations that hold a ScaledObject: https://keda.sh/docs/latest/concepts/scaling-deployments/#pausing-autoscaling
+var pausing = []string{"autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas", "autoscaling.keda.sh/paused-scale-in", "autoscaling.keda.sh/paused-scale-out"}
+
+// ScaledObjectOf reads a keda.sh/v1alpha1 ScaledObject.
+func ScaledObjectOf(o *unstructured.Unstructured) *ScaledObject {
+	number := func(or int32, path ...string) int32 {
+		if n, found, err := unstructured.NestedInt64(o.Object, path...); err == nil && found && n >= 0 && n <= math.MaxInt32 {
+			return int32(n)
+		}
+		return or
+	}
+	s := &ScaledObject{Name: o.GetName(), PollingSeconds: number(30, "spec", "pollingInterval"), CooldownSeconds: number(300, "spec", "cooldownPeriod"),
+		InitialSeconds: number(0, "spec", "initialCooldownPeriod"), Min: number(0, "spec", "minReplicaCount"), Max: number(100, "spec", "maxReplicaCount")}
+	if idle := number(-1, "spec", "idleReplicaCount"); idle >= 0 {
+		s.Idle = &idle
+	}
+	for _, name := range pausing {
+		if value, is := o.GetAnnotations()[name]; is && value != "false" {
+			s.Paused = name
+			if name == pausing[1] {
+				s.Paused += "=" + value
+			}
+		}
+	}
+	s.HPA, _, _ = unstructured.NestedString(o.Object, "status", "hpaName")
+	names, _, _ := unstructured.NestedStringSlice(o.Object, "status", "externalMetricNames")
+	triggers, _, _ := unstructured.NestedSlice(o.Object, "spec", "triggers")
+	for i, t := range triggers {
+		t, _ := t.(map[string]any)
+		is := Trigger{}
+		is.Type, _, _ = unstructured.NestedString(t, "type")
+		for _, name := range names {
+			if strings.HasPrefix(name, fmt.Sprintf("s%d-", i)) {
+				is.Metric = name
+			}
+		}
+		metadata, _, _ := unstructured.NestedStringMap(t, "metadata")
+		for key, value := range metadata { // activationThreshold, activationValue, activationLagThreshold…, by its type
+			if v, err := strconv.ParseFloat(value, 64); err == nil && strings.HasPrefix(key, "activation") && v >= 0 && v < math.MaxFloat64 {
+				is.Activation = v
+			}
+		}
+		s.Triggers = append(s.Triggers, is)
+	}
+	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	for _, c := range conditions {
+		c, _ := c.(map[string]any)
+		text := func(name string) string {
+			s, _, _ := unstructured.NestedString(c, name)
+			return s
+		}
+		s.Conditions = append(s.Conditions, Condition{Type: text("type"), Status: metav1.ConditionStatus(text("status")), Reason: text("reason"), Message: text("message")})
+	}
+	return s
+}
