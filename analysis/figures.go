@@ -44,6 +44,11 @@ const (
 	noSLO    = "the scenario has no slo, or nothing was sent, or which of the slow answers were errors too is not known"
 	noAnswer = "nothing was answered"
 	noHPA    = "the HPA was not observed"
+
+	fromReplicas = "the target had a replica"
+	fromNone     = "the target had no replica: signal and activation stand in its place"
+	toNone       = "KEDA took the last replicas: signal and cooldown stand in its place"
+	noCooldown   = "the HPA took the replicas"
 )
 
 // figureTable has all figures in their order. A name with * is that of one figure for each
@@ -64,8 +69,17 @@ var figureTable = []struct {
 	{"scaleUp.stage.loadRising", "s", neither, "First stage of the first new pod where a ramp, a sine or a curve brought the load: from the onset until the rate of requests is one that takes the metric above target × (1 + tolerance).",
 		stage(StageRising, "no ramp, sine or curve brought the load")},
 	{"scaleUp.stage.metricsLag", "s", lower, "From there, or from the onset, until a sample of the pods' metrics above target × (1 + tolerance) is read.",
-		stage(StageMetrics, "")},
-	{"scaleUp.stage.decision", "s", lower, "From there until the target's spec.replicas rises.", stage(StageDecision, "")},
+		stage(StageMetrics, fromNone)},
+	{"scaleUp.stage.decision", "s", lower, "From there until the target's spec.replicas rises.", stage(StageDecision, fromNone)},
+	{"scaleUp.stage.signal", "s", lower, "First stage of the first new pod where the target had no replica: from the onset until a metric of the HPA is first read above what activates the target (0, or a trigger's activation threshold).",
+		stage(StageSignal, fromReplicas)},
+	{"scaleUp.stage.activation", "s", lower, "From there until spec.replicas rises from 0.", stage(StageActivation, fromReplicas)},
+	{"scaleUp.coldStart", "s", lower, "Where the target had no replica: from the onset to the first good answer (2xx or 3xx).",
+		func(p part) Latency { return p.coldStart(func(c *ColdStart) Latency { return c.Latency }) }},
+	{"scaleUp.coldStart.held", "requests", neither, "Requests of the whole seconds before that answer that had no answer then: something in front of the target held them.",
+		func(p part) Latency { return p.coldStart(func(c *ColdStart) Latency { return exact(c.Held) }) }},
+	{"scaleUp.coldStart.failed", "requests", lower, "Requests that failed before that answer.",
+		func(p part) Latency { return p.coldStart(func(c *ColdStart) Latency { return exact(c.Failed) }) }},
 	{"scaleUp.stage.create", "s", lower, "From there until the new pod is seen.", stage(StageCreate, "")},
 	{"scaleUp.stage.schedule", "s", lower, "From there until PodScheduled is true.", stage(StageSchedule, "")},
 	{"scaleUp.stage.pullInit", "s", lower, "From there until init containers are done and images are pulled.", stage(StagePull, "")},
@@ -82,8 +96,11 @@ var figureTable = []struct {
 	{"scaleDown.stage.loadFalling", "s", neither, "First stage of the first pod to go where a ramp, a sine or a curve took the load: from the onset until the rate of requests is one for which the HPA takes a replica away.",
 		stage(StageFalling, "no ramp, sine or curve took the load")},
 	{"scaleDown.stage.metricsLag", "s", lower, "From there, or from the onset, until the metrics are below target × (1 − tolerance).",
-		stage(StageMetrics, "")},
-	{"scaleDown.stage.stabilization", "s", neither, "From there until the stabilization window lets go.", stage(StageWindow, "")},
+		stage(StageMetrics, toNone)},
+	{"scaleDown.stage.stabilization", "s", neither, "From there until the stabilization window lets go.", stage(StageWindow, toNone)},
+	{"scaleDown.stage.signal", "s", lower, "First stage of the first pod to go where KEDA took the last replicas: from the onset until no metric is above what activates the target.",
+		stage(StageSignal, noCooldown)},
+	{"scaleDown.stage.cooldown", "s", neither, "From there until KEDA's cooldown period is over.", stage(StageCooldown, noCooldown)},
 	{"scaleDown.stage.decision", "s", lower, "From there until spec.replicas falls.", stage(StageDecision, "")},
 	{"scaleDown.stage.terminating", "s", lower, "From there until the pod's deletion is seen.", stage(StageTerminating, "")},
 	{"scaleDown.stage.outOfService", "s", lower, "From there until its address is no longer ready.", stage(StageOutOfService, "")},
@@ -103,6 +120,12 @@ var figureTable = []struct {
 		func(p part) Latency {
 			return number(p.Reach.Fraction, cmp.Or(p.Reach.Missing, "the HPA's minimum is its maximum"))
 		}},
+	{"replicas.atZero", "s", neither, "For how long spec.replicas was 0.", func(p part) Latency {
+		return p.atZero(func(z AtZero) float64 { return z.Seconds })
+	}},
+	{"replicas.atZeroShare", "1", neither, "The share of the run, from 0 to 1, in which spec.replicas was 0.", func(p part) Latency {
+		return p.atZero(func(z AtZero) float64 { return z.Share })
+	}},
 	{"replicas.firstAtMax", "s", lower, "When the ready pods first were at the HPA's maximum, on the run's clock.",
 		func(p part) Latency {
 			return Latency{p.Reach.FirstAtMax.AtSeconds, p.Reach.FirstAtMax.PrecisionSeconds, p.Reach.FirstAtMax.Missing}
@@ -181,6 +204,20 @@ type part struct {
 	*Result
 	Transition
 	phase PhaseLoad
+}
+
+func (p part) coldStart(of func(*ColdStart) Latency) Latency {
+	if p.ScaleUp.ColdStart == nil {
+		return absent(fromReplicas)
+	}
+	return of(p.ScaleUp.ColdStart)
+}
+
+func (p part) atZero(of func(AtZero) float64) Latency {
+	if p.AtZero == nil {
+		return exact(0.0)
+	}
+	return exact(of(*p.AtZero))
 }
 
 // bytes are those of bodies, which a simulation does not have.

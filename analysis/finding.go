@@ -73,8 +73,18 @@ const (
 	FoundErrors            = "errors"                 // requests failed, and nothing else says why
 	FoundUpLimited         = "scale-up-limited"       // policies held a scale-up below what was recommended
 	FoundRounding          = "rounding"               // the replicas stay, as the HPA rounds up
+
+	FoundStuckAtZero    = "stuck-at-zero"   // requests came, and the HPA left the target without a replica
+	FoundNeverActivated = "never-activated" // the same of KEDA
+	FoundSignalAbsent   = "signal-absent"   // an adapter had no value of a metric
+	FoundSignalStale    = "signal-stale"    // its values were old
+	FoundPaused         = "paused"          // somebody holds the ScaledObject
+	FoundFallback       = "fallback"        // a trigger's source failed, and the ScaledObject says how many replicas then
+	FoundZeroFlapping   = "zero-flapping"   // the last replica went and came back
+	FoundColdStart      = "cold-start"      // requests came while there was no pod
 )
 
 // FindingKinds are all of them.
 var FindingKinds = []string{FoundNoRequest, FoundMetricsAbsent, FoundMetricsStale, FoundMetricsMissing, FoundNotReady, FoundUnschedulable, FoundImage, FoundCrash, FoundOOM, FoundProbe, FoundCPULimit, FoundInit, FoundPostStart, FoundQuota, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundForeignScale, FoundStatusStale, FoundNotScaled, FoundStarved, FoundTerminatingError, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival,
-	FoundOverlap, FoundCannotScale, FoundMinIsMax, FoundDirectionDisabled, FoundRunsAway, FoundRollout, FoundErrors, FoundUpLimited, FoundRounding}
+	FoundOverlap, FoundCannotScale, FoundMinIsMax, FoundDirectionDisabled, FoundRunsAway, FoundRollout, FoundErrors, FoundUpLimited, FoundRounding,
+	FoundStuckAtZero, FoundNeverActivated, FoundSignalAbsent, FoundSignalStale, FoundPaused, FoundFallback, FoundZeroFlapping, FoundColdStart}

@@ -31,7 +31,6 @@ func (d *diagnosis) scaling() {
 	}
 	d.statusStale(p)
 	d.notScaled(p)
-	d.stuckAtZero(p)
 	d.loadTooSmall(p)
 	d.upLimited()
 	d.window(p)
@@ -227,35 +226,6 @@ func (d *diagnosis) unable(t record.Instant) (says string) {
 	return says
 }
 
-// stuckAtZero finds that the target stayed without a replica for more than two syncs while requests failed.
-func (d *diagnosis) stuckAtZero(p policy) {
-	for i, n := range d.targets {
-		from, to := max(n.t, d.start), standsUntil(d.targets, i, d.end)
-		if n.v.Replicas != 0 {
-			continue
-		}
-		var failed uint64
-		first, last := to, from
-		for second := int(from.Seconds()); second < int(to.Seconds()); second++ {
-			if s := d.loads.second(second); s.errors > 0 {
-				failed += s.errors
-				first, last = min(first, record.Instant(second)*record.Instant(time.Second)), record.Instant(second)*record.Instant(time.Second)
-			}
-		}
-		if last.Sub(first) <= 2*d.flags.Sync.Duration+time.Second {
-			continue
-		}
-		cause := d.unable(to - 1)
-		if cause == "" {
-			cause = "Its metric does not show the requests that come while there is no pod."
-		}
-		d.add(Finding{Kind: FoundNotScaled, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(first.Seconds()), UntilSeconds: d.until(to),
-			Seen:   fmt.Sprintf("It stayed at 0 replicas for %.0f s while %d requests failed.", to.Sub(first).Seconds(), failed),
-			Cause:  cause,
-			Advice: "Scale on a metric that shows requests while there is no pod, such as the length of a queue or the rate at the ingress, or set minReplicas to 1."})
-	}
-}
-
 // mostLoaded is the transition up in which the HPA's ith metric was highest, and its readings before and then;
 // nil without a reading.
 func (d *diagnosis) mostLoaded(i int, p policy) (most *Transition, idle, peak usage) {
@@ -347,7 +317,7 @@ func (d *diagnosis) loadTooSmall(p policy) {
 			t, idle, peak, highest = x, before, most, i
 		}
 	}
-	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled) || t.ToRate <= 0 || d.cut() ||
+	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled, FoundStuckAtZero, FoundNeverActivated) || t.ToRate <= 0 || d.cut() ||
 		slices.ContainsFunc(d.r.Transitions, func(t Transition) bool {
 			return slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From })
 		}) {
@@ -470,8 +440,8 @@ func (d *diagnosis) flapping() {
 		}
 		needed = max(needed, rise.t.Sub(d.heldSince(fall)))
 	}
-	if reversals < 2 || last == 0 {
-		return
+	if reversals < 2 || last == 0 || reversals == 2 && d.has(FoundZeroFlapping) {
+		return // or that says so
 	}
 	for i, fall := range own { // of several steps, each up to where as many were wanted again
 		for _, rise := range own[i+1:] {

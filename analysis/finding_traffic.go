@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/utils/ptr"
+
 	"github.com/hpabench/hpabench/record"
 	corev1 "k8s.io/api/core/v1"
 )
@@ -204,7 +206,7 @@ const failedShare = 0.01
 
 // saysWhyRequestsFail are the findings that explain failed requests in their time.
 var saysWhyRequestsFail = []string{FoundCrash, FoundOOM, FoundProbe, FoundNotReady, FoundUnschedulable, FoundImage, FoundQuota, FoundInit, FoundPostStart,
-	FoundCPULimit, FoundCannotScale, FoundMaxReached, FoundMinIsMax, FoundDirectionDisabled, FoundNotScaled, FoundStarved, FoundTerminatingError,
+	FoundCPULimit, FoundCannotScale, FoundMaxReached, FoundMinIsMax, FoundDirectionDisabled, FoundNotScaled, FoundStuckAtZero, FoundNeverActivated, FoundPaused, FoundStarved, FoundTerminatingError,
 	FoundNoRequest, FoundMetricsAbsent, FoundStatusStale, FoundForeignScale, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival}
 
 // errors finds phases in which requests failed and no other finding says why.
@@ -238,6 +240,13 @@ func (d *diagnosis) errors() {
 		f.Cause, f.Advice = whyFailed(l)
 		if i := after(d.targets, record.Instant(float64(last)*1e9)); i > 0 && d.targets[i-1].v.Replicas == 0 {
 			f.Cause = "The target had 0 replicas."
+			s, keda := lastOf(d.scaled, d.end)
+			if hpa := d.autoscaler(d.end); keda && s.Least() == 0 || !keda && hpa != nil && ptr.Deref(hpa.Spec.MinReplicas, 1) == 0 {
+				f.Cause = "They came while there was no pod, and nothing in front of the target held them."
+				f.Advice = "Put something in front that holds requests until a pod is ready (a gateway, KEDA's HTTP add-on), let clients try again, or keep one replica."
+				d.add(f)
+				continue
+			}
 			f.Advice = "Look for who set its spec.replicas to 0. An HPA does nothing from there, unless it came to 0 by itself: `kubectl scale` to 1 or more brings it back."
 		}
 		d.add(f)

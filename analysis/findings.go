@@ -33,6 +33,7 @@ func (o *observed) findings(r *Result) []Finding {
 	d.creation()
 	d.stuck()
 	d.metrics()
+	d.zero()
 	d.scaling()
 	d.traffic()
 	order := []string{Blocks, Limits, Notice}

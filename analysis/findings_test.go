@@ -79,7 +79,7 @@ func TestFindings(t *testing.T) {
 			"blocks no-request deployment/web since 2 until -: no cpu request: nginx"}},
 		"another HPA over the pods from the start": {tooHigh(autoscalingv2.HorizontalPodAutoscalerCondition{Type: "ScalingActive", Status: "False", Reason: "AmbiguousSelector", Message: "pods by selector app=web are controlled by more than one HPA"}), []string{
 			"blocks rival-hpa hpa/web since 2 until -: Pods by selector app=web", "blocks not-scaled hpa/web"}},
-		"an external metric at 0 replicas": {atZero().external(), []string{"blocks not-scaled hpa/web since 100 until -: It stayed at 0 replicas"}},
+		"an external metric at 0 replicas": {atZero().external(), []string{"blocks stuck-at-zero hpa/web since 100 until -: It stayed at 0 replicas"}},
 		"a container that is down at the first look": {ill().sampled(220, "a", "b", "c").down("d"), []string{
 			"blocks crash pod/d since -5 until -: ended with exit code 1 (Error)"}},
 		"a status that is late":  {late(), nil},
@@ -100,7 +100,7 @@ func TestFindings(t *testing.T) {
 			}
 			return m
 		}(), []string{"blocks hpa-stale hpa/web since 110 until -: was not updated for 110 s"}},
-		"no replica though requests come": {atZero(), []string{"blocks not-scaled hpa/web since 100 until -: It stayed at 0 replicas for 120 s while 1200 requests failed"}},
+		"no replica though requests come": {atZero(), []string{"blocks stuck-at-zero hpa/web since 100 until -: It stayed at 0 replicas for 120 s while 1200 requests were sent, of which 1200 failed"}},
 		"a condition that is no reason": {tooHigh(autoscalingv2.HorizontalPodAutoscalerCondition{Type: "ScaledToZero", Status: "False", Reason: "NotScaledToZero"}), []string{
 			"blocks not-scaled hpa/web since 80 until -: It added no replica"}},
 		"pods of a Job and of another Deployment": {owned("Job/migrate", "ReplicaSet/web-batch-7c9f7f6d5b"), []string{
@@ -201,7 +201,7 @@ func TestNotScaled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.made.end(221)
 			findings := c.made.analyze(t).Findings
-			i := slices.IndexFunc(findings, func(f Finding) bool { return f.Kind == FoundNotScaled })
+			i := slices.IndexFunc(findings, func(f Finding) bool { return f.Kind == FoundNotScaled || f.Kind == FoundStuckAtZero })
 			if i < 0 || !strings.Contains(findings[i].Cause, c.cause) {
 				t.Errorf("none with the cause %q: %+v", c.cause, findings)
 			}

@@ -65,9 +65,9 @@ type row struct {
 // are a phase apart at most, but for late ones.
 const openPhases = 16
 
-// secondSum are the answers and failures of a second, how many of both were errors, and the answers
+// secondSum are the requests that were sent in a second, its answers and failures, how many of both were errors, and the answers
 // of pods, where the load tells them apart.
-type secondSum struct{ errors, done, pods uint64 }
+type secondSum struct{ sent, errors, done, pods uint64 }
 
 // decoded is a LoadSecond with its histograms as counts.
 type decoded struct {
@@ -143,6 +143,7 @@ func (l *loads) add(d *decoded) {
 	if l.seconds[at] == nil {
 		l.seconds[at] = new([pageSeconds]secondSum)
 	}
+	l.seconds[at][in].sent += d.Sent
 	l.seconds[at][in].errors += d.errors
 	l.seconds[at][in].done += d.Answered + d.Failed
 	for name, of := range d.Pods {

@@ -137,10 +137,12 @@ type observed struct {
 
 	loads   *loads
 	hpas    []at[*record.Autoscaler]
+	scaled  []at[*record.ScaledObject]
 	targets []at[record.Target]
 	events  []at[record.Event]
 	usages  []at[usage]
 	signals []course
+	goods   []at[struct{}] // the first good answers after seconds without one
 	counts  []at[counts]
 	pods    []*pod // in the order in which they were first seen
 
@@ -194,6 +196,8 @@ func observe(b *Builder) *observed {
 				o.hpas = append(o.hpas, at[*record.Autoscaler]{e.At, v})
 				tracker.looked(e.At)
 			}
+		case *record.ScaledObject:
+			o.scaled = append(o.scaled, at[*record.ScaledObject]{e.At, v})
 		case *record.Target:
 			if !v.Deleted {
 				o.targets = append(o.targets, at[record.Target]{e.At, *v})
@@ -217,6 +221,9 @@ func observe(b *Builder) *observed {
 		case *record.Event:
 			o.events = append(o.events, at[record.Event]{e.At, *v})
 		case *record.Answer:
+			if v.Pod == "" {
+				o.goods = append(o.goods, at[struct{}]{t: e.At})
+			}
 			tracker.answer(e.At, v.Pod)
 		case *record.Note:
 			o.notes = append(o.notes, v.Text)
@@ -568,6 +575,13 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 type course struct {
 	metric string
 	values []at[*float64]
+	said   []said // of each of values
+}
+
+// said is what an adapter said of a value: why there is none, and how old it was by its own time.
+type said struct {
+	error string
+	age   time.Duration
 }
 
 // course adds a reading of such a metric: of its pods the mean.
@@ -587,7 +601,11 @@ func (o *observed) course(t record.Instant, s *record.Signal) {
 			*value += p.Value.AsApproximateFloat64() / float64(len(s.Pods))
 		}
 	}
-	o.signals[i].values = append(o.signals[i].values, at[*float64]{t, value})
+	of := said{error: s.Error}
+	if s.Timestamp != nil {
+		of.age = o.header.Started.Add(time.Duration(t)).Sub(*s.Timestamp)
+	}
+	o.signals[i].values, o.signals[i].said = append(o.signals[i].values, at[*float64]{t, value}), append(o.signals[i].said, of)
 }
 
 // resultSignals are the metrics of the courses, with what the HPA is to hold them at.

@@ -54,6 +54,7 @@ type Result struct {
 
 	Transitions []Transition `json:"transitions,omitempty"`
 	Reach       Reach        `json:"reach"`
+	AtZero      *AtZero      `json:"atZero,omitempty"` // nil if there was a replica all the time
 
 	// Elasticity is of the whole load; absent, with the reason, without a demand.
 	Elasticity        *Elasticity `json:"elasticity,omitempty"`
@@ -218,6 +219,8 @@ type ScaleUp struct {
 	// still less than spec.replicas then.
 	TimeToFull Latency `json:"timeToFull"`
 	Plateau    *int    `json:"plateau,omitempty"`
+	// ColdStart is there where the target had no pod at the onset.
+	ColdStart *ColdStart `json:"coldStart,omitempty"`
 }
 
 // ScaleDown is how long less demand took to get less supply.
@@ -274,18 +277,21 @@ type PodStages struct {
 
 // Names of stages, in their order.
 const (
-	StageRising    = "load rising" // where the offered rate changes in the phase, before the metrics lag; see observed.turning
-	StageMetrics   = "metrics lag"
-	StageDecision  = "decision"
-	StageCreate    = "create"
-	StageSchedule  = "schedule"
-	StagePull      = "pull + init"
-	StageStart     = "start"
-	StageReady     = "ready"
-	StageInService = "in service"
+	StageRising     = "load rising" // where the offered rate changes in the phase, before the metrics lag; see observed.turning
+	StageMetrics    = "metrics lag"
+	StageDecision   = "decision"
+	StageSignal     = "signal"     // from no replica, in place of the metrics lag; see observed.active
+	StageActivation = "activation" // from no replica, in place of the decision
+	StageCreate     = "create"
+	StageSchedule   = "schedule"
+	StagePull       = "pull + init"
+	StageStart      = "start"
+	StageReady      = "ready"
+	StageInService  = "in service"
 
 	StageFalling      = "load falling"  // that of a scale-down
 	StageWindow       = "stabilization" // of a scale-down, after its metrics lag and before its decision
+	StageCooldown     = "cooldown"      // of one that KEDA makes, in its place: after the last signal
 	StageTerminating  = "terminating"
 	StageOutOfService = "out of service"
 	StagePreStop      = "preStop" // there only for pods with such a hook

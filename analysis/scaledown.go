@@ -31,6 +31,10 @@ func (o *observed) scaleDown(w window) *ScaleDown {
 
 	decided := make([][]boundary, len(falls)) // the stages up to each fall
 	for i, c := range falls {
+		if cooled := o.cooled(w, c); cooled != nil {
+			decided[i] = append(cooled, boundary{stage: StageDecision, sight: c.sight})
+			continue
+		}
 		ends := append(o.released(w, metric, c), boundary{stage: StageDecision, sight: c.sight})
 		if b, changes := o.turning(w, StageFalling, c.sight, func(u usage) float64 { return o.spare(c, u) }); changes {
 			ends = append([]boundary{b}, ends...)
@@ -186,6 +190,9 @@ func (o *observed) released(w window, metric boundary, fall replicaChange) []bou
 // LessWindow. Where the metric was not seen to fall, it begins with the HPA's lower recommendation.
 func (o *observed) heldByWindow(w window, metric boundary, decision replicaChange, down *ScaleDown) {
 	lower, higher, _, no := o.held(w, decision)
+	if o.cooled(w, decision) != nil {
+		no = "KEDA took the last replica, by its cooldown period"
+	}
 	down.Lower, down.Higher = lower.moment(no), higher.moment(no)
 	if no == "" && !higher.seen {
 		down.Higher.Missing = fmt.Sprintf("the HPA was not seen to recommend more than %s", record.Counted(decision.to, "replica"))

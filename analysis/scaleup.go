@@ -24,7 +24,14 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 		seen = append([]boundary{b}, seen...)
 	}
 
+	up.ColdStart = o.coldStart(w)
 	rises, noRise := o.changesTo(Up, w), ""
+	zero := len(rises) > 0 && rises[0].from == 0
+	var activated []boundary
+	if zero {
+		active, why := o.active(w)
+		activated = []boundary{{StageSignal, active, why}, {stage: StageActivation, sight: rises[0].sight}}
+	}
 	unwatched := len(o.targets) == 0 || o.hasGap(w, targetSource) // new pods may be there all the same
 	if len(rises) == 0 {
 		noRise = o.notScaled(w, Up)
@@ -39,13 +46,17 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 		if p.foreign || p.replaces || !p.created.seen || !w.holds(p.created.t) || (len(rises) > 0 && p.created.t < rises[0].t.Add(-WatchDelay)) {
 			continue
 		}
-		decision := boundary{stage: StageDecision, missing: noRise}
+		decision, by := boundary{stage: StageDecision, missing: noRise}, 0
 		for i, c := range rises { // the last one before p was there
 			if i == 0 || c.t <= p.created.t.Add(WatchDelay) {
-				decision.sight = c.sight
+				decision.sight, by = c.sight, i
 			}
 		}
-		s := o.podStages(w, p, slices.Concat(seen, []boundary{decision}, o.starting(w, p)))
+		decided := append(slices.Clone(seen), decision)
+		if zero && by == 0 {
+			decided = nil
+		}
+		s := o.podStages(w, p, slices.Concat(activated, decided, o.starting(w, p)))
 		if p.answered.seen && p.inService.seen {
 			// The way of the load may know sooner than the watch that p is ready.
 			s.FirstAnswer = new(latency(p.inService.t, sight{max(p.answered.t, p.inService.t), p.inService.blur, true}))

@@ -21,5 +21,5 @@ func TestSignalAtZero(t *testing.T) {
 	m.target(50, 1)
 	m.pod(life{name: "c", created: 50.1, scheduled: 50.2, started: 51, ready: 52})
 	m.end(141)
-	equal(t, "stages", show(m.analyze(t).FirstUp().ScaleUp.First.Stages)[:2], []string{"metrics lag: 5.000 ±1.0", "decision: 5.000 ±1.0"})
+	equal(t, "stages", show(m.analyze(t).FirstUp().ScaleUp.First.Stages)[:2], []string{"signal: 5.000 ±1.0", "activation: 5.000 ±1.0"})
 }

@@ -30,6 +30,9 @@ func (o *observed) steps(w window) []Step {
 			}
 		}
 		status := o.statusOf(c)
+		if by := o.byKEDA(c); by != "" {
+			s.Event, status = by, nil
+		}
 		if status != nil {
 			o.explain(&s, c, *status)
 		}

@@ -121,7 +121,9 @@ func (o *observed) reach() Reach {
 	var r Reach
 	if hpa := o.autoscaler(o.end); hpa != nil {
 		p := policyOf(hpa.Spec, o.flags)
-		r.Min, r.Max = &p.min, &p.max
+		if r.Min, r.Max = &p.min, &p.max; len(o.scaled) > 0 {
+			r.Min = new(o.scaled[len(o.scaled)-1].v.Least())
+		}
 	}
 	for _, t := range o.targets {
 		if t.t < o.end {

@@ -537,7 +537,7 @@ func (f *Fleet) check(l *line) error {
 		return fmt.Errorf("a time %s before the run began", -time.Duration(l.At))
 	case l.At > now.Add(maxSkew):
 		return apartError(l.At.Sub(now))
-	case l.Answer != nil && !isPodName(l.Answer.Pod):
+	case l.Answer != nil && l.Answer.Pod != "" && !isPodName(l.Answer.Pod):
 		return fmt.Errorf("pod %q", cut(l.Answer.Pod, 300))
 	case l.End != nil && checkEnd(l.End) != nil:
 		return checkEnd(l.End)
@@ -599,6 +599,8 @@ func (f *Fleet) take(m *member, l line) error {
 		return err
 	}
 	switch {
+	case l.Answer != nil && l.Answer.Pod == "":
+		f.rec.AddAt(l.At, record.Entry{Answer: l.Answer})
 	case l.Answer != nil:
 		f.mu.Lock()
 		known := f.pods[l.Answer.Pod] || len(f.pods) >= maxPods

@@ -133,7 +133,7 @@ func addUp(t *testing.T, run record.Run, phases int) result {
 		switch {
 		case e.Phase != nil:
 			r.marks = append(r.marks, fmt.Sprintf("%v %s %s", e.At, e.Phase.Name, e.Phase.Edge))
-		case e.Answer != nil:
+		case e.Answer != nil && e.Answer.Pod != "":
 			r.answered = append(r.answered, e.Answer.Pod)
 		case e.Note != nil:
 			r.notes = append(r.notes, e.Note.Text)

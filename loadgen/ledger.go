@@ -37,6 +37,7 @@ type ledger struct {
 		pods     map[string]bool                  // that have answered
 		firsts   []first                          // to be written with the next seconds
 		recent   [4]struct{ second, answers int } // by second modulo 4
+		good     record.Instant                   // the latest good answer; before the run without one
 
 		sent, answered, failed uint64 // since the run began
 	}
@@ -103,6 +104,7 @@ func newLedger(rec *record.Recorder, podOf func(*vegeta.Result) string) *ledger 
 	l.mu.pods = map[string]bool{}
 	l.mu.seconds = map[key]*second{}
 	l.mu.causes = map[string]bool{}
+	l.mu.good = -record.Instant(record.GoodEvery) - 1
 	return l
 }
 
@@ -197,6 +199,12 @@ func (l *ledger) answer(p *phase, r *vegeta.Result) {
 		observe(&s.latency, record.NewHistogram, done.Sub(from))
 		l.mu.answered++
 		l.achieved(s.Second)
+		if r.Code >= 200 && r.Code < 400 {
+			if done.Sub(l.mu.good) > record.GoodEvery {
+				l.mu.firsts = append(l.mu.firsts, first{"", done})
+			}
+			l.mu.good = max(l.mu.good, done)
+		}
 		if pod != "" && !l.mu.pods[pod] && len(l.mu.pods) < maxPods {
 			l.mu.pods[pod] = true
 			l.mu.firsts = append(l.mu.firsts, first{pod, done})

@@ -352,6 +352,11 @@ func scaleUp(t analysis.Transition, width int) section {
 	if u.First.FairShare != nil {
 		row("fair share after", func(p *analysis.PodStages) *analysis.Latency { return p.FairShare })
 	}
+	if c := u.ColdStart; c != nil {
+		s.grid.fill([]string{"cold start", hundredths(c.Latency.Seconds), precision(c.Latency)})
+		notes.missing("cold start", c.Latency)
+		notes.add("cold start: to the first good answer. Of %s that were sent before it %d failed and %d were held.", record.Counted(c.Sent, "request"), c.Failed, c.Held)
+	}
 	s.grid.fill([]string{"to full", hundredths(u.TimeToFull.Seconds), precision(u.TimeToFull)})
 	notes.missing("in all", u.Latency)
 	notes.missing("to full", u.TimeToFull)
@@ -408,10 +413,16 @@ func stageGrid(shown []*analysis.PodStages, width int) *grid {
 		drawn, bar = drawn[1:], min(max(width-room-4, 10), 40) // the slowest has it all
 	}
 	var onset, end float64
-	longest := shown[0]
+	var names []string // of all of them, each after the one that it follows
 	for _, p := range shown {
-		if len(p.Stages) > len(longest.Stages) {
-			longest = p
+		at := 0
+		for _, s := range p.Stages {
+			i := slices.Index(names, s.Name)
+			if i < 0 {
+				i = at
+				names = slices.Insert(names, i, s.Name)
+			}
+			at = i + 1
 		}
 	}
 	for _, p := range drawn {
@@ -429,18 +440,18 @@ func stageGrid(shown []*analysis.PodStages, width int) *grid {
 		}
 		g.columns = append(g.columns, column{name: name, text: true, bars: true})
 	}
-	for _, stage := range longest.Stages {
+	for _, name := range names {
 		var cells []string
 		for i, p := range shown {
-			s := stageOf(p, stage.Name)
+			s := stageOf(p, name)
 			if cells = append(cells, hundredths(s.Seconds)); i == 0 {
 				cells = append(cells, precision(s.Latency))
 			}
 		}
 		for _, p := range drawn {
-			cells = append(cells, barOf(stageOf(p, stage.Name), onset, end, bar))
+			cells = append(cells, barOf(stageOf(p, name), onset, end, bar))
 		}
-		g.add(append([]string{stage.Name}, cells...)...)
+		g.add(append([]string{name}, cells...)...)
 	}
 	return g
 }

@@ -315,7 +315,7 @@ func Show(ranges []Range, s Setting) string {
 	return strings.Join(values, " ")
 }
 
-// AtMin, as the Replicas of a run, are the min of each setting, or 1 where that is 0: those that a load finds after a rest.
+// AtMin stands, as the Replicas of a run, for the min of each setting, or 1 where that is 0: those that a load finds after a rest.
 const AtMin = -1
 
 // apply gives a run with the setting; what is NaN stays as it is.

@@ -1,0 +1,264 @@
+package analysis
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// staleSignal is how old a value may be by the adapter's own time: rates are over a minute or two, and sources are asked
+// each 30 s or sooner.
+const staleSignal = 2 * time.Minute
+
+// zero finds what a target without replicas showed, and what of the ways to its signals.
+func (d *diagnosis) zero() {
+	d.keda()
+	d.signalsLost()
+	d.stuckAtZero()
+	d.zeroFlapping()
+	d.coldStarts()
+}
+
+func (d *diagnosis) scaledObject(name string) string { return "scaledobject/" + name }
+
+// keda finds a ScaledObject that somebody holds, and one whose sources fail.
+func (d *diagnosis) keda() {
+	for i, s := range d.scaled {
+		from, to := max(s.t, d.start), standsUntil(d.scaled, i, d.end)
+		if from >= to || s.v.Deleted {
+			continue
+		}
+		if s.v.Paused != "" {
+			f := Finding{Kind: FoundPaused, Severity: Blocks, Object: d.scaledObject(s.v.Name), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
+				Seen:   fmt.Sprintf("It was paused, by its annotation %s.", s.v.Paused),
+				Cause:  "Somebody holds it: KEDA does not scale the target meanwhile, or not in one direction.",
+				Advice: fmt.Sprintf("`kubectl annotate scaledobject %s%s %s-` lets it go.", s.v.Name, d.namespace(), strings.Split(s.v.Paused, "=")[0])}
+			if strings.Contains(s.v.Paused, "scale-") {
+				f.Severity = Limits
+			}
+			d.add(f)
+		}
+		if c := s.v.Condition("Fallback"); c != nil && c.Status == "True" {
+			d.add(Finding{Kind: FoundFallback, Severity: Limits, Object: d.scaledObject(s.v.Name), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
+				Seen:   fmt.Sprintf("Its condition Fallback was True: %s", sentence(c.Message)),
+				Cause:  "The source of a trigger failed, so that the HPA got the replicas of spec.fallback in place of a metric.",
+				Advice: fmt.Sprintf("Look why the source does not answer: `kubectl describe scaledobject %s%s`.", s.v.Name, d.namespace())})
+		}
+		if c := s.v.Condition("Ready"); c != nil && c.Status == "False" && to.Sub(from) > patience {
+			d.add(Finding{Kind: FoundMetricsAbsent, Severity: Blocks, Object: d.scaledObject(s.v.Name), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
+				Seen:   fmt.Sprintf("Its condition Ready was False for %.0f s: %s", to.Sub(from).Seconds(), sentence(c.Message)),
+				Cause:  "KEDA cannot work with the ScaledObject, or with the source of a trigger.",
+				Advice: fmt.Sprintf("Look at `kubectl describe scaledobject %s%s` and at the logs of KEDA's operator.", s.v.Name, d.namespace())})
+		}
+	}
+}
+
+// signalsLost finds metrics that an adapter had no value of for longer than two of the HPA's syncs, and values that were old
+// when they were read.
+func (d *diagnosis) signalsLost() {
+	for _, c := range d.signals {
+		var lost, old time.Duration
+		var since, stale record.Instant
+		var says string
+		for i, v := range c.values {
+			from, to := max(v.t, d.start), standsUntil(c.values, i, d.end)
+			if from >= to {
+				continue
+			}
+			if v.v != nil {
+				lost = 0
+			} else {
+				if lost == 0 {
+					since, says = from, c.said[i].error
+				}
+				if lost += to.Sub(from); lost > 2*d.flags.Sync.Duration+time.Second {
+					d.add(Finding{Kind: FoundSignalAbsent, Severity: d.without(), Object: d.hpa(), SinceSeconds: new(since.Seconds()), UntilSeconds: d.until(to),
+						Seen:   fmt.Sprintf("Metric %s had no value for %.0f s: %s", c.metric, lost.Seconds(), sentence(says)),
+						Cause:  "The adapter, or the source that it asks, does not answer, or nothing matches what the metric selects.",
+						Advice: "Look at the adapter (KEDA, prometheus-adapter) and ask its source by hand; an alert on a metric that is gone is worth more than one on its value."})
+				}
+			}
+			if age := c.said[i].age; age <= staleSignal {
+				old = 0
+			} else {
+				if old == 0 {
+					stale = from
+				}
+				if old += to.Sub(from); old > 2*d.flags.Sync.Duration {
+					d.add(Finding{Kind: FoundSignalStale, Severity: Limits, Object: d.hpa(), SinceSeconds: new(stale.Seconds()), UntilSeconds: d.until(to),
+						Seen:   fmt.Sprintf("The value of metric %s was %.0f s old by the adapter's own time when it was read.", c.metric, age.Seconds()),
+						Cause:  "The source is behind, is asked seldom, or the clocks of the cluster and of this machine differ.",
+						Advice: "Look how often the source takes the metric (a scrape interval, the window of a rate), and at the adapter's cache."})
+				}
+			}
+		}
+	}
+}
+
+// without is how bad it is that one metric has no value: the HPA still adds replicas by another.
+func (d *diagnosis) without() string {
+	if hpa := d.autoscaler(d.end); hpa != nil && len(hpa.Spec.Metrics) > 1 {
+		return Limits
+	}
+	return Blocks
+}
+
+// stuckAtZero finds that the target stayed without a replica while requests were sent: for more than two syncs of an HPA,
+// or as many polls of KEDA.
+func (d *diagnosis) stuckAtZero() {
+	for i, n := range d.targets {
+		from, to := max(n.t, d.start), standsUntil(d.targets, i, d.end)
+		if n.v.Replicas != 0 || from >= to || d.takenByOthers(n.t) {
+			continue // or somebody else took them, as another finding says
+		}
+		s, keda := lastOf(d.scaled, to-1)
+		var failed, sent uint64
+		first, last := to, from
+		for second := int(from.Seconds()); second < int(to.Seconds()); second++ {
+			s, at := d.loads.second(second), record.Instant(second)*record.Instant(time.Second)
+			failed, sent = failed+s.errors, sent+s.sent
+			if s.errors > 0 || keda && s.sent > 0 { // which something in front may hold
+				first, last = min(first, at), at
+			}
+		}
+		patience := 2 * d.flags.Sync.Duration
+		if keda {
+			patience = 2 * time.Duration(s.PollingSeconds) * time.Second
+		}
+		if last.Sub(first) <= patience+time.Second || d.hasIn(first.Seconds(), to.Seconds(), FoundPaused) {
+			continue
+		}
+		f := Finding{Kind: FoundStuckAtZero, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(first.Seconds()), UntilSeconds: d.until(to),
+			Seen:   fmt.Sprintf("It stayed at 0 replicas for %.0f s while %s were sent, of which %d failed.", to.Sub(first).Seconds(), record.Counted(sent, "request"), failed),
+			Cause:  d.unable(to - 1),
+			Advice: "Scale on a metric that shows requests while there is no pod, such as the length of a queue or the rate at the ingress, or set minReplicas to 1."}
+		if f.Cause == "" {
+			f.Cause = "Its metric does not show the requests that come while there is no pod."
+		}
+		if keda {
+			f.Kind, f.Object = FoundNeverActivated, d.scaledObject(s.Name)
+			f.Cause, f.Advice = d.notActivated(first, to, s)
+		}
+		d.add(f)
+	}
+}
+
+// takenByOthers says whether the last change of the replicas up to t was not the autoscaler's.
+func (d *diagnosis) takenByOthers(t record.Instant) bool {
+	steps := d.steps(window{end: t + 1})
+	return len(steps) > 0 && steps[len(steps)-1].Foreign
+}
+
+// notActivated says why KEDA left a target at its idle replicas in a stretch of load.
+func (d *diagnosis) notActivated(from, to record.Instant, s *record.ScaledObject) (cause, advice string) {
+	for _, c := range d.signals {
+		var most *float64
+		above := time.Duration(0)
+		for i, v := range c.values {
+			if v.v == nil || v.t >= to || standsUntil(c.values, i, to) <= from {
+				continue
+			}
+			if most == nil || *v.v > *most {
+				most = v.v
+			}
+			if d.activates(c, i) {
+				above += standsUntil(c.values, i, to).Sub(max(v.t, from))
+			}
+		}
+		switch threshold := record.Plain(d.activation(c.metric, to), 4); {
+		case most == nil:
+			continue
+		case above > 2*time.Duration(s.PollingSeconds)*time.Second:
+			return fmt.Sprintf("KEDA does not work on it: metric %s was above what activates it (%s) for %.0f s, and KEDA polls each %d s.", c.metric, threshold, above.Seconds(), s.PollingSeconds),
+				fmt.Sprintf("Look at the logs of KEDA's operator, and at `kubectl describe scaledobject %s%s`.", s.Name, d.namespace())
+		case above == 0:
+			return fmt.Sprintf("Metric %s came to %s at most, and a trigger activates above %s: it does not show the requests that come while there is no pod, or its activation threshold is too high.", c.metric, record.Plain(*most, 4), threshold),
+				"Scale on a metric that shows requests while there is no pod, such as the length of a queue or the rate at the ingress; lower the trigger's activation threshold; or set minReplicaCount to 1."
+		}
+	}
+	return "No metric of it had a value that hpabench could read.", fmt.Sprintf("Look at `kubectl describe scaledobject %s%s`, and ask the triggers' sources by hand.", s.Name, d.namespace())
+}
+
+// lastOf is last for pointers.
+func lastOf[T any](sorted []at[*T], t record.Instant) (*T, bool) {
+	v, ok := last(sorted, t)
+	return v, ok && v != nil
+}
+
+// zeroFlapping finds that the target lost its last replica and got it back soon.
+func (d *diagnosis) zeroFlapping() {
+	var needed time.Duration
+	var first, last record.Instant
+	n := 0
+	for i := 1; i < len(d.changes); i++ {
+		fall, rise := d.changes[i-1], d.changes[i]
+		if fall.to != 0 || rise.from != 0 || fall.t < d.start || rise.t >= d.end || rise.t.Sub(fall.t) > record.FlapWithin {
+			continue
+		}
+		if n++; n == 1 {
+			first = fall.t
+		}
+		last, needed = rise.t, max(needed, rise.t.Sub(fall.t))
+	}
+	if n == 0 {
+		return
+	}
+	object, window, now := d.hpa(), "behavior.scaleDown.stabilizationWindowSeconds", 0.0
+	if hpa := d.autoscaler(last); hpa != nil {
+		now = policyOf(hpa.Spec, d.flags).window.Seconds()
+	}
+	if s, ok := lastOf(d.scaled, last); ok {
+		object, window, now = d.scaledObject(s.Name), "cooldownPeriod", float64(s.CooldownSeconds)
+	}
+	d.add(Finding{Kind: FoundZeroFlapping, Severity: Limits, Object: object, SinceSeconds: new(first.Seconds()), UntilSeconds: new(last.Seconds()),
+		Seen:   fmt.Sprintf("It took the last replica away and brought one back within %.0f s, %s.", needed.Seconds(), record.Counted(n, "time")),
+		Cause:  "The pauses of the load are longer than what holds the last replica, and each costs a cold start.",
+		Advice: fmt.Sprintf("`%s: %.0f` would have held it; it is %.0f now.", window, now+needed.Seconds()+d.flags.Sync.Seconds(), now)})
+}
+
+// coldStarts says of the longest start from zero which stage took most of it, and what would shorten that.
+func (d *diagnosis) coldStarts() {
+	var of *Transition
+	for i, t := range d.r.Transitions {
+		if t.ScaleUp == nil || t.ScaleUp.ColdStart == nil || t.ScaleUp.ColdStart.Latency.Seconds == nil || t.ScaleUp.First == nil {
+			continue
+		}
+		if of == nil || *t.ScaleUp.ColdStart.Latency.Seconds > *of.ScaleUp.ColdStart.Latency.Seconds {
+			of = &d.r.Transitions[i]
+		}
+	}
+	if of == nil {
+		return
+	}
+	cold := of.ScaleUp.ColdStart
+	longest := Stage{}
+	for _, s := range of.ScaleUp.First.Stages {
+		if s.Seconds != nil && (longest.Seconds == nil || *s.Seconds > *longest.Seconds) {
+			longest = s
+		}
+	}
+	if longest.Seconds == nil {
+		return
+	}
+	polling := "the HPA looks each sync period"
+	if s, ok := lastOf(d.scaled, d.end); ok {
+		polling = fmt.Sprintf("KEDA polls each %d s (pollingInterval)", s.PollingSeconds)
+	}
+	advice := map[string]string{
+		StageSignal:     "Take a signal that is there sooner: shorter scrape intervals and windows of rates, or a source that is asked itself (a queue, the gateway), rather than through Prometheus.",
+		StageActivation: fmt.Sprintf("Look more often: %s.", polling),
+		StageSchedule:   "Keep room on the nodes for a pod, so that none has to be bought first.",
+		StagePull:       "Keep the image on the nodes, make it smaller, or do less in init containers.",
+		StageStart:      "Make the program start sooner.",
+		StageReady:      "Make the program start sooner, and probe it more often (periodSeconds of its readiness or startup probe).",
+	}[longest.Name]
+	if advice == "" {
+		advice = "Keep one replica (a min of 1) if requests must not wait for it."
+	}
+	d.add(Finding{Kind: FoundColdStart, Severity: Notice, Object: d.target(), SinceSeconds: new(of.OnsetSeconds), UntilSeconds: new(of.OnsetSeconds + *cold.Latency.Seconds),
+		Seen:   fmt.Sprintf("From no pod it took %.1f s to the first good answer; %d requests were held and %d failed meanwhile.", *cold.Latency.Seconds, cold.Held, cold.Failed),
+		Cause:  fmt.Sprintf("Most of it was the stage %s with %.1f s.", longest.Name, *longest.Seconds),
+		Advice: advice})
+}
