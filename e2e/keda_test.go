@@ -1,0 +1,104 @@
+package e2e
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/analysis"
+)
+
+// needsKEDA skips a test where the cluster has no KEDA, or no Prometheus for its triggers.
+func needsKEDA(t *testing.T) {
+	t.Helper()
+	needsKubelet(t)
+	if out, err := tryKubectl("get", "crd", "scaledobjects.keda.sh"); err != nil {
+		t.Skipf("NOT RUN: the cluster has no KEDA (../shared/cluster/add prometheus, add keda): %s", out)
+	}
+}
+
+// scaledObject is what the test looks at of one.
+type scaledObject struct {
+	metav1.ObjectMeta `json:"metadata"`
+	Status            struct {
+		Conditions []struct{ Type, Status string }
+	} `json:"status"`
+}
+
+// TestScaleFromZero runs a target that a gateway stands in front of from no pod to some and back, and holds each decision and
+// each instant of each pod against what kubectl saw. The stages add up, the requests are held and none fails.
+func TestScaleFromZero(t *testing.T) {
+	needsKEDA(t)
+	seen, objects := observeAll(t), observe[scaledObject](t, "scaledobjects")
+	run := startRun(t, "testdata/scale-from-zero.yaml")
+	run.wait(0, 8*time.Minute)
+	seen.compare(t, run)
+	r := run.result()
+	up := r.FirstUp()
+	if up == nil || up.ScaleUp.First == nil || up.Steps[0].From != 0 {
+		t.Fatalf("no start from zero: %+v", r.Transitions)
+	}
+	first := up.ScaleUp.First
+	sum := 0.0
+	for _, s := range first.Stages {
+		if s.Seconds == nil {
+			t.Errorf("stage %s: %s", s.Name, s.Missing)
+			continue
+		}
+		sum += *s.Seconds
+	}
+	if first.Stages[0].Name != analysis.StageSignal || first.Stages[1].Name != analysis.StageActivation || math.Abs(sum-*first.Latency.Seconds) > 1e-3 {
+		t.Errorf("the stages %+v sum up to %.3f s, and the pod was in service after %.3f s", first.Stages, sum, *first.Latency.Seconds)
+	}
+	cold := up.ScaleUp.ColdStart
+	if cold == nil || cold.Latency.Seconds == nil || *cold.Latency.Seconds < *first.Latency.Seconds-0.2 || *cold.Latency.Seconds > *first.Latency.Seconds+3 || cold.Failed > 0 || cold.Held < 20 {
+		t.Errorf("the cold start is %+v, with the first pod in service after %.3f s", cold, *first.Latency.Seconds)
+	}
+	down := r.LastDown()
+	if n := len(down.Steps); n == 0 || down.Steps[n-1].To != 0 || down.ScaleDown.Settle.Seconds == nil {
+		t.Errorf("it does not go back to zero: %+v", down)
+	}
+	for _, transition := range r.Transitions {
+		for _, s := range transition.Steps {
+			if s.Foreign || (s.From == 0 || s.To == 0) != strings.Contains(s.Event, "apps/v1.Deployment") {
+				t.Errorf("the step %d → %d is told as %+v", s.From, s.To, s)
+			}
+		}
+	}
+	if kinds := kindsOf(r); !slices.Equal(kinds, []string{analysis.FoundColdStart}) {
+		t.Errorf("found %v", kinds)
+	}
+	// The conditions of the ScaledObject, as they came.
+	rec := run.record()
+	is := ""
+	for _, e := range rec.Entries {
+		if e.ScaledObject == nil || e.ScaledObject.Deleted || e.ScaledObject.Condition("Active") == nil {
+			continue
+		}
+		active := string(e.ScaledObject.Condition("Active").Status)
+		if active == is {
+			continue
+		}
+		is = active
+		at := e.At.Seconds()
+		if at < r.StartSeconds { // KEDA writes it several times in its first second
+			continue
+		}
+		observed := firstWhere(after(objects.all(func(o scaledObject) bool { return o.Namespace == r.Subject.Namespace }), r.Started.Add(time.Duration((at-1)*float64(time.Second)))), func(o scaledObject) bool {
+			return slices.ContainsFunc(o.Status.Conditions, func(c struct{ Type, Status string }) bool { return c.Type == "Active" && c.Status == active })
+		})
+		wantNear(t, fmt.Sprintf("ScaledObject: active %s", active), r.Started, &at, observed)
+	}
+}
+
+func kindsOf(r *analysis.Result) (kinds []string) {
+	for _, f := range r.Findings {
+		kinds = append(kinds, f.Kind)
+	}
+	return kinds
+}
