@@ -225,6 +225,8 @@ func healthOf(hpa *autoscalingv2.HorizontalPodAutoscaler, now time.Time) record.
 		}
 		no := is.Status == corev1.ConditionFalse
 		switch {
+		case is.Reason == "ScalingDisabled" && scaledObjectOf(hpa) != "":
+			c.Message += "; its target has 0 replicas, from which KEDA brings it back"
 		case is.Reason == "ScalingDisabled":
 			worse(record.Warning, "it is off, as its target has 0 replicas", fmt.Sprintf("kubectl scale %s %s --replicas=%d brings it back", strings.ToLower(hpa.Spec.ScaleTargetRef.Kind), hpa.Spec.ScaleTargetRef.Name, max(low, 1)))
 		case no && (is.Type == autoscalingv2.AbleToScale || is.Type == autoscalingv2.ScalingActive):

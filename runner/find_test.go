@@ -51,6 +51,13 @@ status: `+test.status)
 			t.Errorf("%s:\n%+v, want %s and %q", test.status, got, test.outcome, test.words)
 		}
 	}
+	keda := read[autoscalingv2.HorizontalPodAutoscaler](t, `
+metadata: {name: web, ownerReferences: [{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, name: web, controller: true}]}
+spec: {maxReplicas: 10, scaleTargetRef: {kind: Deployment, name: web}}
+status: {conditions: [{type: ScalingActive, status: "False", reason: ScalingDisabled}]}`)
+	if got := healthOf(&keda, now); got.Outcome != record.OK || !strings.Contains(got.Message, "from which KEDA brings it back") {
+		t.Errorf("of a ScaledObject at zero: %+v", got)
+	}
 }
 
 // What the spec alone does not allow is told as the finding of the one that is named is.
