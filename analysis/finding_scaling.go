@@ -133,12 +133,18 @@ func (d *diagnosis) maxReached(p policy) {
 	if d.has(FoundMinIsMax, FoundRunsAway) {
 		return
 	}
-	start, end, most := d.beyond(d.start, d.end, func(u at[usage]) bool {
+	held := func(u at[usage]) bool {
 		t, ok := last(d.targets, u.t)
 		return ok && t.Replicas >= p.max && u.v.counted >= int(t.Replicas) && *u.v.ratio > 1+p.up
-	})
+	}
+	start, end, most := d.beyond(d.start, d.end, held)
 	if end.Sub(start) < 2*d.flags.Sync.Duration {
 		return
+	}
+	for _, u := range between(d.levels, d.start, d.end) { // the peak may be in a shorter stretch
+		if u.v.ratio != nil && held(u) {
+			most = max(most, *u.v.ratio)
+		}
 	}
 	want := int32(math.Ceil(float64(p.max)*most - 1e-9))
 	peak, remedy := fmt.Sprintf("for %d at the peak", want), ""
