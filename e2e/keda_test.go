@@ -3,6 +3,8 @@ package e2e
 import (
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -93,6 +95,38 @@ func TestScaleFromZero(t *testing.T) {
 			return slices.ContainsFunc(o.Status.Conditions, func(c struct{ Type, Status string }) bool { return c.Type == "Active" && c.Status == active })
 		})
 		wantNear(t, fmt.Sprintf("ScaledObject: active %s", active), r.Started, &at, observed)
+	}
+}
+
+// A ScaledObject that KEDA does not take, or that somebody holds, ends the run in seconds with what KEDA says.
+func TestScaledObjectThatCannotWork(t *testing.T) {
+	needsKEDA(t)
+	for name, c := range map[string]struct{ scaled, says string }{
+		"no threshold": {"spec: {scaleTargetRef: {name: shop}, triggers: [{type: prometheus, metadata: {serverAddress: \"http://127.0.0.1:9090\", query: up}}]}", "KEDA does not take ScaledObject shop: "},
+		"paused":       {"", "ScaledObject shop is paused by its annotation autoscaling.keda.sh/paused-replicas=0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			object := "metadata: {name: shop}\n" + c.scaled
+			if c.scaled == "" {
+				object = "metadata: {name: shop, annotations: {autoscaling.keda.sh/paused-replicas: \"0\"}}\nspec: {scaleTargetRef: {name: shop}, triggers: [{type: prometheus, metadata: {serverAddress: \"http://127.0.0.1:9090\", query: up, threshold: \"1\"}}]}"
+			}
+			dir := t.TempDir()
+			gateway := must(os.ReadFile("testdata/gateway.yaml"))
+			for file, text := range map[string]string{
+				"gateway.yaml": string(gateway), "scaled.yaml": "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\n" + object + "\n",
+				"s.yaml": "apiVersion: hpabench.dev/v1alpha1\nkind: Scenario\nmetadata: {name: cannot}\nspec: {workload: {manifests: [gateway.yaml, scaled.yaml], target: {kind: Deployment, name: shop}}, load: {service: gateway, phases: [{name: load, duration: 10s, rate: 1}]}}\n",
+			} {
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+			began := time.Now()
+			run := startRun(t, filepath.Join(dir, "s.yaml"))
+			run.wait(3, 2*time.Minute)
+			if took := time.Since(began); took > time.Minute || !strings.Contains(run.stderr(), c.says) {
+				t.Errorf("after %s it says, without %q:\n%s", took, c.says, run.stderr())
+			}
+		})
 	}
 }
 

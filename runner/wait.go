@@ -213,6 +213,9 @@ func (r *Runner) kedaReady(w *watch.Watcher, since time.Time) (done bool, waitin
 	if is == nil {
 		return false, "", nil
 	}
+	if by, _, _ := strings.Cut(is.Paused, "="); by == "autoscaling.keda.sh/paused" || by == "autoscaling.keda.sh/paused-replicas" {
+		return false, "", fmt.Errorf("ScaledObject %s is paused by its annotation %s, and KEDA has no HPA for it: take the annotation out", is.Name, is.Paused)
+	}
 	ready := is.Condition("Ready")
 	if ready != nil && ready.Status == metav1.ConditionFalse && time.Since(since) > hopelessAfter {
 		return false, "", fmt.Errorf("KEDA does not take ScaledObject %s: %s: %s (kubectl describe scaledobject %s -n %s tells more)", is.Name, ready.Reason, ready.Message, is.Name, r.pre.namespace)
