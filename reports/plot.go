@@ -100,7 +100,7 @@ func figures(r *analysis.Result) []figure {
 	list := []figure{
 		timeFigure(r, "replicas", "Replicas: wanted and ready, against demand", "replicas", true,
 			line{name: "max", hue: faint, dashed: true, steps: true, value: hpa(func(a *analysis.Autoscaler) *int32 { return &a.Max })},
-			line{name: "min", hue: faint, dashed: true, steps: true, value: hpa(func(a *analysis.Autoscaler) *int32 { return &a.Min })},
+			line{name: "min", hue: faint, dashed: true, steps: true, value: hpa(func(*analysis.Autoscaler) *int32 { return r.Reach.Min })},
 			line{name: "demand", hue: orange, dashed: true, steps: true, value: func(s analysis.Second) *float64 { return s.Demand }},
 			line{name: "wanted", hue: blue, steps: true, value: func(s analysis.Second) *float64 { return floating(s.Spec) }},
 			line{name: "ready", hue: green, steps: true, value: func(s analysis.Second) *float64 { return floating(s.Ready) }}),
