@@ -26,6 +26,7 @@ func (o *observed) timeline(load map[int]*row, demand []Level) (rows []Second, e
 	first, _ := floorDiv(int(math.Floor(o.start.Seconds())), every)
 	length := record.Instant(every) * record.Instant(time.Second)
 	sampled := slices.IndexFunc(o.usages, func(u at[usage]) bool { return u.v.signal == "" }) // the pods, for the first time
+	rows = make([]Second, 0, max(0, int(o.end/length)-first+1))
 	for n := first; record.Instant(n)*length < o.end; n++ {
 		r := Second{Second: n * every}
 		if l := load[n]; l != nil {
