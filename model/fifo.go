@@ -1,9 +1,6 @@
 package model
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // fifo is a Server in which a request that has a processor keeps it until it has had all its CPU
 // time. The quota goes to requests in their order rather than to threads in slices of 5 ms: a
@@ -64,11 +61,10 @@ func (s *fifo) Request(now, cpu, wait time.Duration, done func(at time.Duration)
 		s.starts = append(s.starts, start)
 	}
 	end := s.reserve(start, cpu)
-	i := len(s.ends)
-	for i > 0 && s.ends[i-1] > end { // one that came before may end after, on another processor
-		i--
+	s.ends = append(s.ends, end)
+	for i := len(s.ends) - 1; i > 0 && s.ends[i-1] > end; i-- { // one that came before may end after, on another processor
+		s.ends[i-1], s.ends[i] = end, s.ends[i-1]
 	}
-	s.ends = slices.Insert(s.ends, i, end)
 	end += wait
 	if len(s.busy) == s.workers {
 		s.busy.replace(end)
