@@ -34,7 +34,7 @@ func (p *preflight) checkKinds() bool {
 		at := p.file.ObjectFault(o, "", "")
 		unknown = append(unknown, fmt.Sprintf("%s %s of %s (%s:%d)", o.GetKind(), o.GetName(), gvk.GroupVersion(), at.File, at.Line))
 		p.skipped[gvk.GroupKind()] = true
-		needed = needed || o.GetKind() == target.Kind && o.GetName() == target.Name
+		needed = needed || o.GetKind() == target.Kind && o.GetName() == target.Name || gvk.GroupKind() == scaledKind && o.GetName() == p.file.ScaledObject()
 	}
 	if len(unknown) == 0 {
 		return true
@@ -44,16 +44,12 @@ func (p *preflight) checkKinds() bool {
 		p.notes = append(p.notes, "Left out, since the embedded cluster does not have their kinds: "+list+".")
 		return true
 	}
-	hint := ""
-	if p.skipped[scaledKind] {
-		hint = "a ScaledObject is of KEDA, which the cluster needs: https://keda.sh/docs/latest/deploy"
-		if p.cluster.Lab != nil {
-			hint = "a ScaledObject is of KEDA, which the embedded cluster does not have: name a cluster that has it with --context or --kubeconfig"
-		}
-		return p.refuse("kinds", fmt.Sprintf("the cluster does not have the kinds of %s: %s", record.Counted(len(unknown), "object"), list), hint)
-	}
-	hint = "install their CustomResourceDefinitions, or add these to the manifests"
+	hint := "install their CustomResourceDefinitions, or add these to the manifests"
 	switch {
+	case p.skipped[scaledKind] && p.cluster.Lab != nil:
+		hint = "a ScaledObject is of KEDA, which the embedded cluster does not have: name a cluster that has it with --context or --kubeconfig"
+	case p.skipped[scaledKind]:
+		hint = "a ScaledObject is of KEDA, which the cluster needs: https://keda.sh/docs/latest/deploy"
 	case p.cluster.Lab == nil && p.options.SkipUnknown:
 		hint += "; --skip-unknown is for the embedded cluster alone"
 	case p.cluster.Lab != nil && needed:
