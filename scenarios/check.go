@@ -94,10 +94,14 @@ func (c *checker) check() {
 
 func (c *checker) checkWorkload() {
 	w := &c.Spec.Workload
-	switch forms := howMany(w.Deployment != nil, w.Manifests != nil, w.Existing != nil); {
+	switch forms := howMany(w.Deployment != nil, c.ofManifests(), w.Existing != nil); {
 	case forms != 1:
-		c.fault("spec.workload", "", "spec.workload needs exactly one of deployment, manifests and existing, has %d", forms)
-	case w.Target != nil && w.Manifests == nil:
+		hint := ""
+		if len(c.files.behind) > 0 {
+			hint = fmt.Sprintf("the objects from line %d on are manifests", c.files.behind[0].line(""))
+		}
+		c.fault("spec.workload", hint, "spec.workload needs exactly one of deployment, manifests and existing, has %d", forms)
+	case w.Target != nil && !c.ofManifests():
 		c.fault("spec.workload.target", "remove it", "spec.workload.target chooses among manifests, and there are none")
 	}
 	if w.Deployment != nil {
@@ -106,7 +110,7 @@ func (c *checker) checkWorkload() {
 	if e := w.Existing; e != nil {
 		c.checkScalable("spec.workload.existing.kind", e.Kind)
 	}
-	if w.Manifests != nil && !c.broken {
+	if c.ofManifests() && !c.broken {
 		c.findTarget()
 		c.checkTemplate()
 	}
@@ -114,6 +118,9 @@ func (c *checker) checkWorkload() {
 		c.checkModel(w.Model)
 	}
 }
+
+// ofManifests says whether the workload is Kubernetes objects as users write them.
+func (f *File) ofManifests() bool { return f.Spec.Workload.Manifests != nil || len(f.files.behind) > 0 }
 
 // howMany of some conditions hold.
 func howMany(conditions ...bool) (n int) {
@@ -238,7 +245,7 @@ func (c *checker) checkAutoscaler() {
 	a, w := c.Spec.Autoscaler, c.Spec.Workload
 	switch {
 	case a == nil && w.Existing == nil && c.hpaManifest == nil:
-		if w.Manifests == nil {
+		if !c.ofManifests() {
 			c.missing("spec", "autoscaler", "such as autoscaler: {cpuPercent: 50, min: 1, max: 5}")
 		} else if c.target.Name != "" {
 			c.fault("spec.autoscaler", "give spec.autoscaler, or a manifest of an HPA", "nothing scales %s %s: there is no spec.autoscaler, and no manifest is an HPA that points to it", c.target.Kind, c.target.Name)

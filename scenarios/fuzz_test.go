@@ -77,7 +77,7 @@ func FuzzManifest(f *testing.F) {
 		if len(source) > maxFuzzed {
 			return
 		}
-		c := newChecker(&File{Path: "f.yaml", doc: &document{file: "f.yaml"}}, nil)
+		c := newChecker(&File{Path: "f.yaml", doc: &document{file: "f.yaml"}, files: &files{}}, nil)
 		c.Spec.Workload.Manifests = []string{"m.yaml"}
 		c.readManifests(func(name string) (string, []byte, error) { return name, source, nil })
 		if len(c.faults) > 0 {

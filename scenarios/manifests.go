@@ -73,7 +73,7 @@ func cpuUtilization(percent *int32) []autoscalingv2.MetricSpec {
 	}}
 }
 
-// readManifests reads what workload.manifests names.
+// readManifests reads what workload.manifests names, and what follows the scenario in its file.
 func (c *checker) readManifests(open Open) {
 	files := map[string]bool{}
 	for i, name := range c.Spec.Workload.Manifests {
@@ -99,6 +99,9 @@ func (c *checker) readManifests(open Open) {
 		if len(c.Manifests) == objects && len(c.faults) == before && !c.broken {
 			c.fault(at, "", "manifest %s holds no object", name)
 		}
+	}
+	for _, d := range c.files.behind {
+		c.readObject(d, "", d.value)
 	}
 	c.checkKnown()
 	c.leaveOut()

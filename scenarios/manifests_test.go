@@ -630,3 +630,49 @@ func TestLimitRange(t *testing.T) {
 		t.Errorf("a missing request is no fault before the namespace was asked: %v", err)
 	}
 }
+
+// TestObjectsBehind: the objects that follow a scenario in its file are its manifests, in each of its variants, and no
+// part of what is recorded of it.
+func TestObjectsBehind(t *testing.T) {
+	source := `apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: web}
+spec:
+  workload: {}
+  autoscaler: {cpuPercent: 50, min: 1, max: 5}
+  load: {phases: [{name: busy, duration: 1m, rate: 5}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "nginx:1.15.2", resources: {requests: {cpu: 50m}}}]}
+---
+`
+	f, err := Parse("web.yaml", []byte(source), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if service, _ := f.Service(); len(f.Manifests) != 2 || f.Manifests[1].Line != 14 || f.TargetRef().Name != "web" || service != "web" {
+		t.Errorf("the manifests are %+v, the target is %+v and the load goes to %q", f.Manifests, f.TargetRef(), service)
+	}
+	if recorded := f.Header().Source; strings.Contains(recorded, "nginx") || !strings.Contains(recorded, "busy") {
+		t.Errorf("what is recorded is\n%s", recorded)
+	}
+	variants, err := f.Variants([]Setting{{Name: "max", Values: []any{5, 6}}})
+	if err != nil || len(variants) != 2 || len(variants[1].Manifests) != 2 {
+		t.Errorf("the variants are %+v, %v", variants, err)
+	}
+	_, err = Parse("web.yaml", []byte(strings.Replace(source, "image:", "imag:", 1)), nil)
+	if err == nil || !strings.Contains(err.Error(), "web.yaml:21: ") {
+		t.Errorf("an error in an object is told as %v", err)
+	}
+}

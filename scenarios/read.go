@@ -26,7 +26,7 @@ type File struct {
 	Path      string
 	Source    []byte
 	Embedded  bool       // read from the library in the binary
-	Manifests []Manifest // of workload.manifests, in order
+	Manifests []Manifest // of workload.manifests, in order, and then those of the scenario's own file
 
 	// Notes say what a run makes of the manifests that is not as they are written.
 	Notes []string
@@ -171,6 +171,7 @@ type Open func(name string) (shown string, source []byte, err error)
 // files are those that a scenario names, and what was made of them: each is read once,
 // for all variants of the scenario.
 type files struct {
+	behind []*document // the objects that follow the scenario in its file
 	open   Open
 	folder string // of the scenario
 	read   map[string]opened
@@ -222,8 +223,8 @@ func parse(file string, source []byte, named *files) (*File, error) {
 		return nil, Faults{{file, 1, "the file holds no scenario", "hpabench scenarios lists examples"}}
 	case len(docs) == 0:
 		return nil, faults.sorted(file)
-	case len(docs) > 1:
-		faults = append(faults, Fault{file, docs[1].line(""), "a second document begins here", "a scenario is one document; Kubernetes objects belong in files of their own, under workload.manifests"})
+	case named.behind == nil:
+		named.behind = slices.DeleteFunc(docs[1:], func(d *document) bool { return d.value == nil })
 	}
 	f := &File{Path: file, Source: source, doc: docs[0], files: named}
 	expandExisting(f.doc.value)

@@ -82,14 +82,15 @@ type Price struct {
 	Currency string `json:"currency,omitempty" jsonschema:"maxLength=8"`
 }
 
-// Workload is what is scaled: exactly one of its first three fields.
+// Workload is what is scaled: exactly one of its first three fields. Objects that follow the scenario
+// in its file, each after a line of ---, are manifests too.
 type Workload struct {
 	// Deployment is the short form: a Deployment and a Service in front of it.
 	Deployment *Deployment `json:"deployment,omitempty"`
 	// Manifests are YAML or JSON files of any Kubernetes objects, several documents a
 	// file, relative to the scenario file: files, folders of them, patterns such as
 	// k8s/*.yaml, kustomizations, or - for the standard input. They are created in this
-	// order.
+	// order, and after them the objects that follow the scenario in its own file.
 	Manifests []string `json:"manifests,omitempty" jsonschema:"minItems=1"`
 	// Existing names an object that is there already: KIND/NAME, such as deployment/web,
 	// or a mapping. It and its HPA are never changed and never deleted.

@@ -69,16 +69,16 @@ func shownText(root any, location []string) string {
 	return fmt.Sprint(shown.(map[string]any)[last])
 }
 
-// shownSource is the scenario as it may be recorded: without its secrets, and otherwise as
-// it is written if that is possible, for YAML can write the same text in many ways.
+// shownSource is the scenario as it may be recorded: without its secrets and the objects that follow it, and
+// otherwise as it is written if that is possible, for YAML can write the same text in many ways.
 func (f *File) shownSource() string {
 	docs, faults := readYAML(f.Path, f.Source)
-	if len(docs) != 1 || len(faults) > 0 {
+	if len(docs) == 0 || len(faults) > 0 {
 		return ""
 	}
 	replaced := map[string]string{}
 	shown := without(docs[0].value, func(was, now string) { replaced[was] = now })
-	if len(replaced) == 0 {
+	if len(replaced) == 0 && len(docs) == 1 {
 		return string(f.Source)
 	}
 	var swaps []string

@@ -137,7 +137,7 @@ func (c *checker) checkService() {
 		c.checkPort([]corev1.ServicePort{{Name: portName, Port: w.Deployment.Port}})
 		return
 	}
-	if w.Manifests == nil || c.broken || !c.HasLoad() {
+	if !c.ofManifests() || c.broken || !c.HasLoad() {
 		return
 	}
 	var found []*Manifest
