@@ -214,7 +214,10 @@ func (p part) coldStart(of func(*ColdStart) Latency) Latency {
 }
 
 func (p part) atZero(of func(AtZero) float64) Latency {
-	if p.AtZero == nil {
+	switch {
+	case p.Reach.DesiredPeak == nil:
+		return absent("the target was not observed")
+	case p.AtZero == nil:
 		return exact(0.0)
 	}
 	return exact(of(*p.AtZero))

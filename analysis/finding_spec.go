@@ -64,6 +64,9 @@ func (d *diagnosis) cannotScale(p policy) {
 
 // minIsMax finds an HPA whose bounds leave it one number of replicas.
 func (d *diagnosis) minIsMax() {
+	if s, ok := lastOf(d.scaled, d.end-1); ok && s.Least() < s.Max || !ok && d.subject != nil && d.subject.ScaledObject != "" {
+		return // KEDA goes below the minimum of its HPA
+	}
 	if f, since := d.specFault(record.BoundsFault); f != nil {
 		d.add(d.ofSpec(f, Blocks, since))
 	}

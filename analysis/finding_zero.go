@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,10 @@ func (d *diagnosis) scaledObject(name string) string { return "scaledobject/" + 
 
 // keda finds a ScaledObject that somebody holds, and one whose sources fail.
 func (d *diagnosis) keda() {
+	unready := func(i int) bool {
+		c := d.scaled[i].v.Condition("Ready")
+		return c != nil && c.Status == "False" && !d.scaled[i].v.Deleted
+	}
 	for i, s := range d.scaled {
 		from, to := max(s.t, d.start), standsUntil(d.scaled, i, d.end)
 		if from >= to || s.v.Deleted {
@@ -46,7 +51,13 @@ func (d *diagnosis) keda() {
 				Cause:  "The source of a trigger failed, so that the HPA got the replicas of spec.fallback in place of a metric.",
 				Advice: fmt.Sprintf("Look why the source does not answer: `kubectl describe scaledobject %s%s`.", s.v.Name, d.namespace())})
 		}
-		if c := s.v.Condition("Ready"); c != nil && c.Status == "False" && to.Sub(from) > patience {
+		if !unready(i) || i > 0 && unready(i-1) && d.scaled[i].t > d.start {
+			continue
+		}
+		for n := i; n < len(d.scaled) && unready(n); n++ { // KEDA writes it each time that it tries
+			to = standsUntil(d.scaled, n, d.end)
+		}
+		if c := s.v.Condition("Ready"); to.Sub(from) > patience {
 			d.add(Finding{Kind: FoundMetricsAbsent, Severity: Blocks, Object: d.scaledObject(s.v.Name), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
 				Seen:   fmt.Sprintf("Its condition Ready was False for %.0f s: %s", to.Sub(from).Seconds(), sentence(c.Message)),
 				Cause:  "KEDA cannot work with the ScaledObject, or with the source of a trigger.",
@@ -73,7 +84,7 @@ func (d *diagnosis) signalsLost() {
 				if lost == 0 {
 					since, says = from, c.said[i].error
 				}
-				if lost += to.Sub(from); lost > 2*d.flags.Sync.Duration+time.Second {
+				if lost += to.Sub(from); lost > 2*d.flags.Sync.Duration+time.Second && (to == d.end || c.values[i+1].v != nil) {
 					d.add(Finding{Kind: FoundSignalAbsent, Severity: d.without(), Object: d.hpa(), SinceSeconds: new(since.Seconds()), UntilSeconds: d.until(to),
 						Seen:   fmt.Sprintf("Metric %s had no value for %.0f s: %s", c.metric, lost.Seconds(), sentence(says)),
 						Cause:  "The adapter, or the source that it asks, does not answer, or nothing matches what the metric selects.",
@@ -106,14 +117,20 @@ func (d *diagnosis) without() string {
 }
 
 // stuckAtZero finds that the target stayed without a replica while requests were sent: for more than two syncs of an HPA,
-// or as many polls of KEDA.
+// or as many polls of KEDA. Where KEDA brought one back in the end, the cold start says what took so long.
 func (d *diagnosis) stuckAtZero() {
 	for i, n := range d.targets {
-		from, to := max(n.t, d.start), standsUntil(d.targets, i, d.end)
-		if n.v.Replicas != 0 || from >= to || d.takenByOthers(n.t) {
-			continue // or somebody else took them, as another finding says
+		if n.v.Replicas != 0 || i > 0 && d.targets[i-1].v.Replicas == 0 {
+			continue
+		}
+		from, to := max(n.t, d.start), d.end
+		if rise := slices.IndexFunc(d.targets[i:], func(t at[record.Target]) bool { return t.v.Replicas != 0 }); rise > 0 {
+			to = min(d.end, d.targets[i+rise].t)
 		}
 		s, keda := lastOf(d.scaled, to-1)
+		if from >= to || d.takenByOthers(n.t) || keda && to < d.end && !d.takenByOthers(to) {
+			continue // what somebody else did, another finding says
+		}
 		var failed, sent uint64
 		first, last := to, from
 		for second := int(from.Seconds()); second < int(to.Seconds()); second++ {
@@ -151,8 +168,11 @@ func (d *diagnosis) takenByOthers(t record.Instant) bool {
 	return len(steps) > 0 && steps[len(steps)-1].Foreign
 }
 
-// notActivated says why KEDA left a target at its idle replicas in a stretch of load.
+// notActivated says why KEDA left a target at its idle replicas in a stretch of load: by the metric that was longest above what
+// activates it.
 func (d *diagnosis) notActivated(from, to record.Instant, s *record.ScaledObject) (cause, advice string) {
+	cause, advice = "No metric of it had a value that hpabench could read.", fmt.Sprintf("Look at `kubectl describe scaledobject %s%s`, and ask the triggers' sources by hand.", s.Name, d.namespace())
+	longest := time.Duration(-1)
 	for _, c := range d.signals {
 		var most *float64
 		above := time.Duration(0)
@@ -167,18 +187,23 @@ func (d *diagnosis) notActivated(from, to record.Instant, s *record.ScaledObject
 				above += standsUntil(c.values, i, to).Sub(max(v.t, from))
 			}
 		}
-		switch threshold := record.Plain(d.activation(c.metric, to), 4); {
-		case most == nil:
+		if most == nil || above <= longest {
 			continue
-		case above > 2*time.Duration(s.PollingSeconds)*time.Second:
-			return fmt.Sprintf("KEDA does not work on it: metric %s was above what activates it (%s) for %.0f s, and KEDA polls each %d s.", c.metric, threshold, above.Seconds(), s.PollingSeconds),
-				fmt.Sprintf("Look at the logs of KEDA's operator, and at `kubectl describe scaledobject %s%s`.", s.Name, d.namespace())
+		}
+		longest = above
+		switch threshold := record.Plain(d.activation(c.metric, to), 4); {
 		case above == 0:
-			return fmt.Sprintf("Metric %s came to %s at most, and a trigger activates above %s: it does not show the requests that come while there is no pod, or its activation threshold is too high.", c.metric, record.Plain(*most, 4), threshold),
-				"Scale on a metric that shows requests while there is no pod, such as the length of a queue or the rate at the ingress; lower the trigger's activation threshold; or set minReplicaCount to 1."
+			cause = fmt.Sprintf("Metric %s came to %s at most, and a trigger activates above %s: it does not show the requests that come while there is no pod, or its activation threshold is too high.", c.metric, record.Plain(*most, 4), threshold)
+			advice = "Scale on a metric that shows requests while there is no pod, such as the length of a queue or the rate at the ingress; lower the trigger's activation threshold; or set minReplicaCount to 1."
+		case above > 2*time.Duration(s.PollingSeconds)*time.Second:
+			cause = fmt.Sprintf("KEDA does not work on it: metric %s was above what activates it (%s) for %.0f s, and KEDA polls each %d s.", c.metric, threshold, above.Seconds(), s.PollingSeconds)
+			advice = fmt.Sprintf("Look at the logs of KEDA's operator, and at `kubectl describe scaledobject %s%s`.", s.Name, d.namespace())
+		default:
+			cause = fmt.Sprintf("Metric %s was above what activates it (%s) for %.0f s only, and KEDA polls each %d s.", c.metric, threshold, above.Seconds(), s.PollingSeconds)
+			advice = "Scale on a metric that stays while requests wait, such as the length of a queue or a rate over a longer time; or set a shorter pollingInterval."
 		}
 	}
-	return "No metric of it had a value that hpabench could read.", fmt.Sprintf("Look at `kubectl describe scaledobject %s%s`, and ask the triggers' sources by hand.", s.Name, d.namespace())
+	return cause, advice
 }
 
 // lastOf is last for pointers.

@@ -54,7 +54,7 @@ type Result struct {
 
 	Transitions []Transition `json:"transitions,omitempty"`
 	Reach       Reach        `json:"reach"`
-	AtZero      *AtZero      `json:"atZero,omitempty"` // nil if there was a replica all the time
+	AtZero      *AtZero      `json:"atZero,omitempty"` // nil if there was a replica all the time, or the target was not observed
 
 	// Elasticity is of the whole load; absent, with the reason, without a demand.
 	Elasticity        *Elasticity `json:"elasticity,omitempty"`
@@ -146,8 +146,8 @@ type Step struct {
 	Event        string  `json:"event,omitempty"`
 
 	// By is the field manager that wrote the replicas, if the object tells.
-	// Foreign says that it was not the HPA: neither its event nor its status
-	// speaks of the step, though both were watched.
+	// Foreign says that it was neither the HPA nor KEDA: no event nor status of theirs
+	// speaks of the step, though they were watched.
 	By      string `json:"by,omitempty"`
 	Foreign bool   `json:"foreign,omitempty"`
 

@@ -14,7 +14,8 @@ const noService = "no Service in front of the target was watched"
 
 // scaleUp works out a transition to more demand. See ScaleUp.
 func (o *observed) scaleUp(w window) *ScaleUp {
-	metric, noMetric := o.metric(w, func(ratio float64, p policy) bool { return ratio > 1+p.up })
+	beyond := func(ratio float64, p policy) bool { return ratio > 1+p.up }
+	metric, noMetric := o.metric(w, beyond)
 	up := &ScaleUp{TimeToFull: o.timeToFull(w)}
 	up.Plateau = o.supplyAt(w.end)
 	seen := []boundary{{StageMetrics, metric, noMetric}}
@@ -31,6 +32,13 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 	if zero {
 		active, why := o.active(w)
 		activated = []boundary{{StageSignal, active, why}, {stage: StageActivation, sight: rises[0].sight}}
+		following := w // of the pods of later steps
+		following.onset = rises[0].t
+		metric, noMetric = o.metric(following, beyond)
+		if noMetric == beyondAlready {
+			noMetric = "the metric was beyond the tolerance already when the target got its first replica"
+		}
+		seen = []boundary{{StageMetrics, metric, noMetric}}
 	}
 	unwatched := len(o.targets) == 0 || o.hasGap(w, targetSource) // new pods may be there all the same
 	if len(rises) == 0 {
@@ -275,7 +283,11 @@ func (o *observed) notScaled(w window, direction string) string {
 		}
 	}
 	if hpa := o.autoscaler(w.end); hpa != nil {
-		if p := policyOf(hpa.Spec, o.flags); direction == Up && n.Replicas >= p.max || direction == Down && n.Replicas <= p.min {
+		p := policyOf(hpa.Spec, o.flags)
+		if s, ok := lastOf(o.scaled, w.end-1); ok && direction == Down && s.Least() < n.Replicas && n.Replicas <= p.min {
+			return fmt.Sprintf(neverScaled+"down happened: spec.replicas was at %d, the minimum of the HPA; KEDA takes it to %d when no trigger was active for %d s (cooldownPeriod), and did not before %s at %.1f s", n.Replicas, s.Least(), s.CooldownSeconds, w.endedBy, w.end.Seconds())
+		}
+		if direction == Up && n.Replicas >= p.max || direction == Down && n.Replicas <= p.min {
 			return fmt.Sprintf(neverScaled+"%s happened: spec.replicas was at the %s of %d already", direction, limit, n.Replicas)
 		}
 	}

@@ -30,13 +30,14 @@ func (o *observed) steps(w window) []Step {
 			}
 		}
 		status := o.statusOf(c)
-		if by := o.byKEDA(c); by != "" {
-			s.Event, status = by, nil
+		event, keda := o.byKEDA(c)
+		if keda {
+			s.Event, status = event, nil
 		}
 		if status != nil {
 			o.explain(&s, c, *status)
 		}
-		s.Foreign = s.Event == "" && status == nil && o.watchedHPA(c.t)
+		s.Foreign = !keda && s.Event == "" && status == nil && o.watchedHPA(c.t)
 		steps = append(steps, s)
 	}
 	return steps

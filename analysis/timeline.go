@@ -122,8 +122,9 @@ func (o *observed) reach() Reach {
 	var r Reach
 	if hpa := o.autoscaler(o.end); hpa != nil {
 		p := policyOf(hpa.Spec, o.flags)
-		if r.Min, r.Max = &p.min, &p.max; len(o.scaled) > 0 {
-			r.Min = new(o.scaled[len(o.scaled)-1].v.Least())
+		r.Min, r.Max = &p.min, &p.max
+		if s, ok := lastOf(o.scaled, o.end); ok {
+			r.Min = new(s.Least())
 		}
 	}
 	for _, t := range o.targets {

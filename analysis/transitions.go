@@ -251,7 +251,7 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 			break
 		}
 		ratio := *u.v.ratio
-		if n, ok := last(o.targets, u.t); ok && n.Replicas == 0 && ratio > 0 {
+		if n, ok := last(o.targets, max(u.t, w.onset)); ok && n.Replicas == 0 && ratio > 0 {
 			ratio = math.Inf(1) // any value asks for the first replica
 		}
 		beyond := passed(ratio, policyOf(o.autoscaler(u.t).Spec, o.flags))

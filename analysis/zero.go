@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -74,6 +76,9 @@ func (o *observed) coldStart(w window) *ColdStart {
 		done += s.done
 	}
 	c.Held = max(c.Sent, done) - done
+	if n, _ := last(o.targets, until); c.Latency.Seconds != nil && n.Replicas == 0 {
+		c.Latency = absent("good answers came while there was no replica, from something in front of the target")
+	}
 	return c
 }
 
@@ -115,42 +120,85 @@ func (o *observed) activation(metric string, t record.Instant) float64 {
 // kedaScales are the reasons of the events in which KEDA tells that it set the replicas itself.
 var kedaScales = []string{"KEDAScaleTargetActivated", "KEDAScaleTargetDeactivated"}
 
-// byKEDA is the event in which KEDA tells of a change of the replicas; empty without one.
-func (o *observed) byKEDA(c replicaChange) string {
-	for _, e := range between(o.events, c.t.Add(-rescaleWithin), c.t.Add(rescaleWithin)) {
+// kedaManager is how the field manager of KEDA's writes begins: its operator's program is called keda or keda-operator.
+const kedaManager = "keda"
+
+// byKEDA says whether KEDA set the replicas itself, and gives its event if one was seen. KEDA writes an event for the first two
+// of a kind and counts those that follow within six minutes (a series of events.k8s.io): there it is the field manager that tells,
+// and of a zero, which a write through the scale subresource leaves without one, the ScaledObject's condition Active.
+func (o *observed) byKEDA(c replicaChange) (event string, is bool) {
+	from, to := c.t.Add(-rescaleWithin), c.t.Add(rescaleWithin)
+	for _, e := range between(o.events, from, to) {
 		if e.v.Kind == "ScaledObject" && slices.Contains(kedaScales, e.v.Reason) && strings.Contains(e.v.Message, fmt.Sprintf("from %d to %d", c.from, c.to)) {
-			return e.v.Message
+			return e.v.Message, true
 		}
 	}
-	return ""
+	s, ok := lastOf(o.scaled, c.t)
+	switch {
+	case !ok || s.Deleted:
+		return "", false
+	case c.by != "" || c.to != 0:
+		return "", strings.HasPrefix(c.by, kedaManager)
+	}
+	return "", s.Least() == 0 && slices.ContainsFunc(o.scaled[max(0, after(o.scaled, from)-1):after(o.scaled, to)], func(s at[*record.ScaledObject]) bool {
+		active := s.v.Condition("Active")
+		return active != nil && active.Status == metav1.ConditionFalse
+	})
 }
 
 // cooled are the ends of the signal and of the cooldown of a fall that KEDA makes; nil of one of the HPA. The cooldown
 // runs from the last of KEDA's polls that found a trigger active.
 func (o *observed) cooled(w window, fall replicaChange) []boundary {
-	if o.byKEDA(fall) == "" {
+	if _, is := o.byKEDA(fall); !is {
 		return nil
 	}
-	signal := boundary{stage: StageSignal, missing: o.missing(w, "a signal that activates the target no more")}
+	var fell sight // when the last metric that activated the target did so no more
 	for _, c := range o.signals {
-		for i := after(c.values, fall.t) - 1; i >= 0 && c.values[i].t > w.onset; i-- {
-			v, before := c.values[i], i > 0 && o.activates(c, i-1)
-			if !o.activates(c, i) && before && (!signal.seen || v.t > signal.t) {
-				signal.sight, signal.missing = o.see(record.SignalSource(c.metric), v.t), ""
+		for i := after(c.values, fall.t) - 1; i > 0; i-- {
+			if !o.activates(c, i) && o.activates(c, i-1) {
+				if t := c.values[i].t; !fell.seen || t > fell.t {
+					fell = o.see(record.SignalSource(c.metric), t)
+				}
+				break
 			}
 		}
 	}
+	signal := boundary{stage: StageSignal, sight: fell}
+	if !fell.seen {
+		signal.missing = o.missing(w, "a signal that activates the target no more")
+	}
 	cooldown := boundary{stage: StageCooldown, missing: "when KEDA last found a trigger active is not known"}
-	if s, ok := last(o.scaled, fall.t); ok && signal.seen {
-		cooldown.sight, cooldown.missing = signal.sight, ""
-		cooldown.t = min(fall.t, signal.t.Add(time.Duration(s.CooldownSeconds)*time.Second))
+	if s, ok := last(o.scaled, fall.t); ok && fell.seen {
+		cooldown.sight, cooldown.missing = fell, ""
+		cooldown.t = min(fall.t, fell.t.Add(time.Duration(s.CooldownSeconds)*time.Second))
 		cooldown.blur += time.Duration(s.PollingSeconds) * time.Second
+	}
+	if fell.seen && fell.t <= w.onset { // the cooldown began before the load changed
+		return []boundary{cooldown}
 	}
 	return []boundary{signal, cooldown}
 }
 
-// activates says whether the ith value of a metric activates the target.
+// activates says whether the ith value of a metric activates the target. Triggers of the types external and external-push are
+// asked for that themselves, whatever their value is; one of cron has had 1 outside its hours, and has 0 since KEDA 2.18.
 func (o *observed) activates(c course, i int) bool {
 	v := c.values[i]
-	return v.v != nil && *v.v > o.activation(c.metric, v.t)
+	if v.v == nil {
+		return false
+	}
+	kind, above := "", o.activation(c.metric, v.t)
+	if s, ok := last(o.scaled, v.t); ok {
+		for _, t := range s.Triggers {
+			if t.Metric != "" && strings.HasSuffix(c.metric, " "+t.Metric) {
+				kind = t.Type
+			}
+		}
+	}
+	switch kind {
+	case "external", "external-push":
+		return false
+	case "cron":
+		above = 1
+	}
+	return *v.v > above
 }

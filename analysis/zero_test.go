@@ -2,12 +2,14 @@ package analysis
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -119,6 +121,8 @@ func TestZeroFindings(t *testing.T) {
 		}
 		return m
 	}
+	two := fromZero(record.ScaledObject{})
+	two.add(2.5, record.Entry{Signal: &record.Signal{Metric: "external s1-kafka", Value: new(resource.MustParse("0"))}})
 	fallback := fromZero(record.ScaledObject{}).activated()
 	fallback.add(60, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Conditions: []record.Condition{{Type: "Fallback", Status: "True", Message: "At least one trigger is falling back"}}}})
 	again := fromZero(record.ScaledObject{}).activated()
@@ -131,6 +135,8 @@ func TestZeroFindings(t *testing.T) {
 	}{
 		"below the threshold": {loaded(with(fromZero(record.ScaledObject{}), 50.0, "50m"), 0), "never-activated scaledobject/web: stayed at 0 replicas for 180 s while 600 requests were sent, of which 0 failed | came to 0.05 at most, and a trigger activates above 0.1 | lower the trigger's activation threshold"},
 		"KEDA is away":        {loaded(with(fromZero(record.ScaledObject{}), 50.0, "2"), 10), "never-activated scaledobject/web: of which 600 failed | KEDA does not work on it: metric external s0-prometheus was above what activates it (0.1) for | logs of KEDA's operator"},
+		"one of two":          {loaded(with(two, 50.0, "2"), 0), "never-activated scaledobject/web: KEDA does not work on it: metric external s0-prometheus was above"},
+		"for a moment":        {loaded(with(fromZero(record.ScaledObject{}), 50.0, "2", 56.0, "0"), 0), "never-activated scaledobject/web: Metric external s0-prometheus was above what activates it (0.1) for 6 s only, and KEDA polls each 5 s."},
 		"no value":            {loaded(with(fromZero(record.ScaledObject{}), 20.0, ""), 0), "signal-absent hpa/keda-hpa-web: had no value for | No metrics returned from the source"},
 		"paused":              {loaded(fromZero(record.ScaledObject{Paused: "autoscaling.keda.sh/paused-replicas=0"}), 0), "paused scaledobject/web: by its annotation autoscaling.keda.sh/paused-replicas=0 | `kubectl annotate scaledobject web -n shop autoscaling.keda.sh/paused-replicas-`"},
 		"fallback":            {fallback, "fallback scaledobject/web: At least one trigger is falling back"},
@@ -172,4 +178,180 @@ func TestStaleSignal(t *testing.T) {
 		}
 	}
 	t.Errorf("found %v", r.Findings)
+}
+
+// A target whose signal takes several polls is activated all the same: the cold start says what took the time.
+func TestActivatedLate(t *testing.T) {
+	m := fromZero(record.ScaledObject{})
+	m.target(55, 0) // its status
+	m.signal(67, "300m")
+	m.target(70, 1)
+	m.event(70.1, "ScaledObject", "web", "KEDAScaleTargetActivated", "Scaled apps/v1.Deployment shop/web from 0 to 1, triggered by s0-prometheus")
+	a := life{name: "web-a", created: 70.1, scheduled: 70.2, started: 71, ready: 73, inService: 73.1}
+	m.pod(a)
+	m.endpoints(a)
+	m.add(73.4, record.Entry{Answer: &record.Answer{}})
+	for n := 40; n < 100; n++ {
+		s := &record.LoadSecond{Phase: 1, Second: n, Offered: 10, Sent: 10}
+		if n > 73 {
+			s.Answered, s.Codes = 10, map[string]uint64{"200": 10}
+		}
+		m.add(float64(n+1), record.Entry{Load: s})
+	}
+	equal(t, "findings", kindsOf(m.analyze(t)), []string{"cold-start"})
+}
+
+// KEDA writes no event of a third activation within six minutes of the second, and counts that: it is KEDA's nevertheless.
+func TestSeriesOfActivations(t *testing.T) {
+	active := func(m *made, t float64, status metav1.ConditionStatus) {
+		m.add(t, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Max: 5, Conditions: []record.Condition{{Type: "Active", Status: status}}}})
+	}
+	scaled := func(m *made, t float64, n int32, by string) {
+		m.add(t, record.Entry{Target: &record.Target{Replicas: n, Status: n, Manager: by}})
+	}
+	for name, c := range map[string]struct {
+		up, down string // field managers
+		active   metav1.ConditionStatus
+		foreign  []bool
+	}{
+		"KEDA":                     {"keda-operator", "", metav1.ConditionTrue, []bool{false, false, false, false}},
+		"a person, to one":         {"kubectl", "", metav1.ConditionTrue, []bool{false, false, true, false}},
+		"a person, to zero":        {"keda-operator", "", metav1.ConditionFalse, []bool{false, false, false, true}},
+		"a person that has a name": {"keda-operator", "kubectl", metav1.ConditionTrue, []bool{false, false, false, true}},
+	} {
+		m := fromZero(record.ScaledObject{}).activated()
+		scaled(m, 175, 1, c.up)
+		active(m, 175.1, metav1.ConditionTrue)
+		if c.active == metav1.ConditionTrue {
+			active(m, 190, metav1.ConditionFalse)
+		}
+		scaled(m, 205, 0, c.down)
+		r := m.analyze(t)
+		var foreign []bool
+		for _, transition := range r.Transitions {
+			for _, s := range transition.Steps {
+				foreign = append(foreign, s.Foreign)
+			}
+		}
+		if !slices.Equal(foreign, c.foreign) {
+			t.Errorf("%s: the steps are foreign: %v, want %v", name, foreign, c.foreign)
+		}
+		if spoiled := len(r.Spoiled()) > 0; spoiled != slices.Contains(c.foreign, true) {
+			t.Errorf("%s: spoiled is %v: %v", name, spoiled, r.Findings)
+		}
+	}
+}
+
+// For how long a target that was not observed had no replica is not known.
+func TestAtZeroUnobserved(t *testing.T) {
+	m := newMade(record.Phase{Name: "load", Shape: record.ShapeRate, From: 10, Seconds: 60})
+	m.phase(0, "load", 10, 70)
+	m.end(71)
+	for _, f := range m.analyze(t).Figures() {
+		if strings.HasPrefix(f.Name, "replicas.atZero") && (f.Value != nil || f.Missing == "") {
+			t.Errorf("%s is %v (%s)", f.Name, f.Value, f.Missing)
+		}
+	}
+}
+
+// From 0 to 1 and back is a choice, though the HPA that KEDA makes for it has none.
+func TestOneAtMost(t *testing.T) {
+	for least, want := range map[int32][]string{0: {"cold-start"}, 1: {"min-is-max", "cold-start"}} {
+		m := fromZero(record.ScaledObject{Min: least}).activated()
+		for i := range m.entries {
+			if a := m.entries[i].Autoscaler; a != nil {
+				a.Spec.MaxReplicas = 1
+			}
+			if s := m.entries[i].ScaledObject; s != nil {
+				s.Max = 1
+			}
+		}
+		equal(t, fmt.Sprintf("findings with a minimum of %d", least), kindsOf(m.analyze(t)), want)
+	}
+}
+
+// A target that KEDA's cooldown holds at the HPA's minimum is not at KEDA's.
+func TestCooldownOutlastsTheLoad(t *testing.T) {
+	m := fromZero(record.ScaledObject{}).activated()
+	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool {
+		return e.At.Seconds() > 159 && e.At.Seconds() < 163 && (e.Target != nil || e.Event != nil || e.Pod != nil || e.Endpoints != nil)
+	})
+	down := m.analyze(t).LastDown()
+	if want := "KEDA takes it to 0 when no trigger was active for 30 s (cooldownPeriod), and did not before"; !strings.Contains(down.ScaleDown.Latency.Missing, want) {
+		t.Errorf("%q is not in %q", want, down.ScaleDown.Latency.Missing)
+	}
+}
+
+// What something in front of the target answers itself, as an API in front of a queue does, is no cold start of the target.
+func TestAnsweredWithoutAPod(t *testing.T) {
+	m := fromZero(record.ScaledObject{}).activated()
+	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool { return e.Answer != nil || e.Load != nil })
+	m.add(40.1, record.Entry{Answer: &record.Answer{}})
+	for n := 40; n < 100; n++ {
+		m.add(float64(n+1), record.Entry{Load: &record.LoadSecond{Phase: 1, Second: n, Offered: 10, Sent: 10, Answered: 10, Codes: map[string]uint64{"202": 10}}})
+	}
+	r := m.analyze(t)
+	if c := r.FirstUp().ScaleUp.ColdStart; c == nil || !strings.Contains(c.Latency.Missing, "from something in front of the target") {
+		t.Errorf("the cold start is %+v", c)
+	}
+	equal(t, "findings", kindsOf(r), []string(nil))
+}
+
+// What lasts over several entries of the record is told with all of its time.
+func TestLasting(t *testing.T) {
+	m := fromZero(record.ScaledObject{})
+	m.signal(20, "")
+	for n := 60.0; n < 180; n += 60 { // an error that stays the same is recorded once in a minute
+		m.signal(n, "")
+	}
+	for n := 100.0; n < 200; n += 20 {
+		m.add(n, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Max: 5, Conditions: []record.Condition{{Type: "Ready", Status: "False", Message: fmt.Sprintf("attempt %.0f", n)}}}})
+	}
+	m.signal(180, "0")
+	m.add(200, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Max: 5, Conditions: []record.Condition{{Type: "Ready", Status: "True"}}}})
+	var got []string
+	for _, f := range m.analyze(t).Findings {
+		got = append(got, fmt.Sprintf("%s from %.0f to %.0f: %s", f.Kind, *f.SinceSeconds, *f.UntilSeconds, f.Seen))
+	}
+	equal(t, "findings", got, []string{
+		"signal-absent from 20 to 180: Metric external s0-prometheus had no value for 160 s: No metrics returned from the source.",
+		"metrics-absent from 100 to 200: Its condition Ready was False for 100 s: Attempt 100.",
+	})
+}
+
+// A pod of a later step has the stages of the HPA after those of the activation.
+func TestAfterTheActivation(t *testing.T) {
+	m := fromZero(record.ScaledObject{}).activated()
+	m.signal(60, "22")
+	m.target(65, 2)
+	m.event(65.1, "HorizontalPodAutoscaler", "keda-hpa-web", "SuccessfulRescale", "New size: 2; reason: external metric s0-prometheus above target")
+	b := life{name: "web-b", created: 65.1, scheduled: 65.2, started: 66, ready: 68, inService: 68.1}
+	m.pod(b)
+	m.endpoints(life{name: "web-a", inService: 53.1}, b)
+	up := m.analyze(t).FirstUp().ScaleUp
+	i := slices.IndexFunc(up.Pods, func(p PodStages) bool { return p.Pod == "web-b" })
+	equal(t, "stages", show(up.Pods[i].Stages)[:5], []string{"signal: 6.200 ±1.0", "activation: 3.800 ±1.0", "metrics lag: 10.000 ±1.0", "decision: 5.000 ±1.0", "create: 0.100 ±0.1"})
+}
+
+// A trigger of type cron has a value of 1 outside its hours: that is no signal.
+func TestCronAtRest(t *testing.T) {
+	m := fromZero(record.ScaledObject{}).activated()
+	m.add(3, record.Entry{Signal: &record.Signal{Metric: "external s1-cron-UTC", Value: new(resource.MustParse("1"))}})
+	for i := range m.entries {
+		if s := m.entries[i].ScaledObject; s != nil {
+			s.Triggers = append(s.Triggers, record.Trigger{Type: "cron", Metric: "s1-cron-UTC"})
+		}
+	}
+	equal(t, "stages", show(m.analyze(t).FirstUp().ScaleUp.First.Stages)[:2], []string{"signal: 6.200 ±1.0", "activation: 3.800 ±1.0"})
+}
+
+// A cooldown that began before the load fell goes on after it.
+func TestCooldownFromBefore(t *testing.T) {
+	m := fromZero(record.ScaledObject{}).activated()
+	for i := range m.entries {
+		if e := &m.entries[i]; e.Signal != nil && e.At.Seconds() == 130 {
+			e.At = record.Instant(95 * time.Second)
+		}
+	}
+	equal(t, "stages", show(m.analyze(t).LastDown().ScaleDown.First.Stages)[:2], []string{"cooldown: 25.000 ±6.0", "decision: 35.000 ±6.0"})
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -234,5 +235,28 @@ func BenchmarkOpenLoop(b *testing.B) {
 		}
 		b.ReportMetric(float64(unsent), "unsent")
 		b.ReportMetric(late*1e3, "ms-late-max")
+	}
+}
+
+// A good answer is an entry of its own where there was none for a second before it.
+func TestGoodAnswers(t *testing.T) {
+	rec := record.NewRecorder(record.StartClock(), nil)
+	l := newLedger(rec, nil)
+	p := l.start(0, workers(1, 60), 0)
+	for _, a := range []struct {
+		at   time.Duration
+		code uint16
+	}{{0, 503}, {500, 302}, {1500, 200}, {2000, 404}, {2600, 200}, {2700, 200}} {
+		l.answer(p, &vegeta.Result{Code: a.code, Timestamp: rec.Clock.Start(), Latency: a.at * time.Millisecond})
+	}
+	l.write(startOf(4000))
+	var got []float64
+	for _, e := range rec.Run().Entries {
+		if e.Answer != nil {
+			got = append(got, e.At.Seconds())
+		}
+	}
+	if !slices.Equal(got, []float64{0.5, 2.6}) {
+		t.Errorf("good answers at %v", got)
 	}
 }

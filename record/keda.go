@@ -39,7 +39,7 @@ type Condition struct {
 	Message string                 `json:"message,omitempty"`
 }
 
-// Trigger is a source of a ScaledObject.
+// Trigger is a source of a ScaledObject, or the formula that makes one metric of its sources.
 type Trigger struct {
 	Type   string `json:"type"`
 	Metric string `json:"metric,omitempty"` // its name in external.metrics.k8s.io; empty if KEDA has not told it yet
@@ -64,8 +64,28 @@ func (s *ScaledObject) Condition(kind string) *Condition {
 	return &s.Conditions[i]
 }
 
-// pausing are the annotations that hold a ScaledObject: https://keda.sh/docs/latest/concepts/scaling-deployments/#pausing-autoscaling
-var pausing = []string{"autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas", "autoscaling.keda.sh/paused-scale-in", "autoscaling.keda.sh/paused-scale-out"}
+// pausedReplicas holds a ScaledObject at a number of replicas, whatever its value.
+const pausedReplicas = "autoscaling.keda.sh/paused-replicas"
+
+// pausing are the annotations that hold a ScaledObject, those that hold it in both directions first:
+// https://keda.sh/docs/latest/concepts/scaling-deployments/#pausing-autoscaling
+var pausing = []string{pausedReplicas, "autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-scale-in", "autoscaling.keda.sh/paused-scale-out"}
+
+// pausedBy is the annotation that holds a ScaledObject, as KEDA reads it: see getBoolAnnotation in
+// keda/apis/keda/v1alpha1/scaledobject_types.go.
+func pausedBy(annotations map[string]string) string {
+	for _, name := range pausing {
+		value, is := annotations[name]
+		holds, err := strconv.ParseBool(value)
+		switch {
+		case is && name == pausedReplicas:
+			return name + "=" + value
+		case is && (err != nil || holds):
+			return name
+		}
+	}
+	return ""
+}
 
 // ScaledObjectOf reads a keda.sh/v1alpha1 ScaledObject.
 func ScaledObjectOf(o *unstructured.Unstructured) *ScaledObject {
@@ -80,14 +100,7 @@ func ScaledObjectOf(o *unstructured.Unstructured) *ScaledObject {
 	if idle := number(-1, "spec", "idleReplicaCount"); idle >= 0 {
 		s.Idle = &idle
 	}
-	for _, name := range pausing {
-		if value, is := o.GetAnnotations()[name]; is && value != "false" {
-			s.Paused = name
-			if name == pausing[1] {
-				s.Paused += "=" + value
-			}
-		}
-	}
+	s.Paused = pausedBy(o.GetAnnotations())
 	s.HPA, _, _ = unstructured.NestedString(o.Object, "status", "hpaName")
 	names, _, _ := unstructured.NestedStringSlice(o.Object, "status", "externalMetricNames")
 	triggers, _, _ := unstructured.NestedSlice(o.Object, "spec", "triggers")
@@ -102,9 +115,17 @@ func ScaledObjectOf(o *unstructured.Unstructured) *ScaledObject {
 		}
 		metadata, _, _ := unstructured.NestedStringMap(t, "metadata")
 		for key, value := range metadata { // activationThreshold, activationValue, activationLagThreshold…, by its type
-			if v, err := strconv.ParseFloat(value, 64); err == nil && strings.HasPrefix(key, "activation") && v >= 0 && v < math.MaxFloat64 {
+			if v, err := strconv.ParseFloat(value, 64); err == nil && strings.HasPrefix(key, "activation") && math.Abs(v) <= math.MaxFloat64 {
 				is.Activation = v
 			}
+		}
+		s.Triggers = append(s.Triggers, is)
+	}
+	if name, _, _ := unstructured.NestedString(o.Object, "status", "compositeScalerName"); name != "" { // the HPA's only external metric
+		is := Trigger{Type: "scalingModifiers", Metric: name}
+		text, _, _ := unstructured.NestedString(o.Object, "spec", "advanced", "scalingModifiers", "activationTarget")
+		if v, err := strconv.ParseFloat(text, 64); err == nil && math.Abs(v) <= math.MaxFloat64 {
+			is.Activation = v
 		}
 		s.Triggers = append(s.Triggers, is)
 	}

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/utils/ptr"
@@ -101,10 +102,37 @@ func (i *inspection) findAutoscaler(ctx context.Context, ref reference) *autosca
 			"name one of them, as hpa/NAME, and delete the others")
 	case gvk.GroupKind() == hpaKind:
 		i.refuse(name, fmt.Sprintf("there is no HPA %s in namespace %s", ref.name, i.namespace), i.elsewhere(ctx, list.Items))
+	case gvk.GroupKind() == scaledKind:
+		s := &record.ScaledObject{Name: ref.name}
+		found, err := timed(ctx, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
+			return i.Dynamic.Resource(watch.ScaledObjects).Namespace(i.namespace).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + ref.name})
+		})
+		switch {
+		case err == nil && len(found.Items) == 0:
+			i.refuse(name, fmt.Sprintf("there is no ScaledObject %s in namespace %s", ref.name, i.namespace), fmt.Sprintf("kubectl get scaledobjects -n %s lists those that there are", i.namespace))
+			return nil
+		case err == nil: // without the right to list it, what KEDA says of it is not known
+			s = record.ScaledObjectOf(&found.Items[0])
+		}
+		message, hint := withoutHPA(s, i.namespace)
+		i.refuse(name, message, hint)
 	default:
 		i.refuse(name, fmt.Sprintf("no HPA in namespace %s scales %s %s", i.namespace, gvk.Kind, ref.name), i.elsewhere(ctx, list.Items))
 	}
 	return nil
+}
+
+// withoutHPA says why KEDA has no HPA for a ScaledObject.
+func withoutHPA(s *record.ScaledObject, namespace string) (message, hint string) {
+	message, hint = fmt.Sprintf("KEDA has no HPA for ScaledObject %s", s.Name), fmt.Sprintf("kubectl describe scaledobject %s -n %s tells more; does KEDA's operator run?", s.Name, namespace)
+	switch ready := s.Condition("Ready"); {
+	case s.Paused != "":
+		annotation, _, _ := strings.Cut(s.Paused, "=")
+		return message + ": it is paused, by its annotation " + s.Paused, fmt.Sprintf("kubectl annotate scaledobject %s -n %s %s- lets it go", s.Name, namespace, annotation)
+	case ready != nil && ready.Status == metav1.ConditionFalse:
+		message += ": " + ready.Message
+	}
+	return message, hint
 }
 
 // warnOfRivals names other HPAs that scale the same object.
@@ -207,6 +235,9 @@ func healthOf(hpa *autoscalingv2.HorizontalPodAutoscaler, now time.Time) record.
 	for _, f := range record.SpecFaults(&hpa.Spec) {
 		outcome := record.Warning
 		if f.Kind == record.MinIsMax {
+			if low == 1 && scaledObjectOf(hpa) != "" {
+				continue // of which KEDA may take the last replica
+			}
 			outcome = record.Fault // as the finding blocks
 		}
 		worse(outcome, strings.TrimSuffix(strings.ToLower(f.Seen[:1])+f.Seen[1:], "."), f.Advice)

@@ -53,7 +53,7 @@ status: `+test.status)
 	}
 	keda := read[autoscalingv2.HorizontalPodAutoscaler](t, `
 metadata: {name: web, ownerReferences: [{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, name: web, controller: true}]}
-spec: {maxReplicas: 10, scaleTargetRef: {kind: Deployment, name: web}}
+spec: {maxReplicas: 1, scaleTargetRef: {kind: Deployment, name: web}}
 status: {conditions: [{type: ScalingActive, status: "False", reason: ScalingDisabled}]}`)
 	if got := healthOf(&keda, now); got.Outcome != record.OK || !strings.Contains(got.Message, "from which KEDA brings it back") {
 		t.Errorf("of a ScaledObject at zero: %+v", got)
@@ -97,4 +97,19 @@ func podsByNode(pods *corev1.PodList) map[string][]*corev1.Pod {
 		byNode[pod.Spec.NodeName] = append(byNode[pod.Spec.NodeName], &pod)
 	}
 	return byNode
+}
+
+// A ScaledObject has no HPA where KEDA does not take it, or somebody holds it.
+func TestWithoutHPA(t *testing.T) {
+	for want, s := range map[string]*record.ScaledObject{
+		"KEDA has no HPA for ScaledObject web | does KEDA's operator run?":                                 {},
+		"KEDA has no HPA for ScaledObject web: no threshold | describe scaledobject web -n shop":           {Conditions: []record.Condition{{Type: "Ready", Status: "False", Message: "no threshold"}}},
+		"its annotation autoscaling.keda.sh/paused-replicas=0 | autoscaling.keda.sh/paused-replicas- lets": {Paused: "autoscaling.keda.sh/paused-replicas=0"},
+	} {
+		s.Name = "web"
+		message, hint := withoutHPA(s, "shop")
+		if m, h, _ := strings.Cut(want, " | "); !strings.Contains(message, m) || !strings.Contains(hint, h) {
+			t.Errorf("%q, %q, want %q", message, hint, want)
+		}
+	}
 }

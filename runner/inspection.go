@@ -293,21 +293,29 @@ func (i *inspection) checkAdapters(ctx context.Context, outcome string) {
 	if i.spec == nil {
 		return
 	}
+	told := map[string]bool{}
 	for _, m := range i.spec.Metrics {
 		name, group := record.CustomMetric(m), custommetrics.GroupName
 		if m.External != nil {
 			group = externalmetrics.GroupName
 		}
-		if name == "" {
+		what := "metric " + name
+		if i.selector == "" && i.scaled != "" {
+			what = "the metrics of ScaledObject " + i.scaled // KEDA names them when it has taken it
+		}
+		if name == "" || told[what] {
 			continue
 		}
+		told[what] = true
 		groups, err := timed(ctx, func(context.Context) (*metav1.APIGroupList, error) { return i.Kube.Discovery().ServerGroups() })
 		switch {
 		case err != nil:
-			i.add("adapter", record.Warning, fmt.Sprintf("listing the API groups: %v", err), "whether metric "+name+" is served is not known")
+			i.add("adapter", record.Warning, fmt.Sprintf("listing the API groups: %v", err), fmt.Sprintf("whether %s serves %s is not known", group, what))
 		case !slices.ContainsFunc(groups.Groups, func(g metav1.APIGroup) bool { return g.Name == group }):
-			i.add("adapter", outcome, fmt.Sprintf("the HPA reads metric %s from %s, and the cluster does not serve that API group", name, group),
+			i.add("adapter", outcome, fmt.Sprintf("the HPA reads %s from %s, and the cluster does not serve that API group", what, group),
 				"install an adapter (KEDA, prometheus-adapter), or take the metric out of the HPA")
+		case i.selector == "":
+			i.ok("adapter", "%s is served, from which the HPA reads %s", group, what)
 		default:
 			i.checkSignal(m, group, outcome)
 		}
@@ -315,13 +323,9 @@ func (i *inspection) checkAdapters(ctx context.Context, outcome string) {
 }
 
 // checkSignal reads a metric as the HPA does. That it has no value is of the given outcome where the target is there already and
-// the HPA has no other metric; what comes with the run has none yet.
+// the HPA has no other metric.
 func (i *inspection) checkSignal(m autoscalingv2.MetricSpec, group, outcome string) {
 	name := record.CustomMetric(m)
-	if i.selector == "" {
-		i.ok("adapter", "%s is served, from which the HPA reads metric %s", group, name)
-		return
-	}
 	if len(i.spec.Metrics) > 1 {
 		outcome = record.Warning
 	}

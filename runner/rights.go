@@ -201,7 +201,7 @@ func (t *task) rights() []right {
 			rights = append(rights, right{verb, group, resource, row.name, row.where, row.purpose, row.optional})
 		}
 	}
-	if observes && t.spec != nil {
+	if observes && (t.spec != nil || t.scaled != "") {
 		rights = append(rights, t.signalRights()...)
 	}
 	if creates || clean {
@@ -225,6 +225,10 @@ func (t *task) signalRights() (rights []right) {
 	add := func(verb, group, resource, name string) {
 		rights = append(rights, right{verb: verb, group: group, resource: resource, name: name, purpose: "the metrics that the HPA reads", optional: "the metric is known from the HPA's status only"})
 	}
+	if t.spec == nil { // of a ScaledObject that is to be found
+		add("list", externalmetrics.GroupName, "*", "")
+		return rights
+	}
 	for _, m := range t.spec.Metrics {
 		switch name := record.CustomMetric(m); {
 		case m.Pods != nil:
@@ -237,6 +241,9 @@ func (t *task) signalRights() (rights []right) {
 				add("get", custommetrics.GroupName, resource.GroupResource().String()+"/"+name, of.Name)
 			}
 		case m.External != nil:
+			if t.file != nil && t.file.ScaledObject() != "" {
+				name = "*" // KEDA names it when it has taken the ScaledObject
+			}
 			add("list", externalmetrics.GroupName, name, "")
 		}
 	}

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -30,6 +31,22 @@ func TestRolesOfSignals(t *testing.T) {
 	for _, want := range []string{"s0-queue.external.metrics.k8s.io: list", "pods/rps.custom.metrics.k8s.io *: get"} {
 		if !slices.Contains(got, want) {
 			t.Errorf("%q is not among %q", want, got)
+		}
+	}
+}
+
+// KEDA names the metrics of a ScaledObject by what its triggers are about, which the scenario does not tell.
+func TestRolesOfScaledObject(t *testing.T) {
+	files := scenario(t, `workload: {deployment: {image: nginx, port: 80}}
+  autoscaler: {scaledObject: {triggers: [{type: rabbitmq, metadata: {queueName: orders, mode: QueueLength, value: "10"}}]}}
+  load: {phases: [{name: surge, duration: 1m, rate: 5}]}`, "")
+	for name, p := range map[string]Permission{
+		"run":   {Task: TaskRun, Files: files, Namespace: "n"},
+		"watch": {Task: TaskWatch, Ref: "scaledobject/web", Namespace: "n"},
+	} {
+		got := roles(t, p)["Role n"]
+		if !slices.Contains(got, "*.external.metrics.k8s.io: list") || slices.ContainsFunc(got, func(r string) bool { return strings.Contains(r, "s0-") }) {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -187,14 +188,16 @@ func firstLine(s string) string {
 // that it does nothing, and a latency measured from there would be the start-up
 // of the metrics pipeline.
 func (r *Runner) awaitMetric(ctx context.Context, w *watch.Watcher) error {
-	name, since := r.pre.autoscaler, time.Now()
+	name := r.pre.autoscaler
+	var refused time.Time // since when KEDA does not take the ScaledObject
 	return await(ctx, w, r.options.Timeout, r.say, func() (bool, string, error) {
+		hpa := w.Autoscaler()
 		if r.pre.scaled != "" {
-			if done, waiting, err := r.kedaReady(w, since); done || err != nil {
-				return done, waiting, err
+			target, there := w.Target()
+			if done, err := kedaReady(w.ScaledObject(), hpa, r.pre.namespace, there && target.Replicas == 0, &refused); done || err != nil {
+				return done, "", err
 			}
 		}
-		hpa := w.Autoscaler()
 		if hpa == nil {
 			return false, "waiting for HPA " + name, nil
 		}
@@ -206,22 +209,26 @@ func (r *Runner) awaitMetric(ctx context.Context, w *watch.Watcher) error {
 	})
 }
 
-// kedaReady says whether KEDA has the target at no replicas on purpose, where its HPA does nothing. The error is
-// what KEDA says of a ScaledObject that it has refused for some time.
-func (r *Runner) kedaReady(w *watch.Watcher, since time.Time) (done bool, waiting string, err error) {
-	is := w.ScaledObject()
+// kedaReady says whether KEDA has the target at no replicas on purpose, where its HPA does nothing. Without the right to watch
+// the ScaledObject, which is nil then, the HPA's condition tells that. The error is what KEDA says of a ScaledObject that it
+// has refused for some time.
+func kedaReady(is *record.ScaledObject, hpa *autoscalingv2.HorizontalPodAutoscaler, namespace string, zero bool, refused *time.Time) (bool, error) {
 	if is == nil {
-		return false, "", nil
+		return zero && hpa != nil && slices.ContainsFunc(hpa.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool { return c.Reason == "ScalingDisabled" }), nil
 	}
 	if by, _, _ := strings.Cut(is.Paused, "="); by == "autoscaling.keda.sh/paused" || by == "autoscaling.keda.sh/paused-replicas" {
-		return false, "", fmt.Errorf("ScaledObject %s is paused by its annotation %s, and KEDA has no HPA for it: take the annotation out", is.Name, is.Paused)
+		return false, fmt.Errorf("ScaledObject %s is paused by its annotation %s, and KEDA has no HPA for it: take the annotation out", is.Name, is.Paused)
 	}
 	ready := is.Condition("Ready")
-	if ready != nil && ready.Status == metav1.ConditionFalse && time.Since(since) > hopelessAfter {
-		return false, "", fmt.Errorf("KEDA does not take ScaledObject %s: %s: %s (kubectl describe scaledobject %s -n %s tells more)", is.Name, ready.Reason, ready.Message, is.Name, r.pre.namespace)
+	switch {
+	case ready == nil || ready.Status != metav1.ConditionFalse:
+		*refused = time.Time{}
+	case refused.IsZero():
+		*refused = time.Now()
+	case time.Since(*refused) > hopelessAfter:
+		return false, fmt.Errorf("KEDA does not take ScaledObject %s: %s: %s (kubectl describe scaledobject %s -n %s tells more)", is.Name, ready.Reason, ready.Message, is.Name, namespace)
 	}
-	target, there := w.Target()
-	return there && target.Replicas == 0 && is.Least() == 0 && w.Autoscaler() != nil && ready != nil && ready.Status == metav1.ConditionTrue, "", nil
+	return zero && is.Least() == 0 && hpa != nil && ready != nil && ready.Status == metav1.ConditionTrue, nil
 }
 
 // awaitEntrance waits until the Service that takes the load has a pod that is ready, where those are not the target's.

@@ -66,14 +66,21 @@ func (c *Cluster) services(ctx context.Context, namespace, among string, podLabe
 // way chooses how requests reach the workload, says why, and makes sure that a
 // connection can be opened. That sends no request: each of those is counted.
 func (p *preflight) way(ctx context.Context, service *corev1.Service, w *watch.Watcher) (way loadgen.Way, why string, err error) {
-	way, why, err = p.chooseWay(ctx, service, w)
-	if err == nil && way.Kind() != scenarios.ViaNodePort { // which was tried before it was chosen
+	empty := service != nil && len(w.ReadyPods()) == 0 && slices.Contains(w.Services(), service.Name)
+	way, why, err = p.chooseWay(ctx, service, w, empty)
+	if err == nil && tries(way.Kind(), empty) {
 		err = checkReachable(ctx, way)
 	}
 	return way, why, err
 }
 
-func (p *preflight) chooseWay(ctx context.Context, service *corev1.Service, w *watch.Watcher) (way loadgen.Way, why string, err error) {
+// tries says whether a way is to be tried when it was chosen. A NodePort was before, and where the Service has no pod, as it
+// is of a target at zero, port-forward leads nowhere yet.
+func tries(kind string, empty bool) bool {
+	return kind != scenarios.ViaNodePort && (kind != scenarios.ViaPortForward || !empty)
+}
+
+func (p *preflight) chooseWay(ctx context.Context, service *corev1.Service, w *watch.Watcher, empty bool) (way loadgen.Way, why string, err error) {
 	load, embedded := &p.file.Spec.Load, p.cluster.Lab != nil
 	via := load.ViaOrAuto()
 	why = "the scenario says so"
@@ -106,7 +113,6 @@ func (p *preflight) chooseWay(ctx context.Context, service *corev1.Service, w *w
 		return way, why, err
 	}
 	if via != scenarios.ViaPortForward {
-		empty := len(w.ReadyPods()) == 0 && slices.Contains(w.Services(), service.Name)
 		way, err = p.nodePort(ctx, service, port, embedded, empty)
 		if via == scenarios.ViaNodePort {
 			if err != nil {
@@ -122,7 +128,7 @@ func (p *preflight) chooseWay(ctx context.Context, service *corev1.Service, w *w
 	if !slices.Contains(w.Services(), service.Name) {
 		return nil, "", BadInput{fmt.Errorf("port-forward leads to the pods of the target, and Service %s does not select those: give it a NodePort, or take via: job, loadBalancer, ingress or url (%s)", service.Name, why)}
 	}
-	target, err := targetPort(port, w.Pods())
+	target, err := targetPort(port, podsOr(w.Pods(), p.template))
 	if err != nil {
 		return nil, "", err
 	}
@@ -153,6 +159,14 @@ func servicePort(service *corev1.Service, wanted *intstr.IntOrString) (corev1.Se
 		return corev1.ServicePort{}, fmt.Errorf("Service %s has %d ports: name one in load.port", service.Name, len(ports))
 	}
 	return corev1.ServicePort{}, fmt.Errorf("Service %s has no port %s (load.port)", service.Name, wanted)
+}
+
+// podsOr are the pods, or one that its target would make if there is none.
+func podsOr(pods []*corev1.Pod, template *corev1.PodTemplateSpec) []*corev1.Pod {
+	if len(pods) == 0 && template != nil {
+		return []*corev1.Pod{{ObjectMeta: template.ObjectMeta, Spec: template.Spec}}
+	}
+	return pods
 }
 
 // targetPort returns the port of the pods behind a Service's port.

@@ -322,6 +322,9 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 		}
 	}
 	for _, f := range record.SpecFaults(hpa) {
+		if f.Kind == record.MinIsMax && least < hpa.MaxReplicas {
+			continue // KEDA goes below the minimum of its HPA
+		}
 		c.note("%s: %s %s %s", f.Kind, f.Seen, f.Cause, f.Advice)
 	}
 	template := c.PodTemplate()

@@ -44,6 +44,7 @@ func TestScaledObject(t *testing.T) {
 	}{
 		"from zero":          {workload: short("", prometheus), hpa: "keda-hpa-s", replicas: 0},
 		"idle":               {workload: short("", "idleReplicaCount: 0, minReplicaCount: 3, "+prometheus), hpa: "keda-hpa-s", replicas: 0},
+		"one at most":        {workload: short("", "maxReplicaCount: 1, "+prometheus), hpa: "keda-hpa-s", replicas: 0},
 		"a minimum":          {workload: short("", "minReplicaCount: 2, "+prometheus), hpa: "keda-hpa-s", replicas: 2},
 		"replicas":           {workload: short(", replicas: 1", prometheus), hpa: "keda-hpa-s", replicas: 1},
 		"a name":             {workload: short("", "advanced: {horizontalPodAutoscalerConfig: {name: mine}}, "+prometheus), hpa: "mine", replicas: 0},
@@ -71,6 +72,9 @@ func TestScaledObject(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
+		}
+		if len(f.Notes) > 0 {
+			t.Errorf("%s: %q", name, f.Notes)
 		}
 		if f.AutoscalerName() != c.hpa {
 			t.Errorf("%s: the HPA is %s, should be %s", name, f.AutoscalerName(), c.hpa)

@@ -224,3 +224,24 @@ func TestAdmissionChanges(t *testing.T) {
 		}
 	}
 }
+
+// Of a ScaledObject the pauses and the spec are told, without what its triggers' sources are.
+func TestChangeOfScaledObject(t *testing.T) {
+	object := func(source string) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: *parsed[map[string]any](t, source)}
+	}
+	got := changeOf("ScaledObject", change[*unstructured.Unstructured]{had: true,
+		was: object(`{metadata: {name: web, annotations: {kubectl.kubernetes.io/last-applied-configuration: hunter1}}, spec: {cooldownPeriod: 300, triggers: [{type: rabbitmq, metadata: {host: "amqp://u:hunter2@q"}}]}}`),
+		now: object(`{metadata: {name: web, annotations: {autoscaling.keda.sh/paused: "true"}}, spec: {cooldownPeriod: 30, triggers: [{type: rabbitmq, metadata: {host: "amqp://u:hunter3@q"}}, {type: redis, metadata: {password: hunter4}}]}, status: {hpaName: x}}`),
+	}, scaledFields, showsScaled)
+	want := []record.FieldChange{
+		{Path: "metadata.annotations.autoscaling.keda.sh/paused", Now: "true"},
+		{Path: "spec.cooldownPeriod", Was: "300", Now: "30"},
+		{Path: "spec.triggers[0].metadata.host"},
+		{Path: "spec.triggers[1].metadata.password"},
+		{Path: "spec.triggers[1].type", Now: "redis"},
+	}
+	if diff := cmp.Diff(want, got.Fields); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
