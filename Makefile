@@ -41,7 +41,7 @@ e2e: ## Run the end-to-end tests on the cluster of HPABENCH_E2E_KUBECONFIG, 15 m
 	$(GO) test -tags e2e -count=1 -timeout 60m -v -p 1 ./watch ./e2e
 
 e2e-keda: ## Run the end-to-end tests of KEDA, which the cluster of HPABENCH_E2E_KUBECONFIG must have with Prometheus, 5 minutes
-	$(GO) test -tags e2e -count=1 -timeout 30m -v -run 'TestScaleFromZero|TestScaledObject' ./e2e
+	$(GO) test -tags e2e -count=1 -timeout 30m -v -run 'TestScaleFromZero|ScaledObject' ./e2e
 
 e2e-all: ## The same with those that take long or that make test runs on the embedded cluster, half an hour
 	HPABENCH_E2E_ALL=1 $(MAKE) e2e

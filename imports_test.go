@@ -14,7 +14,8 @@ const module = "github.com/hpabench/hpabench"
 var allowed = map[string][]string{
 	"record":       {"model"},
 	"model":        nil,
-	"scenarios":    {"record", "model"},
+	"keda":         nil,
+	"scenarios":    {"record", "model", "keda"},
 	"loadgen":      {"record"},
 	"watch":        {"record"},
 	"analysis":     {"record"},
@@ -26,7 +27,7 @@ var allowed = map[string][]string{
 	"runner":       {"scenarios", "loadgen", "watch", "record", "model"},
 	"embedded":     {"lab/folders"},
 	"cmd/hpabench": {"record", "scenarios", "loadgen", "watch", "analysis", "expect", "reports", "runner", "embedded", "simulate", "fit", "tune"},
-	"e2e":          {"record", "analysis", "scenarios", "model", "simulate", "fit"},
+	"e2e":          {"record", "analysis", "scenarios", "model", "simulate", "fit", "keda"},
 	"bench":        nil,
 	"bench/load":   nil,
 	"image":        nil,

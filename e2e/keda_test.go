@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"os"
@@ -10,9 +11,13 @@ import (
 	"testing"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/keda"
 )
 
 // needsKEDA skips a test where the cluster has no KEDA, or no Prometheus for its triggers.
@@ -127,6 +132,56 @@ func TestScaledObjectThatCannotWork(t *testing.T) {
 				t.Errorf("after %s it says, without %q:\n%s", took, c.says, run.stderr())
 			}
 		})
+	}
+}
+
+// TestHPAOfScaledObject holds the HPA that package keda makes of a ScaledObject to that which KEDA makes.
+func TestHPAOfScaledObject(t *testing.T) {
+	needsKEDA(t)
+	spec := `
+scaleTargetRef: {name: shop}
+idleReplicaCount: 0
+minReplicaCount: 2
+maxReplicaCount: 5
+advanced: {horizontalPodAutoscalerConfig: {behavior: {scaleDown: {stabilizationWindowSeconds: 30}}}}
+triggers:
+- {type: prometheus, metadata: {serverAddress: "http://127.0.0.1:9090", query: up, threshold: "10.5", activationThreshold: "0.1"}}
+- {type: cron, metadata: {timezone: Europe/Berlin, start: "0 6 * * 1-5", end: "0,30 20 * * *", desiredReplicas: "3"}}
+- {type: memory, metricType: AverageValue, metadata: {value: 100Mi}}
+- {type: prometheus, metricType: Value, metadata: {serverAddress: "http://127.0.0.1:9090", query: up, threshold: "7"}}
+- {type: cpu, metricType: Utilization, metadata: {value: "60"}}
+`
+	s := new(keda.ScaledObject)
+	if err := yaml.UnmarshalStrict([]byte(spec), s); err != nil {
+		t.Fatal(err)
+	}
+	const namespace = "hpabench-e2e-keda"
+	object := must(json.Marshal(map[string]any{"apiVersion": keda.APIVersion, "kind": keda.Kind, "metadata": map[string]string{"name": "web", "namespace": namespace}, "spec": s}))
+	apply(t, `{apiVersion: v1, kind: Namespace, metadata: {name: `+namespace+`}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop, namespace: `+namespace+`}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: shop}}
+  template:
+    metadata: {labels: {app: shop}}
+    spec: {containers: [{name: shop, image: registry.k8s.io/hpa-example, resources: {requests: {cpu: 100m, memory: 100Mi}}}]}
+---
+`+string(object)+"\n")
+	kubectl(t, "wait", "--for=create", "--timeout=1m", "-n", namespace, "hpa/"+s.HPAName("web"))
+	var made autoscalingv2.HorizontalPodAutoscaler
+	if err := json.Unmarshal([]byte(kubectl(t, "get", "hpa", s.HPAName("web"), "-n", namespace, "-o", "json")), &made); err != nil {
+		t.Fatal(err)
+	}
+	want := s.HPA("web").Spec
+	want.Behavior = made.Spec.Behavior // with the API server's defaults
+	if down := made.Spec.Behavior.ScaleDown; *down.StabilizationWindowSeconds != 30 {
+		t.Errorf("its window is %d s", *down.StabilizationWindowSeconds)
+	}
+	if !equality.Semantic.DeepEqual(want, made.Spec) {
+		t.Errorf("KEDA makes %+v, package keda %+v", made.Spec, want)
 	}
 }
 

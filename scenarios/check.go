@@ -267,8 +267,8 @@ func (c *checker) checkAutoscaler() {
 		if a.CPUPercent != nil || a.Min != nil || a.Max != nil || a.Stabilization != nil || a.Spec != nil {
 			c.fault(at, "leave the others out", "%s stands in place of the other fields of spec.autoscaler", at)
 		}
-		if ref, target := a.ScaledObject.ScaleTargetRef, c.TargetRef(); ref != nil && target.Name != "" && (ref.Name != target.Name || a.ScaledObject.target().Kind != target.Kind) {
-			c.fault(at+".scaleTargetRef", "leave it out", "scaleTargetRef names %s %s, but the target is %s %s", a.ScaledObject.target().Kind, ref.Name, target.Kind, target.Name)
+		if ref, target := a.ScaledObject.ScaleTargetRef, c.TargetRef(); ref != nil && target.Name != "" && (ref.Name != target.Name || a.ScaledObject.Target().Kind != target.Kind) {
+			c.fault(at+".scaleTargetRef", "leave it out", "scaleTargetRef names %s %s, but the target is %s %s", a.ScaledObject.Target().Kind, ref.Name, target.Kind, target.Name)
 		}
 		c.checkHPA(c.Autoscaling(), c.doc, "/spec/autoscaler/scaledObject")
 	case a.Spec != nil:
@@ -308,7 +308,7 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 		scaled = a.ScaledObject
 	}
 	if scaled != nil {
-		least = scaled.least()
+		least = scaled.Least()
 	}
 	if w := c.Spec.Workload.Deployment; scaled == nil && w != nil && w.Replicas != nil && *w.Replicas == 0 {
 		c.fault(short+".replicas", "give it 1 or more; KEDA scales from 0 (spec.autoscaler.scaledObject)", "%s.replicas is 0: an HPA does nothing from there, unless it came to 0 by itself", short)

@@ -50,7 +50,7 @@ func as[T any](m *Manifest) *T {
 // or nil when m is none.
 func (m *Manifest) autoscaler() *autoscalingv2.HorizontalPodAutoscalerSpec {
 	if s := m.scaledObject(); s != nil {
-		return inV2(s.hpa(m.Object.GetName()))
+		return inV2(s.HPA(m.Object.GetName()))
 	}
 	if m == nil || m.served == nil || m.Object.GetKind() != "HorizontalPodAutoscaler" {
 		return nil

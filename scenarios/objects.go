@@ -63,11 +63,11 @@ func (f *File) AutoscalerName() string {
 	case f.Spec.Workload.Existing != nil:
 		return f.Spec.Workload.Existing.Autoscaler
 	case f.hpaManifest.scaledObject() != nil:
-		return f.hpaManifest.scaledObject().hpaName(f.hpaManifest.Object.GetName())
+		return f.hpaManifest.scaledObject().HPAName(f.hpaManifest.Object.GetName())
 	case f.hpaManifest != nil:
 		return f.hpaManifest.Object.GetName()
 	case f.Spec.Autoscaler != nil && f.Spec.Autoscaler.ScaledObject != nil:
-		return f.Spec.Autoscaler.ScaledObject.hpaName(f.TargetRef().Name)
+		return f.Spec.Autoscaler.ScaledObject.HPAName(f.TargetRef().Name)
 	}
 	return f.TargetRef().Name
 }
@@ -88,7 +88,7 @@ func (f *File) Autoscaling() *autoscalingv2.HorizontalPodAutoscalerSpec {
 func (f *File) shortAutoscaler() *autoscalingv2.HorizontalPodAutoscaler {
 	a := f.Spec.Autoscaler
 	if a.ScaledObject != nil {
-		hpa := a.ScaledObject.hpa(f.TargetRef().Name)
+		hpa := a.ScaledObject.HPA(f.TargetRef().Name)
 		hpa.Spec.ScaleTargetRef = f.TargetRef()
 		return hpa
 	}
@@ -211,7 +211,7 @@ func (f *File) deployment() *appsv1.Deployment {
 	switch a := f.Spec.Autoscaler; {
 	case replicas != nil:
 	case a != nil && a.ScaledObject != nil:
-		replicas = new(a.ScaledObject.least())
+		replicas = new(a.ScaledObject.Least())
 	default:
 		if a := f.Autoscaling(); a != nil && a.MinReplicas != nil {
 			replicas = new(max(1, *a.MinReplicas)) // an HPA does nothing from the 0 of somebody else

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/hpabench/hpabench/keda"
 	"github.com/hpabench/hpabench/model"
 )
 
@@ -161,86 +162,7 @@ type Autoscaler struct {
 	// scaleTargetRef can be left out.
 	Spec *autoscalingv2.HorizontalPodAutoscalerSpec `json:"spec,omitempty"`
 	// ScaledObject is the spec of one of KEDA, in place of the fields above.
-	ScaledObject *ScaledObject `json:"scaledObject,omitempty"`
-}
-
-// ScaledObject has the fields of a keda.sh/v1alpha1 ScaledObject's spec. scaleTargetRef can be
-// left out.
-type ScaledObject struct {
-	ScaleTargetRef *ScaleTargetRef `json:"scaleTargetRef,omitempty"`
-	// PollingInterval is how often KEDA looks whether to leave zero, in seconds. Default: 30.
-	PollingInterval *int32 `json:"pollingInterval,omitempty" jsonschema:"minimum=1"`
-	// CooldownPeriod is how long no trigger is active before KEDA goes to zero, in seconds. Default: 300.
-	CooldownPeriod *int32 `json:"cooldownPeriod,omitempty" jsonschema:"minimum=0"`
-	// InitialCooldownPeriod is how long KEDA does not go to zero after it was made, in seconds. Default: 0.
-	InitialCooldownPeriod *int32 `json:"initialCooldownPeriod,omitempty" jsonschema:"minimum=0"`
-	// IdleReplicaCount are the replicas while no trigger is active. Default: minReplicaCount.
-	IdleReplicaCount *int32 `json:"idleReplicaCount,omitempty" jsonschema:"minimum=0"`
-	// MinReplicaCount defaults to 0.
-	MinReplicaCount *int32 `json:"minReplicaCount,omitempty" jsonschema:"minimum=0"`
-	// MaxReplicaCount defaults to 100.
-	MaxReplicaCount *int32          `json:"maxReplicaCount,omitempty" jsonschema:"minimum=1"`
-	Advanced        *KEDAAdvanced   `json:"advanced,omitempty"`
-	Fallback        *KEDAFallback   `json:"fallback,omitempty"`
-	Triggers        []ScaledTrigger `json:"triggers" jsonschema:"minItems=1"`
-}
-
-// ScaleTargetRef names what a ScaledObject scales. Default: a Deployment of apps/v1.
-type ScaleTargetRef struct {
-	Name       string `json:"name" jsonschema:"minLength=1"`
-	Kind       string `json:"kind,omitempty"`
-	APIVersion string `json:"apiVersion,omitempty"`
-	// EnvSourceContainerName is the container whose environment the triggers may name.
-	EnvSourceContainerName string `json:"envSourceContainerName,omitempty"`
-}
-
-// KEDAAdvanced is what else a ScaledObject says of its HPA.
-type KEDAAdvanced struct {
-	HorizontalPodAutoscalerConfig *KEDAAutoscaler `json:"horizontalPodAutoscalerConfig,omitempty"`
-	// RestoreToOriginalReplicaCount when the ScaledObject is deleted.
-	RestoreToOriginalReplicaCount bool `json:"restoreToOriginalReplicaCount,omitempty"`
-	// ScalingModifiers make one metric of all.
-	ScalingModifiers *ScalingModifiers `json:"scalingModifiers,omitempty"`
-}
-
-// KEDAAutoscaler is what a ScaledObject's HPA is to be like.
-type KEDAAutoscaler struct {
-	Name     string                                         `json:"name,omitempty"`
-	Behavior *autoscalingv2.HorizontalPodAutoscalerBehavior `json:"behavior,omitempty"`
-}
-
-// ScalingModifiers make one metric of the triggers by a formula.
-type ScalingModifiers struct {
-	Formula          string `json:"formula,omitempty"`
-	Target           string `json:"target,omitempty"`
-	ActivationTarget string `json:"activationTarget,omitempty"`
-	MetricType       string `json:"metricType,omitempty" jsonschema:"enum=AverageValue,enum=Value"`
-}
-
-// KEDAFallback is how many replicas there are while a trigger's source fails.
-type KEDAFallback struct {
-	FailureThreshold int32  `json:"failureThreshold" jsonschema:"minimum=0"`
-	Replicas         int32  `json:"replicas" jsonschema:"minimum=0"`
-	Behavior         string `json:"behavior,omitempty" jsonschema:"enum=static,enum=currentReplicas,enum=currentReplicasIfHigher,enum=currentReplicasIfLower,enum=scalingModifiers"`
-}
-
-// ScaledTrigger is a source of a ScaledObject.
-type ScaledTrigger struct {
-	// Type of the source, such as prometheus, rabbitmq or cpu.
-	Type string `json:"type" jsonschema:"minLength=1"`
-	Name string `json:"name,omitempty"`
-	// UseCachedMetrics answers the HPA by what KEDA read at its last poll.
-	UseCachedMetrics bool `json:"useCachedMetrics,omitempty"`
-	// Metadata are the fields of the type, all of them strings.
-	Metadata          map[string]string  `json:"metadata"`
-	AuthenticationRef *AuthenticationRef `json:"authenticationRef,omitempty"`
-	MetricType        string             `json:"metricType,omitempty" jsonschema:"enum=AverageValue,enum=Value,enum=Utilization"`
-}
-
-// AuthenticationRef names a TriggerAuthentication, or a ClusterTriggerAuthentication.
-type AuthenticationRef struct {
-	Name string `json:"name" jsonschema:"minLength=1"`
-	Kind string `json:"kind,omitempty"`
+	ScaledObject *keda.ScaledObject `json:"scaledObject,omitempty"`
 }
 
 // Ways to reach the workload.

@@ -22,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/hpabench/hpabench/keda"
 	"github.com/hpabench/hpabench/model"
 )
 
@@ -177,11 +178,11 @@ func comment(own map[string]string, t reflect.Type, field string) string {
 	return documented.SwaggerDoc()[field]
 }
 
-// ownComments reads the doc comments of scenario.go and model.go, by Type and
+// ownComments reads the doc comments of scenario.go, model.go and scaledobject.go, by Type and
 // Type.Field.
 func ownComments() (map[string]string, error) {
 	var decls []ast.Decl
-	for name, source := range map[string][]byte{"scenario.go": scenarioSource, "model.go": model.Source} {
+	for name, source := range map[string][]byte{"scenario.go": scenarioSource, "model.go": model.Source, "scaledobject.go": keda.Source} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, source, parser.ParseComments)
 		if err != nil {
 			return nil, err

@@ -1,0 +1,184 @@
+package keda
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// Query asks Prometheus for the values of the elements of a query's result at an instant.
+type Query func(query string, at time.Time) ([]float64, error)
+
+// Reading is what a trigger of a type that has a source of its own tells, as KEDA gives it to the HPA and goes by it itself.
+type Reading struct {
+	Metric string // its name in external.metrics.k8s.io
+	Value  resource.Quantity
+	Active bool
+	Err    error // the source did not answer, or not with one number
+}
+
+// Check says which trigger, or which field of the ScaledObject, this package has no rules for.
+func (s *ScaledObject) Check() error {
+	if a := s.Advanced; a != nil && a.ScalingModifiers != nil && a.ScalingModifiers.Formula != "" {
+		return errors.New("scalingModifiers are not known here")
+	}
+	if s.Fallback != nil {
+		return errors.New("a fallback is not known here")
+	}
+	for i, t := range s.Triggers {
+		var err error
+		switch t.Type {
+		case "cpu", "memory":
+		case "prometheus":
+			_, err = t.number("threshold")
+		case "cron":
+			_, _, _, err = t.hours()
+		default:
+			err = errors.New("is not known here: prometheus, cron, cpu and memory are")
+		}
+		if err != nil {
+			return fmt.Errorf("trigger %d of type %s: %w", i, t.Type, err)
+		}
+	}
+	return nil
+}
+
+// Ask asks each trigger that has a source of its own, and says whether one of them is active, or one failed. CPU and memory
+// alone are always active.
+func (s *ScaledObject) Ask(at time.Time, query Query) (readings []Reading, active, failed bool) {
+	for i, t := range s.Triggers {
+		if t.ofPods() {
+			continue
+		}
+		r := Reading{Metric: t.metricName(i)}
+		var value float64
+		value, r.Active, r.Err = t.read(at, query)
+		r.Value = quantity(value)
+		readings, active, failed = append(readings, r), active || r.Active, failed || r.Err != nil
+	}
+	return readings, active || len(readings) == 0, failed
+}
+
+// ofPods says whether the trigger is a resource of the pods, which the HPA reads from metrics.k8s.io.
+func (t *Trigger) ofPods() bool { return t.Type == "cpu" || t.Type == "memory" }
+
+func (t *Trigger) read(at time.Time, query Query) (value float64, active bool, err error) {
+	if t.Type == "cron" {
+		return t.readCron(at)
+	}
+	// As ExecutePromQuery in pkg/scalers/prometheus_scaler.go.
+	ignore, err := strconv.ParseBool(cmp.Or(t.Metadata["ignoreNullValues"], "true"))
+	if err != nil {
+		return 0, false, err
+	}
+	activation, err := strconv.ParseFloat(cmp.Or(t.Metadata["activationThreshold"], "0"), 64)
+	if err != nil {
+		return 0, false, err
+	}
+	values, err := query(t.Metadata["query"], at)
+	switch {
+	case err != nil:
+		return 0, false, err
+	case len(values) > 1:
+		return 0, false, fmt.Errorf("prometheus query %s returned multiple elements", t.Metadata["query"])
+	case len(values) == 0 && !ignore:
+		return 0, false, errors.New("prometheus metrics 'prometheus' target may be lost, the result is empty")
+	case len(values) == 0:
+		value = 0
+	case !math.IsNaN(values[0]) && !math.IsInf(values[0], 0):
+		value = values[0]
+	case !ignore:
+		return 0, false, fmt.Errorf("prometheus query returns %f", values[0])
+	}
+	return value, value > activation, nil
+}
+
+// readCron is as GetMetricsAndActivity in pkg/scalers/cron_scaler.go: it is within the hours if their end comes before their
+// next start.
+func (t *Trigger) readCron(at time.Time) (value float64, active bool, err error) {
+	start, end, replicas, err := t.hours()
+	if err != nil {
+		return 0, false, err
+	}
+	place, err := time.LoadLocation(t.Metadata["timezone"])
+	if err != nil {
+		return 0, false, fmt.Errorf("unable to load timezone: %w", err)
+	}
+	if at = at.In(place); start.Next(at).Before(end.Next(at)) {
+		return 0, false, nil
+	}
+	return float64(replicas), true, nil
+}
+
+// hours are the schedules of a cron trigger and how many replicas it wants between them.
+func (t *Trigger) hours() (start, end cron.Schedule, replicas int64, err error) {
+	parser := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
+	if start, err = parser.Parse(t.Metadata["start"]); err != nil {
+		return nil, nil, 0, fmt.Errorf("error parsing start schedule: %w", err)
+	}
+	if end, err = parser.Parse(t.Metadata["end"]); err != nil {
+		return nil, nil, 0, fmt.Errorf("error parsing end schedule: %w", err)
+	}
+	if t.Metadata["start"] == t.Metadata["end"] {
+		return nil, nil, 0, errors.New("start and end can not have exactly same time input")
+	}
+	replicas, err = strconv.ParseInt(t.Metadata["desiredReplicas"], 10, 64)
+	if err != nil || replicas == 0 {
+		return nil, nil, 0, errors.New("no desiredReplicas specified")
+	}
+	return start, end, replicas, nil
+}
+
+// number is a number of the metadata.
+func (t *Trigger) number(field string) (float64, error) {
+	v, err := strconv.ParseFloat(t.Metadata[field], 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", field, err)
+	}
+	return v, nil
+}
+
+// inName replaces what the name of a metric cannot have.
+var (
+	inName     = strings.NewReplacer("/", "-", ".", "-", ":", "-", "%", "-", "(", "-", ")", "-")
+	inSchedule = strings.NewReplacer(" ", "", "*", "x", "/", "Sl", "?", "Qm", ",", "Cm")
+)
+
+// metricName is how KEDA names the metric of the ith trigger; of types that this package does not know it is a guess.
+func (t *Trigger) metricName(i int) string {
+	name := strings.ToLower(t.Type)
+	if t.Type == "cron" {
+		name = inName.Replace(fmt.Sprintf("cron-%s-%s-%s", t.Metadata["timezone"], inSchedule.Replace(t.Metadata["start"]), inSchedule.Replace(t.Metadata["end"])))
+	}
+	return fmt.Sprintf("s%d-%s", i, name)
+}
+
+// target is what the HPA wants of the trigger's metric: of a type that this package does not know, 1 a pod.
+func (t *Trigger) target() autoscalingv2.MetricTarget {
+	value := quantity(1)
+	if threshold, err := t.number("threshold"); err == nil && t.Type == "prometheus" {
+		value = quantity(threshold)
+	}
+	if kind := autoscalingv2.MetricTargetType(t.MetricType); kind == autoscalingv2.ValueMetricType {
+		return autoscalingv2.MetricTarget{Type: kind, Value: &value}
+	}
+	return autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: &value}
+}
+
+// quantity is a number in thousandths; one that is negative or no number is 0 (quantityFromFloat64 in pkg/scalers/scaler.go).
+func quantity(v float64) resource.Quantity {
+	if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
+		v = 0
+	}
+	q := resource.MustParse(fmt.Sprintf("%.3f", v))
+	q.Add(resource.Quantity{}) // which makes its text the canonical one
+	return q
+}
