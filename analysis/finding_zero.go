@@ -75,7 +75,13 @@ func (d *diagnosis) signalsLost() {
 		var says string
 		for i, v := range c.values {
 			from, to := max(v.t, d.start), standsUntil(c.values, i, d.end)
+			if v.v == nil && strings.HasPrefix(c.metric, podsMetric) {
+				from = d.readyFrom(from, to)
+			}
 			if from >= to {
+				if v.v == nil {
+					lost = 0
+				}
 				continue
 			}
 			if v.v != nil {
@@ -108,6 +114,26 @@ func (d *diagnosis) signalsLost() {
 	}
 }
 
+// podsMetric begins the name of a metric of the pods, see record.MetricTarget.
+const podsMetric = "pods' "
+
+// readyFrom is the first instant from one to another at which a pod was ready, which can have a value of a metric of the pods; the other
+// if none was.
+func (d *diagnosis) readyFrom(from, to record.Instant) record.Instant {
+	if len(d.counts) == 0 {
+		return from
+	}
+	for _, c := range d.counts[max(0, after(d.counts, from)-1):] {
+		if c.t >= to {
+			break
+		}
+		if c.v.ready > 0 {
+			return max(from, c.t)
+		}
+	}
+	return to
+}
+
 // without is how bad it is that one metric has no value: the HPA still adds replicas by another.
 func (d *diagnosis) without() string {
 	if hpa := d.autoscaler(d.end); hpa != nil && len(hpa.Spec.Metrics) > 1 {
@@ -128,7 +154,7 @@ func (d *diagnosis) stuckAtZero() {
 			to = min(d.end, d.targets[i+rise].t)
 		}
 		s, keda := lastOf(d.scaled, to-1)
-		if from >= to || d.takenByOthers(n.t) || keda && to < d.end && !d.takenByOthers(to) {
+		if from >= to || d.takenByOthers(n.t) || keda && (s.Deleted || to < d.end && !d.takenByOthers(to)) {
 			continue // what somebody else did, another finding says
 		}
 		var failed, sent uint64
@@ -175,9 +201,13 @@ func (d *diagnosis) notActivated(from, to record.Instant, s *record.ScaledObject
 	longest := time.Duration(-1)
 	for _, c := range d.signals {
 		var most *float64
-		above := time.Duration(0)
+		above, none := time.Duration(0), time.Duration(0)
 		for i, v := range c.values {
-			if v.v == nil || v.t >= to || standsUntil(c.values, i, to) <= from {
+			if v.t >= to || standsUntil(c.values, i, to) <= from {
+				continue
+			}
+			if v.v == nil {
+				none += standsUntil(c.values, i, to).Sub(max(v.t, from))
 				continue
 			}
 			if most == nil || *v.v > *most {
@@ -191,7 +221,13 @@ func (d *diagnosis) notActivated(from, to record.Instant, s *record.ScaledObject
 			continue
 		}
 		longest = above
-		switch threshold := record.Plain(d.activation(c.metric, to), 4); {
+		value, known := d.activation(c.metric, to-1)
+		switch threshold := record.Plain(value, 4); {
+		case !known:
+			cause = fmt.Sprintf("Metric %s came to %s at most; which value activates the target is not known.", c.metric, record.Plain(*most, 4))
+			advice = fmt.Sprintf("Look at the triggers and their activation thresholds: `kubectl describe scaledobject %s%s`.", s.Name, d.namespace())
+		case above == 0 && none > to.Sub(from)/2:
+			cause = fmt.Sprintf("Metric %s had no value for %.0f s.", c.metric, none.Seconds())
 		case above == 0:
 			cause = fmt.Sprintf("Metric %s came to %s at most, and a trigger activates above %s: it does not show the requests that come while there is no pod, or its activation threshold is too high.", c.metric, record.Plain(*most, 4), threshold)
 			advice = "Scale on a metric that shows requests while there is no pod, such as the length of a queue or the rate at the ingress; lower the trigger's activation threshold; or set minReplicaCount to 1."

@@ -320,6 +320,9 @@ func (o *observed) settle(w window, decision replicaChange) Latency {
 	if wants := o.lowered(w, n.Replicas); wants < n.Replicas {
 		return absent(fmt.Sprintf("the HPA asked for %d of %s when %s at %.1f s", wants, record.Counted(n.Replicas, "replica"), w.endedBy, w.end.Seconds()))
 	}
+	if cooling := o.cooling(w.end, n.Replicas); cooling != "" {
+		return absent(fmt.Sprintf("there were %s when %s at %.1f s, and %s", record.Counted(n.Replicas, "replica"), w.endedBy, w.end.Seconds(), cooling))
+	}
 	at := o.supplySince(w, func(n int) bool { return n <= *plateau })
 	for _, p := range o.pods {
 		if p.foreign || p.replaced || !p.terminating.seen || !w.holds(p.terminating.t) || p.terminating.t < decision.t.Add(-WatchDelay) {

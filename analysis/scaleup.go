@@ -27,18 +27,20 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 
 	up.ColdStart = o.coldStart(w)
 	rises, noRise := o.changesTo(Up, w), ""
-	zero := len(rises) > 0 && rises[0].from == 0
-	var activated []boundary
-	if zero {
-		active, why := o.active(w)
-		activated = []boundary{{StageSignal, active, why}, {stage: StageActivation, sight: rises[0].sight}}
-		following := w // of the pods of later steps
-		following.onset = rises[0].t
-		metric, noMetric = o.metric(following, beyond)
+	type wake struct{ activated, seen []boundary } // seen are of the pods of later steps
+	wakes := map[int]wake{}                        // by the rise from no replica
+	for i, c := range rises {
+		if c.from != 0 {
+			continue
+		}
+		active, why := o.active(w, c)
+		following := w
+		following.onset = c.t
+		metric, noMetric := o.metric(following, beyond)
 		if noMetric == beyondAlready {
 			noMetric = "the metric was beyond the tolerance already when the target got its first replica"
 		}
-		seen = []boundary{{StageMetrics, metric, noMetric}}
+		wakes[i] = wake{[]boundary{{StageSignal, active, why}, {stage: StageActivation, sight: c.sight}}, []boundary{{StageMetrics, metric, noMetric}}}
 	}
 	unwatched := len(o.targets) == 0 || o.hasGap(w, targetSource) // new pods may be there all the same
 	if len(rises) == 0 {
@@ -60,11 +62,17 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 				decision.sight, by = c.sight, i
 			}
 		}
-		decided := append(slices.Clone(seen), decision)
-		if zero && by == 0 {
-			decided = nil
+		decided, from := append(slices.Clone(seen), decision), by
+		for ; from >= 0; from-- {
+			if of, is := wakes[from]; is && from == by {
+				decided = of.activated
+				break
+			} else if is {
+				decided = slices.Concat(of.activated, of.seen, []boundary{decision})
+				break
+			}
 		}
-		s := o.podStages(w, p, slices.Concat(activated, decided, o.starting(w, p)))
+		s := o.podStages(w, p, slices.Concat(decided, o.starting(w, p)))
 		if p.answered.seen && p.inService.seen {
 			// The way of the load may know sooner than the watch that p is ready.
 			s.FirstAnswer = new(latency(p.inService.t, sight{max(p.answered.t, p.inService.t), p.inService.blur, true}))

@@ -42,6 +42,30 @@ func (o *observed) atZero() *AtZero {
 	return &AtZero{sum.Seconds(), sum.Seconds() / o.end.Sub(o.start).Seconds()}
 }
 
+// cooling says, in words, that KEDA is to take the n replicas that there are before t to fewer, when its cooldown is over; it is
+// empty where it is not, or where that is not known.
+func (o *observed) cooling(t record.Instant, n int32) string {
+	s, ok := lastOf(o.scaled, t-1)
+	if !ok || s.Deleted || s.Paused != "" || n <= s.Least() {
+		return ""
+	}
+	active := s.Condition("Active")
+	known := active != nil && active.Status == metav1.ConditionFalse
+	for _, c := range o.signals {
+		i := after(c.values, t-1) - 1
+		if i < 0 || c.values[i].v == nil {
+			return ""
+		}
+		if known = true; o.activates(c, i) {
+			return ""
+		}
+	}
+	if !known {
+		return ""
+	}
+	return fmt.Sprintf("KEDA takes it to %s when no trigger was active for %d s (cooldownPeriod)", record.Counted(s.Least(), "replica"), s.CooldownSeconds)
+}
+
 // fromZero says whether the target had no replica when the load rose, and no pod in service.
 func (o *observed) fromZero(w window) bool {
 	t, ok := last(o.targets, w.onset)
@@ -76,23 +100,64 @@ func (o *observed) coldStart(w window) *ColdStart {
 		done += s.done
 	}
 	c.Held = max(c.Sent, done) - done
-	if n, _ := last(o.targets, until); c.Latency.Seconds != nil && n.Replicas == 0 {
-		c.Latency = absent("good answers came while there was no replica, from something in front of the target")
+	if n, _ := last(o.targets, until); c.Latency.Seconds != nil && n.Replicas == 0 || o.answeredAtZero(w) {
+		c.Latency = absent(answeredInFront)
 	}
 	return c
 }
 
+// answeredInFront is why the first good answer does not tell when a target served.
+const answeredInFront = "good answers came while there was no replica, from something in front of the target"
+
+// answeredAtZero says whether there were good answers in a whole second of w without a replica. They may go on from before the
+// onset, so that none is the first.
+func (o *observed) answeredAtZero(w window) bool {
+	until := w.end
+	for _, c := range o.changes {
+		if c.t >= w.onset {
+			until = min(until, c.t)
+		}
+	}
+	// A second is left out, in which pods that ended answer.
+	for second := int(w.onset.Seconds()) + 2; record.Instant(second+1)*record.Instant(time.Second) < until; second++ {
+		if s := o.loads.second(second); s.done > s.errors {
+			return true
+		}
+	}
+	return false
+}
+
+// count is a number of requests before the first good answer, which is not known where that is not the target's.
+func (c *ColdStart) count(n uint64) Latency {
+	if c.Latency.Missing == answeredInFront {
+		return absent(answeredInFront)
+	}
+	return exact(n)
+}
+
 // active is when one of the HPA's metrics was first read above what activates a target without replicas: 0, or what
-// a trigger of the ScaledObject says.
-func (o *observed) active(w window) (first sight, why string) {
-	why = o.missing(w, "a metric above what activates the target")
+// a trigger of the ScaledObject says. It is sought from the onset on, or from when the target lost its last replica, to its rise.
+func (o *observed) active(w window, rise replicaChange) (first sight, why string) {
+	when := "when the load changed"
+	for _, c := range o.changes {
+		if c.to == 0 && c.t > w.onset && c.t < rise.t {
+			w.onset, when = c.t, "when the target lost its last replica"
+		}
+	}
+	w.end = min(w.end, rise.t.Add(o.every()+WatchDelay)) // KEDA may read it sooner than hpabench
+	why = fmt.Sprintf("a metric above what activates the target was not seen before spec.replicas rose at %.1f s", rise.t.Seconds())
+	for _, c := range o.signals {
+		if source := record.SignalSource(c.metric); o.hasGap(w, source) {
+			why = o.missing(w, "a metric above what activates the target", source)
+		}
+	}
 	for _, c := range o.signals {
 		for i := max(0, after(c.values, w.onset)-1); i < len(c.values) && c.values[i].t < w.end; i++ {
 			v, above := c.values[i], o.activates(c, i)
 			switch {
 			case v.t <= w.onset:
 				if above {
-					return sight{}, "metric " + c.metric + " was above what activates the target already when the load changed"
+					return sight{}, "metric " + c.metric + " was above what activates the target already " + when
 				}
 			case above && (!first.seen || v.t < first.t):
 				first, why = o.see(record.SignalSource(c.metric), v.t), ""
@@ -105,16 +170,26 @@ func (o *observed) active(w window) (first sight, why string) {
 	return first, why
 }
 
-// activation is the value of a metric above which a target without replicas gets one.
-func (o *observed) activation(metric string, t record.Instant) float64 {
-	if s, ok := last(o.scaled, t); ok {
-		for _, trigger := range s.Triggers {
-			if trigger.Metric != "" && strings.HasSuffix(metric, " "+trigger.Metric) {
-				return trigger.Activation
-			}
-		}
+// activation is the value of a metric above which a target without replicas gets one; not known where no trigger of the ScaledObject
+// has told that the metric is its own, and of triggers that KEDA asks for that themselves.
+func (o *observed) activation(metric string, t record.Instant) (value float64, known bool) {
+	s, ok := last(o.scaled, t)
+	if !ok {
+		return 0, true // it is the HPA's
 	}
-	return 0
+	for _, trigger := range s.Triggers {
+		if trigger.Metric == "" || !strings.HasSuffix(metric, " "+trigger.Metric) {
+			continue
+		}
+		switch trigger.Type {
+		case "external", "external-push":
+			return 0, false
+		case "cron": // which had 1 outside its hours before KEDA 2.18, and has 0 there since
+			return 1, true
+		}
+		return trigger.Activation, true
+	}
+	return 0, false
 }
 
 // kedaScales are the reasons of the events in which KEDA tells that it set the replicas itself.
@@ -179,26 +254,9 @@ func (o *observed) cooled(w window, fall replicaChange) []boundary {
 	return []boundary{signal, cooldown}
 }
 
-// activates says whether the ith value of a metric activates the target. Triggers of the types external and external-push are
-// asked for that themselves, whatever their value is; one of cron has had 1 outside its hours, and has 0 since KEDA 2.18.
+// activates says whether the ith value of a metric activates the target.
 func (o *observed) activates(c course, i int) bool {
 	v := c.values[i]
-	if v.v == nil {
-		return false
-	}
-	kind, above := "", o.activation(c.metric, v.t)
-	if s, ok := last(o.scaled, v.t); ok {
-		for _, t := range s.Triggers {
-			if t.Metric != "" && strings.HasSuffix(c.metric, " "+t.Metric) {
-				kind = t.Type
-			}
-		}
-	}
-	switch kind {
-	case "external", "external-push":
-		return false
-	case "cron":
-		above = 1
-	}
-	return *v.v > above
+	value, known := o.activation(c.metric, v.t)
+	return known && v.v != nil && *v.v > value
 }

@@ -355,7 +355,9 @@ func scaleUp(t analysis.Transition, width int) section {
 	if c := u.ColdStart; c != nil {
 		s.grid.fill([]string{"cold start", hundredths(c.Latency.Seconds), precision(c.Latency)})
 		notes.missing("cold start", c.Latency)
-		notes.add("cold start: to the first good answer. Of %s that were sent before it %d failed and %d were held.", record.Counted(c.Sent, "request"), c.Failed, c.Held)
+		if c.Latency.Seconds != nil || c.Held+c.Failed > 0 {
+			notes.add("cold start: to the first good answer. Of %s that were sent before it %d failed and %d were held.", record.Counted(c.Sent, "request"), c.Failed, c.Held)
+		}
 	}
 	s.grid.fill([]string{"to full", hundredths(u.TimeToFull.Seconds), precision(u.TimeToFull)})
 	notes.missing("in all", u.Latency)

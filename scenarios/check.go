@@ -309,6 +309,9 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 	}
 	if scaled != nil {
 		least = scaled.Least()
+		for _, r := range scaled.Refused() {
+			c.faultAt(d, base+"/"+r.Field, r.Hint, "KEDA does not take the ScaledObject: %s", r.Message)
+		}
 	}
 	if w := c.Spec.Workload.Deployment; scaled == nil && w != nil && w.Replicas != nil && *w.Replicas == 0 {
 		c.fault(short+".replicas", "give it 1 or more; KEDA scales from 0 (spec.autoscaler.scaledObject)", "%s.replicas is 0: an HPA does nothing from there, unless it came to 0 by itself", short)

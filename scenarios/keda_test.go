@@ -52,7 +52,13 @@ func TestScaledObject(t *testing.T) {
 		"max below min":      {workload: short("", "minReplicaCount: 3, maxReplicaCount: 2, "+prometheus), fault: "s.yaml:7:"},
 		"no trigger":         {workload: short("", "maxReplicaCount: 2"), fault: `missing field "triggers"`},
 		"a misspelt field":   {workload: short("", "coolDownPeriod: 2, "+prometheus), fault: "cooldownPeriod"},
-		"CPU and no request": {workload: short("", cpu), fault: "the autoscaler's target is a share of the cpu request"},
+		"CPU from zero":      {workload: short(", resources: {requests: {cpu: 1}}", cpu), fault: "minReplicaCount is 0, from which triggers of cpu and memory alone do not bring it back"},
+		"CPU from one":       {workload: short(", resources: {requests: {cpu: 1}}", "minReplicaCount: 1, "+cpu), hpa: "keda-hpa-s", replicas: 1},
+		"idle of no minimum": {workload: short("", "idleReplicaCount: 0, "+prometheus), fault: "idleReplicaCount is 0, and must be less than minReplicaCount, which is 0"},
+		"idle above minimum": {workload: short("", "idleReplicaCount: 3, minReplicaCount: 2, "+prometheus), fault: "idleReplicaCount is 3"},
+		"fallback of CPU":    {workload: short(", resources: {requests: {cpu: 1}}", "minReplicaCount: 1, fallback: {failureThreshold: 1, replicas: 2}, "+cpu), fault: "fallback needs a trigger"},
+		"two of a name":      {workload: short("", `triggers: [{type: cron, name: a, metadata: {}}, {type: kafka, name: a, metadata: {}}]`), fault: "two triggers have the name a"},
+		"CPU and no request": {workload: short("", strings.Replace(cpu, "triggers", "minReplicaCount: 1, triggers", 1)), fault: "the autoscaler's target is a share of the cpu request"},
 		"another target":     {workload: short("", "scaleTargetRef: {name: other}, "+prometheus), fault: "scaleTargetRef names Deployment other, but the target is Deployment s"},
 		"a spec too":         {workload: strings.Replace(short("", prometheus), "autoscaler: {", "autoscaler: {max: 3, ", 1), fault: "stands in place of the other fields"},
 		"more than its max":  {workload: short(", replicas: 9", "maxReplicaCount: 5, "+prometheus), fault: "replicas is 9, outside the autoscaler's 0 to 5"},
@@ -99,5 +105,26 @@ func TestScaledObject(t *testing.T) {
 		if scaled != 1 {
 			t.Errorf("%s: there are %d ScaledObjects", name, scaled)
 		}
+	}
+}
+
+// TestScaledObjectNamesTarget has a gateway beside the target, which scaleTargetRef names.
+func TestScaledObjectNamesTarget(t *testing.T) {
+	manifests, _, _ := strings.Cut(scaledManifest, "---\napiVersion: keda.sh")
+	manifests += "---\n" + strings.NewReplacer("name: shop", "name: gateway", "app: shop", "app: gateway", "replicas: 0", "replicas: 1").Replace(manifests)
+	const source = `apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: s}
+spec:
+  workload: {manifests: [all]}
+  autoscaler: {scaledObject: {scaleTargetRef: {name: shop}, triggers: [{type: prometheus, metadata: {query: up}}]}}
+  load: {service: gateway, phases: [{name: load, duration: 1m, rate: 1}]}
+`
+	f, err := Parse("s.yaml", []byte(source), func(name string) (string, []byte, error) { return name, []byte(manifests), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.TargetRef().Name != "shop" || f.InFront() != "gateway" {
+		t.Errorf("the target is %v, in front of it %q", f.TargetRef(), f.InFront())
 	}
 }

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
@@ -185,6 +186,16 @@ func (f *File) manifest(kind, name string) *Manifest {
 		}
 	}
 	return nil
+}
+
+// InFront is the name of the Service that takes the load if it stands in front of other pods than the target's; empty where it does not, or
+// the file does not tell.
+func (f *File) InFront() string {
+	service, template := as[corev1.Service](f.service), f.PodTemplate()
+	if service == nil || template == nil || len(service.Spec.Selector) > 0 && labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(template.Labels)) {
+		return ""
+	}
+	return service.Name
 }
 
 // Service is the name of the Service that takes the load and its port, by number

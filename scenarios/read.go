@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/hpabench/hpabench/keda"
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -323,7 +324,7 @@ func (f *File) ObjectFault(o *unstructured.Unstructured, message, hint string) F
 			return m.doc.fault(m.base, message, hint)
 		}
 	}
-	if o.GetKind() == "HorizontalPodAutoscaler" {
+	if kind := o.GetKind(); kind == "HorizontalPodAutoscaler" || kind == keda.Kind {
 		return f.Fault("spec.autoscaler", message, hint)
 	}
 	return f.Fault("spec.workload", message, hint)

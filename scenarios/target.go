@@ -31,6 +31,9 @@ func (c *checker) findTarget() {
 		c.take("spec.workload.target", w.Target.Kind, w.Target.Name)
 	case a != nil && a.Spec != nil && a.Spec.ScaleTargetRef.Name != "":
 		c.take("spec.autoscaler.spec.scaleTargetRef", a.Spec.ScaleTargetRef.Kind, a.Spec.ScaleTargetRef.Name)
+	case a != nil && a.ScaledObject != nil && a.ScaledObject.ScaleTargetRef != nil && a.ScaledObject.ScaleTargetRef.Name != "":
+		ref := a.ScaledObject.Target()
+		c.take("spec.autoscaler.scaledObject.scaleTargetRef", ref.Kind, ref.Name)
 	case len(hpas) == 1 && a == nil:
 		c.hpaManifest = hpas[0]
 		ref := hpas[0].autoscaler().ScaleTargetRef

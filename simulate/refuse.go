@@ -95,6 +95,9 @@ func (r *Run) ignored(f *scenarios.File) string {
 			all = append(all, kind+" "+o.GetName())
 		}
 	}
+	if name := f.InFront(); name != "" {
+		all = append(all, "Service "+name+" in front of the target, which may hold requests: they go to the target's pods")
+	}
 	if len(all) == 0 {
 		return ""
 	}

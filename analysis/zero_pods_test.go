@@ -1,0 +1,25 @@
+package analysis
+
+import (
+	"slices"
+	"testing"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// A metric of the pods has no value while there is none.
+func TestNoPodsNoValue(t *testing.T) {
+	m := fromZero(record.ScaledObject{}).activated()
+	for i := range m.entries {
+		if a := m.entries[i].Autoscaler; a != nil {
+			a.Spec.Metrics = append(slices.Clone(a.Spec.Metrics), autoscalingv2.MetricSpec{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "busy"}, Target: perPod("3")}})
+		}
+	}
+	m.add(3, record.Entry{Signal: &record.Signal{Metric: "pods' busy", Error: "no metrics returned from custom metrics API"}})
+	m.add(60, record.Entry{Signal: &record.Signal{Metric: "pods' busy", Pods: []record.PodSignal{{Pod: "web-a", Value: resource.MustParse("2")}}, Timestamp: new(m.wall(60))}})
+	m.add(162, record.Entry{Signal: &record.Signal{Metric: "pods' busy", Error: "no metrics returned from custom metrics API"}})
+	equal(t, "findings", kindsOf(m.analyze(t)), []string{"cold-start"})
+}

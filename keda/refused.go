@@ -1,0 +1,52 @@
+package keda
+
+import (
+	"fmt"
+	"slices"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/utils/ptr"
+)
+
+// Refusal is why KEDA does not take a ScaledObject.
+type Refusal struct {
+	Field         string // the pointer within the spec, without the slash that it begins with
+	Message, Hint string
+}
+
+// Refused is what KEDA's admission webhook says of the spec alone (apis/keda/v1alpha1/scaledobject_webhook.go), and its scalers of
+// their triggers. That the minimum is above the maximum, the API server says of the HPA.
+func (s *ScaledObject) Refused() (all []Refusal) {
+	refuse := func(field, hint, format string, args ...any) {
+		all = append(all, Refusal{field, fmt.Sprintf(format, args...), hint})
+	}
+	ofPods := !slices.ContainsFunc(s.Triggers, func(t Trigger) bool { return !t.ofPods() })
+	least := int32(0)
+	if s.MinReplicaCount != nil {
+		least = max(1, *s.MinReplicaCount)
+	}
+	if idle := s.IdleReplicaCount; idle != nil && *idle >= least {
+		refuse("idleReplicaCount", "", "idleReplicaCount is %d, and must be less than minReplicaCount, which is %d", *idle, least)
+	}
+	if len(s.Triggers) > 0 && ofPods && ptr.Deref(s.MinReplicaCount, 0) == 0 {
+		refuse("minReplicaCount", "give it 1 or more", "minReplicaCount is 0, from which triggers of cpu and memory alone do not bring it back")
+	}
+	if s.Fallback != nil && ofPods && (s.Advanced == nil || s.Advanced.ScalingModifiers == nil) {
+		refuse("fallback", "", "fallback needs a trigger that is not cpu or memory")
+	}
+	names := map[string]bool{}
+	for i, t := range s.Triggers {
+		at := fmt.Sprintf("triggers/%d", i)
+		if t.UseCachedMetrics && (t.ofPods() || t.Type == "cron") {
+			refuse(at, "", "useCachedMetrics is not for a trigger of type %s", t.Type)
+		}
+		if t.Name != "" && names[t.Name] {
+			refuse(at, "", "two triggers have the name %s", t.Name)
+		}
+		names[t.Name] = true
+		if !t.ofPods() && t.MetricType == string(autoscalingv2.UtilizationMetricType) {
+			refuse(at, "", "metricType Utilization is of cpu and memory, and not of a trigger of type %s", t.Type)
+		}
+	}
+	return all
+}
