@@ -207,7 +207,10 @@ type part struct {
 }
 
 func (p part) coldStart(of func(*ColdStart) Latency) Latency {
-	if p.ScaleUp.ColdStart == nil {
+	switch {
+	case p.Reach.DesiredPeak == nil:
+		return absent("the target was not observed")
+	case p.ScaleUp.ColdStart == nil:
 		return absent(fromReplicas)
 	}
 	return of(p.ScaleUp.ColdStart)

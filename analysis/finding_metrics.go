@@ -170,7 +170,7 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 			if len(hpa.Status.Conditions) == 0 || !notServed.MatchString(said) && !long && events < 2 {
 				continue
 			}
-			if d.has(FoundCrash, FoundOOM, FoundProbe) && d.hadValue(name) {
+			if !notServed.MatchString(said) && d.has(FoundCrash, FoundOOM, FoundProbe) && d.hadValue(name) && d.noneReady(f.SinceSeconds) {
 				continue // there was no pod to have one
 			}
 			f.Seen = fmt.Sprintf("It has no metric %s from %s%s.", name, group, detail(said))
@@ -198,6 +198,20 @@ func (d *diagnosis) hadValue(name string) bool {
 		_, has := record.MetricsCurrent(a.v.Status)[name]
 		return has
 	})
+}
+
+// noneReady says whether no pod was ready at a time or at one after it, of the whole run without one.
+func (d *diagnosis) noneReady(since *float64) bool {
+	from := d.start
+	if since != nil {
+		from = record.Instant(*since * 1e9)
+	}
+	for _, c := range d.counts[max(0, after(d.counts, from)-1):after(d.counts, d.end)] {
+		if c.v.ready == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // metricsAbsent finds that metrics.k8s.io does not answer, or has nothing of the

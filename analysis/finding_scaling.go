@@ -351,8 +351,18 @@ func (d *diagnosis) loadTooSmall(p policy) {
 	if name, _ := record.ResourceOf(p.metrics[highest]); name != corev1.ResourceMemory {
 		_, rate = d.rates(t, idle, peak)
 	}
+	// A metric that is a rate over a minute, say, may come to its highest after the load that brought it there.
+	later := time.Duration(0)
+	for _, u := range between(d.levels, d.start, d.end-1) {
+		if u.v.ratio != nil && *u.v.ratio > *peak.ratio {
+			peak, later = u.v, u.t.Sub(end)
+		}
+	}
+	if *peak.ratio > 1+p.up {
+		return
+	}
 	advised := rises
-	known := !math.IsInf(first.rate, 1) && !slices.ContainsFunc(rises, func(r rise) bool { // one that is nearer may be first
+	known := later <= 0 && !math.IsInf(first.rate, 1) && !slices.ContainsFunc(rises, func(r rise) bool { // one that is nearer may be first
 		return math.IsInf(r.rate, 1) && (r.grew || r.follows) && r.peak > first.peak
 	})
 	if known {
@@ -376,6 +386,9 @@ func (d *diagnosis) loadTooSmall(p policy) {
 			}
 		}
 	}
+	if later > 0 {
+		f.Seen = fmt.Sprintf("Its metric came to %.0f %% of the target at most (%s), %.0f s after the load of phase %s had ended, and a scale-up begins above %.0f %%.", *peak.ratio*100, targets(p), later.Seconds(), t.ToPhase, (1+p.up)*100)
+	}
 	switch share := d.overloadShare(t.ToPhase); {
 	case share >= failedShare && d.hasIn(t.OnsetSeconds, t.EndSeconds, FoundCPULimit) && p.goesBy(corev1.ResourceCPU):
 		f.Cause = fmt.Sprintf("%s %% of the requests of phase %s failed already: a CPU limit is reached before the metric is where a scale-up begins.", record.Plain(share*100, 2), t.ToPhase)
@@ -388,6 +401,8 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		f.Advice += "; or scale on a metric that follows the load."
 	case known:
 		f.Advice += fmt.Sprintf(", or send more than about %s requests/s in phase %s%s.", record.Plain(first.rate, 2), first.phase, when)
+	case later > 0:
+		f.Advice += ", or send more load, or as much for longer."
 	case !slices.ContainsFunc(rises, func(r rise) bool { return r.grew || r.follows }):
 		f.Cause = "The metric does not rise with the load."
 		f.Advice += "; or scale on a metric that follows the load."
@@ -434,8 +449,8 @@ func (d *diagnosis) flapping() {
 	var needed time.Duration
 	for i := 1; i < len(own); i++ {
 		fall, rise := own[i-1], own[i]
-		if (fall.to < fall.from) == (rise.to < rise.from) {
-			continue
+		if (fall.to < fall.from) == (rise.to < rise.from) || fall.to == 0 || fall.from == 0 {
+			continue // from zero and back is told by zeroFlapping
 		}
 		reversals++
 		if fall.to > fall.from || rise.t.Sub(fall.t) > record.FlapWithin {
@@ -446,12 +461,12 @@ func (d *diagnosis) flapping() {
 		}
 		needed = max(needed, rise.t.Sub(d.heldSince(fall)))
 	}
-	if reversals < 2 || last == 0 || reversals == 2 && d.has(FoundZeroFlapping) {
-		return // or that says so
+	if reversals < 2 || last == 0 {
+		return
 	}
 	for i, fall := range own { // of several steps, each up to where as many were wanted again
 		for _, rise := range own[i+1:] {
-			if fall.to > fall.from || rise.t.Sub(fall.t) > record.FlapWithin {
+			if fall.to > fall.from || fall.to == 0 || rise.t.Sub(fall.t) > record.FlapWithin {
 				break
 			}
 			if rise.to >= fall.from {

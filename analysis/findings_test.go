@@ -154,6 +154,35 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// An adapter that goes away is found though a pod has crashed, as long as others are there to have a value.
+func TestAdapterAwayBesideACrash(t *testing.T) {
+	for name, down := range map[string][]string{"one pod of three": nil, "all pods": {"a", "b"}} {
+		m := ill().sampled(220, "a", "b", "c").restarted("c", 120, 1, "Error")
+		if down != nil {
+			m.entries[len(m.entries)-1].Pod.Status.Conditions = nil
+		}
+		m.hpa(100, 3, 3, -1)
+		for _, e := range m.entries {
+			if a := e.Autoscaler; a != nil {
+				a.Spec.Metrics = []autoscalingv2.MetricSpec{{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "queue"}, Target: perPod("1")}}}
+				a.Status.CurrentMetrics = []autoscalingv2.MetricStatus{{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricStatus{Metric: autoscalingv2.MetricIdentifier{Name: "queue"}}}}
+				if e.At.Seconds() >= 100 {
+					a.Status.CurrentMetrics = nil
+					a.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: corev1.ConditionFalse, Reason: "FailedGetExternalMetric", Message: "no metrics returned from external metrics API", LastTransitionTime: metav1.NewTime(m.wall(100))}}
+				}
+			}
+		}
+		for _, pod := range down {
+			m.add(125, record.Entry{Pod: &record.Pod{Name: pod, UID: "uid-" + pod, Node: "node-1", Status: corev1.PodStatus{Phase: corev1.PodRunning}}})
+		}
+		m.end(221)
+		found := kindsOf(m.analyze(t))
+		if got, want := slices.Contains(found, FoundMetricsAbsent), down == nil; got != want || !slices.Contains(found, FoundCrash) {
+			t.Errorf("%s: found %v", name, found)
+		}
+	}
+}
+
 // An HPA's spec and its status are of different times, and so are its metrics: why it did not scale is said,
 // whatever of the others is there.
 func TestNotScaled(t *testing.T) {

@@ -181,11 +181,8 @@ func (o *observed) activation(metric string, t record.Instant) (value float64, k
 		if trigger.Metric == "" || !strings.HasSuffix(metric, " "+trigger.Metric) {
 			continue
 		}
-		switch trigger.Type {
-		case "external", "external-push":
+		if trigger.Type == "external" || trigger.Type == "external-push" {
 			return 0, false
-		case "cron": // which had 1 outside its hours before KEDA 2.18, and has 0 there since
-			return 1, true
 		}
 		return trigger.Activation, true
 	}

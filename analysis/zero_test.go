@@ -165,6 +165,24 @@ func TestZeroFindings(t *testing.T) {
 	}
 }
 
+// However often the last replica goes and comes back, that is one finding, of what holds it: no window of the HPA does.
+func TestZeroFlappingIsNoFlapping(t *testing.T) {
+	m := fromZero(record.ScaledObject{}).activated()
+	for at := 165.0; at < 200; at += 20 {
+		m.signal(at, "1")
+		m.target(at+5, 1)
+		m.event(at+5.1, "ScaledObject", "web", "KEDAScaleTargetActivated", "Scaled apps/v1.Deployment shop/web from 0 to 1")
+		m.signal(at+6, "0")
+		m.target(at+15, 0)
+		m.event(at+15.1, "ScaledObject", "web", "KEDAScaleTargetDeactivated", "Deactivated apps/v1.Deployment shop/web from 1 to 0")
+	}
+	for _, f := range m.analyze(t).Findings {
+		if f.Kind == FoundFlapping {
+			t.Errorf("found %+v", f)
+		}
+	}
+}
+
 // A value that is old by the adapter's own time.
 func TestStaleSignal(t *testing.T) {
 	m := fromZero(record.ScaledObject{}).activated()
@@ -333,16 +351,21 @@ func TestAfterTheActivation(t *testing.T) {
 	equal(t, "stages", show(up.Pods[i].Stages)[:5], []string{"signal: 6.200 ±1.0", "activation: 3.800 ±1.0", "metrics lag: 10.000 ±1.0", "decision: 5.000 ±1.0", "create: 0.100 ±0.1"})
 }
 
-// A trigger of type cron has a value of 1 outside its hours: that is no signal.
-func TestCronAtRest(t *testing.T) {
-	m := fromZero(record.ScaledObject{}).activated()
-	m.add(3, record.Entry{Signal: &record.Signal{Metric: "external s1-cron-UTC", Value: new(resource.MustParse("1"))}})
-	for i := range m.entries {
-		if s := m.entries[i].ScaledObject; s != nil {
-			s.Triggers = append(s.Triggers, record.Trigger{Type: "cron", Metric: "s1-cron-UTC"})
+// A trigger of type external is asked itself whether it is active, whatever its value is; one of cron has 0 outside its hours, and
+// the replicas that it wants in them, be that 1.
+func TestActivityByType(t *testing.T) {
+	for kind, signal := range map[string]string{"external": "6.200 ±1.0", "cron": "2.000 ±1.0"} {
+		m := fromZero(record.ScaledObject{}).activated()
+		for at, value := range map[float64]string{3: "0", 42: "1"} {
+			m.add(at, record.Entry{Signal: &record.Signal{Metric: "external s1-other", Value: new(resource.MustParse(value))}})
 		}
+		for i := range m.entries {
+			if s := m.entries[i].ScaledObject; s != nil {
+				s.Triggers = append(s.Triggers, record.Trigger{Type: kind, Metric: "s1-other"})
+			}
+		}
+		equal(t, kind, show(m.analyze(t).FirstUp().ScaleUp.First.Stages)[:1], []string{"signal: " + signal})
 	}
-	equal(t, "stages", show(m.analyze(t).FirstUp().ScaleUp.First.Stages)[:2], []string{"signal: 6.200 ±1.0", "activation: 3.800 ±1.0"})
 }
 
 // A cooldown that began before the load fell goes on after it.

@@ -31,9 +31,9 @@ func Assumed(image string, env []corev1.EnvVar, stated Model) string {
 	return fmt.Sprintf("nothing is known of image %s: %s. Measure it on a real cluster (hpabench fit, hpabench calibrate), or state workload.model.", image, strings.Join(all, ", "))
 }
 
-// AssumedOthers says in a sentence which containers of a pod are modelled without CPU for requests, as the model
-// is of the first; empty if there is no other that runs beside it.
-func AssumedOthers(pod *corev1.PodSpec) string {
+// AssumedOthers says in a sentence what CPU the other containers of a pod are modelled with, as the model is of the first; empty
+// if there is no other that runs beside it. measured is whether the model's CPU was measured of all of them together.
+func AssumedOthers(pod *corev1.PodSpec, measured bool) string {
 	var names []string
 	for _, c := range pod.InitContainers {
 		if Sidecar(c) {
@@ -43,8 +43,11 @@ func AssumedOthers(pod *corev1.PodSpec) string {
 	for _, c := range pod.Containers[min(1, len(pod.Containers)):] {
 		names = append(names, c.Name)
 	}
-	if len(names) == 0 {
+	switch {
+	case len(names) == 0:
 		return ""
+	case measured:
+		return fmt.Sprintf("the CPU that the pods' other containers (%s) used is counted as that of the first container.", strings.Join(names, ", "))
 	}
-	return fmt.Sprintf("nothing is known of the pods' other containers (%s): they use no CPU here. Where they use some, as a proxy does for each request, run it on a real cluster.", strings.Join(names, ", "))
+	return fmt.Sprintf("nothing is known of the pods' other containers (%s): they use no CPU here. Where they use some, as a proxy does for each request, run the scenario on a real cluster.", strings.Join(names, ", "))
 }

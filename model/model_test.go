@@ -187,13 +187,16 @@ func TestScript(t *testing.T) {
 func TestAssumedOthers(t *testing.T) {
 	always := corev1.ContainerRestartPolicyAlways
 	pod := corev1.PodSpec{InitContainers: []corev1.Container{{Name: "migrate"}}, Containers: []corev1.Container{{Name: "web"}}}
-	if got := AssumedOthers(&pod); got != "" {
+	if got := AssumedOthers(&pod, false); got != "" {
 		t.Errorf("of one container: %q", got)
 	}
 	pod.InitContainers = append(pod.InitContainers, corev1.Container{Name: "proxy", RestartPolicy: &always})
 	pod.Containers = append(pod.Containers, corev1.Container{Name: "logs"})
-	if got := AssumedOthers(&pod); !strings.Contains(got, "(proxy, logs): they use no CPU") {
+	if got := AssumedOthers(&pod, false); !strings.Contains(got, "(proxy, logs): they use no CPU") {
 		t.Errorf("of a sidecar and a second container: %q", got)
+	}
+	if got := AssumedOthers(&pod, true); !strings.Contains(got, "(proxy, logs) used is counted") {
+		t.Errorf("of CPU that was measured: %q", got)
 	}
 }
 

@@ -608,7 +608,8 @@ type FieldChange struct {
 }
 
 // Answer is the first answer that came from a pod, where the way of the load can
-// tell them apart. Without a pod it is a good one (2xx or 3xx) after none for GoodEvery, or the first of all.
+// tell them apart. Without a pod it is a good one (2xx or 3xx) after none for GoodEvery, or the first of all; of each worker of
+// a fleet by itself.
 type Answer struct {
 	Pod string `json:"pod,omitempty"`
 }

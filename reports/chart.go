@@ -57,7 +57,7 @@ func chart(r *analysis.Result, width int) []string {
 			b.WriteRune(r)
 		}
 		most := fmt.Sprintf("%.0f", top)
-		if l.exact {
+		if l.exact && top < 100 { // whole numbers of more digits are not rounded
 			most = record.Plain(top, 3)
 		}
 		if seen {

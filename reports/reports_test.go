@@ -308,4 +308,8 @@ func TestChartOfFractions(t *testing.T) {
 	if text := strings.Join(chart(r, 80), "\n"); !strings.Contains(text, "max 0.268") {
 		t.Error(text)
 	}
+	r.Timeline[1].Signals = []*float64{new(1046.0)}
+	if text := strings.Join(chart(r, 80), "\n"); !strings.Contains(text, "max 1046") {
+		t.Error(text)
+	}
 }

@@ -133,7 +133,7 @@ func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
 	if s.TimesADay() < float64(s.PerDay) {
 		fit = ", all that fit into it"
 	}
-	text.add("A day has the load %s%s, and after it as many replicas as the HPA leaves without one. The cheapest has the lowest value of \"ranked by\": replica-hours a day, with 5 min of each replica of a flap, and one replica for the time at max.", times(s.TimesADay()), fit)
+	text.add("A day has the load %s%s. Between loads it has the replicas that the HPA has then. The cheapest has the lowest value of \"ranked by\": replica-hours a day, with 5 min of each replica of a flap, and one replica for the time at max.", times(s.TimesADay()), fit)
 	notes := append(reasons{fmt.Sprintf("%s: %s.", verdict, r.Reason)}, r.Notes...)
 	return writeSections(w, s.Runs[0].Assumed(), []section{{title: strings.Join(text, " "), grid: g, notes: append(notes, "is: the present setting.")}}, width)
 }

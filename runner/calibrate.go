@@ -19,8 +19,8 @@ const (
 	closeSweeps = 3
 	steadySteps = 4 // of each rate of Steady, leastSteady at the least: several samples of metrics-server
 	leastSteady = 40 * time.Second
-	// SteadyRuns are made at most, each at SteadyLess times the capacity of the one before, or times what that
-	// one answered, if it is less.
+	// SteadyRuns are made at most, each at SteadyLess times the capacity of the one before, or times the rate of
+	// answers in that run where this is less.
 	SteadyRuns = 4
 	SteadyLess = 0.9
 )

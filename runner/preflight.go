@@ -71,7 +71,7 @@ func (p *preflight) noteModel() {
 		stated = &annotated
 	}
 	main := template.Spec.Containers[0]
-	for _, text := range []string{model.Assumed(main.Image, main.Env, *stated), model.AssumedOthers(&template.Spec)} {
+	for _, text := range []string{model.Assumed(main.Image, main.Env, *stated), model.AssumedOthers(&template.Spec, false)} {
 		if text != "" {
 			p.cluster.Assumed = append(p.cluster.Assumed, text)
 		}

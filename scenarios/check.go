@@ -296,7 +296,7 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 	}
 	if c.Spec.Autoscaler != nil {
 		made := c.shortAutoscaler()
-		if made.Name == "" { // of a target that was not found, which is said elsewhere
+		if c.TargetRef().Name == "" { // of a target that was not found, which is said elsewhere
 			made.Name, made.Spec.ScaleTargetRef = c.Metadata.Name, autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: c.Metadata.Name}
 		}
 		_, errs := served(unstructuredOf(made))

@@ -108,6 +108,24 @@ func TestScaledObject(t *testing.T) {
 	}
 }
 
+// TestScaledObjectWithoutTarget has a target that is not told: that alone is said.
+func TestScaledObjectWithoutTarget(t *testing.T) {
+	manifests, _, _ := strings.Cut(scaledManifest, "---\napiVersion: keda.sh")
+	manifests += "---\n" + strings.NewReplacer("name: shop", "name: gateway", "app: shop", "app: gateway", "replicas: 0", "replicas: 1").Replace(manifests)
+	const source = `apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: s}
+spec:
+  workload: {manifests: [all]}
+  autoscaler: {scaledObject: {triggers: [{type: prometheus, metadata: {query: up}}]}}
+  load: {service: gateway, phases: [{name: load, duration: 1m, rate: 1}]}
+`
+	_, err := Parse("s.yaml", []byte(source), func(name string) (string, []byte, error) { return name, []byte(manifests), nil })
+	if err == nil || !strings.Contains(err.Error(), "say which one in spec.workload.target") || strings.Contains(err.Error(), "keda-hpa-") {
+		t.Error(err)
+	}
+}
+
 // TestScaledObjectNamesTarget has a gateway beside the target, which scaleTargetRef names.
 func TestScaledObjectNamesTarget(t *testing.T) {
 	manifests, _, _ := strings.Cut(scaledManifest, "---\napiVersion: keda.sh")

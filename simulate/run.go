@@ -25,6 +25,8 @@ type Run struct {
 	Pod   corev1.PodSpec // of the target's template
 	// AssumedModel is a sentence on what nobody measured or stated of the workload.
 	AssumedModel string
+	// OfAll says that the plant's CPU is that of all containers of a pod, as a fit has it.
+	OfAll bool
 	// Ignored is a sentence on what of the scenario makes no difference to the run.
 	Ignored string
 	HPA     autoscalingv2.HorizontalPodAutoscalerSpec
@@ -127,7 +129,7 @@ func (r *Run) Observed() bool { return len(r.observed) > 0 }
 
 // Assumed are sentences on what nobody measured of the workload and the cluster.
 func (r *Run) Assumed() []string {
-	return slices.DeleteFunc(append([]string{r.AssumedModel, model.AssumedOthers(&r.Pod), r.Ignored}, r.Plant.Assumed...), func(text string) bool { return text == "" })
+	return slices.DeleteFunc(append([]string{r.AssumedModel, model.AssumedOthers(&r.Pod, r.OfAll || r.Observed()), r.Ignored}, r.Plant.Assumed...), func(text string) bool { return text == "" })
 }
 
 // waits is Wait within the sync period.

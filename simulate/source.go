@@ -151,6 +151,8 @@ func FromRecord(run record.Run) (*Run, error) {
 			target = e.Target
 		case e.Cluster != nil && e.Cluster.Lab == nil: // where nobody looked at the model
 			r.Plant.Workload.Fault = nil
+		case e.Subject != nil && e.Subject.ScaledObject != "":
+			return nil, notSimulated{fmt.Errorf("the record is of ScaledObject %s, and those of KEDA are not simulated", e.Subject.ScaledObject)}
 		case e.Subject != nil:
 			r.Even = e.Subject.Way == scenarios.ViaPortForward
 		}
@@ -296,7 +298,7 @@ func samples(run record.Run) (times [][]time.Duration, cpu [][]Used) {
 // one's own.
 func (r *Run) Like(p Plant) {
 	if p.Workload.CPU != nil {
-		r.AssumedModel = ""
+		r.AssumedModel, r.OfAll = "", true
 	}
 	if len(p.Pods.Start) > 0 && p.Workload.Pull == nil { // with pulls
 		p.Workload.Pull = new(metav1.Duration)

@@ -3,8 +3,14 @@ package simulate
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/hpabench/hpabench/model"
 )
 
 // TestInstants has the samples of a pod where they were, within the second that a record tells, and exactly as far apart as
@@ -38,5 +44,20 @@ func TestInstants(t *testing.T) {
 				t.Fatalf("samples %d and %d are %s apart, and the window is %g s", i-1, i, got[i]-got[i-1], list[i].window)
 			}
 		}
+	}
+}
+
+// What a plant's CPU was measured of is all containers: a sidecar is not said to use none then.
+func TestAssumedOthersOfAMeasuredPlant(t *testing.T) {
+	r := library(t, "spike")
+	r.Pod.Containers = append(r.Pod.Containers, corev1.Container{Name: "proxy"})
+	if said := strings.Join(r.Assumed(), " "); !strings.Contains(said, "(proxy): they use no CPU here") {
+		t.Error(said)
+	}
+	p := r.Plant
+	p.Workload.CPU = &model.Cost{Mean: metav1.Duration{Duration: time.Millisecond}}
+	r.Like(p)
+	if said := strings.Join(r.Assumed(), " "); strings.Contains(said, "no CPU") || !strings.Contains(said, "(proxy) used is counted as that of the first") {
+		t.Error(said)
 	}
 }

@@ -289,6 +289,7 @@ func (s *Search) phases(ctx context.Context, all []Setting, trials [][]trial, al
 // of the load that missed most, and of all loads together the rest.
 type trial struct {
 	missed, hours, flaps, flapHours, atMax float64
+	lasted                                 float64 // hours of the loads
 	restHours                              float64 // replica-hours from the end of each load to the next
 	most                                   int     // index of the load that missed most
 	steps                                  int     // of the HPA
@@ -305,7 +306,7 @@ func (s *Search) try(ctx context.Context, setting Setting, times float64, from, 
 			}
 			with.Phases, with.Lead = multiplied(load.Phases, times), load.Lead*times
 			if times == 1 {
-				with.Rest, with.Calm = s.gap(), duration(knobs["scaleDown.stabilization"].get(with))+lowering
+				with.Rest, with.Calm = s.gap(), calm(with)
 			}
 			score, err := s.Do(ctx, with.Nth(s.Seed, phase))
 			if err != nil {
@@ -318,9 +319,18 @@ func (s *Search) try(ctx context.Context, setting Setting, times float64, from, 
 	return trials, context.Cause(ctx)
 }
 
-// lowering is how long an HPA may take to a decision after its stabilization window; one that takes longer is taken to
-// stay where it is then.
+// lowering is how long an HPA may take to a decision after its stabilization window and the period of a scaling policy; one that
+// takes longer is taken to stay where it is then.
 const lowering = 5 * time.Minute
+
+// calm is how long the HPA of a run may decide nothing on its way down.
+func calm(r *simulate.Run) time.Duration {
+	var period time.Duration
+	for _, p := range down(r).Policies {
+		period = max(period, time.Duration(p.PeriodSeconds)*time.Second)
+	}
+	return duration(knobs["scaleDown.stabilization"].get(r)) + period + lowering
+}
 
 // add counts what the run of the ith load came to, after which the next comes in so long.
 func (t *trial) add(i int, r *simulate.Run, score simulate.Score, gap time.Duration) {
@@ -336,6 +346,7 @@ func (t *trial) add(i int, r *simulate.Run, score simulate.Score, gap time.Durat
 		gap += max(0, ends-ended)
 		ends = ended
 	}
+	t.lasted += (ends - onset).Hours()
 	level, since := r.Replicas, onset
 	full := func(until time.Duration) {
 		if level >= r.HPA.MaxReplicas && ptr.Deref(r.HPA.MinReplicas, 1) < r.HPA.MaxReplicas {
@@ -388,7 +399,6 @@ func (s *Search) gap() time.Duration {
 
 func (s *Search) outcomeOf(setting Setting, trials []trial) Outcome {
 	o := Outcome{Setting: setting, Phases: len(trials), LeastCost: math.Inf(1)}
-	loaded := s.loaded()
 	perDay := s.TimesADay()
 	m := Misses{LeastMissed: math.Inf(1)}
 	n := float64(len(trials))
@@ -398,7 +408,7 @@ func (s *Search) outcomeOf(setting Setting, trials []trial) Outcome {
 		o.Hours += perDay * (t.restHours + t.hours) / n
 		o.LoadHours += t.hours / n
 		o.Flaps += perDay * t.flaps / n
-		o.AtMax += t.atMax / loaded.Hours() / n
+		o.AtMax += t.atMax / t.lasted / n
 		o.Cost += cost / n
 		o.MostCost, o.LeastCost = max(o.MostCost, cost), min(o.LeastCost, cost)
 		m.Missed += t.missed / n

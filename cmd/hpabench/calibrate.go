@@ -48,8 +48,8 @@ For each number of replicas the rate rises by half until the SLO is missed, and 
 eight steps from the last rate that met it to the first that did not. The SLO is met
 when 99 % (--percentile) of the answers took no longer than the scenario's slo.latency
 (or --latency) and 0.1 % at most were errors. The capacity of a replica is the least
-rate by replica of all the numbers. Where a longer run at it misses the SLO, it is lowered up to three
-times: by a tenth, or to nine tenths of the answers that came in time to that run's rate, if these are fewer.
+rate by replica of all the numbers. Where a longer run at it misses the SLO, it is lowered, up to three
+times: by a tenth, or to 90 % of the rate of answers in that run where this is less.
 
 From what the pods used comes the highest target of the HPA by which it adds a replica before
 the others serve more than that, if the load is steady. Simulations of the scenario's load try it;

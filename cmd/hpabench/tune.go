@@ -53,8 +53,9 @@ the load of each: the workload and the HPA are those of the first.
   sync                                 the controller manager's period, where it is yours
 
 The table is the Pareto front: no other setting that was tried misses less in its worst run
-and costs less. Costs are the replica-hours of a day, in which the load comes once (--per-day). It
-finds the HPA at its min, and leaves it to go back there; with spec.cost in the scenario, also in money. A scale-down
+and costs less. Costs are the replica-hours of a day, in which the load comes once (--per-day); with
+spec.cost in the scenario, also in money. The load of a scenario finds the HPA at its min, that of a record the replicas
+that there were; after it the HPA goes down as it does without load. A scale-down
 that is undone within 5 minutes costs as much as holding its replicas for that time, and
 the time at max one more replica, as the HPA has none left to add: the column "ranked by".
 Of settings that cost the same but for chance the one with the roundest values is taken.
