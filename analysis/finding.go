@@ -22,10 +22,16 @@ type Finding struct {
 	// Spoils says that what somebody did made the measurement one of something else.
 	Spoils bool `json:"spoils,omitempty"`
 
+	// Doubt says that the load was not as planned then, of a finding that comes of the load: see PhaseLoad.Doubt.
+	Doubt string `json:"doubt,omitempty"`
+
 	Seen   string `json:"seen"`   // a sentence with its figures
 	Cause  string `json:"cause"`  // the likely one, a sentence
 	Advice string `json:"advice"` // what to do, a sentence; commands in backquotes
 }
+
+// ofLoad are the kinds of findings that come of the load.
+var ofLoad = []string{FoundCPULimit, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundStarved, FoundErrors, FoundUpLimited, FoundRounding, FoundZeroFlapping, FoundColdStart}
 
 // Severities of a Finding, the worst first.
 const (

@@ -238,6 +238,10 @@ func (d *diagnosis) errors() {
 			continue // a phase with more of them tells it
 		}
 		f.Cause, f.Advice = whyFailed(l)
+		if p := d.unprobed(first, last); p != nil && 2*(l.Failures["connection refused"]+l.Failures["connection reset"]) >= l.Errors {
+			f.Cause = fmt.Sprintf("Pods came into service before their programs took connections: pod %s at %.1f s%s. A pod without a readiness probe is ready as soon as its containers run.", p.name, p.inService.t.Seconds(), d.silence(p))
+			f.Advice = "Give the container a readinessProbe (`readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}`, say), so that a pod has requests when it can answer them."
+		}
 		if i := after(d.targets, record.Instant(float64(last)*1e9)); i > 0 && d.targets[i-1].v.Replicas == 0 {
 			f.Cause = "The target had 0 replicas."
 			s, keda := lastOf(d.scaled, d.end)
@@ -251,6 +255,28 @@ func (d *diagnosis) errors() {
 		}
 		d.add(f)
 	}
+}
+
+// unprobed is a pod without a readiness probe that came into service while requests failed, between two seconds, or up to two
+// seconds before; nil if there is none. Where the way of the load tells pods apart it did not answer for a second.
+func (d *diagnosis) unprobed(first, last int) *pod {
+	for _, p := range d.own {
+		at := int(p.inService.t.Seconds())
+		if !p.inService.seen || at < first-2 || at > last || p.answered.seen && p.answered.t.Sub(p.inService.t) < time.Second ||
+			slices.ContainsFunc(p.now.Containers, func(c record.ContainerResources) bool { return c.ReadinessProbe != nil }) {
+			continue
+		}
+		return p
+	}
+	return nil
+}
+
+// silence is how long a pod in service gave no answer, in words; empty if that is not known.
+func (d *diagnosis) silence(p *pod) string {
+	if !p.answered.seen {
+		return ""
+	}
+	return fmt.Sprintf(", and first answered %.1f s later", p.answered.t.Sub(p.inService.t).Seconds())
 }
 
 // failures are the status codes of errors and the causes of failures in l, the most frequent first.

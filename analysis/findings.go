@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +37,13 @@ func (o *observed) findings(r *Result) []Finding {
 	d.zero()
 	d.scaling()
 	d.traffic()
+	for i := range d.found {
+		if f := &d.found[i]; slices.Contains(ofLoad, f.Kind) {
+			if f.Doubt = r.Load.doubt(since(*f), ptr.Deref(f.UntilSeconds, math.Inf(1))); f.Doubt != "" {
+				f.Seen += " This is doubtful, as " + f.Doubt + "."
+			}
+		}
+	}
 	order := []string{Blocks, Limits, Notice}
 	slices.SortStableFunc(d.found, func(a, b Finding) int {
 		return cmp.Or(slices.Index(order, a.Severity)-slices.Index(order, b.Severity), cmp.Compare(since(a), since(b)))

@@ -290,7 +290,7 @@ func (o *observed) sumLoad() (Load, map[int]*row) {
 	for i := range load.Phases {
 		o.spread(&load.Phases[i])
 	}
-	load.Total.Doubt = load.doubt(math.Inf(-1), math.Inf(1))
+	load.Total.Doubt = load.Doubts()
 	o.spread(&load.Total)
 	for _, n := range l.open {
 		l.rows[n].close()
@@ -451,6 +451,9 @@ func (s *sum) doubt(sync time.Duration) string {
 	}
 	return strings.Join(list, ", ")
 }
+
+// Doubts names the phases whose load was not as planned; empty if there is none.
+func (l *Load) Doubts() string { return l.doubt(math.Inf(-1), math.Inf(1)) }
 
 // doubt names the phases between two times, in seconds, whose load was not as
 // planned; empty if there is none.

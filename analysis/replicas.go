@@ -345,6 +345,31 @@ type proposal struct {
 	// replicas that the metric may ask for, the likeliest first: the status has rounded
 	// figures, and the pods that the HPA saw may have been others. None if they are not known.
 	replicas []int32
+	of       []*view // that asked for the likeliest
+}
+
+// view is what the HPA most likely saw when it asked for the likeliest replicas: as many pods as it found, as those that a decision
+// makes come after it.
+func (m *proposal) view(current int32, views []*view) *view {
+	for _, v := range m.of {
+		if v.replicas() == int(current) {
+			return v
+		}
+	}
+	if len(m.of) > 0 {
+		return m.of[0]
+	}
+	return views[max(0, slices.IndexFunc(views, func(v *view) bool { return v.usage != nil }))]
+}
+
+// replicas are the pods that are not about to end.
+func (v *view) replicas() (n int) {
+	for _, p := range v.pods {
+		if ofReplicas(p) {
+			n++
+		}
+	}
+	return n
 }
 
 // decision is what the HPA made of its metrics before all limits.
@@ -360,23 +385,18 @@ type decision struct {
 // may have seen, the likeliest first; scaled are the replicas of the scale's status.
 // Without pods in a view all of them count.
 func decide(a *record.Autoscaler, scaled int32, views []*view, p policy, f flags) (d decision) {
-	if len(a.Spec.Metrics) == 1 && len(views) > 0 {
-		if name, container := record.ResourceOf(a.Spec.Metrics[0]); name != "" {
-			v := views[max(0, slices.IndexFunc(views, func(v *view) bool { return v.usage != nil }))]
-			d.counted = v.counted(name, container, f)
-			for _, p := range v.pods {
-				if ofReplicas(p) {
-					d.pods++
-				}
-			}
-		}
-	}
 	missing := false
 	for i, spec := range a.Spec.Metrics {
 		m := proposal{spec: spec, status: statusOf(a, i)}
 		m.propose(a.Status.CurrentReplicas, scaled, views, p, f)
 		missing = missing || len(m.replicas) == 0
 		d.proposals = append(d.proposals, m)
+	}
+	if len(a.Spec.Metrics) == 1 && len(views) > 0 {
+		if name, container := record.ResourceOf(a.Spec.Metrics[0]); name != "" {
+			v := d.proposals[0].view(a.Status.CurrentReplicas, views)
+			d.pods, d.counted = v.replicas(), v.counted(name, container, f)
+		}
 	}
 	for _, m := range d.proposals {
 		if len(d.replicas) == 0 || len(m.replicas) == 0 {
@@ -436,7 +456,9 @@ func (m *proposal) propose(current, scaled int32, views []*view, p policy, f fla
 		}
 		n, value, mean, err := v.ask(m.spec, current, scaled, p, f)
 		if m.total != nil || value == status && (m.status.AverageValue == nil || mean == m.status.AverageValue.MilliValue()) {
-			add(n, err)
+			if add(n, err); err == nil && n == m.replicas[0] {
+				m.of = append(m.of, v)
+			}
 		}
 	}
 	if len(m.replicas) == 0 && len(views) > 0 && (resource != "" || m.spec.Pods != nil) {

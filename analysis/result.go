@@ -183,6 +183,8 @@ type Proposal struct {
 	Decided bool    `json:"decided,omitempty"` // the largest, the first of several
 	// Rounding says where rounding decided, in words with its figures.
 	Rounding string `json:"rounding,omitempty"`
+	// Uncounted says, of the one that decided where something else limited the step, why the rule of thumb gives another number.
+	Uncounted string `json:"uncounted,omitempty"`
 }
 
 // What limited a Step.

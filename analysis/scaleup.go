@@ -183,18 +183,17 @@ func (o *observed) changesTo(direction string, w window) (list []replicaChange) 
 }
 
 // due says whether the HPA decided a change on samples that are all from before the load changed, as of replicas
-// that were more than it needed when the run began. It may have seen the reading that came next, too. A sample may be a second
-// later than its timestamp, which is cut to seconds. Of an HPA with metrics that are not of samples it is not known.
+// that were more than it needed when the run began. It may have seen the reading that came next, too. Of an HPA with metrics
+// that are not of samples it is not known.
 func (o *observed) due(c replicaChange, w window) bool {
 	if hpa := o.autoscaler(c.t); hpa == nil || slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return record.CustomMetric(m) != "" }) {
 		return false
 	}
-	old := func(u at[usage]) bool {
-		samples := u.v.reading.samples
-		return len(samples) > 0 && (u.t <= w.onset || !slices.ContainsFunc(samples, func(s sample) bool { return o.instant(s.timestamp()).Add(time.Second) > w.onset }))
+	old := func(u usage) bool {
+		return len(u.reading.samples) > 0 && !slices.ContainsFunc(u.reading.samples, func(s sample) bool { return o.instant(s.timestamp()) > w.onset })
 	}
 	i := after(o.usages, c.t)
-	return w.onsetBy == "" && i > 0 && old(o.usages[i-1]) && (i == len(o.usages) || o.usages[i].t > c.t.Add(o.every()) || old(o.usages[i]))
+	return w.onsetBy == "" && i > 0 && old(o.usages[i-1].v) && (i == len(o.usages) || o.usages[i].t > c.t.Add(o.every()) || old(o.usages[i].v))
 }
 
 // starting are the stages of p from created to in service.

@@ -99,9 +99,13 @@ func (o *observed) explain(s *Step, c replicaChange, status at[*record.Autoscale
 		}
 	}
 	s.decide(want, or)
-	if formula := d.formula(c.from, want, p); s.LimitedBy == "" && formula != want {
-		s.LimitedBy = LimitPods
-		s.Limit = d.uncounted(c.from, formula, want)
+	if formula := d.formula(c.from, want, p); formula != want {
+		why := d.uncounted(c.from, formula, want)
+		if s.LimitedBy == "" {
+			s.LimitedBy, s.Limit = LimitPods, why
+		} else if i := slices.IndexFunc(s.Proposals, func(p Proposal) bool { return p.Decided }); i >= 0 {
+			s.Proposals[i].Uncounted = why
+		}
 	}
 	if l.by == LimitUnknown || condition != nil && condition.Reason != l.reason {
 		s.Disagrees = ""

@@ -132,10 +132,6 @@ var none = cel.Function("none", cel.MemberOverload("findings_none", []*cel.Type{
 // was not measured is not known to hold, and so counts as missed.
 func Judge(expressions []string, r *analysis.Result) []analysis.Expectation {
 	figures := r.Figures()
-	kinds := []string{}
-	for _, f := range r.Findings {
-		kinds = append(kinds, f.Kind)
-	}
 	var judged []analysis.Expectation
 	cost := uint64(maxTotalCost)
 	variables, broken := variablesOf(figures)
@@ -151,7 +147,7 @@ func Judge(expressions []string, r *analysis.Result) []analysis.Expectation {
 		case cost == 0:
 			err = fmt.Errorf("not judged: the expectations before it took %d steps", maxTotalCost)
 		default:
-			met, assumed, detail, err = judge(variables, expression, figures, kinds, &cost)
+			met, assumed, detail, err = judge(variables, expression, figures, r.Findings, &cost)
 		}
 		e.Detail, e.Assumed, e.Unmeasured = detail, assumed, err != nil
 		switch {
@@ -170,7 +166,7 @@ func Judge(expressions []string, r *analysis.Result) []analysis.Expectation {
 }
 
 // judge takes what the evaluation costs off the cost that is left.
-func judge(variables variables, expression string, figures []analysis.Figure, findings []string, left *uint64) (met, assumed bool, detail string, err error) {
+func judge(variables variables, expression string, figures []analysis.Figure, findings []analysis.Finding, left *uint64) (met, assumed bool, detail string, err error) {
 	checked, err := compile(variables, expression)
 	if err != nil {
 		return false, false, "", err
@@ -179,7 +175,14 @@ func judge(variables variables, expression string, figures []analysis.Figure, fi
 	for _, reference := range checked.NativeRep().ReferenceMap() {
 		used[reference.Name] = true
 	}
-	values := map[string]any{"findings": findings}
+	kinds, told := []string{}, []string{}
+	for _, f := range findings {
+		kinds, told = append(kinds, f.Kind), append(told, f.Kind)
+		if f.Doubt != "" {
+			told[len(told)-1] += " (doubtful: " + f.Doubt + ")"
+		}
+	}
+	values := map[string]any{"findings": kinds}
 	var shown []string
 	for _, f := range figures {
 		if f.Value != nil {
@@ -191,7 +194,7 @@ func judge(variables variables, expression string, figures []analysis.Figure, fi
 		}
 	}
 	if used["findings"] {
-		shown = append(shown, "findings = "+cmp.Or(strings.Join(findings, ", "), "none"))
+		shown = append(shown, "findings = "+cmp.Or(strings.Join(told, ", "), "none"))
 	}
 	detail = strings.Join(shown, ", ")
 	limit := min(maxCost, *left)

@@ -22,6 +22,15 @@ func result() *analysis.Result {
 	}
 }
 
+// A finding of a load that was not as planned is told as doubtful.
+func TestJudgeDoubtful(t *testing.T) {
+	r := result()
+	r.Findings[0].Doubt = "the load of phase surge was not as planned"
+	if got := Judge([]string{`findings.none("max-reached")`}, r)[0].Detail; got != "findings = max-reached (doubtful: the load of phase surge was not as planned)" {
+		t.Error(got)
+	}
+}
+
 func TestJudge(t *testing.T) {
 	for _, test := range []struct{ expression, outcome, detail string }{
 		{"replicas.peak == hpa.max", analysis.Met, "replicas.peak = 5, hpa.max = 5"},
@@ -185,7 +194,7 @@ func FuzzExpression(f *testing.F) {
 			return
 		}
 		left := uint64(maxCost)
-		if _, _, _, err := judge(checker.variables, expression, figures, []string{"flapping"}, &left); err != nil && strings.Contains(err.Error(), "internal error") {
+		if _, _, _, err := judge(checker.variables, expression, figures, []analysis.Finding{{Kind: "flapping"}}, &left); err != nil && strings.Contains(err.Error(), "internal error") {
 			t.Errorf("%q: %v", expression, err)
 		}
 	})

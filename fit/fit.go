@@ -98,6 +98,9 @@ func (l *learner) learn() (*Fit, error) {
 	if c := l.result.Cluster; c != nil {
 		f.Plant.Assumed = slices.Clip(c.Assumed)
 	}
+	if doubt := l.result.Load.Doubts(); doubt != "" {
+		f.Plant.Assumed = append(f.Plant.Assumed, "that the record shows the workload, though "+doubt+": the load generator did not keep up, and what came late or in bursts is in the plant. Run it again where there is more CPU to spare.")
+	}
 	f.Plant.Assumed = append(f.Plant.Assumed, f.unmeasured()...)
 	for i := range f.Measured {
 		if p := &f.Measured[i]; p.Missing != "" {

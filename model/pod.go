@@ -136,7 +136,7 @@ func (p Pod) ReadyAfter(before, relist time.Duration) time.Duration {
 	case c.StartupProbe != nil:
 		return started
 	}
-	return max(listens, started)
+	return started + SyncDelay // whether or not it listens
 }
 
 // hook is how long the kubelet waits for the first container's postStart hook, before which it

@@ -16,7 +16,7 @@ func TestReadyAfter(t *testing.T) {
 		startup, readiness *corev1.Probe
 		before, want       time.Duration
 	}{
-		"without probes":              {listens: 30 * time.Millisecond, want: 30 * time.Millisecond},
+		"without probes":              {listens: 30 * time.Millisecond, want: SyncDelay},
 		"at once":                     {readiness: &corev1.Probe{ProbeHandler: get, PeriodSeconds: 5}, want: 0},
 		"at the kubelet's next look":  {listens: 100 * time.Millisecond, readiness: &corev1.Probe{ProbeHandler: get, PeriodSeconds: 5}, want: 400 * time.Millisecond},
 		"a period after that":         {listens: 500 * time.Millisecond, readiness: &corev1.Probe{ProbeHandler: get, PeriodSeconds: 5}, want: 5400 * time.Millisecond},

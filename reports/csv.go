@@ -114,9 +114,9 @@ func stagesCSV(w io.Writer, r *analysis.Result) error {
 // findingsCSV writes one row a finding, the worst first; further objects are
 // joined by blanks.
 func findingsCSV(w io.Writer, r *analysis.Result) error {
-	rows := [][]string{{"kind", "severity", "object", "others", "since", "until", "seen", "cause", "advice"}}
+	rows := [][]string{{"kind", "severity", "object", "others", "since", "until", "seen", "cause", "advice", "doubt"}}
 	for _, f := range r.Findings {
-		rows = append(rows, []string{f.Kind, f.Severity, f.Object, strings.Join(f.Others, " "), cell(f.SinceSeconds), cell(f.UntilSeconds), f.Seen, f.Cause, f.Advice})
+		rows = append(rows, []string{f.Kind, f.Severity, f.Object, strings.Join(f.Others, " "), cell(f.SinceSeconds), cell(f.UntilSeconds), f.Seen, f.Cause, f.Advice, f.Doubt})
 	}
 	return write(w, rows)
 }

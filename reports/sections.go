@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -250,8 +251,8 @@ func asked(s analysis.Step) string {
 		for _, n := range p.Or {
 			text += fmt.Sprintf(" or %d", n)
 		}
-		if p.Decided && p.Rounding != "" {
-			text += " (" + p.Rounding + ")"
+		if why := cmp.Or(p.Rounding, p.Uncounted); p.Decided && why != "" {
+			text += " (" + why + ")"
 		}
 		parts = append(parts, text)
 	}

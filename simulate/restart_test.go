@@ -258,3 +258,18 @@ spec: {selector: {app: web}, ports: [{port: 80}]}
 		}
 	}
 }
+
+// A pod without a readiness probe is in service as soon as its containers run, as the kubelet has it, and refuses its share of the
+// requests until its program listens; with one it has no request before.
+func TestWithoutReadinessProbe(t *testing.T) {
+	for name, probe := range map[string]*corev1.Probe{"without": nil, "with": library(t, "spike").Pod.Containers[0].ReadinessProbe} {
+		r := library(t, "spike")
+		r.Pod.Containers[0].ReadinessProbe = probe
+		r.Plant.Workload.Start = &metav1.Duration{Duration: 10 * time.Second}
+		r.SLO = 0
+		// 1 → 4 → 5, say: of 45 requests a second three quarters for 10 s, and a fifth.
+		if _, score := simulate(t, r); probe == nil && (score.Missed < 250 || score.Missed > 600) || probe != nil && score.Missed > 0 {
+			t.Errorf("%s a probe %.0f of %.0f requests were refused", name, score.Missed, score.Requests)
+		}
+	}
+}

@@ -16,6 +16,8 @@ import (
 	podutil "k8s.io/kubernetes/pkg/api/v1/pod"
 	kubecontainer "k8s.io/kubernetes/pkg/kubelet/container"
 	"k8s.io/utils/ptr"
+
+	"github.com/hpabench/hpabench/model"
 )
 
 // pod is one pod and its worker. As in the kubelet, the worker reports what is,
@@ -135,11 +137,6 @@ func (p *pod) runContainers() {
 	}
 }
 
-// podSyncDelay is how long it takes the kubelet to see what it has itself just done: 33 ms
-// from a container's start to its readiness probe, on a real node of version
-// 1.37 with containerd.
-const podSyncDelay = 30 * time.Millisecond
-
 // idleResync is the resync interval of a healthy pod without events.
 const idleResync = 24 * time.Hour
 
@@ -194,7 +191,7 @@ func (p *pod) sync() (again time.Duration, finished bool) {
 	}
 	switch {
 	case retry == 0 && done:
-		return podSyncDelay, false
+		return model.SyncDelay, false
 	case first && retry > 0:
 		retry = p.node.relist(time.Now()) // the new sandbox is seen
 	}

@@ -1,0 +1,60 @@
+package analysis
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/hpabench/hpabench/record"
+)
+
+// Connections that are refused when a pod without a readiness probe comes into service are refused by it; the finding is doubtful
+// if half of the requests were never sent.
+func TestErrorsOfUnprobedPods(t *testing.T) {
+	for name, c := range map[string]struct {
+		probe    *corev1.Probe
+		answered float64
+		unsent   uint64
+		cause    string
+		doubt    string
+	}{
+		"without a probe":         {nil, 70, 0, "pod c at 62.5 s, and first answered 7.5 s later", ""},
+		"of a way that tells not": {nil, 0, 0, "pod c at 62.5 s. A pod without", ""},
+		"that answers at once":    {nil, 62.9, 0, "No server took the connections", ""},
+		"with a probe":            {new(corev1.Probe), 70, 0, "No server took the connections", ""},
+		"of a load that was late": {nil, 70, 10, "pod c at 62.5 s", "the load of phase load was not as planned"},
+	} {
+		m := ill()
+		c0 := life{name: "c", created: 60.1, scheduled: 60.2, started: 61, ready: 62, inService: 62.5}
+		m.endpoints(c0)
+		for i := range m.entries {
+			if p := m.entries[i].Pod; p != nil && p.Name == "c" {
+				p.Containers = slices.Clone(p.Containers)
+				p.Containers[0].ReadinessProbe = c.probe
+			}
+		}
+		if c.answered > 0 {
+			m.add(c.answered, record.Entry{Answer: &record.Answer{Pod: "c"}})
+		}
+		for n := 40; n < 220; n++ {
+			s := &record.LoadSecond{Phase: 1, Second: n, Offered: 20, Sent: 20 - c.unsent, Unsent: c.unsent, Answered: 20 - c.unsent, Codes: map[string]uint64{"200": 20 - c.unsent}}
+			if n >= 62 && n < 72 {
+				s.Answered, s.Failed, s.Codes, s.Errors = 0, 20-c.unsent, nil, map[string]uint64{"connection refused": 20 - c.unsent}
+			}
+			m.add(float64(n+1), record.Entry{Load: s})
+		}
+		m.end(221)
+		r := m.analyze(t)
+		i := slices.IndexFunc(r.Findings, func(f Finding) bool { return f.Kind == FoundErrors })
+		if i < 0 {
+			t.Errorf("%s: found %v", name, r.Findings)
+			continue
+		}
+		f := r.Findings[i]
+		if !strings.Contains(f.Cause, c.cause) || f.Doubt != c.doubt || strings.Contains(f.Seen, "doubtful") != (c.doubt != "") {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
