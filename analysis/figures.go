@@ -132,7 +132,7 @@ var figureTable = []struct {
 		}},
 	{"replicas.saturated", "1", neither, "The share of the run, from 0 to 1, with ready pods at the maximum.",
 		func(p part) Latency { return number(p.Reach.Saturated, p.Reach.Missing) }},
-	{"hpa.min", "replicas", neither, "The HPA's minReplicas.", func(p part) Latency { return number(p.Reach.Min, noHPA) }},
+	{"hpa.min", "replicas", neither, "The HPA's minReplicas; with a ScaledObject the fewest replicas that KEDA leaves.", func(p part) Latency { return number(p.Reach.Min, noHPA) }},
 	{"hpa.max", "replicas", neither, "The HPA's maxReplicas.", func(p part) Latency { return number(p.Reach.Max, noHPA) }},
 	{"elasticity.underProvisioned.accuracy", "1", lower, "How many replicas were missing, on average over the load: 1/T ∫ max(demand − supply, 0) dt.",
 		func(p part) Latency { return exact(p.Elasticity.AccuracyUnder) }},

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/hpabench/hpabench/keda"
 	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -309,6 +310,11 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 	}
 	if scaled != nil {
 		least = scaled.Least()
+		for i, t := range scaled.Triggers {
+			if near := nearest(t.Type, keda.TriggerTypes); near != "" && !slices.Contains(keda.TriggerTypes, t.Type) {
+				c.note("KEDA 2.21 has no trigger of type %s, as trigger %d has: did you mean %s?", t.Type, i, near)
+			}
+		}
 		for _, r := range scaled.Refused() {
 			c.faultAt(d, base+"/"+r.Field, r.Hint, "KEDA does not take the ScaledObject: %s", r.Message)
 		}

@@ -47,6 +47,9 @@ func (c *checker) checkModel(m *model.Model) {
 	if template := c.PodTemplate(); template != nil && template.Annotations[model.Annotation] != "" {
 		c.fault(modelPath, "leave one of them out", "the pod template has the annotation %s already", model.Annotation)
 	}
+	if cost, limit := m.CPU, c.Spec.Load.RequestTimeout(); cost != nil && cost.Mean.Duration >= limit {
+		c.note("%s.cpu.mean is %s of CPU time a request, and a request has %s (load.timeout): none is answered in time.", modelPath, cost.Mean.Duration, limit)
+	}
 	if err := m.Check(); err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			field, _, _ := strings.Cut(line, " ")

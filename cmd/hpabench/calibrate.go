@@ -274,7 +274,8 @@ func (f *calibrateFlags) steady(c *analysis.Calibration, measure sweeper) (dir s
 		}
 		c.CapacityPerReplica *= runner.SteadyLess
 		// In an overload the answers are what is served, a little of it too late.
-		if served := r.Load.Phases[len(r.Load.Phases)-1].AchievedRate; served != nil && *served > 0 {
+		if last := r.Load.Phases[len(r.Load.Phases)-1]; !last.Cut && last.AchievedRate != nil && *last.AchievedRate > 0 {
+			served := last.AchievedRate
 			c.CapacityPerReplica = min(c.CapacityPerReplica, runner.SteadyLess**served/float64(of.Replicas))
 		}
 	}
