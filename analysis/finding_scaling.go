@@ -353,7 +353,7 @@ func (d *diagnosis) loadTooSmall(p policy) {
 	}
 	// A metric that is a rate over a minute, say, may come to its highest after the load that brought it there.
 	later := time.Duration(0)
-	for _, u := range between(d.levels, d.start, d.end-1) {
+	for _, u := range between(d.levels, onset+1, d.end-1) {
 		if u.v.ratio != nil && *u.v.ratio > *peak.ratio {
 			peak, later = u.v, u.t.Sub(end)
 		}

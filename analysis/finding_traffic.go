@@ -257,18 +257,29 @@ func (d *diagnosis) errors() {
 	}
 }
 
-// unprobed is a pod without a readiness probe that came into service while requests failed, between two seconds, or up to two
-// seconds before; nil if there is none. Where the way of the load tells pods apart it did not answer for a second.
+// unprobed is a pod without a readiness or startup probe that came into service when requests began to fail, between two
+// seconds, or up to two seconds before; nil if there is none. Where the way of the load tells pods apart it did not answer for a
+// second. Requests that failed before it came, as in an overload, do so for another reason.
 func (d *diagnosis) unprobed(first, last int) *pod {
 	for _, p := range d.own {
 		at := int(p.inService.t.Seconds())
-		if !p.inService.seen || at < first-2 || at > last || p.answered.seen && p.answered.t.Sub(p.inService.t) < time.Second ||
-			slices.ContainsFunc(p.now.Containers, func(c record.ContainerResources) bool { return c.ReadinessProbe != nil }) {
+		if !p.inService.seen || at < first-2 || at > last || p.answered.seen && p.answered.t.Sub(p.inService.t) < time.Second || d.failedIn(at-6, at-1) ||
+			slices.ContainsFunc(p.now.Containers, func(c record.ContainerResources) bool { return c.ReadinessProbe != nil || c.StartupProbe != nil }) {
 			continue
 		}
 		return p
 	}
 	return nil
+}
+
+// failedIn says whether requests failed from one second up to another, without it.
+func (d *diagnosis) failedIn(from, to int) bool {
+	for n := from; n < to; n++ {
+		if d.loads.second(n).errors > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // silence is how long a pod in service gave no answer, in words; empty if that is not known.

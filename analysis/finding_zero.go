@@ -71,31 +71,34 @@ func (d *diagnosis) keda() {
 func (d *diagnosis) signalsLost() {
 	for _, c := range d.signals {
 		var lost, old time.Duration
-		var since, stale record.Instant
+		var since, until, stale record.Instant
 		var says string
+		tell := func() {
+			if lost > 2*d.flags.Sync.Duration+time.Second {
+				d.add(Finding{Kind: FoundSignalAbsent, Severity: d.without(), Object: d.hpa(), SinceSeconds: new(since.Seconds()), UntilSeconds: d.until(until),
+					Seen:   fmt.Sprintf("Metric %s had no value for %.0f s: %s", c.metric, lost.Seconds(), sentence(says)),
+					Cause:  "The adapter, or the source that it asks, does not answer, or nothing matches what the metric selects.",
+					Advice: "Look at the adapter (KEDA, prometheus-adapter) and ask its source by hand; an alert on a metric that is gone is worth more than one on its value."})
+			}
+			lost = 0
+		}
 		for i, v := range c.values {
 			from, to := max(v.t, d.start), standsUntil(c.values, i, d.end)
-			if v.v == nil && strings.HasPrefix(c.metric, podsMetric) {
-				from = d.readyFrom(from, to)
-			}
 			if from >= to {
-				if v.v == nil {
-					lost = 0
-				}
 				continue
 			}
-			if v.v != nil {
-				lost = 0
-			} else {
+			begins := from
+			if v.v == nil && strings.HasPrefix(c.metric, podsMetric) {
+				begins = d.readyFrom(from, to)
+			}
+			if v.v != nil || begins > from { // or there was no pod that could have one
+				tell()
+			}
+			if v.v == nil && begins < to {
 				if lost == 0 {
-					since, says = from, c.said[i].error
+					since, says = begins, c.said[i].error
 				}
-				if lost += to.Sub(from); lost > 2*d.flags.Sync.Duration+time.Second && (to == d.end || c.values[i+1].v != nil) {
-					d.add(Finding{Kind: FoundSignalAbsent, Severity: d.without(), Object: d.hpa(), SinceSeconds: new(since.Seconds()), UntilSeconds: d.until(to),
-						Seen:   fmt.Sprintf("Metric %s had no value for %.0f s: %s", c.metric, lost.Seconds(), sentence(says)),
-						Cause:  "The adapter, or the source that it asks, does not answer, or nothing matches what the metric selects.",
-						Advice: "Look at the adapter (KEDA, prometheus-adapter) and ask its source by hand; an alert on a metric that is gone is worth more than one on its value."})
-				}
+				lost, until = lost+to.Sub(begins), to
 			}
 			if age := c.said[i].age; age <= staleSignal {
 				old = 0
@@ -111,6 +114,7 @@ func (d *diagnosis) signalsLost() {
 				}
 			}
 		}
+		tell()
 	}
 }
 

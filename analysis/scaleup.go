@@ -292,7 +292,7 @@ func (o *observed) notScaled(w window, direction string) string {
 	}
 	if hpa := o.autoscaler(w.end); hpa != nil {
 		p := policyOf(hpa.Spec, o.flags)
-		if s, ok := lastOf(o.scaled, w.end-1); ok && direction == Down && s.Least() < n.Replicas && n.Replicas <= p.min {
+		if s, ok := lastOf(o.scaled, w.end-1); ok && direction == Down && goesBelow(s, n.Replicas) && n.Replicas <= p.min {
 			return fmt.Sprintf(neverScaled+"down happened: spec.replicas was at %d, the minimum of the HPA; KEDA takes it to %d when no trigger was active for %d s (cooldownPeriod), and did not before %s at %.1f s", n.Replicas, s.Least(), s.CooldownSeconds, w.endedBy, w.end.Seconds())
 		}
 		if direction == Up && n.Replicas >= p.max || direction == Down && n.Replicas <= p.min {

@@ -19,12 +19,16 @@ func TestErrorsOfUnprobedPods(t *testing.T) {
 		unsent   uint64
 		cause    string
 		doubt    string
+		startup  *corev1.Probe
+		began    int // the first second with failed requests
 	}{
-		"without a probe":         {nil, 70, 0, "pod c at 62.5 s, and first answered 7.5 s later", ""},
-		"of a way that tells not": {nil, 0, 0, "pod c at 62.5 s. A pod without", ""},
-		"that answers at once":    {nil, 62.9, 0, "No server took the connections", ""},
-		"with a probe":            {new(corev1.Probe), 70, 0, "No server took the connections", ""},
-		"of a load that was late": {nil, 70, 10, "pod c at 62.5 s", "the load of phase load was not as planned"},
+		"without a probe":         {nil, 70, 0, "pod c at 62.5 s, and first answered 7.5 s later", "", nil, 62},
+		"of a way that tells not": {nil, 0, 0, "pod c at 62.5 s. A pod without", "", nil, 62},
+		"that answers at once":    {nil, 62.9, 0, "No server took the connections", "", nil, 62},
+		"with a probe":            {new(corev1.Probe), 70, 0, "No server took the connections", "", nil, 62},
+		"with a startup probe":    {nil, 70, 0, "No server took the connections", "", new(corev1.Probe), 62},
+		"in an overload":          {nil, 0, 0, "No server took the connections", "", nil, 50},
+		"of a load that was late": {nil, 70, 10, "pod c at 62.5 s", "the load of phase load was not as planned", nil, 62},
 	} {
 		m := ill()
 		c0 := life{name: "c", created: 60.1, scheduled: 60.2, started: 61, ready: 62, inService: 62.5}
@@ -32,7 +36,7 @@ func TestErrorsOfUnprobedPods(t *testing.T) {
 		for i := range m.entries {
 			if p := m.entries[i].Pod; p != nil && p.Name == "c" {
 				p.Containers = slices.Clone(p.Containers)
-				p.Containers[0].ReadinessProbe = c.probe
+				p.Containers[0].ReadinessProbe, p.Containers[0].StartupProbe = c.probe, c.startup
 			}
 		}
 		if c.answered > 0 {
@@ -40,7 +44,7 @@ func TestErrorsOfUnprobedPods(t *testing.T) {
 		}
 		for n := 40; n < 220; n++ {
 			s := &record.LoadSecond{Phase: 1, Second: n, Offered: 20, Sent: 20 - c.unsent, Unsent: c.unsent, Answered: 20 - c.unsent, Codes: map[string]uint64{"200": 20 - c.unsent}}
-			if n >= 62 && n < 72 {
+			if n >= c.began && n < 72 {
 				s.Answered, s.Failed, s.Codes, s.Errors = 0, 20-c.unsent, nil, map[string]uint64{"connection refused": 20 - c.unsent}
 			}
 			m.add(float64(n+1), record.Entry{Load: s})

@@ -46,24 +46,31 @@ func (o *observed) atZero() *AtZero {
 // empty where it is not, or where that is not known.
 func (o *observed) cooling(t record.Instant, n int32) string {
 	s, ok := lastOf(o.scaled, t-1)
-	if !ok || s.Deleted || s.Paused != "" || n <= s.Least() {
+	if !ok || !goesBelow(s, n) {
 		return ""
 	}
 	active := s.Condition("Active")
-	known := active != nil && active.Status == metav1.ConditionFalse
-	for _, c := range o.signals {
-		i := after(c.values, t-1) - 1
-		if i < 0 || c.values[i].v == nil {
-			return ""
-		}
-		if known = true; o.activates(c, i) {
-			return ""
-		}
-	}
-	if !known {
+	inactive := active != nil && active.Status == metav1.ConditionFalse
+	if !inactive && len(o.signals) == 0 {
 		return ""
 	}
+	for _, c := range o.signals {
+		i := after(c.values, t-1) - 1
+		if i < 0 || c.values[i].v == nil || o.activates(c, i) {
+			return ""
+		}
+		if _, known := o.activation(c.metric, c.values[i].t); !known && !inactive {
+			return ""
+		}
+	}
 	return fmt.Sprintf("KEDA takes it to %s when no trigger was active for %d s (cooldownPeriod)", record.Counted(s.Least(), "replica"), s.CooldownSeconds)
+}
+
+// goesBelow says whether KEDA takes n replicas to fewer when no trigger is active, and nobody holds it: to its idle replicas, or to
+// zero. Where it has a minimum and no idle replicas, the HPA does all.
+func goesBelow(s *record.ScaledObject, n int32) bool {
+	held := s.Paused != "" && !strings.HasSuffix(s.Paused, "/paused-scale-out")
+	return !s.Deleted && !held && (s.Idle != nil || s.Min == 0) && n > s.Least()
 }
 
 // fromZero says whether the target had no replica when the load rose, and no pod in service.

@@ -31,9 +31,9 @@ func (m *made) rises(t float64, name string) life {
 	return a
 }
 
-// A scale-down by the HPA is not settled before KEDA's cooldown is over.
-func TestCooldownNotOver(t *testing.T) {
-	m := fromZero(record.ScaledObject{})
+// goesDown is a run of a ScaledObject whose HPA takes one of two pods away; 45 s later its metric is at 0.
+func goesDown(s record.ScaledObject) *made {
+	m := fromZero(s)
 	m.signal(42.2, "30")
 	a := m.rises(45, "web-a")
 	m.target(60.1, 2)
@@ -43,8 +43,43 @@ func TestCooldownNotOver(t *testing.T) {
 	m.target(150, 1)
 	m.signal(195, "0")
 	m.endpoints(a, b)
-	d := m.held(40, 100, 48.2).analyze(t).Transitions[1].ScaleDown
-	if d.Settle.Seconds != nil || !strings.Contains(d.Settle.Missing, "KEDA takes it to 0 replicas when no trigger was active for 30 s (cooldownPeriod)") {
-		t.Errorf("settled after %+v", d.Settle)
+	return m.held(40, 100, 48.2)
+}
+
+// A scale-down by the HPA is not settled before KEDA's cooldown is over, if KEDA takes the rest away.
+func TestCooldownNotOver(t *testing.T) {
+	const cools = "KEDA takes it to 0 replicas when no trigger was active for 30 s (cooldownPeriod)"
+	external := func(m *made) {
+		for i := range m.entries {
+			if s := m.entries[i].ScaledObject; s != nil {
+				s.Triggers[0].Type = "external"
+			}
+		}
+	}
+	inactive := []record.Condition{{Type: "Active", Status: "False"}}
+	for name, c := range map[string]struct {
+		is    record.ScaledObject
+		with  func(*made)
+		cools bool
+	}{
+		"to zero":            {cools: true},
+		"of an idle replica": {is: record.ScaledObject{Min: 1, Idle: new(int32(0))}, cools: true},
+		"of a minimum":       {is: record.ScaledObject{Min: 0, Idle: new(int32(1))}},
+		"held":               {is: record.ScaledObject{Paused: "autoscaling.keda.sh/paused-scale-in"}},
+		"held upwards":       {is: record.ScaledObject{Paused: "autoscaling.keda.sh/paused-scale-out"}, cools: true},
+		"of what is unknown": {with: external},
+		"of what KEDA says":  {is: record.ScaledObject{Conditions: inactive}, with: external, cools: true},
+	} {
+		m := goesDown(c.is)
+		if c.with != nil {
+			c.with(m)
+		}
+		settle := m.analyze(t).Transitions[1].ScaleDown.Settle
+		if (settle.Seconds == nil) != c.cools || c.cools && !strings.Contains(settle.Missing, cools) {
+			t.Errorf("%s: settled after %+v", name, settle)
+		}
+	}
+	if goesBelow(&record.ScaledObject{Min: 2}, 3) {
+		t.Error("KEDA takes replicas above a minimum away")
 	}
 }

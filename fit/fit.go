@@ -99,7 +99,7 @@ func (l *learner) learn() (*Fit, error) {
 		f.Plant.Assumed = slices.Clip(c.Assumed)
 	}
 	if doubt := l.result.Load.Doubts(); doubt != "" {
-		f.Plant.Assumed = append(f.Plant.Assumed, "that the record shows the workload, though "+doubt+": the load generator did not keep up, and what came late or in bursts is in the plant. Run it again where there is more CPU to spare.")
+		f.Plant.Assumed = append(f.Plant.Assumed, "that the record shows the workload, though "+doubt+": what came late, in bursts or is not known is in the plant too. Run it again; where requests were late or never sent, with more CPU for the load generator.")
 	}
 	f.Plant.Assumed = append(f.Plant.Assumed, f.unmeasured()...)
 	for i := range f.Measured {

@@ -3,6 +3,7 @@ package keda
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/utils/ptr"
@@ -26,13 +27,25 @@ func (s *ScaledObject) Refused() (all []Refusal) {
 		least = max(1, *s.MinReplicaCount)
 	}
 	if idle := s.IdleReplicaCount; idle != nil && *idle >= least {
-		refuse("idleReplicaCount", "", "idleReplicaCount is %d, and must be less than minReplicaCount, which is %d", *idle, least)
+		refuse("idleReplicaCount", "", "idleReplicaCount is %d, and must be less than minReplicaCount, which counts as %d", *idle, least)
 	}
-	if len(s.Triggers) > 0 && ofPods && ptr.Deref(s.MinReplicaCount, 0) == 0 {
+	if kind := s.Target().Kind; (kind == "Deployment" || kind == "StatefulSet") && len(s.Triggers) > 0 && ofPods && ptr.Deref(s.MinReplicaCount, 0) == 0 {
 		refuse("minReplicaCount", "give it 1 or more", "minReplicaCount is 0, from which triggers of cpu and memory alone do not bring it back")
 	}
-	if s.Fallback != nil && ofPods && (s.Advanced == nil || s.Advanced.ScalingModifiers == nil) {
+	var modifiers ScalingModifiers
+	if s.Advanced != nil && s.Advanced.ScalingModifiers != nil {
+		modifiers = *s.Advanced.ScalingModifiers
+	}
+	if modifies := modifiers != (ScalingModifiers{}); modifies && modifiers.Formula == "" {
+		refuse("advanced/scalingModifiers", "", "scalingModifiers need a formula")
+	} else if target, err := strconv.ParseFloat(modifiers.Target, 64); modifies && (err != nil || target <= 0) {
+		refuse("advanced/scalingModifiers", "", "the formula of scalingModifiers needs a target, a number above 0")
+	}
+	if s.Fallback != nil && ofPods && modifiers == (ScalingModifiers{}) {
 		refuse("fallback", "", "fallback needs a trigger that is not cpu or memory")
+	}
+	if s.Fallback != nil && s.Fallback.Behavior == "scalingModifiers" && modifiers.Formula == "" {
+		refuse("fallback/behavior", "", "fallback.behavior scalingModifiers needs a formula of scalingModifiers")
 	}
 	names := map[string]bool{}
 	for i, t := range s.Triggers {

@@ -117,7 +117,7 @@ func (t *Trigger) read(at time.Time, query Query) (value float64, active bool, e
 }
 
 // readCron is as GetMetricsAndActivity in pkg/scalers/cron_scaler.go: it is within the hours if their end comes before their
-// next start.
+// next start. Of a schedule that never comes, as one of February 30, the next is the zero time.
 func (t *Trigger) readCron(at time.Time) (value float64, active bool, err error) {
 	start, end, replicas, err := t.hours()
 	if err != nil {
@@ -127,10 +127,15 @@ func (t *Trigger) readCron(at time.Time) (value float64, active bool, err error)
 	if err != nil {
 		return 0, false, fmt.Errorf("unable to load timezone: %w", err)
 	}
-	if at = at.In(place); start.Next(at).Before(end.Next(at)) {
-		return 0, false, nil
+	at = at.In(place)
+	begins, ends := start.Next(at), end.Next(at)
+	if active = at.After(begins) || at.Before(ends); begins.Before(ends) {
+		active = at.After(begins) && at.Before(ends)
 	}
-	return float64(replicas), true, nil
+	if active {
+		value = float64(replicas)
+	}
+	return value, active, nil
 }
 
 // hours are the schedules of a cron trigger and how many replicas it wants between them.

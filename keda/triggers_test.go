@@ -99,21 +99,23 @@ func TestAsk(t *testing.T) {
 		query    Query
 		want     string
 	}{
-		"above":               {prometheus, answers(2.0004), "s0-prometheus 2 active; true false"},
-		"at the threshold":    {prometheus, answers(2), "s0-prometheus 2; false false"},
-		"negative":            {prometheus, answers(-1), "s0-prometheus 0; false false"},
-		"none":                {prometheus, answers(), "s0-prometheus 0; false false"},
-		"no number":           {prometheus, answers(math.NaN()), "s0-prometheus 0; false false"},
-		"none, strict":        {strict, answers(), "s0-prometheus 0 failed; false true"},
-		"no number, strict":   {strict, answers(math.Inf(1)), "s0-prometheus 0 failed; false true"},
-		"two":                 {prometheus, answers(1, 2), "s0-prometheus 0 failed; false true"},
-		"no answer":           {prometheus, fails, "s0-prometheus 0 failed; false true"},
-		"one of two fails":    {prometheus + ", " + hours("0 8 * * *", "0 20 * * *"), fails, "s0-prometheus 0 failed; s1-cron-UTC-08xxx-020xxx 4 active; true true"},
-		"within hours":        {hours("0 8 * * *", "0 20 * * *"), nil, "s0-cron-UTC-08xxx-020xxx 4 active; true false"},
-		"outside hours":       {hours("0 13 * * *", "0 20 * * *"), nil, "s0-cron-UTC-013xxx-020xxx 0; false false"},
-		"over midnight":       {hours("0 20 * * *", "0 13 * * *"), nil, "s0-cron-UTC-020xxx-013xxx 4 active; true false"},
-		"CPU alone":           {`{type: cpu, metricType: Utilization, metadata: {value: "60"}}`, nil, "true false"},
-		"CPU and a zero rate": {`{type: cpu, metricType: Utilization, metadata: {value: "60"}}, ` + prometheus, answers(0), "s1-prometheus 0; false false"},
+		"above":                    {prometheus, answers(2.0004), "s0-prometheus 2 active; true false"},
+		"at the threshold":         {prometheus, answers(2), "s0-prometheus 2; false false"},
+		"negative":                 {prometheus, answers(-1), "s0-prometheus 0; false false"},
+		"none":                     {prometheus, answers(), "s0-prometheus 0; false false"},
+		"no number":                {prometheus, answers(math.NaN()), "s0-prometheus 0; false false"},
+		"none, strict":             {strict, answers(), "s0-prometheus 0 failed; false true"},
+		"no number, strict":        {strict, answers(math.Inf(1)), "s0-prometheus 0 failed; false true"},
+		"two":                      {prometheus, answers(1, 2), "s0-prometheus 0 failed; false true"},
+		"no answer":                {prometheus, fails, "s0-prometheus 0 failed; false true"},
+		"one of two fails":         {prometheus + ", " + hours("0 8 * * *", "0 20 * * *"), fails, "s0-prometheus 0 failed; s1-cron-UTC-08xxx-020xxx 4 active; true true"},
+		"within hours":             {hours("0 8 * * *", "0 20 * * *"), nil, "s0-cron-UTC-08xxx-020xxx 4 active; true false"},
+		"outside hours":            {hours("0 13 * * *", "0 20 * * *"), nil, "s0-cron-UTC-013xxx-020xxx 0; false false"},
+		"over midnight":            {hours("0 20 * * *", "0 13 * * *"), nil, "s0-cron-UTC-020xxx-013xxx 4 active; true false"},
+		"a start that never comes": {hours("0 0 30 2 *", "0 20 * * *"), nil, "s0-cron-UTC-00302x-020xxx 4 active; true false"},
+		"an end that never comes":  {hours("0 8 * * *", "0 0 30 2 *"), nil, "s0-cron-UTC-08xxx-00302x 0; false false"},
+		"CPU alone":                {`{type: cpu, metricType: Utilization, metadata: {value: "60"}}`, nil, "true false"},
+		"CPU and a zero rate":      {`{type: cpu, metricType: Utilization, metadata: {value: "60"}}, ` + prometheus, answers(0), "s1-prometheus 0; false false"},
 	} {
 		readings, active, failed := scaledObject(t, "triggers: ["+c.triggers+"]").Ask(noon, c.query)
 		var told []string

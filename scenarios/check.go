@@ -121,7 +121,9 @@ func (c *checker) checkWorkload() {
 }
 
 // ofManifests says whether the workload is Kubernetes objects as users write them.
-func (f *File) ofManifests() bool { return f.Spec.Workload.Manifests != nil || len(f.files.behind) > 0 }
+func (f *File) ofManifests() bool {
+	return f.Spec.Workload.Manifests != nil || len(f.files.behind) > 0 || f.files.cut
+}
 
 // howMany of some conditions hold.
 func howMany(conditions ...bool) (n int) {

@@ -54,7 +54,7 @@ func TestScaledObject(t *testing.T) {
 		"a misspelt field":   {workload: short("", "coolDownPeriod: 2, "+prometheus), fault: "cooldownPeriod"},
 		"CPU from zero":      {workload: short(", resources: {requests: {cpu: 1}}", cpu), fault: "minReplicaCount is 0, from which triggers of cpu and memory alone do not bring it back"},
 		"CPU from one":       {workload: short(", resources: {requests: {cpu: 1}}", "minReplicaCount: 1, "+cpu), hpa: "keda-hpa-s", replicas: 1},
-		"idle of no minimum": {workload: short("", "idleReplicaCount: 0, "+prometheus), fault: "idleReplicaCount is 0, and must be less than minReplicaCount, which is 0"},
+		"idle of no minimum": {workload: short("", "idleReplicaCount: 0, "+prometheus), fault: "idleReplicaCount is 0, and must be less than minReplicaCount, which counts as 0"},
 		"idle above minimum": {workload: short("", "idleReplicaCount: 3, minReplicaCount: 2, "+prometheus), fault: "idleReplicaCount is 3"},
 		"fallback of CPU":    {workload: short(", resources: {requests: {cpu: 1}}", "minReplicaCount: 1, fallback: {failureThreshold: 1, replicas: 2}, "+cpu), fault: "fallback needs a trigger"},
 		"two of a name":      {workload: short("", `triggers: [{type: cron, name: a, metadata: {}}, {type: kafka, name: a, metadata: {}}]`), fault: "two triggers have the name a"},

@@ -100,6 +100,7 @@ func (c *checker) readManifests(open Open) {
 			c.fault(at, "", "manifest %s holds no object", name)
 		}
 	}
+	c.broken = c.broken || c.files.cut
 	for _, d := range c.files.behind {
 		c.readObject(d, "", d.value)
 	}

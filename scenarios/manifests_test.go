@@ -676,3 +676,28 @@ spec:
 		t.Errorf("an error in an object is told as %v", err)
 	}
 }
+
+// TestWhatFollows: what follows a scenario in its file and is no manifest is one fault, and nothing else is said of it.
+func TestWhatFollows(t *testing.T) {
+	const scenario = `apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: web}
+spec:
+  workload: %s
+  autoscaler: {cpuPercent: 50, min: 1, max: 5}
+  load: {phases: [{name: busy, duration: 1m, rate: 5}]}
+`
+	short := fmt.Sprintf(scenario, "{deployment: {image: nginx, port: 80, resources: {requests: {cpu: 50m}}}}")
+	for source, want := range map[string]string{
+		short + "---\n" + short: "web.yaml:9: a second scenario begins here (a file has one scenario; the objects that follow it are its manifests)",
+		fmt.Sprintf(scenario, "{}") + "---\nkind: Deployment\n\t- x\n":                                                    "web.yaml:9: this is not YAML: found a tab character that violates indentation",
+		fmt.Sprintf(scenario, "{}") + "---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: web}}\n---\na: {b\nc: d\n": "web.yaml:11: this is not YAML: did not find expected ',' or '}'",
+	} {
+		if _, err := Parse("web.yaml", []byte(source), nil); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if f, err := Parse("web.yaml", []byte(fmt.Sprintf(scenario, "{manifests: [a.yaml]}")+"  cost: {replicaHour: 2}\n"), nil); err == nil || f == nil || f.Spec.Cost == nil {
+		t.Errorf("of a scenario whose manifests are not read: %+v, %v", f, err)
+	}
+}

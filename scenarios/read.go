@@ -173,6 +173,7 @@ type Open func(name string) (shown string, source []byte, err error)
 // for all variants of the scenario.
 type files struct {
 	behind []*document // the objects that follow the scenario in its file
+	cut    bool        // one of them is no YAML, and those after it were not read
 	open   Open
 	folder string // of the scenario
 	read   map[string]opened
@@ -191,10 +192,28 @@ func filesBy(open Open) *files {
 	return &files{open: open, read: map[string]opened{}, traces: map[string][]record.RatePoint{}}
 }
 
+// follow takes the objects that follow a scenario in its file, in which faults were found.
+func (f *files) follow(docs []*document, faults Faults) Faults {
+	f.behind = []*document{}
+	f.cut = slices.ContainsFunc(faults, func(f Fault) bool { return strings.HasPrefix(f.Message, notYAML) })
+	for _, d := range docs[1:] {
+		object, _ := d.value.(map[string]any)
+		if version, _ := object["apiVersion"].(string); strings.HasPrefix(version, "hpabench.dev/") {
+			faults = append(faults, d.fault("", "a second scenario begins here", "a file has one scenario; the objects that follow it are its manifests"))
+		} else if d.value != nil {
+			f.behind = append(f.behind, d)
+		}
+	}
+	return faults
+}
+
 // Open is the Open of f, within the limit for all files.
 func (f *files) Open(name string) (shown string, source []byte, err error) {
 	if o, known := f.read[name]; known {
 		return o.shown, o.source, nil
+	}
+	if f.open == nil {
+		return name, nil, errors.New("the files that a scenario names are not read here")
 	}
 	shown, source, err = f.open(name)
 	if err != nil {
@@ -225,7 +244,7 @@ func parse(file string, source []byte, named *files) (*File, error) {
 	case len(docs) == 0:
 		return nil, faults.sorted(file)
 	case named.behind == nil:
-		named.behind = slices.DeleteFunc(docs[1:], func(d *document) bool { return d.value == nil })
+		faults = named.follow(docs, faults)
 	}
 	f := &File{Path: file, Source: source, doc: docs[0], files: named}
 	expandExisting(f.doc.value)

@@ -54,6 +54,9 @@ var (
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced`) // comes without its line
 )
 
+// notYAML begins the fault of a file that cannot be read on.
+const notYAML = "this is not YAML: "
+
 // readYAML reads the documents of a file. What it cannot make a JSON value of
 // (a key twice, a key that is no string…) are faults; a file over a limit has no
 // documents.
@@ -71,7 +74,7 @@ func readYAML(file string, source []byte) ([]*document, Faults) {
 	}
 	source, err := record.PlainText(source)
 	if err != nil {
-		return nil, Faults{{file, 1, "this is not YAML: " + err.Error(), ""}}
+		return nil, Faults{{file, 1, notYAML + err.Error(), ""}}
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(source))
 	for {
@@ -83,7 +86,7 @@ func readYAML(file string, source []byte) ([]*document, Faults) {
 		if err != nil {
 			fault := Fault{File: file, Line: 1, Message: err.Error()}
 			if m := yamlError.FindStringSubmatch(err.Error()); m != nil {
-				fault.Message = "this is not YAML: " + m[2]
+				fault.Message = notYAML + m[2]
 				if n, err := strconv.Atoi(m[1]); err == nil {
 					fault.Line = n
 					if strings.HasPrefix(m[2], "did not find expected") {

@@ -176,8 +176,8 @@ func toTune(name string, plant *simulate.Plant, w *work, check func(string, *fit
 		if err != nil {
 			return nil, nil, err
 		}
-		// Of a scenario that this version does not take any more its cost is not known.
-		if file, err := scenarios.Parse(name, []byte(run.Header.Source), nil); err == nil {
+		// The manifests that the scenario names are not in the record. Of one that cannot be read its cost is not known.
+		if file, _ := scenarios.Parse(name, []byte(run.Header.Source), nil); file != nil {
 			return run, file.Spec.Cost, nil
 		}
 		return run, nil, nil
