@@ -157,7 +157,9 @@ triggers:
 	}
 	const namespace = "hpabench-e2e-keda"
 	object := must(json.Marshal(map[string]any{"apiVersion": keda.APIVersion, "kind": keda.Kind, "metadata": map[string]string{"name": "web", "namespace": namespace}, "spec": s}))
-	apply(t, `{apiVersion: v1, kind: Namespace, metadata: {name: `+namespace+`}}
+	apply(t, `apiVersion: v1
+kind: Namespace
+metadata: {name: `+namespace+`}
 ---
 apiVersion: apps/v1
 kind: Deployment

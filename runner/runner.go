@@ -441,7 +441,7 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 	if p.file.HasLoad() {
 		for tries := time.Now(); ; { // a kube-proxy takes up to some seconds to serve a pod that has just become ready
 			way, subject.Why, err = p.way(ctx, service, watcher)
-			if err == nil || ctx.Err() != nil || errors.As(err, new(BadInput)) || service == nil || slices.Contains(watcher.Services(), service.Name) || time.Since(tries) > entranceTimeout {
+			if err == nil || ctx.Err() != nil || service == nil || slices.Contains(watcher.Services(), service.Name) || time.Since(tries) > entranceTimeout {
 				break
 			}
 			select {
