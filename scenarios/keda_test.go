@@ -111,7 +111,7 @@ func TestScaledObject(t *testing.T) {
 // TestNotes: what is most likely a slip is told, as a newer KEDA may know a trigger of the name.
 func TestNotesOfSlips(t *testing.T) {
 	for spec, want := range map[string]string{
-		"workload: {deployment: {image: nginx, port: 80}}, autoscaler: {scaledObject: {triggers: [{type: promethues, metadata: {query: up}}]}}":             "no trigger of type promethues, as trigger 0 has: did you mean prometheus?",
+		"workload: {deployment: {image: nginx, port: 80}}, autoscaler: {scaledObject: {triggers: [{type: prometeus, metadata: {query: up}}]}}":              "no trigger of type prometeus, as trigger 0 has: did you mean prometheus?",
 		"workload: {deployment: {image: nginx, port: 80, resources: {requests: {cpu: 1}}}, model: {cpu: {mean: 8m}}}, autoscaler: {cpuPercent: 50, max: 3}": "workload.model.cpu.mean is 8m0s of CPU time a request, and a request has 30s (load.timeout): none is answered in time.",
 	} {
 		f, err := Parse("s.yaml", []byte("apiVersion: hpabench.dev/v1alpha1\nkind: Scenario\nmetadata: {name: s}\nspec: {"+spec+", load: {phases: [{name: load, duration: 1m, rate: 1}]}}\n"), nil)
