@@ -108,7 +108,7 @@ func TestScaledObject(t *testing.T) {
 	}
 }
 
-// TestNotes: what is most likely a slip is told, as a newer KEDA may know a trigger of the name.
+// TestNotesOfSlips: what is most likely a slip is told, as a newer KEDA may know a trigger of the name.
 func TestNotesOfSlips(t *testing.T) {
 	for spec, want := range map[string]string{
 		"workload: {deployment: {image: nginx, port: 80}}, autoscaler: {scaledObject: {triggers: [{type: prometeus, metadata: {query: up}}]}}":              "no trigger of type prometeus, as trigger 0 has: did you mean prometheus?",
@@ -121,41 +121,28 @@ func TestNotesOfSlips(t *testing.T) {
 	}
 }
 
-// TestScaledObjectWithoutTarget has a target that is not told: that alone is said.
-func TestScaledObjectWithoutTarget(t *testing.T) {
+// TestTargetOfScaledObject has a gateway beside the target, which scaleTargetRef names; where it does not, that alone is said.
+func TestTargetOfScaledObject(t *testing.T) {
 	manifests, _, _ := strings.Cut(scaledManifest, "---\napiVersion: keda.sh")
 	manifests += "---\n" + strings.NewReplacer("name: shop", "name: gateway", "app: shop", "app: gateway", "replicas: 0", "replicas: 1").Replace(manifests)
-	const source = `apiVersion: hpabench.dev/v1alpha1
+	parsed := func(ref string) (*File, error) {
+		return Parse("s.yaml", []byte(`apiVersion: hpabench.dev/v1alpha1
 kind: Scenario
 metadata: {name: s}
 spec:
   workload: {manifests: [all]}
-  autoscaler: {scaledObject: {triggers: [{type: prometheus, metadata: {query: up}}]}}
+  autoscaler: {scaledObject: {`+ref+`triggers: [{type: prometheus, metadata: {query: up}}]}}
   load: {service: gateway, phases: [{name: load, duration: 1m, rate: 1}]}
-`
-	_, err := Parse("s.yaml", []byte(source), func(name string) (string, []byte, error) { return name, []byte(manifests), nil })
-	if err == nil || !strings.Contains(err.Error(), "say which one in spec.workload.target") || strings.Contains(err.Error(), "keda-hpa-") {
-		t.Error(err)
+`), func(name string) (string, []byte, error) { return name, []byte(manifests), nil })
 	}
-}
-
-// TestScaledObjectNamesTarget has a gateway beside the target, which scaleTargetRef names.
-func TestScaledObjectNamesTarget(t *testing.T) {
-	manifests, _, _ := strings.Cut(scaledManifest, "---\napiVersion: keda.sh")
-	manifests += "---\n" + strings.NewReplacer("name: shop", "name: gateway", "app: shop", "app: gateway", "replicas: 0", "replicas: 1").Replace(manifests)
-	const source = `apiVersion: hpabench.dev/v1alpha1
-kind: Scenario
-metadata: {name: s}
-spec:
-  workload: {manifests: [all]}
-  autoscaler: {scaledObject: {scaleTargetRef: {name: shop}, triggers: [{type: prometheus, metadata: {query: up}}]}}
-  load: {service: gateway, phases: [{name: load, duration: 1m, rate: 1}]}
-`
-	f, err := Parse("s.yaml", []byte(source), func(name string) (string, []byte, error) { return name, []byte(manifests), nil })
+	f, err := parsed("scaleTargetRef: {name: shop}, ")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if f.TargetRef().Name != "shop" || f.InFront() != "gateway" {
 		t.Errorf("the target is %v, in front of it %q", f.TargetRef(), f.InFront())
+	}
+	if _, err := parsed(""); err == nil || !strings.Contains(err.Error(), "say which one in spec.workload.target") || strings.Contains(err.Error(), "keda-hpa-") {
+		t.Error(err)
 	}
 }
