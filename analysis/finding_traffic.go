@@ -216,9 +216,6 @@ func (d *diagnosis) errors() {
 			continue
 		}
 		from, to := *l.StartSeconds, *l.StartSeconds+*l.Seconds
-		if d.hasIn(from, to, saysWhyRequestsFail...) {
-			continue
-		}
 		first, last := -1, -1
 		for n := int(from); n <= int(math.Ceil(to)); n++ {
 			if d.loads.second(n).errors > 0 {
@@ -227,7 +224,11 @@ func (d *diagnosis) errors() {
 				}
 			}
 		}
-		if first < 0 {
+		p := d.unprobed(first, last)
+		if p != nil { // what was found later in the phase does not say why
+			from, to = float64(first), float64(last+1)
+		}
+		if first < 0 || d.hasIn(from, to, saysWhyRequestsFail...) {
 			continue
 		}
 		f := Finding{Kind: FoundErrors, Severity: Notice, Object: d.target(), SinceSeconds: new(float64(first)), UntilSeconds: d.until(record.Instant(float64(last+1) * 1e9)),
@@ -238,7 +239,7 @@ func (d *diagnosis) errors() {
 			continue // a phase with more of them tells it
 		}
 		f.Cause, f.Advice = whyFailed(l)
-		if p := d.unprobed(first, last); p != nil && 2*(l.Failures["connection refused"]+l.Failures["connection reset"]) >= l.Errors {
+		if p != nil && 2*(l.Failures["connection refused"]+l.Failures["connection reset"]) >= l.Errors {
 			f.Cause = fmt.Sprintf("Pods came into service before their programs took connections: pod %s at %.1f s%s. A pod without a readiness probe is ready as soon as its containers run.", p.name, p.inService.t.Seconds(), d.silence(p))
 			f.Advice = "Give the container a readinessProbe (`readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}`, say), so that a pod has requests when it can answer them."
 		}
