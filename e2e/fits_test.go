@@ -75,9 +75,11 @@ func reproduces(t *testing.T, scenario string) (dir string) {
 // many requests miss the SLO, and it takes as many replica-hours, as was foretold.
 func TestTunedRunIsAsForetold(t *testing.T) {
 	fitted(t)
-	source := scenario(t, strings.Replace(kept("spike"), "spec:\n", "spec:\n  slo: {latency: 12ms}\n", 1))
+	// A request takes 5 ms. Of those that meet an idle pod, machines of one to two cores hold up 2 to 5 in 100 beyond 12 ms, in some
+	// hours and in others none; it is the requests which wait for each other that are foretold.
+	source := scenario(t, strings.Replace(kept("spike"), "spec:\n", "spec:\n  slo: {latency: 15ms}\n", 1))
 	dir := reproduces(t, source)
-	tuned := hpabench(t, "tune", dir, "--like", dir, "--slo", "p95 < 12ms", "--vary", "target=30..90,scaleDown.stabilization=0s..60s", "-o", "json")
+	tuned := hpabench(t, "tune", dir, "--like", dir, "--slo", "p95 < 15ms", "--vary", "target=30..90,scaleDown.stabilization=0s..60s", "-o", "json")
 	tuned.wait(0, 2*time.Minute)
 	var foretold struct {
 		Present, Recommended struct {
