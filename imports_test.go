@@ -15,16 +15,17 @@ var allowed = map[string][]string{
 	"record":       {"model"},
 	"model":        nil,
 	"keda":         nil,
-	"scenarios":    {"record", "model", "keda"},
+	"signals":      {"model"},
+	"scenarios":    {"record", "model", "keda", "signals"},
 	"loadgen":      {"record"},
 	"watch":        {"record"},
 	"analysis":     {"record"},
 	"expect":       {"analysis", "record"},
 	"reports":      {"record", "analysis", "fit", "tune"},
-	"simulate":     {"record", "model", "scenarios"},
+	"simulate":     {"record", "model", "scenarios", "keda", "signals"},
 	"fit":          {"record", "model", "scenarios", "analysis", "simulate"},
 	"tune":         {"record", "model", "simulate", "scenarios"},
-	"runner":       {"scenarios", "loadgen", "watch", "record", "model"},
+	"runner":       {"scenarios", "loadgen", "watch", "record", "model", "signals"},
 	"embedded":     {"lab/folders"},
 	"cmd/hpabench": {"record", "scenarios", "loadgen", "watch", "analysis", "expect", "reports", "runner", "embedded", "simulate", "fit", "tune"},
 	"e2e":          {"record", "analysis", "scenarios", "model", "simulate", "fit", "keda"},
@@ -35,10 +36,11 @@ var allowed = map[string][]string{
 	"bench/outside": {"record", "scenarios", "simulate"},
 
 	"lab/containers":   {"model"},
-	"lab/nodes":        {"model", "lab/containers"},
+	"lab/nodes":        {"model", "lab/containers", "signals"},
+	"lab/operator":     {"keda"},
 	"lab/nodeports":    nil,
 	"lab/folders":      nil,
-	"lab":              {"model", "lab/containers", "lab/nodes", "lab/nodeports", "lab/folders"},
+	"lab":              {"model", "keda", "signals", "lab/containers", "lab/nodes", "lab/nodeports", "lab/operator", "lab/folders"},
 	"cmd/hpabench-lab": {"lab", "lab/folders", "model"},
 }
 
@@ -48,7 +50,6 @@ var confined = map[string]string{
 	"github.com/tsenart/vegeta/v12/lib":    "loadgen",
 	"github.com/olekukonko/tablewriter":    "reports",
 	"github.com/olekukonko/tablewriter/tw": "reports",
-	"cel.dev/cel-go/cel":                   "expect",
 	"gonum.org/v1/plot":                    "reports",
 
 	// These make a binary of 200 MB.

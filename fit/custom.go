@@ -14,7 +14,6 @@ import (
 	"github.com/hpabench/hpabench/analysis"
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
-	"github.com/hpabench/hpabench/simulate"
 )
 
 const customPrefix = "workload.metrics."
@@ -160,12 +159,12 @@ func (l *learner) predict(m model.Metric, now time.Duration, among []int, inFlig
 
 // scrapedRate is what Prometheus makes of the answers of a pod that it scraped half a period ago.
 func (l *learner) scrapedRate(p *analysis.Pod, m model.Metric, now time.Duration) (rate float64, known bool) {
-	var readings []simulate.Reading
+	var readings []model.Reading
 	for at := now - m.Period()/2; at > now-m.Range() && (p.Started == nil || at.Seconds() > *p.Started); at -= m.Period() {
-		readings = append(readings, simulate.Reading{At: at, Value: l.answered(p.Name, at.Seconds())})
+		readings = append(readings, model.Reading{At: at, Value: l.answered(p.Name, at.Seconds())})
 	}
 	slices.Reverse(readings)
-	return simulate.Rate(readings, now, m.Range())
+	return model.Rate(readings, now, m.Range())
 }
 
 // factor is what the predicted values have to be multiplied by: least squares, with errors that grow as the

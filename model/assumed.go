@@ -10,8 +10,8 @@ import (
 // Assumed says in a sentence which figures of a container nobody measured or stated, because
 // no preset is of its image, and how to measure them; empty if there are none. stated is the
 // model before Resolve.
-func Assumed(image string, env []corev1.EnvVar, stated Model) string {
-	m := Resolve(image, env, stated)
+func Assumed(of *corev1.Container, stated Model) string {
+	m := Resolve(of, stated)
 	if m.Preset != Generic || stated.Preset == Generic {
 		return ""
 	}
@@ -28,7 +28,7 @@ func Assumed(image string, env []corev1.EnvVar, stated Model) string {
 	if len(all) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("nothing is known of image %s: %s. Measure it on a real cluster (hpabench fit, hpabench calibrate), or state workload.model.", image, strings.Join(all, ", "))
+	return fmt.Sprintf("nothing is known of image %s: %s. Measure it on a real cluster (hpabench fit, hpabench calibrate), or state workload.model.", of.Image, strings.Join(all, ", "))
 }
 
 // AssumedOthers says in a sentence what CPU the other containers of a pod are modelled with, as the model is of the first; empty

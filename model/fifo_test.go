@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 )
 
 const ms = time.Millisecond
@@ -357,7 +358,7 @@ func BenchmarkFIFO(b *testing.B) {
 func TestRunnableIsAhead(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	n := &Node{Cores: 4}
-	m := Resolve("x/app", nil, Model{})
+	m := Resolve(&corev1.Container{Image: "x/app"}, Model{})
 	s := NewServer(n, 0, &m, 2)
 	now := time.Duration(0)
 	for range 5000 {

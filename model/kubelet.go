@@ -63,15 +63,18 @@ func (m *Model) Costs(p *corev1.Probe) bool {
 	return !m.Status(path)
 }
 
+// MetricsPath is where a program shows its Series.
+const MetricsPath = "/metrics"
+
 // Status says whether a path is one by which the program says how it is, which costs it nothing.
 func (m *Model) Status(path string) bool {
 	switch m.Preset {
 	case Nginx:
 		return path == "/nginx_status"
 	case HPAExample:
-		return path == "/healthz" || path == "/served"
+		return path == "/healthz" || path == "/served" || path == MetricsPath
 	}
-	return path == "/healthz" || path == "/livez" || path == "/readyz"
+	return path == "/healthz" || path == "/livez" || path == "/readyz" || path == MetricsPath
 }
 
 // Due says whether the kubelet runs the probe of a container that has run for so long.

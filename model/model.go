@@ -30,9 +30,9 @@ const MaxAnnotation = 256 << 10
 // Model is how one container of a modelled pod behaves. A field that is left
 // out has the preset's value.
 type Model struct {
-	// Preset is what the other fields start from: nginx, hpa-example or
-	// generic. Default: the one of the container's image, else generic.
-	Preset string `json:"preset,omitempty" jsonschema:"enum=nginx,enum=hpa-example,enum=generic"`
+	// Preset is what the other fields start from: nginx, hpa-example, generic, gateway, queue or
+	// worker. Default: the one of the container's image, else generic.
+	Preset string `json:"preset,omitempty" jsonschema:"enum=nginx,enum=hpa-example,enum=generic,enum=gateway,enum=queue,enum=worker"`
 
 	// Pull is how long a node takes to pull the image when it does not have it.
 	Pull *metav1.Duration `json:"pull,omitempty"`
@@ -78,8 +78,19 @@ type Model struct {
 	// request is served.
 	MemoryHeld *metav1.Duration `json:"memoryHeld,omitempty"`
 
+	// Forwards makes a gateway of the pod: it answers with what a Service answers.
+	Forwards *Forwards `json:"forwards,omitempty"`
+	// Calls are requests to other Services that each of its own makes, one after another, when it
+	// has had its CPU time.
+	Calls []Call `json:"calls,omitempty"`
+	// Holds makes a queue of the pod: POST / adds a message (?n= for more), GET /take gives one.
+	Holds *bool `json:"holds,omitempty"`
+	// Takes makes a worker of the pod: it takes messages from the queue behind this Service, as many
+	// at a time as it has workers, and each takes its CPU and its Wait.
+	Takes *string `json:"takes,omitempty"`
+
 	// Metrics are the custom metrics that the pods show, by the names that the HPA gives
-	// them. They are for simulations: no adapter on the embedded cluster serves them.
+	// them.
 	Metrics map[string]Metric `json:"metrics,omitempty"`
 
 	// Body of the answer. Default: "ok\n".
@@ -87,6 +98,24 @@ type Model struct {
 
 	// Fault makes the container go wrong.
 	Fault *Fault `json:"fault,omitempty"`
+}
+
+// Forwards is where a gateway sends its requests on to.
+type Forwards struct {
+	// To is a Service of the pod's namespace, as shop or shop:8080.
+	To string `json:"to" jsonschema:"minLength=1"`
+	// Hold is how long a request waits for a pod that takes it, after which it is answered with
+	// status 503. Default: 0.
+	Hold *metav1.Duration `json:"hold,omitempty"`
+}
+
+// Call is a request to another Service.
+type Call struct {
+	// To is a Service of the pod's namespace, as stock or stock:8080. Where it fails, the request
+	// that it is for is answered with status 502.
+	To string `json:"to" jsonschema:"minLength=1"`
+	// Times that each request makes it. Default: 1.
+	Times int `json:"times,omitempty" jsonschema:"minimum=1"`
 }
 
 // Metric is a custom metric as Prometheus collects it and its adapter serves it.
@@ -201,6 +230,9 @@ func (m *Model) Check() error {
 		"pull": m.Pull, "start": m.Start, "startCPU": m.StartCPU, "drain": m.Drain,
 		"connectionCPU": m.ConnectionCPU, "memoryHeld": m.MemoryHeld,
 	}
+	if m.Forwards != nil {
+		durations["forwards.hold"] = m.Forwards.Hold
+	}
 	if f := m.Fault; f != nil {
 		durations["fault.crash"], durations["fault.unready"] = f.Crash, f.Unready
 		if !(f.Errors >= 0 && f.Errors <= 1) {
@@ -253,9 +285,10 @@ func (m *Model) Check() error {
 	if m.Body != nil && len(*m.Body) > maxBody {
 		fault("body", fmt.Sprintf("a text of %d bytes", len(*m.Body)), fmt.Sprintf("%d bytes at most", maxBody))
 	}
-	if !slices.Contains([]string{"", Nginx, HPAExample, Generic}, m.Preset) {
-		fault("preset", m.Preset, "nginx, hpa-example or generic")
+	if m.Preset != "" && !slices.Contains(presets, m.Preset) {
+		fault("preset", m.Preset, "one of "+strings.Join(presets, ", "))
 	}
+	m.checkAround(fault)
 	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(faults...)
 }
@@ -275,6 +308,7 @@ const (
 
 	maxDeviation = 1000
 	maxMetrics   = 100
+	maxCalls     = 100
 	maxBody      = MaxAnnotation // of which it is part
 )
 

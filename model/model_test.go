@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,23 +27,23 @@ func TestPresetGoesByTheImage(t *testing.T) {
 		"nginx/app":                           Generic,
 		"":                                    Generic,
 	} {
-		if got := Resolve(image, nil, Model{}).Preset; got != want {
+		if got := Resolve(&corev1.Container{Image: image}, Model{}).Preset; got != want {
 			t.Errorf("image %q: preset %s, want %s", image, got, want)
 		}
 	}
-	if got := Resolve("nginx", nil, Model{Preset: HPAExample}).Preset; got != HPAExample {
+	if got := Resolve(&corev1.Container{Image: "nginx"}, Model{Preset: HPAExample}).Preset; got != HPAExample {
 		t.Errorf("the preset that the model names gave way to the image's: %s", got)
 	}
 }
 
 // Only these mean something when they are left out.
 func TestResolveFillsEveryField(t *testing.T) {
-	for _, image := range []string{Nginx, HPAExample, Generic} {
-		v := reflect.ValueOf(Resolve(image, nil, Model{}))
+	may := []string{"MemoryHeld", "Metrics", "Fault", "Forwards", "Calls", "Holds", "Takes"}
+	for _, preset := range presets {
+		v := reflect.ValueOf(Resolve(new(corev1.Container), Model{Preset: preset}))
 		for i := range v.NumField() {
-			name := v.Type().Field(i).Name
-			if name != "MemoryHeld" && name != "Metrics" && name != "Fault" && v.Field(i).IsZero() {
-				t.Errorf("%s: %s is left out", image, name)
+			if name := v.Type().Field(i).Name; !slices.Contains(may, name) && v.Field(i).IsZero() {
+				t.Errorf("%s: %s is left out", preset, name)
 			}
 		}
 	}
@@ -57,7 +58,7 @@ func TestResolveKeepsWhatIsGiven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(given, Resolve("hpa-example", nil, given)); diff != "" {
+	if diff := cmp.Diff(given, Resolve(&corev1.Container{Image: "hpa-example"}, given)); diff != "" {
 		t.Errorf("a whole model was changed (-given +resolved):\n%s", diff)
 	}
 }
@@ -80,7 +81,7 @@ func TestHPAExampleReadsItsEnvironment(t *testing.T) {
 			name, value, _ := strings.Cut(e, "=")
 			env = append(env, corev1.EnvVar{Name: name, Value: value})
 		}
-		m := Resolve("hpa-example", env, Model{})
+		m := Resolve(&corev1.Container{Image: "hpa-example", Env: env}, Model{})
 		if diff := cmp.Diff(c.want, figures{m.CPU.Mean.Duration, m.Start.Duration, m.Drain.Duration}); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
@@ -217,7 +218,7 @@ func TestAssumed(t *testing.T) {
 		{"registry.example/nginx:1.29", Model{}, nil},
 		{"hpa-example", Model{}, nil},
 	} {
-		got := Assumed(c.image, nil, c.stated)
+		got := Assumed(&corev1.Container{Image: c.image}, c.stated)
 		if (got == "") != (c.want == nil) {
 			t.Errorf("%s, %+v: %q", c.image, c.stated, got)
 		}

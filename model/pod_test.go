@@ -25,7 +25,7 @@ func TestReadyAfter(t *testing.T) {
 		"by the period of the pod":    {listens: time.Second, startup: &corev1.Probe{ProbeHandler: get, PeriodSeconds: 2}, before: 2700 * time.Millisecond, want: 1300 * time.Millisecond},
 		"startup, then the readiness": {listens: time.Second, startup: &corev1.Probe{ProbeHandler: get, PeriodSeconds: 2}, readiness: &corev1.Probe{ProbeHandler: get}, before: 700 * time.Millisecond, want: 1300 * time.Millisecond},
 	} {
-		m := Resolve("", nil, Model{Start: duration(c.listens)})
+		m := Resolve(&corev1.Container{Image: ""}, Model{Start: duration(c.listens)})
 		p := Pod{Model: &m, Spec: &corev1.PodSpec{Containers: []corev1.Container{{StartupProbe: c.startup, ReadinessProbe: c.readiness}}}, Cores: 4}
 		if got := p.ReadyAfter(c.before, 400*time.Millisecond); got != c.want {
 			t.Errorf("%s: ready after %s, should be %s", name, got, c.want)

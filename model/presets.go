@@ -1,6 +1,7 @@
 package model
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -14,21 +15,29 @@ const (
 	Nginx      = "nginx"
 	HPAExample = "hpa-example"
 	Generic    = "generic"
+	Gateway    = "gateway"
+	Queue      = "queue"
+	Worker     = "worker"
 )
 
+var presets = []string{Nginx, HPAExample, Generic, Gateway, Queue, Worker}
+
 // Resolve returns m with its left-out fields taken from the preset: the one that
-// m names, else the one of the image. Of the result only MemoryHeld, Metrics and
-// Fault can be nil. What the image itself reads from env counts; m comes before it.
-func Resolve(image string, env []corev1.EnvVar, m Model) Model {
+// m names, else the one of the container's image. Of the result only MemoryHeld, Metrics,
+// Fault and what makes a gateway, a queue or a worker of it can be nil. What the image itself
+// reads from its command and env counts; m comes before it.
+func Resolve(of *corev1.Container, m Model) Model {
 	if m.Preset == "" {
-		m.Preset = presetOf(image)
+		m.Preset = presetOf(of)
 	}
 	var p Model
 	switch m.Preset {
 	case Nginx:
 		p = nginx()
 	case HPAExample:
-		p = hpaExample(env)
+		p = hpaExample(of.Env)
+	case Gateway, Queue, Worker:
+		p = part(m.Preset, of)
 	default:
 		p = generic()
 	}
@@ -56,6 +65,12 @@ func (m Model) Over(base Model) Model {
 	fill(&m.Memory, base.Memory)
 	fill(&m.MemoryPerRequest, base.MemoryPerRequest)
 	fill(&m.Body, base.Body)
+	fill(&m.Forwards, base.Forwards)
+	fill(&m.Holds, base.Holds)
+	fill(&m.Takes, base.Takes)
+	if m.Calls == nil {
+		m.Calls = base.Calls
+	}
 	if m.Metrics == nil {
 		m.Metrics = base.Metrics
 	}
@@ -69,14 +84,18 @@ func fill[T any](field **T, preset *T) {
 }
 
 // presetOf goes by the last part of the image's name, whatever its registry,
-// tag and digest.
-func presetOf(image string) string {
-	name, _, _ := strings.Cut(image, "@")
+// tag and digest; of the image parts by its command.
+func presetOf(of *corev1.Container) string {
+	name, _, _ := strings.Cut(of.Image, "@")
 	name = name[strings.LastIndex(name, "/")+1:]
 	name, _, _ = strings.Cut(name, ":")
 	switch name {
 	case Nginx, HPAExample:
 		return name
+	case "parts":
+		if which, _ := partOf(of); slices.Contains([]string{Gateway, Queue, Worker}, which) {
+			return which
+		}
 	}
 	return Generic
 }

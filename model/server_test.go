@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // finish lets the requests of a server end, and says when the last did.
@@ -141,7 +143,7 @@ func TestInTurns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r := Resolve("", nil, m); r.InTurns() != want {
+		if r := Resolve(&corev1.Container{Image: ""}, m); r.InTurns() != want {
 			t.Errorf("%s: in turns %v", text, !want)
 		}
 	}

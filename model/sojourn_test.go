@@ -35,7 +35,7 @@ func TestAbove(t *testing.T) {
 
 // Sojourns that are kept are bounded.
 func TestSojournCacheIsBounded(t *testing.T) {
-	m := Resolve("", nil, Model{})
+	m := Resolve(&corev1.Container{Image: ""}, Model{})
 	p := Pod{Model: &m, Spec: &corev1.PodSpec{Containers: []corev1.Container{{}}}, Cores: 4}
 	c := SojournCache{kept: map[sojournKey]*Latencies{}}
 	for i := range maxSojourns {

@@ -27,6 +27,9 @@ type Config struct {
 	MemoryLimit int64     // bytes; 0: none
 	Pod         string    // its name: sent with each answer as X-Pod, and the seed of what is random
 	Log         io.Writer // what the process prints, a line a write; nil: nowhere
+	// Dial connects to a pod behind a Service of the pod's namespace, named as the model does. Error: nobody takes the connection.
+	// Nil: nobody ever does.
+	Dial func(service string) (net.Conn, error)
 }
 
 // Exit is how a container ended, in the words of a pod's status.
@@ -55,7 +58,10 @@ type Container struct {
 
 	accepted atomic.Int64 // connections
 	requests atomic.Int64 // of any path
-	answered atomic.Int64 // that took their CPU time
+	came     atomic.Int64 // requests that are to take CPU time
+	answered atomic.Int64 // that took it
+	inFlight atomic.Int64 // of those that came
+	others   *others      // nil for one that is on its own
 	closing  atomic.Bool  // each connection is closed after its request
 
 	mu struct {
@@ -75,6 +81,7 @@ func Start(cfg Config) *Container {
 	c.work = newWork(cfg.Node, &c.model, cfg.CPULimit, cfg.MemoryLimit, cfg.Pod)
 	c.body = []byte(*c.model.Body)
 	c.configure()
+	c.others = newOthers(&c.model, cfg.Dial)
 	c.mu.conns = map[*conn]struct{}{}
 	c.print("starting")
 	if f := c.model.Fault; f != nil && f.Crash != nil {
@@ -91,6 +98,7 @@ func Start(cfg Config) *Container {
 		}
 		c.await(rest)
 		c.listen()
+		c.takeMessages()
 	})
 	return c
 }
@@ -113,6 +121,13 @@ func (c *Container) after(d time.Duration, f func()) {
 	}
 }
 
+// asked says whether it is to end.
+func (c *Container) asked() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.asked
+}
+
 // Listening says whether connections are accepted.
 func (c *Container) Listening() bool {
 	c.mu.Lock()
@@ -127,6 +142,16 @@ func (c *Container) Listening() bool {
 func (c *Container) Usage(now time.Time) (cpu time.Duration, memory int64) {
 	return c.work.usage(now)
 }
+
+// Counts are what the process knows of itself.
+func (c *Container) Counts() model.Counts {
+	n := model.Counts{Came: float64(c.came.Load()), Answered: float64(c.answered.Load()), InFlight: float64(c.inFlight.Load())}
+	c.others.count(&n)
+	return n
+}
+
+// Series are what the process shows to Prometheus.
+func (c *Container) Series() []model.Series { return c.model.Series(c.Counts()) }
 
 // Stat has the counters of what the CPU limit did to the container until now.
 func (c *Container) Stat() model.Stat { return c.work.stat() }
@@ -198,6 +223,7 @@ func (c *Container) end(e Exit) {
 		t.Stop()
 	}
 	c.work.stop()
+	c.others.end()
 	for conn := range c.mu.conns {
 		if e == completed {
 			conn.Close()

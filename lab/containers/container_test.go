@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/hpabench/hpabench/model"
 )
@@ -39,7 +40,7 @@ func begin(t *testing.T, image, text string, cfg Config) (*Container, *journal) 
 		t.Fatal(err)
 	}
 	j := &journal{start: time.Now()}
-	cfg.Model, cfg.Log = model.Resolve(image, nil, m), j
+	cfg.Model, cfg.Log = model.Resolve(&corev1.Container{Image: image}, m), j
 	if cfg.Node == nil {
 		cfg.Node = NewCPU(4)
 	}

@@ -25,7 +25,7 @@ func serve(t testing.TB, image string, text string, env ...corev1.EnvVar) (*Cont
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := Start(Config{Model: model.Resolve(image, env, m), Node: NewCPU(4), Pod: "web-1"})
+	c := Start(Config{Model: model.Resolve(&corev1.Container{Image: image, Env: env}, m), Node: NewCPU(4), Pod: "web-1"})
 	t.Cleanup(c.Kill)
 	for !c.Listening() {
 		time.Sleep(time.Millisecond)

@@ -111,7 +111,10 @@ func (c *Container) handle(ctx *fasthttp.RequestCtx) {
 		c.hold(c.work.throttled())
 		ctx.Response.SetBodyString(c.status(path))
 	} else {
+		c.came.Add(1)
+		c.inFlight.Add(1)
 		c.answer(ctx)
+		c.inFlight.Add(-1)
 	}
 	if c.closing.Load() {
 		ctx.SetConnectionClose()
@@ -134,11 +137,12 @@ func (c *Container) answer(ctx *fasthttp.RequestCtx) {
 		ctx.SetBodyString("error, as the model says\n")
 		return
 	}
-	c.answered.Add(1)
 	if c.model.Preset == model.Nginx {
 		ctx.Response.Header.SetContentType("text/html")
 	}
 	ctx.Response.SetBodyRaw(c.body)
+	c.others.answer(ctx)
+	c.answered.Add(1)
 }
 
 // hold waits, or until the process has ended.
@@ -173,6 +177,8 @@ func (c *Container) status(path string) string {
 		return c.stubStatus()
 	case "/served":
 		return fmt.Sprintln(c.answered.Load())
+	case model.MetricsPath:
+		return c.metrics()
 	}
 	return "ok\n"
 }

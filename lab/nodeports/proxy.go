@@ -1,24 +1,31 @@
 // Package nodeports is kube-proxy's part of the embedded cluster: it listens on
 // 127.0.0.1 at the node port of every Service and hands each connection over to
 // one of its endpoints, chosen at random. Nothing is copied: who takes a
-// connection answers on it.
+// connection answers on it. It finds the endpoints for pods that call each other too.
 package nodeports
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -33,7 +40,8 @@ type Proxy struct {
 	handoff  func(netip.AddrPort, net.Conn) error
 	events   record.EventRecorder
 	log      klog.Logger
-	table    func() (map[int32]route, error)
+	services corelisters.ServiceLister
+	slices   discoverylisters.EndpointSliceLister
 	changed  chan struct{}
 	open     map[int32]*port
 	unopened map[int32]time.Time // when to try again
@@ -57,11 +65,7 @@ func Start(ctx context.Context, config *rest.Config, handoff func(netip.AddrPort
 	p := &Proxy{
 		handoff: handoff, log: klog.FromContext(ctx).WithName("nodeports"),
 		changed: make(chan struct{}, 1), open: map[int32]*port{}, unopened: map[int32]time.Time{},
-		table: func() (map[int32]route, error) {
-			s, err := services.Lister().List(labels.Everything())
-			e, err2 := slices.Lister().List(labels.Everything())
-			return routes(s, e), errors.Join(err, err2)
-		},
+		services: services.Lister(), slices: slices.Lister(),
 	}
 	change := func(any) {
 		select {
@@ -116,10 +120,56 @@ func (p *Proxy) run(ctx context.Context) {
 	}
 }
 
+// Endpoint finds where a connection of a pod to a Service goes: to one of its endpoints that are ready, at random. The Service
+// is named as DNS has it, by default in the namespace of the pod, or by its cluster IP, and with a port or without, which is 80 or its only one. Error:
+// there is none of it, or it has no such endpoint, where a connection is refused.
+func (p *Proxy) Endpoint(namespace, service string) (to netip.AddrPort, err error) {
+	host, port, _ := strings.Cut(service, ":")
+	ip, notIP := netip.ParseAddr(host)
+	if name, of, _ := strings.Cut(host, "."); notIP != nil && of != "" {
+		host = name
+		namespace, _, _ = strings.Cut(of, ".")
+	}
+	is, err := p.services.Services(namespace).Get(host)
+	if notIP == nil {
+		all, err := p.services.List(labels.Everything())
+		if err != nil {
+			return to, err
+		}
+		i := slices.IndexFunc(all, func(s *corev1.Service) bool { return s.Spec.ClusterIP == ip.String() })
+		if i < 0 {
+			return to, fmt.Errorf("no Service has the address %s", ip)
+		}
+		is = all[i]
+	} else if err != nil {
+		return to, err
+	}
+	ports := is.Spec.Ports
+	i := slices.IndexFunc(ports, func(has corev1.ServicePort) bool { return fmt.Sprint(has.Port) == cmp.Or(port, "80") })
+	switch {
+	case i >= 0:
+	case port == "" && len(ports) == 1:
+		i = 0
+	default:
+		return to, fmt.Errorf("Service %s has no port %s", is.Name, cmp.Or(port, "80"))
+	}
+	of, err := p.slices.EndpointSlices(is.Namespace).List(labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: is.Name}))
+	if err != nil {
+		return to, err
+	}
+	ready := endpoints(of, ports[i].Name)
+	if len(ready) == 0 {
+		return to, fmt.Errorf("no pod behind Service %s takes connections", is.Name)
+	}
+	return ready[rand.N(len(ready))], nil
+}
+
 // apply opens and closes ports as the table has them now.
 func (p *Proxy) apply() {
-	table, err := p.table()
-	if err != nil {
+	services, err := p.services.List(labels.Everything())
+	of, err2 := p.slices.List(labels.Everything())
+	table := routes(services, of)
+	if err := errors.Join(err, err2); err != nil {
 		p.log.Error(err, "Listing Services and EndpointSlices")
 		return
 	}

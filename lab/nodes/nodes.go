@@ -26,6 +26,7 @@ import (
 	baseversion "k8s.io/component-base/version"
 
 	"github.com/hpabench/hpabench/model"
+	"github.com/hpabench/hpabench/signals"
 )
 
 // Options of the modelled nodes. The zero value is a cluster of eight nodes of
@@ -44,7 +45,15 @@ type Options struct {
 	// Version that the kubelets tell. Default: that of the Kubernetes whose rules
 	// they follow.
 	Version string
+	// Route finds an endpoint of a Service that takes connections. Default: none is found.
+	Route Route
+	// Prometheus scrapes what the containers show. Default: nobody does.
+	Prometheus *signals.Store
 }
+
+// Route finds where a connection of a pod to a Service goes: the Service by its name, in the namespace of the pod, or by its
+// cluster IP, and with a port or without. Error: there is no such Service, or it has no endpoint that is ready.
+type Route func(namespace, service string) (netip.AddrPort, error)
 
 func (o Options) withDefaults() Options {
 	o.Count = cmp.Or(o.Count, 8)

@@ -38,6 +38,7 @@ type pod struct {
 	gone    bool        // from the API
 	st      *state
 	probers []*prober
+	scrapes scraper
 	status  corev1.PodStatus // as last worked out
 	sent    corev1.PodStatus // as the API has it of us
 }

@@ -249,11 +249,27 @@ func (n *Nodes) dial(_ context.Context, _, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, refused(address)
 	}
+	return n.connect(to)
+}
+
+// call opens a connection of a pod to one behind a Service.
+func (n *Nodes) call(namespace, service string) (net.Conn, error) {
+	if n.o.Route == nil {
+		return nil, refused(service)
+	}
+	to, err := n.o.Route(namespace, service)
+	if err != nil {
+		return nil, err
+	}
+	return n.connect(to)
+}
+
+func (n *Nodes) connect(to netip.AddrPort) (net.Conn, error) {
 	near, far := net.Pipe()
 	if err := n.Handoff(to, far); err != nil {
 		near.Close()
 		far.Close()
-		return nil, refused(address)
+		return nil, refused(to.String())
 	}
 	return near, nil
 }

@@ -17,6 +17,8 @@ type process interface {
 	Listening() bool
 	Serve(net.Conn) error
 	Usage(now time.Time) (cpu time.Duration, memory int64)
+	Counts() model.Counts
+	Series() []model.Series
 	Terminate()
 	Kill()
 	Done() <-chan struct{}
@@ -53,6 +55,8 @@ func (s *script) end(e containers.Exit) {
 func (s *script) Listening() bool                        { return false }
 func (s *script) Serve(net.Conn) error                   { return errNotListening }
 func (s *script) Usage(time.Time) (time.Duration, int64) { return 0, 1 << 20 }
+func (s *script) Counts() (none model.Counts)            { return none }
+func (s *script) Series() []model.Series                 { return nil }
 func (s *script) Terminate()                             {}
 func (s *script) Kill()                                  { s.end(containers.Exit{Code: 137, Reason: "Error"}) }
 func (s *script) Done() <-chan struct{}                  { return s.done }

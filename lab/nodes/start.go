@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	mathrand "math/rand/v2"
+	"net"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -51,6 +52,7 @@ func (p *pod) start(c *container, killed bool) (time.Duration, *corev1.Container
 		a.process = containers.Start(containers.Config{
 			Model: m, Node: p.node.cpu, Pod: p.name, Log: a.logs,
 			CPULimit: limit(corev1.ResourceCPU).AsApproximateFloat64(), MemoryLimit: limit(corev1.ResourceMemory).Value(),
+			Dial: func(service string) (net.Conn, error) { return p.nodes.call(p.namespace, service) },
 		})
 	}
 	p.mu.Lock()
@@ -62,6 +64,12 @@ func (p *pod) start(c *container, killed bool) (time.Duration, *corev1.Container
 	p.mu.Unlock()
 	p.event(c, corev1.EventTypeNormal, "Started", "Container started")
 	a.usage.run(a.process, p.nodes.o.Housekeeping)
+	if c == p.st.main[0] {
+		p.scrapes.run(a.process, m.Metrics, p.nodes.clock)
+		if to := p.nodes.o.Prometheus; to != nil {
+			collect(to, a.process, p.namespace, p.name)
+		}
+	}
 	p.nodes.wg.Go(func() { p.await(a) })
 
 	if l := c.spec.Lifecycle; l != nil && l.PostStart != nil {
@@ -140,7 +148,7 @@ func (p *pod) model(c *container) (m model.Model, err error) {
 			return m, err
 		}
 	}
-	return model.Resolve(c.spec.Image, c.spec.Env, m), nil
+	return model.Resolve(c.spec, m), nil
 }
 
 // newID is an id as a container runtime gives it.
