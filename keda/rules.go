@@ -28,6 +28,9 @@ type Found struct {
 // Condition is one of the conditions Ready and Active of a ScaledObject.
 type Condition struct{ Status, Reason, Message string }
 
+// IsReady is that of a ScaledObject whose triggers work.
+var IsReady = Condition{"True", "ScaledObjectReady", "ScaledObject is defined correctly and is ready for scaling"}
+
 // Outcome is what KEDA does after a poll.
 type Outcome struct {
 	Replicas      int32 // what the target's spec is to be; that which was found means that KEDA leaves it
@@ -41,7 +44,7 @@ type State struct {
 
 // Poll decides as RequestScale does (pkg/scaling/executor/scale_scaledobjects.go in KEDA).
 func (r Rules) Poll(s *State, f Found) Outcome {
-	o := Outcome{Replicas: f.Replicas, Ready: Condition{"True", "ScaledObjectReady", "ScaledObject is defined correctly and is ready for scaling"}}
+	o := Outcome{Replicas: f.Replicas, Ready: IsReady}
 	if f.Active {
 		o.Active = Condition{"True", "ScalerActive", "Scaling is performed because triggers are active"}
 		switch {

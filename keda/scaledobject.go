@@ -17,6 +17,8 @@ import (
 const (
 	APIVersion = "keda.sh/v1alpha1"
 	Kind       = "ScaledObject"
+	// OfScaledObject is the label that a metric of a ScaledObject is asked for with.
+	OfScaledObject = "scaledobject.keda.sh/name"
 )
 
 // Source is this file: its doc comments describe the fields of a ScaledObject to an editor.
@@ -143,7 +145,7 @@ func (s *ScaledObject) HPA(name string) *autoscalingv2.HorizontalPodAutoscaler {
 	for i, t := range s.Triggers {
 		m := t.metric(i)
 		if m.External != nil { // by which KEDA's metrics server finds the ScaledObject
-			m.External.Metric.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"scaledobject.keda.sh/name": name}}
+			m.External.Metric.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{OfScaledObject: name}}
 		}
 		hpa.Spec.Metrics = append(hpa.Spec.Metrics, m)
 	}

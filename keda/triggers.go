@@ -45,15 +45,23 @@ func (s *ScaledObject) Check() error {
 	if a := s.Advanced; a != nil && a.ScalingModifiers != nil && a.ScalingModifiers.Formula != "" {
 		return errors.New("scalingModifiers are not known here")
 	}
+	if s.Advanced != nil && s.Advanced.RestoreToOriginalReplicaCount {
+		return errors.New("restoreToOriginalReplicaCount is not known here")
+	}
 	if s.Fallback != nil {
 		return errors.New("a fallback is not known here")
+	}
+	if s.Polling() < time.Second {
+		return fmt.Errorf("pollingInterval is %s and must be 1 s or more", s.Polling())
 	}
 	for i, t := range s.Triggers {
 		var err error
 		switch t.Type {
 		case "cpu", "memory":
 		case "prometheus":
-			_, err = t.number("threshold")
+			if _, err = t.number("threshold"); err == nil {
+				_, err = t.activation()
+			}
 		case "cron":
 			_, _, _, err = t.hours()
 		default:
@@ -94,7 +102,7 @@ func (t *Trigger) read(at time.Time, query Query) (value float64, active bool, e
 	if err != nil {
 		return 0, false, err
 	}
-	activation, err := strconv.ParseFloat(cmp.Or(t.Metadata["activationThreshold"], "0"), 64)
+	activation, err := t.activation()
 	if err != nil {
 		return 0, false, err
 	}
@@ -114,6 +122,16 @@ func (t *Trigger) read(at time.Time, query Query) (value float64, active bool, e
 		return 0, false, fmt.Errorf("prometheus query returns %f", values[0])
 	}
 	return value, value > activation, nil
+}
+
+func (t *Trigger) activation() (float64, error) {
+	return strconv.ParseFloat(cmp.Or(t.Metadata["activationThreshold"], "0"), 64)
+}
+
+// Activation is the value above which the trigger is active.
+func (t *Trigger) Activation() float64 {
+	v, _ := t.activation() // Check refuses what is no number
+	return v
 }
 
 // readCron is as GetMetricsAndActivity in pkg/scalers/cron_scaler.go: it is within the hours if their end comes before their
@@ -201,4 +219,22 @@ func quantity(v float64) resource.Quantity {
 	q := resource.MustParse(fmt.Sprintf("%.3f", v))
 	q.Add(resource.Quantity{}) // which makes its text the canonical one
 	return q
+}
+
+// MetricName is the name in external.metrics.k8s.io of the ith trigger's metric; empty of CPU and memory.
+func (s *ScaledObject) MetricName(i int) string {
+	if s.Triggers[i].ofPods() {
+		return ""
+	}
+	return s.Triggers[i].metricName(i)
+}
+
+// Cached says whether KEDA answers the HPA for a metric by what it read at its last poll.
+func (s *ScaledObject) Cached(metric string) bool {
+	for i, t := range s.Triggers {
+		if !t.ofPods() && t.metricName(i) == metric {
+			return t.UseCachedMetrics
+		}
+	}
+	return false
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -67,13 +68,6 @@ func (l *Lab) bootstrap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	group := v1beta1.SchemeGroupVersion
-	metrics := &apiregistrationv1.APIService{
-		ObjectMeta: metav1.ObjectMeta{Name: group.Version + "." + group.Group},
-		Spec: apiregistrationv1.APIServiceSpec{ // as in metrics-server's own manifest, but served locally
-			Group: group.Group, Version: group.Version, GroupPriorityMinimum: 100, VersionPriority: 100,
-		},
-	}
 	public := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: metav1.NamespacePublic}}
 	class := &storagev1.StorageClass{
 		ObjectMeta:        metav1.ObjectMeta{Name: storageClass, Annotations: map[string]string{storageutil.IsDefaultStorageClassAnnotation: "true"}},
@@ -83,7 +77,14 @@ func (l *Lab) bootstrap(ctx context.Context) error {
 	}
 	errs := []error{
 		create(ctx, l.client.StorageV1().StorageClasses(), class),
-		create(ctx, aggregator.ApiregistrationV1().APIServices(), metrics),
+	}
+	for i, group := range append(slices.Clone(adapted), v1beta1.SchemeGroupVersion) {
+		errs = append(errs, create(ctx, aggregator.ApiregistrationV1().APIServices(), &apiregistrationv1.APIService{
+			ObjectMeta: metav1.ObjectMeta{Name: group.Version + "." + group.Group},
+			Spec: apiregistrationv1.APIServiceSpec{ // as in metrics-server's own manifest, but served locally
+				Group: group.Group, Version: group.Version, GroupPriorityMinimum: 100, VersionPriority: int32(100 - i),
+			},
+		}))
 	}
 	for _, class := range schedulingv1.SystemPriorityClasses() {
 		errs = append(errs, create(ctx, l.client.SchedulingV1().PriorityClasses(), class))

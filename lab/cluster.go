@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/metrics-server/pkg/storage"
 
+	"github.com/hpabench/hpabench/lab/nodeports"
 	"github.com/hpabench/hpabench/lab/nodes"
 )
 
@@ -21,6 +22,7 @@ import (
 // be after the API server, which asks them by it: nil until then.
 type cluster struct {
 	atomic.Pointer[nodes.Nodes]
+	proxy atomic.Pointer[nodeports.Proxy]
 
 	mu      sync.Mutex
 	between net.Listener
@@ -45,6 +47,15 @@ func (c *cluster) dial(_ context.Context, network, address string) (net.Conn, er
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
 	}
 	return ours, nil
+}
+
+// route finds where a pod's connection to a Service goes.
+func (c *cluster) route(namespace, service string) (netip.AddrPort, error) {
+	proxy := c.proxy.Load()
+	if proxy == nil {
+		return netip.AddrPort{}, errNoNodes
+	}
+	return proxy.Endpoint(namespace, service)
 }
 
 // handoff is that of the nodes.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -29,6 +30,8 @@ import (
 	"github.com/hpabench/hpabench/lab/folders"
 	"github.com/hpabench/hpabench/lab/nodeports"
 	"github.com/hpabench/hpabench/lab/nodes"
+	"github.com/hpabench/hpabench/lab/operator"
+	"github.com/hpabench/hpabench/signals"
 )
 
 // Timing is how often the autoscaler and metrics-server look.
@@ -70,6 +73,8 @@ type Options struct {
 	// Nodes are the modelled nodes. Default of its Housekeeping: two thirds of
 	// the metrics resolution, which are the kubelets' 10 s for Real.
 	Nodes nodes.Options
+	// KEDA acts on ScaledObjects, with a Prometheus that scrapes all pods behind its triggers.
+	KEDA bool
 }
 
 // HPADefaults are the options of the HPA controller as kube-controller-manager
@@ -158,6 +163,14 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("installing the metrics API: %w", err)
 	}
+	o.Nodes.Route = l.nodes.route
+	if o.KEDA {
+		o.Nodes.Prometheus = signals.New(time.Hour)
+	}
+	adapter := adapter{nodes: &l.nodes, pods: metrics.lister, keda: new(atomic.Pointer[operator.Operator]), sources: &sources{of: map[types.NamespacedName]source{}}}
+	if err := adapter.install(kubeAPIs(chain)); err != nil {
+		return nil, fmt.Errorf("installing the API of custom metrics: %w", err)
+	}
 	buildOpenAPIv3, buildOpenAPIv2, err := serveOpenAPI(kubeAPIs(chain), config.OpenAPIConfig, config.OpenAPIV3Config)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the API's documents: %w", err)
@@ -186,6 +199,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 		workers.Go(func() { l.report(working, "the controller manager", runControllers(working, l.state, o.HPA)) })
 		workers.Go(func() { l.report(working, "the scheduler", runScheduler(working, l.state)) })
 		workers.Go(func() { metrics.run(working) })
+		workers.Go(func() { adapter.sources.follow(working, l.client, o.Nodes.Prometheus) })
 		workers.Go(func() { l.report(working, "the controller of volumes", runVolumes(working, l.config)) })
 		return nil
 	})
@@ -209,8 +223,20 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 			return err
 		}
 		workers.Go(proxy.Wait)
+		l.nodes.proxy.Store(proxy)
 		return nil
 	})
+	if o.KEDA {
+		steps.Go(func() error {
+			keda, err := operator.Start(working, l.config, o.Nodes.Prometheus.Query)
+			if err != nil {
+				return fmt.Errorf("starting KEDA's operator: %w", err)
+			}
+			workers.Go(keda.Wait)
+			adapter.keda.Store(keda)
+			return nil
+		})
+	}
 	if err := steps.Wait(); err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func child(dir string) {
 func theLab(t *testing.T) (*Lab, *kubernetes.Clientset) {
 	t.Helper()
 	own.once.Do(func() {
-		own.lab, own.err = Start(context.Background(), Options{Timing: Fast})
+		own.lab, own.err = Start(context.Background(), Options{Timing: Fast, KEDA: true})
 	})
 	if own.err != nil {
 		t.Fatal(own.err)

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 	metricsapi "sigs.k8s.io/metrics-server/pkg/api"
 	"sigs.k8s.io/metrics-server/pkg/scraper"
 	"sigs.k8s.io/metrics-server/pkg/storage"
@@ -23,6 +24,7 @@ import (
 // the built-in ones.
 type metricsServer struct {
 	resolution time.Duration
+	lister     cache.GenericLister // of the pods that run
 	store      storage.Storage
 	scraper    scraper.Scraper
 	nodes      informers.SharedInformerFactory
@@ -57,6 +59,7 @@ func installMetrics(server *genericapiserver.GenericAPIServer, config *rest.Conf
 	}
 	return &metricsServer{
 		resolution: resolution,
+		lister:     podLister,
 		store:      store,
 		scraper:    scraper.NewScraper(nodeLister, usage, resolution*9/10, nil),
 		nodes:      nodes,

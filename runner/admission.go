@@ -47,7 +47,7 @@ func (p *preflight) checkKinds() bool {
 	hint := "install their CustomResourceDefinitions, or add these to the manifests"
 	switch {
 	case p.skipped[scaledKind] && p.cluster.Lab != nil:
-		hint = "a ScaledObject is of KEDA, which the embedded cluster does not have: name a cluster that has it with --context or --kubeconfig"
+		hint = "a ScaledObject is of KEDA, which this embedded cluster was started without: hpabench lab up --lab-flag keda=true starts one with it"
 	case p.skipped[scaledKind]:
 		hint = "a ScaledObject is of KEDA, which the cluster needs: https://keda.sh/docs/latest/deploy"
 	case p.cluster.Lab == nil && p.options.SkipUnknown:

@@ -63,6 +63,9 @@ func (p *preflight) noteModel() {
 	if p.cluster.Lab == nil && stated != nil {
 		p.notes = append(p.notes, "workload.model is for the embedded cluster; here the pods are real, and it is ignored.")
 	}
+	if p.cluster.Lab != nil && p.file.HasScaledObjects() {
+		p.notes = append(p.notes, "KEDA on the embedded cluster is hpabench's own, written from the behaviour of KEDA 2.21; its Prometheus scrapes the modelled pods, whatever serverAddress is.")
+	}
 	if p.cluster.Lab == nil || template == nil || len(template.Spec.Containers) == 0 {
 		return
 	}
@@ -70,8 +73,7 @@ func (p *preflight) noteModel() {
 		annotated, _ := model.Parse(template.Annotations[model.Annotation])
 		stated = &annotated
 	}
-	main := template.Spec.Containers[0]
-	for _, text := range []string{model.Assumed(main.Image, main.Env, *stated), model.AssumedOthers(&template.Spec, false)} {
+	for _, text := range []string{model.Assumed(&template.Spec.Containers[0], *stated), model.AssumedOthers(&template.Spec, false)} {
 		if text != "" {
 			p.cluster.Assumed = append(p.cluster.Assumed, text)
 		}
@@ -89,6 +91,7 @@ func (p *preflight) objects() []*unstructured.Unstructured {
 		p.file.Move(o, p.namespace)
 	}
 	scenarios.Confine(objects, RunLabel, p.options.ID)
+	p.waitForLoad(objects)
 	return objects
 }
 

@@ -435,6 +435,9 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 		}
 		subject.Way, subject.URL, subject.Why = scenarios.ViaJob, record.ShownURL(url), "the scenario says so"
 		begin()
+		if err := r.beginCourses(ctx); err != nil {
+			return err
+		}
 		return send(ctx, loadgen.NewFleet(workers, phases, request(p.file, authorization), url, rec, r.options.Version, r.say), tell)
 	}
 	var way loadgen.Way
@@ -458,6 +461,9 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 		subject.Way, subject.URL = way.Kind(), way.URL()
 	}
 	begin()
+	if err := r.beginCourses(ctx); err != nil {
+		return err
+	}
 	generator, err := loadgen.New(phases, request(p.file, authorization), way, rec)
 	if err != nil {
 		return BadInput{err}

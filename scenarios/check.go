@@ -114,6 +114,7 @@ func (c *checker) checkWorkload() {
 	if c.ofManifests() && !c.broken {
 		c.findTarget()
 		c.checkTemplate()
+		c.checkSources()
 	}
 	if w.Model != nil {
 		c.checkModel(w.Model)

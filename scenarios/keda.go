@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -18,6 +19,19 @@ func (f *File) ScaledObject() string {
 		return f.hpaManifest.Object.GetName()
 	}
 	return ""
+}
+
+// ScaledObjectSpec is the spec of that ScaledObject; nil without one.
+func (f *File) ScaledObjectSpec() *keda.ScaledObject {
+	if a := f.Spec.Autoscaler; a != nil && a.ScaledObject != nil {
+		return a.ScaledObject
+	}
+	return f.hpaManifest.scaledObject()
+}
+
+// HasScaledObjects says whether the run creates a ScaledObject, of its target or another.
+func (f *File) HasScaledObjects() bool {
+	return slices.ContainsFunc(f.Objects(), func(o *unstructured.Unstructured) bool { return o.GetKind() == keda.Kind })
 }
 
 // scaledObject is the spec of a ScaledObject; nil if m is none, or one that cannot be read.

@@ -198,6 +198,30 @@ func (f *File) InFront() string {
 	return service.Name
 }
 
+// Front is the template of the pods behind that Service, and nil where the file has none.
+func (f *File) Front() *corev1.PodTemplateSpec {
+	if f.InFront() == "" {
+		return nil
+	}
+	selector := labels.SelectorFromValidatedSet(as[corev1.Service](f.service).Spec.Selector)
+	for i := range f.Manifests {
+		if t := f.templateIn(&f.Manifests[i]); t != nil && !selector.Empty() && selector.Matches(labels.Set(t.Labels)) {
+			return t
+		}
+	}
+	return nil
+}
+
+// Selects says whether a Service of the file, by its name, selects the target's pods.
+func (f *File) Selects(service string) bool {
+	template, m := f.PodTemplate(), f.manifest("Service", service)
+	if f.Spec.Workload.Deployment != nil && service == f.Metadata.Name {
+		return true
+	}
+	is := as[corev1.Service](m)
+	return template != nil && is != nil && len(is.Spec.Selector) > 0 && labels.SelectorFromSet(is.Spec.Selector).Matches(labels.Set(template.Labels))
+}
+
 // Service is the name of the Service that takes the load and its port, by number
 // or name. The name is empty when it must be found in the cluster; so is the
 // port (nil).

@@ -80,6 +80,7 @@ of kube-controller-manager.`,
 	flags.StringVar(&cpu, "node-cpu", "4", "processors of each node")
 	flags.StringVar(&memory, "node-memory", "16Gi", "memory of each node")
 	flags.IntVar(&o.Nodes.Pods, "node-pods", 110, "pods that fit on each node")
+	flags.BoolVar(&o.KEDA, "keda", false, "act on ScaledObjects as KEDA does, with a Prometheus that scrapes all pods every 15s")
 	flags.BoolVar(&tied, "stdin", false, "run until standard input ends, and so no longer than the parent that holds it open; if all that was written to it is "+stay+", go on")
 	ofHPA := pflag.NewFlagSet("", pflag.ContinueOnError)
 	hpa.AddFlags(ofHPA)

@@ -357,8 +357,12 @@ func (f *runFlags) connect(ctx context.Context, file *scenarios.File, id string,
 		return nil, nil, runner.BadInput{Err: file.Fault("spec.workload.existing", "an embedded cluster that is started for this run has no object that exists already",
 			"name the cluster: --context NAME"+contextsHint()+", or make one that stays with hpabench lab up")}
 	}
+	options := f.lab.Options
+	if file.HasScaledObjects() && !slices.ContainsFunc(options.Flags, func(flag string) bool { return strings.HasPrefix(flag, "keda=") }) {
+		options.Flags = append(slices.Clone(options.Flags), "keda=true")
+	}
 	say("starting the embedded cluster…")
-	lab, err := embedded.Start(ctx, "run-"+id, f.lab.Options)
+	lab, err := embedded.Start(ctx, "run-"+id, options)
 	if err != nil {
 		return nil, nil, labError(err)
 	}
