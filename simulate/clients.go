@@ -139,6 +139,9 @@ func (m meter) sum(name string, of autoscalingv2.MetricSpec) (sum int64, at time
 	if _, pods := m.Replicas(); known && (err == nil || pods == 0) {
 		sum, at, err = sum+int64(math.Round(unserved*1000)), time.Now(), nil
 	}
+	if outside, known := m.Outside(name); known {
+		sum, at, err = sum+int64(math.Round(outside*1000)), time.Now(), nil
+	}
 	if err == nil {
 		m.Read(record.Signal{Metric: metricName(of), Value: resource.NewMilliQuantity(sum, resource.DecimalSI)})
 	}
@@ -150,7 +153,11 @@ func (m meter) GetObjectMetric(name, _ string, of *autoscalingv2.CrossVersionObj
 }
 
 func (m meter) GetExternalMetric(name, _ string, _ labels.Selector) ([]int64, time.Time, error) {
-	sum, at, err := m.sum(name, autoscalingv2.MetricSpec{External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}}})
+	if value, of, err := m.External(name); of { // which is watched beside the HPA
+		time.Sleep(m.call)
+		return []int64{value}, time.Now(), err
+	}
+	sum, at, err := m.sum(name, external(name))
 	return []int64{sum}, at, err
 }
 

@@ -36,6 +36,10 @@ type Workload interface {
 	Custom(name string) metrics.PodMetricsInfo
 	// Unserved is the rate, by the metric's scale, of requests that came while no pod took them.
 	Unserved(name string) (perSecond float64, known bool)
+	// External is what KEDA tells now of a metric, in thousandths; of is false if it is none of KEDA's.
+	External(name string) (thousandths int64, of bool, err error)
+	// Outside is what a source outside the cluster shows now of a metric.
+	Outside(metric string) (value float64, known bool)
 	// Read is called with what the controller reads of custom metrics.
 	Read(record.Signal)
 }

@@ -50,7 +50,9 @@ func (w *instant) Usage(corev1.ResourceName, string) metrics.PodMetricsInfo {
 
 func (w *instant) Custom(string) metrics.PodMetricsInfo { return nil }
 
-func (w *instant) Unserved(string) (float64, bool) { return 0, false }
+func (w *instant) Unserved(string) (float64, bool)      { return 0, false }
+func (w *instant) External(string) (int64, bool, error) { return 0, false, nil }
+func (w *instant) Outside(string) (float64, bool)       { return 0, false }
 
 func (w *instant) SetReplicas(n int32) {
 	w.scaled = append(w.scaled, fmt.Sprintf("%v %d", time.Since(w.start).Round(time.Second), n))

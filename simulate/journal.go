@@ -294,9 +294,12 @@ func (w *world) tellAutoscaler(s autoscalingv2.HorizontalPodAutoscalerStatus) {
 	w.tell(record.Entry{Autoscaler: &record.Autoscaler{Name: w.Name, Spec: w.HPA, Status: s}})
 }
 
+// hpaController is the field manager of the HPA controller.
+const hpaController = "kube-controller-manager"
+
 func (w *world) tellTarget() {
 	ready := w.readyPods()
-	w.tell(record.Entry{Target: &record.Target{Generation: w.generation + 1, Replicas: w.spec, Status: w.status, Ready: &ready, Manager: "kube-controller-manager", StatefulSet: w.StatefulSet}})
+	w.tell(record.Entry{Target: &record.Target{Generation: w.generation + 1, Replicas: w.spec, Status: w.status, Ready: &ready, Manager: w.manager, StatefulSet: w.StatefulSet}})
 }
 
 func (w *world) readyPods() (n int32) {

@@ -88,10 +88,16 @@ func (w *world) serve(p *pod, dt float64) {
 
 // arrive lets the requests that have gathered come to the server.
 func (w *world) arrive(p *pod, at time.Duration) {
-	l, m := p.line, &w.Plant.Workload
+	l := p.line
 	r := l.arriving
 	l.arriving = request{phase: r.phase, came: at}
 	r.came, r.end = at, model.Never
+	w.join(p, &r, at)
+}
+
+// join lets requests come to the server of a pod that has a line.
+func (w *world) join(p *pod, r *request, at time.Duration) {
+	l, m := p.line, &w.Plant.Workload
 	draws := max(1, math.Round(r.n))
 	cpu := 0.0
 	for range int(draws) {
@@ -101,7 +107,7 @@ func (w *world) arrive(p *pod, at time.Duration) {
 		}
 	}
 	if l.server.Request(at, seconds(cpu*p.costs*r.n/draws), m.Wait.Draw(l.random), func(end time.Duration) { r.end = end }) {
-		l.requests = append(l.requests, &r)
+		l.requests = append(l.requests, r)
 		return
 	}
 	p.backlog -= r.n
@@ -161,7 +167,12 @@ func (w *world) cut(p *pod, graceful bool) {
 		return
 	}
 	for _, r := range append(p.line.requests, &p.line.arriving) {
-		if !r.gone {
+		switch {
+		case r.gone:
+		case w.Front != nil: // which answers in its place
+			w.front.failed += r.n
+			w.unanswered(r.phase, w.now, r.n, w.now-r.came)
+		default:
 			w.failed(r.phase, w.now, r.n, "connection reset")
 		}
 	}
@@ -170,6 +181,11 @@ func (w *world) cut(p *pod, graceful bool) {
 
 // lost are the requests that no pod has answered when all comes to its end.
 func (w *world) lost() {
+	for _, r := range w.front.held {
+		if !r.gone {
+			w.failed(r.phase, r.came+w.Timeout, r.n, "timeout")
+		}
+	}
 	for _, p := range w.pods {
 		if p.line == nil {
 			continue

@@ -167,7 +167,7 @@ func Guess(pod corev1.PodSpec, m model.Model) Plant {
 		first = pod.Containers[0]
 	}
 	return Plant{
-		Workload:  model.Resolve(first.Image, first.Env, m),
+		Workload:  model.Resolve(&first, m),
 		RoundTrip: Always(ms(1)),
 		// Of the pods of reports/testdata/recorded-demo-nginx.jsonl (containerd), rounded.
 		Pods: Stages{

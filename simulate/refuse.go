@@ -95,7 +95,7 @@ func (r *Run) ignored(f *scenarios.File) string {
 			all = append(all, kind+" "+o.GetName())
 		}
 	}
-	if name := f.InFront(); name != "" {
+	if name := f.InFront(); name != "" && r.Front == nil {
 		all = append(all, "Service "+name+" in front of the target, which may hold requests: they go to the target's pods")
 	}
 	if len(all) == 0 {

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/hpabench/hpabench/keda"
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 )
@@ -32,9 +33,13 @@ type Run struct {
 	HPA     autoscalingv2.HorizontalPodAutoscalerSpec
 	Name    string // of the HPA
 	// Replicas are those of the target at its creation, which is that of the HPA too.
-	Replicas    int32
-	StatefulSet *record.StatefulSet // nil if the target is of another kind
-	Phases      []record.Phase
+	Replicas     int32
+	ScaledObject string              // its name, where KEDA is not nil
+	KEDA         *keda.ScaledObject  // that the HPA was made of; nil without one
+	Front        *Front              // that takes the load; nil where the pods do
+	Outside      map[string]string   // texts of signals.ParseCourse that say what sources outside the cluster show, from the first phase's begin on
+	StatefulSet  *record.StatefulSet // nil if the target is of another kind
+	Phases       []record.Phase
 
 	// Rest is for how long the HPA is followed after the load, or until it is at its min, or has decided nothing for Calm:
 	// for the score alone.
@@ -198,11 +203,15 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 		j = newJournal(r, give)
 	}
 	w := newWorld(r, j)
+	if err := w.follow(); err != nil {
+		return score, err
+	}
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: r.Name, UID: "hpa"}, Spec: r.HPA}
 	begins := make(chan time.Duration, 1)
 	ready, waiting := false, ""
 	w.synced = func() {
-		if w.score.Onset == 0 && ready && len(w.serving) == int(w.spec) {
+		// Where KEDA has the target at zero the HPA writes no status again.
+		if ready := ready || w.scaler != nil && w.scaler.last != nil && w.spec == 0; w.score.Onset == 0 && ready && len(w.serving) == int(w.spec) {
 			onset := w.now + afterSync + r.waits()
 			w.score.Onset = onset.Seconds()
 			w.begin(onset)
@@ -260,7 +269,7 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	stop()
 	w.catchUp()
 	// What is still on its way comes to its end.
-	for t := time.Duration(0); t < r.Timeout && slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 }); t += step {
+	for t := time.Duration(0); t < r.Timeout && (len(w.front.held) > 0 || slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })); t += step {
 		w.advance(w.now + step)
 	}
 	w.lost()

@@ -28,9 +28,6 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	if template == nil {
 		return nil, f.Fault("spec.workload", fmt.Sprintf("the pods of the kind %s are not known without its cluster", f.TargetRef().Kind), "simulate a record of a run of it")
 	}
-	if f.ScaledObject() != "" {
-		return nil, notSimulated{f.Fault("spec.autoscaler", "a ScaledObject of KEDA is not simulated", "hpabench run makes it on a cluster that has KEDA")}
-	}
 	pod := template.Spec.DeepCopy()
 	var m model.Model
 	if given := f.Spec.Workload.Model; given != nil {
@@ -47,6 +44,15 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	}
 	r.limits(f)
 	r.assume(m)
+	r.Outside = f.Courses()
+	if r.KEDA, r.ScaledObject = f.ScaledObjectSpec(), f.ScaledObject(); r.KEDA != nil {
+		if err := r.KEDA.Check(); err != nil {
+			return nil, notSimulated{f.Fault("spec.autoscaler", "the ScaledObject: "+err.Error(), "hpabench run makes it on a cluster that has KEDA")}
+		}
+	}
+	if r.Front = frontOf(f, &r.Plant.Workload); r.Front != nil && slices.ContainsFunc(r.Phases, func(p record.Phase) bool { return p.Shape == record.ShapeWorkers }) {
+		return nil, notSimulated{f.Fault("spec.load", "workers that send through a gateway or to a queue are not simulated", onEmbedded)}
+	}
 	for _, o := range f.Objects() {
 		if o.GetKind() == spec.ScaleTargetRef.Kind && o.GetName() == spec.ScaleTargetRef.Name {
 			if n, ok, err := unstructured.NestedInt64(o.Object, "spec", "replicas"); err == nil && ok {
@@ -71,6 +77,32 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 		return nil, f.Fault("spec.autoscaler", err.Error(), "scale on one of these, or on a Pods, Object or External metric")
 	}
 	return r, nil
+}
+
+// frontOf is the gateway or the queue that takes the load of a scenario in front of its target; nil where none is known.
+func frontOf(f *scenarios.File, target *model.Model) *Front {
+	template := f.Front()
+	if template == nil || len(template.Spec.Containers) == 0 {
+		return nil
+	}
+	m, err := model.Parse(cmp.Or(template.Annotations[model.Annotation], "{}"))
+	if err != nil {
+		return nil
+	}
+	named := func(to string) string {
+		name, _, _ := strings.Cut(to, ":")
+		name, _, _ = strings.Cut(name, ".")
+		return name
+	}
+	switch m = model.Resolve(&template.Spec.Containers[0], m); {
+	case m.Holds != nil && *m.Holds && target.Takes != nil && named(*target.Takes) == f.InFront():
+		return &Front{Pod: m, Queue: true}
+	case m.Forwards == nil || !f.Selects(named(m.Forwards.To)):
+		return nil
+	case m.Forwards.Hold != nil:
+		return &Front{Pod: m, Hold: m.Forwards.Hold.Duration}
+	}
+	return &Front{Pod: m}
 }
 
 // checkResources refuses a resource that no pod has metrics of, for which the HPA would wait in vain.
@@ -151,7 +183,7 @@ func FromRecord(run record.Run) (*Run, error) {
 			target = e.Target
 		case e.Cluster != nil && e.Cluster.Lab == nil: // where nobody looked at the model
 			r.Plant.Workload.Fault = nil
-		case e.Subject != nil && e.Subject.ScaledObject != "":
+		case e.Subject != nil && e.Subject.ScaledObject != "" && r.KEDA == nil:
 			return nil, notSimulated{fmt.Errorf("the record is of ScaledObject %s, and those of KEDA are not simulated", e.Subject.ScaledObject)}
 		case e.Subject != nil:
 			r.Even = e.Subject.Way == scenarios.ViaPortForward
@@ -314,7 +346,7 @@ func (r *Run) Like(p Plant) {
 func (r *Run) assume(stated model.Model) {
 	if len(r.Pod.Containers) > 0 {
 		c := r.Pod.Containers[0]
-		r.AssumedModel = model.Assumed(c.Image, c.Env, stated)
+		r.AssumedModel = model.Assumed(&c, stated)
 	}
 }
 

@@ -44,7 +44,7 @@ type thinkers struct {
 
 // onTheWay says whether requests of a phase are in a pod and waited for.
 func (w *world) onTheWay(phase int) bool {
-	return slices.ContainsFunc(w.pods, func(p *pod) bool {
+	return slices.ContainsFunc(w.front.held, func(r *request) bool { return r.phase == phase && !r.gone }) || slices.ContainsFunc(w.pods, func(p *pod) bool {
 		return p.line != nil && (p.line.arriving.n > 0 && p.line.arriving.phase == phase ||
 			slices.ContainsFunc(p.line.requests, func(r *request) bool { return r.phase == phase && !r.gone }))
 	})
@@ -68,7 +68,7 @@ func (w *world) begin(at time.Duration) {
 	}
 	w.after(at-w.now, func() {
 		of := w.HPA.ScaleTargetRef
-		w.tell(record.Entry{Subject: &record.Subject{Namespace: namespace, APIVersion: of.APIVersion, Kind: of.Kind, Name: of.Name, Autoscaler: w.Name}})
+		w.tell(record.Entry{Subject: &record.Subject{Namespace: namespace, APIVersion: of.APIVersion, Kind: of.Kind, Name: of.Name, Autoscaler: w.Name, ScaledObject: w.scaledObject()}})
 	})
 	w.after(at-w.now, func() { w.startPhase(0) })
 	if w.MaxConnectionAge > 0 {
@@ -206,7 +206,7 @@ func (w *world) idle() bool {
 
 // changes says whether the rates are to be looked at again each second.
 func (w *world) changes() bool {
-	if w.journal != nil || len(w.Used) > 0 || w.memoryLimit > 0 && !w.Plant.Workload.MemoryPerRequest.IsZero() || w.traffic.phase >= 0 && !slices.Contains([]string{record.ShapeIdle, record.ShapeRate}, w.Phases[w.traffic.phase].Shape) {
+	if w.journal != nil || w.Front != nil || len(w.Used) > 0 || w.memoryLimit > 0 && !w.Plant.Workload.MemoryPerRequest.IsZero() || w.traffic.phase >= 0 && !slices.Contains([]string{record.ShapeIdle, record.ShapeRate}, w.Phases[w.traffic.phase].Shape) {
 		return true
 	}
 	return slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })
@@ -214,7 +214,7 @@ func (w *world) changes() bool {
 
 // connects says whether requests open a connection each.
 func (w *world) connects() bool {
-	return w.traffic.phase < 0 || !w.Phases[w.traffic.phase].KeepAlive
+	return w.traffic.phase < 0 && w.Front == nil || w.traffic.phase >= 0 && !w.keeps(&w.Phases[w.traffic.phase])
 }
 
 func (w *world) cost() float64 { return w.modelled.Cost(w.connects()) }
@@ -235,8 +235,22 @@ func (w *world) step(then time.Duration, o offered) {
 	if n := o.rate * dt; n > 0 {
 		w.traffic.sent += n
 		w.sent(n)
-		w.failed(w.traffic.phase, w.now, o.refused*dt, "connection refused")
+		w.front.came += n
+		switch {
+		case w.Front == nil:
+			w.failed(w.traffic.phase, w.now, o.refused*dt, "connection refused")
+		case w.Front.Queue:
+			w.add(n, then)
+		case o.refused > 0:
+			w.hold(o.refused*dt, then)
+		}
 		w.thinks(w.now+min(o.took, then-w.now), n)
+	}
+	if w.Front != nil && w.Front.Queue {
+		w.take(dt)
+		return
+	} else if w.Front != nil {
+		w.expire(then)
 	}
 	for _, p := range w.pods {
 		if p.rate == 0 && p.backlog == 0 {
@@ -244,6 +258,10 @@ func (w *world) step(then time.Duration, o offered) {
 		}
 		if o.rate > 0 {
 			p.owed -= dt * p.rate / o.rate
+		}
+		if !p.listens && w.Front != nil {
+			w.hold(p.rate*dt, then)
+			continue
 		}
 		if !p.listens { // refused: by its node, as nothing listens there
 			w.failed(w.traffic.phase, w.now, p.rate*dt, "connection refused")
@@ -333,10 +351,10 @@ func (w *world) open(p *record.Phase, dt float64) (rate, refused float64) {
 	} else if r := p.PlannedRate(at + dt/2); r != nil {
 		rate = *r
 	}
-	if rate <= 0 {
-		return 0, 0
+	if rate <= 0 || w.Front != nil && w.Front.Queue {
+		return max(0, rate), 0
 	}
-	if !p.KeepAlive || w.Even {
+	if !w.keeps(p) || w.Even {
 		if len(w.serving) == 0 {
 			return rate, rate
 		}

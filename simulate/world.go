@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/metrics-server/pkg/storage"
 
 	"github.com/hpabench/hpabench/model"
+	"github.com/hpabench/hpabench/signals"
 )
 
 // namespace of what is simulated.
@@ -58,8 +59,12 @@ type world struct {
 	synced  func()        // is called with each sync, which writes a status only where that changes
 	journal *journal      // nil if nobody wants a record
 
-	unserved float64              // requests that came while no pod took them
-	waited   map[string][]Reading // of unserved, by the names of metrics of requests
+	manager  string // who wrote the scale last
+	scaler   *scaler
+	front    front
+	outside  map[string]*signals.Course
+	unserved float64                    // requests that came while no pod took them
+	waited   map[string][]model.Reading // of unserved, by the names of metrics of requests
 }
 
 type pod struct {
@@ -90,10 +95,10 @@ type pod struct {
 	answered      float64                          // requests
 	recent        []answers                        // of them those whose memory may be held yet
 	sampled       storage.MetricsPoint
-	born          int                  // which of all pods it is, from 1 on
-	appointments  int                  // that the kubelet made to sample it
-	costs         float64              // relative to other pods, what a request does
-	readings      map[string][]Reading // of custom metrics
+	born          int                        // which of all pods it is, from 1 on
+	appointments  int                        // that the kubelet made to sample it
+	costs         float64                    // relative to other pods, what a request does
+	readings      map[string][]model.Reading // of custom metrics
 	random        *rand.Rand
 	line          *line         // nil while the pod can serve all that it gets
 	backlog       float64       // requests in the line
@@ -140,7 +145,7 @@ func newWorld(r *Run, j *journal) *world {
 	w.traffic.decided = make(chan struct{}, 1)
 	w.trips = r.Plant.RoundTrip.seconds()
 	w.trip = stat.Mean(w.trips, nil)
-	w.spec = r.Replicas
+	w.spec, w.manager = r.Replicas, hpaController
 	w.reconcile()
 	every := r.Plant.Metrics.Resolution.Duration
 	chance := w.random.Float64()
@@ -152,8 +157,14 @@ func newWorld(r *Run, j *journal) *world {
 		first = s[0] + time.Duration(chance*float64(s[1]-s[0])) - r.Plant.Metrics.Delay.Duration
 	}
 	w.after(within(first, every), w.scrape)
-	w.waited = map[string][]Reading{}
+	w.waited = map[string][]model.Reading{}
 	w.entrance()
+	if w.KEDA != nil {
+		w.startKEDA()
+	}
+	if w.Front != nil {
+		w.scrapeFront()
+	}
 	return w
 }
 
@@ -189,6 +200,12 @@ func (w *world) Replicas() (spec, status int32) {
 
 func (w *world) SetReplicas(n int32) {
 	w.catchUp()
+	w.scale(n, hpaController)
+}
+
+// scale is somebody's write of the scale.
+func (w *world) scale(n int32, manager string) {
+	w.manager = manager
 	if n == w.spec {
 		return
 	}
@@ -323,6 +340,9 @@ func (w *world) start(p *pod) {
 	w.show(p)
 	w.whileRuns(p, listens, func() {
 		p.listens = true
+		if len(w.front.held) > 0 {
+			w.release()
+		}
 		p.cpu += m.StartCPU.Seconds()
 		w.checkMemory(p)
 	})
@@ -389,7 +409,9 @@ func (w *world) enter(p *pod) {
 		p.slice, w.slices = len(w.slices), append(w.slices, 0)
 	}
 	w.slices[p.slice]++
-	w.serving, w.receiving = append(w.serving, p), -1
+	if w.serving, w.receiving = append(w.serving, p), -1; len(w.front.held) > 0 {
+		w.release()
+	}
 	w.supplies()
 	w.tellEndpoints(p.slice)
 }

@@ -187,6 +187,9 @@ func toTune(name string, plant *simulate.Plant, w *work, check func(string, *fit
 		return nil, nil, err
 	}
 	run, err := simulated(file, plant)
+	if err == nil && run.KEDA != nil {
+		err = file.Fault("spec.autoscaler", "a ScaledObject is simulated, and not tuned yet", "hpabench simulate --set compares settings of its HPA")
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,0 +1,186 @@
+package simulate
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/hpabench/hpabench/model"
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/signals"
+)
+
+// Front is what takes the load in place of the target's pods: a gateway in front of them, or a queue of which they take the
+// messages.
+type Front struct {
+	Pod   model.Model   // of the front
+	Queue bool          // else a gateway
+	Hold  time.Duration // of a gateway
+}
+
+// front is what goes on there.
+type front struct {
+	came, failed float64    // requests
+	held         []*request // by a gateway, in the order in which they came
+	added, taken float64    // messages
+	waiting      []message
+}
+
+// message stands for n of them that came at a time.
+type message struct {
+	n    float64
+	came time.Duration
+}
+
+// mostGroups bounds into how many a step's requests are parted that a front keeps.
+const mostGroups = 100
+
+// parts are equal parts of n requests that came evenly in a time, each with the middle of its own.
+func parts(n float64, from, to time.Duration) (each float64, at []time.Duration) {
+	count := int(min(max(1, math.Round(n)), mostGroups))
+	for i := range count {
+		at = append(at, from+time.Duration((float64(i)+0.5)/float64(count)*float64(to-from)))
+	}
+	return n / float64(count), at
+}
+
+// scrapeFront lets Prometheus scrape the front.
+func (w *world) scrapeFront() {
+	var scrape func()
+	scrape = func() {
+		n := model.Counts{Came: w.front.came, Answered: w.front.came - w.front.failed, Failed: w.front.failed, InFlight: w.atFront(), Added: w.front.added, Taken: w.front.taken, Waiting: w.front.added - w.front.taken}
+		if len(w.front.waiting) > 0 {
+			n.Oldest = (w.now - w.front.waiting[0].came).Seconds()
+		}
+		w.scaler.collect("front", w.Front.Pod.Series(n), false)
+		w.after(signals.ScrapeEvery, scrape)
+	}
+	w.after(time.Duration(w.random.Int64N(int64(signals.ScrapeEvery))), scrape)
+}
+
+// atFront is how many requests a gateway has that are not answered.
+func (w *world) atFront() (n float64) {
+	for _, r := range w.front.held {
+		n += r.n
+	}
+	for _, p := range w.pods {
+		n += w.inFlight(p)
+	}
+	return n
+}
+
+// hold lets a gateway hold n requests that came until a time.
+func (w *world) hold(n float64, to time.Duration) {
+	each, at := parts(n, w.now, to)
+	if w.traffic.phase >= 0 {
+		w.unserved += n
+	}
+	for _, came := range at {
+		w.front.held = append(w.front.held, &request{phase: w.traffic.phase, n: each, came: came, end: model.Never})
+	}
+}
+
+// expire fails requests that a gateway has held for as long as it does, or their clients have waited for as long as they do.
+func (w *world) expire(to time.Duration) {
+	w.front.held = slices.DeleteFunc(w.front.held, func(r *request) bool {
+		if late := r.came + w.Timeout; !r.gone && w.Timeout < w.Front.Hold && late <= to {
+			w.failed(r.phase, late, r.n, "timeout")
+			r.gone = true
+		}
+		end := r.came + w.Front.Hold
+		if end > to {
+			return false
+		}
+		if w.front.failed += r.n; !r.gone {
+			w.unanswered(r.phase, end, r.n, w.Front.Hold)
+		}
+		return true
+	})
+}
+
+// unanswered are n requests that are answered with status 503 after a while.
+func (w *world) unanswered(phase int, at time.Duration, n float64, took time.Duration) {
+	if phase >= 0 {
+		w.score.Missed += n
+		w.journal.answered(phase, at, "503", n, model.Range(took.Seconds(), took.Seconds()), 1, w.trips)
+	}
+}
+
+// release lets what a gateway holds come to the pods in service. It tries each 100 ms, so that they come half of that after the
+// first pod does.
+func (w *world) release() {
+	w.after(model.Redial/2, func() {
+		takes := slices.DeleteFunc(slices.Clone(w.serving), func(p *pod) bool { return !p.listens })
+		if len(takes) == 0 {
+			return
+		}
+		w.capacities(step.Seconds())
+		for _, r := range w.front.held {
+			p := takes[w.random.IntN(len(takes))]
+			if p.line == nil {
+				p.line = w.newLine(p)
+			}
+			p.backlog += r.n
+			w.join(p, r, w.now)
+		}
+		w.front.held = nil
+	})
+}
+
+// add takes messages from requests, which are answered at once, up to a time.
+func (w *world) add(n float64, to time.Duration) {
+	each, at := parts(n, w.now, to)
+	for _, came := range at {
+		w.front.waiting = append(w.front.waiting, message{each, came})
+	}
+	w.front.added += n
+	if w.traffic.phase >= 0 && (w.journal != nil || w.SLO > 0) {
+		took := model.Range(0, 0)
+		if w.SLO > 0 {
+			w.score.Missed += n * w.over(took)
+		}
+		w.journal.answered(w.traffic.phase, w.now, "202", n, took, 1, w.trips)
+	}
+}
+
+// take lets the pods take messages for a while, each as many as it can work on.
+func (w *world) take(dt float64) {
+	left := w.front.added - w.front.taken
+	if left <= 1e-9 {
+		return
+	}
+	working := 0.0
+	for _, p := range w.pods {
+		if p.rate = 0; p.listens {
+			p.rate = left / dt
+		}
+	}
+	w.capacities(dt)
+	for _, p := range w.pods {
+		if p.listens {
+			working += p.highest
+		}
+	}
+	share := min(1, left/dt/max(working, 1e-9))
+	for _, p := range w.pods {
+		if !p.listens {
+			continue
+		}
+		n := p.highest * share * dt
+		p.rate = 0
+		p.cpu += n * w.modelled.Cost(false) * p.costs
+		p.answered += n
+		w.front.taken += n
+		for n > 1e-9 && len(w.front.waiting) > 0 {
+			first := &w.front.waiting[0]
+			took := min(n, first.n)
+			first.n, n = first.n-took, n-took
+			if first.n <= 1e-9 {
+				w.front.waiting = w.front.waiting[1:]
+			}
+		}
+	}
+}
+
+// keeps says whether the pods' connections are kept: those of a gateway to them, and theirs to a queue, are, whatever the clients do.
+func (w *world) keeps(p *record.Phase) bool { return p.KeepAlive || w.Front != nil }
