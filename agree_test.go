@@ -149,6 +149,9 @@ func TestPodIsTheSameOnTheEmbeddedClusterAndSimulated(t *testing.T) {
 	}
 	var servers []server
 	for _, f := range scenarios.Library() {
+		if f.HasScaledObjects() { // whose pods others stand in front of
+			continue
+		}
 		r, err := simulate.FromScenario(f)
 		if err != nil {
 			t.Fatal(err)

@@ -22,18 +22,20 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	custom "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 
-	"github.com/hpabench/hpabench/simulate"
+	"github.com/hpabench/hpabench/model"
 )
 
 // adapter is what Prometheus and its adapter are together: it reads the counters of
-// hpa-example every 5 s, from each pod at instants of its own, and serves the rate over
-// 30 s as the pods' served_per_second.
+// hpa-example again and again, from each pod at instants of its own, and serves the rate over
+// a time as a metric of the pods.
 type adapter struct {
-	kube kubernetes.Interface
+	kube        kubernetes.Interface
+	name        string
+	every, over time.Duration
 
 	mu       sync.Mutex
 	began    time.Time
-	readings map[string][]simulate.Reading // by the pod's UID
+	readings map[string][]model.Reading // by the pod's UID
 }
 
 const (
@@ -68,13 +70,13 @@ spec:
 `
 
 // startAdapter registers an adapter with the cluster until the test is over.
-func startAdapter(t *testing.T) {
+func startAdapter(t *testing.T, name string, every, over time.Duration) {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &adapter{kube: kubernetes.NewForConfigOrDie(config), began: time.Now(), readings: map[string][]simulate.Reading{}}
+	a := &adapter{kube: kubernetes.NewForConfigOrDie(config), name: name, every: every, over: over, began: time.Now(), readings: map[string][]model.Reading{}}
 	node := strings.TrimSpace(kubectl(t, "get", "nodes", "-o", `jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}`))
 	listener, err := net.Listen("tcp", net.JoinHostPort(node, "0"))
 	if err != nil {
@@ -114,8 +116,8 @@ func (a *adapter) discover(ctx context.Context) {
 // scrape reads a pod's counter until it has failed for a minute.
 func (a *adapter) scrape(ctx context.Context, uid, url string) {
 	client := http.Client{Timeout: time.Second}
-	time.Sleep(rand.N(servedEvery))
-	ticker := time.NewTicker(servedEvery)
+	time.Sleep(rand.N(a.every))
+	ticker := time.NewTicker(a.every)
 	defer ticker.Stop()
 	for failed := 0; failed < 12; {
 		var count int
@@ -132,7 +134,7 @@ func (a *adapter) scrape(ctx context.Context, uid, url string) {
 		if failed++; err == nil {
 			failed = 0
 			a.mu.Lock()
-			a.readings[uid] = append(a.readings[uid], simulate.Reading{At: at, Value: float64(count)})
+			a.readings[uid] = append(a.readings[uid], model.Reading{At: at, Value: float64(count)})
 			a.mu.Unlock()
 		}
 		select {
@@ -149,13 +151,13 @@ func (a *adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == root {
 		_ = json.NewEncoder(w).Encode(metav1.APIResourceList{
 			TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: custom.SchemeGroupVersion.String(),
-			APIResources: []metav1.APIResource{{Name: "pods/served_per_second", Namespaced: true, Kind: "MetricValueList", Verbs: metav1.Verbs{"get"}}},
+			APIResources: []metav1.APIResource{{Name: "pods/" + a.name, Namespaced: true, Kind: "MetricValueList", Verbs: metav1.Verbs{"get"}}},
 		})
 		return
 	}
 	namespace, found := strings.CutPrefix(r.URL.Path, root+"/namespaces/")
 	namespace, rest, _ := strings.Cut(namespace, "/")
-	if !found || rest != "pods/*/served_per_second" {
+	if !found || rest != "pods/*/"+a.name {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
@@ -168,14 +170,14 @@ func (a *adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, p := range pods.Items {
-		rate, known := simulate.Rate(a.readings[string(p.UID)], time.Since(a.began), servedOver)
+		rate, known := model.Rate(a.readings[string(p.UID)], time.Since(a.began), a.over)
 		if !known {
 			continue
 		}
 		list.Items = append(list.Items, custom.MetricValue{
 			DescribedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: p.Namespace, Name: p.Name},
-			Metric:          custom.MetricIdentifier{Name: "served_per_second"}, Timestamp: metav1.Now(),
-			WindowSeconds: new(int64(servedOver.Seconds())), Value: *resource.NewMilliQuantity(int64(rate*1000), resource.DecimalSI),
+			Metric:          custom.MetricIdentifier{Name: a.name}, Timestamp: metav1.Now(),
+			WindowSeconds: new(int64(a.over.Seconds())), Value: *resource.NewMilliQuantity(int64(rate*1000), resource.DecimalSI),
 		})
 	}
 	_ = json.NewEncoder(w).Encode(list)

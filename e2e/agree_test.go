@@ -105,6 +105,9 @@ func TestLibraryIsTheSameSimulated(t *testing.T) {
 	outside := 0       // figures of runs
 	t.Run("runs", func(t *testing.T) {
 		for _, f := range scenarios.Library() {
+			if f.HasScaledObjects() { // TestKEDALibrary runs them
+				continue
+			}
 			for _, level := range []float64{0.5, 0.9, 1.2} {
 				name := fmt.Sprintf("%s-%g", f.Metadata.Name, level)
 				source := atLevel(t, f, level)

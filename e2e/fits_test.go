@@ -25,7 +25,9 @@ func fitted(t *testing.T) (names []string) {
 		t.Skip("make fit-real and make fit-embedded run it")
 	case "all":
 		for _, s := range scenarios.Library() {
-			names = append(names, s.Metadata.Name)
+			if !s.HasScaledObjects() {
+				names = append(names, s.Metadata.Name)
+			}
 		}
 		return names
 	}

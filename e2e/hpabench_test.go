@@ -57,7 +57,7 @@ func run(m *testing.M) int {
 		if os.Getenv("HPABENCH_E2E_AGREE") == "" {
 			must(0, flag.Set("test.parallel", "4")) // those that run beside each other wait more than they work
 		}
-		lab := exec.Command(filepath.Join(dir, "hpabench-lab"), "--stdin", "--timing", "fast", "--name", fmt.Sprintf("e2e-%d", os.Getpid()))
+		lab := exec.Command(filepath.Join(dir, "hpabench-lab"), "--stdin", "--timing", "fast", "--keda", "--name", fmt.Sprintf("e2e-%d", os.Getpid()))
 		lab.Stderr = os.Stderr
 		stdin := must(lab.StdinPipe())
 		stdout := must(lab.StdoutPipe())

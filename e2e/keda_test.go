@@ -23,7 +23,6 @@ import (
 // needsKEDA skips a test where the cluster has no KEDA, or no Prometheus for its triggers.
 func needsKEDA(t *testing.T) {
 	t.Helper()
-	needsKubelet(t)
 	if out, err := tryKubectl("get", "crd", "scaledobjects.keda.sh"); err != nil {
 		t.Skipf("NOT RUN: the cluster has no KEDA (../shared/cluster/add prometheus, add keda): %s", out)
 	}
@@ -41,8 +40,11 @@ type scaledObject struct {
 // each instant of each pod against what kubectl saw. The stages add up, the requests are held and none fails.
 func TestScaleFromZero(t *testing.T) {
 	needsKEDA(t)
+	if embedded {
+		t.Parallel()
+	}
 	seen, objects := observeAll(t), observe[scaledObject](t, "scaledobjects")
-	run := startRun(t, "testdata/scale-from-zero.yaml")
+	run := startRun(t, "scale-from-zero")
 	run.wait(0, 8*time.Minute)
 	seen.compare(t, run)
 	r := run.result()
@@ -192,4 +194,36 @@ func kindsOf(r *analysis.Result) (kinds []string) {
 		kinds = append(kinds, f.Kind)
 	}
 	return kinds
+}
+
+// TestKEDALibrary runs the scenarios of the library that are for KEDA and that no other test runs, and holds each instant against what
+// kubectl saw.
+func TestKEDALibrary(t *testing.T) {
+	needsKEDA(t)
+	for name, holds := range map[string]func(t *testing.T, r *analysis.Result){
+		"queue-worker": func(t *testing.T, r *analysis.Result) {
+			if got := steps(r); got[0] != 0 || got[len(got)-1] != 0 || slices.Max(got) < 2 {
+				t.Errorf("replicas went %v, want from 0 to some and back", got)
+			}
+			if l := r.Load.Total; l.Failed > 0 || l.Answered != 480 {
+				t.Errorf("%d messages were taken, and %d requests failed", l.Answered, l.Failed)
+			}
+		},
+		"keda-cron-and-cpu": func(t *testing.T, r *analysis.Result) {
+			if got := steps(r); got[len(got)-1] != 2 || slices.Max(got) != 5 {
+				t.Errorf("replicas went %v, want 2 at the end, as the hours have it, and 5 before", got)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if embedded {
+				t.Parallel()
+			}
+			seen := observeAll(t)
+			run := startRun(t, name)
+			run.wait(0, 8*time.Minute)
+			seen.compare(t, run)
+			holds(t, run.result())
+		})
+	}
 }

@@ -16,9 +16,12 @@ func TestLibrary(t *testing.T) {
 	}
 	others := map[string]bool{"demo-nginx": true, "slow-start": true, "slow-stop": true}
 	for _, s := range scenarios.Library() {
-		if name := s.Metadata.Name; !others[name] {
+		if name := s.Metadata.Name; !others[name] && !s.HasScaledObjects() { // TestScaleFromZero and TestKEDALibrary run those
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
+				if name == "rps" && !embedded {
+					startAdapter(t, "http_requests", 15*time.Second, time.Minute)
+				}
 				run := startRun(t, name)
 				run.wait(0, 15*time.Minute)
 				t.Logf("replicas went %v\n%s", steps(run.result()), run.stdout.String())

@@ -55,7 +55,7 @@ func (w *witness) saw(pod string, value int64, at time.Time, within time.Duratio
 // metric's stage has the precision of a reading.
 func TestSignals(t *testing.T) {
 	needsKubelet(t)
-	startAdapter(t)
+	startAdapter(t, "served_per_second", servedEvery, servedOver)
 	const namespace = "hpabench-e2e-signals"
 	kubectl(t, "create", "namespace", namespace)
 	t.Cleanup(func() { tryKubectl("delete", "namespace", "--wait=false", namespace) })
