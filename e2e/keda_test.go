@@ -199,7 +199,11 @@ func kindsOf(r *analysis.Result) (kinds []string) {
 // TestKEDALibrary runs the scenarios of the library that are for KEDA and that no other test runs, and holds each instant against what
 // kubectl saw.
 func TestKEDALibrary(t *testing.T) {
+	embeddedWillDo(t)
 	needsKEDA(t)
+	if embedded {
+		t.Parallel()
+	}
 	for name, holds := range map[string]func(t *testing.T, r *analysis.Result){
 		"queue-worker": func(t *testing.T, r *analysis.Result) {
 			if got := steps(r); got[0] != 0 || got[len(got)-1] != 0 || slices.Max(got) < 2 {
