@@ -64,7 +64,7 @@ func analyze(b *Builder) (*Result, error) {
 		t := &r.Transitions[i]
 		t.Doubt = load.doubt(t.OnsetSeconds-0.001, t.EndSeconds)
 	}
-	r.Reach, r.AtZero = o.reach(), o.atZero()
+	r.Reach, r.AtZero, r.Queue = o.reach(), o.atZero(), o.queue()
 	demand, unknown := o.demand()
 	r.Elasticity, r.ElasticityMissing = o.elasticity(demand, unknown)
 	r.Timeline, r.TimelineEvery = o.timeline(rows, demand)

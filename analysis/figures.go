@@ -16,7 +16,7 @@ import (
 type Figure struct {
 	Name      string
 	Value     *float64
-	Unit      string // "s", "replicas", "requests", "1/s", "1", "bytes", "bool" (0 or 1)
+	Unit      string // "s", "replicas", "requests", "messages", "1/s", "1", "bytes", "bool" (0 or 1)
 	Precision float64
 	Better    string // LowerIsBetter, HigherIsBetter, or empty where neither is
 	Help      string // what it is, in words
@@ -151,6 +151,12 @@ var figureTable = []struct {
 	{"elasticity.replicaSeconds", "1", lower, "The supply, added up over the load: replicas × seconds.",
 		func(p part) Latency { return exact(p.Elasticity.ReplicaSeconds) }},
 	{"elasticity.wasted", "1", lower, "The replica-seconds beyond the demand.", func(p part) Latency { return exact(p.Elasticity.Wasted) }},
+	{"queue.peak", "messages", lower, "The most messages that waited in the queue, at a reading of the series that load.queue.backlog names.",
+		func(p part) Latency { return number(p.Queue.Peak, p.Queue.Missing) }},
+	{"queue.oldest", "s", lower, "The longest that a message had waited, at a reading of the series that load.queue.oldest names.",
+		func(p part) Latency { return p.Queue.Oldest }},
+	{"queue.drain", "s", lower, "From the end of the last phase that sends requests until the backlog is first read as 0; it takes a phase with rate: 0 after it.",
+		func(p part) Latency { return p.Queue.Drain }},
 	{"load.*.duration", "s", neither, "How long the phase took, from its start mark to its end mark.",
 		func(p part) Latency { return number(p.phase.Seconds, notRun) }},
 	{"load.*.offered", "requests", neither, "Requests that the plan says; in a closed loop, those sent.",
@@ -384,6 +390,11 @@ func (r *Result) Figures() []Figure {
 		elasticity.Missing = cmp.Or(r.ElasticityMissing, "the demand is not known")
 	}
 	add("elasticity", elasticity, part{})
+	queue := Figure{Name: "queue", Doubt: total}
+	if r.Queue == nil {
+		queue.Missing = "no queue was read (load.queue names one)"
+	}
+	add("queue", queue, part{})
 	add("load.*", Figure{Name: "load.total", Phase: "total", Doubt: total}, part{phase: r.Load.Total})
 	for _, p := range r.Load.Phases {
 		add("load.*", Figure{Name: "load." + p.Name, Phase: p.Name, Doubt: p.Doubt}, part{phase: p})

@@ -29,7 +29,7 @@ func TestFigureTable(t *testing.T) {
 	names := map[string]bool{}
 	stages := map[float64]bool{}
 	for _, f := range r.Figures() {
-		if names[f.Name] || f.Help == "" || !slices.Contains([]string{"s", "replicas", "requests", "1/s", "1", "bytes", "bool"}, f.Unit) ||
+		if names[f.Name] || f.Help == "" || !slices.Contains([]string{"s", "replicas", "requests", "messages", "1/s", "1", "bytes", "bool"}, f.Unit) ||
 			!slices.Contains([]string{LowerIsBetter, HigherIsBetter, ""}, f.Better) {
 			t.Errorf("%+v", f)
 		}

@@ -142,6 +142,7 @@ type observed struct {
 	events  []at[record.Event]
 	usages  []at[usage]
 	signals []course
+	queues  []at[*record.Queue]
 	goods   []at[struct{}] // the first good answers after seconds without one
 	counts  []at[counts]
 	pods    []*pod // in the order in which they were first seen
@@ -218,6 +219,8 @@ func observe(b *Builder) *observed {
 		case *record.Signal:
 			o.course(e.At, v)
 			tracker.signal(e.At, v)
+		case *record.Queue:
+			o.queues = append(o.queues, at[*record.Queue]{e.At, v})
 		case *record.Event:
 			o.events = append(o.events, at[record.Event]{e.At, *v})
 		case *record.Answer:
@@ -380,7 +383,7 @@ func sourceOf(g record.Gap) string {
 
 // isPolled says whether a source is asked again and again, and not watched.
 func isPolled(source string) bool {
-	return source == metricsSource || strings.HasPrefix(source, record.SignalSource(""))
+	return source == metricsSource || source == record.QueueSource || strings.HasPrefix(source, record.SignalSource(""))
 }
 
 func (o *observed) autoscaler(t record.Instant) *record.Autoscaler {

@@ -55,6 +55,7 @@ type Result struct {
 	Transitions []Transition `json:"transitions,omitempty"`
 	Reach       Reach        `json:"reach"`
 	AtZero      *AtZero      `json:"atZero,omitempty"` // nil if there was a replica all the time, or the target was not observed
+	Queue       *Queue       `json:"queue,omitempty"`  // nil if the scenario names none
 
 	// Elasticity is of the whole load; absent, with the reason, without a demand.
 	Elasticity        *Elasticity `json:"elasticity,omitempty"`
@@ -332,6 +333,20 @@ type Reach struct {
 	Missing   string   `json:"missing,omitempty"` // why there is no Peak or no Max
 }
 
+// Queue is what the queue that the scenario names showed, at the readings of the judged stretch.
+type Queue struct {
+	// Peak is the most messages that waited, since PeakAtSeconds; Last is how many did at the end.
+	Peak    *float64 `json:"peak,omitempty"`
+	PeakAt  *float64 `json:"peakAtSeconds,omitempty"`
+	Last    *float64 `json:"last,omitempty"`
+	Missing string   `json:"missing,omitempty"` // why there is no Peak
+	// Oldest is the longest that a message had waited.
+	Oldest Latency `json:"oldest"`
+	// Drain is from the end of the last phase that sends requests until the backlog is first read as 0. It is 0 where the
+	// backlog was 0 at that end.
+	Drain Latency `json:"drain"`
+}
+
 // Load is what was sent and answered.
 type Load struct {
 	Phases []PhaseLoad `json:"phases"`
@@ -492,6 +507,10 @@ type Second struct {
 
 	// Signals are the values of Result.Signals; nil of one that could not be read.
 	Signals []*float64 `json:"signals,omitempty"`
+
+	// Backlog is how many messages waited in the queue, and Oldest how long the oldest of them had.
+	Backlog *float64 `json:"backlog,omitempty"`
+	Oldest  *float64 `json:"oldestSeconds,omitempty"`
 
 	Pods        *int `json:"pods,omitempty"`        // that exist
 	Ready       *int `json:"ready,omitempty"`       // Ready and not terminating

@@ -54,6 +54,9 @@ func (o *observed) timeline(load map[int]*row, demand []Level) (rows []Second, e
 			}
 			r.Signals = append(r.Signals, value)
 		}
+		if q := o.queueAt(t); q != nil {
+			r.Backlog, r.Oldest = &q.Backlog, q.Oldest
+		}
 		if ok {
 			r.Desired, r.HPAPercent = &a.Status.DesiredReplicas, reportedPercent(a)
 		}

@@ -285,7 +285,7 @@ func kind(f analysis.Figure) *cel.Type {
 }
 
 // kinds are the types of figures by their unit; others are doubles.
-var kinds = map[string]*cel.Type{"s": cel.DurationType, "replicas": cel.IntType, "requests": cel.IntType, "bytes": cel.IntType, "bool": cel.BoolType}
+var kinds = map[string]*cel.Type{"s": cel.DurationType, "replicas": cel.IntType, "requests": cel.IntType, "messages": cel.IntType, "bytes": cel.IntType, "bool": cel.BoolType}
 
 func value(f analysis.Figure) any {
 	switch kind(f) {

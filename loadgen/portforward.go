@@ -97,6 +97,14 @@ func (f *forward) next() string {
 	return "http://" + ready[f.turn]
 }
 
+// first is where the first of the ready pods is, which takes no turn.
+func (f *forward) first() string {
+	if ready := f.ready(); len(ready) > 0 {
+		return "http://" + ready[0]
+	}
+	return "http://" + nobody
+}
+
 func (f *forward) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	pod, _, err := net.SplitHostPort(address)
 	if err != nil {

@@ -32,7 +32,8 @@ const (
 	// nodes and images, and after them for pods to end.
 	maxAfter = 7 * 24 * time.Hour
 
-	maxCount      = 1e12 // requests of a line: the largest rate for a day
+	maxCount      = 1e12 // requests of a line: the largest rate for a day; and messages of a queue
+	maxAge        = 1e10 // seconds of the oldest message: three centuries
 	maxCores      = 1e6
 	maxBytes      = 1 << 60
 	maxNodes      = 15_000 // three times those of the largest cluster, https://kubernetes.io/docs/setup/best-practices/cluster-large/
@@ -110,10 +111,17 @@ func (d *decoder) check(e *Entry) error {
 		return named("podMetrics", e.PodMetrics.check())
 	case e.Signal != nil:
 		return named("signal", atMost("pods", len(e.Signal.Pods), MaxPods))
+	case e.Queue != nil:
+		return named("queue", e.Queue.Check())
 	case e.Gap != nil && e.Gap.From > e.Gap.To:
 		return fmt.Errorf("gap: it is from %s to %s", e.Gap.From, e.Gap.To)
 	}
 	return nil
+}
+
+// Check says what a queue cannot have.
+func (q *Queue) Check() error {
+	return figures{{"backlog", q.Backlog, maxCount}, {"oldestSeconds", ptr.Deref(q.Oldest, 0), maxAge}, {"tookSeconds", q.Took, MaxInstant.Seconds()}}.check()
 }
 
 func replicas(spec, status, ready int32) error {

@@ -27,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/utils/ptr"
 )
 
 // Format names the version of the file format, in every Header.
@@ -103,6 +104,7 @@ type Entry struct {
 	Endpoints    *Endpoints    `json:"endpoints,omitempty"`
 	PodMetrics   *PodMetrics   `json:"podMetrics,omitempty"`
 	Signal       *Signal       `json:"signal,omitempty"`
+	Queue        *Queue        `json:"queue,omitempty"`
 	Event        *Event        `json:"event,omitempty"`
 	Change       *Change       `json:"change,omitempty"`
 	Answer       *Answer       `json:"answer,omitempty"`
@@ -525,6 +527,22 @@ type PodSignal struct {
 	Value resource.Quantity `json:"value"`
 }
 
+// Queue is a reading of the queue that the scenario names. Of one that stays the same not each is recorded, see SignalEvery;
+// the first, and the first after a Gap, are.
+type Queue struct {
+	Backlog float64  `json:"backlog"`                 // messages that wait
+	Oldest  *float64 `json:"oldestSeconds,omitempty"` // how long the oldest of them has; nil where that was not told
+	Took    float64  `json:"tookSeconds,omitempty"`   // the answer, where that was longer than Header.MetricsEvery
+}
+
+// QueueSource is the source of a Gap in which the queue could not be read: the field of the scenario.
+const QueueSource = "load.queue"
+
+// Same says whether another reading has the same values.
+func (q *Queue) Same(other *Queue) bool {
+	return q.Backlog == other.Backlog && q.Took == other.Took && ptr.Equal(q.Oldest, other.Oldest)
+}
+
 // PodMetrics is one poll of metrics.k8s.io that showed something new: every
 // sample of the target's pods that it returned.
 type PodMetrics struct {
@@ -621,7 +639,7 @@ const GoodEvery = time.Second
 // is over. A change seen just after a gap may have happened anywhere within it;
 // if Relisted, changes in between may not have been seen at all.
 type Gap struct {
-	Source   string  `json:"source"` // the watched resource, or podmetrics
+	Source   string  `json:"source"` // the watched resource, podmetrics, SignalSource of a metric, or QueueSource
 	From     Instant `json:"from"`
 	To       Instant `json:"to"`
 	Relisted bool    `json:"relisted,omitempty"`

@@ -13,7 +13,7 @@ import (
 var bars = []rune("▁▂▃▄▅▆▇█")
 
 // chart draws the run as lines of bars of at most width characters: the load,
-// the CPU, the HPA's other metrics and the replicas over time. A column stands for the largest value in
+// the CPU, the HPA's other metrics, the queue and the replicas over time. A column stands for the largest value in
 // its stretch of time, a blank for nothing measured. The lines of replicas have
 // one scale.
 func chart(r *analysis.Result, width int) []string {
@@ -37,7 +37,9 @@ func chart(r *analysis.Result, width int) []string {
 		name := []rune(s.Name)
 		lines = append(lines, row{name: string(name[:min(len(name), label-1)]), value: func(n analysis.Second) *float64 { return n.Signals[i] }, exact: true})
 	}
-	lines = append(lines, row{name: "wanted", value: spec, scale: replicas}, row{name: "ready", value: ready, scale: replicas})
+	lines = append(lines, row{name: "backlog", value: func(s analysis.Second) *float64 { return s.Backlog }, exact: true},
+		row{name: "oldest", value: func(s analysis.Second) *float64 { return s.Oldest }, unit: " s", exact: true},
+		row{name: "wanted", value: spec, scale: replicas}, row{name: "ready", value: ready, scale: replicas})
 	columns := min(max(width-label-rest, 10), len(timeline))
 	var out []string
 	for _, l := range lines {

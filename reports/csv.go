@@ -36,6 +36,9 @@ func timelineCSV(w io.Writer, r *analysis.Result) error {
 	for _, s := range r.Signals {
 		head = append(head, "metric_"+s.Name)
 	}
+	if r.Queue != nil {
+		head = append(head, "queue_backlog", "queue_oldest_seconds")
+	}
 	c.row(head)
 	for _, s := range r.Timeline {
 		row := []string{cell(&s.Second), s.Phase, cell(&s.Offered), cell(&s.Answered), cell(&s.Failed), cell(s.P50), cell(s.P90), cell(s.P99),
@@ -43,6 +46,9 @@ func timelineCSV(w io.Writer, r *analysis.Result) error {
 			cell(s.Pods), cell(s.Ready), cell(s.InService), cell(s.Terminating), cell(&s.Unsent), cell(&s.Late), cell(&s.LateMax), cell(s.Demand)}
 		for _, v := range s.Signals {
 			row = append(row, cell(v))
+		}
+		if r.Queue != nil {
+			row = append(row, cell(s.Backlog), cell(s.Oldest))
 		}
 		c.row(row)
 	}

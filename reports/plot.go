@@ -129,6 +129,9 @@ func figures(r *analysis.Result) []figure {
 			line{name: "target", hue: orange, dashed: true, steps: true, value: func(analysis.Second) *float64 { return s.Target }},
 			line{name: s.Name, hue: blue, steps: true, value: func(n analysis.Second) *float64 { return n.Signals[i] }}))
 	}
+	list = append(list,
+		timeFigure(r, "queue", "Queue: messages that wait", "messages", true, line{name: "backlog", hue: blue, steps: true, value: func(s analysis.Second) *float64 { return s.Backlog }}),
+		timeFigure(r, "queue-age", "Queue: how long the oldest message has waited", "s", true, line{name: "oldest", hue: purple, steps: true, value: func(s analysis.Second) *float64 { return s.Oldest }}))
 	for i, t := range r.Transitions[:min(len(r.Transitions), waterfalls)] {
 		list = append(list, waterfall(i, t))
 	}
@@ -373,8 +376,8 @@ func (f figure) SVG() (string, error) {
 }
 
 // WritePlots writes each picture of r as SVG and as PNG into dir, which it makes if
-// need be: replicas, utilization, rate, latency and stages-<transition>, those that
-// have data.
+// need be: replicas, utilization, rate, latency, metric, queue, queue-age and stages-<transition>,
+// those that have data.
 func WritePlots(dir string, r *analysis.Result) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("writing the plots: %w", err)

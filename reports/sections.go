@@ -53,7 +53,7 @@ func sections(r *analysis.Result, width int) []section {
 		}
 	}
 	if !observed(r) {
-		list = append(list, load(r), loadByPod(r), loadByWorker(r))
+		list = append(list, load(r), loadByPod(r), loadByWorker(r), queue(r))
 	}
 	if !r.LoadOnly() {
 		list = append(list, elasticity(r), replicas(r), pods(r), events(r))
@@ -619,6 +619,27 @@ func loadByWorker(r *analysis.Result) section {
 		return section{}
 	}
 	return section{title: "Load by worker", grid: g, notes: reasons{"late: sent more than 10 ms behind its schedule"}, folded: true}
+}
+
+func queue(r *analysis.Result) section {
+	q := r.Queue
+	switch {
+	case q == nil:
+		return section{}
+	case q.Peak == nil:
+		return section{title: "Queue", text: []string{oneLine(q.Missing)}}
+	}
+	line := fmt.Sprintf("Most messages waiting: %s at %.1f s; at the last reading: %s", record.Plain(*q.Peak, 0), *q.PeakAt, record.Plain(*q.Last, 0))
+	var notes reasons
+	if q.Oldest.Seconds != nil {
+		line += fmt.Sprintf("; longest wait of the oldest: %s", exact(q.Oldest))
+	}
+	if q.Drain.Seconds != nil {
+		line += fmt.Sprintf("; drained %s after the end of the load", exact(q.Drain))
+	}
+	notes.missing("longest wait", q.Oldest)
+	notes.missing("drained", q.Drain)
+	return section{title: "Queue", text: []string{line + "."}, notes: notes}
 }
 
 func elasticity(r *analysis.Result) section {

@@ -25,7 +25,8 @@ type sender interface {
 }
 
 // Attack sends the load of a scenario to a URL, without a cluster, and records what
-// became of it; url replaces that of the scenario unless it is empty. When ctx is
+// became of it; url replaces that of the scenario unless it is empty. Progress is called from
+// several goroutines where the scenario names a queue. When ctx is
 // done it ends as Generator.Run does. The error is a BadInput when it is not known
 // where to, or credentials are missing.
 func Attack(ctx context.Context, file *scenarios.File, url string, o Options, rec *record.Recorder, progress func(Progress)) error {
@@ -42,6 +43,9 @@ func Attack(ctx context.Context, file *scenarios.File, url string, o Options, re
 	if err := checkReachable(ctx, way); err != nil {
 		return err
 	}
+	if file.Spec.Load.Queue != nil {
+		o.MetricsEvery = cmp.Or(o.MetricsEvery, time.Second)
+	}
 	h := header(file, o, rec)
 	h.Expect = nil // of the scaling
 	rec.Add(record.Entry{Header: h})
@@ -50,7 +54,12 @@ func Attack(ctx context.Context, file *scenarios.File, url string, o Options, re
 	if err != nil {
 		return BadInput{err}
 	}
+	stop, err := readQueue(ctx, file, way, request(file, authorization), o.MetricsEvery, rec, func(text string) { progress(Progress{Message: text}) })
+	if err != nil {
+		return err
+	}
 	err = send(ctx, generator, func(p loadgen.Progress) { progress(Progress{Load: loadProgress(p, h.Phases, State{})}) })
+	stop()
 	rec.Add(record.Entry{End: endOf(err, nil)})
 	return err
 }

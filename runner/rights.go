@@ -468,6 +468,9 @@ func (t *task) proxyVerbs() (verbs []string) {
 			}
 		}
 	}
+	if t.file.Spec.Load.Queue != nil && !slices.Contains(verbs, "get") {
+		verbs = append(verbs, "get")
+	}
 	return verbs
 }
 

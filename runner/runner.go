@@ -40,7 +40,7 @@ type Options struct {
 	ID           string        // names the run in labels and in its namespace; see NewID
 	Namespace    string        // an existing one to create the objects in; default: one of the run's own
 	Keep         bool          // leave what was created
-	MetricsEvery time.Duration // how often PodMetrics are polled; default 1 s
+	MetricsEvery time.Duration // how often PodMetrics, and the queue of the load, are polled; default 1 s
 	Timeout      time.Duration // for the pods to get ready, and then for the HPA's first metric; default 5 min
 	Version      string        // of hpabench, for the record
 
@@ -468,5 +468,10 @@ func (r *Runner) load(ctx context.Context, rec *record.Recorder, watcher *watch.
 	if err != nil {
 		return BadInput{err}
 	}
+	stop, err := readQueue(ctx, p.file, way, request(p.file, authorization), r.options.MetricsEvery, rec, r.say)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	return send(ctx, generator, tell)
 }

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"reflect"
 	"slices"
@@ -435,6 +436,7 @@ func (c *checker) checkLoad() {
 		c.fault("spec.load.podHeader", "", "%q cannot be the name of a header", l.PodHeader)
 	}
 	c.checkAuth(l)
+	c.checkQueue(l)
 	if l.ViaOrAuto() == ViaJob {
 		c.checkNoRequests("spec.load.phases", l.Phases)
 	}
@@ -492,6 +494,21 @@ func (c *checker) checkAuth(l *Load) {
 	}
 	if (from.Env == "") == (from.Secret == nil) {
 		c.fault(at, "such as {env: TOKEN}", "%s needs one of env and secret", at)
+	}
+}
+
+// checkQueue refuses a queue to which there is no way from here.
+func (c *checker) checkQueue(l *Load) {
+	switch q := l.Queue; {
+	case q == nil:
+	case l.ViaOrAuto() == ViaJob:
+		c.fault("spec.load.queue", "take another via, or remove spec.load.queue", "spec.load.queue is read by hpabench itself where the load goes, and with via: job only pods of the cluster get there")
+	case !c.HasLoad():
+		c.fault("spec.load.queue", "remove it", "spec.load.queue is read where the load goes, and no phase sends any")
+	default:
+		if err := sendable(HTTPRequest{Method: http.MethodGet, Path: q.PathOrDefault()}); err != nil {
+			c.fault("spec.load.queue.path", "", "spec.load.queue.path cannot be asked for: %v", err)
+		}
 	}
 }
 

@@ -17,6 +17,9 @@ import (
 // ViaOrAuto is Via with its default.
 func (l *Load) ViaOrAuto() string { return cmp.Or(l.Via, ViaAuto) }
 
+// PathOrDefault is Path with its default.
+func (q *Queue) PathOrDefault() string { return cmp.Or(q.Path, "/metrics") }
+
 // RequestTimeout is Timeout with its default.
 func (l *Load) RequestTimeout() time.Duration {
 	return ptr.Deref(l.Timeout, metav1.Duration{Duration: 30 * time.Second}).Duration

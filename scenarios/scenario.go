@@ -233,8 +233,25 @@ type Load struct {
 	// With portForward the pod is known without it.
 	PodHeader string `json:"podHeader,omitempty"`
 
+	// Queue is what the load's requests fill, where that shows how long it is: the report has
+	// its course, and how long it took to drain.
+	Queue *Queue `json:"queue,omitempty"`
+
 	// Phases follow one another without a pause.
 	Phases []Phase `json:"phases" jsonschema:"minItems=1"`
+}
+
+// Queue says where the state of a queue is shown: as series in the text format of Prometheus, in the
+// answer to a GET that goes where the load goes.
+type Queue struct {
+	// Backlog is the name of the series of how many messages wait; several with different labels are
+	// added up.
+	Backlog string `json:"backlog" jsonschema:"pattern=^[a-zA-Z_:][a-zA-Z0-9_:]*$,maxLength=200"`
+	// Oldest is the name of the series of how long the oldest of them has waited, in seconds; of
+	// several it is the greatest.
+	Oldest string `json:"oldest,omitempty" jsonschema:"pattern=^[a-zA-Z_:][a-zA-Z0-9_:]*$,maxLength=200"`
+	// Path of the request, with its query. Default: /metrics
+	Path string `json:"path,omitempty" jsonschema:"pattern=^/"`
 }
 
 // Job is an Indexed Job whose pods send the load together, each an even share.

@@ -213,6 +213,7 @@ var patternWords = map[string]string{
 	"^/":                              "a path that starts with /",
 	"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "lower-case letters, digits and - within",
 	"^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$": "letters, digits and - or _ within",
+	"^[a-zA-Z_:][a-zA-Z0-9_:]*$":                "the name of a series of Prometheus, such as queue_messages_ready",
 }
 
 // fieldsOf are the fields of a mapping by its schema: those that it must have first.

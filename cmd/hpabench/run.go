@@ -92,7 +92,7 @@ the job's summary too, with an annotation for each expectation that was missed.
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default hpabench-SCENARIO-ID)")
 	cmd.Flags().BoolVar(&f.keep, "keep", false, "leave what the run created")
 	addQuiet(cmd, &f.quiet)
-	addPositive(cmd, &f.metricsEvery, "metrics-every", time.Second, "how often the pods' metrics are read, and each custom or external one of the HPA: the precision of their figures")
+	addPositive(cmd, &f.metricsEvery, "metrics-every", time.Second, "how often the pods' metrics are read, each custom or external one of the HPA, and the queue of the load: the precision of their figures")
 	addRepeat(cmd, &f.repeat, "make so many `runs`, one after the other, and judge the expectations over all of them (default: the scenario's repeat, else 1)")
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "`name=value,...`: make a run of each value, and of each combination with those of other names (see matrix in hpabench schema); can be repeated")
 	cmd.Flags().IntVar(&f.parallel, "parallel", 1, "of several runs, make so many at a time, each in a namespace of its own; one for which the cluster has no room beside others waits")
