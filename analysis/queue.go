@@ -37,7 +37,8 @@ func (o *observed) queue() *Queue {
 // drained is from the end of the last phase that sends requests until the backlog is first read as 0.
 func (o *observed) drained() Latency {
 	i := len(o.spans) - 1
-	for ; i >= 0 && o.spans[i].plan.Shape == record.ShapeIdle; i-- {
+	for i >= 0 && o.spans[i].plan.Shape == record.ShapeIdle {
+		i--
 	}
 	switch {
 	case i < 0:

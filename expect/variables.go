@@ -21,7 +21,7 @@ func Variables() []Variable {
 		if f.Phase == "total" {
 			continue // as of a phase
 		}
-		unit := map[string]string{"s": "s", "replicas": "replicas", "requests": "requests", "bytes": "bytes", "1/s": "requests/s"}[f.Unit]
+		unit := map[string]string{"s": "s", "replicas": "replicas", "requests": "requests", "messages": "messages", "bytes": "bytes", "1/s": "requests/s"}[f.Unit]
 		list = append(list, Variable{f.Name, strings.TrimPrefix(kind(f).String(), "google.protobuf."), unit, f.Help})
 	}
 	return append(list, Variable{Name: "findings", Type: "list(string)",

@@ -40,7 +40,7 @@ func TestGetter(t *testing.T) {
 	}
 	request := Request{Timeout: 200 * time.Millisecond, Headers: http.Header{"X-Key": {"k"}, "X-Api-Key": {"s3cret"}, "Host": {"shop.example"}, "Accept": {"image/png"}, "Accept-Encoding": {"gzip"}}}
 	for path, want := range map[string]string{
-		"/metrics?a=b": "GET a=b shop.example user pass [k][text/plain][]",
+		"/metrics?a=b": "GET a=b shop.example user pass [k] [text/plain] []",
 		"/away":        "error: the answer is 302 Found",
 		"/none":        "error: the answer is 404 Not Found",
 		"/slow":        "error: timeout: no answer in time",

@@ -334,7 +334,7 @@ func differenceOf(a analysis.Difference, unit string) string {
 func figureOf(x float64, unit string) string {
 	s := record.Plain(x, 4)
 	switch unit {
-	case "", "1", "replicas", "requests", "bool":
+	case "", "1", "replicas", "requests", "messages", "bool":
 		return s
 	case "1/s":
 		return s + "/s"

@@ -168,7 +168,7 @@ func timeFigure(r *analysis.Result, name, title, unit string, decided bool, line
 	f := figure{Name: name, Title: title, height: figureHeight}
 	p := f.newPlot()
 	p.X.Label.Text, p.Y.Label.Text = "seconds", unit
-	p.Y.Tick.Marker = ticks{whole: unit == "replicas"}
+	p.Y.Tick.Marker = ticks{whole: unit == "replicas" || unit == "messages"}
 	log := name == "latency"
 	if log {
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: 6}

@@ -637,7 +637,6 @@ func queue(r *analysis.Result) section {
 	if q.Drain.Seconds != nil {
 		line += fmt.Sprintf("; drained %s after the end of the load", exact(q.Drain))
 	}
-	notes.missing("longest wait", q.Oldest)
 	notes.missing("drained", q.Drain)
 	return section{title: "Queue", text: []string{line + "."}, notes: notes}
 }

@@ -57,7 +57,7 @@ func readQueue(ctx context.Context, file *scenarios.File, way loadgen.Way, reque
 		ctx, cancel := context.WithTimeout(ctx, queueTimeout)
 		defer cancel()
 		is, ageless, err := askQueue(ctx, getter, q)
-		if err != nil && ctx.Err() != context.Canceled && first {
+		if err != nil && first && !errors.Is(ctx.Err(), context.Canceled) {
 			note("%s. The figures of the queue are missing until it can be read: look at what that path of the workload answers", record.Cut(err.Error()))
 		}
 		if first = false; err == nil && ageless != "" && is.Backlog > 0 && aged {
