@@ -60,6 +60,11 @@ func TestQueueInReports(t *testing.T) {
 			t.Errorf("row %d ends with %s, want %s", row, got, want)
 		}
 	}
+	r.Queue.Drain.Seconds = new(0.0)
+	text.Reset()
+	if err := Table(&text, r, 160); err != nil || !strings.Contains(text.String(), "(±1.0 s); empty at the end of the load.") {
+		t.Errorf("%v:\n%q", err, text.String())
+	}
 	r.Queue = &analysis.Queue{Missing: "the queue could not be read: \x1b[31m refused"}
 	text.Reset()
 	if err := Table(&text, r, 160); err != nil || !strings.Contains(text.String(), "the queue could not be read: ") || strings.Contains(text.String(), "\x1b") {

@@ -634,7 +634,10 @@ func queue(r *analysis.Result) section {
 	if q.Oldest.Seconds != nil {
 		line += fmt.Sprintf("; longest wait of the oldest: %s", exact(q.Oldest))
 	}
-	if q.Drain.Seconds != nil {
+	switch {
+	case q.Drain.Seconds != nil && *q.Drain.Seconds == 0:
+		line += "; empty at the end of the load"
+	case q.Drain.Seconds != nil:
 		line += fmt.Sprintf("; drained %s after the end of the load", exact(q.Drain))
 	}
 	notes.missing("drained", q.Drain)
