@@ -16,6 +16,7 @@ type Front struct {
 	Pod   model.Model   // of the front
 	Queue bool          // else a gateway
 	Hold  time.Duration // of a gateway
+	Shown bool          // of a queue: the record has its backlog
 }
 
 // front is what goes on there.
@@ -24,6 +25,7 @@ type front struct {
 	held         []*request // by a gateway, in the order in which they came
 	added, taken float64    // messages
 	waiting      []message
+	told         *record.Queue // what is in the record
 }
 
 // message stands for n of them that came at a time.
@@ -56,6 +58,19 @@ func (w *world) scrapeFront() {
 		w.after(signals.ScrapeEvery, scrape)
 	}
 	w.after(time.Duration(w.random.Int64N(int64(signals.ScrapeEvery))), scrape)
+}
+
+// tellQueue tells of the queue as hpabench reads it, where the scenario asks for that.
+func (w *world) tellQueue(every time.Duration) {
+	is := &record.Queue{Backlog: math.Round(max(0, w.front.added-w.front.taken)), Oldest: new(0.0)}
+	if len(w.front.waiting) > 0 && is.Backlog > 0 {
+		is.Oldest = new((w.now - w.front.waiting[0].came).Seconds())
+	}
+	if w.front.told == nil || !w.front.told.Same(is) {
+		w.front.told = is
+		w.tell(record.Entry{Queue: is})
+	}
+	w.after(every, func() { w.tellQueue(every) })
 }
 
 // atFront is how many requests a gateway has that are not answered.

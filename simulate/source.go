@@ -96,7 +96,7 @@ func frontOf(f *scenarios.File, target *model.Model) *Front {
 	}
 	switch m = model.Resolve(&template.Spec.Containers[0], m); {
 	case m.Holds != nil && *m.Holds && target.Takes != nil && named(*target.Takes) == f.InFront():
-		return &Front{Pod: m, Queue: true}
+		return &Front{Pod: m, Queue: true, Shown: f.Spec.Load.Queue != nil}
 	case m.Forwards == nil || !f.Selects(named(m.Forwards.To)):
 		return nil
 	case m.Forwards.Hold != nil:

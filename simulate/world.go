@@ -164,6 +164,9 @@ func newWorld(r *Run, j *journal) *world {
 	}
 	if w.Front != nil {
 		w.scrapeFront()
+		if w.Front.Shown && w.journal != nil {
+			w.tellQueue(seconds(w.Header.MetricsEvery))
+		}
 	}
 	return w
 }
