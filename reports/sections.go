@@ -713,22 +713,6 @@ func pods(r *analysis.Result) section {
 	return s
 }
 
-func events(r *analysis.Result) section {
-	if len(r.Events) == 0 {
-		return section{}
-	}
-	g := &grid{columns: []column{{name: "at"}, {name: "about", text: true, spare: 1}, {name: "reason", text: true}, {name: "message", text: true, give: true}}}
-	for _, e := range r.Events {
-		about := e.Kind + "/" + e.Name
-		message := oneLine(e.Message)
-		if e.Count > 1 {
-			message = fmt.Sprintf("%s (%d times)", message, e.Count)
-		}
-		g.add(fmt.Sprintf("%.1f", e.AtSeconds), about, e.Reason, message)
-	}
-	return section{title: "Events", grid: g, folded: true}
-}
-
 func environment(r *analysis.Result) section {
 	var list []string
 	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }

@@ -121,20 +121,20 @@ func leftOut(g, fitting *grid) (names []string) {
 // notable keeps those events that a reader at a terminal looks for: warnings,
 // and what the HPA did.
 func notable(s section, r *analysis.Result) section {
-	kept := &grid{columns: s.grid.columns}
-	for i, e := range r.Events {
-		if isNotable(e) {
-			kept.add(s.grid.rows[i]...)
+	s.grid = eventTable(slices.DeleteFunc(eventLines(r), func(l *eventLine) bool { return !isNotable(l.Event) }))
+	others := 0
+	for _, e := range r.Events {
+		if !isNotable(e) {
+			others++
 		}
 	}
-	if others := len(r.Events) - len(kept.rows); others > 0 {
+	if others > 0 {
 		are := " that are neither warnings nor the HPA's"
 		if others == 1 {
 			are = " that is neither a warning nor the HPA's"
 		}
 		s.notes = append(s.notes, "and "+record.Counted(others, "event")+are+"; all are in the other reports")
 	}
-	s.grid = kept
 	return s
 }
 
