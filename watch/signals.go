@@ -30,8 +30,8 @@ type Signals struct {
 }
 
 // Read reads a metric of an HPA in a namespace, whose pods match a selector, as the HPA controller does. An error that the
-// API server or the adapter answered is in the Signal; the error is of a request without an answer, or of a metric that
-// these APIs do not have.
+// API server or the adapter answered is in the Signal; the error is of a request without an answer, of one that this user may
+// not send, which says nothing of what the HPA gets, or of a metric that these APIs do not have.
 func (c Signals) Read(m autoscalingv2.MetricSpec, namespace, pods string) (*record.Signal, error) {
 	name, _ := record.MetricTarget(m)
 	s := &record.Signal{Metric: name}
@@ -117,7 +117,7 @@ func metricOf(m autoscalingv2.MetricSpec) (autoscalingv2.MetricIdentifier, error
 
 // answered puts an error that was an answer into s, and gives any other.
 func answered(s *record.Signal, err error) (*record.Signal, error) {
-	if !errors.As(err, new(apierrors.APIStatus)) {
+	if !errors.As(err, new(apierrors.APIStatus)) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
 		return nil, err
 	}
 	s.Error = record.Cut(err.Error())
@@ -196,6 +196,24 @@ func (s *signals) read(ctx context.Context, of *signal, m autoscalingv2.MetricSp
 		of.told, of.at = now, at
 		s.w.rec.AddAt(at, record.Entry{Signal: now})
 	}
+}
+
+// SignalErrors are what the adapters last answered in place of the values of the HPA's metrics; nil where one of these has a value, and
+// where none was read yet.
+func (w *Watcher) SignalErrors() (errors []string) {
+	w.signals.mu.Lock()
+	defer w.signals.mu.Unlock()
+	for _, of := range w.signals.metrics {
+		switch {
+		case of.told == nil:
+		case of.told.Error == "":
+			return nil
+		default:
+			errors = append(errors, of.told.Error)
+		}
+	}
+	slices.Sort(errors)
+	return errors
 }
 
 // end writes the gaps that are open.
