@@ -55,6 +55,11 @@ func (s *ScaledObject) Least() int32 {
 	return s.Min
 }
 
+// Stopped says whether somebody paused it in both directions: KEDA deletes its HPA then.
+func (s *ScaledObject) Stopped() bool {
+	return s.Paused != "" && !strings.HasPrefix(s.Paused, pausedOneWay)
+}
+
 // Condition is one of its conditions; nil without it.
 func (s *ScaledObject) Condition(kind string) *Condition {
 	i := slices.IndexFunc(s.Conditions, func(c Condition) bool { return c.Type == kind })
@@ -67,9 +72,12 @@ func (s *ScaledObject) Condition(kind string) *Condition {
 // pausedReplicas holds a ScaledObject at a number of replicas, whatever its value.
 const pausedReplicas = "autoscaling.keda.sh/paused-replicas"
 
+// pausedOneWay begins the annotations that hold a ScaledObject in one direction.
+const pausedOneWay = "autoscaling.keda.sh/paused-scale-"
+
 // pausing are the annotations that hold a ScaledObject, those that hold it in both directions first:
 // https://keda.sh/docs/latest/concepts/scaling-deployments/#pausing-autoscaling
-var pausing = []string{pausedReplicas, "autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-scale-in", "autoscaling.keda.sh/paused-scale-out"}
+var pausing = []string{pausedReplicas, "autoscaling.keda.sh/paused", pausedOneWay + "in", pausedOneWay + "out"}
 
 // pausedBy is the annotation that holds a ScaledObject, as KEDA reads it: see getBoolAnnotation in
 // keda/apis/keda/v1alpha1/scaledobject_types.go.

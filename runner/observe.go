@@ -166,11 +166,15 @@ func (c *Cluster) Autoscalers(ctx context.Context, namespace string) ([]string, 
 	return names, nil
 }
 
-// lostError says that somebody deleted what a run measures.
-type lostError struct{ object string }
+// lostError says that what a run measures is gone, and by whom.
+type lostError struct{ how string }
 
 func (l lostError) Error() string {
-	return fmt.Sprintf("somebody deleted %s while it was measured, and so the measurement ended", l.object)
+	return l.how + ", and so the measurement ended"
+}
+
+func deleted(object string) error {
+	return lostError{fmt.Sprintf("somebody deleted %s while it was measured", object)}
 }
 
 // whileThere gives a context that is cancelled with a lostError when the watcher sees
@@ -182,7 +186,7 @@ func (i *inspection) whileThere(ctx context.Context, w *watch.Watcher, rec *reco
 			changed := w.Changed()
 			for _, lost := range w.Lost() {
 				if lost.Kind != "Service" || slices.Contains(services, lost.Name) {
-					cancel(i.lost(context.WithoutCancel(ctx), lost, rec))
+					cancel(i.lost(context.WithoutCancel(ctx), lost, w.ScaledObject(), rec))
 					return
 				}
 			}
@@ -197,16 +201,20 @@ func (i *inspection) whileThere(ctx context.Context, w *watch.Watcher, rec *reco
 }
 
 // lost words the end of an object. That it went with its namespace is told by the
-// namespace, which is looked at only then: to watch one takes a right in all.
-func (i *inspection) lost(ctx context.Context, c record.Change, rec *record.Recorder) error {
+// namespace, which is looked at only then: to watch one takes a right in all. Scaled is the
+// ScaledObject as it is then, nil without one.
+func (i *inspection) lost(ctx context.Context, c record.Change, scaled *record.ScaledObject, rec *record.Recorder) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	ns, err := i.Kube.CoreV1().Namespaces().Get(ctx, i.namespace, metav1.GetOptions{})
 	if err == nil && ns.DeletionTimestamp != nil {
 		rec.Add(record.Entry{Change: &record.Change{Kind: "Namespace", Name: i.namespace, What: record.ChangeDeleted, Time: ns.DeletionTimestamp}})
-		return lostError{"namespace " + i.namespace}
+		return deleted("namespace " + i.namespace)
 	}
-	return lostError{fmt.Sprintf("%s/%s in namespace %s", shortKind(c.Kind), c.Name, i.namespace)}
+	if shortKind(c.Kind) == "hpa" && scaled != nil && scaled.Stopped() {
+		return lostError{fmt.Sprintf("scaledobject/%s in namespace %s is paused by its annotation %s, for which KEDA deleted its HPA", scaled.Name, i.namespace, scaled.Paused)}
+	}
+	return deleted(fmt.Sprintf("%s/%s in namespace %s", shortKind(c.Kind), c.Name, i.namespace))
 }
 
 // shortKind is how kubectl and the findings call a kind.

@@ -305,7 +305,8 @@ func (r *Runner) measure(ctx, alive context.Context, rec *record.Recorder) error
 // readyAndLoad waits until there is something to measure, and measures.
 func (r *Runner) readyAndLoad(ctx context.Context, rec *record.Recorder, watcher *watch.Watcher, service *corev1.Service) error {
 	for _, wait := range []func(context.Context, *watch.Watcher) error{
-		r.awaitReady, r.awaitMetric,
+		r.awaitReady,
+		func(ctx context.Context, w *watch.Watcher) error { return r.awaitMetric(ctx, w, rec) },
 		r.awaitReady, // its first metric can have made the HPA scale at once
 		func(ctx context.Context, w *watch.Watcher) error { return r.awaitEntrance(ctx, w, service) },
 	} {

@@ -184,17 +184,25 @@ func firstLine(s string) string {
 	return line
 }
 
+// lateSignal is how long an HPA that could act by its other metrics is given for one that an adapter serves: rates are over a
+// minute or two. It is half of Options.Timeout at most.
+const lateSignal = 2 * time.Minute
+
+const signalHint = "look at what the adapter (KEDA, prometheus-adapter) asks its source for, and whether the selector of the metric matches"
+
 // awaitMetric waits until the HPA has read a value of each of its metrics: before
 // that it does nothing, and a latency measured from there would be the start-up
-// of the metrics pipeline.
-func (r *Runner) awaitMetric(ctx context.Context, w *watch.Watcher) error {
-	name := r.pre.autoscaler
+// of the metrics pipeline. Without one that an adapter serves it goes on in the end, as the HPA does, and notes that.
+func (r *Runner) awaitMetric(ctx context.Context, w *watch.Watcher, rec *record.Recorder) error {
+	name, hint := r.pre.autoscaler, ""
 	var refused time.Time // since when KEDA does not take the ScaledObject
-	return await(ctx, w, r.options.Timeout, r.say, func() (bool, string, error) {
+	var partly time.Time  // since when the HPA has all but metrics of adapters
+	err := await(ctx, w, r.options.Timeout, r.say, func() (bool, string, error) {
 		hpa := w.Autoscaler()
+		hint = ""
 		if r.pre.scaled != "" {
 			target, there := w.Target()
-			if done, err := kedaReady(w.ScaledObject(), hpa, r.pre.namespace, there && target.Replicas == 0, &refused); done || err != nil {
+			if done, err := kedaReady(w.ScaledObject(), hpa, w.Warnings(), w.SignalErrors(), r.pre.namespace, there && target.Replicas == 0, &refused); done || err != nil {
 				return done, "", err
 			}
 		}
@@ -205,30 +213,89 @@ func (r *Runner) awaitMetric(ctx context.Context, w *watch.Watcher) error {
 		if why != "" {
 			why = ": " + why
 		}
+		lacking, others := lackingSignals(hpa)
+		if lacking != nil {
+			hint = " (" + signalHint + ")"
+		}
+		switch {
+		case read || lacking == nil || !others:
+			partly = time.Time{}
+		case partly.IsZero():
+			partly = time.Now()
+		case time.Since(partly) > min(lateSignal, r.options.Timeout/2):
+			note := fmt.Sprintf("HPA %s has no value of %s%s. The run goes on without: the HPA adds replicas by its other metrics, and takes none away.", name, strings.Join(lacking, ", "), strings.TrimSuffix(why, "."))
+			r.say("note: " + note)
+			rec.Add(record.Entry{Note: &record.Note{Text: note}})
+			return true, "", nil
+		}
 		return read, fmt.Sprintf("waiting for the first metric of HPA %s%s", name, why), nil
 	})
+	if err != nil && hint != "" && ctx.Err() == nil {
+		err = fmt.Errorf("%w%s", err, hint)
+	}
+	return err
 }
+
+// lackingSignals are the metrics of adapters that the status of an HPA has no value of, and whether it can act by the others: it
+// has values of all of them, and of at least one.
+func lackingSignals(hpa *autoscalingv2.HorizontalPodAutoscaler) (names []string, others bool) {
+	others = !slices.ContainsFunc(hpa.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool {
+		return c.Type == autoscalingv2.AbleToScale && c.Status == corev1.ConditionFalse
+	})
+	for i, m := range hpa.Spec.Metrics {
+		is := i < len(hpa.Status.CurrentMetrics) && hpa.Status.CurrentMetrics[i].Type != ""
+		switch name, _ := record.MetricTarget(m); {
+		case is:
+		case record.CustomMetric(m) != "":
+			names = append(names, "metric "+name)
+		default:
+			others = false
+		}
+	}
+	return names, others && len(names) < len(hpa.Spec.Metrics)
+}
+
+// triggerPatience is how long the triggers of a ScaledObject may fail at the start: a source may have to be scraped twice before
+// it has what a trigger asks for.
+const triggerPatience = time.Minute
 
 // kedaReady says whether KEDA has the target at no replicas on purpose, where its HPA does nothing. Without the right to watch
 // the ScaledObject, which is nil then, the HPA's condition tells that. The error is what KEDA says of a ScaledObject that it
-// has refused for some time.
-func kedaReady(is *record.ScaledObject, hpa *autoscalingv2.HorizontalPodAutoscaler, namespace string, zero bool, refused *time.Time) (bool, error) {
+// has refused, or whose triggers have failed, for some time; warnings are the events of that, and failed what the adapter
+// answers in place of values: in the first seconds the conditions go to and fro.
+func kedaReady(is *record.ScaledObject, hpa *autoscalingv2.HorizontalPodAutoscaler, warnings []record.Event, failed []string, namespace string, zero bool, refused *time.Time) (bool, error) {
 	if is == nil {
 		return zero && hpa != nil && slices.ContainsFunc(hpa.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool { return c.Reason == "ScalingDisabled" }), nil
 	}
-	if by, _, _ := strings.Cut(is.Paused, "="); by == "autoscaling.keda.sh/paused" || by == "autoscaling.keda.sh/paused-replicas" {
+	if is.Stopped() {
 		return false, fmt.Errorf("ScaledObject %s is paused by its annotation %s, and KEDA has no HPA for it: take the annotation out", is.Name, is.Paused)
 	}
-	ready := is.Condition("Ready")
+	ready, failing, patience := is.Condition("Ready"), zero && failed != nil, triggerPatience
+	unready := ready != nil && ready.Status == metav1.ConditionFalse
+	if unready && ready.Reason != "TriggerError" {
+		failing, patience = false, hopelessAfter
+	}
 	switch {
-	case ready == nil || ready.Status != metav1.ConditionFalse:
+	case !unready && !failing:
 		*refused = time.Time{}
 	case refused.IsZero():
 		*refused = time.Now()
-	case time.Since(*refused) > hopelessAfter:
-		return false, fmt.Errorf("KEDA does not take ScaledObject %s: %s: %s (kubectl describe scaledobject %s -n %s tells more)", is.Name, ready.Reason, ready.Message, is.Name, namespace)
+	case time.Since(*refused) > patience:
+		says := "its triggers fail"
+		if unready {
+			says = ready.Reason + ": " + ready.Message
+		}
+		i := slices.IndexFunc(warnings, func(e record.Event) bool { return e.Kind == "ScaledObject" && e.Reason == "KEDAScalerFailed" })
+		if i >= 0 && patience == triggerPatience {
+			says += ": " + warnings[i].Message
+		} else if failing {
+			says += ": " + failed[0]
+		}
+		return false, fmt.Errorf("KEDA cannot work with ScaledObject %s: %s (kubectl describe scaledobject %s -n %s tells more)", is.Name, says, is.Name, namespace)
 	}
-	return zero && is.Least() == 0 && hpa != nil && ready != nil && ready.Status == metav1.ConditionTrue, nil
+	active := is.Condition("Active") // Unknown until its triggers have been asked for the first time, when Ready is True already
+	asked := active == nil || active.Status != metav1.ConditionUnknown
+	return zero && is.Least() == 0 && hpa != nil && ready != nil && ready.Status == metav1.ConditionTrue && asked && !failing, nil
 }
 
 // awaitEntrance waits until the Service that takes the load has a pod that is ready, where those are not the target's.
