@@ -96,12 +96,14 @@ func (d *diagnosis) noRequest() bool {
 	return false
 }
 
+const withoutOne = "Without one of its metrics the HPA takes no replica away, and adds some by the others alone."
+
 // lacks says what it means that the HPA has no value of its ith metric: it blocks, unless the HPA has those of
 // others.
 func (f *Finding) lacks(i int, has []bool) {
 	if slices.Contains(has[:i], true) || slices.Contains(has[i+1:], true) {
 		f.Severity = Limits
-		f.Cause += "Without one of its metrics the HPA takes no replica away, and adds some by the others alone."
+		f.Cause += withoutOne
 		return
 	}
 	f.Severity = Blocks
@@ -172,6 +174,9 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 			}
 			if !notServed.MatchString(said) && d.has(FoundCrash, FoundOOM, FoundProbe) && d.hadValue(name) && d.noneReady(f.SinceSeconds) {
 				continue // there was no pod to have one
+			}
+			if lost := d.lostSignal(name); !notServed.MatchString(said) && len(lost) > 0 && lost[len(lost)-1].to >= d.end {
+				continue // signal-absent tells it
 			}
 			f.Seen = fmt.Sprintf("It has no metric %s from %s%s.", name, group, detail(said))
 			f.Advice = fmt.Sprintf("`kubectl get apiservices | grep %s` shows whether an adapter (KEDA, prometheus-adapter) serves the API group; if one does, its logs tell why it has no value.", group)

@@ -20,13 +20,14 @@ func (d *diagnosis) others() {
 		}
 	}
 	of := map[string][]at[record.Change]{} // the changes of each object
-	for _, w := range d.writes {
+	writes := slices.DeleteFunc(slices.Clone(d.writes), d.toldOfScaledObject)
+	for _, w := range writes {
 		object := objectName(w.v.Kind, w.v.Name)
 		of[object] = append(of[object], w)
 	}
 	gone := slices.IndexFunc(d.writes, func(w at[record.Change]) bool { return d.isTarget(w.v) && w.v.What == record.ChangeDeleted })
 	told, refusers := map[string]bool{}, d.refusers()
-	for _, w := range d.writes {
+	for _, w := range writes {
 		object := objectName(w.v.Kind, w.v.Name)
 		switch {
 		case w.t > d.end:
@@ -48,6 +49,31 @@ func (d *diagnosis) others() {
 		d.podsDeleted()
 	}
 	d.ambiguous()
+}
+
+const scaledKind = "ScaledObject"
+
+// pausePath begins the fields of a ScaledObject by which it is paused.
+const pausePath = "metadata.annotations.autoscaling.keda.sh/paused"
+
+// toldOfScaledObject says whether a change is told with the ScaledObject: what KEDA does to its HPA as that was changed, deleted
+// or paused, and the pause itself.
+func (d *diagnosis) toldOfScaledObject(w at[record.Change]) bool {
+	switch {
+	case w.v.Kind == scaledKind && w.v.What == record.ChangeUpdated:
+		return !slices.ContainsFunc(w.v.Fields, func(f record.FieldChange) bool { return !strings.HasPrefix(f.Path, pausePath) })
+	case !d.isHPA(w.v):
+		return false
+	case w.v.What == record.ChangeDeleted:
+		if s, ok := lastOf(d.scaled, w.t); ok && s.Stopped() {
+			return true
+		}
+	case !strings.HasPrefix(w.v.By, kedaManager):
+		return false
+	}
+	return slices.ContainsFunc(d.writes, func(of at[record.Change]) bool {
+		return of.v.Kind == scaledKind && of.t <= w.t.Add(apart) && (of.v.What == record.ChangeDeleted) == (w.v.What == record.ChangeDeleted)
+	})
 }
 
 // isTarget and isHPA say whether the run is about that object.
@@ -102,6 +128,8 @@ func (d *diagnosis) deleted(w at[record.Change]) {
 		f.Cause = "Everything in it is deleted with it: what was measured after that is of its end."
 	case "HorizontalPodAutoscaler":
 		f.Cause = "Nothing scaled the target after that, whatever its load was."
+	case scaledKind:
+		f.Cause = "KEDA does nothing for the target after that, and its HPA goes with it: nothing scaled the target, whatever its load was."
 	case "Service":
 		f.Cause = "Its address and endpoints went with it: requests that go by it fail after that, and no pod is in service."
 		f.Spoils = f.Spoils && !d.looksOnly()
@@ -179,6 +207,8 @@ func (d *diagnosis) touches(c record.Change) string {
 	switch {
 	case d.isHPA(c) && has("spec."):
 		return "The figures before and after it are of two different HPAs."
+	case c.Kind == scaledKind && has("spec."):
+		return "The figures before and after it are of two different ScaledObjects, and of the HPAs that KEDA makes of them."
 	case c.Kind == "Service" && has("spec."):
 		return "Requests go elsewhere or fail after it, and other pods are in service."
 	case c.Kind == "Pod":

@@ -94,17 +94,18 @@ func (d *diagnosis) ofSpec(f *record.SpecFault, severity string, since record.In
 func (d *diagnosis) disabled(p policy) {
 	for _, side := range []struct {
 		up       bool
+		pause    string // the annotation for which KEDA makes it so
 		severity string // if the metrics asked for it
 		asks     func(ratio float64, replicas int32) bool
 	}{
-		{true, Blocks, func(ratio float64, n int32) bool { return ratio > 1+p.up && n < p.max }},
-		{false, Limits, func(ratio float64, n int32) bool { return ratio < 1-p.down && n > p.min }},
+		{true, "/paused-scale-out", Blocks, func(ratio float64, n int32) bool { return ratio > 1+p.up && n < p.max }},
+		{false, "/paused-scale-in", Limits, func(ratio float64, n int32) bool { return ratio < 1-p.down && n > p.min }},
 	} {
 		fault, since := d.specFault(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) *record.SpecFault {
 			return record.DisabledFault(spec, side.up)
 		})
-		if fault == nil {
-			continue
+		if s, ok := lastOf(d.scaled, d.end); fault == nil || ok && strings.HasSuffix(s.Paused, side.pause) {
+			continue // the finding paused tells it
 		}
 		f := d.ofSpec(fault, Notice, since)
 		from, to, _ := d.beyond(since, d.end, func(u at[usage]) bool {

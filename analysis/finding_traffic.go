@@ -207,7 +207,7 @@ const failedShare = 0.01
 // saysWhyRequestsFail are the findings that explain failed requests in their time.
 var saysWhyRequestsFail = []string{FoundCrash, FoundOOM, FoundProbe, FoundNotReady, FoundUnschedulable, FoundImage, FoundQuota, FoundInit, FoundPostStart,
 	FoundCPULimit, FoundCannotScale, FoundMaxReached, FoundMinIsMax, FoundDirectionDisabled, FoundNotScaled, FoundStuckAtZero, FoundNeverActivated, FoundPaused, FoundStarved, FoundTerminatingError,
-	FoundNoRequest, FoundMetricsAbsent, FoundStatusStale, FoundForeignScale, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival}
+	FoundNoRequest, FoundMetricsAbsent, FoundSignalAbsent, FoundStatusStale, FoundForeignScale, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival}
 
 // errors finds phases in which requests failed and no other finding says why.
 func (d *diagnosis) errors() {
@@ -224,15 +224,19 @@ func (d *diagnosis) errors() {
 				}
 			}
 		}
+		when := fmt.Sprintf("between %d and %d s", first, last+1)
+		if first < 0 {
+			first, last, when = int(from), int(to), "all of them after its end"
+		}
 		p := d.unprobed(first, last)
 		if p != nil { // what was found later in the phase does not say why
 			from, to = float64(first), float64(last+1)
 		}
-		if first < 0 || d.hasIn(from, to, saysWhyRequestsFail...) {
+		if d.hasIn(from, to, saysWhyRequestsFail...) {
 			continue
 		}
 		f := Finding{Kind: FoundErrors, Severity: Notice, Object: d.target(), SinceSeconds: new(float64(first)), UntilSeconds: d.until(record.Instant(float64(last+1) * 1e9)),
-			Seen: fmt.Sprintf("In phase %s %d of %d requests failed (%s %%), between %d and %d s: %s.", l.Name, l.Errors, l.Answered+l.Failed, record.Plain(*l.ErrorShare*100, 2), first, last+1, failures(l))}
+			Seen: fmt.Sprintf("In phase %s %d of %d requests failed (%s %%), %s: %s.", l.Name, l.Errors, l.Answered+l.Failed, record.Plain(*l.ErrorShare*100, 2), when, failures(l))}
 		if *l.ErrorShare >= failedShare {
 			f.Severity = Limits
 		} else if d.has(FoundErrors) {
@@ -248,6 +252,9 @@ func (d *diagnosis) errors() {
 			s, keda := lastOf(d.scaled, d.end)
 			if hpa := d.autoscaler(d.end); keda && s.Least() == 0 || !keda && hpa != nil && ptr.Deref(hpa.Spec.MinReplicas, 1) == 0 {
 				f.Cause = "They came while there was no pod, and nothing in front of the target held them."
+				if 2*l.Failures["timeout"] >= l.Errors {
+					f.Cause = "They came while there was no pod, and none was ready before their timeout."
+				}
 				f.Advice = "Put something in front that holds requests until a pod is ready (a gateway, KEDA's HTTP add-on), let clients try again, or keep one replica."
 				d.add(f)
 				continue

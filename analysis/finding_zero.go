@@ -1,7 +1,9 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +19,7 @@ const staleSignal = 2 * time.Minute
 func (d *diagnosis) zero() {
 	d.keda()
 	d.signalsLost()
+	d.unready()
 	d.stuckAtZero()
 	d.zeroFlapping()
 	d.coldStarts()
@@ -26,24 +29,13 @@ func (d *diagnosis) scaledObject(name string) string { return "scaledobject/" + 
 
 // keda finds a ScaledObject that somebody holds, and one whose sources fail.
 func (d *diagnosis) keda() {
-	unready := func(i int) bool {
-		c := d.scaled[i].v.Condition("Ready")
-		return c != nil && c.Status == "False" && !d.scaled[i].v.Deleted
-	}
 	for i, s := range d.scaled {
 		from, to := max(s.t, d.start), standsUntil(d.scaled, i, d.end)
 		if from >= to || s.v.Deleted {
 			continue
 		}
 		if s.v.Paused != "" {
-			f := Finding{Kind: FoundPaused, Severity: Blocks, Object: d.scaledObject(s.v.Name), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
-				Seen:   fmt.Sprintf("It was paused, by its annotation %s.", s.v.Paused),
-				Cause:  "Somebody holds it: KEDA does not scale the target meanwhile, or not in one direction.",
-				Advice: fmt.Sprintf("`kubectl annotate scaledobject %s%s %s-` lets it go.", s.v.Name, d.namespace(), strings.Split(s.v.Paused, "=")[0])}
-			if strings.Contains(s.v.Paused, "scale-") {
-				f.Severity = Limits
-			}
-			d.add(f)
+			d.add(d.paused(s, from, to))
 		}
 		if c := s.v.Condition("Fallback"); c != nil && c.Status == "True" {
 			d.add(Finding{Kind: FoundFallback, Severity: Limits, Object: d.scaledObject(s.v.Name), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
@@ -51,71 +43,223 @@ func (d *diagnosis) keda() {
 				Cause:  "The source of a trigger failed, so that the HPA got the replicas of spec.fallback in place of a metric.",
 				Advice: fmt.Sprintf("Look why the source does not answer: `kubectl describe scaledobject %s%s`.", s.v.Name, d.namespace())})
 		}
-		if !unready(i) || i > 0 && unready(i-1) && d.scaled[i].t > d.start {
+	}
+}
+
+// paused is the finding of a ScaledObject that an annotation holds, from one instant to another. It spoils what is measured if
+// somebody set the annotation meanwhile.
+func (d *diagnosis) paused(s at[*record.ScaledObject], from, to record.Instant) Finding {
+	f := Finding{Kind: FoundPaused, Severity: Blocks, Object: d.scaledObject(s.v.Name), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
+		Seen:   fmt.Sprintf("It was paused, by its annotation %s.", s.v.Paused),
+		Cause:  "Somebody holds it: KEDA does not scale the target meanwhile, and has no HPA for it.",
+		Advice: fmt.Sprintf("`kubectl annotate scaledobject %s%s %s-` lets it go.", s.v.Name, d.namespace(), strings.Split(s.v.Paused, "=")[0])}
+	if !s.v.Stopped() {
+		f.Severity, f.Cause = Limits, "Somebody holds it: KEDA and its HPA do not scale the target in that direction meanwhile."
+	}
+	gone := slices.ContainsFunc(d.writes, func(w at[record.Change]) bool {
+		return d.isHPA(w.v) && w.v.What == record.ChangeDeleted && w.t >= s.t
+	})
+	if gone && s.v.Stopped() {
+		f.Cause, f.UntilSeconds = "Somebody holds it, and KEDA deleted its HPA for that: nothing scaled the target after that, whatever its load was.", nil
+	}
+	for _, w := range d.writes {
+		if w.v.Kind == scaledKind && w.t == s.t && slices.ContainsFunc(w.v.Fields, func(f record.FieldChange) bool { return strings.HasPrefix(f.Path, pausePath) && f.Now != "" }) {
+			f.Seen = fmt.Sprintf("It was paused at %.1f s, by its annotation %s, which %s set.", w.t.Seconds(), s.v.Paused, who(w.v))
+			f.Spoils = d.within(w.t) && (gone || !d.looksOnly())
+		}
+	}
+	return f
+}
+
+// unready finds a ScaledObject that KEDA cannot work with. That the source of a trigger fails is told of its metric, where that
+// was read.
+func (d *diagnosis) unready() {
+	unready := func(i int) bool {
+		c := d.scaled[i].v.Condition("Ready")
+		return c != nil && c.Status == "False" && !d.scaled[i].v.Deleted
+	}
+	for i, s := range d.scaled {
+		from, to := max(s.t, d.start), standsUntil(d.scaled, i, d.end)
+		if from >= to || !unready(i) || i > 0 && unready(i-1) && d.scaled[i].t > d.start {
 			continue
 		}
 		for n := i; n < len(d.scaled) && unready(n); n++ { // KEDA writes it each time that it tries
 			to = standsUntil(d.scaled, n, d.end)
 		}
-		if c := s.v.Condition("Ready"); to.Sub(from) > patience {
-			d.add(Finding{Kind: FoundMetricsAbsent, Severity: Blocks, Object: d.scaledObject(s.v.Name), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
-				Seen:   fmt.Sprintf("Its condition Ready was False for %.0f s: %s", to.Sub(from).Seconds(), sentence(c.Message)),
-				Cause:  "KEDA cannot work with the ScaledObject, or with the source of a trigger.",
-				Advice: fmt.Sprintf("Look at `kubectl describe scaledobject %s%s` and at the logs of KEDA's operator.", s.v.Name, d.namespace())})
+		c := s.v.Condition("Ready")
+		if to.Sub(from) <= patience || c.Reason == "TriggerError" && d.hasIn(from.Seconds(), to.Seconds(), FoundSignalAbsent) {
+			continue
+		}
+		d.add(Finding{Kind: FoundMetricsAbsent, Severity: Blocks, Object: d.scaledObject(s.v.Name), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
+			Seen:   fmt.Sprintf("Its condition Ready was False for %.0f s: %s", to.Sub(from).Seconds(), sentence(c.Message)),
+			Cause:  "KEDA cannot work with the ScaledObject, or with the source of a trigger.",
+			Advice: fmt.Sprintf("Look at `kubectl describe scaledobject %s%s` and at the logs of KEDA's operator.", s.v.Name, d.namespace())})
+	}
+}
+
+// lost is a stretch in which the HPA's adapter had no value of a metric.
+type lost struct {
+	from, to record.Instant
+	says     string // why, as the adapter or the client says
+	silent   bool   // the adapter gave no answer
+}
+
+// lostSignal are the stretches of more than two of the HPA's syncs in which an adapter had no value of a metric. That hpabench may
+// not read it, or has no answer from the API server to anything, is none.
+func (d *diagnosis) lostSignal(metric string) (stretches []lost) {
+	for _, c := range d.signals {
+		if c.metric != metric {
+			continue
+		}
+		for i, v := range c.values {
+			from, to := max(v.t, d.start), standsUntil(c.values, i, d.end)
+			if v.v != nil || from >= to {
+				continue
+			}
+			if strings.HasPrefix(metric, podsMetric) {
+				from = d.readyFrom(from, to) // before there was no pod that could have one
+			}
+			if from < to {
+				stretches = append(stretches, lost{from, to, c.said[i].error, unansweredBy.MatchString(c.said[i].error)})
+			}
 		}
 	}
+	for _, g := range d.gaps {
+		from, to := max(g.From, d.start), min(g.To, d.end)
+		if g.Source == record.SignalSource(metric) && from < to && !notAllowed(g.Cause) && !d.unanswered(from, to) {
+			stretches = append(stretches, lost{from, to, g.Cause, true})
+		}
+	}
+	slices.SortStableFunc(stretches, func(a, b lost) int { return cmp.Compare(a.from, b.from) })
+	var all []lost
+	for _, s := range stretches {
+		if n := len(all); n > 0 && s.from <= all[n-1].to.Add(WatchDelay) {
+			all[n-1].to = max(all[n-1].to, s.to)
+			continue
+		}
+		all = append(all, s)
+	}
+	return slices.DeleteFunc(all, func(s lost) bool { return s.to.Sub(s.from) <= 2*d.flags.Sync.Duration+time.Second })
+}
+
+// query matches that of a URL, which is long and can be another each time.
+var query = regexp.MustCompile(`\?[^\s"]+`)
+
+// kedaSays is the first error of a trigger's source that KEDA told in a stretch, a sentence; empty without one. What its metrics
+// API server answers does not have the error.
+func (d *diagnosis) kedaSays(from, to record.Instant) string {
+	for _, e := range d.byReason[[2]string{scaledKind, "KEDAScalerFailed"}] {
+		if e.t >= from.Add(-apart) && e.t <= to {
+			return sentence(query.ReplaceAllString(e.v.Message, "?…"))
+		}
+	}
+	return ""
+}
+
+// unansweredBy are the words of an API server that has no answer of an adapter: apierrors.NewTimeoutError for one that came late, and
+// NewServiceUnavailable.
+var unansweredBy = regexp.MustCompile(`unable to return a response in the time allotted|currently unable to handle the request`)
+
+// notAllowed says whether the cause of a gap is that hpabench has no right, as API servers word it.
+func notAllowed(cause string) bool {
+	return strings.Contains(cause, " is forbidden: ") || strings.Contains(cause, "Unauthorized")
+}
+
+// unanswered says whether other sources had gaps too for half of a stretch: it is the API server then that did not answer.
+func (d *diagnosis) unanswered(from, to record.Instant) bool {
+	return slices.ContainsFunc(d.gaps, func(g record.Gap) bool {
+		return (sourceOf(g) == hpaSource || sourceOf(g) == metricsSource) && 2*min(g.To, to).Sub(max(g.From, from)) > to.Sub(from)
+	})
 }
 
 // signalsLost finds metrics that an adapter had no value of for longer than two of the HPA's syncs, and values that were old
 // when they were read.
 func (d *diagnosis) signalsLost() {
+	var metrics []string
 	for _, c := range d.signals {
-		var lost, old time.Duration
-		var since, until, stale record.Instant
-		var says string
-		tell := func() {
-			if lost > 2*d.flags.Sync.Duration+time.Second {
-				d.add(Finding{Kind: FoundSignalAbsent, Severity: d.without(), Object: d.hpa(), SinceSeconds: new(since.Seconds()), UntilSeconds: d.until(until),
-					Seen:   fmt.Sprintf("Metric %s had no value for %.0f s: %s", c.metric, lost.Seconds(), sentence(says)),
-					Cause:  "The adapter, or the source that it asks, does not answer, or nothing matches what the metric selects.",
-					Advice: "Look at the adapter (KEDA, prometheus-adapter) and ask its source by hand; an alert on a metric that is gone is worth more than one on its value."})
-			}
-			lost = 0
+		metrics = append(metrics, c.metric)
+	}
+	for _, g := range d.gaps {
+		if name, is := strings.CutPrefix(g.Source, record.SignalSource("")); is && !slices.Contains(metrics, name) {
+			metrics = append(metrics, name)
 		}
+	}
+	for _, metric := range metrics {
+		d.signalLost(metric)
+	}
+	for _, c := range d.signals {
+		var old time.Duration
+		var stale record.Instant
 		for i, v := range c.values {
 			from, to := max(v.t, d.start), standsUntil(c.values, i, d.end)
 			if from >= to {
 				continue
 			}
-			begins := from
-			if v.v == nil && strings.HasPrefix(c.metric, podsMetric) {
-				begins = d.readyFrom(from, to)
-			}
-			if v.v != nil || begins > from { // or there was no pod that could have one
-				tell()
-			}
-			if v.v == nil && begins < to {
-				if lost == 0 {
-					since, says = begins, c.said[i].error
-				}
-				lost, until = lost+to.Sub(begins), to
-			}
-			if age := c.said[i].age; age <= staleSignal {
+			age := c.said[i].age
+			if age <= staleSignal {
 				old = 0
-			} else {
-				if old == 0 {
-					stale = from
-				}
-				if old += to.Sub(from); old > 2*d.flags.Sync.Duration {
-					d.add(Finding{Kind: FoundSignalStale, Severity: Limits, Object: d.hpa(), SinceSeconds: new(stale.Seconds()), UntilSeconds: d.until(to),
-						Seen:   fmt.Sprintf("The value of metric %s was %.0f s old by the adapter's own time when it was read.", c.metric, age.Seconds()),
-						Cause:  "The source is behind, is asked seldom, or the clocks of the cluster and of this machine differ.",
-						Advice: "Look how often the source takes the metric (a scrape interval, the window of a rate), and at the adapter's cache."})
-				}
+				continue
+			}
+			if old == 0 {
+				stale = from
+			}
+			if old += to.Sub(from); old > 2*d.flags.Sync.Duration {
+				d.add(Finding{Kind: FoundSignalStale, Severity: Limits, Object: d.hpa(), SinceSeconds: new(stale.Seconds()), UntilSeconds: d.until(to),
+					Seen:   fmt.Sprintf("The value of metric %s was %.0f s old by the adapter's own time when it was read.", c.metric, age.Seconds()),
+					Cause:  "The source is behind, is asked seldom, or the clocks of the cluster and of this machine differ.",
+					Advice: "Look how often the source takes the metric (a scrape interval, the window of a rate), and at the adapter's cache."})
 			}
 		}
-		tell()
 	}
+}
+
+// signalLost finds the stretches in which an adapter had no value of a metric. Of several metrics at the same time that is one
+// finding: their source is most often the same.
+func (d *diagnosis) signalLost(metric string) {
+	stretches := d.lostSignal(metric)
+	if len(stretches) == 0 {
+		return
+	}
+	l, sum := stretches[0], time.Duration(0)
+	for _, s := range stretches {
+		l.to, sum = s.to, sum+s.to.Sub(s.from)
+	}
+	from, until := l.from.Seconds(), d.until(l.to)
+	if notServed.MatchString(l.says) && d.hasIn(from, l.to.Seconds(), FoundMetricsAbsent) {
+		return
+	}
+	for i := range d.found {
+		f := &d.found[i]
+		if f.Kind != FoundSignalAbsent || since(*f) >= l.to.Seconds() || f.UntilSeconds != nil && *f.UntilSeconds <= from {
+			continue
+		}
+		f.Seen += fmt.Sprintf(" Metric %s had none for %.0f s either.", metric, sum.Seconds())
+		if f.SinceSeconds = new(min(since(*f), from)); until == nil || f.UntilSeconds != nil && *until > *f.UntilSeconds {
+			f.UntilSeconds = until
+		}
+		return
+	}
+	seen := fmt.Sprintf("Metric %s had no value for %.0f s", metric, sum.Seconds())
+	if n := len(stretches); n > 1 {
+		seen += fmt.Sprintf(" in %d stretches", n)
+	}
+	f := Finding{Kind: FoundSignalAbsent, Severity: d.without(), Object: d.hpa(), SinceSeconds: &from, UntilSeconds: until,
+		Seen:   seen + ": " + sentence(l.says),
+		Cause:  "The adapter, or the source that it asks, does not answer, or nothing matches what the metric selects.",
+		Advice: "Look at the adapter (KEDA, prometheus-adapter) and ask its source by hand; an alert on a metric that is gone is worth more than one on its value."}
+	if says := d.kedaSays(l.from, l.to); says != "" {
+		f.Cause = "KEDA's operator could not use the source of a trigger: " + says
+		f.Advice = "Ask the source by hand; an alert on a metric that is gone is worth more than one on its value."
+	}
+	if l.silent {
+		f.Seen = seen + ", as its adapter gave no answer: " + sentence(l.says)
+		f.Cause = "The adapter is down, or waits for its source. KEDA's waits for KEDA's operator."
+		f.Advice = "Look at the pods and the logs of the adapter (prometheus-adapter, KEDA's metrics API server), and with KEDA at those of KEDA's operator."
+	}
+	if f.Severity == Limits {
+		f.Cause += " " + withoutOne
+	}
+	d.found = append(d.found, f)
 }
 
 // podsMetric begins the name of a metric of the pods, see record.MetricTarget.

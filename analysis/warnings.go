@@ -67,8 +67,12 @@ func (o *observed) doubts(t Transition) []string {
 			continue
 		}
 		if g.From.Seconds() < t.EndSeconds && g.To.Seconds() > t.OnsetSeconds {
-			list = append(list, fmt.Sprintf("%s could not be watched from %.1f to %.1f s, during the %s (%s). Figures that fall into it are less precise or missing; run again for better ones.",
-				g.Source, g.From.Seconds(), g.To.Seconds(), name, g.Cause))
+			remedy := "run again for better ones"
+			if notAllowed(g.Cause) {
+				remedy = "`hpabench rbac` prints the rights that it takes"
+			}
+			list = append(list, fmt.Sprintf("%s could not be watched from %.1f to %.1f s, during the %s (%s). Figures that fall into it are less precise or missing; %s.",
+				g.Source, g.From.Seconds(), g.To.Seconds(), name, g.Cause, remedy))
 		}
 	}
 	return list

@@ -153,9 +153,9 @@ func (o *observed) active(w window, rise replicaChange) (first sight, why string
 	}
 	w.end = min(w.end, rise.t.Add(o.every()+WatchDelay)) // KEDA may read it sooner than hpabench
 	why = fmt.Sprintf("a metric above what activates the target was not seen before spec.replicas rose at %.1f s", rise.t.Seconds())
-	for _, c := range o.signals {
-		if source := record.SignalSource(c.metric); o.hasGap(w, source) {
-			why = o.missing(w, "a metric above what activates the target", source)
+	for _, g := range o.gaps { // of a metric that was never read there is no course
+		if strings.HasPrefix(g.Source, record.SignalSource("")) && hides(g, w) {
+			why = o.missing(w, "a metric above what activates the target", g.Source)
 		}
 	}
 	for _, c := range o.signals {
