@@ -7,7 +7,7 @@ GOVULNCHECK_VERSION = v1.9.0
 TAGS = kustomize_disable_go_plugin_support
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build dist image test e2e e2e-all e2e-library e2e-fidelity e2e-findings e2e-keda e2e-keda-fidelity agree fit-real fit-embedded lint bench bench-lab bench-load decisions outside fuzz race cover docs
+.PHONY: help build dist image test e2e e2e-keda e2e-keda-faults e2e-keda-fidelity e2e-all e2e-library e2e-fidelity e2e-findings agree fit-real fit-embedded lint bench bench-lab bench-load decisions outside fuzz race cover docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,11 +40,14 @@ test: ## Run all tests that need no cluster but the embedded one
 e2e: ## Run the end-to-end tests on the cluster of HPABENCH_E2E_KUBECONFIG, 15 minutes
 	$(GO) test -tags e2e -count=1 -timeout 60m -v -p 1 ./watch ./e2e
 
-e2e-keda: ## Run the end-to-end tests of KEDA, which the cluster of HPABENCH_E2E_KUBECONFIG must have with Prometheus, 15 minutes
-	$(GO) test -tags e2e -count=1 -timeout 30m -v -run 'TestScaleFromZero|ScaledObject|TestKEDALibrary' ./e2e
+e2e-keda: ## Run the end-to-end tests of KEDA, which the cluster of HPABENCH_E2E_KUBECONFIG must have with Prometheus, 5 minutes
+	$(GO) test -tags e2e -count=1 -timeout 30m -v -run 'TestScaleFromZero|ScaledObject' ./e2e
 
 e2e-keda-fidelity: ## Run the scenarios of signals on the cluster of HPABENCH_E2E_KUBECONFIG and on the embedded one, and say how far they and simulations are from each other, 40 minutes
 	HPABENCH_E2E_KEDA_FIDELITY=$${HPABENCH_E2E_KEDA_FIDELITY:-$$(mktemp -d)} $(GO) test -count=1 -timeout 90m -v -run TestKEDAFidelity ./e2e
+
+e2e-keda-faults: ## Take Prometheus, KEDA and ScaledObjects away in mid-run on the cluster of HPABENCH_E2E_KUBECONFIG, whose processes are this machine's, 15 minutes
+	HPABENCH_E2E_KEDA_FAULTS=1 $(GO) test -tags e2e -count=1 -timeout 40m -v -parallel 3 -run TestKEDAFaults ./e2e
 
 e2e-all: ## The same with those that take long or that make test runs on the embedded cluster, half an hour
 	HPABENCH_E2E_ALL=1 $(MAKE) e2e
