@@ -42,6 +42,7 @@ func (p *preflight) check(ctx context.Context) error {
 		}
 		p.checkMetrics(ctx, record.Fault)
 		p.checkAdapters(ctx, record.Fault)
+		p.checkShown()
 		p.checkRoom(p.readNodes(ctx))
 	}
 	return p.faults(ctx, "nothing was created")
@@ -54,6 +55,25 @@ func (p *preflight) checkWorkers() bool {
 	}
 	return p.refuse("load", p.file.Fault("spec.load.via", "the pods of the embedded cluster are modelled, and cannot send load", "").Error(),
 		"name a cluster with --context or --kubeconfig, or leave via out")
+}
+
+// checkShown looks whether anything of the run shows the metrics that the HPA reads from an adapter, where all pods are modelled and
+// their namespace is new.
+func (p *preflight) checkShown() {
+	if p.cluster.Lab == nil || !p.own || p.scaled != "" || p.spec == nil {
+		return
+	}
+	outcome := record.Fault
+	if len(p.spec.Metrics) > 1 {
+		outcome = record.Warning // the HPA can act by the others
+	}
+	shown := p.file.Shown()
+	for _, m := range p.spec.Metrics {
+		if name := record.CustomMetric(m); name != "" && !slices.Contains(shown, name) {
+			p.add("adapter", outcome, fmt.Sprintf("nothing on the embedded cluster shows metric %s, which the HPA reads", name),
+				"say what it tells of a pod (workload.model.metrics."+name+": {of: requests}), or what a source outside the cluster shows (a ConfigMap with the label hpabench.dev/signals)")
+		}
+	}
 }
 
 // noteModel says what becomes of the scenario's model of the workload, and what is

@@ -20,6 +20,28 @@ func (f *File) Courses() map[string]string {
 	return all
 }
 
+// Shown are the names of the metrics that the pods of the file show by their models, and sources outside the cluster.
+func (f *File) Shown() []string {
+	names := slices.Collect(maps.Keys(f.Courses()))
+	take := func(m *model.Model) { names = slices.AppendSeq(names, maps.Keys(m.Metrics)) }
+	if m := f.Spec.Workload.Model; m != nil {
+		take(m)
+	}
+	templates := []*corev1.PodTemplateSpec{f.PodTemplate()}
+	for i := range f.Manifests {
+		templates = append(templates, f.templateIn(&f.Manifests[i]))
+	}
+	for _, t := range templates {
+		if t == nil || t.Annotations[model.Annotation] == "" {
+			continue
+		}
+		if m, err := model.Parse(t.Annotations[model.Annotation]); err == nil {
+			take(&m)
+		}
+	}
+	return names
+}
+
 func coursesOf(m *Manifest) map[string]string {
 	config := as[corev1.ConfigMap](m)
 	if config == nil {
