@@ -60,7 +60,7 @@ func (a adapter) install(server *genericapiserver.GenericAPIServer) error {
 			api := group.api
 			api.APIGroupVersion = &genericapi.APIGroupVersion{
 				Root: genericapiserver.APIGroupPrefix, GroupVersion: version, MetaGroupVersion: info.MetaGroupVersion,
-				ParameterCodec: info.ParameterCodec, Serializer: info.NegotiatedSerializer, Creater: info.Scheme, Convertor: info.Scheme,
+				ParameterCodec: info.ParameterCodec, Serializer: info.NegotiatedSerializer, Creater: info.Scheme, Convertor: info.Scheme, //nolint:misspell // as Kubernetes has it
 				UnsafeConvertor: runtime.UnsafeObjectConvertor(info.Scheme), Typer: info.Scheme, Namer: runtime.Namer(meta.NewAccessor()),
 			}
 			if err := api.InstallREST(server.Handler.GoRestfulContainer); err != nil {

@@ -102,23 +102,30 @@ const (
 	mostHops = 20
 )
 
-// ask gives the answer of another pod, to a request that came through so many pods.
-func (o *others) ask(method, service, path string, through int) (*http.Response, []byte, error) {
+// reply is the answer of another pod.
+type reply struct {
+	status      int
+	contentType string
+	pod, body   []byte
+}
+
+// ask asks another pod, for a request that came through so many pods.
+func (o *others) ask(method, service, path string, through int) (*reply, error) {
 	if through >= mostHops {
-		return nil, nil, fmt.Errorf("the request came through %d pods: do they call each other in a circle?", through)
+		return nil, fmt.Errorf("the request came through %d pods: do they call each other in a circle?", through)
 	}
 	request, err := http.NewRequestWithContext(o.life, method, "http://"+service+path, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	request.Header.Set(hops, strconv.Itoa(through+1))
 	answer, err := o.client.Do(request)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, model.MaxAnnotation)) // of a modelled pod, or of nobody
-	return answer, body, err
+	return &reply{answer.StatusCode, answer.Header.Get("Content-Type"), []byte(answer.Header.Get(string(podHeader))), body}, err
 }
 
 // answer makes of a process's answer what comes of the others.
@@ -140,27 +147,27 @@ func through(ctx *fasthttp.RequestCtx) int {
 }
 
 func (o *others) forward(ctx *fasthttp.RequestCtx) {
-	answer, body, err := o.ask(string(ctx.Method()), o.model.Forwards.To, string(ctx.RequestURI()), through(ctx))
+	answer, err := o.ask(string(ctx.Method()), o.model.Forwards.To, string(ctx.RequestURI()), through(ctx))
 	if err != nil {
 		o.failed.Add(1)
 		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
 		ctx.SetBodyString(err.Error() + "\n")
 		return
 	}
-	ctx.SetStatusCode(answer.StatusCode)
-	ctx.Response.Header.SetContentType(answer.Header.Get("Content-Type"))
-	if pod := answer.Header.Get(string(podHeader)); pod != "" {
-		ctx.Response.Header.SetCanonical(podHeader, []byte(pod))
+	ctx.SetStatusCode(answer.status)
+	ctx.Response.Header.SetContentType(answer.contentType)
+	if len(answer.pod) > 0 {
+		ctx.Response.Header.SetCanonical(podHeader, answer.pod)
 	}
-	ctx.Response.SetBodyRaw(body)
+	ctx.Response.SetBodyRaw(answer.body)
 }
 
 func (o *others) call(ctx *fasthttp.RequestCtx) {
 	for _, c := range o.model.Calls {
 		for range max(c.Times, 1) {
-			answer, _, err := o.ask(http.MethodGet, c.To, "/", through(ctx))
-			if err == nil && answer.StatusCode >= 400 {
-				err = fmt.Errorf("%s answers %s", c.To, answer.Status)
+			answer, err := o.ask(http.MethodGet, c.To, "/", through(ctx))
+			if err == nil && answer.status >= 400 {
+				err = fmt.Errorf("%s answers %d %s", c.To, answer.status, http.StatusText(answer.status))
 			}
 			if err != nil {
 				o.failed.Add(1)
@@ -214,8 +221,8 @@ func (c *Container) takeMessages() {
 	for range *c.model.Workers {
 		go func() {
 			for c.others.life.Err() == nil && !c.asked() {
-				answer, _, err := c.others.ask(http.MethodGet, *c.model.Takes, "/take", 0)
-				if err != nil || answer.StatusCode != http.StatusOK {
+				answer, err := c.others.ask(http.MethodGet, *c.model.Takes, "/take", 0)
+				if err != nil || answer.status != http.StatusOK {
 					c.hold(model.LookIn)
 					continue
 				}

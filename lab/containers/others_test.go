@@ -1,6 +1,7 @@
 package containers
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -50,7 +51,7 @@ func (s services) dial(service string) (net.Conn, error) {
 // ask is a request of a client of a Service.
 func (s services) ask(t *testing.T, method, service, path string) (status int, pod, body string) {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{Dial: func(_, address string) (net.Conn, error) { return s.dial(address) }, DisableKeepAlives: true}}
+	client := http.Client{Transport: &http.Transport{DialContext: func(_ context.Context, _, address string) (net.Conn, error) { return s.dial(address) }, DisableKeepAlives: true}}
 	request, err := http.NewRequest(method, "http://"+service+path, strings.NewReader("what a client sends"))
 	if err != nil {
 		t.Fatal(err)
