@@ -107,14 +107,16 @@ func (o *observed) coldStart(w window) *ColdStart {
 		done += s.done
 	}
 	c.Held = max(c.Sent, done) - done
-	if n, _ := last(o.targets, until); c.Latency.Seconds != nil && n.Replicas == 0 || o.answeredAtZero(w) {
+	n, _ := last(o.targets, until)
+	supply := o.supplyAt(until.Add(WatchDelay) + 1)
+	if c.Latency.Seconds != nil && (n.Replicas == 0 || supply != nil && *supply == 0) || o.answeredAtZero(w) {
 		c.Latency = absent(answeredInFront)
 	}
 	return c
 }
 
 // answeredInFront is why the first good answer does not tell when a target served.
-const answeredInFront = "good answers came while there was no replica, from something in front of the target"
+const answeredInFront = "good answers came while no pod was in service, from something in front of the target"
 
 // answeredAtZero says whether there were good answers in a whole second of w without a replica. They may go on from before the
 // onset, so that none is the first.

@@ -125,7 +125,10 @@ func (t *Trigger) read(at time.Time, query Query) (value float64, active bool, e
 }
 
 func (t *Trigger) activation() (float64, error) {
-	return strconv.ParseFloat(cmp.Or(t.Metadata["activationThreshold"], "0"), 64)
+	if t.Metadata["activationThreshold"] == "" {
+		return 0, nil
+	}
+	return t.number("activationThreshold")
 }
 
 // Activation is the value above which the trigger is active.
@@ -178,8 +181,8 @@ func (t *Trigger) hours() (start, end cron.Schedule, replicas int64, err error) 
 // number is a number of the metadata.
 func (t *Trigger) number(field string) (float64, error) {
 	v, err := strconv.ParseFloat(t.Metadata[field], 64)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", field, err)
+	if err != nil || math.IsNaN(v) || math.Abs(v) > mostValue {
+		return 0, fmt.Errorf("%s is %q and must be a number", field, t.Metadata[field])
 	}
 	return v, nil
 }
@@ -211,11 +214,15 @@ func (t *Trigger) target() autoscalingv2.MetricTarget {
 	return autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: &value}
 }
 
+// mostValue bounds a value, as a quantity's thousandths are 64 bits.
+const mostValue = math.MaxInt64 / 1000
+
 // quantity is a number in thousandths; one that is negative or no number is 0 (quantityFromFloat64 in pkg/scalers/scaler.go).
 func quantity(v float64) resource.Quantity {
 	if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
 		v = 0
 	}
+	v = min(v, mostValue)
 	q := resource.MustParse(fmt.Sprintf("%.3f", v))
 	q.Add(resource.Quantity{}) // which makes its text the canonical one
 	return q

@@ -56,8 +56,9 @@ func metricsLine(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
 	return strings.Join(parts, ", ")
 }
 
+// quantity is "?" for none, and for the least int64, which the HPA controller writes of a sum that it divides by no replicas.
 func quantity(q *resource.Quantity) string {
-	if q == nil {
+	if q == nil || q.Sign() < 0 {
 		return "?"
 	}
 	return q.String()

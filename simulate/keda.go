@@ -26,7 +26,7 @@ type scaler struct {
 	told       *record.ScaledObject
 }
 
-// startKEDA polls from a point of the interval that is chance, as the load begins at any.
+// startKEDA polls at once, and then from a point of the interval that is chance, as the load begins at any.
 func (w *world) startKEDA() {
 	s := &scaler{world: w, rules: w.KEDA.Rules(w.began), prometheus: signals.New(time.Hour)}
 	w.scaler = s
@@ -38,7 +38,8 @@ func (w *world) startKEDA() {
 	w.tellTarget() // of no pods nothing else tells
 	w.tellEndpoints(0)
 	s.tellConditions(keda.IsReady, keda.Condition{Status: "Unknown"})
-	w.after(time.Duration(w.random.Int64N(int64(w.KEDA.Polling()))), poll)
+	w.after(0, s.poll)
+	w.after(1+time.Duration(w.random.Int64N(int64(w.KEDA.Polling()))), poll)
 	if w.journal != nil {
 		s.watch(seconds(w.Header.MetricsEvery))
 	}

@@ -95,6 +95,9 @@ func (r *Run) ignored(f *scenarios.File) string {
 			all = append(all, kind+" "+o.GetName())
 		}
 	}
+	if len(r.Plant.Workload.Calls) > 0 {
+		all = append(all, "the requests that the pods make to others (workload.model.calls)")
+	}
 	if name := f.InFront(); name != "" && r.Front == nil {
 		all = append(all, "Service "+name+" in front of the target, which may hold requests: they go to the target's pods")
 	}

@@ -271,8 +271,13 @@ func (o *Operator) makeHPA(ctx context.Context, s *scaled) (*autoscalingv2.Horiz
 	return hpas.Update(ctx, made, metav1.UpdateOptions{})
 }
 
-// poll asks the triggers and does what the rules say.
+// poll asks the triggers and does what the rules say. An HPA that somebody deleted is made again.
 func (o *Operator) poll(ctx context.Context, s *scaled, rules keda.Rules) error {
+	if _, err := o.client.AutoscalingV2().HorizontalPodAutoscalers(s.object.GetNamespace()).Get(ctx, s.HPAName(s.object.GetName()), metav1.GetOptions{}); apierrors.IsNotFound(err) {
+		if _, err := o.makeHPA(ctx, s); err != nil {
+			return err
+		}
+	}
 	now, err := o.objects.Resource(resource).Namespace(s.object.GetNamespace()).Get(ctx, s.object.GetName(), metav1.GetOptions{})
 	if err != nil {
 		return err
