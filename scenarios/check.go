@@ -318,6 +318,9 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 			if near := nearest(t.Type, keda.TriggerTypes); near != "" && !slices.Contains(keda.TriggerTypes, t.Type) {
 				c.note("KEDA 2.21 has no trigger of type %s, as trigger %d has: did you mean %s?", t.Type, i, near)
 			}
+			if selects := ofNamespace.FindString(t.Metadata["query"]); selects != "" {
+				c.note("the query of trigger %d selects %s: a run has a namespace of its own, where that finds nothing; -n takes one that is there.", i, selects)
+			}
 		}
 		for _, r := range scaled.Refused() {
 			c.faultAt(d, base+"/"+r.Field, r.Hint, "KEDA does not take the ScaledObject: %s", r.Message)

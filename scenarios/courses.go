@@ -1,8 +1,12 @@
 package scenarios
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -63,10 +67,53 @@ func (c *checker) checkSources() {
 				c.faultAt(m.doc, m.base+"/data/"+escape(name), "", "the course of metric %s: %v", name, err)
 			}
 		}
-		if t := c.templateIn(m); t != nil && t.Annotations[model.Annotation] != "" {
-			if _, err := model.Parse(t.Annotations[model.Annotation]); err != nil {
-				c.faultAt(m.doc, m.base+"/spec/template/metadata/annotations/"+escape(model.Annotation), "", "%v", err)
-			}
+		t := c.templateIn(m)
+		if t == nil || len(t.Spec.Containers) == 0 {
+			continue
 		}
+		of, err := model.Parse(cmp.Or(t.Annotations[model.Annotation], "{}"))
+		if err != nil {
+			c.faultAt(m.doc, m.base+"/spec/template/metadata/annotations/"+escape(model.Annotation), "", "%v", err)
+			continue
+		}
+		of = model.Resolve(&t.Spec.Containers[0], of)
+		c.noteServices(m.String(), &of)
+	}
+	if m := c.Spec.Workload.Model; m != nil {
+		c.noteServices("the target", m)
 	}
 }
+
+// noteServices tells of Services that modelled pods send requests to and no manifest has.
+func (c *checker) noteServices(who string, m *model.Model) {
+	known := []string{c.Metadata.Name} // that of the short form
+	for i := range c.Manifests {
+		if o := c.Manifests[i].Object; o.GetKind() == "Service" {
+			known = append(known, o.GetName())
+		}
+	}
+	var to []string
+	if m.Forwards != nil {
+		to = append(to, m.Forwards.To)
+	}
+	if m.Takes != nil {
+		to = append(to, *m.Takes)
+	}
+	for _, call := range m.Calls {
+		to = append(to, call.To)
+	}
+	for _, name := range to {
+		name, _, _ = strings.Cut(name, ":")
+		if strings.Contains(name, ".") || slices.Contains(known, name) { // an address, or one of another namespace
+			continue
+		}
+		hint := ""
+		if near := nearest(name, known); near != "" {
+			hint = fmt.Sprintf(": did you mean %s?", near)
+		}
+		c.note("the pods of %s send requests to Service %s, which no manifest has%s", who, name, hint)
+	}
+}
+
+// ofNamespace is what selects series by their namespace.
+var ofNamespace = regexp.MustCompile(`\bnamespace\s*=~?\s*"[^"]+"`)
