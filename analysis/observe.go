@@ -203,6 +203,9 @@ func observe(b *Builder) *observed {
 			if !v.Deleted {
 				o.targets = append(o.targets, at[record.Target]{e.At, *v})
 				tracker.rescaled(e.At)
+				if len(o.counts) == 0 && v.Replicas == 0 && v.Status == 0 { // of no pods no other entry tells
+					tracker.counts(e.At)
+				}
 			}
 		case *record.Change:
 			if v.By != "hpabench-"+o.header.Run { // that of the run itself

@@ -17,3 +17,13 @@ func TestQueueAnswersBeforeThePod(t *testing.T) {
 		t.Errorf("the cold start is %+v", c)
 	}
 }
+
+// A target that begins at zero, and that no Service is in front of, has no replicas then: they are not unobserved.
+func TestBeginsAtZeroWithoutService(t *testing.T) {
+	m := fromZero(record.ScaledObject{})
+	m.signal(46.2, "5")
+	m.rises(50, "worker-a")
+	if r := m.analyze(t); r.Timeline[0].Ready == nil || *r.Timeline[0].Ready != 0 {
+		t.Errorf("it begins with %v ready replicas", r.Timeline[0].Ready)
+	}
+}

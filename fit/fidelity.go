@@ -116,12 +116,16 @@ func supply(s simulate.Score, seconds int) []float64 {
 // curve is the pods in service in each second of the load.
 func curve(r *analysis.Result) (c []float64) {
 	last := 0.0
+	watched := slices.ContainsFunc(r.Timeline, func(s analysis.Second) bool { return s.InService != nil }) // a Service in front of them
 	for _, s := range r.Timeline {
 		if at := float64(s.Second); at < math.Floor(r.StartSeconds) || at >= r.EndSeconds {
 			continue
 		}
-		if s.InService != nil {
+		switch {
+		case s.InService != nil:
 			last = float64(*s.InService)
+		case !watched && s.Ready != nil:
+			last = float64(*s.Ready)
 		}
 		c = append(c, last)
 	}

@@ -343,7 +343,7 @@ func (w *world) tellObject(p *pod, gone bool) {
 }
 
 func (w *world) tellEndpoints(slice int) {
-	if w.journal == nil {
+	if w.journal == nil || w.Front != nil && w.Front.Queue { // no Service is in front of the target
 		return
 	}
 	e := &record.Endpoints{Slice: w.HPA.ScaleTargetRef.Name, Service: w.HPA.ScaleTargetRef.Name}
