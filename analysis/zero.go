@@ -108,7 +108,8 @@ func (o *observed) coldStart(w window) *ColdStart {
 	}
 	c.Held = max(c.Sent, done) - done
 	n, _ := last(o.targets, until)
-	supply := o.supplyAt(until.Add(WatchDelay) + 1)
+	within := time.Duration(c.Latency.PrecisionSeconds * float64(time.Second)) // of the answer's instant
+	supply := o.supplyAt(until.Add(max(within, WatchDelay)) + 1)
 	if c.Latency.Seconds != nil && (n.Replicas == 0 || supply != nil && *supply == 0) || o.answeredAtZero(w) {
 		c.Latency = absent(answeredInFront)
 	}
