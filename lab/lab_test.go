@@ -60,7 +60,13 @@ func TestMain(m *testing.M) {
 // probeEndpoints in the environment makes the test binary try those addresses.
 const probeEndpoints = "HPABENCH_LAB_TEST_PROBE"
 
+// abandoned in the environment makes the child abandon its lab before it starts it.
+const abandoned = "HPABENCH_LAB_TEST_ABANDONED"
+
 func child(dir string) {
+	if os.Getenv(abandoned) != "" {
+		_ = Abandon()
+	}
 	l, err := Start(context.Background(), Options{Dir: dir})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -265,6 +271,20 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		if _, err := Start(t.Context(), o); err == nil || strings.Contains(err.Error(), "process") {
 			t.Errorf("%+v: %v, want an error that tells of the option", o, err)
 		}
+	}
+}
+
+// A process that is told to end before its lab has a folder ends at once, maybe while
+// Start goes on beside it.
+func TestAnAbandonedLabMakesNoFolder(t *testing.T) {
+	dir := root(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childRoot+"="+dir, abandoned+"=1")
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "abandoned") {
+		t.Errorf("a start after the end: %v\n%s", err, out)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("it left %v, %v", left, err)
 	}
 }
 

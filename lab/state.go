@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -26,13 +27,17 @@ type state struct{ *folders.Folder }
 // locked while files are made there.
 var living struct {
 	sync.Mutex
-	folder *folders.Folder
-	etcd   *embed.Etcd
+	folder    *folders.Folder
+	etcd      *embed.Etcd
+	abandoned bool
 }
 
 // open takes a folder for the lab of this process, which stops when ctx is done. The
 // caller has locked living.
 func open(ctx context.Context, o Options) (*state, error) {
+	if living.abandoned { // the process may end between any two files that it made now
+		return nil, errors.New("this process has abandoned its lab")
+	}
 	folder, err := folders.Open(ctx, o.Dir, o.Name, o.Say)
 	if err != nil {
 		return nil, err
@@ -49,11 +54,12 @@ func open(ctx context.Context, o Options) (*state, error) {
 }
 
 // Abandon ends this process's lab without order and removes its folder: the context of
-// its Start has to be done before, and the process has to end at once after it. Without
-// a lab it does nothing.
+// its Start has to be done before, and the process has to end at once after it. A Start
+// that has no folder yet makes none any more.
 func Abandon() error {
 	living.Lock()
 	defer living.Unlock()
+	living.abandoned = true
 	if living.folder == nil {
 		return nil
 	}
