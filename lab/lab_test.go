@@ -13,9 +13,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -60,11 +62,12 @@ func TestMain(m *testing.M) {
 // probeEndpoints in the environment makes the test binary try those addresses.
 const probeEndpoints = "HPABENCH_LAB_TEST_PROBE"
 
-// abandoned in the environment makes the child abandon its lab before it starts it.
+// abandoned in the environment makes the child abandon its lab: "early" is before it
+// starts it, "busy" while etcd is asked for its status all the time.
 const abandoned = "HPABENCH_LAB_TEST_ABANDONED"
 
 func child(dir string) {
-	if os.Getenv(abandoned) != "" {
+	if os.Getenv(abandoned) == "early" {
 		_ = Abandon()
 	}
 	l, err := Start(context.Background(), Options{Dir: dir})
@@ -72,12 +75,40 @@ func child(dir string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if os.Getenv(abandoned) == "busy" {
+		abandonBusy(l)
+	}
 	fmt.Println(l.Kubeconfig())
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	if err := l.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func abandonBusy(l *Lab) {
+	var asked atomic.Int64
+	for range 8 {
+		client, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + l.state.File(etcdSocket)}})
+		if err != nil {
+			panic(err)
+		}
+		go func() {
+			for {
+				if _, err := client.Status(context.Background(), client.Endpoints()[0]); err == nil {
+					asked.Add(1)
+				}
+			}
+		}()
+	}
+	for asked.Load() < 100 {
+		time.Sleep(time.Millisecond)
+	}
+	l.end()
+	err := Abandon()
+	time.Sleep(100 * time.Millisecond) // of requests to what is gone
+	fmt.Println("abandoned", err)
+	os.Exit(0)
 }
 
 // theLab is the one lab of this process.
@@ -279,11 +310,24 @@ func TestOptionsThatCannotBe(t *testing.T) {
 func TestAnAbandonedLabMakesNoFolder(t *testing.T) {
 	dir := root(t)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childRoot+"="+dir, abandoned+"=1")
+	cmd.Env = append(os.Environ(), childRoot+"="+dir, abandoned+"=early")
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "abandoned") {
 		t.Errorf("a start after the end: %v\n%s", err, out)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("it left %v, %v", left, err)
+	}
+}
+
+// What a lab is asked while it ends must not end its process before its folder is gone.
+func TestABusyLabIsAbandonedWhole(t *testing.T) {
+	dir := root(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childRoot+"="+dir, abandoned+"=busy")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasSuffix(string(out), "abandoned <nil>\n") {
+		t.Errorf("its end: %v\n%s", err, out)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "lab-*")); err != nil || len(left) > 0 {
 		t.Errorf("it left %v, %v", left, err)
 	}
 }

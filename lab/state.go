@@ -9,9 +9,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"k8s.io/klog/v2"
 
 	"github.com/hpabench/hpabench/lab/folders"
@@ -29,7 +33,35 @@ var living struct {
 	sync.Mutex
 	folder    *folders.Folder
 	etcd      *embed.Etcd
+	requests  gate // to etcd
 	abandoned bool
+}
+
+// gate refuses requests once it is shut: after a HardStop, etcd reads from a backend that
+// is nil and ends the process.
+type gate struct {
+	isShut   atomic.Bool
+	underway atomic.Int64
+}
+
+func (g *gate) pass(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	g.underway.Add(1)
+	defer g.underway.Add(-1)
+	if g.isShut.Load() {
+		return nil, status.Error(codes.Unavailable, "the cluster ends")
+	}
+	return handle(ctx, req)
+}
+
+// shutPatience is how long shut waits: requests without a leader last until the HardStop.
+const shutPatience = 200 * time.Millisecond
+
+// shut refuses what comes from now on, and waits for what is under way.
+func (g *gate) shut() {
+	g.isShut.Store(true)
+	for end := time.Now().Add(shutPatience); g.underway.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // open takes a folder for the lab of this process, which stops when ctx is done. The
@@ -64,6 +96,7 @@ func Abandon() error {
 		return nil
 	}
 	if living.etcd != nil {
+		living.requests.shut()
 		living.etcd.Server.HardStop() // it ends the process where its files vanish
 	}
 	return living.folder.Close()
@@ -82,6 +115,7 @@ func startEtcd(dir string) (*embed.Etcd, error) {
 	c.ListenClientUrls, c.AdvertiseClientUrls = clients, clients
 	c.ListenPeerUrls, c.AdvertisePeerUrls = nil, clients // a member has to have an address, which nobody dials
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
+	c.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainUnaryInterceptor(living.requests.pass)}
 	c.UnsafeNoFsync = true // nothing is to outlive the process
 	// A single member waits for an election timeout before it elects itself, so
 	// that should be short; but each tick costs CPU for as long as it runs.
