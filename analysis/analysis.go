@@ -54,6 +54,9 @@ func analyze(b *Builder) (*Result, error) {
 	if hpa := o.autoscaler(o.end); hpa != nil {
 		r.Autoscaler, r.Signals = policyOf(hpa.Spec, o.flags).result(), o.resultSignals()
 	}
+	if s, ok := lastOf(o.scaled, o.end); ok {
+		r.ScaledObject = s
+	}
 	r.Assumed = o.assumed(r)
 	load, rows := o.sumLoad()
 	r.Load = load

@@ -175,7 +175,7 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 			if !notServed.MatchString(said) && d.has(FoundCrash, FoundOOM, FoundProbe) && d.hadValue(name) && d.noneReady(f.SinceSeconds) {
 				continue // there was no pod to have one
 			}
-			if lost := d.lostSignal(name); !notServed.MatchString(said) && len(lost) > 0 && lost[len(lost)-1].to >= d.end {
+			if lost := d.lostSignal(name); !notServed.MatchString(said) && len(lost) > 0 && lost[len(lost)-1].to >= d.end.Add(-2*d.flags.Sync.Duration) { // until when the HPA has looked again
 				continue // signal-absent tells it
 			}
 			f.Seen = fmt.Sprintf("It has no metric %s from %s%s.", name, group, detail(said))

@@ -72,7 +72,7 @@ func (d *diagnosis) toldOfScaledObject(w at[record.Change]) bool {
 		return false
 	}
 	return slices.ContainsFunc(d.writes, func(of at[record.Change]) bool {
-		return of.v.Kind == scaledKind && of.t <= w.t.Add(apart) && (of.v.What == record.ChangeDeleted) == (w.v.What == record.ChangeDeleted)
+		return of.v.Kind == scaledKind && of.t <= w.t.Add(apart) && (w.v.What == record.ChangeDeleted || w.t.Sub(of.t) <= patience) && (of.v.What == record.ChangeDeleted) == (w.v.What == record.ChangeDeleted)
 	})
 }
 

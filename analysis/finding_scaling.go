@@ -177,7 +177,7 @@ func targets(p policy) string {
 // of its syncs.
 func (d *diagnosis) notScaled(p policy) {
 	if slices.ContainsFunc(d.found, func(f Finding) bool {
-		return f.Severity == Blocks && slices.Contains([]string{FoundMetricsAbsent, FoundSignalAbsent, FoundNoRequest, FoundStatusStale, FoundOverlap, FoundMinIsMax, FoundDirectionDisabled}, f.Kind)
+		return f.Severity == Blocks && slices.Contains([]string{FoundMetricsAbsent, FoundNoRequest, FoundStatusStale, FoundOverlap, FoundMinIsMax, FoundDirectionDisabled}, f.Kind)
 	}) {
 		return // that is why
 	}
@@ -190,7 +190,7 @@ func (d *diagnosis) notScaled(p policy) {
 			x, ok := last(d.targets, u.t)
 			return ok && x.Replicas < p.max && u.v.counted >= int(x.Replicas) && *u.v.ratio > 1+p.up
 		})
-		if to.Sub(from) <= 2*d.flags.Sync.Duration+time.Second {
+		if to.Sub(from) <= 2*d.flags.Sync.Duration+time.Second || d.blockedIn(from.Seconds(), to.Seconds(), FoundSignalAbsent, FoundPaused) {
 			continue
 		}
 		f := Finding{Kind: FoundNotScaled, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),

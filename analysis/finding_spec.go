@@ -33,6 +33,13 @@ func (d *diagnosis) hasIn(from, to float64, kinds ...string) bool {
 	})
 }
 
+// blockedIn is hasIn of findings that block.
+func (d *diagnosis) blockedIn(from, to float64, kinds ...string) bool {
+	return slices.ContainsFunc(d.found, func(f Finding) bool {
+		return f.Severity == Blocks && slices.Contains(kinds, f.Kind) && since(f) < to && (f.UntilSeconds == nil || *f.UntilSeconds > from)
+	})
+}
+
 // cannotScale finds limits of the containers that keep each of the HPA's metrics below the ratio at
 // which a scale-up begins.
 func (d *diagnosis) cannotScale(p policy) {
@@ -104,7 +111,7 @@ func (d *diagnosis) disabled(p policy) {
 		fault, since := d.specFault(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) *record.SpecFault {
 			return record.DisabledFault(spec, side.up)
 		})
-		if s, ok := lastOf(d.scaled, d.end); fault == nil || ok && strings.HasSuffix(s.Paused, side.pause) {
+		if fault == nil || slices.ContainsFunc(d.scaled, func(s at[*record.ScaledObject]) bool { return strings.Contains(s.v.Paused, side.pause) }) {
 			continue // the finding paused tells it
 		}
 		f := d.ofSpec(fault, Notice, since)

@@ -206,8 +206,8 @@ const failedShare = 0.01
 
 // saysWhyRequestsFail are the findings that explain failed requests in their time.
 var saysWhyRequestsFail = []string{FoundCrash, FoundOOM, FoundProbe, FoundNotReady, FoundUnschedulable, FoundImage, FoundQuota, FoundInit, FoundPostStart,
-	FoundCPULimit, FoundCannotScale, FoundMaxReached, FoundMinIsMax, FoundDirectionDisabled, FoundNotScaled, FoundStuckAtZero, FoundNeverActivated, FoundPaused, FoundStarved, FoundTerminatingError,
-	FoundNoRequest, FoundMetricsAbsent, FoundSignalAbsent, FoundStatusStale, FoundForeignScale, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival}
+	FoundCPULimit, FoundCannotScale, FoundMaxReached, FoundMinIsMax, FoundDirectionDisabled, FoundNotScaled, FoundStuckAtZero, FoundNeverActivated, FoundStarved, FoundTerminatingError,
+	FoundNoRequest, FoundMetricsAbsent, FoundStatusStale, FoundForeignScale, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival}
 
 // errors finds phases in which requests failed and no other finding says why.
 func (d *diagnosis) errors() {
@@ -216,26 +216,30 @@ func (d *diagnosis) errors() {
 			continue
 		}
 		from, to := *l.StartSeconds, *l.StartSeconds+*l.Seconds
-		first, last := -1, -1
-		for n := int(from); n <= int(math.Ceil(to)); n++ {
-			if d.loads.second(n).errors > 0 {
+		first, last, within := -1, -1, uint64(0)
+		for n := int(from); n < int(math.Ceil(to)); n++ {
+			if errors := d.loads.second(n).errors; errors > 0 {
+				within += errors
 				if last = n; first < 0 {
 					first = n
 				}
 			}
 		}
-		when := fmt.Sprintf("between %d and %d s", first, last+1)
-		if first < 0 {
-			first, last, when = int(from), int(to), "all of them after its end"
+		when, since, until := fmt.Sprintf("between %d and %d s", first, last+1), float64(first), record.Instant(last+1)*record.Instant(time.Second)
+		switch {
+		case first < 0:
+			first, last, when, since, until = int(from), int(to), "all of them after its end", to, d.end
+		case within < l.Errors:
+			when, until = when+fmt.Sprintf(" and %d of them after its end", l.Errors-within), d.end
 		}
 		p := d.unprobed(first, last)
 		if p != nil { // what was found later in the phase does not say why
 			from, to = float64(first), float64(last+1)
 		}
-		if d.hasIn(from, to, saysWhyRequestsFail...) {
+		if d.hasIn(from, to, saysWhyRequestsFail...) || d.blockedIn(from, to, FoundPaused, FoundSignalAbsent) {
 			continue
 		}
-		f := Finding{Kind: FoundErrors, Severity: Notice, Object: d.target(), SinceSeconds: new(float64(first)), UntilSeconds: d.until(record.Instant(float64(last+1) * 1e9)),
+		f := Finding{Kind: FoundErrors, Severity: Notice, Object: d.target(), SinceSeconds: &since, UntilSeconds: d.until(until),
 			Seen: fmt.Sprintf("In phase %s %d of %d requests failed (%s %%), %s: %s.", l.Name, l.Errors, l.Answered+l.Failed, record.Plain(*l.ErrorShare*100, 2), when, failures(l))}
 		if *l.ErrorShare >= failedShare {
 			f.Severity = Limits

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -35,7 +37,7 @@ func (d *diagnosis) keda() {
 			continue
 		}
 		if s.v.Paused != "" {
-			d.add(d.paused(s, from, to))
+			d.pausedAgain(d.paused(s, from, to))
 		}
 		if c := s.v.Condition("Fallback"); c != nil && c.Status == "True" {
 			d.add(Finding{Kind: FoundFallback, Severity: Limits, Object: d.scaledObject(s.v.Name), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
@@ -46,15 +48,42 @@ func (d *diagnosis) keda() {
 	}
 }
 
-// paused is the finding of a ScaledObject that an annotation holds, from one instant to another. It spoils what is measured if
-// somebody set the annotation meanwhile.
+// pausedAgain adds f, or its stretch to the finding that is there.
+func (d *diagnosis) pausedAgain(f Finding) {
+	i := slices.IndexFunc(d.found, func(of Finding) bool { return of.Kind == FoundPaused })
+	if i < 0 {
+		d.add(f)
+		return
+	}
+	is := &d.found[i]
+	if is.UntilSeconds == nil || *is.UntilSeconds < *f.SinceSeconds {
+		is.Seen += " Again: " + f.Seen
+	}
+	is.UntilSeconds, is.Spoils = f.UntilSeconds, is.Spoils || f.Spoils
+	if f.Severity == Blocks && is.Severity != Blocks {
+		is.Severity, is.Cause, is.Advice = Blocks, f.Cause, f.Advice
+	}
+}
+
+// paused is the finding of a ScaledObject that annotations hold, from one instant to another. It spoils what is measured if
+// somebody set or removed one meanwhile.
 func (d *diagnosis) paused(s at[*record.ScaledObject], from, to record.Instant) Finding {
+	names := strings.Split(s.v.Paused, ", ")
+	var without []string
+	for _, name := range names {
+		without = append(without, strings.Split(name, "=")[0]+"-")
+	}
 	f := Finding{Kind: FoundPaused, Severity: Blocks, Object: d.scaledObject(s.v.Name), SinceSeconds: new(from.Seconds()), UntilSeconds: d.until(to),
-		Seen:   fmt.Sprintf("It was paused, by its annotation %s.", s.v.Paused),
-		Cause:  "Somebody holds it: KEDA does not scale the target meanwhile, and has no HPA for it.",
-		Advice: fmt.Sprintf("`kubectl annotate scaledobject %s%s %s-` lets it go.", s.v.Name, d.namespace(), strings.Split(s.v.Paused, "=")[0])}
+		Seen:   fmt.Sprintf("It was paused, by its annotation %s.", strings.Join(names, " and ")),
+		Cause:  "Somebody holds it: KEDA does not scale the target by its triggers meanwhile, and has no HPA for it.",
+		Advice: fmt.Sprintf("`kubectl annotate scaledobject %s%s %s` lets it go.", s.v.Name, d.namespace(), strings.Join(without, " "))}
+	out := record.PausedOut(s.v.Paused)
 	if !s.v.Stopped() {
 		f.Severity, f.Cause = Limits, "Somebody holds it: KEDA and its HPA do not scale the target in that direction meanwhile."
+		if wants := d.heldBack(from, to); out && wants != "" {
+			f.Severity = Blocks
+			f.Seen += wants
+		}
 	}
 	gone := slices.ContainsFunc(d.writes, func(w at[record.Change]) bool {
 		return d.isHPA(w.v) && w.v.What == record.ChangeDeleted && w.t >= s.t
@@ -63,12 +92,44 @@ func (d *diagnosis) paused(s at[*record.ScaledObject], from, to record.Instant) 
 		f.Cause, f.UntilSeconds = "Somebody holds it, and KEDA deleted its HPA for that: nothing scaled the target after that, whatever its load was.", nil
 	}
 	for _, w := range d.writes {
-		if w.v.Kind == scaledKind && w.t == s.t && slices.ContainsFunc(w.v.Fields, func(f record.FieldChange) bool { return strings.HasPrefix(f.Path, pausePath) && f.Now != "" }) {
-			f.Seen = fmt.Sprintf("It was paused at %.1f s, by its annotation %s, which %s set.", w.t.Seconds(), s.v.Paused, who(w.v))
-			f.Spoils = d.within(w.t) && (gone || !d.looksOnly())
+		i := slices.IndexFunc(w.v.Fields, func(f record.FieldChange) bool { return strings.HasPrefix(f.Path, pausePath) })
+		if w.v.Kind != scaledKind || w.t != s.t && w.t != to || i < 0 {
+			continue
 		}
+		did := "set"
+		if w.v.Fields[i].Now == "" {
+			did = "removed"
+		}
+		f.Seen += fmt.Sprintf(" At %.1f s %s %s %s.", w.t.Seconds(), who(w.v), did, strings.TrimPrefix(w.v.Fields[i].Path, "metadata.annotations."))
+		f.Spoils = f.Spoils || d.within(w.t) && (gone || !d.looksOnly())
 	}
 	return f
+}
+
+// heldBack says how the load asked for replicas, in a stretch in which KEDA was not to add any; empty if it did not.
+func (d *diagnosis) heldBack(from, to record.Instant) string {
+	var atZero uint64
+	for second := int(from.Seconds()); second < int(to.Seconds()); second++ {
+		if n, ok := last(d.targets, record.Instant(second)*record.Instant(time.Second)); ok && n.Replicas == 0 {
+			atZero += d.loads.second(second).sent
+		}
+	}
+	if atZero > 0 {
+		return fmt.Sprintf(" Meanwhile %s came while there was no replica.", record.Counted(atZero, "request"))
+	}
+	hpa := d.autoscaler(to)
+	if hpa == nil {
+		return ""
+	}
+	p := policyOf(hpa.Spec, d.flags)
+	since, until, _ := d.beyond(from, to, func(u at[usage]) bool {
+		n, ok := last(d.targets, u.t)
+		return ok && *u.v.ratio > 1+p.up && n.Replicas < p.max
+	})
+	if until.Sub(since) <= 2*d.flags.Sync.Duration {
+		return ""
+	}
+	return fmt.Sprintf(" Meanwhile the metric asked for more replicas for %.0f s.", until.Sub(since).Seconds())
 }
 
 // unready finds a ScaledObject that KEDA cannot work with. That the source of a trigger fails is told of its metric, where that
@@ -102,6 +163,30 @@ type lost struct {
 	from, to record.Instant
 	says     string // why, as the adapter or the client says
 	silent   bool   // the adapter gave no answer
+}
+
+// allLost says whether the adapter had no value of any metric for more than half of a stretch, which signal-absent tells.
+func (d *diagnosis) allLost(from, to record.Instant) bool {
+	hpa := d.autoscaler(to)
+	if hpa == nil {
+		return false
+	}
+	for _, m := range hpa.Spec.Metrics {
+		if record.CustomMetric(m) != "" && !d.lostThen(m, from, to) { // one of the pods activates nothing
+			return false
+		}
+	}
+	return len(hpa.Spec.Metrics) > 0
+}
+
+// lostThen says whether the adapter had no value of a metric for more than half of a stretch.
+func (d *diagnosis) lostThen(m autoscalingv2.MetricSpec, from, to record.Instant) bool {
+	name, _ := record.MetricTarget(m)
+	sum := time.Duration(0)
+	for _, l := range d.lostSignal(name) {
+		sum += max(0, min(l.to, to).Sub(max(l.from, from)))
+	}
+	return 2*sum > to.Sub(from)
 }
 
 // lostSignal are the stretches of more than two of the HPA's syncs in which an adapter had no value of a metric. That hpabench may
@@ -165,10 +250,10 @@ func notAllowed(cause string) bool {
 	return strings.Contains(cause, " is forbidden: ") || strings.Contains(cause, "Unauthorized")
 }
 
-// unanswered says whether other sources had gaps too for half of a stretch: it is the API server then that did not answer.
+// unanswered says whether the watch of the HPA had a gap too for half of a stretch: it is the API server then that did not answer.
 func (d *diagnosis) unanswered(from, to record.Instant) bool {
 	return slices.ContainsFunc(d.gaps, func(g record.Gap) bool {
-		return (sourceOf(g) == hpaSource || sourceOf(g) == metricsSource) && 2*min(g.To, to).Sub(max(g.From, from)) > to.Sub(from)
+		return sourceOf(g) == hpaSource && 2*min(g.To, to).Sub(max(g.From, from)) > to.Sub(from)
 	})
 }
 
@@ -234,6 +319,9 @@ func (d *diagnosis) signalLost(metric string) {
 			continue
 		}
 		f.Seen += fmt.Sprintf(" Metric %s had none for %.0f s either.", metric, sum.Seconds())
+		if hpa := d.autoscaler(d.end); hpa != nil && !slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return !d.lostThen(m, l.from, l.to) }) {
+			f.Severity, f.Cause = Blocks, strings.TrimSuffix(f.Cause, " "+withoutOne)
+		}
 		if f.SinceSeconds = new(min(since(*f), from)); until == nil || f.UntilSeconds != nil && *until > *f.UntilSeconds {
 			f.UntilSeconds = until
 		}
@@ -318,7 +406,7 @@ func (d *diagnosis) stuckAtZero() {
 		if keda {
 			patience = 2 * time.Duration(s.PollingSeconds) * time.Second
 		}
-		if last.Sub(first) <= patience+time.Second || d.hasIn(first.Seconds(), to.Seconds(), FoundPaused) {
+		if last.Sub(first) <= patience+time.Second || d.blockedIn(first.Seconds(), to.Seconds(), FoundPaused) || keda && d.allLost(first, to) {
 			continue
 		}
 		f := Finding{Kind: FoundStuckAtZero, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(first.Seconds()), UntilSeconds: d.until(to),

@@ -77,9 +77,18 @@ type diagnosis struct {
 	levels []at[usage]   // see metricLevels
 }
 
+// ofScaledObject replaces the fields of an HPA by those of the ScaledObject that KEDA makes the HPA of.
+var ofScaledObject = strings.NewReplacer("horizontalPodAutoscalerConfig.behavior.", "horizontalPodAutoscalerConfig.behavior.",
+	"behavior.", "advanced.horizontalPodAutoscalerConfig.behavior.",
+	"minReplicas", "minReplicaCount of the ScaledObject", "maxReplicas", "maxReplicaCount of the ScaledObject",
+	"the HPA's target", "a trigger's threshold or value")
+
 // add adds f, or its object to the finding of the same kind and severity that is
 // there: one fault of a template shows on each of its pods.
 func (d *diagnosis) add(f Finding) {
+	if s, ok := lastOf(d.scaled, d.end); ok && !s.Deleted { // KEDA would undo a change of the HPA
+		f.Cause, f.Advice = ofScaledObject.Replace(f.Cause), ofScaledObject.Replace(f.Advice)
+	}
 	for i := range d.found {
 		is := &d.found[i]
 		if is.Kind != f.Kind || is.Severity != f.Severity {

@@ -102,7 +102,7 @@ func TestKEDAFaultsAreOneFindingEach(t *testing.T) {
 			changeAt(m, 70, scaled, "web", record.ChangeUpdated, "kubectl-annotate", record.FieldChange{Path: "metadata.annotations.autoscaling.keda.sh/paused", Now: "true"})
 			m.add(70.5, record.Entry{Autoscaler: &record.Autoscaler{Name: "keda-hpa-web", Deleted: true}})
 			changeAt(m, 70.5, hpa, "keda-hpa-web", record.ChangeDeleted, "")
-		}, "blocks paused scaledobject/web true 70 -: which field manager kubectl-annotate set | KEDA deleted its HPA for that | autoscaling.keda.sh/paused-"},
+		}, "blocks paused scaledobject/web true 70 -: At 70.0 s field manager kubectl-annotate set autoscaling.keda.sh/paused. | KEDA deleted its HPA for that | autoscaling.keda.sh/paused-"},
 		"paused in one direction": {func(m *made) {
 			m.add(70, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Max: 5, Paused: "autoscaling.keda.sh/paused-scale-out"}})
 			changeAt(m, 70, scaled, "web", record.ChangeUpdated, "kubectl-annotate", record.FieldChange{Path: "metadata.annotations.autoscaling.keda.sh/paused-scale-out", Now: "true"})
@@ -112,6 +112,44 @@ func TestKEDAFaultsAreOneFindingEach(t *testing.T) {
 			m.hpaSays(132, "0")
 			m.entries[len(m.entries)-1].Autoscaler.Spec.Behavior = m.entries[len(m.entries)-2].Autoscaler.Spec.Behavior
 		}, "limits paused scaledobject/web true 70 -: in that direction"},
+		"the operator is away, and the metrics of the pods were never read": {func(m *made) {
+			m.gap("metric external s0-prometheus", 60, 110)
+			m.gap(metricsSource, 1, 220)
+		}, "blocks signal-absent hpa/keda-hpa-web false 60 110: as its adapter gave no answer"},
+		"all of two metrics are gone": {func(m *made) {
+			m.signal(60, "")
+			m.signal(110, "2")
+			m.add(61, record.Entry{Signal: &record.Signal{Metric: "external s1-kafka", Error: "no answer"}})
+			m.add(110, record.Entry{Signal: &record.Signal{Metric: "external s1-kafka", Value: new(resource.MustParse("1")), Timestamp: new(m.wall(110))}})
+			for _, e := range m.entries {
+				if e.Autoscaler != nil {
+					kafka := *e.Autoscaler.Spec.Metrics[0].DeepCopy()
+					kafka.External.Metric.Name = "s1-kafka"
+					e.Autoscaler.Spec.Metrics = append(slices.Clone(e.Autoscaler.Spec.Metrics), kafka)
+				}
+			}
+		}, "blocks signal-absent hpa/keda-hpa-web false 60 110: Metric external s1-kafka had none for 49 s either."},
+		"let go in the run": {func(m *made) {
+			m.add(5, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Max: 5, Paused: "autoscaling.keda.sh/paused-scale-in"}})
+			m.add(70, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Max: 5}})
+			changeAt(m, 70, scaled, "web", record.ChangeUpdated, "kubectl-annotate", record.FieldChange{Path: "metadata.annotations.autoscaling.keda.sh/paused-scale-in", Was: "true"})
+		}, "limits paused scaledobject/web true 10 70: At 70.0 s field manager kubectl-annotate removed autoscaling.keda.sh/paused-scale-in."},
+		"paused twice": {func(m *made) {
+			for _, at := range []float64{50, 100} {
+				m.add(at, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Max: 5, Paused: "autoscaling.keda.sh/paused-scale-in"}})
+				m.add(at+10, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Max: 5}})
+			}
+		}, "limits paused scaledobject/web false 50 110: Again: It was paused"},
+		// Before 53 s requests came while there was no replica.
+		"paused in both directions": {func(m *made) {
+			m.add(5, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Max: 5, Paused: "autoscaling.keda.sh/paused-scale-in, autoscaling.keda.sh/paused-scale-out"}})
+			for _, e := range m.entries {
+				if e.Autoscaler != nil {
+					off := &autoscalingv2.HPAScalingRules{SelectPolicy: new(autoscalingv2.DisabledPolicySelect)}
+					e.Autoscaler.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: off, ScaleDown: off}
+				}
+			}
+		}, "blocks paused scaledobject/web false 10 -: autoscaling.keda.sh/paused-scale-in- autoscaling.keda.sh/paused-scale-out-"},
 		"paused from before": {func(m *made) {
 			m.add(5, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Max: 5, Paused: "autoscaling.keda.sh/paused-scale-in"}})
 		}, "limits paused scaledobject/web false 10 -: It was paused, by its annotation autoscaling.keda.sh/paused-scale-in."},
@@ -165,6 +203,53 @@ func TestErrorsAfterThePhase(t *testing.T) {
 	m.add(220.9, record.Entry{Load: &record.LoadSecond{Phase: 1, Second: 230, Failed: 100, Errors: map[string]uint64{"timeout": 100}}})
 	f := m.analyze(t).Findings
 	if len(f) != 1 || f[0].Kind != FoundErrors || !strings.Contains(f[0].Seen, "100 of 100 requests failed (100 %), all of them after its end: 100 × timeout") || !strings.Contains(f[0].Cause, "none was ready before their timeout") {
+		t.Errorf("found %+v", f)
+	}
+}
+
+// While something holds requests for a target at zero, one finding says why it stays there.
+func TestFaultAtZeroUnderLoad(t *testing.T) {
+	for name, c := range map[string]struct {
+		does func(m *made)
+		want string
+	}{
+		"the operator is away": {func(m *made) {
+			m.signal(3, "0")
+			m.gap("metric external s0-prometheus", 34, 220)
+		}, "blocks signal-absent"},
+		"paused-scale-out": {func(m *made) {
+			m.signal(3, "0")
+			m.signal(45, "20")
+			m.add(5, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Max: 5, Paused: "autoscaling.keda.sh/paused-scale-out"}})
+		}, "blocks paused"},
+		"paused-scale-in": {func(m *made) {
+			m.signal(3, "0")
+			m.add(5, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Max: 5, Paused: "autoscaling.keda.sh/paused-scale-in"}})
+		}, "blocks never-activated, limits paused"},
+	} {
+		m := fromZero(record.ScaledObject{})
+		c.does(m)
+		for n := 40; n < 100; n++ {
+			m.add(float64(n+1), record.Entry{Load: &record.LoadSecond{Phase: 1, Second: n, Offered: 10, Sent: 10}})
+		}
+		var got []string
+		for _, f := range m.analyze(t).Findings {
+			got = append(got, f.Severity+" "+f.Kind)
+		}
+		if strings.Join(got, ", ") != c.want {
+			t.Errorf("%s: found %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// Failed requests are told beside a finding that does not explain them.
+func TestErrorsBesideAPause(t *testing.T) {
+	m := fromZero(record.ScaledObject{}).activated()
+	m.add(5, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", PollingSeconds: 5, CooldownSeconds: 30, Max: 5, Paused: "autoscaling.keda.sh/paused-scale-in"}})
+	for n := 60; n < 90; n++ {
+		m.add(float64(n+1), record.Entry{Load: &record.LoadSecond{Phase: 1, Second: n, Offered: 10, Sent: 10, Answered: 10, Codes: map[string]uint64{"200": 8, "500": 2}}})
+	}
+	if f := m.analyze(t).Findings; !slices.ContainsFunc(f, func(f Finding) bool { return f.Kind == FoundErrors }) {
 		t.Errorf("found %+v", f)
 	}
 }

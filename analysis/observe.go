@@ -625,12 +625,18 @@ func (o *observed) resultSignals() (list []Signal) {
 				continue
 			}
 			s.Name = record.CustomMetric(m)
-			goal := target.Value
-			if m.Pods != nil {
+			goal, to := target.Value, &s.Target
+			switch {
+			case m.Pods != nil:
 				s.Of, goal = OfPods, target.AverageValue
+			case goal == nil:
+				goal, to = target.AverageValue, &s.TargetPerPod
 			}
 			if goal != nil {
-				s.Target = new(goal.AsApproximateFloat64())
+				*to = new(goal.AsApproximateFloat64())
+			}
+			if v, known := o.activation(c.metric, o.end); known && len(o.scaled) > 0 {
+				s.Activation = &v
 			}
 		}
 		list = append(list, s)

@@ -40,6 +40,8 @@ type Result struct {
 	Cluster    *record.Cluster `json:"cluster,omitempty"`
 	Subject    *record.Subject `json:"subject,omitempty"`
 	Autoscaler *Autoscaler     `json:"autoscaler,omitempty"`
+	// ScaledObject is its last state, where KEDA made the HPA of one; else nil.
+	ScaledObject *record.ScaledObject `json:"scaledObject,omitempty"`
 
 	// StartSeconds and EndSeconds bound what is judged: from the start of the
 	// first phase to the end of the last, or of the observations if it has none.
@@ -463,8 +465,11 @@ type Quantiles struct {
 type Signal struct {
 	Metric string `json:"metric"` // as it is named among the HPA's metrics
 	Name   string `json:"name"`   // in its API
-	// Target is that of the HPA, in the unit of the metric; absent where it is for each pod and the metric is for all.
-	Target *float64 `json:"target,omitempty"`
+	// Target is that of the HPA, in the unit of the metric; absent where the metric is of all and has TargetPerPod.
+	Target       *float64 `json:"target,omitempty"`
+	TargetPerPod *float64 `json:"targetPerPod,omitempty"`
+	// Activation is the value above which KEDA takes the target from zero; absent without a ScaledObject.
+	Activation *float64 `json:"activation,omitempty"`
 	// Of says of what its values are: all, or pod for the mean of the pods.
 	Of string `json:"of"`
 }

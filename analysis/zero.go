@@ -69,7 +69,7 @@ func (o *observed) cooling(t record.Instant, n int32) string {
 // goesBelow says whether KEDA takes n replicas to fewer when no trigger is active, and nobody holds it: to its idle replicas, or to
 // zero. Where it has a minimum and no idle replicas, the HPA does all.
 func goesBelow(s *record.ScaledObject, n int32) bool {
-	held := s.Paused != "" && !strings.HasSuffix(s.Paused, "/paused-scale-out")
+	held := s.Stopped() || strings.Contains(s.Paused, "/paused-scale-in")
 	return !s.Deleted && !held && (s.Idle != nil || s.Min == 0) && n > s.Least()
 }
 
@@ -107,10 +107,15 @@ func (o *observed) coldStart(w window) *ColdStart {
 		done += s.done
 	}
 	c.Held = max(c.Sent, done) - done
+	source := podSource
+	if o.serviceWatched {
+		source = endpointsSource
+	}
+	_, hidden := o.covered(source, until)
 	n, _ := last(o.targets, until)
 	within := time.Duration(c.Latency.PrecisionSeconds * float64(time.Second)) // of the answer's instant
 	supply := o.supplyAt(until.Add(max(within, WatchDelay)) + 1)
-	if c.Latency.Seconds != nil && (n.Replicas == 0 || supply != nil && *supply == 0) || o.answeredAtZero(w) {
+	if c.Latency.Seconds != nil && (n.Replicas == 0 || !hidden && supply != nil && *supply == 0) || o.answeredAtZero(w) {
 		c.Latency = absent(answeredInFront)
 	}
 	return c

@@ -25,7 +25,7 @@ type ScaledObject struct {
 	Idle            *int32    `json:"idle,omitempty"` // replicas while no trigger is active; nil for Min
 	Max             int32     `json:"max"`
 	Triggers        []Trigger `json:"triggers,omitempty"`
-	// Paused says by which annotation somebody holds it; empty if nobody does.
+	// Paused says by which annotation somebody holds it, or by which two, with a comma; empty if nobody does.
 	Paused     string      `json:"paused,omitempty"`
 	HPA        string      `json:"hpa,omitempty"`
 	Conditions []Condition `json:"conditions,omitempty"`
@@ -79,20 +79,28 @@ const pausedOneWay = "autoscaling.keda.sh/paused-scale-"
 // https://keda.sh/docs/latest/concepts/scaling-deployments/#pausing-autoscaling
 var pausing = []string{pausedReplicas, "autoscaling.keda.sh/paused", pausedOneWay + "in", pausedOneWay + "out"}
 
-// pausedBy is the annotation that holds a ScaledObject, as KEDA reads it: see getBoolAnnotation in
+// PausedOut says whether annotations, as those of ScaledObject.Paused, keep KEDA from adding replicas.
+func PausedOut(annotations string) bool {
+	return annotations != "" && annotations != pausedOneWay+"in"
+}
+
+// pausedBy is the annotation that holds a ScaledObject, as KEDA reads it, or both of one direction each: see getBoolAnnotation in
 // keda/apis/keda/v1alpha1/scaledobject_types.go.
 func pausedBy(annotations map[string]string) string {
+	var oneWay []string
 	for _, name := range pausing {
 		value, is := annotations[name]
 		holds, err := strconv.ParseBool(value)
 		switch {
 		case is && name == pausedReplicas:
 			return name + "=" + value
+		case is && (err != nil || holds) && strings.HasPrefix(name, pausedOneWay):
+			oneWay = append(oneWay, name)
 		case is && (err != nil || holds):
 			return name
 		}
 	}
-	return ""
+	return strings.Join(oneWay, ", ")
 }
 
 // ScaledObjectOf reads a keda.sh/v1alpha1 ScaledObject.

@@ -94,8 +94,9 @@ var sweepFigures = []struct {
 	name  string
 	spare int
 }{
-	{"scaleUp.inService", 0}, {"scaleUp.timeToFull", 2}, {"scaleDown.latency", 0}, {"replicas.peak", 1}, {"replicas.saturated", 7},
+	{"scaleUp.coldStart", 0}, {"scaleUp.inService", 0}, {"scaleUp.timeToFull", 2}, {"scaleDown.latency", 0}, {"replicas.peak", 1}, {"replicas.saturated", 7},
 	{"load.total.p99", 3}, {"load.total.errorShare", 8}, {"load.total.sloViolated", 4}, {"elasticity.underProvisioned.timeshare", 5}, {"elasticity.wasted", 6},
+	{"queue.oldest", 1}, {"queue.drain", 2},
 }
 
 // sweepSection has a row for each combination, and marks the best of each column.

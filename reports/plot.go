@@ -126,7 +126,13 @@ func figures(r *analysis.Result) []figure {
 			unit += " a pod"
 		}
 		list = append(list, timeFigure(r, name, "Metric "+s.Name+": where the HPA reads it, and its target", unit, true,
-			line{name: "target", hue: orange, dashed: true, steps: true, value: func(analysis.Second) *float64 { return s.Target }},
+			line{name: "target", hue: orange, dashed: true, steps: true, value: func(n analysis.Second) *float64 {
+				if s.TargetPerPod != nil && n.Spec != nil { // of as many pods as there are to be
+					return new(*s.TargetPerPod * float64(*n.Spec))
+				}
+				return s.Target
+			}},
+			line{name: "activates above", hue: faint, dashed: true, steps: true, value: func(analysis.Second) *float64 { return s.Activation }},
 			line{name: s.Name, hue: blue, steps: true, value: func(n analysis.Second) *float64 { return n.Signals[i] }}))
 	}
 	list = append(list,

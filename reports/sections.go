@@ -106,6 +106,9 @@ func headline(r *analysis.Result) (subject, rest string) {
 			}
 			part += fmt.Sprintf(", %s %s with %.1f s", share, slow.Name, *slow.Seconds)
 		}
+		if cold := u.ColdStart; cold != nil && cold.Latency.Seconds != nil {
+			part = fmt.Sprintf("from zero %s to the first good answer; %s", exact(cold.Latency), part)
+		}
 		if u.TimeToFull.Seconds != nil {
 			part += fmt.Sprintf("; all %s%s after %s", number(u.Plateau), ofPhase(r, up), seconds(u.TimeToFull.Seconds))
 		} else {
@@ -729,6 +732,19 @@ func environment(r *analysis.Result) section {
 	}
 	if a := r.Autoscaler; a != nil {
 		add("HPA: min %d, max %d, %s; tolerance +%g/−%g, scale-down window %g s", a.Min, a.Max, strings.Join(a.Metrics, ", "), a.ScaleUpTolerance, a.ScaleDownTolerance, a.ScaleDownWindowSeconds)
+	}
+	if s := r.ScaledObject; s != nil {
+		line := fmt.Sprintf("ScaledObject %s: KEDA polls each %d s and takes the target to %s when no trigger was active for %d s; min %d, max %d", s.Name, s.PollingSeconds, record.Counted(s.Least(), "replica"), s.CooldownSeconds, s.Min, s.Max)
+		if s.Min > 0 && s.Idle == nil {
+			line = fmt.Sprintf("ScaledObject %s: KEDA polls each %d s; min %d, max %d", s.Name, s.PollingSeconds, s.Min, s.Max)
+		}
+		for _, t := range s.Triggers {
+			line += "; trigger " + t.Type
+			if t.Metric != "" {
+				line += fmt.Sprintf(" (%s), active above %s", t.Metric, record.Plain(t.Activation, 4))
+			}
+		}
+		list = append(list, line)
 	}
 	if c := r.Cluster; c != nil {
 		add("Kubernetes %s", c.Version)

@@ -13,6 +13,7 @@ import (
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -323,15 +324,21 @@ func (i *inspection) checkAdapters(ctx context.Context, outcome string) {
 }
 
 // checkSignal reads a metric as the HPA does. That it has no value is of the given outcome where the target is there already and
-// the HPA has no other metric.
+// the HPA cannot act by another metric.
 func (i *inspection) checkSignal(m autoscalingv2.MetricSpec, group, outcome string) {
 	name := record.CustomMetric(m)
-	if len(i.spec.Metrics) > 1 {
+	if slices.ContainsFunc(i.spec.Metrics, func(other autoscalingv2.MetricSpec) bool {
+		if record.CustomMetric(other) == "" {
+			return true
+		}
+		value, err := i.Signals.Read(other, i.namespace, i.selector)
+		return !equality.Semantic.DeepEqual(other, m) && err == nil && value.Error == ""
+	}) {
 		outcome = record.Warning
 	}
 	value, err := i.Signals.Read(m, i.namespace, i.selector)
 	switch {
-	case apierrors.IsForbidden(err):
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
 		i.add("adapter", record.Warning, fmt.Sprintf("no right to read metric %s: %v", name, err), "the metric is not recorded; what the HPA makes of it is in its status")
 	case err != nil:
 		i.add("adapter", record.Warning, fmt.Sprintf("reading metric %s from %s: %v", name, group, err), "the adapter behind that API does not answer: look at its pods and its logs")

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -63,11 +64,13 @@ func (p *preflight) checkShown() {
 	if p.cluster.Lab == nil || !p.own || p.scaled != "" || p.spec == nil {
 		return
 	}
-	outcome := record.Fault
-	if len(p.spec.Metrics) > 1 {
-		outcome = record.Warning // the HPA can act by the others
+	outcome, shown := record.Fault, p.file.Shown()
+	if slices.ContainsFunc(p.spec.Metrics, func(m autoscalingv2.MetricSpec) bool {
+		name := record.CustomMetric(m)
+		return name == "" || slices.Contains(shown, name)
+	}) {
+		outcome = record.Warning // the HPA can act by that
 	}
-	shown := p.file.Shown()
 	for _, m := range p.spec.Metrics {
 		if name := record.CustomMetric(m); name != "" && !slices.Contains(shown, name) {
 			p.add("adapter", outcome, fmt.Sprintf("nothing on the embedded cluster shows metric %s, which the HPA reads", name),

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -58,7 +59,7 @@ func metricsLine(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
 
 // quantity is "?" for none, and for the least int64, which the HPA controller writes of a sum that it divides by no replicas.
 func quantity(q *resource.Quantity) string {
-	if q == nil || q.Sign() < 0 {
+	if q == nil || q.MilliValue() == math.MinInt64 {
 		return "?"
 	}
 	return q.String()

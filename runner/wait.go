@@ -272,8 +272,12 @@ func kedaReady(is *record.ScaledObject, hpa *autoscalingv2.HorizontalPodAutoscal
 	}
 	ready, failing, patience := is.Condition("Ready"), zero && failed != nil, triggerPatience
 	unready := ready != nil && ready.Status == metav1.ConditionFalse
-	if unready && ready.Reason != "TriggerError" {
+	switch {
+	case unready && ready.Reason != "TriggerError":
 		failing, patience = false, hopelessAfter
+	case unready && !zero && hpa != nil: // one of several triggers fails, and the HPA acts by the others
+		_, acts := lackingSignals(hpa)
+		unready = !acts
 	}
 	switch {
 	case !unready && !failing:
