@@ -43,7 +43,7 @@ e2e: ## Run the end-to-end tests on the cluster of HPABENCH_E2E_KUBECONFIG, 15 m
 e2e-keda: ## Run the end-to-end tests of KEDA, which the cluster of HPABENCH_E2E_KUBECONFIG must have with Prometheus, 5 minutes
 	$(GO) test -tags e2e -count=1 -timeout 30m -v -run 'TestScaleFromZero|ScaledObject' ./e2e
 
-e2e-keda-fidelity: ## Run the scenarios of signals on the cluster of HPABENCH_E2E_KUBECONFIG and on the embedded one, and say how far they and simulations are from each other, 40 minutes
+e2e-keda-fidelity: ## Run the scenarios of signals on the cluster of HPABENCH_E2E_KUBECONFIG and on the embedded one, and say how far they and simulations are from each other, an hour
 	HPABENCH_E2E_KEDA_FIDELITY=$${HPABENCH_E2E_KEDA_FIDELITY:-$$(mktemp -d)} $(GO) test -count=1 -timeout 90m -v -run TestKEDAFidelity ./e2e
 
 e2e-keda-faults: ## Take Prometheus, KEDA and ScaledObjects away in mid-run on the cluster of HPABENCH_E2E_KUBECONFIG, whose processes are this machine's, 15 minutes

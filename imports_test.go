@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"reports":      {"record", "analysis", "fit", "tune"},
 	"simulate":     {"record", "model", "scenarios", "keda", "signals"},
 	"fit":          {"record", "model", "scenarios", "analysis", "simulate"},
-	"tune":         {"record", "model", "simulate", "scenarios"},
+	"tune":         {"record", "model", "keda", "simulate", "scenarios"},
 	"runner":       {"scenarios", "loadgen", "watch", "record", "model", "signals"},
 	"embedded":     {"lab/folders"},
 	"cmd/hpabench": {"record", "scenarios", "loadgen", "watch", "analysis", "expect", "reports", "runner", "embedded", "simulate", "fit", "tune"},

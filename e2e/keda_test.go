@@ -109,8 +109,8 @@ func TestScaleFromZero(t *testing.T) {
 func TestScaledObjectThatCannotWork(t *testing.T) {
 	needsKEDA(t)
 	for name, c := range map[string]struct{ scaled, says string }{
-		"no threshold": {"spec: {scaleTargetRef: {name: shop}, triggers: [{type: prometheus, metadata: {serverAddress: \"http://127.0.0.1:9090\", query: up}}]}", "KEDA cannot work with ScaledObject shop: "},
-		"paused":       {"", "ScaledObject shop is paused by its annotation autoscaling.keda.sh/paused-replicas=0"},
+		"incomplete": {"spec: {scaleTargetRef: {name: shop}, triggers: [{type: rabbitmq, metadata: {queueName: jobs}}]}", "KEDA cannot work with ScaledObject shop: "},
+		"paused":     {"", "ScaledObject shop is paused by its annotation autoscaling.keda.sh/paused-replicas=0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			object := "metadata: {name: shop}\n" + c.scaled

@@ -38,6 +38,9 @@ const (
 // the ranges or the requests in flight, whichever the values of the HPA's status follow
 // best. How often they are scraped does not show.
 func (l *learner) custom() {
+	if l.base.KEDA != nil { // a simulation asks its triggers
+		return
+	}
 	candidates := []model.Metric{{Of: model.OfInFlight}}
 	for _, d := range ranges {
 		candidates = append(candidates, model.Metric{Of: model.OfRequests, Every: &metav1.Duration{Duration: min(d/scrapesInRange, mostBetween)}, Window: &metav1.Duration{Duration: d}})

@@ -26,9 +26,6 @@ func libraryRecords(t *testing.T) map[string]record.Run {
 	t.Helper()
 	runs := map[string]record.Run{}
 	for _, s := range scenarios.Library() {
-		if s.HasScaledObjects() { // which fit does not read yet
-			continue
-		}
 		kept := strings.ReplaceAll(string(s.Source), ", keepAlive: false", "")
 		for name, text := range map[string]string{s.Metadata.Name: string(s.Source), s.Metadata.Name + keptSuffix: kept, s.Metadata.Name + unlikeSuffix: kept, s.Metadata.Name + laterSuffix: string(s.Source)} {
 			switch {

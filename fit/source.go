@@ -2,7 +2,6 @@ package fit
 
 import (
 	"cmp"
-	"fmt"
 	"io"
 	"math/rand/v2"
 
@@ -129,9 +128,6 @@ func (s *Source) Learn() (*Fit, error) {
 		return nil, err
 	}
 	base, err := s.Run()
-	if err == nil && base.KEDA != nil {
-		err = fmt.Errorf("the record is of ScaledObject %s, and a plant is not fitted to those of KEDA", base.ScaledObject)
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -57,6 +57,9 @@ func (s *ScaledObject) Refused() (all []Refusal) {
 			refuse(at, "", "two triggers have the name %s", t.Name)
 		}
 		names[t.Name] = true
+		if err := t.check(); err != nil {
+			refuse(at+"/metadata", "", "trigger %d of type %s: %v", i, t.Type, err)
+		}
 		if !t.ofPods() && t.MetricType == string(autoscalingv2.UtilizationMetricType) {
 			refuse(at, "", "metricType Utilization is of cpu and memory, and not of a trigger of type %s", t.Type)
 		}

@@ -7,7 +7,7 @@ import (
 
 // TestRefused follows KEDA's admission webhook.
 func TestRefused(t *testing.T) {
-	const prometheus, cpu = "{type: prometheus, name: a, metadata: {query: up}}", `{type: cpu, metricType: Utilization, metadata: {value: "60"}}`
+	const prometheus, cpu = "{type: prometheus, name: a, metadata: {serverAddress: http://p, query: up, threshold: \"1\"}}", `{type: cpu, metricType: Utilization, metadata: {value: "60"}}`
 	for spec, want := range map[string]string{
 		"triggers: [" + prometheus + "]":                                                                                                "",
 		"{idleReplicaCount: 0, minReplicaCount: 0, triggers: [" + prometheus + "]}":                                                     "",
@@ -19,6 +19,14 @@ func TestRefused(t *testing.T) {
 		"{advanced: {scalingModifiers: {formula: a, target: \"0\"}}, triggers: [" + prometheus + "]}":                                   "needs a target",
 		"{advanced: {scalingModifiers: {formula: a, target: \"2\"}}, triggers: [" + prometheus + "]}":                                   "",
 		"{minReplicaCount: 1, advanced: {scalingModifiers: {}}, fallback: {failureThreshold: 1, replicas: 2}, triggers: [" + cpu + "]}": "fallback needs a trigger",
+		`triggers: [{type: prometheus, metadata: {serverAddress: http://p, query: up}}]`:                                                "metadata has no threshold",
+		`triggers: [{type: prometheus, metadata: {serverAddress: http://p, query: up, threshold: " 5 "}}]`:                              "",
+		`triggers: [{type: prometheus, metadata: {serverAddress: http://p, query: up, threshold: "1", ignoreNullValues: maybe}}]`:       "ignoreNullValues",
+		`triggers: [{type: cron, metadata: {timezone: Europe/Berlin, start: "0 8 * * *", end: "0 9 * * *", desiredReplicas: "1"}}]`:     "",
+		`triggers: [{type: cron, metadata: {timezone: Europe/Berlinn, start: "0 8 * * *", end: "0 9 * * *", desiredReplicas: "1"}}]`:    "timezone is \"Europe/Berlinn\"",
+		`{minReplicaCount: 1, triggers: [{type: cpu, metadata: {value: "50"}}]}`:                                                        "metricType must be Utilization or AverageValue",
+		`{minReplicaCount: 1, triggers: [{type: cpu, metricType: Utilization, metadata: {value: 50m}}]}`:                                "value is \"50m\"",
+		`{minReplicaCount: 1, triggers: [{type: memory, metricType: AverageValue, metadata: {value: 50Mi}}]}`:                           "",
 		"{fallback: {failureThreshold: 1, replicas: 2, behavior: scalingModifiers}, triggers: [" + prometheus + "]}":                    "needs a formula of scalingModifiers",
 	} {
 		var told []string

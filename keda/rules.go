@@ -5,7 +5,13 @@
 // triggers, and gives what they say to [Rules.Poll].
 package keda
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+)
 
 // Rules are what KEDA goes by of one ScaledObject.
 type Rules struct {
@@ -72,6 +78,25 @@ func (r Rules) Poll(s *State, f Found) Outcome {
 		o.Replicas = r.Min
 	}
 	return o
+}
+
+// Scaled is the event in which KEDA tells that a poll took the target to other replicas; both empty where it tells of none.
+func Scaled(target autoscalingv2.CrossVersionObjectReference, namespace string, from, to int32, active bool, readings []Reading) (reason, message string) {
+	what := fmt.Sprintf("%s.%s %s/%s from %d to %d", target.APIVersion, target.Kind, namespace, target.Name, from, to)
+	switch {
+	case from == to:
+	case active:
+		var by []string
+		for _, r := range readings {
+			if r.Active {
+				by = append(by, r.Metric)
+			}
+		}
+		return "KEDAScaleTargetActivated", "Scaled " + what + ", triggered by " + strings.Join(by, ";")
+	case to < from:
+		return "KEDAScaleTargetDeactivated", "Deactivated " + what
+	}
+	return "", ""
 }
 
 // cooled says whether the cooldown is over.

@@ -3,6 +3,7 @@ package keda
 import (
 	"cmp"
 	_ "embed"
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -103,6 +104,19 @@ type Trigger struct {
 type AuthenticationRef struct {
 	Name string `json:"name" jsonschema:"minLength=1"`
 	Kind string `json:"kind,omitempty"`
+}
+
+// DeepCopy is a copy that shares nothing; nil of nil.
+func (s *ScaledObject) DeepCopy() *ScaledObject {
+	if s == nil {
+		return nil
+	}
+	text, err := json.Marshal(s)
+	copied := new(ScaledObject)
+	if err = cmp.Or(err, json.Unmarshal(text, copied)); err != nil {
+		panic(err) // it is made of numbers and texts
+	}
+	return copied
 }
 
 // Target is what a ScaledObject scales, by KEDA's defaults.

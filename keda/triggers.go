@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // of cron triggers, wherever this runs
 
 	"github.com/robfig/cron/v3"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -55,21 +57,51 @@ func (s *ScaledObject) Check() error {
 		return fmt.Errorf("pollingInterval is %s and must be 1 s or more", s.Polling())
 	}
 	for i, t := range s.Triggers {
-		var err error
-		switch t.Type {
-		case "cpu", "memory":
-		case "prometheus":
-			if _, err = t.number("threshold"); err == nil {
-				_, err = t.activation()
-			}
-		case "cron":
-			_, _, _, err = t.hours()
-		default:
+		err := t.check()
+		if !t.ofPods() && t.Type != "prometheus" && t.Type != "cron" {
 			err = errors.New("is not known here: prometheus, cron, cpu and memory are")
 		}
 		if err != nil {
 			return fmt.Errorf("trigger %d of type %s: %w", i, t.Type, err)
 		}
+	}
+	return nil
+}
+
+// check says what its scaler refuses (prometheus_scaler.go, cron_scaler.go and cpu_memory_scaler.go in pkg/scalers); of other types
+// nothing is known.
+func (t *Trigger) check() error {
+	switch t.Type {
+	case "cpu", "memory":
+		kind, value := cmp.Or(t.MetricType, t.Metadata["type"]), t.Metadata["value"]
+		_, err := resource.ParseQuantity(value)
+		if kind == string(autoscalingv2.UtilizationMetricType) {
+			_, err = strconv.ParseInt(value, 10, 32)
+		}
+		switch {
+		case t.MetricType != "" && t.Metadata["type"] != "":
+			return errors.New("metricType and metadata.type say the same: leave the second out")
+		case kind != string(autoscalingv2.UtilizationMetricType) && kind != string(autoscalingv2.AverageValueMetricType):
+			return errors.New("metricType must be Utilization or AverageValue")
+		case err != nil:
+			return fmt.Errorf("value is %q and must be %s", value, map[bool]string{true: "whole percents of the requests", false: "a quantity"}[kind == string(autoscalingv2.UtilizationMetricType)])
+		}
+	case "cron":
+		_, _, _, err := t.hours()
+		if _, unknown := time.LoadLocation(t.Metadata["timezone"]); err == nil && (unknown != nil || t.Metadata["timezone"] == "") {
+			err = fmt.Errorf("timezone is %q and must be one of the IANA time zones, such as Europe/Berlin", t.Metadata["timezone"])
+		}
+		return err
+	case "prometheus":
+		for _, field := range []string{"serverAddress", "query", "threshold"} {
+			if strings.TrimSpace(t.Metadata[field]) == "" {
+				return fmt.Errorf("metadata has no %s", field)
+			}
+		}
+		_, ofThreshold := t.number("threshold")
+		_, ofActivation := t.activation()
+		_, ofIgnore := t.ignoresNull()
+		return cmp.Or(ofThreshold, ofActivation, ofIgnore)
 	}
 	return nil
 }
@@ -98,7 +130,7 @@ func (t *Trigger) read(at time.Time, query Query) (value float64, active bool, e
 		return t.readCron(at)
 	}
 	// As ExecutePromQuery in pkg/scalers/prometheus_scaler.go.
-	ignore, err := strconv.ParseBool(cmp.Or(t.Metadata["ignoreNullValues"], "true"))
+	ignore, err := t.ignoresNull()
 	if err != nil {
 		return 0, false, err
 	}
@@ -124,11 +156,37 @@ func (t *Trigger) read(at time.Time, query Query) (value float64, active bool, e
 	return value, value > activation, nil
 }
 
+func (t *Trigger) ignoresNull() (bool, error) {
+	ignore, err := strconv.ParseBool(cmp.Or(t.Metadata["ignoreNullValues"], "true"))
+	if err != nil {
+		return false, fmt.Errorf("ignoreNullValues is %q and must be true or false", t.Metadata["ignoreNullValues"])
+	}
+	return ignore, nil
+}
+
 func (t *Trigger) activation() (float64, error) {
 	if t.Metadata["activationThreshold"] == "" {
 		return 0, nil
 	}
 	return t.number("activationThreshold")
+}
+
+// Setting is where a setting of hpabench is among the triggers: threshold and activationThreshold are of the first one of type prometheus;
+// target is the value of the first one of cpu or memory, else such a threshold. trigger is -1 where there is none.
+func (s *ScaledObject) Setting(name string) (trigger int, field string) {
+	first := func(is func(t Trigger) bool) int { return slices.IndexFunc(s.Triggers, is) }
+	if name == "target" {
+		if i := first(func(t Trigger) bool { return t.ofPods() }); i >= 0 {
+			return i, "value"
+		}
+		name = "threshold"
+	}
+	return first(func(t Trigger) bool { return t.Type == "prometheus" }), name
+}
+
+// InPercent says whether its value is a utilization.
+func (t *Trigger) InPercent() bool {
+	return t.ofPods() && cmp.Or(t.MetricType, t.Metadata["type"]) == string(autoscalingv2.UtilizationMetricType)
 }
 
 // Activation is the value above which the trigger is active.
@@ -180,7 +238,7 @@ func (t *Trigger) hours() (start, end cron.Schedule, replicas int64, err error) 
 
 // number is a number of the metadata.
 func (t *Trigger) number(field string) (float64, error) {
-	v, err := strconv.ParseFloat(t.Metadata[field], 64)
+	v, err := strconv.ParseFloat(strings.TrimSpace(t.Metadata[field]), 64)
 	if err != nil || math.IsNaN(v) || math.Abs(v) > mostValue {
 		return 0, fmt.Errorf("%s is %q and must be a number", field, t.Metadata[field])
 	}

@@ -140,7 +140,7 @@ func TestAsk(t *testing.T) {
 func TestCheck(t *testing.T) {
 	for spec, want := range map[string]string{
 		`triggers: [{type: rabbitmq, metadata: {}}]`:                                                                       "trigger 0 of type rabbitmq: is not known here",
-		`triggers: [{type: prometheus, metadata: {threshold: a}}]`:                                                         `trigger 0 of type prometheus: threshold is "a" and must be a number`,
+		`triggers: [{type: prometheus, metadata: {serverAddress: http://p, query: up, threshold: a}}]`:                     `trigger 0 of type prometheus: threshold is "a" and must be a number`,
 		`triggers: [{type: cron, metadata: {start: "0 8 * * *", end: "0 8 * * *", desiredReplicas: "1"}}]`:                 "same time",
 		`{fallback: {failureThreshold: 1, replicas: 2}, triggers: [{type: cpu, metadata: {}}]}`:                            "a fallback is not known here",
 		`{advanced: {scalingModifiers: {formula: a, target: "1"}}, triggers: [{type: prometheus, name: a, metadata: {}}]}`: "scalingModifiers are not known here",

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -127,6 +128,33 @@ func TestScaledObjectOfHours(t *testing.T) {
 	}
 	if got := conditionsOf(o); !strings.Contains(got, "Ready=True") || !strings.Contains(got, "Active=True") || !strings.Contains(got, "Paused=False") {
 		t.Errorf("its conditions are %s", got)
+	}
+	// A second autoscaler of the target is refused, and an HPA that somebody deletes is made again.
+	scaledObject(t, l, "again", `
+  scaleTargetRef: {name: hours}
+  pollingInterval: 600
+  triggers:
+  - {type: cron, metadata: {timezone: UTC, start: "0 0 1 1 *", end: "59 23 31 12 *", desiredReplicas: "3"}}
+`)
+	eventually(t, "a second ScaledObject that is refused", func(ctx context.Context) error {
+		second, err := objects.Get(ctx, "again", metav1.GetOptions{})
+		if text, _ := json.Marshal(second.Object["status"]); err == nil && !strings.Contains(string(text), "the workload 'hours' of type 'apps/v1.Deployment' is already managed by the ScaledObject 'hours'") {
+			err = fmt.Errorf("its status is %s", text)
+		}
+		return err
+	})
+	if err := client.AutoscalingV2().HorizontalPodAutoscalers("default").Delete(t.Context(), hpa.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its HPA again", func(ctx context.Context) error {
+		made, err := client.AutoscalingV2().HorizontalPodAutoscalers("default").Get(ctx, hpa.Name, metav1.GetOptions{})
+		if err == nil && made.UID == hpa.UID {
+			err = errors.New("it is there still")
+		}
+		return err
+	})
+	if o, err = objects.Get(t.Context(), "hours", metav1.GetOptions{}); err != nil {
+		t.Fatal(err)
 	}
 	o.SetAnnotations(map[string]string{"autoscaling.keda.sh/paused-replicas": "1"})
 	if _, err := objects.Update(t.Context(), o, metav1.UpdateOptions{}); err != nil {

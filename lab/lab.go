@@ -75,6 +75,8 @@ type Options struct {
 	Nodes nodes.Options
 	// KEDA acts on ScaledObjects, with a Prometheus that scrapes all pods behind its triggers.
 	KEDA bool
+	// ScrapeEvery is how often that Prometheus scrapes. Default: 15 s.
+	ScrapeEvery time.Duration
 }
 
 // HPADefaults are the options of the HPA controller as kube-controller-manager
@@ -165,7 +167,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	}
 	o.Nodes.Route = l.nodes.route
 	if o.KEDA {
-		o.Nodes.Prometheus = signals.New(time.Hour)
+		o.Nodes.Prometheus = signals.New(time.Hour, cmp.Or(o.ScrapeEvery, signals.ScrapeEvery))
 	}
 	adapter := adapter{nodes: &l.nodes, pods: metrics.lister, keda: new(atomic.Pointer[operator.Operator]), sources: &sources{of: map[types.NamespacedName]source{}}}
 	if err := adapter.install(kubeAPIs(chain)); err != nil {

@@ -46,15 +46,17 @@ func (s *sources) follow(ctx context.Context, client kubernetes.Interface, prome
 	})
 	factory.Start(ctx.Done())
 	defer factory.Shutdown()
-	ticker := time.NewTicker(signals.ScrapeEvery)
+	if prometheus == nil {
+		<-ctx.Done()
+		return
+	}
+	ticker := time.NewTicker(prometheus.Every)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		}
-		if prometheus != nil {
 			s.scrape(prometheus)
 		}
 	}

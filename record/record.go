@@ -128,12 +128,15 @@ func (e *Entry) What() (what any, n int) {
 
 // Header opens a record: what was planned, before anything was created.
 type Header struct {
-	Format       string    `json:"format"`
-	Run          string    `json:"run"`      // the run's id, also in the labels of all that it created
-	Scenario     string    `json:"scenario"` // its name
-	Source       string    `json:"source"`   // the scenario's YAML as it was read
-	Version      string    `json:"version"`  // of hpabench
-	Started      time.Time `json:"started"`  // wall clock, for people
+	Format   string `json:"format"`
+	Run      string `json:"run"`      // the run's id, also in the labels of all that it created
+	Scenario string `json:"scenario"` // its name
+	Source   string `json:"source"`   // the scenario's YAML as it was read
+	// Manifests are, in YAML, those of its manifests of which a simulation of the record is made: what has pods, Services, autoscalers
+	// and sources outside the cluster; without secrets.
+	Manifests    string    `json:"manifests,omitempty"`
+	Version      string    `json:"version"` // of hpabench
+	Started      time.Time `json:"started"` // wall clock, for people
 	Phases       []Phase   `json:"phases"`
 	MetricsEvery float64   `json:"metricsEverySeconds"` // how often PodMetrics were polled
 	Expect       []string  `json:"expect,omitempty"`    // the scenario's expectations, in CEL

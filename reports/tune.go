@@ -50,11 +50,13 @@ func TuneJSON(w io.Writer, s tune.Search, r *tune.Result) error {
 		Price   any                   `json:"cost,omitempty"`
 		Ranges  map[string][2]float64 `json:"ranges"`
 		*tune.Result
-		Present     *tuned          `json:"present"`
-		Front       []*tuned        `json:"front"`
-		Recommended *tuned          `json:"recommended,omitempty"`
-		LeastBad    *tuned          `json:"leastBad,omitempty"`
-		HPA         json.RawMessage `json:"hpa,omitempty"` // the recommended one
+		Present     *tuned   `json:"present"`
+		Front       []*tuned `json:"front"`
+		Recommended *tuned   `json:"recommended,omitempty"`
+		LeastBad    *tuned   `json:"leastBad,omitempty"`
+		// HPA or ScaledObject is the recommended one.
+		HPA          json.RawMessage `json:"hpa,omitempty"`
+		ScaledObject json.RawMessage `json:"scaledObject,omitempty"`
 	}{Version: "hpabench.dev/tune/v2", Assumed: s.Runs[0].Assumed(), Loads: s.Loads, PerDay: s.TimesADay(), Ranges: map[string][2]float64{}, Result: r, Present: named(r.Present)}
 	if r.Verdict != tune.Unknown {
 		out.SLO = &slo{s.SLO.String(), s.SLO.Latency.Seconds(), s.SLO.Share}
@@ -72,7 +74,11 @@ func TuneJSON(w io.Writer, s tune.Search, r *tune.Result) error {
 	case tune.Recommended:
 		manifest, err := s.Manifest(r.Front[r.Best].Setting)
 		if err == nil {
-			out.HPA, err = yaml.YAMLToJSON(manifest)
+			to := &out.HPA
+			if s.Runs[0].KEDA != nil {
+				to = &out.ScaledObject
+			}
+			*to, err = yaml.YAMLToJSON(manifest)
 		}
 		if err != nil {
 			return err
@@ -127,7 +133,7 @@ func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
 		text.add("%d are left out, as the nodes have no room for their min.", r.NoRoom)
 	}
 	if r.Invalid > 0 {
-		text.add("%d are left out, as no HPA can have them.", r.Invalid)
+		text.add("%d are left out, as no autoscaler can have them.", r.Invalid)
 	}
 	fit := ""
 	if s.TimesADay() < float64(s.PerDay) {
@@ -150,7 +156,10 @@ func settingColumns(ranges []tune.Range) (names []string) {
 	for _, r := range ranges {
 		_, name, found := strings.Cut(r.Name, ".")
 		if !found || slices.ContainsFunc(ranges, func(other tune.Range) bool { return other != r && strings.HasSuffix(other.Name, "."+name) }) {
-			name = strings.ToLower(strings.TrimPrefix(r.Name, "scale"))
+			name = r.Name
+			if rest, is := strings.CutPrefix(name, "scale"); is {
+				name = strings.ToLower(rest)
+			}
 		}
 		names = append(names, name)
 	}

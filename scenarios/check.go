@@ -319,7 +319,7 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 				c.note("KEDA 2.21 has no trigger of type %s, as trigger %d has: did you mean %s?", t.Type, i, near)
 			}
 			if selects := ofNamespace.FindString(t.Metadata["query"]); selects != "" {
-				c.note("the query of trigger %d selects %s: a run has a namespace of its own, where that finds nothing; -n takes one that is there.", i, selects)
+				c.note("the query of trigger %d selects %s: if that is to be the workload's own namespace, it is another in each run, unless -n names one that is there.", i, selects)
 			}
 		}
 		for _, r := range scaled.Refused() {

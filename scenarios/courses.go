@@ -104,16 +104,16 @@ func (c *checker) noteServices(who string, m *model.Model) {
 	}
 	for _, name := range to {
 		name, _, _ = strings.Cut(name, ":")
-		if strings.Contains(name, ".") || slices.Contains(known, name) { // an address, or one of another namespace
+		if strings.Contains(name, ".") || name == "localhost" || slices.Contains(known, name) { // an address, or one of another namespace
 			continue
 		}
 		hint := ""
 		if near := nearest(name, known); near != "" {
-			hint = fmt.Sprintf(": did you mean %s?", near)
+			hint = fmt.Sprintf(" (did you mean %s?)", near)
 		}
-		c.note("the pods of %s send requests to Service %s, which no manifest has%s", who, name, hint)
+		c.note("the pods of %s send requests to Service %s, which no manifest has; only a namespace that is there (-n) can have it%s.", who, name, hint)
 	}
 }
 
 // ofNamespace is what selects series by their namespace.
-var ofNamespace = regexp.MustCompile(`\bnamespace\s*=~?\s*"[^"]+"`)
+var ofNamespace = regexp.MustCompile(`\bnamespace\s*=~?\s*("[^"]+"|'[^']+')`)

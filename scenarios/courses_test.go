@@ -13,9 +13,9 @@ func TestWhatManifestsSayToTheEmbeddedCluster(t *testing.T) {
 	source := string(Library()[i].Source)
 	for _, c := range []struct{ from, to, fault, note string }{
 		{"", "", "", ""},
-		{"http://$(SHOP_SERVICE_HOST)", "http://sho", "", "the pods of Deployment gateway send requests to Service sho, which no manifest has: did you mean shop?"},
+		{"http://$(SHOP_SERVICE_HOST)", "http://sho", "", "the pods of Deployment gateway send requests to Service sho, which no manifest has; only a namespace that is there (-n) can have it (did you mean shop?)."},
 		{"http://$(SHOP_SERVICE_HOST)", "http://shop.other:8080", "", ""},
-		{"sum(rate(gateway_requests_total[1m])) or vector(0)", "'sum(rate(gateway_requests_total{namespace=\"travel\"}[1m]))'", "", "the query of trigger 0 selects namespace=\"travel\": a run has a namespace of its own"},
+		{"sum(rate(gateway_requests_total[1m])) or vector(0)", "'sum(rate(gateway_requests_total{namespace=\"travel\"}[1m]))'", "", "the query of trigger 0 selects namespace=\"travel\": if that is to be the workload"},
 		{"annotations: {prometheus.io/scrape: \"true\"}", "annotations: {hpabench.dev/model: '{\"forwards\": {\"too\": \"shop\"}}'}", "s.yaml:72: reading the annotation hpabench.dev/model: json: unknown field \"too\"", ""},
 		{"metadata: {name: shop}\nspec: {selector: {app: shop}", "metadata: {name: shop}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, labels: {hpabench.dev/signals: \"\"}}\ndata: {orders: \"x + 1\"}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: shop}\nspec: {selector: {app: shop}", "the course of metric orders: it is no number", ""},
 	} {

@@ -131,8 +131,8 @@ kind: Scenario
 metadata: {name: s}
 spec:
   workload: {manifests: [all]}
-  autoscaler: {scaledObject: {`+ref+`triggers: [{type: prometheus, metadata: {query: up}}]}}
-  load: {service: gateway, phases: [{name: load, duration: 1m, rate: 1}]}
+  autoscaler: {scaledObject: {`+ref+`triggers: [{type: prometheus, metadata: {serverAddress: http://p, query: up, threshold: "1"}}]}}
+  load: {service: gateway, via: job, phases: [{name: load, duration: 1m, rate: 1}]}
 `), func(name string) (string, []byte, error) { return name, []byte(manifests), nil })
 	}
 	f, err := parsed("scaleTargetRef: {name: shop}, ")

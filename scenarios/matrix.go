@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/hpabench/hpabench/keda"
 )
 
 // Setting is a field of a scenario's spec and the values that it shall have, see
@@ -226,7 +228,8 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 	spec, _ := root["spec"].(map[string]any)
 	delete(spec, "matrix")
 	autoscaler, _ := spec["autoscaler"].(map[string]any)
-	if autoscaler != nil && autoscaler["spec"] == nil && slices.ContainsFunc(settings, func(s Setting) bool { return onlyWhole.MatchString(SettingName(s.Name)) }) {
+	object, _ := autoscaler["scaledObject"].(map[string]any)
+	if autoscaler != nil && autoscaler["spec"] == nil && object == nil && slices.ContainsFunc(settings, func(s Setting) bool { return onlyWhole.MatchString(SettingName(s.Name)) }) {
 		autoscaler["spec"] = wholeOf(autoscaler)
 	}
 	whole, _ := autoscaler["spec"].(map[string]any)
@@ -236,10 +239,22 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 		value := s.Values[nth]
 		n /= len(s.Values)
 		path, placed := placeOf(s.Name, whole, value)
+		if object != nil {
+			if path, placed = placeOfKEDA(s.Name, object, value); path == "" && SettingName(s.Name) != "" {
+				at := f.doc.line("/spec/matrix/" + escape(s.Name))
+				return at, Faults{{f.Path, at, s.Name + " is a setting of a trigger of type prometheus, and the ScaledObject has none", ""}}
+			}
+		} else if slices.Contains(kedaNames, path) {
+			at := f.doc.line("/spec/matrix/" + escape(s.Name))
+			return at, Faults{{f.Path, at, path + " is a setting of a ScaledObject, and the scenario's autoscaler has none", "write autoscaler.scaledObject; one among the manifests has its settings there"}}
+		}
 		paths[i] = path
 		location := strings.Split("spec"+pointerTo(path), "/")
-		if path == "sync" {
-			return f.doc.line("/spec/matrix/sync"), Faults{{f.Path, f.doc.line("/spec/matrix/sync"), "sync is no field of a scenario: the period is the controller manager's, for all autoscalers of a cluster", "on an embedded cluster hpabench run takes --lab-flag horizontal-pod-autoscaler-sync-period=5s; hpabench simulate takes --set sync=5s, hpabench tune --vary sync=5s..30s"}}
+		switch at := f.doc.line("/spec/matrix/" + escape(path)); path {
+		case "scrape":
+			return at, Faults{{f.Path, at, "scrape is no field of a scenario: the interval is Prometheus' own, for all that it scrapes", "on an embedded cluster hpabench run takes --lab-flag scrape-interval=5s; hpabench simulate takes --set scrape=5s, hpabench tune --vary scrape=5s..60s"}}
+		case "sync":
+			return at, Faults{{f.Path, at, "sync is no field of a scenario: the period is the controller manager's, for all autoscalers of a cluster", "on an embedded cluster hpabench run takes --lab-flag horizontal-pod-autoscaler-sync-period=5s; hpabench simulate takes --set sync=5s, hpabench tune --vary sync=5s..30s"}}
 		}
 		if err := put(spec, location[1:], placed); err != nil {
 			at := f.doc.line("/spec/matrix/" + escape(s.Name))
@@ -271,9 +286,12 @@ var settingNames = map[string]string{
 	"autoscaler.cpuPercent": "target", "autoscaler.min": "min", "autoscaler.max": "max",
 }
 
-// SettingNames are those of the HPA that need no path.
-var SettingNames = []string{"max", "min", "scaleDown.percent", "scaleDown.pods", "scaleDown.stabilization", "scaleDown.tolerance",
-	"scaleUp.percent", "scaleUp.pods", "scaleUp.stabilization", "scaleUp.tolerance", "target"}
+// SettingNames are those of the HPA and of a ScaledObject that need no path.
+var SettingNames = []string{"activationThreshold", "cooldownPeriod", "max", "min", "pollingInterval", "scaleDown.percent", "scaleDown.pods", "scaleDown.stabilization", "scaleDown.tolerance",
+	"scaleUp.percent", "scaleUp.pods", "scaleUp.stabilization", "scaleUp.tolerance", "target", "threshold"}
+
+// kedaNames are those of a ScaledObject alone.
+var kedaNames = []string{"activationThreshold", "cooldownPeriod", "pollingInterval", "threshold"}
 
 // SettingName is the one name of a setting of the HPA that has several; others, and paths
 // within the spec, stay as they are.
@@ -323,22 +341,55 @@ func placeOf(name string, whole map[string]any, value any) (string, any) {
 	case "target":
 		return wholeSpec + targetOf(whole), value
 	}
+	return placeOfBehavior(name, wholeSpec, value)
+}
+
+// placeOfBehavior is that of a setting of one direction within a behavior; what is none stays as it is.
+func placeOfBehavior(name, within string, value any) (string, any) {
 	m := behaviorName.FindStringSubmatch(name)
 	if m == nil {
 		return name, value
 	}
-	rules := wholeSpec + "behavior." + m[1] + "."
+	rules := within + "behavior." + m[1] + "."
 	switch m[2] {
 	case "stabilization":
-		if d, err := time.ParseDuration(fmt.Sprint(value)); err == nil {
-			value = d.Seconds()
-		}
-		return rules + "stabilizationWindowSeconds", value
+		return rules + "stabilizationWindowSeconds", inSeconds(value)
 	case "tolerance":
 		return rules + "tolerance", value
 	}
 	policy := map[string]string{"percent": "Percent", "pods": "Pods"}[m[2]]
 	return rules + "policies", []any{map[string]any{"type": policy, "value": value, "periodSeconds": PolicyPeriod}}
+}
+
+// inSeconds is a value of a field in seconds that may be written as a duration.
+func inSeconds(value any) any {
+	if d, err := time.ParseDuration(fmt.Sprint(value)); err == nil {
+		return d.Seconds()
+	}
+	return value
+}
+
+// placeOfKEDA is placeOf of a ScaledObject; the path is empty where no trigger has the setting.
+func placeOfKEDA(name string, object map[string]any, value any) (string, any) {
+	const within = "autoscaler.scaledObject."
+	switch name = SettingName(name); name {
+	case "min", "max":
+		return within + name + "ReplicaCount", value
+	case "pollingInterval", "cooldownPeriod":
+		return within + name, inSeconds(value)
+	case "target", "threshold", "activationThreshold":
+		var s keda.ScaledObject
+		text, err := json.Marshal(object)
+		if err = cmp.Or(err, json.Unmarshal(text, &s)); err != nil {
+			return "", nil // the scenario has that fault
+		}
+		i, field := s.Setting(name)
+		if i < 0 {
+			return "", nil
+		}
+		return fmt.Sprintf("%striggers[%d].metadata.%s", within, i, field), fmt.Sprint(value)
+	}
+	return placeOfBehavior(name, within+"advanced.horizontalPodAutoscalerConfig.", value)
 }
 
 // targetOf is the path of the target that tune varies: the utilization of the first metric that

@@ -121,7 +121,7 @@ func TestBadVariants(t *testing.T) {
 		"scaleUp.percent=50 scaleUp.pods=1": "--set scaleUp.pods: scaleUp.percent and scaleUp.pods are each the only policy of scaleUp: set one of them",
 		"min=9 max=8":                       "--set min=9 --set max=8 with stabilization=0s target=40: spec.autoscaler.max: Invalid value: 8",
 		"scaleDown.stabilisation=0s":        `(did you mean "scaleDown.stabilization"?)`,
-		"foobar=1":                          `unknown field "foobar" in spec (a path within the spec, or one of max, min, scaleDown.percent`,
+		"foobar=1":                          `unknown field "foobar" in spec (a path within the spec, or one of activationThreshold, cooldownPeriod, max, min, pollingInterval, scaleDown.percent`,
 		"min=2,3,2":                         "--set min: min has the value 2 twice",
 		"load.phases[9].rate=1":             "--set load.phases[9].rate=1 with stabilization=0s target=40: load.phases[9].rate cannot be set: there is no item 9 of 1",
 		"load.phases[0].duration=32d":       `duration wants a duration in h, m, s or ms such as 48h or 1m30s, has "32d" (write 768h)`,
@@ -150,6 +150,7 @@ func TestBadVariants(t *testing.T) {
 // A setting of tune's --vary is the same setting in a matrix and in --set, in the short form of
 // an autoscaler and in a whole spec.
 func TestSettingsAreThoseOfTune(t *testing.T) {
+	scaled := strings.Replace(swept, "{cpuPercent: 50, max: 5}", "{scaledObject: {maxReplicaCount: 5, triggers: [{type: prometheus, metadata: {serverAddress: 'http://prometheus', query: up, threshold: '5'}}, {type: cpu, metricType: Utilization, metadata: {value: '50'}}]}}", 1)
 	whole := strings.Replace(swept, "{cpuPercent: 50, max: 5}", "{spec: {minReplicas: 1, maxReplicas: 5, metrics: [{type: Pods, pods: {metric: {name: a}, target: {type: AverageValue, averageValue: 5}}}, {type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]}}", 1)
 	bytes := strings.Replace(swept, "{cpuPercent: 50, max: 5}", "{spec: {maxReplicas: 5, metrics: [{type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 24Mi}}}]}}", 1)
 	none := strings.Replace(swept, "{cpuPercent: 50, max: 5}", "{spec: {maxReplicas: 5}}", 1)
@@ -167,6 +168,16 @@ func TestSettingsAreThoseOfTune(t *testing.T) {
 		{whole, "scaleUp.pods=4", `"policies":[{"type":"Pods","value":4,"periodSeconds":15}]},"scaleDown"`},
 		{swept, "scaleDown.percent=50", `"scaleDown":{"selectPolicy":"Max","policies":[{"type":"Percent","value":50,"periodSeconds":15}]}`},
 		{swept, "scaleUp.tolerance=0.05", `"tolerance":"50m"},"scaleDown"`},
+		{scaled, "pollingInterval=5s", `"pollingInterval":5,`},
+		{scaled, "cooldownPeriod=60", `"cooldownPeriod":60,`},
+		{scaled, "min=2", `"minReplicaCount":2,`},
+		{scaled, "max=7", `"maxReplicaCount":7,`},
+		{scaled, "threshold=2.5", `"threshold":"2.5"`},
+		{scaled, "activationThreshold=3", `"activationThreshold":"3"`},
+		{scaled, "target=60", `"value":"60"`},
+		{strings.Replace(scaled, ", {type: cpu, metricType: Utilization, metadata: {value: '50'}}", "", 1), "target=60", `"threshold":"60"`},
+		{scaled, "scaleDown.stabilization=60s", `"behavior":{"scaleDown":{"stabilizationWindowSeconds":60}}`},
+		{scaled, "scaleUp.pods=4", `"policies":[{"type":"Pods","value":4,"periodSeconds":15}]`},
 	} {
 		setting, err := ParseSetting(c.set)
 		if err != nil {
@@ -180,8 +191,22 @@ func TestSettingsAreThoseOfTune(t *testing.T) {
 			continue
 		}
 		spec, _ := json.Marshal(variants[0].Autoscaling())
+		if keda := variants[0].ScaledObjectSpec(); keda != nil {
+			spec, _ = json.Marshal(keda)
+		}
 		if !strings.Contains(string(spec), c.want) {
 			t.Errorf("%s gives %s, should have %s", c.set, spec, c.want)
+		}
+	}
+	for source, set := range map[string]string{swept: "pollingInterval=5", strings.Replace(scaled, "type: prometheus", "type: rabbitmq", 1): "threshold=5"} {
+		setting, err := ParseSetting(set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := parseSwept(t, source)
+		f.Spec.Matrix = nil
+		if _, err := f.Variants([]Setting{setting}); err == nil || !strings.Contains(err.Error(), "ScaledObject") {
+			t.Errorf("%s: %v", set, err)
 		}
 	}
 	f := parseSwept(t, swept) // its matrix has a stabilization

@@ -351,7 +351,7 @@ func (f *File) ObjectFault(o *unstructured.Unstructured, message, hint string) F
 
 // Header is what the header of a record says of the scenario.
 func (f *File) Header() *record.Header {
-	h := &record.Header{Format: record.Format, Scenario: f.Metadata.Name, Source: f.shownSource(), Phases: f.Phases(), Expect: f.Spec.Expect}
+	h := &record.Header{Format: record.Format, Scenario: f.Metadata.Name, Source: f.shownSource(), Manifests: f.shownManifests(), Phases: f.Phases(), Expect: f.Spec.Expect}
 	if c := f.Spec.CapacityPerReplica; c != nil {
 		h.CapacityPerReplica = *c
 	}

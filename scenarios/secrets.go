@@ -3,13 +3,18 @@ package scenarios
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/hpabench/hpabench/keda"
 	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/signals"
 )
 
 // without gives a value of a scenario as it may be recorded: URLs and paths without their
@@ -39,6 +44,10 @@ func without(value any, replaced func(was, is string)) any {
 					}
 				}
 				m[key] = shown
+			case key == "args", key == "command":
+				m[key] = withoutArgs(inner, swap)
+			case key == "metadata" && v["type"] != nil: // of a trigger of a ScaledObject
+				m[key] = withoutTrigger(inner, swap)
 			case isText && key == "value" && record.SecretName(name): // of an environment variable, or a probe's header
 				m[key] = swap(text, record.Hidden)
 			case isText && (key == "url" || key == "path"):
@@ -56,6 +65,99 @@ func without(value any, replaced func(was, is string)) any {
 		return list
 	}
 	return value
+}
+
+// withoutArgs is without of a command line: --token=x, and --token x.
+func withoutArgs(value any, swap func(was, is string) any) any {
+	list, isList := value.([]any)
+	if !isList {
+		return value
+	}
+	shown := make([]any, len(list))
+	before := ""
+	for i, arg := range list {
+		text, isText := arg.(string)
+		name, _, named := strings.Cut(text, "=")
+		switch shown[i] = arg; {
+		case !isText:
+		case named && record.SecretName(name):
+			shown[i] = swap(text, name+"="+record.Hidden)
+		case strings.HasPrefix(before, "-") && record.SecretName(before):
+			shown[i] = swap(text, record.Hidden)
+		case strings.Contains(text, "://"):
+			shown[i] = swap(text, record.ShownURL(text))
+		}
+		before = text
+	}
+	return shown
+}
+
+// withoutTrigger is without of the metadata of a trigger.
+func withoutTrigger(value any, swap func(was, is string) any) any {
+	fields, isMap := value.(map[string]any)
+	if !isMap {
+		return value
+	}
+	shown := map[string]any{}
+	for name, value := range fields {
+		text, isText := value.(string)
+		switch shown[name] = value; {
+		case isText && (record.SecretName(name) || strings.HasPrefix(name, "connection") || name == "customHeaders"):
+			shown[name] = swap(text, record.Hidden)
+		case isText && strings.Contains(text, "://"):
+			shown[name] = swap(text, record.ShownURL(text))
+		}
+	}
+	return shown
+}
+
+// mostManifests bounds the text of the manifests in a record.
+const mostManifests = 256 << 10
+
+// shownManifests are those of the objects from which a simulation is made; empty where they are more than a record is to have.
+func (f *File) shownManifests() string {
+	var all strings.Builder
+	for _, m := range f.Manifests {
+		_, pods, _ := unstructured.NestedMap(m.Object.Object, "spec", "template")
+		_, course := m.Object.GetLabels()[signals.CourseLabel]
+		if kind := m.Object.GetKind(); !pods && !course && kind != "Service" && kind != "HorizontalPodAutoscaler" && kind != keda.Kind {
+			continue
+		}
+		object := m.Object.DeepCopy()
+		annotations := object.GetAnnotations() // others than these may hold what kubectl applied
+		maps.DeleteFunc(annotations, func(name, _ string) bool {
+			return !strings.HasPrefix(name, "hpabench.dev/") && !strings.HasPrefix(name, "autoscaling.keda.sh/")
+		})
+		object.SetAnnotations(annotations)
+		text, err := YAML(without(object.Object, func(string, string) {}))
+		if err != nil || all.Len()+len(text) > mostManifests {
+			return ""
+		}
+		all.WriteString("---\n")
+		all.Write(text)
+	}
+	return all.String()
+}
+
+// Recorded is the scenario of a record, with the manifests that its header has.
+func Recorded(h *record.Header) (*File, error) {
+	source, none := []byte(h.Source), func(name string) (string, []byte, error) {
+		return name, nil, errors.New("is not in the record")
+	}
+	if docs, faults := readYAML(h.Scenario, source); h.Manifests != "" && len(docs) > 0 && len(faults) == 0 {
+		root, _ := docs[0].value.(map[string]any)
+		if spec, _ := root["spec"].(map[string]any); spec != nil {
+			if workload, _ := spec["workload"].(map[string]any); workload != nil {
+				delete(workload, "manifests")
+			}
+		}
+		written, err := YAML(root)
+		if err != nil {
+			return nil, err
+		}
+		source = append(written, h.Manifests...)
+	}
+	return Parse(h.Scenario, source, none)
 }
 
 // shownText gives the value at a place within root as names may show it.

@@ -177,9 +177,13 @@ func (c *checker) checkService() {
 		return
 	}
 	c.service = found[0]
-	spec := as[corev1.Service](c.service).Spec
-	if l.ViaOrAuto() == ViaNodePort && spec.Type != corev1.ServiceTypeNodePort && spec.Type != corev1.ServiceTypeLoadBalancer {
-		c.faultAt(c.service.doc, c.service.base+"/spec/type", "type: NodePort", "spec.load.via is nodePort, but %s has no NodePort", c.service)
+	spec, via := as[corev1.Service](c.service).Spec, l.ViaOrAuto()
+	switch at := c.service.base + "/spec/type"; {
+	case spec.Type == corev1.ServiceTypeNodePort, spec.Type == corev1.ServiceTypeLoadBalancer:
+	case via == ViaNodePort:
+		c.faultAt(c.service.doc, at, "type: NodePort", "spec.load.via is nodePort, but %s has no NodePort", c.service)
+	case (via == ViaAuto && l.URL == "" || via == ViaPortForward) && template != nil && !c.Selects(c.service.Object.GetName()):
+		c.faultAt(c.service.doc, at, "type: NodePort, or spec.load.via: job, loadBalancer, ingress or url", "the load has no way to %s: it has no NodePort, and port-forward leads to the pods of the target, which it does not select", c.service)
 	}
 	c.checkPort(spec.Ports)
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
-// ScrapeEvery is how often a target is scraped: what Prometheus' own example and its charts have.
+// ScrapeEvery is how often a target is scraped where nobody says: what Prometheus' own example has.
 const ScrapeEvery = 15 * time.Second
 
 // lookback is how old a sample may be that a query finds; Prometheus' default.
@@ -30,6 +30,8 @@ const lookback = 5 * time.Minute
 
 // Store keeps the samples of series for a time. Its methods can be called from several goroutines.
 type Store struct {
+	// Every is how often what fills it is to scrape.
+	Every  time.Duration
 	keep   time.Duration
 	engine *promql.Engine
 	mu     sync.RWMutex
@@ -42,9 +44,9 @@ type series struct {
 }
 
 // New makes a Store that keeps samples for as long as a query may look back: 5 minutes at least.
-func New(keep time.Duration) *Store {
+func New(keep, every time.Duration) *Store {
 	return &Store{
-		keep: max(keep, lookback), series: map[uint64]*series{},
+		Every: every, keep: max(keep, lookback), series: map[uint64]*series{},
 		engine: promql.NewEngine(promql.EngineOpts{
 			MaxSamples: 10_000_000, Timeout: 10 * time.Second, LookbackDelta: lookback, EnableAtModifier: true, EnableNegativeOffset: true,
 			NoStepSubqueryIntervalFn: func(int64) int64 { return 15_000 }, Parser: parser.NewParser(parser.Options{}),

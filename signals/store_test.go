@@ -23,7 +23,7 @@ func scraped(s *Store) {
 
 // TestQuery asks what KEDA's trigger would ask.
 func TestQuery(t *testing.T) {
-	s := New(0)
+	s := New(0, ScrapeEvery)
 	scraped(s)
 	for _, c := range []struct {
 		query string
@@ -52,7 +52,7 @@ func TestQuery(t *testing.T) {
 
 // TestEnd: a series that ended is found no more at an instant, and its rate goes on for what the range has of it.
 func TestEnd(t *testing.T) {
-	s := New(0)
+	s := New(0, ScrapeEvery)
 	scraped(s)
 	s.End(labels.FromStrings("__name__", "gateway_requests_total", "pod", "gateway-a", "namespace", "shop"), began.Add(115*time.Second))
 	if got, _ := s.Query("gateway_requests_total", began.Add(120*time.Second)); len(got) > 0 {
@@ -69,7 +69,7 @@ func TestRateOfModel(t *testing.T) {
 	of := labels.FromStrings("__name__", "requests")
 	for seed := range uint64(2000) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		s := New(0)
+		s := New(0, ScrapeEvery)
 		var readings []model.Reading
 		every := time.Duration(1+random.IntN(30)) * time.Second
 		v := float64(random.IntN(3)) * 50

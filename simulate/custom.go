@@ -11,7 +11,6 @@ import (
 
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
-	"github.com/hpabench/hpabench/signals"
 )
 
 // scraped lets a pod that starts be scraped, from a point of the period that is its own
@@ -46,9 +45,9 @@ func (w *world) collected(p *pod) {
 		if p.listens {
 			w.scaler.collect(p.name, shows, false)
 		}
-		w.after(signals.ScrapeEvery, scrape)
+		w.after(w.Plant.Metrics.Scrapes(), scrape)
 	}
-	w.after(time.Duration(p.random.Int64N(int64(signals.ScrapeEvery))), scrape)
+	w.after(time.Duration(p.random.Int64N(int64(w.Plant.Metrics.Scrapes()))), scrape)
 }
 
 func (w *world) read(p *pod, name string) {

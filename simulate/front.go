@@ -7,7 +7,6 @@ import (
 
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
-	"github.com/hpabench/hpabench/signals"
 )
 
 // Front is what takes the load in place of the target's pods: a gateway in front of them, or a queue of which they take the
@@ -30,8 +29,9 @@ type front struct {
 
 // message stands for n of them that came at a time.
 type message struct {
-	n    float64
-	came time.Duration
+	n     float64
+	came  time.Duration
+	phase int // -1 before the load
 }
 
 // mostGroups bounds into how many a step's requests are parted that a front keeps.
@@ -48,21 +48,18 @@ func parts(n float64, from, to time.Duration) (each float64, at []time.Duration)
 
 // scrapeFront lets Prometheus scrape the front.
 func (w *world) scrapeFront() {
-	var scrape func()
-	scrape = func() {
-		n := model.Counts{Came: w.front.came, Answered: w.front.came - w.front.failed, Failed: w.front.failed, InFlight: w.atFront(), Added: w.front.added, Taken: w.front.taken, Waiting: w.front.added - w.front.taken}
-		if len(w.front.waiting) > 0 {
+	w.loop(w.Plant.Metrics.Scrapes(), w.SignalsScraped, func() {
+		n := model.Counts{Came: w.front.came, Answered: w.front.came - w.front.failed, Failed: w.front.failed, InFlight: w.atFront(), Added: w.front.added, Taken: w.front.taken, Waiting: w.backlog()}
+		if n.Waiting > 0 && len(w.front.waiting) > 0 {
 			n.Oldest = (w.now - w.front.waiting[0].came).Seconds()
 		}
 		w.scaler.collect("front", w.Front.Pod.Series(n), false)
-		w.after(signals.ScrapeEvery, scrape)
-	}
-	w.after(time.Duration(w.random.Int64N(int64(signals.ScrapeEvery))), scrape)
+	})
 }
 
 // tellQueue tells of the queue as hpabench reads it, where the scenario asks for that.
 func (w *world) tellQueue(every time.Duration) {
-	is := &record.Queue{Backlog: math.Round(max(0, w.front.added-w.front.taken)), Oldest: new(0.0)}
+	is := &record.Queue{Backlog: w.backlog(), Oldest: new(0.0)}
 	if len(w.front.waiting) > 0 && is.Backlog > 0 {
 		is.Oldest = new((w.now - w.front.waiting[0].came).Seconds())
 	}
@@ -72,6 +69,9 @@ func (w *world) tellQueue(every time.Duration) {
 	}
 	w.after(every, func() { w.tellQueue(every) })
 }
+
+// backlog is how many messages wait: whole ones, as what is left of a sum of parts would activate a trigger.
+func (w *world) backlog() float64 { return math.Round(max(0, w.front.added-w.front.taken)) }
 
 // atFront is how many requests a gateway has that are not answered.
 func (w *world) atFront() (n float64) {
@@ -146,15 +146,11 @@ func (w *world) release() {
 func (w *world) add(n float64, to time.Duration) {
 	each, at := parts(n, w.now, to)
 	for _, came := range at {
-		w.front.waiting = append(w.front.waiting, message{each, came})
+		w.front.waiting = append(w.front.waiting, message{each, came, w.traffic.phase})
 	}
 	w.front.added += n
-	if w.traffic.phase >= 0 && (w.journal != nil || w.SLO > 0) {
-		took := model.Range(0, 0)
-		if w.SLO > 0 {
-			w.score.Missed += n * w.over(took)
-		}
-		w.journal.answered(w.traffic.phase, w.now, "202", n, took, 1, w.trips)
+	if w.traffic.phase >= 0 && w.journal != nil {
+		w.journal.answered(w.traffic.phase, w.now, "202", n, model.Range(0, 0), 1, w.trips)
 	}
 }
 
@@ -190,6 +186,9 @@ func (w *world) take(dt float64) {
 			first := &w.front.waiting[0]
 			took := min(n, first.n)
 			first.n, n = first.n-took, n-took
+			if late := w.now+seconds(dt/2)-first.came > w.SLO; late && w.SLO > 0 && first.phase >= 0 {
+				w.score.Missed += took
+			}
 			if first.n <= 1e-9 {
 				w.front.waiting = w.front.waiting[1:]
 			}

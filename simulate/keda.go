@@ -1,8 +1,6 @@
 package simulate
 
 import (
-	"fmt"
-	"strings"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -26,22 +24,38 @@ type scaler struct {
 	told       *record.ScaledObject
 }
 
-// startKEDA polls at once, and then from a point of the interval that is chance, as the load begins at any.
+// startKEDA polls at once, and then as a loop does.
 func (w *world) startKEDA() {
-	s := &scaler{world: w, rules: w.KEDA.Rules(w.began), prometheus: signals.New(time.Hour)}
+	s := &scaler{world: w, rules: w.KEDA.Rules(w.began), prometheus: signals.New(time.Hour, w.Plant.Metrics.Scrapes())}
 	w.scaler = s
-	var poll func()
-	poll = func() {
-		s.poll()
-		w.after(w.KEDA.Polling(), poll)
-	}
 	w.tellTarget() // of no pods nothing else tells
 	w.tellEndpoints(0)
 	s.tellConditions(keda.IsReady, keda.Condition{Status: "Unknown"})
 	w.after(0, s.poll)
-	w.after(1+time.Duration(w.random.Int64N(int64(w.KEDA.Polling()))), poll)
+	w.loop(w.KEDA.Polling(), w.Polled, s.poll)
 	if w.journal != nil {
 		s.watch(seconds(w.Header.MetricsEvery))
+	}
+}
+
+// loop calls do every so often. Its first time is chance, as the load begins at any; from the load's begin on its times are those that
+// after says, unless that is nil.
+func (w *world) loop(every time.Duration, after *time.Duration, do func()) {
+	known := false
+	var again func(byChance bool)
+	again = func(byChance bool) {
+		if byChance && known {
+			return
+		}
+		do()
+		w.after(every, func() { again(byChance) })
+	}
+	w.after(time.Duration(w.random.Int64N(int64(every))), func() { again(true) })
+	if after != nil {
+		w.atOnset = append(w.atOnset, func() {
+			known = true
+			w.after(within(*after, every), func() { again(false) })
+		})
 	}
 }
 
@@ -84,19 +98,8 @@ func (s *scaler) poll() {
 	if o.Replicas == was {
 		return
 	}
-	of := s.HPA.ScaleTargetRef
-	what := fmt.Sprintf("%s.%s %s/%s from %d to %d", of.APIVersion, of.Kind, namespace, of.Name, was, o.Replicas)
-	switch {
-	case active:
-		var by []string
-		for _, r := range readings {
-			if r.Active {
-				by = append(by, r.Metric)
-			}
-		}
-		s.tellEvent(keda.Kind, s.ScaledObject, corev1.EventTypeNormal, "KEDAScaleTargetActivated", "Scaled "+what+", triggered by "+strings.Join(by, ";"))
-	case o.Replicas < was:
-		s.tellEvent(keda.Kind, s.ScaledObject, corev1.EventTypeNormal, "KEDAScaleTargetDeactivated", "Deactivated "+what)
+	if reason, message := keda.Scaled(s.HPA.ScaleTargetRef, namespace, was, o.Replicas, active, readings); reason != "" {
+		s.tellEvent(keda.Kind, s.ScaledObject, corev1.EventTypeNormal, reason, message)
 	}
 	s.scale(o.Replicas, "keda-operator")
 }

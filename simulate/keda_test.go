@@ -124,3 +124,39 @@ func TestScaledObjectThatIsNotSimulated(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A record says when KEDA polled and when Prometheus scraped the gateway, and a simulation of it with other chance does so then.
+func TestRecordTellsWhenKEDAPolls(t *testing.T) {
+	all := scenarios.Library()
+	f := all[slices.IndexFunc(all, func(f *scenarios.File) bool { return f.Metadata.Name == "scale-from-zero" })]
+	var spread []float64
+	for seed := range uint64(5) {
+		r := library(t, "scale-from-zero")
+		r.Header, r.Seed = f.Header(), seed
+		r.Header.MetricsEvery = 1
+		entries, score := simulate(t, r)
+		again, err := FromRecord(record.Run{Entries: entries})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.Polled == nil || again.SignalsScraped == nil {
+			t.Fatalf("polled %v, scraped %v", again.Polled, again.SignalsScraped)
+		}
+		again.Header, again.Seed = nil, seed+100
+		_, replayed := simulate(t, again)
+		for i, d := range []Score{score, replayed} {
+			if len(d.Decisions) < 3 {
+				t.Fatalf("decisions %v", d.Decisions)
+			}
+			if i == 0 {
+				spread = append(spread, d.Decisions[0].At.Seconds()-d.Onset)
+			}
+		}
+		if was, is := score.Decisions[0].At.Seconds()-score.Onset, replayed.Decisions[0].At.Seconds()-replayed.Onset; math.Abs(was-is) > 0.2 {
+			t.Errorf("seed %d: KEDA brought the target from zero after %.2f s, in a simulation of the record after %.2f s", seed, was, is)
+		}
+	}
+	if slices.Max(spread)-slices.Min(spread) < 1 {
+		t.Errorf("the records have no chance in them: %v", spread)
+	}
+}

@@ -23,16 +23,13 @@ func (w *world) follow() error {
 	if w.scaler == nil || len(names) == 0 {
 		return nil
 	}
-	var scrape func()
-	scrape = func() {
+	w.loop(w.Plant.Metrics.Scrapes(), w.SignalsScraped, func() {
 		for _, name := range names {
 			if v, known := w.shown(name); known {
 				w.scaler.prometheus.Add(signals.Series(name, "job", "outside", "namespace", namespace), w.began.Add(w.now), v)
 			}
 		}
-		w.after(signals.ScrapeEvery, scrape)
-	}
-	w.after(time.Duration(w.random.Int64N(int64(signals.ScrapeEvery))), scrape)
+	})
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/signals"
 )
 
 // Plant is all that the controller does not decide and that its decisions act on: the
@@ -135,6 +136,16 @@ type Pipeline struct {
 	Resolution metav1.Duration `json:"resolution"`
 	// Delay is from there to when its API serves the sample.
 	Delay metav1.Duration `json:"delay"`
+	// Scrape is how often the Prometheus scrapes that the triggers of a ScaledObject ask. Default: signals.ScrapeEvery.
+	Scrape *metav1.Duration `json:"scrape,omitempty"`
+}
+
+// Scrapes is how often that Prometheus does.
+func (p Pipeline) Scrapes() time.Duration {
+	if p.Scrape == nil {
+		return signals.ScrapeEvery
+	}
+	return p.Scrape.Duration
 }
 
 // Controllers are the flags of the controller manager, and how long its calls take.
@@ -226,6 +237,7 @@ func (p *Plant) Check() error {
 	h := p.Metrics.Housekeeping.Duration
 	must(h == 0 || h >= time.Second, "plant.metrics.housekeeping is %s and must be 0 or 1s or more", h)
 	within("metrics.delay", p.Metrics.Delay, 0, maxPeriod)
+	within("metrics.scrape", metav1.Duration{Duration: p.Metrics.Scrapes()}, time.Second, maxPeriod)
 	within("controlPlane.horizontalPodAutoscalerSyncPeriod", p.Control.Sync, time.Second, maxPeriod)
 	within("controlPlane.latency", p.Control.Latency, time.Millisecond, maxPeriod)
 	if err := p.Control.Check(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/keda"
 	"github.com/hpabench/hpabench/model"
@@ -77,6 +79,10 @@ type Run struct {
 	// within its resolution; nil for whenever Served says.
 	Scraped *time.Duration
 
+	// Polled and SignalsScraped are how long after the first phase's begin KEDA polls, within its interval, and Prometheus scrapes
+	// what stands before the pods or outside of the cluster, within its interval; nil leaves it to chance.
+	Polled, SignalsScraped *time.Duration
+
 	// Header is that of the record, and nil if none is wanted.
 	Header *record.Header
 
@@ -94,18 +100,22 @@ type Used struct {
 // and its kept connections go, as in the record that it is of.
 func (r Run) Nth(seed uint64, n int) *Run {
 	if n > 0 {
-		r.Samples, r.Used = nil, nil
+		r.Samples, r.Used, r.Polled, r.SignalsScraped = nil, nil, nil, nil
 	}
 	r.Wait, r.Seed = r.Wait+time.Duration(Part(n)*float64(r.Plant.Control.Sync.Duration)), seed+uint64(n)
 	return &r
 }
 
 // WithLoadOf is r with the load of another run, of which nothing else is taken. What the record of r
-// shows of its own load is left out.
+// shows of its own load is left out. Sources outside the cluster of which the other load says nothing stay as they are.
 func (r Run) WithLoadOf(other *Run) *Run {
-	r.Samples, r.Used = nil, nil
+	r.Samples, r.Used, r.Polled, r.SignalsScraped = nil, nil, nil, nil
 	r.Phases, r.Lead, r.Timeout, r.MaxConnectionAge, r.Even = other.Phases, other.Lead, other.Timeout, other.MaxConnectionAge, other.Even
 	r.observed = other.observed
+	outside := map[string]string{}
+	maps.Copy(outside, r.Outside)
+	maps.Copy(outside, other.Outside)
+	r.Outside = outside
 	r.demand()
 	return &r
 }
@@ -123,9 +133,33 @@ func (r *Run) SameWorkload(other *Run) bool {
 				m.ContainerResource.Container = ""
 			}
 		}
-		return []any{pod, r.Plant.Workload, hpa.Metrics, hpa.MinReplicas, hpa.MaxReplicas, r.StatefulSet}
+		return []any{pod, r.Plant.Workload, hpa.Metrics, r.Least(), hpa.MaxReplicas, r.StatefulSet, r.Front}
 	}
 	return equality.Semantic.DeepEqual(of(r), of(other))
+}
+
+// Least are the fewest replicas that the autoscaler leaves: KEDA, else the HPA.
+func (r *Run) Least() int32 {
+	if r.KEDA != nil {
+		return r.KEDA.Least()
+	}
+	return ptr.Deref(r.HPA.MinReplicas, 1)
+}
+
+// Remake makes the HPA of the ScaledObject anew, with the behavior that the HPA has, which the ScaledObject gets if it is new.
+func (r *Run) Remake(newBehavior bool) {
+	if newBehavior {
+		if r.KEDA.Advanced == nil {
+			r.KEDA.Advanced = new(keda.Advanced)
+		}
+		if r.KEDA.Advanced.HorizontalPodAutoscalerConfig == nil {
+			r.KEDA.Advanced.HorizontalPodAutoscalerConfig = new(keda.HPAConfig)
+		}
+		r.KEDA.Advanced.HorizontalPodAutoscalerConfig.Behavior = r.HPA.Behavior
+	}
+	made := r.KEDA.HPA(r.ScaledObject).Spec
+	made.ScaleTargetRef, made.Behavior = r.HPA.ScaleTargetRef, r.HPA.Behavior
+	r.HPA = made
 }
 
 // Observed reports whether the load is made of CPU that was observed: the number of its requests
@@ -134,7 +168,15 @@ func (r *Run) Observed() bool { return len(r.observed) > 0 }
 
 // Assumed are sentences on what nobody measured of the workload and the cluster.
 func (r *Run) Assumed() []string {
-	return slices.DeleteFunc(append([]string{r.AssumedModel, model.AssumedOthers(&r.Pod, r.OfAll || r.Observed()), r.Ignored}, r.Plant.Assumed...), func(text string) bool { return text == "" })
+	return slices.DeleteFunc(append([]string{r.AssumedModel, model.AssumedOthers(&r.Pod, r.OfAll || r.Observed()), r.Ignored, r.assumedScrapes()}, r.Plant.Assumed...), func(text string) bool { return text == "" })
+}
+
+// assumedScrapes says how often Prometheus scrapes, where that matters and nobody said it.
+func (r *Run) assumedScrapes() string {
+	if r.KEDA == nil || r.Plant.Metrics.Scrape != nil || !slices.ContainsFunc(r.KEDA.Triggers, func(t keda.Trigger) bool { return t.Type == "prometheus" }) {
+		return ""
+	}
+	return fmt.Sprintf("Prometheus scrapes every %s (--set scrape=30s has another interval).", r.Plant.Metrics.Scrapes())
 }
 
 // waits is Wait within the sync period.
@@ -153,7 +195,7 @@ func Part(n int) float64 {
 // Score is what a run was like, without a record.
 type Score struct {
 	Requests float64 `json:"requests"` // that were sent
-	// Missed are those of them that failed or took longer than the SLO's latency.
+	// Missed are those of them that failed or took longer than the SLO's latency; of a queue, whose messages were not taken within it.
 	Missed             float64    `json:"missed"`
 	ReplicaSeconds     float64    `json:"replicaSeconds"`     // of pods that there were, while the load ran
 	RestSeconds        float64    `json:"restSeconds"`        // for which the HPA was followed after it
@@ -271,6 +313,11 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	// What is still on its way comes to its end.
 	for t := time.Duration(0); t < r.Timeout && (len(w.front.held) > 0 || slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })); t += step {
 		w.advance(w.now + step)
+	}
+	for _, m := range w.front.waiting { // after a rest nobody takes them any more
+		if late := r.Rest > 0 || w.now-m.came > r.SLO; late && r.SLO > 0 && m.phase >= 0 {
+			w.score.Missed += m.n
+		}
 	}
 	w.lost()
 	j.close(w.now)

@@ -147,8 +147,7 @@ func FromRecord(run record.Run) (*Run, error) {
 	}
 	r := &Run{Phases: h.Phases, Timeout: 30 * time.Second, SLO: seconds(h.SLOLatency)}
 	var m model.Model
-	none := func(name string) (string, []byte, error) { return name, nil, errors.New("is not in the record") }
-	f, unread := scenarios.Parse(h.Scenario, []byte(h.Source), none)
+	f, unread := scenarios.Recorded(h)
 	if unread == nil {
 		made, err := FromScenario(f)
 		if errors.As(err, new(notSimulated)) {
@@ -184,7 +183,11 @@ func FromRecord(run record.Run) (*Run, error) {
 		case e.Cluster != nil && e.Cluster.Lab == nil: // where nobody looked at the model
 			r.Plant.Workload.Fault = nil
 		case e.Subject != nil && e.Subject.ScaledObject != "" && r.KEDA == nil:
-			return nil, notSimulated{fmt.Errorf("the record is of ScaledObject %s, and those of KEDA are not simulated", e.Subject.ScaledObject)}
+			why := "the scenario has none"
+			if unread != nil {
+				why, _, _ = strings.Cut(unread.Error(), "\n")
+			}
+			return nil, notSimulated{fmt.Errorf("the record does not have the spec of ScaledObject %s, which is in the scenario that makes one: %s", e.Subject.ScaledObject, why)}
 		case e.Subject != nil:
 			r.Even = e.Subject.Way == scenarios.ViaPortForward
 		}
@@ -203,6 +206,9 @@ func FromRecord(run record.Run) (*Run, error) {
 	}
 	r.Wait, r.Served = synced(run)
 	r.Samples, r.Used = samples(run)
+	if r.KEDA != nil {
+		r.Polled, r.SignalsScraped = r.polled(run)
+	}
 	if len(r.Pod.Containers) == 0 {
 		r.Pod.Resources, r.Pod.TerminationGracePeriodSeconds = pod.Resources, grace
 		for _, c := range pod.Containers {
@@ -282,6 +288,43 @@ func synced(run record.Run) (wait time.Duration, served *[2]time.Duration) {
 		}
 	}
 	return 0, nil
+}
+
+// polled are Run.Polled and Run.SignalsScraped as a record shows them. KEDA sets the replicas in a poll. What Prometheus is asked rises,
+// under the load, with the scrape that is between the reading that sees it and the one before; where it scrapes the target's pods alone,
+// each has a time of its own. nil is what the record does not show.
+func (r *Run) polled(run record.Run) (polled, scraped *time.Duration) {
+	var onset record.Instant
+	began, replicas := false, int32(-1)
+	values := map[string]float64{}
+	for _, e := range run.Entries {
+		switch {
+		case e.Phase != nil && !began:
+			onset, began = e.At, true
+		case e.Target != nil:
+			if began && polled == nil && replicas >= 0 && e.Target.Replicas != replicas && strings.HasPrefix(e.Target.Manager, "keda") {
+				polled = new(within(e.At.Sub(onset), r.KEDA.Polling()))
+			}
+			replicas = e.Target.Replicas
+		case e.Signal != nil && e.Signal.Value != nil && e.Signal.Polled() && (r.Front != nil || len(r.Outside) > 0) && r.scraped(e.Signal.Metric):
+			value := e.Signal.Value.AsApproximateFloat64()
+			if before, known := values[e.Signal.Metric]; began && scraped == nil && known && value > before {
+				scraped = new(within(e.At.Sub(onset)-seconds(run.Header().MetricsEvery/2), r.Plant.Metrics.Scrapes()))
+			}
+			values[e.Signal.Metric] = value
+		}
+	}
+	return polled, scraped
+}
+
+// scraped says whether a metric is what Prometheus answers at the instant.
+func (r *Run) scraped(metric string) bool {
+	for i, t := range r.KEDA.Triggers {
+		if t.Type == "prometheus" && !t.UseCachedMetrics && metric == metricName(external(r.KEDA.MetricName(i))) {
+			return true
+		}
+	}
+	return false
 }
 
 // samples are Run.Samples and Run.Used as a record shows them, of pods in the order in which their metrics

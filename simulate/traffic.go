@@ -8,7 +8,6 @@ import (
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat/distuv"
-	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -70,7 +69,12 @@ func (w *world) begin(at time.Duration) {
 		of := w.HPA.ScaleTargetRef
 		w.tell(record.Entry{Subject: &record.Subject{Namespace: namespace, APIVersion: of.APIVersion, Kind: of.Kind, Name: of.Name, Autoscaler: w.Name, ScaledObject: w.scaledObject()}})
 	})
-	w.after(at-w.now, func() { w.startPhase(0) })
+	w.after(at-w.now, func() {
+		for _, do := range w.atOnset {
+			do()
+		}
+		w.startPhase(0)
+	})
 	if w.MaxConnectionAge > 0 {
 		w.renew()
 	}
@@ -105,7 +109,7 @@ func (w *world) endPhase(i int) {
 
 // rests ends the time after the load when the HPA is at its min.
 func (w *world) rests() {
-	if w.traffic.resting && w.spec <= ptr.Deref(w.HPA.MinReplicas, 1) {
+	if w.traffic.resting && w.spec <= w.Least() {
 		w.traffic.resting = false
 		close(w.traffic.rested)
 	}

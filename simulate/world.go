@@ -56,6 +56,7 @@ type world struct {
 	metrics storage.Storage
 	score   Score
 	onset   time.Duration // of the first phase; 0 before it is known
+	atOnset []func()      // what begins anew then
 	synced  func()        // is called with each sync, which writes a status only where that changes
 	journal *journal      // nil if nobody wants a record
 

@@ -12,7 +12,7 @@ func TestRangesAreBounded(t *testing.T) {
 		"target=NaN..NaN":                            "target",
 		"max=1..9223372036854775807":                 "must be 10000 at most",
 		"max=1..20000":                               "must be 10000 at most",
-		"min=-1..5":                                  "must be 1 at least",
+		"min=-1..5":                                  "must be 0 at least",
 		"min=5..1":                                   "5 is more than 1",
 		"scaleDown.stabilization=0s..2562047h":       "must be 3600s at most",
 		"scaleUp.tolerance=0.1..1e300":               "must be 10 at most",

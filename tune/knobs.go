@@ -3,6 +3,7 @@ package tune
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 
+	"github.com/hpabench/hpabench/keda"
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
@@ -33,15 +35,21 @@ type knob struct {
 	unit  time.Duration
 	share bool // a fraction, in hundredths
 	count bool // of pods, which is not rounded
-	least float64
-	most  float64 // 0 for maxSetting
-	set   func(r *simulate.Run, v float64) error
-	get   func(r *simulate.Run) float64
+	// amount is of a metric: small ones have hundredths.
+	amount bool
+	keda   bool // of a ScaledObject alone
+	least  float64
+	most   float64 // 0 for maxSetting
+	set    func(r *simulate.Run, v float64) error
+	get    func(r *simulate.Run) float64
 }
 
 var knobs = map[string]knob{
-	"target": {least: 0.001, most: model.MaxBytes, // memory
+	"target": {amount: true, least: leastAmount, most: model.MaxBytes, // memory
 		set: func(r *simulate.Run, v float64) error {
+			if r.KEDA != nil {
+				return setTrigger(r.KEDA, "target", v)
+			}
 			t, milli := target(r), int64(math.Round(v*1000))
 			switch {
 			case t == nil:
@@ -58,6 +66,9 @@ var knobs = map[string]knob{
 			return nil
 		},
 		get: func(r *simulate.Run) float64 {
+			if r.KEDA != nil {
+				return ofTrigger(r.KEDA, "target")
+			}
 			switch t := target(r); {
 			case t == nil:
 				return math.NaN()
@@ -69,11 +80,31 @@ var knobs = map[string]knob{
 				return t.Value.AsApproximateFloat64()
 			}
 		}},
-	"min": {count: true, least: 1, most: simulate.MaxPods,
-		set: func(r *simulate.Run, v float64) error { r.HPA.MinReplicas = new(int32(v)); return nil },
-		get: func(r *simulate.Run) float64 { return float64(ptr.Deref(r.HPA.MinReplicas, 1)) }},
+	"min": {count: true, most: simulate.MaxPods,
+		set: func(r *simulate.Run, v float64) error {
+			switch {
+			case r.KEDA != nil:
+				r.KEDA.MinReplicaCount = new(int32(v))
+			case v < 1 && !slices.ContainsFunc(r.HPA.Metrics, func(m autoscalingv2.MetricSpec) bool { return m.Object != nil || m.External != nil }):
+				return errors.New("0 needs an Object or External metric, as no pod tells the others then")
+			}
+			r.HPA.MinReplicas = new(int32(v))
+			return nil
+		},
+		get: func(r *simulate.Run) float64 {
+			if r.KEDA != nil {
+				return float64(ptr.Deref(r.KEDA.MinReplicaCount, 0))
+			}
+			return float64(ptr.Deref(r.HPA.MinReplicas, 1))
+		}},
 	"max": {count: true, least: 1, most: simulate.MaxPods,
-		set: func(r *simulate.Run, v float64) error { r.HPA.MaxReplicas = int32(v); return nil },
+		set: func(r *simulate.Run, v float64) error {
+			if r.KEDA != nil {
+				r.KEDA.MaxReplicaCount = new(int32(v))
+			}
+			r.HPA.MaxReplicas = int32(v)
+			return nil
+		},
 		get: func(r *simulate.Run) float64 { return float64(r.HPA.MaxReplicas) }},
 	"sync": {unit: time.Second, least: 1, most: 3600,
 		set: func(r *simulate.Run, v float64) error { r.Plant.Control.Sync.Duration = duration(v); return nil },
@@ -169,6 +200,36 @@ func up(r *simulate.Run) *autoscalingv2.HPAScalingRules {
 
 func down(r *simulate.Run) *autoscalingv2.HPAScalingRules {
 	return orMade(&orMade(&r.HPA.Behavior).ScaleDown)
+}
+
+// Usual are the ranges of a search that says none, as ParseRanges reads them.
+func Usual(r *simulate.Run) string {
+	ranges := []string{"scaleDown.stabilization=0s..600s"}
+	if r.KEDA != nil && r.Least() == 0 {
+		ranges = []string{"cooldownPeriod=0s..600s", "pollingInterval=5s..60s"}
+	}
+	switch v := present(r, []Range{{Name: "target"}})[0]; {
+	case inPercent(r):
+		ranges = slices.Insert(ranges, 0, "target=30..90")
+	case v > 0:
+		text := func(v float64) string {
+			return resource.NewMilliQuantity(int64(math.Round(max(v, leastAmount)*1000)), resource.DecimalSI).String()
+		}
+		ranges = slices.Insert(ranges, 0, "target="+text(v/2)+".."+text(v*2))
+	}
+	return strings.Join(ranges, ",")
+}
+
+// inPercent says whether the target is a utilization.
+func inPercent(r *simulate.Run) bool {
+	if r.KEDA != nil {
+		t, _ := triggerOf(r.KEDA, "target")
+		return t != nil && t.InPercent()
+	}
+	copied := *r
+	copied.HPA = *r.HPA.DeepCopy()
+	t := target(&copied)
+	return t != nil && t.AverageUtilization != nil
 }
 
 // Knobs are the names that a Range may have.
@@ -279,6 +340,9 @@ func (k knob) rounder(v float64) (values []float64) {
 	return values
 }
 
+// leastAmount is what an HPA's target has at least: a quantity has thousandths there.
+const leastAmount = 0.001
+
 // mebi is what targets in bytes are whole numbers of.
 const mebi = 1 << 20
 
@@ -315,13 +379,14 @@ func Show(ranges []Range, s Setting) string {
 	return strings.Join(values, " ")
 }
 
-// AtMin stands, as the Replicas of a run, for the min of each setting, or 1 where that is 0: those that a load finds after a rest.
+// AtMin stands, as the Replicas of a run, for those that a load finds after a rest: the fewest that KEDA leaves, or the min of the HPA
+// and 1 at least.
 const AtMin = -1
 
 // apply gives a run with the setting; what is NaN stays as it is.
 func apply(r *simulate.Run, ranges []Range, s Setting) (*simulate.Run, error) {
 	with := *r
-	with.HPA = *r.HPA.DeepCopy()
+	with.HPA, with.KEDA = *r.HPA.DeepCopy(), r.KEDA.DeepCopy()
 	for i, of := range ranges {
 		if math.IsNaN(s[i]) {
 			continue
@@ -330,8 +395,16 @@ func apply(r *simulate.Run, ranges []Range, s Setting) (*simulate.Run, error) {
 			return nil, fmt.Errorf("%s: %w", of.Name, err)
 		}
 	}
+	if with.KEDA != nil && len(s) > 0 {
+		with.Remake(slices.ContainsFunc(ranges, func(r Range) bool { return strings.HasPrefix(r.Name, "scale") }))
+		if refused := with.KEDA.Refused(); len(refused) > 0 {
+			return nil, fmt.Errorf("KEDA does not take the ScaledObject: %s", refused[0].Message)
+		}
+	}
 	if with.Replicas == AtMin {
-		with.Replicas = max(1, ptr.Deref(with.HPA.MinReplicas, 1))
+		if with.Replicas = with.Least(); with.KEDA == nil {
+			with.Replicas = max(1, with.Replicas)
+		}
 	}
 	return &with, nil
 }
@@ -411,23 +484,29 @@ func knobOf(name string, ranges []Range) (knob, string, error) {
 // present is the setting that r has.
 func present(r *simulate.Run, ranges []Range) (s Setting) {
 	copied := *r
-	copied.HPA = *r.HPA.DeepCopy()
+	copied.HPA, copied.KEDA = *r.HPA.DeepCopy(), r.KEDA.DeepCopy()
 	for _, of := range ranges {
 		s = append(s, knobs[of.Name].get(&copied))
 	}
 	return s
 }
 
-// Manifest is the HPA of a search with a setting, in YAML to be applied.
+// Manifest is the HPA or the ScaledObject of a search with a setting, in YAML to be applied.
 func (s *Search) Manifest(setting Setting) ([]byte, error) {
 	with, err := apply(s.Runs[0], s.Ranges, setting)
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := scenarios.YAML(map[string]any{"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": map[string]any{"name": with.Name}, "spec": with.HPA})
-	if i := slices.IndexFunc(s.Ranges, func(r Range) bool { return r.Name == "sync" }); i >= 0 {
-		flag := "# with kube-controller-manager --horizontal-pod-autoscaler-sync-period=" + Values(s.Ranges, setting)[i]
-		manifest = append([]byte(flag+"\n"), manifest...)
+	object := map[string]any{"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": map[string]any{"name": with.Name}, "spec": with.HPA}
+	if of := with.HPA.ScaleTargetRef; with.KEDA != nil {
+		with.KEDA.ScaleTargetRef = &keda.ScaleTargetRef{APIVersion: of.APIVersion, Kind: of.Kind, Name: of.Name}
+		object = map[string]any{"apiVersion": keda.APIVersion, "kind": keda.Kind, "metadata": map[string]any{"name": with.ScaledObject}, "spec": with.KEDA}
+	}
+	manifest, err := scenarios.YAML(object)
+	for i, r := range s.Ranges {
+		if of := map[string]string{"sync": "kube-controller-manager --horizontal-pod-autoscaler-sync-period=", "scrape": "scrape_interval of Prometheus "}[r.Name]; of != "" {
+			manifest = append([]byte("# with "+of+Values(s.Ranges, setting)[i]+"\n"), manifest...)
+		}
 	}
 	return manifest, err
 }
@@ -442,8 +521,10 @@ func sample(ranges []Range, n int) (settings []Setting) {
 		for i, r := range ranges {
 			v := r.Low + (r.High-r.Low)*at(i)
 			switch {
-			case knobs[r.Name].share, r.Name == "target" && r.High < 10: // 500m a pod, say
+			case knobs[r.Name].share:
 				v = math.Round(v*100) / 100
+			case knobs[r.Name].amount && r.High < 10: // 500m a pod, say
+				v = max(r.Low, math.Round(v*1000)/1000)
 			case v >= mebi:
 				v = math.Round(v/mebi) * mebi
 			case knobs[r.Name].unit > 0 && r.High-r.Low >= 10*scenarios.PolicyPeriod: // the HPA decides once in a sync period

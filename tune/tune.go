@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/utils/ptr"
 
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
@@ -329,7 +328,11 @@ func calm(r *simulate.Run) time.Duration {
 	for _, p := range down(r).Policies {
 		period = max(period, time.Duration(p.PeriodSeconds)*time.Second)
 	}
-	return duration(knobs["scaleDown.stabilization"].get(r)) + period + lowering
+	d := duration(knobs["scaleDown.stabilization"].get(r)) + period + lowering
+	if r.KEDA != nil && r.Least() == 0 { // a query may look back for as long as the modelled Prometheus keeps samples
+		d += r.KEDA.Rules(time.Time{}).Cooldown + r.KEDA.Polling() + time.Hour
+	}
+	return d
 }
 
 // add counts what the run of the ith load came to, after which the next comes in so long.
@@ -349,7 +352,7 @@ func (t *trial) add(i int, r *simulate.Run, score simulate.Score, gap time.Durat
 	t.lasted += (ends - onset).Hours()
 	level, since := r.Replicas, onset
 	full := func(until time.Duration) {
-		if level >= r.HPA.MaxReplicas && ptr.Deref(r.HPA.MinReplicas, 1) < r.HPA.MaxReplicas {
+		if level >= r.HPA.MaxReplicas && r.Least() < r.HPA.MaxReplicas {
 			t.atMax += max(0, min(until, ends)-max(since, onset)).Hours()
 		}
 	}
@@ -367,7 +370,7 @@ func (t *trial) add(i int, r *simulate.Run, score simulate.Score, gap time.Durat
 		}
 	}
 	full(ends)
-	t.restHours += score.RestReplicaSeconds/3600 + max(0, gap.Hours()-score.RestSeconds/3600)*float64(max(level, ptr.Deref(r.HPA.MinReplicas, 1)))
+	t.restHours += score.RestReplicaSeconds/3600 + max(0, gap.Hours()-score.RestSeconds/3600)*float64(max(level, r.Least()))
 }
 
 // length is how long the load of a run lasts.
@@ -594,7 +597,7 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 		return err
 	}
 	for _, f := range record.SpecFaults(&with.HPA) {
-		note("The recommended HPA has the finding %s: %s %s %s", f.Kind, f.Seen, f.Cause, f.Advice)
+		note("The recommended setting has the finding %s: %s %s %s", f.Kind, f.Seen, f.Cause, f.Advice)
 	}
 	if r.Best > 0 {
 		next := r.Front[r.Best-1]
@@ -654,8 +657,11 @@ func (s *Search) blame(ctx context.Context, least Setting) (string, error) {
 	}
 	fixed := func(of *Search, pods int32) *Search {
 		of = of.changed(func(r *simulate.Run) {
-			r.HPA = *with.HPA.DeepCopy()
+			r.HPA, r.KEDA = *with.HPA.DeepCopy(), with.KEDA.DeepCopy()
 			r.HPA.MinReplicas, r.HPA.MaxReplicas, r.Replicas = &pods, pods, pods
+			if r.KEDA != nil {
+				r.KEDA.MinReplicaCount, r.KEDA.MaxReplicaCount, r.KEDA.IdleReplicaCount = &pods, &pods, nil
+			}
 		})
 		of.Ranges = nil
 		return of

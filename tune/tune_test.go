@@ -220,7 +220,7 @@ func TestRecommendsOneNumberOfReplicas(t *testing.T) {
 		return simulate.Score{Requests: 1000, ReplicaSeconds: 3600 * float64(r.HPA.MaxReplicas)}, nil
 	}
 	r, err := Tune(t.Context(), s)
-	want := "The recommended HPA has the finding min-is-max: Its minReplicas and its maxReplicas are both 1."
+	want := "The recommended setting has the finding min-is-max: Its minReplicas and its maxReplicas are both 1."
 	if err != nil || r.Verdict != Recommended || r.Front[r.Best].Setting[0] != 1 || !strings.Contains(strings.Join(r.Notes, " "), want) {
 		t.Errorf("%+v (%v), the notes should have %q", r, err, want)
 	}
@@ -239,11 +239,14 @@ func TestAnErrorEndsTheSearch(t *testing.T) {
 
 // Each knob has the effect that it is named for, and is read back as it was set.
 func TestKnobs(t *testing.T) {
-	if names := slices.DeleteFunc(Knobs(), func(name string) bool { return name == "sync" }); !slices.Equal(names, scenarios.SettingNames) {
+	if names := slices.DeleteFunc(Knobs(), func(name string) bool { return name == "sync" || name == "scrape" }); !slices.Equal(names, scenarios.SettingNames) {
 		t.Errorf("tune has the settings %q, --set has %q", names, scenarios.SettingNames)
 	}
 	for _, name := range Knobs() {
 		s := search(t, "target=30..90")
+		if knobs[name].keda {
+			s.Runs[0] = fromZero(t, "scale-from-zero")
+		}
 		ranges := []Range{{Name: name}}
 		v := 7.0
 		if knobs[name].share {
@@ -290,7 +293,7 @@ func TestBadInput(t *testing.T) {
 		"target":                    "is not like target=40..80",
 		"target=40":                 "is not like target=40..80",
 		"target=40..":               "is not like target=40..80",
-		"aim=40..80":                `there is no setting "aim": there are max, min, scaleDown.`,
+		"aim=40..80":                `there is no setting "aim": there are activationThreshold, cooldownPeriod, max, min, pollingInterval, scaleDown.`,
 		"target=80..40":             "80 is more than 40",
 		"target=0..40":              "target: 0 must be 0.001 at least",
 		"sync=15..30":               "sync: 15 is no duration: write it like 90s",

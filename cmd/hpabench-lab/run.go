@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -49,6 +50,9 @@ of kube-controller-manager.`,
 			if o.Nodes.Count < 1 || o.Nodes.Pods < 1 {
 				return errors.New("--nodes and --node-pods must be 1 or more")
 			}
+			if o.ScrapeEvery < time.Second || !o.KEDA && cmd.Flags().Changed("scrape-interval") {
+				return errors.New("--scrape-interval is of --keda, and must be 1s or more")
+			}
 			o.Timing = lab.Timing(timing)
 			if !cmd.Flags().Changed("horizontal-pod-autoscaler-sync-period") {
 				d, err := lab.HPADefaults(o.Timing)
@@ -80,7 +84,8 @@ of kube-controller-manager.`,
 	flags.StringVar(&cpu, "node-cpu", "4", "processors of each node")
 	flags.StringVar(&memory, "node-memory", "16Gi", "memory of each node")
 	flags.IntVar(&o.Nodes.Pods, "node-pods", 110, "pods that fit on each node")
-	flags.BoolVar(&o.KEDA, "keda", false, "act on ScaledObjects as KEDA does, with a Prometheus that scrapes all pods every 15s")
+	flags.BoolVar(&o.KEDA, "keda", false, "act on ScaledObjects as KEDA does, with a Prometheus that scrapes all pods")
+	flags.DurationVar(&o.ScrapeEvery, "scrape-interval", 15*time.Second, "how often the Prometheus of --keda scrapes")
 	flags.BoolVar(&tied, "stdin", false, "run until standard input ends, and so no longer than the parent that holds it open; if all that was written to it is "+stay+", go on")
 	ofHPA := pflag.NewFlagSet("", pflag.ContinueOnError)
 	hpa.AddFlags(ofHPA)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,8 +63,8 @@ var variableColumns = []string{"variable", "type", "unit", "what it is"}
 
 var phasePart = regexp.MustCompile(`^load\.[^.]+`)
 
-// named are the variables of that name, else those that begin with it. Any phase
-// stands for <phase>.
+// named are the variables of that name, else those that begin with it, else those that have it in
+// them in any case. Any phase stands for <phase>.
 func named(list []expect.Variable, name string) (found []expect.Variable) {
 	general := phasePart.ReplaceAllString(name, "load.<phase>")
 	for _, v := range list {
@@ -74,5 +75,10 @@ func named(list []expect.Variable, name string) (found []expect.Variable) {
 			found = append(found, v)
 		}
 	}
-	return found
+	if len(found) > 0 {
+		return found
+	}
+	return slices.DeleteFunc(list, func(v expect.Variable) bool {
+		return name == "" || !strings.Contains(strings.ToLower(v.Name), strings.ToLower(name))
+	})
 }

@@ -70,7 +70,7 @@ begins at different points of the period and gives the range. No file is written
 	f.output.add(cmd)
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the record and the reports (default: none are written)")
 	addRepeat(cmd, &f.repeat, "make so many `runs`, each with other chance and from another point of the HPA's period (default: the scenario's repeat, else 1)")
-	cmd.Flags().StringArrayVar(&f.set, "set", nil, "`name=value,...`: make a run of each value, and of each combination with those of other names (see matrix in hpabench schema); sync=5s sets the HPA controller's sync period; can be repeated")
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "`name=value,...`: make a run of each value, and of each combination with those of other names (see matrix in hpabench schema); sync=5s sets the HPA controller's sync period, scrape=5s Prometheus' interval; can be repeated")
 	cmd.Flags().StringArrayVar(&f.like, "like", nil, "`record` of a real run, its folder, that of several trials, or a file of hpabench fit: simulate its pods, its cluster and its metrics; of several, what they say together")
 	addQuiet(cmd, &f.quiet)
 	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the random `number`s: the same seed gives the same record, byte for byte")
@@ -118,7 +118,7 @@ func (a *app) simulate(ctx context.Context, name string, f *simulateFlags) error
 			return err
 		}
 		a.notes(file.Notes)
-		isOfPlant := func(s string) bool { return strings.HasPrefix(s, "sync=") } // and no field of a scenario
+		isOfPlant := func(s string) bool { return strings.HasPrefix(s, "sync=") || strings.HasPrefix(s, "scrape=") } // and no field of a scenario
 		settings, variants, said, err := variantsOf(file, slices.DeleteFunc(slices.Clone(f.set), isOfPlant))
 		if err != nil {
 			return err

@@ -32,8 +32,8 @@ func (a *app) tuneCommand() *cobra.Command {
 	var f tuneFlags
 	cmd := &cobra.Command{
 		Use:   "tune SCENARIO|RECORD…",
-		Short: "Search the settings of the HPA for those that meet an SLO at the least cost",
-		Long: `Search the settings of the HPA for those that serve the load of a scenario, or of the
+		Short: "Search the settings of the HPA or the ScaledObject for those that meet an SLO at the least cost",
+		Long: `Search the settings of the HPA or the ScaledObject for those that serve the load of a scenario, or of the
 record of a real run, within an SLO with the fewest replica-hours, by simulation (see
 hpabench simulate). Each setting is tried from several points of the HPA's sync period,
 since where the load begins in it is chance on a cluster. A setting is dropped when
@@ -44,13 +44,22 @@ the load of each: the workload and the HPA are those of the first.
 
 --vary names what may change, and from where to where:
   target                               utilization in percent of the first metric that has it,
-                                       else the averageValue or value of the first metric
-  min, max                             replicas
+                                       else the averageValue or value of the first metric; of a
+                                       ScaledObject that of its first trigger of cpu or memory,
+                                       else its threshold
+  min, max                             replicas; min from 0 with a ScaledObject, or a metric that is
+                                       not of the pods
   scaleUp.stabilization, scaleDown.…   the windows, 0s..600s
   scaleUp.tolerance, scaleDown.…       a share, 0.05..0.2
   scaleUp.percent, scaleDown.percent   one policy: so many percent in 15 s at most
   scaleUp.pods, scaleDown.pods         one policy: so many pods in 15 s at most
   sync                                 the controller manager's period, where it is yours
+  pollingInterval, cooldownPeriod      of a ScaledObject, 5s..60s
+  threshold, activationThreshold       of its first trigger of type prometheus
+  scrape                               Prometheus' interval, for the triggers of a ScaledObject
+Without --vary these are target, and scaleDown.stabilization from 0s to 600s; of a ScaledObject
+that goes to zero cooldownPeriod from 0s to 600s and pollingInterval from 5s to 60s in its place.
+A target in percent is from 30 to 90 then, another from half of the present one to twice.
 
 The table is the Pareto front: no other setting that was tried misses less in its worst run
 and costs less. Costs are the replica-hours of a day, in which the load comes once (--per-day); with
@@ -64,7 +73,9 @@ Where no setting meets the SLO, all come to the same, or the present one is outs
 meets the SLO for no more, nothing is recommended, -o yaml prints nothing, and the exit code is 1.
 
 A record of hpabench watch has no requests: whether an SLO is met is not known, and
-nothing is recommended; the table has the costs. -o yaml prints the HPA of the recommended one, to be applied. It is as good as the
+nothing is recommended; the table has the costs. Of a load that goes to a queue those requests miss
+the SLO whose messages wait in it for longer. -o yaml prints the HPA or the ScaledObject of the
+recommended setting, to be applied. It is as good as the
 model: --like takes one that is fitted to a real run, and a run of the recommended
 setting on the cluster is the proof.
 
@@ -72,12 +83,13 @@ setting on the cluster is the proof.
 		Example: `  hpabench tune scenarios/spike.yaml --slo 'p99 < 250ms' --vary target=40..80,scaleDown.stabilization=0s..600s
   hpabench tune spike --slo 'p99 < 250ms' --vary target=30..90,min=1..4 --like hpabench-spike-x7k2p
   hpabench tune spike ramp sine --slo 'p99 < 250ms'
+  hpabench tune queue-worker --slo 'p90 < 30s' --vary threshold=2..20,cooldownPeriod=0s..300s
   hpabench tune spike --slo 'p95 < 100ms' --vary target=30..90 -o yaml | kubectl apply -f -`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeScenarios,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.tune(cmd.Context(), args, &f) },
 	}
-	cmd.Flags().StringVar(&f.vary, "vary", "target=30..90,scaleDown.stabilization=0s..600s", "`name=from..to,...`: the settings that may change")
+	cmd.Flags().StringVar(&f.vary, "vary", "", "`name=from..to,...`: the settings that may change (default: see above)")
 	cmd.Flags().StringVar(&f.slo, "slo", "", "`p99 < 250ms`: how many answers must come how soon (default: p99 with the scenario's slo.latency)")
 	cmd.Flags().StringArrayVar(&f.like, "like", nil, "`record` of a real run, its folder, that of several trials, or a file of hpabench fit: simulate its pods, its cluster and its metrics; of several, what they say together")
 	cmd.Flags().IntVar(&f.settings, "settings", 300, "try so many `settings` at most")
@@ -140,6 +152,7 @@ func (a *app) tune(ctx context.Context, names []string, f *tuneFlags) error {
 			return bad(fmt.Errorf("--slo: %w", err))
 		}
 	}
+	f.vary = cmp.Or(f.vary, tune.Usual(s.Runs[0]))
 	if s.Ranges, err = tune.ParseRanges(f.vary); err != nil {
 		return bad(fmt.Errorf("--vary: %w", err))
 	}
@@ -187,13 +200,10 @@ func toTune(name string, plant *simulate.Plant, w *work, check func(string, *fit
 		return nil, nil, err
 	}
 	run, err := simulated(file, plant)
-	if err == nil && run.KEDA != nil {
-		err = file.Fault("spec.autoscaler", "a ScaledObject is simulated, and not tuned yet", "hpabench simulate --set compares settings of its HPA")
-	}
 	if err != nil {
 		return nil, nil, err
 	}
-	run.Replicas = tune.AtMin // the load comes after a rest, in which the HPA is at its min
+	run.Replicas = tune.AtMin // the load comes after a rest
 	return run, file.Spec.Cost, nil
 }
 

@@ -65,7 +65,7 @@ func scrape(p process, every time.Duration, look func()) {
 func collect(to *signals.Store, p process, namespace, pod string) {
 	var seen []signals.Labels
 	var mu sync.Mutex
-	scrape(p, signals.ScrapeEvery, func() {
+	scrape(p, to.Every, func() {
 		mu.Lock()
 		defer mu.Unlock()
 		select {

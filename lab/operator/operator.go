@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -59,7 +60,11 @@ type scaled struct {
 	*keda.ScaledObject
 	object *unstructured.Unstructured
 	broken error // its spec cannot be read
-	end    context.CancelFunc
+	// manages says that its target is its own; of Operator.mu.
+	manages bool
+	end     context.CancelFunc
+	ended   chan struct{} // closed when nothing acts on it any more
+	orphan  chan struct{} // gets one when its HPA is deleted
 
 	mu   sync.Mutex
 	last []keda.Reading // of the last poll
@@ -102,10 +107,22 @@ func Start(ctx context.Context, config *rest.Config, query keda.Query) (*Operato
 	}); err != nil {
 		return nil, err
 	}
+	hpas := informers.NewSharedInformerFactory(client, 0)
+	if _, err := hpas.Autoscaling().V2().HorizontalPodAutoscalers().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		DeleteFunc: func(is any) {
+			if hpa, ok := is.(*autoscalingv2.HorizontalPodAutoscaler); ok {
+				o.orphaned(hpa)
+			}
+		},
+	}); err != nil {
+		return nil, err
+	}
 	factory.Start(ctx.Done())
+	hpas.Start(ctx.Done())
 	o.wg.Go(func() {
 		<-ctx.Done()
 		factory.Shutdown()
+		hpas.Shutdown()
 		broadcaster.Shutdown()
 	})
 	return o, nil
@@ -127,22 +144,43 @@ func (o *Operator) drop(of types.NamespacedName) {
 	}
 }
 
+// orphaned has the HPA of a ScaledObject made again.
+func (o *Operator) orphaned(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for of, s := range o.scaled {
+		if of.Namespace == hpa.Namespace && metav1.IsControlledBy(hpa, s.object) {
+			select {
+			case s.orphan <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
 // take acts on a ScaledObject that is new, or whose spec or annotations are others now. Its status is the operator's own.
 func (o *Operator) take(ctx context.Context, is *unstructured.Unstructured) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if was := o.scaled[key(is)]; was != nil {
+	was := o.scaled[key(is)]
+	if was != nil {
 		if was.object.GetUID() == is.GetUID() && was.object.GetGeneration() == is.GetGeneration() && maps.Equal(was.object.GetAnnotations(), is.GetAnnotations()) {
 			return
 		}
 		was.end()
 	}
-	s := &scaled{ScaledObject: new(keda.ScaledObject), object: is}
+	s := &scaled{ScaledObject: new(keda.ScaledObject), object: is, ended: make(chan struct{}), orphan: make(chan struct{}, 1)}
 	spec, _, _ := unstructured.NestedMap(is.Object, "spec")
 	s.broken = runtime.DefaultUnstructuredConverter.FromUnstructured(spec, s.ScaledObject)
 	ctx, s.end = context.WithCancel(ctx)
 	o.scaled[key(is)] = s
-	o.wg.Go(func() { o.run(ctx, s) })
+	o.wg.Go(func() {
+		defer close(s.ended)
+		if was != nil { // whose poll may be under way
+			<-was.ended
+		}
+		o.run(ctx, s)
+	})
 }
 
 // run makes the HPA, and polls until the end.
@@ -169,9 +207,17 @@ func (o *Operator) run(ctx context.Context, s *scaled) {
 		if err := o.poll(ctx, s, rules); err != nil && ctx.Err() == nil {
 			o.log.Error(err, "Polling", "scaledObject", klog.KObj(s.object))
 		}
-		select {
-		case <-ctx.Done():
-		case <-ticker.C:
+		for waits := true; waits; {
+			select {
+			case <-ctx.Done():
+				waits = false
+			case <-ticker.C:
+				waits = false
+			case <-s.orphan:
+				if _, err := o.makeHPA(ctx, s); err != nil && ctx.Err() == nil {
+					o.log.Error(err, "Making the HPA again", "scaledObject", klog.KObj(s.object))
+				}
+			}
 		}
 	}
 }
@@ -196,6 +242,9 @@ func (o *Operator) reconcile(ctx context.Context, s *scaled) (polls bool, err er
 	scale, err := o.scale(ctx, s)
 	if err != nil {
 		return false, fmt.Errorf("ScaledObject doesn't have correct scaleTargetRef specification: %w", err) //nolint:staticcheck // KEDA's words
+	}
+	if err := o.managed(ctx, s); err != nil {
+		return false, err
 	}
 	annotations := s.object.GetAnnotations()
 	for _, name := range []string{"autoscaling.keda.sh/paused-scale-in", "autoscaling.keda.sh/paused-scale-out", "autoscaling.keda.sh/force-activation"} {
@@ -250,6 +299,35 @@ func (o *Operator) reconcile(ctx context.Context, s *scaled) (polls bool, err er
 	return err == nil, err
 }
 
+// managed says who else scales the target, in the words of KEDA's admission webhook, which refuses the later of two
+// (verifyScaledObjects and verifyHpas).
+func (o *Operator) managed(ctx context.Context, s *scaled) error {
+	to, namespace := s.Target(), s.object.GetNamespace()
+	refuse := func(kind, name string) error {
+		return fmt.Errorf("the workload '%s' of type '%s.%s' is already managed by the %s '%s'", to.Name, to.APIVersion, to.Kind, kind, name)
+	}
+	hpas, err := o.client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	of := s.object.GetAnnotations()
+	anyway := of["validations.keda.sh/hpa-ownership"] == "false" || of["scaledobject.keda.sh/transfer-hpa-ownership"] == "true"
+	for _, hpa := range hpas.Items {
+		if owner := metav1.GetControllerOf(&hpa); !anyway && hpa.Spec.ScaleTargetRef == to && (owner == nil || owner.Kind != keda.Kind) {
+			return refuse("hpa", hpa.Name)
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for of, other := range o.scaled {
+		if other != s && other.manages && of.Namespace == namespace && other.Target() == to {
+			return refuse(keda.Kind, of.Name)
+		}
+	}
+	s.manages = true
+	return nil
+}
+
 // makeHPA creates the HPA, or makes it as it is to be.
 func (o *Operator) makeHPA(ctx context.Context, s *scaled) (*autoscalingv2.HorizontalPodAutoscaler, error) {
 	hpa := s.HPA(s.object.GetName())
@@ -271,13 +349,8 @@ func (o *Operator) makeHPA(ctx context.Context, s *scaled) (*autoscalingv2.Horiz
 	return hpas.Update(ctx, made, metav1.UpdateOptions{})
 }
 
-// poll asks the triggers and does what the rules say. An HPA that somebody deleted is made again.
+// poll asks the triggers and does what the rules say.
 func (o *Operator) poll(ctx context.Context, s *scaled, rules keda.Rules) error {
-	if _, err := o.client.AutoscalingV2().HorizontalPodAutoscalers(s.object.GetNamespace()).Get(ctx, s.HPAName(s.object.GetName()), metav1.GetOptions{}); apierrors.IsNotFound(err) {
-		if _, err := o.makeHPA(ctx, s); err != nil {
-			return err
-		}
-	}
 	now, err := o.objects.Resource(resource).Namespace(s.object.GetNamespace()).Get(ctx, s.object.GetName(), metav1.GetOptions{})
 	if err != nil {
 		return err
@@ -300,19 +373,8 @@ func (o *Operator) poll(ctx context.Context, s *scaled, rules keda.Rules) error 
 		if err := o.setReplicas(ctx, s, scale, outcome.Replicas); err != nil {
 			return err
 		}
-		to := s.Target()
-		what := fmt.Sprintf("%s.%s %s/%s from %d to %d", to.APIVersion, to.Kind, s.object.GetNamespace(), to.Name, was, outcome.Replicas)
-		switch {
-		case active:
-			var by []string
-			for _, r := range readings {
-				if r.Active {
-					by = append(by, r.Metric)
-				}
-			}
-			o.events.Eventf(s.object, nil, corev1.EventTypeNormal, "KEDAScaleTargetActivated", "KEDAScaleTargetActivated", "Scaled %s, triggered by %s", what, strings.Join(by, ";"))
-		case outcome.Replicas < was:
-			o.events.Eventf(s.object, nil, corev1.EventTypeNormal, "KEDAScaleTargetDeactivated", "KEDAScaleTargetDeactivated", "Deactivated %s", what)
+		if reason, message := keda.Scaled(s.Target(), s.object.GetNamespace(), was, outcome.Replicas, active, readings); reason != "" {
+			o.events.Eventf(s.object, nil, corev1.EventTypeNormal, reason, reason, "%s", message)
 		}
 	}
 	for _, r := range readings {
