@@ -78,8 +78,7 @@ type diagnosis struct {
 }
 
 // ofScaledObject replaces the fields of an HPA by those of the ScaledObject that KEDA makes the HPA of.
-var ofScaledObject = strings.NewReplacer("horizontalPodAutoscalerConfig.behavior.", "horizontalPodAutoscalerConfig.behavior.",
-	"behavior.", "advanced.horizontalPodAutoscalerConfig.behavior.",
+var ofScaledObject = strings.NewReplacer("behavior.", "advanced.horizontalPodAutoscalerConfig.behavior.",
 	"minReplicas", "minReplicaCount of the ScaledObject", "maxReplicas", "maxReplicaCount of the ScaledObject",
 	"the HPA's target", "a trigger's threshold or value")
 

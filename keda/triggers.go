@@ -174,14 +174,13 @@ func (t *Trigger) activation() (float64, error) {
 // Setting is where a setting of hpabench is among the triggers: threshold and activationThreshold are of the first one of type prometheus;
 // target is the value of the first one of cpu or memory, else such a threshold. trigger is -1 where there is none.
 func (s *ScaledObject) Setting(name string) (trigger int, field string) {
-	first := func(is func(t Trigger) bool) int { return slices.IndexFunc(s.Triggers, is) }
 	if name == "target" {
-		if i := first(func(t Trigger) bool { return t.ofPods() }); i >= 0 {
+		if i := slices.IndexFunc(s.Triggers, func(t Trigger) bool { return t.ofPods() }); i >= 0 {
 			return i, "value"
 		}
 		name = "threshold"
 	}
-	return first(func(t Trigger) bool { return t.Type == "prometheus" }), name
+	return slices.IndexFunc(s.Triggers, func(t Trigger) bool { return t.Type == "prometheus" }), name
 }
 
 // InPercent says whether its value is a utilization.
