@@ -554,8 +554,12 @@ func (d *diagnosis) coldStarts() {
 	if advice == "" {
 		advice = "Keep one replica (a min of 1) if requests must not wait for it."
 	}
+	share := "The longest part"
+	if *longest.Seconds > *cold.Latency.Seconds/2 {
+		share = "Most"
+	}
 	d.add(Finding{Kind: FoundColdStart, Severity: Notice, Object: d.target(), SinceSeconds: new(of.OnsetSeconds), UntilSeconds: new(of.OnsetSeconds + *cold.Latency.Seconds),
 		Seen:   fmt.Sprintf("From no pod it took %.1f s to the first good answer; %d requests were held and %d failed meanwhile.", *cold.Latency.Seconds, cold.Held, cold.Failed),
-		Cause:  fmt.Sprintf("Most of it was the stage %s with %.1f s.", longest.Name, *longest.Seconds),
+		Cause:  fmt.Sprintf("%s of it was the stage %s with %.1f s.", share, longest.Name, *longest.Seconds),
 		Advice: advice})
 }
