@@ -7,10 +7,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hpabench/hpabench/scenarios"
 )
 
 // sine is a scenario of a load by the pod model around 90 requests/s that scales between 2
@@ -114,6 +117,38 @@ func BenchmarkSimulate(b *testing.B) {
 			measured(b, binary, "tune", "-q", file, "--settings", "3", "--phases", "2")
 		}
 	})
+}
+
+var phases = regexp.MustCompile(`(?m)^    phases:\n(    - .*\n)+  expect:\n(  - .*\n)+`)
+
+// around is a scenario of the library of a gateway or a queue, with a load that comes down to zero each 10 minutes, for so long.
+func around(b *testing.B, name, length string) string {
+	i := slices.IndexFunc(scenarios.Library(), func(f *scenarios.File) bool { return f.Metadata.Name == name })
+	load := fmt.Sprintf("    phases:\n    - {name: load, duration: %s, sine: {mean: 12, amplitude: 12, period: 10m}, keepAlive: false}\n", length)
+	file := filepath.Join(b.TempDir(), name+".yaml")
+	if err := os.WriteFile(file, phases.ReplaceAll(scenarios.Library()[i].Source, []byte(load)), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	return file
+}
+
+// BenchmarkZero is hpabench simulate and tune of KEDA's ScaledObjects with a gateway and with a queue in front of the target.
+func BenchmarkZero(b *testing.B) {
+	binary := command(b)
+	for _, name := range []string{"scale-from-zero", "queue-worker"} {
+		for _, length := range []string{"1h", "6h", "24h"} {
+			b.Run("simulate/"+name+"/"+length, func(b *testing.B) {
+				for b.Loop() {
+					measured(b, binary, "simulate", "-q", around(b, name, length))
+				}
+			})
+		}
+		b.Run("tune/"+name+"/2h", func(b *testing.B) {
+			for b.Loop() {
+				measured(b, binary, "tune", "-q", around(b, name, "2h"), "--slo", "p90 < 30s", "--settings", "3", "--phases", "2")
+			}
+		})
+	}
 }
 
 // BenchmarkReport is what reads a record: report with all that it writes, compare with

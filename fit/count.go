@@ -279,5 +279,5 @@ func (l *learner) answered(pod string, until float64) float64 {
 	}
 	second, part := math.Modf(min(max(0, until), float64(l.end)))
 	n := before(int(second))
-	return n + (before(int(second)+1)-n)*part
+	return (n + (before(int(second)+1)-n)*part) * l.base.Times()
 }

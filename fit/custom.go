@@ -130,7 +130,9 @@ func (l *learner) inFlight() []float64 {
 func (l *learner) predict(m model.Metric, now time.Duration, among []int, inFlight []float64) (sum, pods float64) {
 	at := now - m.Period()/2
 	second := math.Floor(at.Seconds())
-	rateOf := func(p *analysis.Pod) float64 { return l.answered(p.Name, second+1) - l.answered(p.Name, second) }
+	rateOf := func(p *analysis.Pod) float64 { // of the load
+		return (l.answered(p.Name, second+1) - l.answered(p.Name, second)) / l.base.Times()
+	}
 	all, open := 0.0, 0.0
 	if m.Of == model.OfInFlight {
 		for _, i := range among {
@@ -150,7 +152,8 @@ func (l *learner) predict(m model.Metric, now time.Duration, among []int, inFlig
 			v, known = l.scrapedRate(p, m, now)
 		} else if rate := rateOf(p); rate > 0 && all > 0 {
 			// In line, or without one.
-			v = max(open*rate/all, rate*l.base.InPod(rate, int(math.Round(all/rate)), l.newConnections(), 1).Mean())
+			took := l.base.InPod(rate, int(math.Round(all/rate)), l.newConnections(), l.base.Times()).Mean() + l.base.Calls().Seconds()
+			v = max(open*rate/all, rate*took)
 		}
 		if known {
 			sum += v

@@ -510,7 +510,7 @@ func (l *learner) roundTrip() {
 	slices.SortFunc(inPod, func(a, b weighted) int { return cmp.Compare(a.value, b.value) })
 	trips, pod := parts(took, tripCases), parts(inPod, tripCases)
 	for i := range trips {
-		trips[i] = max(0, trips[i]-pod[i])
+		trips[i] = max(0, trips[i]-pod[i]-l.base.Calls().Seconds())
 	}
 	slices.Sort(trips)
 	l.add(Parameter{Name: "roundTrip", Unit: "s", Value: quantile(trips, 0.5), Low: quantile(trips, 0.05), High: quantile(trips, 0.95), Samples: int(answers)})
@@ -540,6 +540,7 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 		if pods > 0 {
 			costs = meanCosts[second]
 		}
+		costs *= l.base.Times()
 		if l.sharing == uneven { // one may have them all
 			pods = min(pods, 1)
 		}

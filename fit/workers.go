@@ -48,6 +48,10 @@ func (l *learner) workers() {
 		l.missing(names, "too few answers")
 		return
 	}
+	if l.base.Chain != nil {
+		l.missing(names, "the pods' requests to others take part of the latencies")
+		return
+	}
 	slices.Sort(quick)
 	alone := quantile(quick, aloneShare)
 	busy, queue := l.saturated(alone)

@@ -16,7 +16,7 @@ type Refusal struct {
 }
 
 // Refused is what KEDA's admission webhook says of the spec alone (apis/keda/v1alpha1/scaledobject_webhook.go), and its scalers of
-// their triggers. That the minimum is above the maximum, the API server says of the HPA.
+// their triggers.
 func (s *ScaledObject) Refused() (all []Refusal) {
 	refuse := func(field, hint, format string, args ...any) {
 		all = append(all, Refusal{field, fmt.Sprintf(format, args...), hint})
@@ -25,6 +25,9 @@ func (s *ScaledObject) Refused() (all []Refusal) {
 	least := int32(0)
 	if s.MinReplicaCount != nil {
 		least = max(1, *s.MinReplicaCount)
+	}
+	if most := ptr.Deref(s.MaxReplicaCount, 100); least > most {
+		refuse("minReplicaCount", "", "minReplicaCount is %d, and must not be more than maxReplicaCount, which is %d", least, most)
 	}
 	if idle := s.IdleReplicaCount; idle != nil && *idle >= least {
 		refuse("idleReplicaCount", "", "idleReplicaCount is %d, and must be less than minReplicaCount, which counts as %d", *idle, least)

@@ -11,11 +11,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// How long until the next try of a gateway that holds a request, and of a worker that found no message; both are those of
-// one-node/parts.
+// How long until the next try of a gateway that holds a request, and of a worker that found no message; and how long a pod keeps a
+// connection to another without a request, so that new pods get their share. All are those of one-node/parts.
 const (
-	Redial = 100 * time.Millisecond
-	LookIn = 200 * time.Millisecond
+	Redial         = 100 * time.Millisecond
+	LookIn         = 200 * time.Millisecond
+	IdleConnection = 5 * time.Second
 )
 
 func (m *Model) checkAround(fault func(field string, value any, must string)) {

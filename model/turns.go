@@ -11,10 +11,11 @@ type turns struct {
 	account
 	lanes, workers, queue int
 
-	running []job // on a processor each
-	ready   []job // that have a worker, in the order of their turns
-	line    []job // that wait for a worker
-	waiting waits // that have had their CPU time
+	running []*job // on a processor each
+	ready   queue  // that have a worker, in the order of their turns
+	line    queue  // that wait for a worker
+	waiting waits  // that have had their CPU time
+	over    []*job // whose memory the next ones use
 	used    time.Duration
 }
 
@@ -34,15 +35,18 @@ func newTurns(a account, lanes, workers, queue int) *turns {
 
 func (s *turns) Request(now, cpu, wait time.Duration, done func(at time.Duration)) bool {
 	s.Advance(now)
-	r := job{cpu: max(cpu, 1), wait: wait, done: done} // a request without cost waits for its turn too
-	switch {
-	case len(s.running)+len(s.ready)+len(s.waiting) < s.workers:
-		s.ready = append(s.ready, r)
-	case len(s.line) < s.queue:
-		s.line = append(s.line, r)
-	default:
-		return false
+	to := &s.ready
+	if len(s.running)+s.ready.len()+len(s.waiting) >= s.workers {
+		if to = &s.line; to.len() >= s.queue {
+			return false
+		}
 	}
+	r := new(job)
+	if n := len(s.over); n > 0 {
+		r, s.over = s.over[n-1], s.over[:n-1]
+	}
+	*r = job{cpu: max(cpu, 1), wait: wait, done: done} // a request without cost waits for its turn too
+	to.push(r)
 	s.dispatch()
 	return true
 }
@@ -54,7 +58,7 @@ func (s *turns) Advance(now time.Duration) {
 
 func (s *turns) Held(now time.Duration) int {
 	s.Advance(now)
-	return len(s.running) + len(s.ready) + len(s.waiting) + len(s.line)
+	return len(s.running) + s.ready.len() + len(s.waiting) + s.line.len()
 }
 
 func (s *turns) Runnable(now time.Duration) time.Duration {
@@ -65,7 +69,7 @@ func (s *turns) Runnable(now time.Duration) time.Duration {
 			cpu += min(r.cpu, r.turn)
 		}
 	}
-	for _, r := range s.ready {
+	for _, r := range s.ready.jobs[s.ready.first:] {
 		cpu += min(r.cpu, Turn)
 	}
 	at, lanes := s.now, time.Duration(s.lanes)
@@ -143,9 +147,9 @@ func (s *turns) run(to time.Duration) {
 		own := s.ledger.at(i)
 		left := s.left()
 		each := min(to-s.now, max(0, left/n)) // idle CPU that began meanwhile may have taken more
-		for k := range s.running {
-			s.running[k].cpu -= each
-			s.running[k].turn -= each
+		for _, r := range s.running {
+			r.cpu -= each
+			r.turn -= each
 		}
 		s.used += each * n
 		own.used += each * n
@@ -162,7 +166,7 @@ func (s *turns) run(to time.Duration) {
 func (s *turns) step(at time.Duration) {
 	s.run(at)
 	for len(s.waiting) > 0 && s.waiting[0].until <= s.now {
-		s.leave(heap.Pop(&s.waiting).(job))
+		s.leave(heap.Pop(&s.waiting).(*job))
 	}
 	kept := s.running[:0]
 	for _, r := range s.running {
@@ -173,43 +177,62 @@ func (s *turns) step(at time.Duration) {
 		case r.cpu <= 0:
 			s.leave(r)
 		case r.turn <= 0:
-			s.ready = append(s.ready, r)
+			s.ready.push(r)
 		default:
 			kept = append(kept, r)
 		}
 	}
-	clear(s.running[len(kept):])
 	s.running = kept
 	s.dispatch()
 }
 
 // leave ends a request, and gives its worker to the next in the line.
-func (s *turns) leave(r job) {
-	if len(s.line) > 0 {
-		s.ready = append(s.ready, s.line[0])
-		s.line = s.line[1:]
+func (s *turns) leave(r *job) {
+	if s.line.len() > 0 {
+		s.ready.push(s.line.pop())
 	}
-	r.done(s.now)
+	done := r.done
+	*r = job{}
+	s.over = append(s.over, r)
+	done(s.now)
 }
 
 // dispatch gives free processors to those whose turn it is.
 func (s *turns) dispatch() {
-	for len(s.running) < s.lanes && len(s.ready) > 0 {
-		r := s.ready[0]
-		s.ready[0] = job{}
-		s.ready = s.ready[1:]
+	for len(s.running) < s.lanes && s.ready.len() > 0 {
+		r := s.ready.pop()
 		r.turn = Turn
 		s.running = append(s.running, r)
 	}
 }
 
+// queue gives requests in the order in which they came.
+type queue struct {
+	jobs  []*job
+	first int // those before it were given
+}
+
+func (q *queue) len() int { return len(q.jobs) - q.first }
+
+func (q *queue) push(r *job) {
+	if len(q.jobs) == cap(q.jobs) && q.first > len(q.jobs)/2 {
+		q.jobs, q.first = q.jobs[:copy(q.jobs, q.jobs[q.first:])], 0
+	}
+	q.jobs = append(q.jobs, r)
+}
+
+func (q *queue) pop() *job {
+	q.first++
+	return q.jobs[q.first-1]
+}
+
 // waits is a heap of requests by the end of their wait.
-type waits []job
+type waits []*job
 
 func (w waits) Len() int           { return len(w) }
 func (w waits) Less(i, j int) bool { return w[i].until < w[j].until }
 func (w waits) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
-func (w *waits) Push(x any)        { *w = append(*w, x.(job)) }
+func (w *waits) Push(x any)        { *w = append(*w, x.(*job)) }
 func (w *waits) Pop() any {
 	last := (*w)[len(*w)-1]
 	*w = (*w)[:len(*w)-1]

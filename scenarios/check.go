@@ -299,7 +299,15 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 	if c.doubtful(d, base) {
 		return
 	}
-	if c.Spec.Autoscaler != nil {
+	scaled := c.hpaManifest.scaledObject()
+	if a := c.Spec.Autoscaler; a != nil && scaled == nil {
+		scaled = a.ScaledObject
+	}
+	var refused []keda.Refusal // then KEDA makes no HPA
+	if scaled != nil {
+		refused = scaled.Refused()
+	}
+	if c.Spec.Autoscaler != nil && len(refused) == 0 {
 		made := c.shortAutoscaler()
 		if c.TargetRef().Name == "" { // of a target that was not found, which is said elsewhere
 			made.Name, made.Spec.ScaleTargetRef = c.Metadata.Name, autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: c.Metadata.Name}
@@ -308,10 +316,6 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 		c.refuse(d, "", "HorizontalPodAutoscaler", errs, c.autoscalerPath)
 	}
 	least := *hpa.MinReplicas
-	scaled := c.hpaManifest.scaledObject()
-	if a := c.Spec.Autoscaler; a != nil && scaled == nil {
-		scaled = a.ScaledObject
-	}
 	if scaled != nil {
 		least = scaled.Least()
 		for i, t := range scaled.Triggers {
@@ -322,7 +326,7 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 				c.note("the query of trigger %d selects %s: if that is to be the workload's own namespace, it is another in each run, unless -n names one that is there.", i, selects)
 			}
 		}
-		for _, r := range scaled.Refused() {
+		for _, r := range refused {
 			c.faultAt(d, base+"/"+r.Field, r.Hint, "KEDA does not take the ScaledObject: %s", r.Message)
 		}
 	}

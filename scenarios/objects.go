@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -203,10 +204,46 @@ func (f *File) Front() *corev1.PodTemplateSpec {
 	if f.InFront() == "" {
 		return nil
 	}
-	selector := labels.SelectorFromValidatedSet(as[corev1.Service](f.service).Spec.Selector)
+	template, _ := f.Behind(f.InFront())
+	return template
+}
+
+// Behind gives the template of the pods that a Service of the file selects, by its name, and how many of them are made; nil where the file
+// has none.
+func (f *File) Behind(service string) (*corev1.PodTemplateSpec, int32) {
+	m := f.behind(service)
+	if m == nil {
+		return nil, 0
+	}
+	replicas, given, _ := unstructured.NestedInt64(m.Object.Object, "spec", "replicas")
+	if !given {
+		replicas = 1
+	}
+	return f.templateIn(m), int32(replicas)
+}
+
+// AutoscalerOf names what of the file scales the pods behind a Service; empty where nothing does.
+func (f *File) AutoscalerOf(service string) string {
+	of := f.behind(service)
 	for i := range f.Manifests {
-		if t := f.templateIn(&f.Manifests[i]); t != nil && !selector.Empty() && selector.Matches(labels.Set(t.Labels)) {
-			return t
+		o := f.Manifests[i].Object
+		kind, _, _ := unstructured.NestedString(o.Object, "spec", "scaleTargetRef", "kind")
+		name, _, _ := unstructured.NestedString(o.Object, "spec", "scaleTargetRef", "name")
+		if of != nil && name == of.Object.GetName() && cmp.Or(kind, "Deployment") == of.Object.GetKind() {
+			return o.GetKind() + " " + o.GetName()
+		}
+	}
+	return ""
+}
+
+func (f *File) behind(service string) *Manifest {
+	is := as[corev1.Service](f.manifest("Service", service))
+	if is == nil || len(is.Spec.Selector) == 0 {
+		return nil
+	}
+	for i := range f.Manifests {
+		if t := f.templateIn(&f.Manifests[i]); t != nil && labels.SelectorFromSet(is.Spec.Selector).Matches(labels.Set(t.Labels)) {
+			return &f.Manifests[i]
 		}
 	}
 	return nil

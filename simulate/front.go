@@ -49,7 +49,7 @@ func parts(n float64, from, to time.Duration) (each float64, at []time.Duration)
 // scrapeFront lets Prometheus scrape the front.
 func (w *world) scrapeFront() {
 	w.loop(w.Plant.Metrics.Scrapes(), w.SignalsScraped, func() {
-		n := model.Counts{Came: w.front.came, Answered: w.front.came - w.front.failed, Failed: w.front.failed, InFlight: w.atFront(), Added: w.front.added, Taken: w.front.taken, Waiting: w.backlog()}
+		n := model.Counts{Came: w.front.came, Answered: w.front.came - w.atFront(), Failed: w.front.failed, InFlight: w.atFront(), Added: w.front.added, Taken: w.front.taken, Waiting: w.backlog()}
 		if n.Waiting > 0 && len(w.front.waiting) > 0 {
 			n.Oldest = (w.now - w.front.waiting[0].came).Seconds()
 		}
@@ -91,7 +91,7 @@ func (w *world) hold(n float64, to time.Duration) {
 		w.unserved += n
 	}
 	for _, came := range at {
-		w.front.held = append(w.front.held, &request{phase: w.traffic.phase, n: each, came: came, end: model.Never})
+		w.front.held = append(w.front.held, w.newRequest(w.traffic.phase, each, came))
 	}
 }
 
@@ -107,17 +107,26 @@ func (w *world) expire(to time.Duration) {
 			return false
 		}
 		if w.front.failed += r.n; !r.gone {
-			w.unanswered(r.phase, end, r.n, w.Front.Hold)
+			w.unanswered(r.phase, end, r.n, w.Front.Hold, w.Front.fails())
 		}
+		w.spare = append(w.spare, r)
 		return true
 	})
 }
 
-// unanswered are n requests that are answered with status 503 after a while.
-func (w *world) unanswered(phase int, at time.Duration, n float64, took time.Duration) {
+// fails is the status of an answer to a request that no pod took.
+func (f *Front) fails() string {
+	if len(f.Pod.Calls) > 0 {
+		return "502"
+	}
+	return "503"
+}
+
+// unanswered are n requests that are answered with the status of an error after a while.
+func (w *world) unanswered(phase int, at time.Duration, n float64, took time.Duration, code string) {
 	if phase >= 0 {
 		w.score.Missed += n
-		w.journal.answered(phase, at, "503", n, model.Range(took.Seconds(), took.Seconds()), 1, w.trips)
+		w.journal.answered(phase, at, code, n, model.Range(took.Seconds(), took.Seconds()), 1, w.trips)
 	}
 }
 

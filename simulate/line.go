@@ -30,6 +30,20 @@ type request struct {
 	n         float64
 	came, end time.Duration // the end is model.Never while it is not known
 	gone      bool          // the clients have given up, which is taken down
+	ends      func(at time.Duration)
+}
+
+// newRequest has the memory of one that is over, where there is one.
+func (w *world) newRequest(phase int, n float64, came time.Duration) *request {
+	var r *request
+	if i := len(w.spare); i > 0 {
+		r, w.spare = w.spare[i-1], w.spare[:i-1]
+	} else {
+		r = new(request)
+		r.ends = func(at time.Duration) { r.end = at }
+	}
+	r.phase, r.n, r.came, r.end, r.gone = phase, n, came, model.Never, false
+	return r
 }
 
 // batchTime is the time within which requests are served as one: the kernel gives CPU time to a
@@ -88,30 +102,34 @@ func (w *world) serve(p *pod, dt float64) {
 
 // arrive lets the requests that have gathered come to the server.
 func (w *world) arrive(p *pod, at time.Duration) {
-	l := p.line
-	r := l.arriving
-	l.arriving = request{phase: r.phase, came: at}
-	r.came, r.end = at, model.Never
-	w.join(p, &r, at)
+	a := &p.line.arriving
+	r := w.newRequest(a.phase, a.n, at)
+	a.n, a.came = 0, at
+	w.join(p, r, at)
 }
 
 // join lets requests come to the server of a pod that has a line.
 func (w *world) join(p *pod, r *request, at time.Duration) {
 	l, m := p.line, &w.Plant.Workload
-	draws := max(1, math.Round(r.n))
-	cpu := 0.0
-	for range int(draws) {
-		cpu += m.CPU.Draw(l.random).Seconds()
-		if w.connects() {
-			cpu += m.ConnectionCPU.Seconds()
-		}
-	}
-	if l.server.Request(at, seconds(cpu*p.costs*r.n/draws), m.Wait.Draw(l.random), func(end time.Duration) { r.end = end }) {
+	if l.server.Request(at, seconds(work(m, l.random, r.n, w.connects())*p.costs), m.Wait.Draw(l.random), r.ends) {
 		l.requests = append(l.requests, r)
 		return
 	}
 	p.backlog -= r.n
 	w.failed(r.phase, at, r.n, "connection reset")
+	w.spare = append(w.spare, r)
+}
+
+// work is the CPU time of n requests, in seconds.
+func work(m *model.Model, random *rand.Rand, n float64, connects bool) (cpu float64) {
+	draws := max(1, math.Round(n))
+	for range int(draws) {
+		cpu += m.CPU.Draw(random).Seconds()
+		if connects {
+			cpu += m.ConnectionCPU.Seconds()
+		}
+	}
+	return cpu * n / draws
 }
 
 // answerLine takes down which requests of a pod have been answered by a time, which clients have given
@@ -129,12 +147,17 @@ func (w *world) answerLine(p *pod, to time.Duration) {
 		if r.end > to {
 			return false
 		}
+		p.backlog -= r.n
+		w.spare = append(w.spare, r)
+		if w.calls() {
+			w.callOthers(p, r.phase, r.n, r.came, r.end).gone = r.gone
+			return true
+		}
 		if !r.gone {
 			took := (r.end - r.came).Seconds()
 			w.answered(r.phase, r.end.Seconds(), r.n, model.Range(took, took))
 		}
-		p.answered += r.n
-		p.backlog -= r.n
+		p.answered += r.n * w.Times()
 		return true
 	})
 }
@@ -159,6 +182,9 @@ func (w *world) finish(p *pod, to time.Duration) {
 
 // cut ends all requests of a pod whose process ends. Unless it is graceful they get no answer.
 func (w *world) cut(p *pod, graceful bool) {
+	if !graceful {
+		w.cutCalls(p)
+	}
 	if p.line == nil {
 		return
 	}
@@ -167,16 +193,21 @@ func (w *world) cut(p *pod, graceful bool) {
 		return
 	}
 	for _, r := range append(p.line.requests, &p.line.arriving) {
-		switch {
-		case r.gone:
-		case w.Front != nil: // which answers in its place
-			w.front.failed += r.n
-			w.unanswered(r.phase, w.now, r.n, w.now-r.came)
-		default:
-			w.failed(r.phase, w.now, r.n, "connection reset")
+		if !r.gone {
+			w.brokenOff(r.phase, r.n, r.came)
 		}
 	}
 	p.line, p.backlog = nil, 0
+}
+
+// brokenOff are n requests that came at a time, to a pod whose process ends now.
+func (w *world) brokenOff(phase int, n float64, came time.Duration) {
+	if w.Front == nil {
+		w.failed(phase, w.now, n, "connection reset")
+		return
+	}
+	w.front.failed += n // which answers in the pod's place
+	w.unanswered(phase, w.now, n, w.now-came, w.Front.fails())
 }
 
 // lost are the requests that no pod has answered when all comes to its end.
@@ -184,6 +215,11 @@ func (w *world) lost() {
 	for _, r := range w.front.held {
 		if !r.gone {
 			w.failed(r.phase, r.came+w.Timeout, r.n, "timeout")
+		}
+	}
+	for _, c := range w.chain.onTheWay {
+		if !c.gone && !c.ended {
+			w.failed(c.phase, c.came+w.Timeout, c.n, "timeout")
 		}
 	}
 	for _, p := range w.pods {
@@ -208,7 +244,15 @@ func (w *world) flows(p *pod, dt float64) {
 		w.watch(p)
 	}
 	p.cpu += n * w.cost() * p.costs
-	p.answered += n
+	if w.calls() {
+		took := w.sojourns(p)
+		each, at := parts(n, w.now, w.now+seconds(dt))
+		for _, end := range at {
+			w.callOthers(p, w.traffic.phase, each, end-seconds(took.Quantile(w.chain.random.Float64())), end)
+		}
+		return
+	}
+	p.answered += n * w.Times()
 	if w.journal != nil || w.SLO > 0 {
 		w.answered(w.traffic.phase, w.now.Seconds(), n, w.sojourns(p))
 	}
@@ -218,9 +262,9 @@ func (w *world) flows(p *pod, dt float64) {
 func (w *world) inFlight(p *pod) float64 {
 	switch {
 	case p.line != nil:
-		return p.backlog
+		return p.calling + p.backlog
 	case p.rate == 0:
-		return 0
+		return p.calling
 	}
-	return p.rate * w.sojourns(p).Mean()
+	return p.calling + p.rate*w.sojourns(p).Mean()
 }

@@ -76,7 +76,7 @@ func (w *world) ask(p *pod, costs bool, timeout time.Duration, answered func(suc
 	if !costs {
 		done(came + takes)
 	} else {
-		cpu, wait := seconds((m.CPU.Draw(p.random)+m.ConnectionCPU.Duration).Seconds()*p.costs), m.Wait.Draw(p.random)
+		cpu, wait := seconds((m.CPU.Draw(p.random)+m.ConnectionCPU.Duration).Seconds()*p.costs/w.Times()), m.Wait.Draw(p.random)
 		failed = m.Fault != nil && p.random.Float64() < m.Fault.Errors
 		if p.line == nil {
 			p.cpu += cpu.Seconds()

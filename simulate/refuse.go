@@ -66,7 +66,7 @@ func (r *Run) refuse(f *scenarios.File) error {
 
 // ignored is a sentence on what of a scenario makes no difference to a simulation, but may on
 // a cluster; empty if there is nothing.
-func (r *Run) ignored(f *scenarios.File) string {
+func (r *Run) ignored(f *scenarios.File, unknown []string) string {
 	p := &r.Pod
 	var all []string
 	for _, field := range []struct {
@@ -95,8 +95,15 @@ func (r *Run) ignored(f *scenarios.File) string {
 			all = append(all, kind+" "+o.GetName())
 		}
 	}
-	if len(r.Plant.Workload.Calls) > 0 {
-		all = append(all, "the requests that the pods make to others (workload.model.calls)")
+	for _, name := range unknown {
+		all = append(all, "the pods' requests to "+name+", of whose pods it says nothing")
+	}
+	if r.Chain != nil {
+		for _, c := range r.Chain.Calls {
+			if name := f.AutoscalerOf(c.To); name != "" {
+				all = append(all, fmt.Sprintf("%s, of which the pods behind %s stay as many as they are", name, c.To))
+			}
+		}
 	}
 	if name := f.InFront(); name != "" && r.Front == nil {
 		all = append(all, "Service "+name+" in front of the target, which may hold requests: they go to the target's pods")

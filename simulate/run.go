@@ -39,6 +39,7 @@ type Run struct {
 	ScaledObject string              // its name, where KEDA is not nil
 	KEDA         *keda.ScaledObject  // that the HPA was made of; nil without one
 	Front        *Front              // that takes the load; nil where the pods do
+	Chain        *Chain              // of the requests that modelled pods make; nil where they make none
 	Outside      map[string]string   // texts of signals.ParseCourse that say what sources outside the cluster show, from the first phase's begin on
 	StatefulSet  *record.StatefulSet // nil if the target is of another kind
 	Phases       []record.Phase
@@ -133,7 +134,7 @@ func (r *Run) SameWorkload(other *Run) bool {
 				m.ContainerResource.Container = ""
 			}
 		}
-		return []any{pod, r.Plant.Workload, hpa.Metrics, r.Least(), hpa.MaxReplicas, r.StatefulSet, r.Front}
+		return []any{pod, r.Plant.Workload, hpa.Metrics, r.Least(), hpa.MaxReplicas, r.StatefulSet, r.Front, r.Chain}
 	}
 	return equality.Semantic.DeepEqual(of(r), of(other))
 }
@@ -168,7 +169,13 @@ func (r *Run) Observed() bool { return len(r.observed) > 0 }
 
 // Assumed are sentences on what nobody measured of the workload and the cluster.
 func (r *Run) Assumed() []string {
-	return slices.DeleteFunc(append([]string{r.AssumedModel, model.AssumedOthers(&r.Pod, r.OfAll || r.Observed()), r.Ignored, r.assumedScrapes()}, r.Plant.Assumed...), func(text string) bool { return text == "" })
+	all := []string{r.AssumedModel, model.AssumedOthers(&r.Pod, r.OfAll || r.Observed()), r.Ignored, r.assumedScrapes()}
+	if r.Chain != nil {
+		for _, c := range r.Chain.Calls {
+			all = append(all, c.Assumed)
+		}
+	}
+	return slices.DeleteFunc(append(all, r.Plant.Assumed...), func(text string) bool { return text == "" })
 }
 
 // assumedScrapes says how often Prometheus scrapes, where that matters and nobody said it.
@@ -239,6 +246,10 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	}
 	if r = &run; r.Sojourns == nil {
 		r.Sojourns = new(model.SojournCache)
+	}
+	if wait := *r.Plant.Workload.Wait; r.Times() > 1 {
+		wait.Mean.Duration *= time.Duration(r.Chain.Times)
+		r.Plant.Workload.Wait = &wait
 	}
 	var j *journal
 	if r.Header != nil {
@@ -311,7 +322,7 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	stop()
 	w.catchUp()
 	// What is still on its way comes to its end.
-	for t := time.Duration(0); t < r.Timeout && (len(w.front.held) > 0 || slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })); t += step {
+	for t := time.Duration(0); t < r.Timeout && (len(w.front.held) > 0 || len(w.chain.onTheWay) > 0 || slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })); t += step {
 		w.advance(w.now + step)
 	}
 	for _, m := range w.front.waiting { // after a rest nobody takes them any more

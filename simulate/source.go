@@ -50,8 +50,17 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 			return nil, notSimulated{f.Fault("spec.autoscaler", "the ScaledObject: "+err.Error(), "hpabench run makes it on a cluster that has KEDA")}
 		}
 	}
-	if r.Front = frontOf(f, &r.Plant.Workload); r.Front != nil && slices.ContainsFunc(r.Phases, func(p record.Phase) bool { return p.Shape == record.ShapeWorkers }) {
-		return nil, notSimulated{f.Fault("spec.load", "workers that send through a gateway or to a queue are not simulated", onEmbedded)}
+	var front *model.Model
+	if r.Front = frontOf(f, &r.Plant.Workload); r.Front != nil {
+		front = &r.Front.Pod
+	}
+	var unknown []string
+	var err error
+	if r.Chain, unknown, err = chainOf(f, &r.Plant.Workload, front); err != nil {
+		return nil, notSimulated{f.Fault("spec.workload", err.Error(), onEmbedded)}
+	}
+	if (r.Front != nil || r.Chain != nil) && slices.ContainsFunc(r.Phases, func(p record.Phase) bool { return p.Shape == record.ShapeWorkers }) {
+		return nil, notSimulated{f.Fault("spec.load", "workers that send through a gateway, to a queue or to pods that call others are not simulated", onEmbedded)}
 	}
 	for _, o := range f.Objects() {
 		if o.GetKind() == spec.ScaleTargetRef.Kind && o.GetName() == spec.ScaleTargetRef.Name {
@@ -69,7 +78,7 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	if err := r.refuse(f); err != nil {
 		return nil, err
 	}
-	r.Ignored = r.ignored(f)
+	r.Ignored = r.ignored(f, unknown)
 	if err := r.countPods(); err != nil {
 		return nil, f.Fault("spec.autoscaler", err.Error(), "a lower max")
 	}
@@ -89,15 +98,11 @@ func frontOf(f *scenarios.File, target *model.Model) *Front {
 	if err != nil {
 		return nil
 	}
-	named := func(to string) string {
-		name, _, _ := strings.Cut(to, ":")
-		name, _, _ = strings.Cut(name, ".")
-		return name
-	}
 	switch m = model.Resolve(&template.Spec.Containers[0], m); {
-	case m.Holds != nil && *m.Holds && target.Takes != nil && named(*target.Takes) == f.InFront():
+	case m.Holds != nil && *m.Holds && target.Takes != nil && serviceName(*target.Takes) == f.InFront():
 		return &Front{Pod: m, Queue: true, Shown: f.Spec.Load.Queue != nil}
-	case m.Forwards == nil || !f.Selects(named(m.Forwards.To)):
+	case slices.ContainsFunc(m.Calls, func(c model.Call) bool { return f.Selects(serviceName(c.To)) }):
+	case m.Forwards == nil || !f.Selects(serviceName(m.Forwards.To)):
 		return nil
 	case m.Forwards.Hold != nil:
 		return &Front{Pod: m, Hold: m.Forwards.Hold.Duration}
@@ -232,6 +237,7 @@ func FromRecord(run record.Run) (*Run, error) {
 		r.assume(m)
 	}
 	if len(h.Phases) > 0 && h.Phases[0].Shape == record.ShapeObserved {
+		r.Chain = nil // it is made of the CPU that the target used
 		if r.observe(run); len(r.observed) == 0 {
 			return nil, errors.New("the record is of less than a second")
 		}

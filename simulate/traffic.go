@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat/distuv"
 
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 )
 
@@ -32,7 +33,8 @@ type traffic struct {
 	// connections are of kept ones the pods at their other end, nil for one that has to
 	// be opened again. The last ones are used first, as the load generator does.
 	connections []*pod
-	turn        *pod // whose turn it was, by takeTurn
+	used        []time.Duration // when each was used last, behind a gateway
+	turn        *pod            // whose turn it was, by takeTurn
 }
 
 // thinkers are n workers of a closed loop that send next at a time.
@@ -43,9 +45,10 @@ type thinkers struct {
 
 // onTheWay says whether requests of a phase are in a pod and waited for.
 func (w *world) onTheWay(phase int) bool {
-	return slices.ContainsFunc(w.front.held, func(r *request) bool { return r.phase == phase && !r.gone }) || slices.ContainsFunc(w.pods, func(p *pod) bool {
-		return p.line != nil && (p.line.arriving.n > 0 && p.line.arriving.phase == phase ||
-			slices.ContainsFunc(p.line.requests, func(r *request) bool { return r.phase == phase && !r.gone }))
+	waits := func(r *request) bool { return r.phase == phase && !r.gone }
+	calls := func(c *calling) bool { return c.phase == phase && !c.gone && !c.ended }
+	return slices.ContainsFunc(w.front.held, waits) || slices.ContainsFunc(w.chain.onTheWay, calls) || slices.ContainsFunc(w.pods, func(p *pod) bool {
+		return p.line != nil && (p.line.arriving.n > 0 && p.line.arriving.phase == phase || slices.ContainsFunc(p.line.requests, waits))
 	})
 }
 
@@ -184,7 +187,7 @@ func (w *world) full() time.Duration {
 			rate = p.highest
 		}
 		if p.runs && rate > 0 {
-			first = min(first, w.now+max(shortest, seconds(min(1e6, (w.memoryLimit-w.memory(p))/each/rate))))
+			first = min(first, w.now+max(shortest, seconds(min(1e6, (w.memoryLimit-w.memory(p))/each/rate/w.Times()))))
 		}
 	}
 	return first
@@ -210,7 +213,7 @@ func (w *world) idle() bool {
 
 // changes says whether the rates are to be looked at again each second.
 func (w *world) changes() bool {
-	if w.journal != nil || w.Front != nil || len(w.Used) > 0 || w.memoryLimit > 0 && !w.Plant.Workload.MemoryPerRequest.IsZero() || w.traffic.phase >= 0 && !slices.Contains([]string{record.ShapeIdle, record.ShapeRate}, w.Phases[w.traffic.phase].Shape) {
+	if w.journal != nil || w.Front != nil || w.calls() || len(w.Used) > 0 || w.memoryLimit > 0 && !w.Plant.Workload.MemoryPerRequest.IsZero() || w.traffic.phase >= 0 && !slices.Contains([]string{record.ShapeIdle, record.ShapeRate}, w.Phases[w.traffic.phase].Shape) {
 		return true
 	}
 	return slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })
@@ -226,7 +229,7 @@ func (w *world) cost() float64 { return w.modelled.Cost(w.connects()) }
 func (w *world) service() time.Duration { return w.modelled.ServiceTime(w.connects()) }
 
 // base is how long a request takes when it waits for none.
-func (w *world) base() float64 { return w.service().Seconds() + w.trip }
+func (w *world) base() float64 { return w.service().Seconds()*w.Times() + w.chain.base + w.trip }
 
 // step is from now to then, through which the rates are those of its middle.
 func (w *world) step(then time.Duration, o offered) {
@@ -275,6 +278,7 @@ func (w *world) step(then time.Duration, o offered) {
 		w.serve(p, dt)
 		w.holds(p, answers{w.now, then, p.answered - before})
 	}
+	w.followCalls(then)
 }
 
 // answers are those that were given evenly from one time to another.
@@ -466,7 +470,19 @@ func (w *world) connect(requests float64) []*pod {
 	if n > len(t.connections) {
 		t.connections = append(t.connections, make([]*pod, n-len(t.connections))...)
 	}
-	used := t.connections[len(t.connections)-n:]
+	idle := len(t.connections) - n
+	used := t.connections[idle:]
+	if w.Front != nil { // a gateway closes those that are idle
+		t.used = append(t.used, make([]time.Duration, len(t.connections)-len(t.used))...)
+		for i, at := range t.used[:idle] {
+			if w.now-at >= model.IdleConnection {
+				t.connections[i] = nil
+			}
+		}
+		for i := range used {
+			t.used[idle+i] = w.now
+		}
+	}
 	open := w.serving // those that refuse a connection are left with the first request
 	if refuses := func(p *pod) bool { return !p.listens }; slices.ContainsFunc(open, refuses) {
 		if some := slices.DeleteFunc(slices.Clone(open), refuses); len(some) > 0 {

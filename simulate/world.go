@@ -45,6 +45,7 @@ type world struct {
 	pulled       []time.Duration // when a node has the image, by node; 0: nobody asked for it
 	serving      []*pod          // that get requests
 	waiting      []*pod          // for room
+	spare        []*request      // whose memory the next ones use
 	modelled     model.Pod
 	receiving    int   // of serving, those that get requests now; -1 where that is to be counted anew
 	slices       []int // how many of serving are in each EndpointSlice
@@ -63,6 +64,7 @@ type world struct {
 	manager  string // who wrote the scale last
 	scaler   *scaler
 	front    front
+	chain    chain
 	outside  map[string]*signals.Course
 	unserved float64                    // requests that came while no pod took them
 	waited   map[string][]model.Reading // of unserved, by the names of metrics of requests
@@ -103,6 +105,7 @@ type pod struct {
 	random        *rand.Rand
 	line          *line         // nil while the pod can serve all that it gets
 	backlog       float64       // requests in the line
+	calling       float64       // requests that call others
 	rate, highest float64       // requests a second: that it gets, and that it can serve
 	cores         float64       // that it can use
 	workers       float64       // of a closed loop, that send to it
@@ -160,6 +163,7 @@ func newWorld(r *Run, j *journal) *world {
 	w.after(within(first, every), w.scrape)
 	w.waited = map[string][]model.Reading{}
 	w.entrance()
+	w.startChain()
 	if w.KEDA != nil {
 		w.startKEDA()
 	}
@@ -267,12 +271,12 @@ func (w *world) create(ordinal int32) {
 	}
 	s := w.Plant.Pods
 	p.life = life{schedule: s.Schedule.draw(p.random), start: s.Start.draw(p.random), ready: s.Ready.draw(p.random), inService: s.InService.draw(p.random), out: s.OutOfService.draw(p.random), gone: s.Gone.draw(p.random)}
-	p.costs = 1
+	p.costs = w.Times()
 	if n := len(w.Plant.Costs); n > 0 {
-		p.costs = w.Plant.Costs[p.random.IntN(n)]
+		p.costs *= w.Plant.Costs[p.random.IntN(n)]
 	}
 	if w.born <= len(w.Costs) && w.Costs[w.born-1] > 0 {
-		p.costs = w.Costs[w.born-1]
+		p.costs = w.Costs[w.born-1] * w.Times()
 	}
 	w.pods = append(w.pods, p)
 	w.show(p)

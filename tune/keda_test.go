@@ -139,7 +139,7 @@ func TestTunesAScaledObject(t *testing.T) {
 	defer pool.Close()
 	score := func(ranges []Range, s Setting) (missed, hours float64) {
 		r := fromZero(t, "scale-from-zero")
-		search := Search{Runs: []*simulate.Run{r}, Ranges: ranges, SLO: SLO{Latency: 1e9, Share: 0.9}, PerDay: 24, Phases: 3, Seed: 1, Do: func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
+		search := Search{Runs: []*simulate.Run{r}, Ranges: ranges, SLO: SLO{Latency: 1e9, Share: 0.9}, PerDay: 24, Phases: 3, Seed: 1, Workers: 1, Do: func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
 			r.SLO = 1e9
 			return pool.Score(ctx, r)
 		}}

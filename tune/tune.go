@@ -70,12 +70,14 @@ type Search struct {
 	PerDay int
 	Cost   *scenarios.Price // nil if it is not known
 	Seed   uint64
-	// Do makes a run; it is called from as many goroutines as there are Workers.
+	// Do makes a run. It is called from many goroutines, and is to make as many at a time as there are Workers.
 	Do      func(context.Context, *simulate.Run) (simulate.Score, error)
 	Workers int
 	// Progress is told how many runs of the settings are through or not needed, of how many, and how many settings
 	// were given up.
 	Progress func(done, of, hopeless int)
+
+	known map[string][]trial // the runs of settings that were made in all phases
 }
 
 // Misses are the shares of the requests that missed the SLO's latency or failed, of the load that
@@ -218,6 +220,12 @@ func Tune(ctx context.Context, s Search) (*Result, error) {
 			})
 		}
 	}
+	s.known = map[string][]trial{}
+	for i, made := range trials {
+		if len(made) == s.Phases {
+			s.known[fmt.Sprint(all[i])] = made
+		}
+	}
 	r.Present, r.Tried = outcomes[0], len(all)-first
 	var through []Outcome
 	for _, o := range outcomes[first:] {
@@ -295,27 +303,31 @@ type trial struct {
 }
 
 // try makes the runs of a setting from one phase to another, with a multiple of the loads.
-func (s *Search) try(ctx context.Context, setting Setting, times float64, from, to int) (trials []trial, err error) {
-	for phase := from; phase < to && ctx.Err() == nil; phase++ {
-		var t trial
-		for i, load := range s.Runs {
-			with, err := apply(load, s.Ranges, setting)
-			if err != nil {
-				return nil, err
+func (s *Search) try(ctx context.Context, setting Setting, times float64, from, to int) ([]trial, error) {
+	trials := make([]trial, to-from)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(s.Workers)
+	for n := range trials {
+		group.Go(func() error {
+			for i, load := range s.Runs {
+				with, err := apply(load, s.Ranges, setting)
+				if err != nil {
+					return err
+				}
+				with.Phases, with.Lead = multiplied(load.Phases, times), load.Lead*times
+				if times == 1 {
+					with.Rest, with.Calm = s.gap(), calm(with)
+				}
+				score, err := s.Do(ctx, with.Nth(s.Seed, from+n))
+				if err != nil {
+					return err
+				}
+				trials[n].add(i, with, score, s.gap())
 			}
-			with.Phases, with.Lead = multiplied(load.Phases, times), load.Lead*times
-			if times == 1 {
-				with.Rest, with.Calm = s.gap(), calm(with)
-			}
-			score, err := s.Do(ctx, with.Nth(s.Seed, phase))
-			if err != nil {
-				return nil, err
-			}
-			t.add(i, with, score, s.gap())
-		}
-		trials = append(trials, t)
+			return nil
+		})
 	}
-	return trials, context.Cause(ctx)
+	return trials, group.Wait()
 }
 
 // lowering is how long an HPA may take to a decision after its stabilization window and the period of a scaling policy; one that
@@ -533,8 +545,18 @@ func (s *Search) with(ctx context.Context, setting Setting, i int, v float64) (O
 	if run, err := apply(s.Runs[0], s.Ranges, setting); err != nil || tooMany(run) || run.CheckRoom() != nil {
 		return Outcome{}, nil
 	}
-	trials, err := s.try(ctx, setting, 1, 0, s.Phases)
-	return s.outcomeOf(setting, trials), err
+	key := fmt.Sprint(setting)
+	if s.known[key] == nil {
+		trials, err := s.try(ctx, setting, 1, 0, s.Phases)
+		if err != nil {
+			return Outcome{}, err
+		}
+		if s.known == nil {
+			s.known = map[string][]trial{}
+		}
+		s.known[key] = trials
+	}
+	return s.outcomeOf(setting, s.known[key]), nil
 }
 
 // moreLoad are the multiples of the load at which the recommended setting is tried too.
@@ -555,7 +577,7 @@ func (s *Search) worst(ctx context.Context, setting Setting, times float64) (mis
 // changed is the search with each of its runs changed.
 func (s *Search) changed(change func(*simulate.Run)) *Search {
 	other := *s
-	other.Runs = nil
+	other.Runs, other.known = nil, nil
 	for _, r := range s.Runs {
 		copied := *r
 		change(&copied)

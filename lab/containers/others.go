@@ -39,9 +39,6 @@ type messages struct {
 	at time.Time
 }
 
-// idle is how long a connection to another pod is kept without a request, so that new pods get their share; that of one-node/parts.
-const idle = 5 * time.Second
-
 func newOthers(m *model.Model, dial func(string) (net.Conn, error)) *others {
 	if m.Forwards == nil && len(m.Calls) == 0 && m.Takes == nil && (m.Holds == nil || !*m.Holds) {
 		return nil
@@ -54,7 +51,7 @@ func newOthers(m *model.Model, dial func(string) (net.Conn, error)) *others {
 	o := &others{model: m, life: life, stop: stop, client: http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			MaxIdleConnsPerHost: 200, IdleConnTimeout: idle, DisableCompression: true,
+			MaxIdleConnsPerHost: 200, IdleConnTimeout: model.IdleConnection, DisableCompression: true,
 			DialContext: func(_ context.Context, _, service string) (net.Conn, error) {
 				if dial == nil {
 					return nil, syscall.ECONNREFUSED

@@ -1,0 +1,184 @@
+package simulate
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
+)
+
+// chained is a front whose requests to web, 2 for each of the load, make 3 to stock each. A request takes 10 ms in web and 4 in stock,
+// which has 2 pods with some CPU each.
+func chained(t *testing.T, rate float64, timeout, stock string) *Run {
+	t.Helper()
+	pods := func(name, model string, replicas int, limit string) string {
+		return fmt.Sprintf(`
+---
+apiVersion: v1
+kind: Service
+metadata: {name: %[1]s}
+spec: {type: NodePort, selector: {app: %[1]s}, ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %[1]s}
+spec:
+  replicas: %[3]d
+  selector: {matchLabels: {app: %[1]s}}
+  template:
+    metadata: {labels: {app: %[1]s}, annotations: {hpabench.dev/model: '%[2]s'}}
+    spec: {containers: [{name: c, image: example.com/c, resources: {requests: {cpu: 50m}, limits: {cpu: %[4]s}}}]}`, name, model, replicas, limit)
+	}
+	f, err := scenarios.Parse("chain.yaml", []byte(fmt.Sprintf(`
+apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: chain}
+spec:
+  workload: {target: {kind: Deployment, name: web}}
+  autoscaler: {spec: {minReplicas: 2, maxReplicas: 2, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 90}}}]}}
+  load:
+    service: front
+    timeout: %s
+    phases: [{name: busy, duration: 60s, rate: %v}]`, timeout, rate)+
+		pods("front", `{"cpu": {"mean": "0.1ms"}, "calls": [{"to": "web", "times": 2}]}`, 1, `"1"`)+
+		pods("web", `{"cpu": {"mean": "10ms"}, "calls": [{"to": "stock:80", "times": 3}], "queue": 1000}`, 2, `"1"`)+
+		pods("stock", `{"cpu": {"mean": "4ms"}, "queue": 20}`, 2, stock)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := FromScenario(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Ignored != "" {
+		t.Error(r.Ignored)
+	}
+	r.Header, r.SLO = &record.Header{MetricsEvery: 1}, time.Second
+	return r
+}
+
+// Each request of the load costs the target twice what one does, and takes as long as all that are made for it.
+func TestChain(t *testing.T) {
+	r := chained(t, 20, "10s", `"1"`)
+	entries, score := simulate(t, r)
+	answers, median := latencies(t, entries)
+	for i := 5; i < 55; i++ {
+		if answers[i] != 20 || median[i] < 0.044 || median[i] > 0.052 { // 2 × (10 + 3 × 4) ms, and a round trip
+			t.Errorf("in second %d %g are answered, half of them in %.4f s", i, answers[i], median[i])
+		}
+	}
+	if score.Missed > 0 {
+		t.Errorf("%g missed the SLO", score.Missed)
+	}
+	cpu, n := 0.0, 0.0
+	for _, e := range entries {
+		if e.PodMetrics != nil && e.At.Seconds() > score.Onset+30 {
+			for _, s := range e.PodMetrics.Samples {
+				cpu, n = cpu+s.Containers[0].CPU, n+1
+			}
+		}
+	}
+	if each := cpu / n; math.Abs(each-0.2) > 0.01 {
+		t.Errorf("a pod uses %.3f cores, should use 20 × 2 × 10 ms / 2 pods", each)
+	}
+}
+
+// Where the pods that are called are too slow, the target's CPU does not tell: the requests take longer, and fail.
+func TestChainThatIsTooSlow(t *testing.T) {
+	r := chained(t, 20, "10s", "100m") // 120 requests a second of 50
+	entries, score := simulate(t, r)
+	codes := map[string]float64{}
+	failed := 0.0
+	for _, e := range entries {
+		if e.Load != nil {
+			for code, n := range e.Load.Codes {
+				codes[code] += float64(n)
+			}
+			failed += float64(e.Load.Failed)
+		}
+	}
+	if codes["200"]+codes["502"]+failed != 1200 || codes["502"] < 100 || math.Abs(score.Requests-1200) > 1e-6 || score.Missed < codes["502"]+failed-1 {
+		t.Errorf("of %.0f requests %v are answered, %.0f failed, %.1f missed the SLO", score.Requests, codes, failed, score.Missed)
+	}
+	r = chained(t, 5, "1s", "100m") // 30 of 50, with all calls in one period of 100 ms
+	if _, score := simulate(t, r); score.Missed > 3 {
+		t.Errorf("%.1f of %.0f requests missed", score.Missed, score.Requests)
+	}
+	r = chained(t, 20, "1s", "100m")
+	r.Chain.Calls[0].Model.Queue = new(10000)
+	timeouts, all := 0.0, 0.0
+	entries, _ = simulate(t, r)
+	for _, e := range entries {
+		if e.Load != nil {
+			timeouts, all = timeouts+float64(e.Load.Errors["timeout"]), all+float64(e.Load.Answered+e.Load.Failed)
+		}
+	}
+	if all != 1200 || timeouts < 900 {
+		t.Errorf("of %.0f requests %.0f timed out", all, timeouts)
+	}
+}
+
+// What a chain cannot be is told with what it is.
+func TestChainThatIsNotSimulated(t *testing.T) {
+	f := func(stock string) error {
+		source := strings.ReplaceAll(`
+apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: web}
+spec:
+  workload: {target: {kind: Deployment, name: web}, model: {calls: [{to: stock}]}}
+  autoscaler: {max: 2, cpuPercent: 50}
+  load: {phases: [{name: busy, duration: 60s, rate: 1}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: NodePort, selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: c, image: example.com/c, resources: {requests: {cpu: 50m}}}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: stock}
+spec: {selector: {app: stock}, ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: stock}
+spec:
+  selector: {matchLabels: {app: stock}}
+  template:
+    metadata: {labels: {app: stock}, annotations: {hpabench.dev/model: 'STOCK'}}
+    spec: {containers: [{name: c, image: example.com/c}]}`, "STOCK", stock)
+		file, err := scenarios.Parse("s.yaml", []byte(source), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = FromScenario(file)
+		return err
+	}
+	for stock, want := range map[string]string{
+		`{}`:                             "",
+		`{"calls": [{"to": "web"}]}`:     "the pods call each other in a circle: the target → stock → web",
+		`{"calls": [{"to": "stock"}]}`:   "the pods call each other in a circle: the target → stock → stock",
+		`{"fault": {"crash": "5s"}}`:     "the pods behind stock have faults",
+		`{"holds": true}`:                "stock is a queue or a worker",
+		`{"fault": {"errors": 0.5}}`:     "",
+		`{"forwards": {"to": "prices"}}`: "",
+	} {
+		if err := f(stock); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", stock, err, want)
+		}
+	}
+}
