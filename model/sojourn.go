@@ -73,6 +73,7 @@ type Latencies struct {
 	// Line says that they are of a stretch of a line, in which each value differs: they are not
 	// worth keeping.
 	Line bool
+	mean float64 // 0 where it is not known yet
 }
 
 // Range are latencies from one value to another.
@@ -81,7 +82,12 @@ func Range(from, to float64) *Latencies {
 }
 
 // Mean of the values.
-func (l *Latencies) Mean() float64 { return stat.Mean(l.Sorted, nil) }
+func (l *Latencies) Mean() float64 {
+	if l.mean == 0 {
+		l.mean = stat.Mean(l.Sorted, nil)
+	}
+	return l.mean
+}
 
 // Max is the longest.
 func (l *Latencies) Max() float64 { return l.Sorted[len(l.Sorted)-1] }

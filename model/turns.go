@@ -27,6 +27,9 @@ type job struct {
 	done      func(at time.Duration)
 }
 
+// jobsAtOnce is for how many jobs memory is taken at a time.
+const jobsAtOnce = 32
+
 func newTurns(a account, lanes, workers, queue int) *turns {
 	s := &turns{account: a, lanes: lanes, workers: workers, queue: queue}
 	a.node.turns = append(a.node.turns, s)
@@ -41,10 +44,13 @@ func (s *turns) Request(now, cpu, wait time.Duration, done func(at time.Duration
 			return false
 		}
 	}
-	r := new(job)
-	if n := len(s.over); n > 0 {
-		r, s.over = s.over[n-1], s.over[:n-1]
+	if len(s.over) == 0 {
+		for block := make([]job, jobsAtOnce); len(s.over) < len(block); {
+			s.over = append(s.over, &block[len(s.over)])
+		}
 	}
+	r := s.over[len(s.over)-1]
+	s.over = s.over[:len(s.over)-1]
 	*r = job{cpu: max(cpu, 1), wait: wait, done: done} // a request without cost waits for its turn too
 	to.push(r)
 	s.dispatch()

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"container/heap"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -21,7 +22,12 @@ type line struct {
 	batch    float64       // the number of requests that are followed as one
 	used     time.Duration // CPU time that is accounted for
 	arriving request       // that is not a whole batch yet
-	requests []*request    // that are not answered, in the order of arrival
+	requests []*request    // in the order of arrival, with some of those that are answered
+	late     int           // those before it have been given up, or were answered before
+	arrived  int           // requests, in all
+	answered int           // of requests
+	ending   ending
+	due      []*request // memory of answerLine
 }
 
 // request stands for n HTTP requests of a phase.
@@ -29,8 +35,23 @@ type request struct {
 	phase     int
 	n         float64
 	came, end time.Duration // the end is model.Never while it is not known
-	gone      bool          // the clients have given up, which is taken down
+	gone      bool          // the clients have given up or were answered, which is taken down
+	line      *line         // in which it is
+	place     int           // in the order of arrival
 	ends      func(at time.Duration)
+}
+
+// ending is a heap of requests by their ends.
+type ending []*request
+
+func (e ending) Len() int           { return len(e) }
+func (e ending) Less(i, j int) bool { return e[i].end < e[j].end }
+func (e ending) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
+func (e *ending) Push(x any)        { *e = append(*e, x.(*request)) }
+func (e *ending) Pop() any {
+	last := (*e)[len(*e)-1]
+	*e = (*e)[:len(*e)-1]
+	return last
 }
 
 // newRequest has the memory of one that is over, where there is one.
@@ -40,7 +61,10 @@ func (w *world) newRequest(phase int, n float64, came time.Duration) *request {
 		r, w.spare = w.spare[i-1], w.spare[:i-1]
 	} else {
 		r = new(request)
-		r.ends = func(at time.Duration) { r.end = at }
+		r.ends = func(at time.Duration) {
+			r.end = at
+			heap.Push(&r.line.ending, r)
+		}
 	}
 	r.phase, r.n, r.came, r.end, r.gone = phase, n, came, model.Never, false
 	return r
@@ -111,6 +135,8 @@ func (w *world) arrive(p *pod, at time.Duration) {
 // join lets requests come to the server of a pod that has a line.
 func (w *world) join(p *pod, r *request, at time.Duration) {
 	l, m := p.line, &w.Plant.Workload
+	r.line, r.place = l, l.arrived
+	l.arrived++
 	if l.server.Request(at, seconds(work(m, l.random, r.n, w.connects())*p.costs), m.Wait.Draw(l.random), r.ends) {
 		l.requests = append(l.requests, r)
 		return
@@ -139,27 +165,57 @@ func (w *world) answerLine(p *pod, to time.Duration) {
 	used := l.server.Usage(to)
 	p.cpu += (used - l.used).Seconds()
 	l.used = used
-	l.requests = slices.DeleteFunc(l.requests, func(r *request) bool {
+	due := l.due[:0]
+	for len(l.ending) > 0 && l.ending[0].end <= to {
+		due = append(due, heap.Pop(&l.ending).(*request))
+	}
+	for ; l.late < len(l.requests) && l.requests[l.late].came+w.Timeout <= to; l.late++ {
+		if r := l.requests[l.late]; r.end > to {
+			due = append(due, r)
+		}
+	}
+	slices.SortFunc(due, func(a, b *request) int { return a.place - b.place })
+	for _, r := range due {
 		if late := r.came + w.Timeout; !r.gone && r.end > late && late <= to {
 			w.failed(r.phase, late, r.n, "timeout")
 			r.gone = true
 		}
 		if r.end > to {
-			return false
+			continue
 		}
+		l.answered++
 		p.backlog -= r.n
-		w.spare = append(w.spare, r)
 		if w.calls() {
 			w.callOthers(p, r.phase, r.n, r.came, r.end).gone = r.gone
-			return true
+		} else {
+			if !r.gone {
+				took := (r.end - r.came).Seconds()
+				w.answered(r.phase, r.end.Seconds(), r.n, model.Range(took, took))
+			}
+			p.answered += r.n * w.Times()
 		}
-		if !r.gone {
-			took := (r.end - r.came).Seconds()
-			w.answered(r.phase, r.end.Seconds(), r.n, model.Range(took, took))
+		r.gone = true
+	}
+	if l.due = due; l.answered > len(l.requests)/2 {
+		w.forget(l, to)
+	}
+}
+
+// forget takes out of a line the requests that are answered by a time.
+func (w *world) forget(l *line, to time.Duration) {
+	late := l.late
+	kept := l.requests[:0]
+	for i, r := range l.requests {
+		if r.end > to {
+			kept = append(kept, r)
+			continue
 		}
-		p.answered += r.n * w.Times()
-		return true
-	})
+		if w.spare = append(w.spare, r); i < late {
+			l.late--
+		}
+	}
+	clear(l.requests[len(kept):])
+	l.requests, l.answered = kept, 0
 }
 
 // finish lets the requests of a pod that has no line from a time on come to their ends, which are close.
