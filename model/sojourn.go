@@ -180,6 +180,7 @@ func (s requestServer) start(n *Node, now time.Duration, workers, queue int) Ser
 // follow is how long each of n HTTP requests takes, in seconds, in the order in which their ends
 // come to be known.
 func (s requestServer) follow(a Arrivals, random *rand.Rand, n int) (took []float64) {
+	took = make([]float64, 0, n+a.Workers)
 	now := time.Duration(random.Float64() * float64(CFSPeriod))
 	server := s.start(&Node{Cores: s.cores}, now, s.workers, MaxWorkers)
 	var due []time.Duration // when workers of a closed loop send

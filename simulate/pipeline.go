@@ -75,15 +75,18 @@ func (w *world) measure(p *pod) storage.MetricsPoint {
 
 // memory is that of a pod's first container, in bytes.
 func (w *world) memory(p *pod) float64 {
-	m := &w.Plant.Workload
-	held := w.inFlight(p)
-	if h := m.MemoryHeld; h != nil {
-		held = 0
+	m, held := &w.Plant.Workload, 0.0
+	each := m.MemoryPerRequest.AsApproximateFloat64()
+	switch h := m.MemoryHeld; {
+	case each == 0:
+	case h == nil:
+		held = w.inFlight(p)
+	default:
 		for _, a := range p.recent {
 			held += a.since(w.now - h.Duration)
 		}
 	}
-	return m.Memory.AsApproximateFloat64() + held*m.MemoryPerRequest.AsApproximateFloat64()
+	return m.Memory.AsApproximateFloat64() + held*each
 }
 
 // scrape is metrics-server asking the kubelets for the samples that they have.
