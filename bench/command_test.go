@@ -7,13 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/hpabench/hpabench/scenarios"
 )
 
 // sine is a scenario of a load by the pod model around 90 requests/s that scales between 2
@@ -122,11 +119,14 @@ func BenchmarkSimulate(b *testing.B) {
 var phases = regexp.MustCompile(`(?m)^    phases:\n(    - .*\n)+  expect:\n(  - .*\n)+`)
 
 // around is a scenario of the library of a gateway or a queue, with a load that comes down to zero each 10 minutes, for so long.
-func around(b *testing.B, name, length string) string {
-	i := slices.IndexFunc(scenarios.Library(), func(f *scenarios.File) bool { return f.Metadata.Name == name })
+func around(b *testing.B, binary, name, length string) string {
+	source, err := exec.Command(binary, "scenarios", name).Output()
+	if err != nil {
+		b.Fatal(err)
+	}
 	load := fmt.Sprintf("    phases:\n    - {name: load, duration: %s, sine: {mean: 12, amplitude: 12, period: 10m}, keepAlive: false}\n", length)
 	file := filepath.Join(b.TempDir(), name+".yaml")
-	if err := os.WriteFile(file, phases.ReplaceAll(scenarios.Library()[i].Source, []byte(load)), 0o644); err != nil {
+	if err := os.WriteFile(file, phases.ReplaceAll(source, []byte(load)), 0o644); err != nil {
 		b.Fatal(err)
 	}
 	return file
@@ -139,13 +139,13 @@ func BenchmarkZero(b *testing.B) {
 		for _, length := range []string{"1h", "6h", "24h"} {
 			b.Run("simulate/"+name+"/"+length, func(b *testing.B) {
 				for b.Loop() {
-					measured(b, binary, "simulate", "-q", around(b, name, length))
+					measured(b, binary, "simulate", "-q", around(b, binary, name, length))
 				}
 			})
 		}
 		b.Run("tune/"+name+"/2h", func(b *testing.B) {
 			for b.Loop() {
-				measured(b, binary, "tune", "-q", around(b, name, "2h"), "--slo", "p90 < 30s", "--settings", "3", "--phases", "2")
+				measured(b, binary, "tune", "-q", around(b, binary, name, "2h"), "--slo", "p90 < 30s", "--settings", "3", "--phases", "2")
 			}
 		})
 	}

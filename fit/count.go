@@ -162,7 +162,7 @@ func (l *learner) sharingOf(byPod []*load, answered []float64) sharing {
 		}
 	}
 	all := floats.Sum(answered)
-	loaded := func(p record.Phase) bool { return p.KeepAlive && p.Shape != record.ShapeIdle }
+	loaded := func(p record.Phase) bool { return (p.KeepAlive || l.base.Front != nil) && p.Shape != record.ShapeIdle }
 	switch {
 	case named > 0 && named >= (1-unnamed)*all:
 		return counted

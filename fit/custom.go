@@ -152,7 +152,7 @@ func (l *learner) predict(m model.Metric, now time.Duration, among []int, inFlig
 			v, known = l.scrapedRate(p, m, now)
 		} else if rate := rateOf(p); rate > 0 && all > 0 {
 			// In line, or without one.
-			took := l.base.InPod(rate, int(math.Round(all/rate)), l.newConnections(), l.base.Times()).Mean() + l.base.Calls().Seconds()
+			took := l.base.InPod(rate, int(math.Round(all/rate)), l.newConnections(), 1).Mean() + l.base.Calls().Seconds()
 			v = max(open*rate/all, rate*took)
 		}
 		if known {

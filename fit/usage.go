@@ -384,7 +384,7 @@ func (l *learner) costsByUsage(used func(usageSample) float64) map[string]float6
 }
 
 func (l *learner) newConnections() bool {
-	return slices.ContainsFunc(l.base.Phases, func(p record.Phase) bool { return p.Shape != record.ShapeIdle && !p.KeepAlive })
+	return l.base.Front == nil && slices.ContainsFunc(l.base.Phases, func(p record.Phase) bool { return p.Shape != record.ShapeIdle && !p.KeepAlive })
 }
 
 // usageSamples are those of all pods, without the requests.

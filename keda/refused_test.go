@@ -11,6 +11,8 @@ func TestRefused(t *testing.T) {
 	for spec, want := range map[string]string{
 		"triggers: [" + prometheus + "]":                                                                                                "",
 		"{idleReplicaCount: 0, minReplicaCount: 0, triggers: [" + prometheus + "]}":                                                     "",
+		"{minReplicaCount: 3, maxReplicaCount: 2, triggers: [" + prometheus + "]}":                                                      "minReplicaCount is 3, and must not be more than maxReplicaCount, which is 2",
+		"{minReplicaCount: 101, triggers: [" + prometheus + "]}":                                                                        "minReplicaCount is 101, and must not be more than maxReplicaCount, which is 100",
 		"{idleReplicaCount: 1, minReplicaCount: 0, triggers: [" + prometheus + "]}":                                                     "idleReplicaCount is 1, and must be less than minReplicaCount, which counts as 1",
 		"triggers: [" + cpu + "]":                                                                                                       "minReplicaCount is 0",
 		"{scaleTargetRef: {name: web, kind: Rollout, apiVersion: argoproj.io/v1alpha1}, triggers: [" + cpu + "]}":                       "", // KEDA looks at no other kinds

@@ -204,49 +204,66 @@ func (f *File) Front() *corev1.PodTemplateSpec {
 	if f.InFront() == "" {
 		return nil
 	}
-	template, _ := f.Behind(f.InFront())
-	return template
+	if of := f.behind(f.InFront()); len(of) > 0 {
+		return f.templateIn(of[0])
+	}
+	return nil
 }
 
-// Behind gives the template of the pods that a Service of the file selects, by its name, and how many of them are made; nil where the file
-// has none.
-func (f *File) Behind(service string) (*corev1.PodTemplateSpec, int32) {
-	m := f.behind(service)
-	if m == nil {
-		return nil, 0
-	}
-	replicas, given, _ := unstructured.NestedInt64(m.Object.Object, "spec", "replicas")
-	if !given {
-		replicas = 1
-	}
-	return f.templateIn(m), int32(replicas)
+// Neighbour is pods of the file, other than the target's, that a Service selects.
+type Neighbour struct {
+	Name       string // with the kind, as Deployment stock
+	Template   *corev1.PodTemplateSpec
+	Replicas   int64  // that are made of it; of those that are scaled, as many as there are at least
+	Autoscaler string // what scales them, with its kind; empty where nothing does
 }
 
-// AutoscalerOf names what of the file scales the pods behind a Service; empty where nothing does.
-func (f *File) AutoscalerOf(service string) string {
-	of := f.behind(service)
+// Behind are the pods behind a Service of the file, by its name; nil where the file has none. It is an error if there are several, or
+// if their number is another one's to say.
+func (f *File) Behind(service string) (*Neighbour, error) {
+	all := f.behind(service)
+	switch {
+	case len(all) == 0:
+		return nil, nil
+	case len(all) > 1:
+		return nil, fmt.Errorf("Service %s selects the pods of %s and of %s", service, all[0], all[1])
+	case all[0].Object.GetKind() == "DaemonSet":
+		return nil, fmt.Errorf("%s has as many pods as there are nodes", all[0])
+	}
+	object := all[0].Object
+	w := &Neighbour{Name: object.GetKind() + " " + object.GetName(), Template: f.templateIn(all[0])}
+	number := func(o *unstructured.Unstructured, field string, otherwise int64) int64 {
+		if n, given, err := unstructured.NestedInt64(o.Object, "spec", field); given && err == nil {
+			return n
+		}
+		return otherwise
+	}
+	w.Replicas = number(object, "replicas", 1)
 	for i := range f.Manifests {
 		o := f.Manifests[i].Object
 		kind, _, _ := unstructured.NestedString(o.Object, "spec", "scaleTargetRef", "kind")
 		name, _, _ := unstructured.NestedString(o.Object, "spec", "scaleTargetRef", "name")
-		if of != nil && name == of.Object.GetName() && cmp.Or(kind, "Deployment") == of.Object.GetKind() {
-			return o.GetKind() + " " + o.GetName()
+		if name == object.GetName() && cmp.Or(kind, "Deployment") == object.GetKind() {
+			w.Autoscaler = o.GetKind() + " " + o.GetName()
+			w.Replicas = max(w.Replicas, number(o, "minReplicas", 0), number(o, "minReplicaCount", 0))
 		}
 	}
-	return ""
+	return w, nil
 }
 
-func (f *File) behind(service string) *Manifest {
+// behind are the manifests whose pods a Service of the file selects.
+func (f *File) behind(service string) (all []*Manifest) {
 	is := as[corev1.Service](f.manifest("Service", service))
 	if is == nil || len(is.Spec.Selector) == 0 {
 		return nil
 	}
 	for i := range f.Manifests {
-		if t := f.templateIn(&f.Manifests[i]); t != nil && labels.SelectorFromSet(is.Spec.Selector).Matches(labels.Set(t.Labels)) {
-			return &f.Manifests[i]
+		t := f.templateIn(&f.Manifests[i])
+		if t != nil && len(t.Spec.Containers) > 0 && labels.SelectorFromSet(is.Spec.Selector).Matches(labels.Set(t.Labels)) {
+			all = append(all, &f.Manifests[i])
 		}
 	}
-	return nil
+	return all
 }
 
 // Selects says whether a Service of the file, by its name, selects the target's pods.

@@ -25,9 +25,9 @@ type Chain struct {
 	Calls []Call
 }
 
-// Call is requests to the pods behind a Service, of which there are always as many.
+// Call is requests to the pods of a workload, of which there are always as many.
 type Call struct {
-	To       string
+	To       string // the workload, as Deployment stock
 	Times    int
 	Replicas int
 	Pod      corev1.PodSpec
@@ -35,80 +35,109 @@ type Call struct {
 	Assumed  string // of the model
 }
 
-// modelled is a pod behind the Service, on a node with some cores.
+// modelled is one of the pods, on a node with some cores.
 func (c *Call) modelled(cores float64) model.Pod {
 	return model.Pod{Model: &c.Model, Spec: &c.Pod, Cores: cores}
 }
 
-// mostCalls bounds the requests that a chain makes for each one of the load.
+// mostCalls bounds the requests to a workload for each one of the load.
 const mostCalls = 1000
 
-// chainOf is the chain that begins with a request of the load; nil where there is none. It leaves out Services of whose pods
-// the scenario says nothing, which it names.
-func chainOf(f *scenarios.File, target, front *model.Model) (chain *Chain, unknown []string, err error) {
-	chain = &Chain{Times: 1}
-	var follow func(m *model.Model, times int, through []string) error
-	follow = func(m *model.Model, times int, through []string) error {
-		calls := slices.Clone(m.Calls)
-		if m.Forwards != nil {
-			calls = append(calls, model.Call{To: m.Forwards.To})
-		}
-		for _, to := range calls {
-			name, n := serviceName(to.To), times*max(to.Times, 1)
-			if slices.Contains(through, name) || f.Selects(name) {
-				return fmt.Errorf("the pods call each other in a circle: %s", strings.Join(append(through, name), " → "))
-			}
-			template, replicas := f.Behind(name)
-			if template == nil || len(template.Spec.Containers) == 0 {
-				unknown = append(unknown, name)
-				continue
-			}
-			stated, err := model.Parse(cmp.Or(template.Annotations[model.Annotation], "{}"))
-			if err != nil {
-				return err
-			}
-			first := &template.Spec.Containers[0]
-			of := model.Resolve(first, stated)
-			if of.Fault != nil && *of.Fault != (model.Fault{Errors: of.Fault.Errors}) {
-				return fmt.Errorf("the pods behind %s have faults (model.fault), of which only errors are simulated", name)
-			}
-			if of.Holds != nil && *of.Holds || of.Takes != nil {
-				return fmt.Errorf("%s is a queue or a worker, which answers no request of others", name)
-			}
-			i := slices.IndexFunc(chain.Calls, func(c Call) bool { return c.To == name })
-			if i < 0 {
-				i, chain.Calls = len(chain.Calls), append(chain.Calls, Call{To: name, Replicas: int(replicas), Pod: template.Spec, Model: of, Assumed: model.Assumed(first, stated)})
-			}
-			if chain.Calls[i].Times += n; chain.Calls[i].Times > mostCalls {
-				return fmt.Errorf("more than %d requests to %s for each one of the load", mostCalls, name)
-			}
-			if err := follow(&of, n, append(slices.Clone(through), name)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+// chaining finds the Chain of a scenario.
+type chaining struct {
+	*scenarios.File
+	Chain
+	ignored []string // what makes no difference
+}
+
+// chainOf is the chain that begins with a request of the load; nil where there is none. It names what of it makes no
+// difference to a simulation.
+func chainOf(f *scenarios.File, target, front *model.Model) (chain *Chain, ignored []string, err error) {
+	c := chaining{File: f, Chain: Chain{Times: 1}}
 	if front != nil && len(front.Calls) > 0 {
 		others := *front
-		others.Calls, chain.Times = nil, 0
+		others.Calls, c.Times = nil, 0
 		for _, to := range front.Calls {
 			if f.Selects(serviceName(to.To)) {
-				chain.Times += max(to.Times, 1)
+				c.Times += max(to.Times, 1)
 			} else {
 				others.Calls = append(others.Calls, to)
 			}
 		}
-		if err := follow(&others, 1, []string{f.InFront()}); err != nil {
+		if err := c.follow(&others, 1, f.InFront()); err != nil {
 			return nil, nil, err
 		}
+		for _, to := range c.Calls {
+			if to.Model.Fault != nil {
+				return nil, nil, fmt.Errorf("%s, which the pods in front call, answers with errors (model.fault): what they call fails before or after the target is not simulated", to.To)
+			}
+		}
 	}
-	if err := follow(target, chain.Times, []string{"the target"}); err != nil {
+	if err := c.follow(target, c.Times, "the target"); err != nil {
 		return nil, nil, err
 	}
-	if chain.Times == 1 && len(chain.Calls) == 0 {
-		chain = nil
+	slices.Sort(c.ignored)
+	if c.Times == 1 && len(c.Calls) == 0 {
+		return nil, slices.Compact(c.ignored), nil
 	}
-	return chain, unknown, nil
+	return &c.Chain, slices.Compact(c.ignored), nil
+}
+
+// follow adds the calls of pods that get so many requests for each one of the load, through others.
+func (c *chaining) follow(m *model.Model, times int, through ...string) error {
+	calls := slices.Clone(m.Calls)
+	if m.Forwards != nil {
+		calls = append(calls, model.Call{To: m.Forwards.To})
+	}
+	for _, to := range calls {
+		name, n := serviceName(to.To), times*max(to.Times, 1)
+		if c.Selects(name) && c.InFront() == through[0] {
+			return fmt.Errorf("the target is called by others than the pods in front: %s", strings.Join(append(through, name), " → "))
+		}
+		if slices.Contains(through, name) || c.Selects(name) {
+			return fmt.Errorf("the pods call each other in a circle: %s", strings.Join(append(through, name), " → "))
+		}
+		of, err := c.Behind(name)
+		if err != nil {
+			return err
+		}
+		if of == nil || strings.Contains(to.To, ".") { // of another namespace
+			c.ignored = append(c.ignored, "the pods' requests to "+to.To+", of whose pods it says nothing")
+			continue
+		}
+		if of.Replicas < 0 || of.Replicas > MaxPods {
+			return fmt.Errorf("%s has %d replicas, and a simulation %d at most", of.Name, of.Replicas, MaxPods)
+		}
+		first := &of.Template.Spec.Containers[0]
+		stated, err := model.Parse(cmp.Or(of.Template.Annotations[model.Annotation], "{}"))
+		if err != nil {
+			return err
+		}
+		is := model.Resolve(first, stated)
+		switch {
+		case is.Fault != nil && *is.Fault != (model.Fault{Errors: is.Fault.Errors}):
+			return fmt.Errorf("%s has faults (model.fault), of which only errors are simulated in pods that others call", of.Name)
+		case is.Holds != nil && *is.Holds || is.Takes != nil:
+			return fmt.Errorf("%s is a queue or a worker, which answers no request of others", of.Name)
+		}
+		if of.Autoscaler != "" {
+			c.ignored = append(c.ignored, fmt.Sprintf("%s: there are always %d replicas of %s", of.Autoscaler, of.Replicas, of.Name))
+		}
+		if first.LivenessProbe != nil {
+			c.ignored = append(c.ignored, "the liveness probe of "+of.Name)
+		}
+		i := slices.IndexFunc(c.Calls, func(c Call) bool { return c.To == of.Name })
+		if i < 0 {
+			i, c.Calls = len(c.Calls), append(c.Calls, Call{To: of.Name, Replicas: int(of.Replicas), Pod: of.Template.Spec, Model: is, Assumed: model.Assumed(first, stated)})
+		}
+		if c.Calls[i].Times += n; c.Calls[i].Times > mostCalls {
+			return fmt.Errorf("more than %d requests to %s for each one of the load", mostCalls, of.Name)
+		}
+		if err := c.follow(&is, n, append(slices.Clone(through), name)...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // serviceName is the name in a Service's address.
@@ -126,6 +155,18 @@ func (r *Run) Times() float64 {
 	return float64(r.Chain.Times)
 }
 
+// inAll is the target's pod as all requests for one of the load find it: their waits are one after another. That they
+// take so many times the CPU is a factor of what a request costs.
+func (r *Run) inAll() model.Pod {
+	p := r.Modelled()
+	if r.Times() > 1 {
+		m, wait := *p.Model, *p.Model.Wait
+		wait.Mean.Duration *= time.Duration(r.Chain.Times)
+		m.Wait, p.Model = &wait, &m
+	}
+	return p
+}
+
 // Calls is how long the calls of a request take that wait for no other request.
 func (r *Run) Calls() (takes time.Duration) {
 	if r.Chain == nil {
@@ -139,16 +180,23 @@ func (r *Run) Calls() (takes time.Duration) {
 
 // chain is the calls of a world.
 type chain struct {
-	servers  [][]model.Server // of each Call, by pod
-	base     float64          // seconds that calls take which wait for no other
-	batch    float64          // the number of requests that the servers take for one
+	base     float64        // seconds that calls take which wait for no other
+	pods     [][]*calledPod // of each Call
+	inTurns  []model.Server // of them, those that change without a call
 	random   *rand.Rand
 	agenda   agenda
 	seq      int
 	onTheWay []*calling
 }
 
-// calling is n requests that a pod has worked on and that call others.
+// calledPod is a pod that others call. New connections come to it while it is ready.
+type calledPod struct {
+	server  model.Server
+	ready   bool
+	results model.Thresholds
+}
+
+// calling is n requests, about one, that a pod has worked on and that call others.
 type calling struct {
 	phase       int
 	n           float64
@@ -158,41 +206,62 @@ type calling struct {
 	gone, ended bool // the clients have given up; all calls are made, or one failed
 }
 
+// connection is a kept one to a pod, which was used up to a time.
+type connection struct {
+	to   *calledPod
+	used time.Duration
+}
+
 func (w *world) calls() bool { return w.Chain != nil && len(w.Chain.Calls) > 0 }
 
-// startChain starts the servers of the pods that are called.
+// startChain starts the pods that are called.
 func (w *world) startChain() {
 	if !w.calls() {
 		return
 	}
-	most := 0.0
-	w.chain.base = w.Calls().Seconds()
-	for i := range w.Phases {
-		for share := range mostGroups {
-			if rate := w.Phases[i].PlannedRate(w.Phases[i].Seconds * (float64(share) + 0.5) / mostGroups); rate != nil {
-				most = max(most, *rate)
-			}
-		}
-	}
-	w.chain.batch, w.chain.random = max(1, math.Floor(most/mostGroups)), stream(w.Seed, math.MinInt)
+	w.chain.base, w.chain.random = w.Calls().Seconds(), stream(w.Seed, math.MinInt)
 	for i := range w.Chain.Calls {
 		c := &w.Chain.Calls[i]
-		servers := make([]model.Server, c.Replicas)
-		for k := range servers {
-			p := c.modelled(w.modelled.Cores)
-			servers[k] = p.Server(&model.Node{Cores: p.Cores}, w.now, false, 1, w.chain.batch)
+		of := c.modelled(w.modelled.Cores)
+		pods := make([]*calledPod, c.Replicas)
+		for k := range pods {
+			p := &calledPod{ready: true, server: of.Server(&model.Node{Cores: of.Cores}, w.now, false, 1, 1)}
+			if pods[k] = p; of.Model.InTurns() {
+				w.chain.inTurns = append(w.chain.inTurns, p.server)
+			}
+			if probe := of.First().ReadinessProbe; probe != nil && (probe.HTTPGet != nil || probe.GRPC != nil) {
+				every := model.ProbeOf(probe)
+				w.probeCalled(p, every, w.now+time.Duration(w.chain.random.Int64N(int64(every.Period))))
+			}
 		}
-		w.chain.servers = append(w.chain.servers, servers)
+		w.chain.pods = append(w.chain.pods, pods)
 	}
 }
 
-// callOthers makes calls, from a time on, for n requests that came to a pod.
-func (w *world) callOthers(p *pod, phase int, n float64, came, at time.Duration) *calling {
-	c := &calling{phase: phase, n: n, came: came, pod: p}
+// probeCalled runs the readiness probe of a pod from a time on.
+func (w *world) probeCalled(p *calledPod, probe model.Probe, at time.Duration) {
+	w.chain.then(at, func() {
+		takes := min(p.server.Runnable(at)-at, probe.Timeout)
+		w.chain.then(at+takes, func() {
+			if success := takes < probe.Timeout; p.results.Add(success, probe) {
+				p.ready = success
+			}
+		})
+		w.probeCalled(p, probe, at+max(takes, probe.Period))
+	})
+}
+
+// callOthers makes calls, from a time on, for n requests that came to a pod, of whose clients some have gone.
+func (w *world) callOthers(p *pod, phase int, n float64, came, at time.Duration, gone bool) {
+	c := &calling{phase: phase, n: n, came: came, pod: p, gone: gone}
 	p.calling += n
+	w.holds(p, answers{came, came, n * w.Times()})
 	w.chain.onTheWay = append(w.chain.onTheWay, c)
+	if f := w.Plant.Workload.Fault; f != nil && w.chain.random.Float64() < w.errors() { // which makes no calls
+		w.chain.then(at, func() { w.called(c, at, w.errorCode()) })
+		return
+	}
 	w.chain.then(at, func() { w.call(c, at) })
-	return c
 }
 
 func (s *chain) then(at time.Duration, do func()) {
@@ -209,41 +278,66 @@ func (w *world) call(c *calling, now time.Duration) {
 		c.call, c.made = c.call+1, 0
 	}
 	if c.call == len(w.Chain.Calls) {
-		w.called(c, now, true)
+		w.called(c, now, "200")
 		return
 	}
 	c.made++
-	servers, m, random := w.chain.servers[c.call], &w.Chain.Calls[c.call].Model, w.chain.random
+	at, m, random := c.call, &w.Chain.Calls[c.call].Model, w.chain.random
+	to := c.pod.connection(at, now)
+	if to == nil {
+		ready := slices.DeleteFunc(slices.Clone(w.chain.pods[at]), func(p *calledPod) bool { return !p.ready })
+		if len(ready) == 0 {
+			w.called(c, now, badGateway)
+			return
+		}
+		to = ready[random.IntN(len(ready))]
+	}
 	fails := m.Fault != nil && random.Float64() < m.Fault.Errors
-	if len(servers) == 0 || !servers[random.IntN(len(servers))].Request(now, seconds(work(m, random, c.n, false)), m.Wait.Draw(random), func(end time.Duration) {
+	if !to.server.Request(now, seconds(work(m, random, c.n, false)), m.Wait.Draw(random), func(end time.Duration) {
 		w.chain.then(end, func() {
+			c.pod.connections[at] = append(c.pod.connections[at], connection{to, end})
 			if fails {
-				w.called(c, end, false)
+				w.called(c, end, badGateway)
 			} else {
 				w.call(c, end)
 			}
 		})
 	}) {
-		w.called(c, now, false)
+		w.called(c, now, badGateway)
 	}
 }
 
-// called ends calls: the clients get an answer of the pod, which is 502 where a call has failed.
-func (w *world) called(c *calling, now time.Duration, succeeded bool) {
+// badGateway is the status of an answer of which a call failed.
+const badGateway = "502"
+
+// connection takes the one that was used last of a pod's to those of a Call; nil where all are in use or too old.
+func (p *pod) connection(call int, now time.Duration) *calledPod {
+	for len(p.connections) <= call {
+		p.connections = append(p.connections, nil)
+	}
+	kept := p.connections[call]
+	if len(kept) == 0 || now-kept[len(kept)-1].used >= model.IdleConnection {
+		p.connections[call] = kept[:0] // those before were used earlier
+		return nil
+	}
+	p.connections[call] = kept[:len(kept)-1]
+	return kept[len(kept)-1].to
+}
+
+// called ends calls: the clients get an answer of the pod.
+func (w *world) called(c *calling, now time.Duration, code string) {
 	if c.ended {
 		return
 	}
 	c.ended = true
-	c.pod.calling -= c.n
+	c.pod.calling = max(0, c.pod.calling-c.n)
 	c.pod.answered += c.n * w.Times()
-	w.holds(c.pod, answers{now, now, c.n * w.Times()})
-	took := (now - c.came).Seconds()
-	switch {
+	switch took := now - c.came; {
 	case c.gone:
-	case succeeded:
-		w.answered(c.phase, now.Seconds(), c.n, model.Range(took, took))
+	case code == "200":
+		w.answeredWith(c.phase, now.Seconds(), c.n, model.Range(took.Seconds(), took.Seconds()), 0)
 	default:
-		w.unanswered(c.phase, now, c.n, now-c.came, "502")
+		w.unanswered(c.phase, now, c.n, took, code)
 	}
 }
 
@@ -258,11 +352,9 @@ func (w *world) followCalls(to time.Duration) {
 			at = s.agenda[0].at
 		}
 		var next model.Server
-		for _, servers := range s.servers {
-			for _, server := range servers {
-				if t := server.Next(); t < at {
-					at, next = t, server
-				}
+		for _, server := range s.inTurns {
+			if t := server.Next(); t < at {
+				at, next = t, server
 			}
 		}
 		if at > to {
@@ -290,7 +382,7 @@ func (w *world) cutCalls(p *pod) {
 			continue
 		}
 		if c.ended = true; !c.gone {
-			w.brokenOff(c.phase, c.n, c.came)
+			w.brokenOff(c.phase, w.now, c.n, c.came)
 		}
 	}
 	p.calling = 0

@@ -7,6 +7,10 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
 )
@@ -124,7 +128,7 @@ func TestChainThatIsTooSlow(t *testing.T) {
 
 // What a chain cannot be is told with what it is.
 func TestChainThatIsNotSimulated(t *testing.T) {
-	f := func(stock string) error {
+	f := func(stock, more string) (*Run, error) {
 		source := strings.ReplaceAll(`
 apiVersion: hpabench.dev/v1alpha1
 kind: Scenario
@@ -160,25 +164,81 @@ spec:
   selector: {matchLabels: {app: stock}}
   template:
     metadata: {labels: {app: stock}, annotations: {hpabench.dev/model: 'STOCK'}}
-    spec: {containers: [{name: c, image: example.com/c}]}`, "STOCK", stock)
+    spec: {containers: [{name: c, image: example.com/c}]}`, "STOCK", stock) + more
 		file, err := scenarios.Parse("s.yaml", []byte(source), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = FromScenario(file)
-		return err
+		return FromScenario(file)
 	}
 	for stock, want := range map[string]string{
 		`{}`:                             "",
 		`{"calls": [{"to": "web"}]}`:     "the pods call each other in a circle: the target → stock → web",
 		`{"calls": [{"to": "stock"}]}`:   "the pods call each other in a circle: the target → stock → stock",
-		`{"fault": {"crash": "5s"}}`:     "the pods behind stock have faults",
-		`{"holds": true}`:                "stock is a queue or a worker",
+		`{"fault": {"crash": "5s"}}`:     "Deployment stock has faults",
+		`{"holds": true}`:                "Deployment stock is a queue or a worker",
 		`{"fault": {"errors": 0.5}}`:     "",
 		`{"forwards": {"to": "prices"}}`: "",
 	} {
-		if err := f(stock); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		if _, err := f(stock, ""); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", stock, err, want)
 		}
+	}
+	canary := `
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: canary}
+spec:
+  selector: {matchLabels: {app: stock}}
+  template: {metadata: {labels: {app: stock}}, spec: {containers: [{name: c, image: example.com/c}]}}`
+	if _, err := f("{}", canary); err == nil || !strings.Contains(err.Error(), "Service stock selects the pods of Deployment stock") {
+		t.Error(err)
+	}
+	scaled := `
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: stock}
+spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: stock}, minReplicas: 3, maxReplicas: 9, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]}`
+	if r, err := f("{}", scaled); err != nil || r.Chain.Calls[0].Replicas != 3 || !strings.Contains(r.Ignored, "HorizontalPodAutoscaler stock: there are always 3 replicas of Deployment stock") {
+		t.Error(err, r)
+	}
+}
+
+// Errors of the target make no calls, and those of pods that are called are the target's.
+func TestChainWithErrors(t *testing.T) {
+	r := chained(t, 20, "10s", `"1"`)
+	r.Plant.Workload.Fault = &model.Fault{Errors: 0.1}
+	r.Chain.Calls[0].Model.Fault = &model.Fault{Errors: 0.02}
+	entries, score := simulate(t, r)
+	codes := map[string]float64{}
+	for _, e := range entries {
+		if e.Load != nil {
+			for code, n := range e.Load.Codes {
+				codes[code] += float64(n)
+			}
+		}
+	}
+	want := 1200 * (1 - math.Pow(0.9, 2)*math.Pow(0.98, 6))
+	if codes["200"]+codes["502"] != 1200 || math.Abs(codes["502"]-want) > 60 || math.Abs(score.Missed-codes["502"]) > 2 {
+		t.Errorf("%v are answered, should be %.0f × 502, and %.1f missed the SLO", codes, want, score.Missed)
+	}
+}
+
+// A pod that is called and is not ready gets no new connection.
+func TestPodsThatAreCalled(t *testing.T) {
+	r := chained(t, 20, "2s", "50m") // 120 requests a second of 25, so that the probes time out
+	r.Chain.Calls[0].Pod.Containers[0].ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(80)}}}
+	r.Chain.Calls[0].Model.Queue = new(10000)
+	entries, _ := simulate(t, r)
+	refused, all := 0.0, 0.0
+	for _, e := range entries {
+		if e.Load != nil {
+			refused, all = refused+float64(e.Load.Codes["502"]), all+float64(e.Load.Answered+e.Load.Failed)
+		}
+	}
+	if all != 1200 || refused < 100 {
+		t.Errorf("of %.0f requests %.0f are refused as no pod is ready", all, refused)
 	}
 }

@@ -21,6 +21,7 @@ type Front struct {
 // front is what goes on there.
 type front struct {
 	came, failed float64    // requests
+	answered     float64    // of them, when Prometheus scraped it
 	held         []*request // by a gateway, in the order in which they came
 	added, taken float64    // messages
 	waiting      []message
@@ -49,7 +50,8 @@ func parts(n float64, from, to time.Duration) (each float64, at []time.Duration)
 // scrapeFront lets Prometheus scrape the front.
 func (w *world) scrapeFront() {
 	w.loop(w.Plant.Metrics.Scrapes(), w.SignalsScraped, func() {
-		n := model.Counts{Came: w.front.came, Answered: w.front.came - w.atFront(), Failed: w.front.failed, InFlight: w.atFront(), Added: w.front.added, Taken: w.front.taken, Waiting: w.backlog()}
+		w.front.answered = max(w.front.answered, w.front.came-w.atFront())
+		n := model.Counts{Came: w.front.came, Answered: w.front.answered, Failed: w.front.failed, InFlight: w.atFront(), Added: w.front.added, Taken: w.front.taken, Waiting: w.backlog()}
 		if n.Waiting > 0 && len(w.front.waiting) > 0 {
 			n.Oldest = (w.now - w.front.waiting[0].came).Seconds()
 		}
@@ -117,14 +119,16 @@ func (w *world) expire(to time.Duration) {
 // fails is the status of an answer to a request that no pod took.
 func (f *Front) fails() string {
 	if len(f.Pod.Calls) > 0 {
-		return "502"
+		return badGateway
 	}
 	return "503"
 }
 
 // unanswered are n requests that are answered with the status of an error after a while.
 func (w *world) unanswered(phase int, at time.Duration, n float64, took time.Duration, code string) {
-	if phase >= 0 {
+	if took > w.Timeout {
+		w.failed(phase, at-took+w.Timeout, n, "timeout")
+	} else if phase >= 0 {
 		w.score.Missed += n
 		w.journal.answered(phase, at, code, n, model.Range(took.Seconds(), took.Seconds()), 1, w.trips)
 	}

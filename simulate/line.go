@@ -137,12 +137,14 @@ func (w *world) join(p *pod, r *request, at time.Duration) {
 	l, m := p.line, &w.Plant.Workload
 	r.line, r.place = l, l.arrived
 	l.arrived++
-	if l.server.Request(at, seconds(work(m, l.random, r.n, w.connects())*p.costs), m.Wait.Draw(l.random), r.ends) {
+	if l.server.Request(at, seconds(work(m, l.random, r.n, w.connects())*p.costs), w.modelled.Model.Wait.Draw(l.random), r.ends) {
 		l.requests = append(l.requests, r)
 		return
 	}
 	p.backlog -= r.n
-	w.failed(r.phase, at, r.n, "connection reset")
+	if !r.gone {
+		w.brokenOff(r.phase, at, r.n, r.came)
+	}
 	w.spare = append(w.spare, r)
 }
 
@@ -185,8 +187,10 @@ func (w *world) answerLine(p *pod, to time.Duration) {
 		}
 		l.answered++
 		p.backlog -= r.n
-		if w.calls() {
-			w.callOthers(p, r.phase, r.n, r.came, r.end).gone = r.gone
+		if count := max(1, math.Round(r.n)); w.calls() {
+			for range int(count) {
+				w.callOthers(p, r.phase, r.n/count, r.came, r.end, r.gone)
+			}
 		} else {
 			if !r.gone {
 				took := (r.end - r.came).Seconds()
@@ -250,20 +254,20 @@ func (w *world) cut(p *pod, graceful bool) {
 	}
 	for _, r := range append(p.line.requests, &p.line.arriving) {
 		if !r.gone {
-			w.brokenOff(r.phase, r.n, r.came)
+			w.brokenOff(r.phase, w.now, r.n, r.came)
 		}
 	}
 	p.line, p.backlog = nil, 0
 }
 
-// brokenOff are n requests that came at a time, to a pod whose process ends now.
-func (w *world) brokenOff(phase int, n float64, came time.Duration) {
+// brokenOff are n requests that came at a time, and whose connection a pod resets.
+func (w *world) brokenOff(phase int, at time.Duration, n float64, came time.Duration) {
 	if w.Front == nil {
-		w.failed(phase, w.now, n, "connection reset")
+		w.failed(phase, at, n, "connection reset")
 		return
 	}
 	w.front.failed += n // which answers in the pod's place
-	w.unanswered(phase, w.now, n, w.now-came, w.Front.fails())
+	w.unanswered(phase, at, n, at-came, w.Front.fails())
 }
 
 // lost are the requests that no pod has answered when all comes to its end.
@@ -301,10 +305,10 @@ func (w *world) flows(p *pod, dt float64) {
 	}
 	p.cpu += n * w.cost() * p.costs
 	if w.calls() {
-		took := w.sojourns(p)
-		each, at := parts(n, w.now, w.now+seconds(dt))
-		for _, end := range at {
-			w.callOthers(p, w.traffic.phase, each, end-seconds(took.Quantile(w.chain.random.Float64())), end)
+		took, count := w.sojourns(p), max(1, math.Round(n))
+		for i := range int(count) {
+			end := w.now + seconds(dt*(float64(i)+0.5)/count)
+			w.callOthers(p, w.traffic.phase, n/count, end-seconds(took.Quantile(w.chain.random.Float64())), end, false)
 		}
 		return
 	}

@@ -80,7 +80,7 @@ func (w *world) memory(p *pod) float64 {
 	switch h := m.MemoryHeld; {
 	case each == 0:
 	case h == nil:
-		held = w.inFlight(p)
+		held = w.inFlight(p) - p.calling
 	default:
 		for _, a := range p.recent {
 			held += a.since(w.now - h.Duration)

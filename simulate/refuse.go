@@ -66,9 +66,8 @@ func (r *Run) refuse(f *scenarios.File) error {
 
 // ignored is a sentence on what of a scenario makes no difference to a simulation, but may on
 // a cluster; empty if there is nothing.
-func (r *Run) ignored(f *scenarios.File, unknown []string) string {
+func (r *Run) ignored(f *scenarios.File, all []string) string {
 	p := &r.Pod
-	var all []string
 	for _, field := range []struct {
 		name string
 		set  bool
@@ -93,16 +92,6 @@ func (r *Run) ignored(f *scenarios.File, unknown []string) string {
 	for _, o := range f.Objects() {
 		if kind := o.GetKind(); kind == "ResourceQuota" || kind == "LimitRange" {
 			all = append(all, kind+" "+o.GetName())
-		}
-	}
-	for _, name := range unknown {
-		all = append(all, "the pods' requests to "+name+", of whose pods it says nothing")
-	}
-	if r.Chain != nil {
-		for _, c := range r.Chain.Calls {
-			if name := f.AutoscalerOf(c.To); name != "" {
-				all = append(all, fmt.Sprintf("%s, of which the pods behind %s stay as many as they are", name, c.To))
-			}
 		}
 	}
 	if name := f.InFront(); name != "" && r.Front == nil {

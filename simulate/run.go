@@ -247,10 +247,6 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	if r = &run; r.Sojourns == nil {
 		r.Sojourns = new(model.SojournCache)
 	}
-	if wait := *r.Plant.Workload.Wait; r.Times() > 1 {
-		wait.Mean.Duration *= time.Duration(r.Chain.Times)
-		r.Plant.Workload.Wait = &wait
-	}
 	var j *journal
 	if r.Header != nil {
 		j = newJournal(r, give)
@@ -349,22 +345,39 @@ func (w *world) sent(n float64) {
 // were in a pod for as long as took says. Whoever had to wait for longer than
 // the time-out has none.
 func (w *world) answered(phase int, from, n float64, took *model.Latencies) {
+	w.answeredWith(phase, from, n, took, w.errors())
+}
+
+// errors is the share of the answers of the target that are errors; of several for one of the load, of all that are.
+func (w *world) errors() float64 {
+	if f := w.Plant.Workload.Fault; f != nil {
+		return 1 - math.Pow(1-f.Errors, w.Times())
+	}
+	return 0
+}
+
+// errorCode is the status of those.
+func (w *world) errorCode() string {
+	if w.Front != nil && len(w.Front.Pod.Calls) > 0 {
+		return badGateway
+	}
+	return "500"
+}
+
+// answeredWith is answered with a share of errors.
+func (w *world) answeredWith(phase int, from, n float64, took *model.Latencies, errors float64) {
 	if phase < 0 {
 		return
 	}
 	late := took.Above(w.Timeout.Seconds() - w.trip)
 	w.failed(phase, seconds(max(0, from-took.Max())+w.Timeout.Seconds()), n*late, "timeout")
-	errors := 0.0 // of those that are answered
-	if f := w.Plant.Workload.Fault; f != nil {
-		errors = f.Errors
-	}
 	w.score.Missed += n * (1 - late) * errors
 	if w.SLO > 0 {
 		over := w.over(took)
 		w.score.Missed += n * max(0, over-late) * (1 - errors)
 	}
 	w.journal.answered(phase, seconds(from), "200", n*(1-late)*(1-errors), took, 1-late, w.trips)
-	w.journal.answered(phase, seconds(from), "500", n*(1-late)*errors, took, 1-late, w.trips)
+	w.journal.answered(phase, seconds(from), w.errorCode(), n*(1-late)*errors, took, 1-late, w.trips)
 }
 
 // maxOvers bounds the shares that are kept.

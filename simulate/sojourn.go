@@ -48,12 +48,12 @@ func (w *world) sojourns(p *pod) *model.Latencies {
 const maxFollowedWorkers = 64
 
 // InPod is how long requests are in a pod, where they come at a rate, in requests a second, to
-// each of some pods, and cost so much of the mean.
+// each of some pods, and cost so much of the mean. Requests of a Chain are all those for one of the load.
 func (r *Run) InPod(rate float64, pods int, connects bool, costs float64) *model.Latencies {
 	if r.Sojourns == nil {
 		r.Sojourns = new(model.SojournCache)
 	}
-	p := r.Modelled()
+	p, costs := r.inAll(), costs*r.Times()
 	highest := p.MaxRate(connects, costs, p.MostCPU())
 	return p.Sojourns(r.Sojourns, model.OpenArrivals(rate/highest, highest, pods), connects, costs, p.Cores)
 }

@@ -52,11 +52,13 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	}
 	var front *model.Model
 	if r.Front = frontOf(f, &r.Plant.Workload); r.Front != nil {
-		front = &r.Front.Pod
+		if front = &r.Front.Pod; front.Fault != nil {
+			return nil, notSimulated{f.Fault("spec.load", "faults (model.fault) of the pods in front of the target are not simulated", onEmbedded)}
+		}
 	}
-	var unknown []string
+	var ignored []string
 	var err error
-	if r.Chain, unknown, err = chainOf(f, &r.Plant.Workload, front); err != nil {
+	if r.Chain, ignored, err = chainOf(f, &r.Plant.Workload, front); err != nil {
 		return nil, notSimulated{f.Fault("spec.workload", err.Error(), onEmbedded)}
 	}
 	if (r.Front != nil || r.Chain != nil) && slices.ContainsFunc(r.Phases, func(p record.Phase) bool { return p.Shape == record.ShapeWorkers }) {
@@ -78,7 +80,7 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	if err := r.refuse(f); err != nil {
 		return nil, err
 	}
-	r.Ignored = r.ignored(f, unknown)
+	r.Ignored = r.ignored(f, ignored)
 	if err := r.countPods(); err != nil {
 		return nil, f.Fault("spec.autoscaler", err.Error(), "a lower max")
 	}

@@ -121,7 +121,9 @@ func (w *world) rests() {
 // renew closes the kept connections when they have reached their age.
 func (w *world) renew() {
 	w.after(w.MaxConnectionAge, func() {
-		clear(w.traffic.connections)
+		if w.Front == nil { // whose connections are others
+			clear(w.traffic.connections)
+		}
 		w.renew()
 	})
 }
@@ -229,7 +231,10 @@ func (w *world) cost() float64 { return w.modelled.Cost(w.connects()) }
 func (w *world) service() time.Duration { return w.modelled.ServiceTime(w.connects()) }
 
 // base is how long a request takes when it waits for none.
-func (w *world) base() float64 { return w.service().Seconds()*w.Times() + w.chain.base + w.trip }
+func (w *world) base() float64 {
+	all := w.modelled.ServiceTime(w.connects()) + model.OnThread(seconds(w.cost()*(w.Times()-1)), w.modelled.Limit())
+	return all.Seconds() + w.chain.base + w.trip
+}
 
 // step is from now to then, through which the rates are those of its middle.
 func (w *world) step(then time.Duration, o offered) {
@@ -256,8 +261,6 @@ func (w *world) step(then time.Duration, o offered) {
 	if w.Front != nil && w.Front.Queue {
 		w.take(dt)
 		return
-	} else if w.Front != nil {
-		w.expire(then)
 	}
 	for _, p := range w.pods {
 		if p.rate == 0 && p.backlog == 0 {
@@ -277,6 +280,9 @@ func (w *world) step(then time.Duration, o offered) {
 		before := p.answered
 		w.serve(p, dt)
 		w.holds(p, answers{w.now, then, p.answered - before})
+	}
+	if w.Front != nil {
+		w.expire(then)
 	}
 	w.followCalls(then)
 }
@@ -378,7 +384,7 @@ func (w *world) open(p *record.Phase, dt float64) (rate, refused float64) {
 	// As many connections are busy at a time as there are requests on the way.
 	busy := 0.0
 	for _, p := range w.pods {
-		busy += p.backlog
+		busy += p.backlog + p.calling
 	}
 	used := w.connect(busy + rate*w.base())
 	for _, c := range used {

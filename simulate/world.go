@@ -103,14 +103,15 @@ type pod struct {
 	costs         float64                    // relative to other pods, what a request does
 	readings      map[string][]model.Reading // of custom metrics
 	random        *rand.Rand
-	line          *line         // nil while the pod can serve all that it gets
-	backlog       float64       // requests in the line
-	calling       float64       // requests that call others
-	rate, highest float64       // requests a second: that it gets, and that it can serve
-	cores         float64       // that it can use
-	workers       float64       // of a closed loop, that send to it
-	recordWindow  time.Duration // of the record, in which it is, by its end
-	owed          float64       // of the requests of that window, in seconds in which it has all requests
+	line          *line          // nil while the pod can serve all that it gets
+	backlog       float64        // requests in the line
+	calling       float64        // requests that call others
+	connections   [][]connection // that it keeps to those, by Call
+	rate, highest float64        // requests a second: that it gets, and that it can serve
+	cores         float64        // that it can use
+	workers       float64        // of a closed loop, that send to it
+	recordWindow  time.Duration  // of the record, in which it is, by its end
+	owed          float64        // of the requests of that window, in seconds in which it has all requests
 }
 
 // life is how long its stages take.
@@ -138,7 +139,7 @@ func (a *agenda) Pop() any {
 }
 
 func newWorld(r *Run, j *journal) *world {
-	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*model.Latencies]float64{}, used: make([]int, len(r.Plant.Nodes)), pulled: make([]time.Duration, len(r.Plant.Nodes)), modelled: r.Modelled(), receiving: -1}
+	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*model.Latencies]float64{}, used: make([]int, len(r.Plant.Nodes)), pulled: make([]time.Duration, len(r.Plant.Nodes)), modelled: r.inAll(), receiving: -1}
 	w.memoryLimit = model.Limit(w.modelled.Spec, w.modelled.First(), corev1.ResourceMemory).AsApproximateFloat64()
 	if j != nil {
 		j.busy = w.onTheWay

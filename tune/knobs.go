@@ -1,6 +1,7 @@
 package tune
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -499,10 +500,17 @@ func (s *Search) Manifest(setting Setting) ([]byte, error) {
 	}
 	object := map[string]any{"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": map[string]any{"name": with.Name}, "spec": with.HPA}
 	if of := with.HPA.ScaleTargetRef; with.KEDA != nil {
-		with.KEDA.ScaleTargetRef = &keda.ScaleTargetRef{APIVersion: of.APIVersion, Kind: of.Kind, Name: of.Name}
+		ref := keda.ScaleTargetRef{APIVersion: of.APIVersion, Kind: of.Kind, Name: of.Name}
+		if was := with.KEDA.ScaleTargetRef; was != nil {
+			ref.EnvSourceContainerName = was.EnvSourceContainerName
+		}
+		with.KEDA.ScaleTargetRef = &ref
 		object = map[string]any{"apiVersion": keda.APIVersion, "kind": keda.Kind, "metadata": map[string]any{"name": with.ScaledObject}, "spec": with.KEDA}
 	}
 	manifest, err := scenarios.YAML(object)
+	if bytes.Contains(manifest, []byte(record.Hidden)) {
+		manifest = append([]byte("# "+record.Hidden+" stands for what the record does not have, as it may be secret.\n"), manifest...)
+	}
 	for i, r := range s.Ranges {
 		if of := map[string]string{"sync": "kube-controller-manager --horizontal-pod-autoscaler-sync-period=", "scrape": "scrape_interval of Prometheus "}[r.Name]; of != "" {
 			manifest = append([]byte("# with "+of+Values(s.Ranges, setting)[i]+"\n"), manifest...)
@@ -530,7 +538,7 @@ func sample(ranges []Range, n int) (settings []Setting) {
 			case knobs[r.Name].unit > 0 && r.High-r.Low >= 10*scenarios.PolicyPeriod: // the HPA decides once in a sync period
 				v = min(r.High, max(r.Low, math.Round(v/scenarios.PolicyPeriod)*scenarios.PolicyPeriod))
 			default:
-				v = math.Round(v)
+				v = min(r.High, max(r.Low, math.Round(v)))
 			}
 			s[i] = v
 		}

@@ -306,7 +306,7 @@ type trial struct {
 func (s *Search) try(ctx context.Context, setting Setting, times float64, from, to int) ([]trial, error) {
 	trials := make([]trial, to-from)
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(s.Workers)
+	group.SetLimit(max(1, s.Workers))
 	for n := range trials {
 		group.Go(func() error {
 			for i, load := range s.Runs {

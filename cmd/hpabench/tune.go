@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hpabench/hpabench/fit"
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/reports"
 	"github.com/hpabench/hpabench/runner"
 	"github.com/hpabench/hpabench/scenarios"
@@ -223,6 +225,9 @@ func (a *app) showTuned(s tune.Search, r *tune.Result, format string) error {
 	case "yaml":
 		if missed != nil { // nothing to apply
 			return fmt.Errorf("%w: %s", missed, strings.Join(append([]string{r.Reason + "."}, r.Notes...), " "))
+		}
+		if bytes.Contains(manifest, []byte(record.Hidden)) {
+			return fmt.Errorf("the autoscaler has values that a record does not keep, as they may be secret (%s): tune the scenario in place of its record, or look at -o table", record.Hidden)
 		}
 		for _, text := range s.Runs[0].Assumed() {
 			fmt.Fprintf(a.stdout, "# Assumed: %s\n", text)
