@@ -110,6 +110,9 @@ func Start(ctx context.Context, config *rest.Config, query keda.Query) (*Operato
 	hpas := informers.NewSharedInformerFactory(client, 0)
 	if _, err := hpas.Autoscaling().V2().HorizontalPodAutoscalers().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		DeleteFunc: func(is any) {
+			if gone, ok := is.(cache.DeletedFinalStateUnknown); ok {
+				is = gone.Obj
+			}
 			if hpa, ok := is.(*autoscalingv2.HorizontalPodAutoscaler); ok {
 				o.orphaned(hpa)
 			}
@@ -150,11 +153,16 @@ func (o *Operator) orphaned(hpa *autoscalingv2.HorizontalPodAutoscaler) {
 	defer o.mu.Unlock()
 	for of, s := range o.scaled {
 		if of.Namespace == hpa.Namespace && metav1.IsControlledBy(hpa, s.object) {
-			select {
-			case s.orphan <- struct{}{}:
-			default:
-			}
+			s.makeAgain()
 		}
+	}
+}
+
+// makeAgain has the HPA made again.
+func (s *scaled) makeAgain() {
+	select {
+	case s.orphan <- struct{}{}:
+	default:
 	}
 }
 
@@ -172,6 +180,7 @@ func (o *Operator) take(ctx context.Context, is *unstructured.Unstructured) {
 	s := &scaled{ScaledObject: new(keda.ScaledObject), object: is, ended: make(chan struct{}), orphan: make(chan struct{}, 1)}
 	spec, _, _ := unstructured.NestedMap(is.Object, "spec")
 	s.broken = runtime.DefaultUnstructuredConverter.FromUnstructured(spec, s.ScaledObject)
+	s.manages = was != nil && was.manages && was.Target() == s.Target() // so that no other takes it meanwhile
 	ctx, s.end = context.WithCancel(ctx)
 	o.scaled[key(is)] = s
 	o.wg.Go(func() {
@@ -216,6 +225,7 @@ func (o *Operator) run(ctx context.Context, s *scaled) {
 			case <-s.orphan:
 				if _, err := o.makeHPA(ctx, s); err != nil && ctx.Err() == nil {
 					o.log.Error(err, "Making the HPA again", "scaledObject", klog.KObj(s.object))
+					time.AfterFunc(time.Second, s.makeAgain)
 				}
 			}
 		}
