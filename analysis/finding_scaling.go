@@ -622,7 +622,7 @@ func (d *diagnosis) statusStale(p policy) {
 	// A stretch counts only as far as no status came in it.
 	for i, a := range d.hpas {
 		start, end, _ := d.beyond(max(a.t, d.start), standsUntil(d.hpas, i, d.end), differs)
-		if end.Sub(start) <= 3*d.flags.Sync.Duration { // two, and the one that was under way
+		if end.Sub(start) <= 3*d.flags.Sync.Duration || d.blockedIn(start.Seconds(), end.Seconds(), FoundSignalAbsent) { // two, and the one that was under way
 			continue
 		}
 		d.add(Finding{Kind: FoundStatusStale, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(start.Seconds()), UntilSeconds: d.until(end),

@@ -72,6 +72,16 @@ func TestKEDAFaultsAreOneFindingEach(t *testing.T) {
 			m.signal(90.5, "")
 			m.signal(128.5, "2")
 		}, "blocks signal-absent hpa/keda-hpa-web false 50 128: had no value for 73 s in 2 stretches"},
+		"it rose before it was gone, and its adapter gives no answer": {func(m *made) {
+			m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool {
+				return (e.Signal != nil || e.Autoscaler != nil) && e.At.Seconds() > 57 && e.At.Seconds() < 133
+			})
+			m.hpaSays(56.5, "2")
+			m.signal(57, "9")
+			m.gap("metric external s0-prometheus", 62, 133)
+			m.signal(133, "2")
+			m.hpaSays(133.5, "2")
+		}, "blocks signal-absent hpa/keda-hpa-web false 62 133: as its adapter gave no answer"},
 		"for two metrics": {func(m *made) {
 			m.signal(60, "")
 			m.signal(110, "2")
