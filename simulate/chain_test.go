@@ -220,7 +220,7 @@ func TestChainWithErrors(t *testing.T) {
 			}
 		}
 	}
-	want := 1200 * (1 - math.Pow(0.9, 2)*math.Pow(0.98, 6))
+	want := 1200 * (1 - 0.9*0.9*math.Pow(0.98, 6))
 	if codes["200"]+codes["502"] != 1200 || math.Abs(codes["502"]-want) > 60 || math.Abs(score.Missed-codes["502"]) > 2 {
 		t.Errorf("%v are answered, should be %.0f × 502, and %.1f missed the SLO", codes, want, score.Missed)
 	}
