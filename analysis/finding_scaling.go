@@ -622,7 +622,19 @@ func (d *diagnosis) statusStale(p policy) {
 	// A stretch counts only as far as no status came in it.
 	for i, a := range d.hpas {
 		start, end, _ := d.beyond(max(a.t, d.start), standsUntil(d.hpas, i, d.end), differs)
-		if end.Sub(start) <= 3*d.flags.Sync.Duration || d.blockedIn(start.Seconds(), end.Seconds(), FoundSignalAbsent) { // two, and the one that was under way
+		for _, m := range a.v.Spec.Metrics {
+			name, _ := record.MetricTarget(m)
+			for _, l := range d.lostSignal(name) {
+				switch {
+				case len(a.v.Spec.Metrics) > 1 && !l.silent: // it goes on by the others
+				case l.from > start: // it waits for that one
+					end = min(end, l.from)
+				default:
+					start = max(start, min(l.to, end))
+				}
+			}
+		}
+		if end.Sub(start) <= 3*d.flags.Sync.Duration { // two, and the one that was under way
 			continue
 		}
 		d.add(Finding{Kind: FoundStatusStale, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(start.Seconds()), UntilSeconds: d.until(end),

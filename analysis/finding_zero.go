@@ -465,7 +465,7 @@ func (d *diagnosis) notActivated(from, to record.Instant, s *record.ScaledObject
 		case above == 0 && none > to.Sub(from)/2:
 			cause = fmt.Sprintf("Metric %s had no value for %.0f s.", c.metric, none.Seconds())
 		case above == 0 && *most == 0:
-			cause = fmt.Sprintf("Metric %s was 0, which is what KEDA reads, too, where a query finds no series: it does not show the requests that come while there is no pod.", c.metric)
+			cause = fmt.Sprintf("Metric %s was 0: it does not show the requests that come while there is no pod, or its query finds no series, which KEDA reads as 0.", c.metric)
 			advice = "Ask the trigger's source by hand whether it finds something; scale on a metric that shows requests while there is no pod, such as the length of a queue or the rate at the ingress; or set minReplicaCount to 1."
 		case above == 0:
 			cause = fmt.Sprintf("Metric %s came to %s at most, and a trigger activates above %s: it does not show the requests that come while there is no pod, or its activation threshold is too high.", c.metric, record.Plain(*most, 4), threshold)

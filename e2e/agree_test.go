@@ -166,75 +166,10 @@ func TestLibraryIsTheSameSimulated(t *testing.T) {
 	t.Logf("embedded, simulated:\n| scenario | answers/s | errors/s | p50, s | p99, s | CPU, cores | replica curve | among simulations |\n|---|---|---|---|---|---|---|---|\n%s", strings.Join(table, "\n"))
 }
 
-// chain is a scenario whose target gets two requests for each of the load, and makes three for each of its own to pods that have
-// as much CPU as CPU says: they need 0.24 cores in the spike.
-const chain = `
-apiVersion: hpabench.dev/v1alpha1
-kind: Scenario
-metadata: {name: chain}
-spec:
-  workload: {target: {kind: Deployment, name: web}}
-  autoscaler:
-    spec:
-      minReplicas: 1
-      maxReplicas: 4
-      metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]
-      behavior: {scaleDown: {stabilizationWindowSeconds: 30}}
-  load:
-    service: front
-    timeout: 5s
-    phases:
-    - {name: idle, duration: 30s, rate: 1, keepAlive: false}
-    - {name: spike, duration: 90s, rate: 10, keepAlive: false}
-    - {name: calm, duration: 90s, rate: 1, keepAlive: false}
----
-apiVersion: v1
-kind: Service
-metadata: {name: front}
-spec: {selector: {app: front}, type: NodePort, ports: [{port: 80}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{port: 80}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: stock}
-spec: {selector: {app: stock}, ports: [{port: 80}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: front}
-spec:
-  selector: {matchLabels: {app: front}}
-  template:
-    metadata: {labels: {app: front}, annotations: {hpabench.dev/model: '{"cpu": {"mean": "0.1ms"}, "calls": [{"to": "web", "times": 2}]}'}}
-    spec: {containers: [{name: c, image: example.com/front, readinessProbe: {httpGet: {path: /healthz, port: 80}, periodSeconds: 1}}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}, annotations: {hpabench.dev/model: '{"cpu": {"mean": "8ms"}, "calls": [{"to": "stock", "times": 3}]}'}}
-    spec: {containers: [{name: c, image: example.com/web, resources: {requests: {cpu: 100m}, limits: {cpu: 500m}}, readinessProbe: {httpGet: {path: /healthz, port: 80}, periodSeconds: 1}}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: stock}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: stock}}
-  template:
-    metadata: {labels: {app: stock}, annotations: {hpabench.dev/model: '{"cpu": {"mean": "4ms"}, "queue": 200}'}}
-    spec: {containers: [{name: c, image: example.com/stock, resources: {requests: {cpu: 50m}, limits: {cpu: CPU}}, readinessProbe: {httpGet: {path: /healthz, port: 80}, periodSeconds: 1}}]}
-`
-
 // TestChainIsTheSameSimulated runs a chain whose last pods can do four times and twice what the spike asks of them.
 func TestChainIsTheSameSimulated(t *testing.T) {
 	embeddedWillDo(t)
+	chain := string(must(os.ReadFile("../simulate/testdata/chain.yaml")))
 	for _, cpu := range []string{"500m", "250m"} {
 		t.Run(cpu, func(t *testing.T) {
 			t.Parallel()

@@ -544,13 +544,13 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 		if pods > 0 {
 			costs = meanCosts[second]
 		}
-		costs *= l.base.Times()
 		if l.sharing == uneven { // one may have them all
 			pods = min(pods, 1)
 		}
 		connects := !l.base.Phases[phase].KeepAlive && l.base.Front == nil
 		rate := float64(max(s.answered, s.sent)) / max(pods, 1)
-		if pods == 0 || rate > load*most.MaxRate(connects, costs, most.MostCPU()) || rate*pods*most.Cost(connects)*costs > load*l.cores() {
+		inAll := costs * l.base.Times()
+		if pods == 0 || rate > load*most.MaxRate(connects, inAll, most.MostCPU()) || rate*pods*most.Cost(connects)*inAll > load*l.cores() {
 			busy = second
 		}
 		text, kept := l.latencies[i]
@@ -562,7 +562,7 @@ func (l *learner) quiet(load float64) (all record.Counts, inPod []weighted) {
 			continue
 		}
 		tally.Add(latency)
-		took := l.base.InPod(rate, int(pods), connects, costs/l.base.Times())
+		took := l.base.InPod(rate, int(pods), connects, costs)
 		if _, had := alike[took]; !had {
 			lists = append(lists, took)
 		}

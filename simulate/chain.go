@@ -2,7 +2,6 @@ package simulate
 
 import (
 	"cmp"
-	"container/heap"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -185,7 +184,6 @@ type chain struct {
 	inTurns  []model.Server // of them, those that change without a call
 	random   *rand.Rand
 	agenda   agenda
-	seq      int
 	onTheWay []*calling
 }
 
@@ -240,9 +238,9 @@ func (w *world) startChain() {
 
 // probeCalled runs the readiness probe of a pod from a time on.
 func (w *world) probeCalled(p *calledPod, probe model.Probe, at time.Duration) {
-	w.chain.then(at, func() {
+	w.chain.agenda.add(at, func() {
 		takes := min(p.server.Runnable(at)-at, probe.Timeout)
-		w.chain.then(at+takes, func() {
+		w.chain.agenda.add(at+takes, func() {
 			if success := takes < probe.Timeout; p.results.Add(success, probe) {
 				p.ready = success
 			}
@@ -257,16 +255,11 @@ func (w *world) callOthers(p *pod, phase int, n float64, came, at time.Duration,
 	p.calling += n
 	w.holds(p, answers{came, came, n * w.Times()})
 	w.chain.onTheWay = append(w.chain.onTheWay, c)
-	if f := w.Plant.Workload.Fault; f != nil && w.chain.random.Float64() < w.errors() { // which makes no calls
-		w.chain.then(at, func() { w.called(c, at, w.errorCode()) })
+	if errors := w.errors(); errors > 0 && w.chain.random.Float64() < errors { // which makes no calls
+		w.chain.agenda.add(at, func() { w.called(c, at, w.failure("500")) })
 		return
 	}
-	w.chain.then(at, func() { w.call(c, at) })
-}
-
-func (s *chain) then(at time.Duration, do func()) {
-	s.seq++
-	heap.Push(&s.agenda, appointment{at, s.seq, do})
+	w.chain.agenda.add(at, func() { w.call(c, at) })
 }
 
 // call makes the next call, or answers the clients.
@@ -294,7 +287,7 @@ func (w *world) call(c *calling, now time.Duration) {
 	}
 	fails := m.Fault != nil && random.Float64() < m.Fault.Errors
 	if !to.server.Request(now, seconds(work(m, random, c.n, false)), m.Wait.Draw(random), func(end time.Duration) {
-		w.chain.then(end, func() {
+		w.chain.agenda.add(end, func() {
 			c.pod.connections[at] = append(c.pod.connections[at], connection{to, end})
 			if fails {
 				w.called(c, end, badGateway)
@@ -335,7 +328,7 @@ func (w *world) called(c *calling, now time.Duration, code string) {
 	switch took := now - c.came; {
 	case c.gone:
 	case code == "200":
-		w.answeredWith(c.phase, now.Seconds(), c.n, model.Range(took.Seconds(), took.Seconds()), 0)
+		w.answeredBut(0, c.phase, now.Seconds(), c.n, model.Range(took.Seconds(), took.Seconds()))
 	default:
 		w.unanswered(c.phase, now, c.n, took, code)
 	}
@@ -347,11 +340,7 @@ func (w *world) followCalls(to time.Duration) {
 		return
 	}
 	for s := &w.chain; ; {
-		at := model.Never
-		if len(s.agenda) > 0 {
-			at = s.agenda[0].at
-		}
-		var next model.Server
+		at, next := s.agenda.next(), model.Server(nil)
 		for _, server := range s.inTurns {
 			if t := server.Next(); t < at {
 				at, next = t, server
@@ -363,7 +352,7 @@ func (w *world) followCalls(to time.Duration) {
 		if next != nil {
 			next.Advance(at)
 		} else {
-			heap.Pop(&s.agenda).(appointment).do()
+			s.agenda.do()
 		}
 	}
 	w.chain.onTheWay = slices.DeleteFunc(w.chain.onTheWay, func(c *calling) bool {

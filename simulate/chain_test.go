@@ -1,8 +1,8 @@
 package simulate
 
 import (
-	"fmt"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,42 +15,15 @@ import (
 	"github.com/hpabench/hpabench/scenarios"
 )
 
-// chained is a front whose requests to web, 2 for each of the load, make 3 to stock each. A request takes 10 ms in web and 4 in stock,
-// which has 2 pods with some CPU each.
-func chained(t *testing.T, rate float64, timeout, stock string) *Run {
+// chained is testdata/chain.yaml with a rate for a minute, on two pods: a request takes 2 × 8 ms in web and 6 × 4 ms in stock, which has 2 pods
+// with some CPU each and room for 20 requests in each line.
+func chained(t *testing.T, rate float64, timeout time.Duration, stock string) *Run {
 	t.Helper()
-	pods := func(name, model string, replicas int, limit string) string {
-		return fmt.Sprintf(`
----
-apiVersion: v1
-kind: Service
-metadata: {name: %[1]s}
-spec: {type: NodePort, selector: {app: %[1]s}, ports: [{port: 80}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: %[1]s}
-spec:
-  replicas: %[3]d
-  selector: {matchLabels: {app: %[1]s}}
-  template:
-    metadata: {labels: {app: %[1]s}, annotations: {hpabench.dev/model: '%[2]s'}}
-    spec: {containers: [{name: c, image: example.com/c, resources: {requests: {cpu: 50m}, limits: {cpu: %[4]s}}}]}`, name, model, replicas, limit)
+	source, err := os.ReadFile("testdata/chain.yaml")
+	if err != nil {
+		t.Fatal(err)
 	}
-	f, err := scenarios.Parse("chain.yaml", []byte(fmt.Sprintf(`
-apiVersion: hpabench.dev/v1alpha1
-kind: Scenario
-metadata: {name: chain}
-spec:
-  workload: {target: {kind: Deployment, name: web}}
-  autoscaler: {spec: {minReplicas: 2, maxReplicas: 2, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 90}}}]}}
-  load:
-    service: front
-    timeout: %s
-    phases: [{name: busy, duration: 60s, rate: %v}]`, timeout, rate)+
-		pods("front", `{"cpu": {"mean": "0.1ms"}, "calls": [{"to": "web", "times": 2}]}`, 1, `"1"`)+
-		pods("web", `{"cpu": {"mean": "10ms"}, "calls": [{"to": "stock:80", "times": 3}], "queue": 1000}`, 2, `"1"`)+
-		pods("stock", `{"cpu": {"mean": "4ms"}, "queue": 20}`, 2, stock)), nil)
+	f, err := scenarios.Parse("chain.yaml", []byte(strings.ReplaceAll(string(source), "CPU}", stock+"}")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +31,10 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.Phases, r.Timeout = []record.Phase{{Name: "busy", Seconds: 60, Shape: record.ShapeRate, From: rate}}, timeout
+	r.Replicas, r.HPA.MinReplicas, r.HPA.MaxReplicas = 2, new(int32(2)), 2
+	r.Chain.Calls[0].Model.Queue = new(20)
+	r.Chain.Calls[0].Pod.Containers[0].ReadinessProbe = nil
 	if r.Ignored != "" {
 		t.Error(r.Ignored)
 	}
@@ -67,11 +44,11 @@ spec:
 
 // Each request of the load costs the target twice what one does, and takes as long as all that are made for it.
 func TestChain(t *testing.T) {
-	r := chained(t, 20, "10s", `"1"`)
+	r := chained(t, 20, 10*time.Second, `"1"`)
 	entries, score := simulate(t, r)
 	answers, median := latencies(t, entries)
 	for i := 5; i < 55; i++ {
-		if answers[i] != 20 || median[i] < 0.044 || median[i] > 0.052 { // 2 × (10 + 3 × 4) ms, and a round trip
+		if answers[i] != 20 || median[i] < 0.040 || median[i] > 0.048 { // 2 × (8 + 3 × 4) ms, and a round trip
 			t.Errorf("in second %d %g are answered, half of them in %.4f s", i, answers[i], median[i])
 		}
 	}
@@ -86,14 +63,14 @@ func TestChain(t *testing.T) {
 			}
 		}
 	}
-	if each := cpu / n; math.Abs(each-0.2) > 0.01 {
-		t.Errorf("a pod uses %.3f cores, should use 20 × 2 × 10 ms / 2 pods", each)
+	if each := cpu / n; math.Abs(each-0.16) > 0.01 {
+		t.Errorf("a pod uses %.3f cores, should use 20 × 2 × 8 ms / 2 pods", each)
 	}
 }
 
 // Where the pods that are called are too slow, the target's CPU does not tell: the requests take longer, and fail.
 func TestChainThatIsTooSlow(t *testing.T) {
-	r := chained(t, 20, "10s", "100m") // 120 requests a second of 50
+	r := chained(t, 20, 10*time.Second, "100m") // 120 requests a second of 50
 	entries, score := simulate(t, r)
 	codes := map[string]float64{}
 	failed := 0.0
@@ -108,11 +85,11 @@ func TestChainThatIsTooSlow(t *testing.T) {
 	if codes["200"]+codes["502"]+failed != 1200 || codes["502"] < 100 || math.Abs(score.Requests-1200) > 1e-6 || score.Missed < codes["502"]+failed-1 {
 		t.Errorf("of %.0f requests %v are answered, %.0f failed, %.1f missed the SLO", score.Requests, codes, failed, score.Missed)
 	}
-	r = chained(t, 5, "1s", "100m") // 30 of 50, with all calls in one period of 100 ms
+	r = chained(t, 5, time.Second, "100m") // 30 of 50, with all calls in one period of 100 ms
 	if _, score := simulate(t, r); score.Missed > 3 {
 		t.Errorf("%.1f of %.0f requests missed", score.Missed, score.Requests)
 	}
-	r = chained(t, 20, "1s", "100m")
+	r = chained(t, 20, time.Second, "100m")
 	r.Chain.Calls[0].Model.Queue = new(10000)
 	timeouts, all := 0.0, 0.0
 	entries, _ = simulate(t, r)
@@ -208,7 +185,7 @@ spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: stock}, min
 
 // Errors of the target make no calls, and those of pods that are called are the target's.
 func TestChainWithErrors(t *testing.T) {
-	r := chained(t, 20, "10s", `"1"`)
+	r := chained(t, 20, 10*time.Second, `"1"`)
 	r.Plant.Workload.Fault = &model.Fault{Errors: 0.1}
 	r.Chain.Calls[0].Model.Fault = &model.Fault{Errors: 0.02}
 	entries, score := simulate(t, r)
@@ -228,7 +205,7 @@ func TestChainWithErrors(t *testing.T) {
 
 // A pod that is called and is not ready gets no new connection.
 func TestPodsThatAreCalled(t *testing.T) {
-	r := chained(t, 20, "2s", "50m") // 120 requests a second of 25, so that the probes time out
+	r := chained(t, 20, 2*time.Second, "50m") // 120 requests a second of 25, so that the probes time out
 	r.Chain.Calls[0].Pod.Containers[0].ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(80)}}}
 	r.Chain.Calls[0].Model.Queue = new(10000)
 	entries, _ := simulate(t, r)

@@ -109,19 +109,19 @@ func (w *world) expire(to time.Duration) {
 			return false
 		}
 		if w.front.failed += r.n; !r.gone {
-			w.unanswered(r.phase, end, r.n, w.Front.Hold, w.Front.fails())
+			w.unanswered(r.phase, end, r.n, w.Front.Hold, w.failure("503"))
 		}
 		w.spare = append(w.spare, r)
 		return true
 	})
 }
 
-// fails is the status of an answer to a request that no pod took.
-func (f *Front) fails() string {
-	if len(f.Pod.Calls) > 0 {
+// failure is the status of an answer that tells of an error: the one that is given, or the one of pods in front that call the target.
+func (w *world) failure(given string) string {
+	if w.Front != nil && len(w.Front.Pod.Calls) > 0 {
 		return badGateway
 	}
-	return "503"
+	return given
 }
 
 // unanswered are n requests that are answered with the status of an error after a while.

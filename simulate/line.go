@@ -267,7 +267,7 @@ func (w *world) brokenOff(phase int, at time.Duration, n float64, came time.Dura
 		return
 	}
 	w.front.failed += n // which answers in the pod's place
-	w.unanswered(phase, at, n, at-came, w.Front.fails())
+	w.unanswered(phase, at, n, at-came, w.failure("503"))
 }
 
 // lost are the requests that no pod has answered when all comes to its end.

@@ -345,10 +345,11 @@ func (w *world) sent(n float64) {
 // were in a pod for as long as took says. Whoever had to wait for longer than
 // the time-out has none.
 func (w *world) answered(phase int, from, n float64, took *model.Latencies) {
-	w.answeredWith(phase, from, n, took, w.errors())
+	w.answeredBut(w.errors(), phase, from, n, took)
 }
 
-// errors is the share of the answers of the target that are errors; of several for one of the load, of all that are.
+// errors is the share of the load's requests to which the target answers with an error, or to one of the several that
+// pods in front make for each of them.
 func (w *world) errors() float64 {
 	if f := w.Plant.Workload.Fault; f != nil {
 		return 1 - math.Pow(1-f.Errors, w.Times())
@@ -356,16 +357,8 @@ func (w *world) errors() float64 {
 	return 0
 }
 
-// errorCode is the status of those.
-func (w *world) errorCode() string {
-	if w.Front != nil && len(w.Front.Pod.Calls) > 0 {
-		return badGateway
-	}
-	return "500"
-}
-
-// answeredWith is answered with a share of errors.
-func (w *world) answeredWith(phase int, from, n float64, took *model.Latencies, errors float64) {
+// answeredBut is answered, where a share of the answers are errors.
+func (w *world) answeredBut(errors float64, phase int, from, n float64, took *model.Latencies) {
 	if phase < 0 {
 		return
 	}
@@ -377,7 +370,7 @@ func (w *world) answeredWith(phase int, from, n float64, took *model.Latencies, 
 		w.score.Missed += n * max(0, over-late) * (1 - errors)
 	}
 	w.journal.answered(phase, seconds(from), "200", n*(1-late)*(1-errors), took, 1-late, w.trips)
-	w.journal.answered(phase, seconds(from), w.errorCode(), n*(1-late)*errors, took, 1-late, w.trips)
+	w.journal.answered(phase, seconds(from), w.failure("500"), n*(1-late)*errors, took, 1-late, w.trips)
 }
 
 // maxOvers bounds the shares that are kept.

@@ -142,10 +142,7 @@ func (t *traffic) disconnect(p *pod) {
 // flow lets the load flow until a time or the next appointment, which a step can make.
 func (w *world) flow(to time.Duration) {
 	for {
-		next := to
-		if len(w.agenda) > 0 {
-			next = min(next, w.agenda[0].at)
-		}
+		next := min(to, w.agenda.next())
 		if w.now >= next {
 			return
 		}

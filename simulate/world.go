@@ -30,7 +30,6 @@ type world struct {
 	began  time.Time     // when the clock stood at zero
 	now    time.Duration // up to which all has happened
 	agenda agenda
-	seq    int
 	random *rand.Rand
 	store  cache.Indexer
 	// setKind and set are the kind and the name of the object that owns the pods.
@@ -123,20 +122,42 @@ type appointment struct {
 	do  func()
 }
 
-// agenda is a heap of what is to come; of two at the same time, the first that was made.
-type agenda []appointment
+// appointments is a heap; of two at the same time, the first that was made comes first.
+type appointments []appointment
 
-func (a agenda) Len() int { return len(a) }
-func (a agenda) Less(i, j int) bool {
+func (a appointments) Len() int { return len(a) }
+func (a appointments) Less(i, j int) bool {
 	return a[i].at < a[j].at || a[i].at == a[j].at && a[i].seq < a[j].seq
 }
-func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
-func (a *agenda) Push(x any)   { *a = append(*a, x.(appointment)) }
-func (a *agenda) Pop() any {
+func (a appointments) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
+func (a *appointments) Push(x any)   { *a = append(*a, x.(appointment)) }
+func (a *appointments) Pop() any {
 	last := (*a)[len(*a)-1]
 	*a = (*a)[:len(*a)-1]
 	return last
 }
+
+// agenda is what is to come.
+type agenda struct {
+	list appointments
+	made int
+}
+
+func (a *agenda) add(at time.Duration, do func()) {
+	a.made++
+	heap.Push(&a.list, appointment{at, a.made, do})
+}
+
+// next is when something is to be done; model.Never if nothing is.
+func (a *agenda) next() time.Duration {
+	if len(a.list) == 0 {
+		return model.Never
+	}
+	return a.list[0].at
+}
+
+// do does the next thing.
+func (a *agenda) do() { heap.Pop(&a.list).(appointment).do() }
 
 func newWorld(r *Run, j *journal) *world {
 	w := &world{Run: r, began: time.Now(), store: NewStore(), journal: j, random: stream(r.Seed, 0), overs: map[*model.Latencies]float64{}, used: make([]int, len(r.Plant.Nodes)), pulled: make([]time.Duration, len(r.Plant.Nodes)), modelled: r.inAll(), receiving: -1}
@@ -182,16 +203,15 @@ func newWorld(r *Run, j *journal) *world {
 func stream(seed uint64, what int) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(what))) }
 
 func (w *world) after(d time.Duration, do func()) {
-	w.seq++
-	heap.Push(&w.agenda, appointment{w.now + d, w.seq, do})
+	w.agenda.add(w.now+d, do)
 }
 
 // catchUp lets happen what is due by now.
 func (w *world) catchUp() { w.advance(time.Since(w.began)) }
 
 func (w *world) advance(to time.Duration) {
-	for w.flow(to); len(w.agenda) > 0 && w.agenda[0].at <= w.now; w.flow(to) {
-		heap.Pop(&w.agenda).(appointment).do()
+	for w.flow(to); w.agenda.next() <= w.now; w.flow(to) {
+		w.agenda.do()
 	}
 }
 
