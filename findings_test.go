@@ -119,6 +119,8 @@ func TestFindings(t *testing.T) {
 			[]string{"blocks probe pod/web-: Container web was killed because its liveness probe failed | Liveness probe failed: context deadline exceeded | overload"}},
 		{"readiness that fails under load", `workload: {deployment: null, manifests: [readinessProbe], model: {cpu: {mean: 10ms}}}, autoscaler: {max: 3}, load: {phases: [{name: idle, duration: 30s, rate: 0}, {name: surge, duration: 3m, rate: 60}]}`,
 			[]string{"blocks probe pod/web-: as its probe failed: Readiness probe failed | overload", "limits cpu-limit pod/web-: its limit is 200m"}},
+		{"an overload in which the HPA counts no pod", `workload: {deployment: {resources: {limits: {cpu: 200m}}, readinessProbe: {httpGet: {path: /healthz, port: 80}, periodSeconds: 1}}, model: {cpu: {mean: 5ms}}}, autoscaler: {max: 6}, load: {keepAlive: false, phases: [{name: idle, duration: 30s, rate: 2}, {name: surge, duration: 3m, rate: 300}]}`,
+			[]string{"blocks probe pod/web-: as its probe failed: Readiness probe failed | overload", "limits cpu-limit pod/web-: its limit is 200m"}},
 		{"a crash under load", `workload: {model: {fault: {crash: 40s}}}, load: {phases: [{name: surge, duration: 8m, rate: 120, keepAlive: false}]}`, []string{"blocks crash pod/web-"}},
 		{"scaled from zero by default", `workload: {deployment: {replicas: null}, model: {metrics: {queue: {of: requests}}}}, ` + fmt.Sprintf(external, 0, 10, "AverageValue", "averageValue"), nil},
 		{"memory under load", `workload: {deployment: {resources: {limits: {memory: 128Mi}}}, model: {memoryPerRequest: 1Mi, memoryHeld: 4s}}`, []string{"blocks out-of-memory pod/web-"}},

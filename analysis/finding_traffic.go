@@ -251,7 +251,8 @@ func (d *diagnosis) errors() {
 			f.Cause = fmt.Sprintf("Pods came into service before their programs took connections: pod %s at %.1f s%s. A pod without a readiness probe is ready as soon as its containers run.", p.name, p.inService.t.Seconds(), d.silence(p))
 			f.Advice = "Give the container a readinessProbe (`readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}`, say), so that a pod has requests when it can answer them."
 		}
-		if i := after(d.targets, record.Instant(float64(last)*1e9)); i > 0 && d.targets[i-1].v.Replicas == 0 {
+		n, known := d.targetAt(last)
+		if zero := known && n.Replicas == 0; 2*d.failedAtZero(first, last) >= l.Errors || zero && within < l.Errors { // by a timeout later
 			f.Cause = "The target had 0 replicas."
 			s, keda := lastOf(d.scaled, d.end)
 			if hpa := d.autoscaler(d.end); keda && s.Least() == 0 || !keda && hpa != nil && ptr.Deref(hpa.Spec.MinReplicas, 1) == 0 {
@@ -282,6 +283,27 @@ func (d *diagnosis) unprobed(first, last int) *pod {
 		return p
 	}
 	return nil
+}
+
+// targetAt is the target at the beginning of a second.
+func (d *diagnosis) targetAt(second int) (record.Target, bool) {
+	return last(d.targets, record.Instant(second)*record.Instant(time.Second))
+}
+
+// failedAtZero is how many requests failed, from one second to another, while the target had 0 replicas and until its first pod was in
+// service.
+func (d *diagnosis) failedAtZero(from, to int) (failed uint64) {
+	zero := false
+	for n := int(d.start.Seconds()); n <= to; n++ {
+		t := record.Instant(n) * record.Instant(time.Second)
+		target, known := d.targetAt(n)
+		supply := d.supplyAt(t)
+		zero = known && target.Replicas == 0 || zero && supply != nil && *supply == 0
+		if zero && n >= from {
+			failed += d.loads.second(n).errors
+		}
+	}
+	return failed
 }
 
 // failedIn says whether requests failed from one second up to another, without it.
