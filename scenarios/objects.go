@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -218,11 +219,14 @@ type Neighbour struct {
 	Autoscaler string // what scales them, with its kind; empty where nothing does
 }
 
-// Behind are the pods behind a Service of the file, by its name; nil where the file has none. It is an error if there are several, or
-// if their number is another one's to say.
-func (f *File) Behind(service string) (*Neighbour, error) {
+// Behind are the pods behind a port of a Service of the file, by its name; nil where the file has none. Without a port it is 80, or the
+// only one. It is an error if it has no such port, if there are pods of several workloads, or if their number is another one's to say.
+func (f *File) Behind(service, port string) (*Neighbour, error) {
 	all := f.behind(service)
+	is := as[corev1.Service](f.manifest("Service", service))
 	switch {
+	case is != nil && (port != "" || len(is.Spec.Ports) > 1) && !slices.ContainsFunc(is.Spec.Ports, func(p corev1.ServicePort) bool { return fmt.Sprint(p.Port) == cmp.Or(port, "80") }):
+		return nil, fmt.Errorf("Service %s has no port %s", service, cmp.Or(port, "80"))
 	case len(all) == 0:
 		return nil, nil
 	case len(all) > 1:

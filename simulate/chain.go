@@ -57,7 +57,7 @@ func chainOf(f *scenarios.File, target, front *model.Model) (chain *Chain, ignor
 		others := *front
 		others.Calls, c.Times = nil, 0
 		for _, to := range front.Calls {
-			if f.Selects(serviceName(to.To)) {
+			if name, here := local(to.To); here && f.Selects(name) {
 				c.Times += max(to.Times, 1)
 			} else {
 				others.Calls = append(others.Calls, to)
@@ -84,23 +84,28 @@ func chainOf(f *scenarios.File, target, front *model.Model) (chain *Chain, ignor
 
 // follow adds the calls of pods that get so many requests for each one of the load, through others.
 func (c *chaining) follow(m *model.Model, times int, through ...string) error {
-	calls := slices.Clone(m.Calls)
 	if m.Forwards != nil {
-		calls = append(calls, model.Call{To: m.Forwards.To})
+		return fmt.Errorf("pods that forward to %s are simulated in front of the target alone", m.Forwards.To)
 	}
-	for _, to := range calls {
-		name, n := serviceName(to.To), times*max(to.Times, 1)
+	for _, to := range m.Calls {
+		name, here := local(to.To)
+		n := times * max(to.Times, 1)
+		if !here {
+			c.ignored = append(c.ignored, "the pods' requests to "+to.To+", of whose pods it says nothing")
+			continue
+		}
 		if c.Selects(name) && c.InFront() == through[0] {
 			return fmt.Errorf("the target is called by others than the pods in front: %s", strings.Join(append(through, name), " → "))
 		}
 		if slices.Contains(through, name) || c.Selects(name) {
 			return fmt.Errorf("the pods call each other in a circle: %s", strings.Join(append(through, name), " → "))
 		}
-		of, err := c.Behind(name)
+		_, port, _ := strings.Cut(to.To, ":")
+		of, err := c.Behind(name, port)
 		if err != nil {
 			return err
 		}
-		if of == nil || strings.Contains(to.To, ".") { // of another namespace
+		if of == nil {
 			c.ignored = append(c.ignored, "the pods' requests to "+to.To+", of whose pods it says nothing")
 			continue
 		}
@@ -139,11 +144,11 @@ func (c *chaining) follow(m *model.Model, times int, through ...string) error {
 	return nil
 }
 
-// serviceName is the name in a Service's address.
-func serviceName(to string) string {
-	name, _, _ := strings.Cut(to, ":")
-	name, _, _ = strings.Cut(name, ".")
-	return name
+// local is the name in a Service's address, and whether it is of the pods' own namespace.
+func local(to string) (name string, here bool) {
+	name, _, _ = strings.Cut(to, ":")
+	name, _, other := strings.Cut(name, ".")
+	return name, !other
 }
 
 // Times is how many requests the target gets for each one of the load.
@@ -185,6 +190,17 @@ type chain struct {
 	random   *rand.Rand
 	agenda   agenda
 	onTheWay []*calling
+
+	flowing       []flowing // of this step
+	gathered      float64   // requests of a phase that are not a whole one yet
+	gatheredPhase int
+	last          *pod // that had them
+}
+
+// flowing is n requests that a pod without a line gets in a step.
+type flowing struct {
+	pod *pod
+	n   float64
 }
 
 // calledPod is a pod that others call. New connections come to it while it is ready.
@@ -194,7 +210,7 @@ type calledPod struct {
 	results model.Thresholds
 }
 
-// calling is n requests, about one, that a pod has worked on and that call others.
+// calling is a request that a pod has worked on and that calls others. It counts as n: what is left of a phase is no whole one.
 type calling struct {
 	phase       int
 	n           float64
@@ -249,6 +265,42 @@ func (w *world) probeCalled(p *calledPod, probe model.Probe, at time.Duration) {
 	})
 }
 
+// flowOn makes calls for the requests that flowed through pods up to a time: they come evenly, as the load does, each from a pod at random.
+func (w *world) flowOn(to time.Duration) {
+	s := &w.chain
+	all := 0.0
+	for _, f := range s.flowing {
+		all += f.n
+	}
+	from := func() *pod {
+		at := s.random.Float64() * all
+		for _, f := range s.flowing {
+			if at -= f.n; at <= 0 {
+				return f.pod
+			}
+		}
+		return s.flowing[len(s.flowing)-1].pod
+	}
+	if s.gathered > 1e-9 && (all == 0 || s.gatheredPhase != w.traffic.phase) {
+		w.callOthers(s.last, s.gatheredPhase, s.gathered, w.now, w.now, false)
+	}
+	if all == 0 || s.gatheredPhase != w.traffic.phase {
+		s.gathered, s.gatheredPhase = 0, w.traffic.phase
+	}
+	for rest := all; rest > 0; {
+		n := min(rest, 1-s.gathered)
+		s.gathered += n
+		if rest -= n; s.gathered < 1-1e-9 {
+			s.last = from()
+			break
+		}
+		p, at := from(), to-time.Duration(rest/all*float64(to-w.now))
+		w.callOthers(p, w.traffic.phase, s.gathered, at-seconds(w.sojourns(p).Quantile(s.random.Float64())), at, false)
+		s.gathered = 0
+	}
+	s.flowing = s.flowing[:0]
+}
+
 // callOthers makes calls, from a time on, for n requests that came to a pod, of whose clients some have gone.
 func (w *world) callOthers(p *pod, phase int, n float64, came, at time.Duration, gone bool) {
 	c := &calling{phase: phase, n: n, came: came, pod: p, gone: gone}
@@ -286,7 +338,7 @@ func (w *world) call(c *calling, now time.Duration) {
 		to = ready[random.IntN(len(ready))]
 	}
 	fails := m.Fault != nil && random.Float64() < m.Fault.Errors
-	if !to.server.Request(now, seconds(work(m, random, c.n, false)), m.Wait.Draw(random), func(end time.Duration) {
+	if !to.server.Request(now, seconds(work(m, random, 1, false)), m.Wait.Draw(random), func(end time.Duration) {
 		w.chain.agenda.add(end, func() {
 			c.pod.connections[at] = append(c.pod.connections[at], connection{to, end})
 			if fails {

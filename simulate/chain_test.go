@@ -149,13 +149,14 @@ spec:
 		return FromScenario(file)
 	}
 	for stock, want := range map[string]string{
-		`{}`:                             "",
-		`{"calls": [{"to": "web"}]}`:     "the pods call each other in a circle: the target → stock → web",
-		`{"calls": [{"to": "stock"}]}`:   "the pods call each other in a circle: the target → stock → stock",
-		`{"fault": {"crash": "5s"}}`:     "Deployment stock has faults",
-		`{"holds": true}`:                "Deployment stock is a queue or a worker",
-		`{"fault": {"errors": 0.5}}`:     "",
-		`{"forwards": {"to": "prices"}}`: "",
+		`{}`:                               "",
+		`{"calls": [{"to": "web"}]}`:       "the pods call each other in a circle: the target → stock → web",
+		`{"calls": [{"to": "stock"}]}`:     "the pods call each other in a circle: the target → stock → stock",
+		`{"fault": {"crash": "5s"}}`:       "Deployment stock has faults",
+		`{"holds": true}`:                  "Deployment stock is a queue or a worker",
+		`{"fault": {"errors": 0.5}}`:       "",
+		`{"forwards": {"to": "prices"}}`:   "pods that forward to prices are simulated in front of the target alone",
+		`{"calls": [{"to": "web.other"}]}`: "", // of another namespace
 	} {
 		if _, err := f(stock, ""); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", stock, err, want)
@@ -217,5 +218,27 @@ func TestPodsThatAreCalled(t *testing.T) {
 	}
 	if all != 1200 || refused < 100 {
 		t.Errorf("of %.0f requests %.0f are refused as no pod is ready", all, refused)
+	}
+}
+
+// However many pods call, they call as evenly as the load comes, and each call takes the time of a whole one.
+func TestCallsOfManyPods(t *testing.T) {
+	for _, rate := range []float64{0.4, 1.4, 20} {
+		r := chained(t, rate, 10*time.Second, `"1"`)
+		r.Replicas, r.HPA.MinReplicas, r.HPA.MaxReplicas = 20, new(int32(20)), 20
+		r.Chain.Calls[0].Replicas = 1
+		entries, score := simulate(t, r)
+		h, answered := record.NewHistogram(), 0.0
+		for _, e := range entries {
+			if e.Load != nil {
+				if err := e.Load.Latency.AddTo(h); err != nil {
+					t.Fatal(err)
+				}
+				answered += float64(e.Load.Codes["200"])
+			}
+		}
+		if least, most := h.ValueAtQuantile(1), h.ValueAtQuantile(99); math.Abs(answered-60*rate) > 1 || least < 40_000 || most > 60_000 || score.Missed > 0 {
+			t.Errorf("of %.0f requests %.0f are answered in %d to %d µs, and %g missed the SLO", 60*rate, answered, least, most, score.Missed)
+		}
 	}
 }

@@ -305,11 +305,7 @@ func (w *world) flows(p *pod, dt float64) {
 	}
 	p.cpu += n * w.cost() * p.costs
 	if w.calls() {
-		took, count := w.sojourns(p), max(1, math.Round(n))
-		for i := range int(count) {
-			end := w.now + seconds(dt*(float64(i)+0.5)/count)
-			w.callOthers(p, w.traffic.phase, n/count, end-seconds(took.Quantile(w.chain.random.Float64())), end, false)
-		}
+		w.chain.flowing = append(w.chain.flowing, flowing{p, n})
 		return
 	}
 	p.answered += n * w.Times()

@@ -172,7 +172,9 @@ func (r *Run) Assumed() []string {
 	all := []string{r.AssumedModel, model.AssumedOthers(&r.Pod, r.OfAll || r.Observed()), r.Ignored, r.assumedScrapes()}
 	if r.Chain != nil {
 		for _, c := range r.Chain.Calls {
-			all = append(all, c.Assumed)
+			if c.Assumed != "" {
+				all = append(all, c.To+": "+c.Assumed)
+			}
 		}
 	}
 	return slices.DeleteFunc(append(all, r.Plant.Assumed...), func(text string) bool { return text == "" })
@@ -318,7 +320,7 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	stop()
 	w.catchUp()
 	// What is still on its way comes to its end.
-	for t := time.Duration(0); t < r.Timeout && (len(w.front.held) > 0 || len(w.chain.onTheWay) > 0 || slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })); t += step {
+	for t := time.Duration(0); t < r.Timeout && (len(w.front.held) > 0 || len(w.chain.onTheWay) > 0 || w.chain.gathered > 0 || slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })); t += step {
 		w.advance(w.now + step)
 	}
 	for _, m := range w.front.waiting { // after a rest nobody takes them any more

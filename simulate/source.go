@@ -100,11 +100,18 @@ func frontOf(f *scenarios.File, target *model.Model) *Front {
 	if err != nil {
 		return nil
 	}
+	named := func(to string) string {
+		name, _ := local(to)
+		return name
+	}
 	switch m = model.Resolve(&template.Spec.Containers[0], m); {
-	case m.Holds != nil && *m.Holds && target.Takes != nil && serviceName(*target.Takes) == f.InFront():
+	case m.Holds != nil && *m.Holds && target.Takes != nil && named(*target.Takes) == f.InFront():
 		return &Front{Pod: m, Queue: true, Shown: f.Spec.Load.Queue != nil}
-	case slices.ContainsFunc(m.Calls, func(c model.Call) bool { return f.Selects(serviceName(c.To)) }):
-	case m.Forwards == nil || !f.Selects(serviceName(m.Forwards.To)):
+	case slices.ContainsFunc(m.Calls, func(c model.Call) bool {
+		name, here := local(c.To)
+		return here && f.Selects(name)
+	}):
+	case m.Forwards == nil || !f.Selects(named(m.Forwards.To)):
 		return nil
 	case m.Forwards.Hold != nil:
 		return &Front{Pod: m, Hold: m.Forwards.Hold.Duration}

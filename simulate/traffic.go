@@ -281,6 +281,7 @@ func (w *world) step(then time.Duration, o offered) {
 	if w.Front != nil {
 		w.expire(then)
 	}
+	w.flowOn(then)
 	w.followCalls(then)
 }
 
@@ -379,11 +380,11 @@ func (w *world) open(p *record.Phase, dt float64) (rate, refused float64) {
 		return rate, 0
 	}
 	// As many connections are busy at a time as there are requests on the way.
-	busy := 0.0
+	busy := rate * (w.base() - w.chain.base)
 	for _, p := range w.pods {
 		busy += p.backlog + p.calling
 	}
-	used := w.connect(busy + rate*w.base())
+	used := w.connect(busy)
 	for _, c := range used {
 		if each := rate / float64(len(used)); c == nil {
 			refused += each
