@@ -68,7 +68,7 @@ fit-embedded: ## The same with each scenario of the library, on kept connections
 	HPABENCH_E2E_FITS=all $(GO) test -count=1 -timeout 90m -v -run 'TestFitsReproduceRuns|TestTunedRunIsAsForetold' ./e2e
 
 agree: ## Run each scenario of the library at 0.5, 0.9 and 1.2 of its pods' capacity on the embedded cluster, and hold it against its simulation, 40 minutes
-	HPABENCH_E2E_AGREE=1 $(GO) test -count=1 -timeout 90m -v -parallel 6 -run TestLibraryIsTheSameSimulated ./e2e
+	HPABENCH_E2E_AGREE=1 $(GO) test -count=1 -timeout 90m -v -parallel 6 -run IsTheSameSimulated ./e2e
 
 lint: ## Run golangci-lint (with staticcheck), actionlint and, where its database can be reached, govulncheck
 	$(GO) run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)

@@ -329,7 +329,9 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		}) {
 		return
 	}
-	if slices.ContainsFunc(d.r.Transitions, func(other Transition) bool { return other.ToRate > t.ToRate && d.overloadShare(other.ToPhase) >= failedShare }) {
+	if slices.ContainsFunc(d.r.Transitions, func(other Transition) bool {
+		return other.ToRate > t.ToRate && d.overloadShare(other.ToPhase) >= failedShare
+	}) {
 		return // a higher load, in which the HPA counted no pod, was too much for these
 	}
 	if up, _ := behaviorOf(d.autoscaler(d.end).Spec); off(up) || d.hasIn(t.OnsetSeconds, t.EndSeconds, FoundNotReady, FoundProbe, FoundCrash, FoundOOM) {
