@@ -36,25 +36,15 @@ func (d *diagnosis) scaling() {
 	d.window(p)
 }
 
-// controllerManager is the field manager of the HPA controller's writes.
-const controllerManager = "kube-controller-manager"
-
 // foreign finds replicas that the HPA did not set. Who set them spoils the measurement
 // unless it may be the HPA controller, by its field manager.
 func (d *diagnosis) foreign(p policy) {
-	steps := d.steps(window{onset: d.start, end: d.end})
-	managers := []string{"", controllerManager}
-	for _, s := range steps {
-		if !s.Foreign {
-			managers = append(managers, s.By)
-		}
-	}
-	for _, s := range steps {
+	for _, s := range d.steps(window{onset: d.start, end: d.end}) {
 		if !s.Foreign {
 			continue
 		}
 		d.add(Finding{Kind: FoundForeignScale, Severity: Limits, Object: d.target(), SinceSeconds: new(s.AtSeconds), UntilSeconds: new(s.AtSeconds),
-			Spoils: !d.looksOnly() && (!slices.Contains(managers, s.By) || s.By == "" && s.To < p.min), // a zero has no manager
+			Spoils: !d.looksOnly() && (!slices.Contains(d.managers, s.By) || s.By == "" && s.To < p.min), // a zero has no manager
 			Seen:   fmt.Sprintf("Its spec.replicas went from %d to %d at %.1f s; neither an event nor the status of the HPA speaks of it, and the object says that %s wrote it.", s.From, s.To, s.AtSeconds, cmp.Or(s.By, "somebody")),
 			Cause:  "A person, a deployment pipeline or another controller sets the replicas, too; the HPA starts over from what it finds.",
 			Advice: "Leave spec.replicas out of what is applied (`kubectl apply`, Helm, GitOps) while an HPA scales the object, and have one autoscaler only."})

@@ -208,7 +208,7 @@ func (o *observed) scaleEvents(t record.Instant, rules *autoscalingv2.HPAScaling
 		if c.t >= t-record.Instant(rescaleBlur) {
 			break
 		}
-		if c.foreign() || (c.to-c.from)*sign < 0 {
+		if !slices.Contains(o.managers, c.by) || (c.to-c.from)*sign < 0 {
 			continue
 		}
 		free := -1
@@ -234,5 +234,14 @@ func (o *observed) scaleEvents(t record.Instant, rules *autoscalingv2.HPAScaling
 // rescaleBlur is how long after a look the HPA's own write of the scale may be seen.
 const rescaleBlur = 50 * time.Millisecond
 
-// foreign says whether somebody else than the HPA controller is known to have written c.
-func (c replicaChange) foreign() bool { return c.by != "" && c.by != "kube-controller-manager" }
+// managersOf are the field managers of the changes that the HPA's status or event tells, and those that may be it: none, and
+// the name that its program has upstream.
+func (o *observed) managersOf() []string {
+	managers := []string{"", "kube-controller-manager"}
+	for _, c := range o.changes {
+		if _, keda := o.byKEDA(c); !keda && !slices.Contains(managers, c.by) && (o.statusOf(c) != nil || o.eventOf(c) != "") {
+			managers = append(managers, c.by)
+		}
+	}
+	return managers
+}

@@ -157,6 +157,9 @@ type observed struct {
 
 	// What is worked out of the above once, as it is asked for again and again.
 	changes []replicaChange
+	// managers are the field managers of the HPA controller: its program is the only one of some distributions (k3s) and
+	// of the embedded cluster, under a name of its own.
+	managers []string
 	wants   []want           // of each of hpas
 	recs    []recommendation // of each sync that may have recommended another number than the one before
 	// decisions are those of the statuses that come with another number of replicas, and of the
@@ -242,6 +245,7 @@ func observe(b *Builder) *observed {
 		o.endedBy = "the load was cut short"
 	}
 	o.changes = o.changesOf()
+	o.managers = o.managersOf()
 	o.estimateSync()
 	o.chooseRecommendations()
 	o.shortest = o.shortestSync()

@@ -22,13 +22,7 @@ func (o *observed) steps(w window) []Step {
 			continue
 		}
 		s := Step{AtSeconds: c.t.Seconds(), AfterSeconds: c.t.Sub(w.onset).Seconds(), From: c.from, To: c.to, By: c.by}
-		nearest, says := rescaleWithin, fmt.Sprintf("New size: %d;", c.to)
-		for _, e := range between(o.events, c.t.Add(-rescaleWithin), c.t.Add(rescaleWithin)) {
-			apart := e.t.Sub(c.t).Abs()
-			if e.v.Reason == "SuccessfulRescale" && strings.HasPrefix(e.v.Message, says) && apart <= nearest {
-				s.Event, nearest = e.v.Message, apart
-			}
-		}
+		s.Event = o.eventOf(c)
 		status := o.statusOf(c)
 		event, keda := o.byKEDA(c)
 		if keda {
@@ -41,6 +35,18 @@ func (o *observed) steps(w window) []Step {
 		steps = append(steps, s)
 	}
 	return steps
+}
+
+// eventOf is the message of the HPA's event that tells of c, the nearest of several; empty if none came.
+func (o *observed) eventOf(c replicaChange) (message string) {
+	nearest, says := rescaleWithin, fmt.Sprintf("New size: %d;", c.to)
+	for _, e := range between(o.events, c.t.Add(-rescaleWithin), c.t.Add(rescaleWithin)) {
+		apart := e.t.Sub(c.t).Abs()
+		if e.v.Reason == "SuccessfulRescale" && strings.HasPrefix(e.v.Message, says) && apart <= nearest {
+			message, nearest = e.v.Message, apart
+		}
+	}
+	return message
 }
 
 // statusOf is the status that the HPA wrote with its decision, milliseconds after
