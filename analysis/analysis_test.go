@@ -90,7 +90,7 @@ func TestDemo(t *testing.T) {
 		t.Errorf("five were last recommended at %v, want %v", down.Higher, surge+59.7)
 	}
 	equal(t, "scale-down", show(down.First.Stages), []string{
-		"metrics lag: the metric was beyond the tolerance already when the load changed", "stabilization: 209.700 ±0.1 with metrics lag", "decision: 0.000 ±0.1",
+		"metrics lag: the metric asked for fewer replicas already when the load changed", "stabilization: 209.700 ±0.1 with metrics lag", "decision: 0.000 ±0.1",
 		"terminating: 0.100 ±0.1", "out of service: 0.100 ±0.1", "exit: 0.300 ±0.1", "gone: 0.800 ±0.1",
 	})
 	equal(t, "scale-down of the slowest pod", append(show(down.Slowest.Stages)[1:3:3], down.Slowest.Pod, figure(down.Slowest.Latency), down.Slowest.Ended), []string{
@@ -466,6 +466,27 @@ func TestHeldByWindow(t *testing.T) {
 		}
 		equal(t, name, []string{figure(down.HeldByWindow), figure(down.LessWindow)}, want)
 	}
+}
+
+// 17 % of 20 % is below the tolerance, and 4 × 17/20 = 3.4 pods are 4 still: the metrics lag lasts until fewer are asked for.
+func TestFewerIsWhatRoundsDown(t *testing.T) {
+	m := newMade(record.Phase{Name: "load", Shape: record.ShapeRate, From: 20}, record.Phase{Name: "calm", Shape: record.ShapeIdle})
+	m.target(1, 4)
+	for _, p := range []string{"a", "b", "c", "d"} {
+		m.pod(life{name: p, before: true, created: 3})
+	}
+	for _, s := range []struct{ t, cpu float64 }{{50, 0.0085}, {77.2, 0.0085}, {107.2, 0.001}} {
+		m.metrics(s.t, s.cpu, "a", "b", "c", "d")
+	}
+	m.phase(0, "load", 40, 100)
+	m.phase(1, "calm", 100, 500)
+	m.hpa(90, 4, 4, 17)
+	m.hpa(120, 4, 4, 2)
+	m.target(405.1, 2)
+	m.end(501)
+	down := m.analyze(t).Transitions[1].ScaleDown
+	equal(t, "stages", append(show(down.First.Stages)[:3], figure(down.HeldByWindow)), []string{
+		"metrics lag: 7.200 ±1.0", "stabilization: 297.800 ±15.0", "decision: 0.100 ±15.0", "297.800 ±15.0"})
 }
 
 // The embedded cluster tells the flags of its controller manager, which then hold

@@ -95,7 +95,7 @@ var figureTable = []struct {
 		func(p part) Latency { return p.ScaleDown.Settle }},
 	{"scaleDown.stage.loadFalling", "s", neither, "First stage of the first pod to go where a ramp, a sine or a curve took the load: from the onset until the rate of requests is one for which the HPA takes a replica away.",
 		stage(StageFalling, "no ramp, sine or curve took the load")},
-	{"scaleDown.stage.metricsLag", "s", lower, "From there, or from the onset, until the metrics are below target × (1 − tolerance).",
+	{"scaleDown.stage.metricsLag", "s", lower, "From there, or from the onset, until the metrics ask for fewer replicas: below target × (1 − tolerance), and not rounded up to those there are.",
 		stage(StageMetrics, toNone)},
 	{"scaleDown.stage.stabilization", "s", neither, "From there until the stabilization window lets go.", stage(StageWindow, toNone)},
 	{"scaleDown.stage.signal", "s", lower, "First stage of the first pod to go where KEDA took the last replicas: from the onset until no metric is above what activates the target.",

@@ -160,8 +160,8 @@ type observed struct {
 	// managers are the field managers of the HPA controller: its program is the only one of some distributions (k3s) and
 	// of the embedded cluster, under a name of its own.
 	managers []string
-	wants   []want           // of each of hpas
-	recs    []recommendation // of each sync that may have recommended another number than the one before
+	wants    []want           // of each of hpas
+	recs     []recommendation // of each sync that may have recommended another number than the one before
 	// decisions are those of the statuses that come with another number of replicas, and of the
 	// last one before each edge of a phase and of all.
 	decisions map[*record.Autoscaler]decision

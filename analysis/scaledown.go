@@ -16,7 +16,7 @@ var downStages = []string{StageMetrics, StageWindow, StageDecision, StageTermina
 func (o *observed) scaleDown(w window) *ScaleDown {
 	down := &ScaleDown{Plateau: o.supplyAt(w.end)}
 	metric := boundary{stage: StageMetrics}
-	metric.sight, metric.missing = o.metric(w, func(ratio float64, p policy) bool { return ratio < 1-p.down })
+	metric.sight, metric.missing = o.metric(w, asksFewer)
 	falls := o.changesTo(Down, w)
 	if len(falls) == 0 {
 		no := o.notScaled(w, Down)
@@ -159,7 +159,7 @@ func (p *pod) ended() string {
 
 // released are the ends of the metrics lag and of the stabilization window of a fall. The metrics lag
 // lasts until the HPA no longer recommends more than the fall leaves, which for a later fall may be
-// after the metric was first below the tolerance; then the window holds the fall for its length at
+// after the metrics first asked for fewer replicas; then the window holds the fall for its length at
 // most. Where it did not hold the fall, the stage has no length.
 func (o *observed) released(w window, metric boundary, fall replicaChange) []boundary {
 	b := boundary{stage: StageWindow}
@@ -168,8 +168,8 @@ func (o *observed) released(w window, metric boundary, fall replicaChange) []bou
 		b.missing = no
 		return []boundary{metric, b}
 	}
-	if metric.seen && metric.t > fall.t.Add(WatchDelay) { // it was below the tolerance all the time before the fall
-		metric.sight, metric.missing = sight{}, beyondAlready
+	if metric.seen && metric.t > fall.t.Add(WatchDelay) { // it asked for fewer all the time before the fall
+		metric.sight, metric.missing = sight{}, asksFewer.already+loadChanged
 	}
 	if higher.seen && higher.t > w.onset && (!metric.seen || higher.t > metric.t) {
 		metric.sight = higher

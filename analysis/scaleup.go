@@ -14,8 +14,7 @@ const noService = "no Service in front of the target was watched"
 
 // scaleUp works out a transition to more demand. See ScaleUp.
 func (o *observed) scaleUp(w window) *ScaleUp {
-	beyond := func(ratio float64, p policy) bool { return ratio > 1+p.up }
-	metric, noMetric := o.metric(w, beyond)
+	metric, noMetric := o.metric(w, asksMore)
 	up := &ScaleUp{TimeToFull: o.timeToFull(w)}
 	up.Plateau = o.supplyAt(w.end)
 	seen := []boundary{{StageMetrics, metric, noMetric}}
@@ -36,9 +35,9 @@ func (o *observed) scaleUp(w window) *ScaleUp {
 		active, why := o.active(w, c)
 		following := w
 		following.onset = c.t
-		metric, noMetric := o.metric(following, beyond)
-		if noMetric == beyondAlready {
-			noMetric = "the metric was beyond the tolerance already when the target got its first replica"
+		metric, noMetric := o.metric(following, asksMore)
+		if noMetric == asksMore.already+loadChanged {
+			noMetric = asksMore.already + "the target got its first replica"
 		}
 		wakes[i] = wake{[]boundary{{StageSignal, active, why}, {stage: StageActivation, sight: c.sight}}, []boundary{{StageMetrics, metric, noMetric}}}
 	}

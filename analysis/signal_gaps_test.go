@@ -23,7 +23,7 @@ func TestGapsOfSignals(t *testing.T) {
 			b.AddEntry(e)
 		}
 		o := observe(&b)
-		if _, missing := o.metric(window{onset: 40e9, end: 140e9, endedBy: "the load phases ended"}, func(ratio float64, p policy) bool { return ratio > 1+p.up }); !strings.Contains(missing, want) {
+		if _, missing := o.metric(window{onset: 40e9, end: 140e9, endedBy: "the load phases ended"}, asksMore); !strings.Contains(missing, want) {
 			t.Errorf("with a gap of %s: %q, want %q", source, missing, want)
 		}
 	}

@@ -232,17 +232,30 @@ func (o *observed) changesOf() []replicaChange {
 	return found
 }
 
-const beyondAlready = "the metric was beyond the tolerance already when the load changed"
+// asking is what a metric asks of n replicas, by its ratio of current to target.
+type asking struct {
+	is            func(ratio float64, n int32, p policy) bool
+	that, already string // said of a metric that was not seen, and of one that asked for it before the load changed
+}
 
-// metric finds when the HPA's ratio passed its tolerance in w, coming from within
-// it: when the first PodMetrics sample, or value of another metric, was read that says so. Where these do not tell
+var (
+	asksMore = asking{func(ratio float64, _ int32, p policy) bool { return ratio > 1+p.up },
+		"beyond the tolerance", "the metric was beyond the tolerance already when "}
+	asksFewer = asking{func(ratio float64, n int32, p policy) bool { return replicasFor(ratio, n, p) < n },
+		"that asks for fewer replicas", "the metric asked for fewer replicas already when "}
+)
+
+const loadChanged = "the load changed"
+
+// metric finds when the HPA's metrics came to ask for more replicas, or fewer, in w:
+// when the first PodMetrics sample, or value of another metric, was read that says so. Where these do not tell
 // all of the HPA's metrics, it is the first status of the HPA that says so,
 // and the precision is the period of the HPA's sync.
-func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (sight, string) {
+func (o *observed) metric(w window, asks asking) (sight, string) {
 	if w.onsetBy != "" {
 		return sight{}, "the load is not hpabench's, so when it changed is not known"
 	}
-	already, before := false, false // beyond all the time, and when the load changed
+	already, before := false, false // asked for it all the time, and when the load changed
 	for _, u := range o.usages[o.reading(w.onset):] {
 		if u.v.ratio == nil {
 			continue
@@ -251,10 +264,14 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 			break
 		}
 		ratio := *u.v.ratio
-		if n, ok := last(o.targets, max(u.t, w.onset)); ok && n.Replicas == 0 && ratio > 0 {
+		n, ok := last(o.targets, max(u.t, w.onset))
+		if ok && n.Replicas == 0 && ratio > 0 {
 			ratio = math.Inf(1) // any value asks for the first replica
 		}
-		beyond := passed(ratio, policyOf(o.autoscaler(u.t).Spec, o.flags))
+		if !ok {
+			n.Replicas = int32(u.v.counted)
+		}
+		beyond := asks.is(ratio, n.Replicas, policyOf(o.autoscaler(u.t).Spec, o.flags))
 		switch {
 		case u.t <= w.onset:
 			already, before = beyond, beyond
@@ -265,7 +282,7 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 		}
 	}
 	if already || before {
-		return sight{}, beyondAlready
+		return sight{}, asks.already + loadChanged
 	}
 	if slices.ContainsFunc(o.usages, func(u at[usage]) bool { return u.v.ratio != nil }) {
 		var sources []string
@@ -276,18 +293,18 @@ func (o *observed) metric(w window, passed func(ratio float64, p policy) bool) (
 			}
 			sources = append(sources, source)
 		}
-		return sight{}, o.missing(w, "a metric beyond the tolerance", sources...)
+		return sight{}, o.missing(w, "a metric "+asks.that, sources...)
 	}
 	for _, a := range between(o.hpas, w.onset+1, w.end-1) {
 		ratios := statusRatios(a.v)
-		if len(ratios) > 0 && passed(slices.Max(ratios), policyOf(a.v.Spec, o.flags)) {
+		if len(ratios) > 0 && asks.is(slices.Max(ratios), a.v.Status.CurrentReplicas, policyOf(a.v.Spec, o.flags)) {
 			s := o.see(hpaSource, a.t)
 			s.blur = max(s.blur, o.flags.Sync.Duration)
 			return s, ""
 		}
 	}
 	if slices.ContainsFunc(o.wants, func(w want) bool { return w.ok }) {
-		return sight{}, o.missing(w, "an HPA status with a metric beyond the tolerance", hpaSource)
+		return sight{}, o.missing(w, "an HPA status with a metric "+asks.that, hpaSource)
 	}
 	return sight{}, "neither the pods' metrics nor the HPA's status tell the metric"
 }
