@@ -47,6 +47,7 @@ const (
 	FoundMetricsStale     = "metrics-stale"      // samples older than two resolutions
 	FoundMetricsMissing   = "metrics-missing"    // for some pods
 	FoundNotReady         = "not-ready"          // pods that the HPA leaves out, without another cause
+	FoundNoneCounted      = "none-counted"       // the HPA leaves out all pods
 	FoundUnschedulable    = "unschedulable"      //
 	FoundImage            = "image-pull"         //
 	FoundCrash            = "crash"              // restarts, crash loops
@@ -91,6 +92,6 @@ const (
 )
 
 // FindingKinds are all of them.
-var FindingKinds = []string{FoundNoRequest, FoundMetricsAbsent, FoundMetricsStale, FoundMetricsMissing, FoundNotReady, FoundUnschedulable, FoundImage, FoundCrash, FoundOOM, FoundProbe, FoundCPULimit, FoundInit, FoundPostStart, FoundQuota, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundForeignScale, FoundStatusStale, FoundNotScaled, FoundStarved, FoundTerminatingError, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival,
+var FindingKinds = []string{FoundNoRequest, FoundMetricsAbsent, FoundMetricsStale, FoundMetricsMissing, FoundNotReady, FoundNoneCounted, FoundUnschedulable, FoundImage, FoundCrash, FoundOOM, FoundProbe, FoundCPULimit, FoundInit, FoundPostStart, FoundQuota, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundForeignScale, FoundStatusStale, FoundNotScaled, FoundStarved, FoundTerminatingError, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival,
 	FoundOverlap, FoundCannotScale, FoundMinIsMax, FoundDirectionDisabled, FoundRunsAway, FoundRollout, FoundErrors, FoundUpLimited, FoundRounding,
 	FoundStuckAtZero, FoundNeverActivated, FoundSignalAbsent, FoundSignalStale, FoundPaused, FoundFallback, FoundZeroFlapping, FoundColdStart}

@@ -197,6 +197,34 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 	return found
 }
 
+// noneCounted finds the longest time in which the HPA counted none of its pods, though they had samples, if it was longer than
+// a pod that has become ready may take to a sample that counts.
+func (d *diagnosis) noneCounted(p policy) {
+	var longest spell
+	for i := 0; i < len(d.hpas); i++ {
+		s := spell{from: max(d.start, d.hpas[i].t)}
+		for ; i < len(d.hpas) && record.NoneCounted(d.hpas[i].v.Status); i++ {
+			s.to = standsUntil(d.hpas, i, d.end)
+		}
+		if s.to.Sub(s.from) > longest.to.Sub(longest.from) {
+			longest = s
+		}
+	}
+	had := slices.ContainsFunc(between(d.usages, longest.from, longest.to), func(u at[usage]) bool { return len(u.v.reading.samples) > 0 })
+	if longest.to.Sub(longest.from) <= settling+2*d.every || !had || d.has(FoundCrash, FoundOOM) {
+		return
+	}
+	n, _ := last(d.targets, longest.from)
+	f := Finding{Kind: FoundNoneCounted, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(longest.from.Seconds()), UntilSeconds: d.until(longest.to),
+		Seen:   fmt.Sprintf("For %.0f s it counted no pod of the target (%s), so it set no other number of them.", longest.to.Sub(longest.from).Seconds(), replicas(n.Replicas)),
+		Cause:  "No pod was ready.",
+		Advice: "Give the readiness probe a longer `timeoutSeconds` or a higher `failureThreshold`, so that load alone takes no pod out; a higher `minReplicas` or a lower target leave room for the load until new pods serve."}
+	if p.goesBy(corev1.ResourceCPU) {
+		f.Cause = fmt.Sprintf("In its first %.0f s (--horizontal-pod-autoscaler-cpu-initialization-period) the CPU of a pod counts only while it is ready, and by a sample that began after it last became so. A readiness probe that fails in an overload leaves the HPA without a pod to go by just when it should add some.", d.flags.CPUInitialization.Seconds())
+	}
+	d.add(f)
+}
+
 // hadValue says whether a status of the HPA had a value of a metric in the run.
 func (d *diagnosis) hadValue(name string) bool {
 	return slices.ContainsFunc(d.hpas, func(a at[*record.Autoscaler]) bool {

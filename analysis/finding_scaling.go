@@ -22,6 +22,7 @@ func (d *diagnosis) scaling() {
 	}
 	p := policyOf(hpa.Spec, d.flags)
 	d.spec(p)
+	d.noneCounted(p)
 	d.cpuLimit()
 	d.foreign(p)
 	d.maxReached(p)

@@ -54,6 +54,10 @@ func (d *diagnosis) cpuLimit() {
 			since[k] = t
 			return
 		}
+		sees := sees
+		if d.hasIn(from.Seconds(), t.Seconds(), FoundNoneCounted) {
+			sees = "" // it sees none at all
+		}
 		who := "Container " + k.container
 		if k.container == "" {
 			who = "The pod"

@@ -111,6 +111,14 @@ func MetricsRead(metrics []autoscalingv2.MetricSpec, s autoscalingv2.HorizontalP
 		!slices.ContainsFunc(s.CurrentMetrics, func(m autoscalingv2.MetricStatus) bool { return m.Type == "" }), why
 }
 
+// NoneCounted says whether an HPA has metrics of its pods and counts none of them: by the error of upstream's replica
+// calculator, which its condition ScalingActive gives.
+func NoneCounted(s autoscalingv2.HorizontalPodAutoscalerStatus) bool {
+	return slices.ContainsFunc(s.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool {
+		return c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionFalse && strings.Contains(c.Message, "did not receive metrics for targeted pods")
+	})
+}
+
 // ContainersOf lists those of a pod whose use the HPA measures against their requests: init
 // containers that go on running are among them.
 func ContainersOf(spec corev1.PodSpec) []ContainerResources {

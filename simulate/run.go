@@ -213,6 +213,7 @@ type Score struct {
 	Onset              float64    `json:"onset"` // of the first phase, in seconds
 	Ended              float64    `json:"ended"` // the last phase, in seconds
 	Supply             []Supply   `json:"supply"`
+	Uncounted          float64    `json:"uncounted"` // seconds of the load in which the HPA counted none of the pods
 }
 
 // Supply is how many pods are in service from an instant of the run's clock on.
@@ -272,6 +273,7 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	status := func(s autoscalingv2.HorizontalPodAutoscalerStatus) {
 		w.catchUp()
 		w.tellAutoscaler(s)
+		w.counts(!record.NoneCounted(s))
 		ready, waiting = record.MetricsRead(r.HPA.Metrics, s)
 		w.synced()
 	}
@@ -319,6 +321,7 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	}
 	stop()
 	w.catchUp()
+	w.counts(true)
 	// What is still on its way comes to its end.
 	for t := time.Duration(0); t < r.Timeout && (len(w.front.held) > 0 || len(w.chain.onTheWay) > 0 || w.chain.gathered > 0 || slices.ContainsFunc(w.pods, func(p *pod) bool { return p.backlog > 0 })); t += step {
 		w.advance(w.now + step)

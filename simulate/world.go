@@ -56,9 +56,11 @@ type world struct {
 	metrics storage.Storage
 	score   Score
 	onset   time.Duration // of the first phase; 0 before it is known
-	atOnset []func()      // what begins anew then
-	synced  func()        // is called with each sync, which writes a status only where that changes
-	journal *journal      // nil if nobody wants a record
+	// uncounted is since when the HPA counts none of the pods; 0 if it counts some.
+	uncounted time.Duration
+	atOnset   []func() // what begins anew then
+	synced    func()   // is called with each sync, which writes a status only where that changes
+	journal   *journal // nil if nobody wants a record
 
 	manager  string // who wrote the scale last
 	scaler   *scaler
@@ -452,6 +454,20 @@ func (w *world) withdraw(p *pod) {
 		w.serving, w.receiving = slices.Delete(w.serving, i, i+1), -1
 		w.supplies()
 		w.tellEndpoints(p.slice)
+	}
+}
+
+// counts says whether the HPA counts a pod from now on.
+func (w *world) counts(any bool) {
+	if w.uncounted > 0 && w.onset > 0 {
+		until := w.now
+		if w.score.Ended > 0 {
+			until = min(until, seconds(w.score.Ended))
+		}
+		w.score.Uncounted += max(0, until-max(w.onset, w.uncounted)).Seconds()
+	}
+	if w.uncounted = 0; !any {
+		w.uncounted = w.now
 	}
 }
 

@@ -300,6 +300,7 @@ type trial struct {
 	restHours                              float64 // replica-hours from the end of each load to the next
 	most                                   int     // index of the load that missed most
 	steps                                  int     // of the HPA
+	uncounted                              float64 // hours of the loads in which the HPA counted no pod
 }
 
 // try makes the runs of a setting from one phase to another, with a multiple of the loads.
@@ -354,6 +355,7 @@ func (t *trial) add(i int, r *simulate.Run, score simulate.Score, gap time.Durat
 		t.missed, t.most = missed, i
 	}
 	t.steps += len(score.Decisions)
+	t.uncounted += score.Uncounted / 3600
 	t.hours += score.ReplicaSeconds / 3600
 	onset := time.Duration(score.Onset * float64(time.Second))
 	ends := onset + length(r)
@@ -654,6 +656,9 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 	return nil
 }
 
+// uncountedShare is in which share of the loads an HPA that counts no pod is told as the cause of a missed SLO.
+const uncountedShare = 0.1
+
 // blame says what would have to change, where no setting meets the SLO: it is the first of a few changes with
 // which the SLO is met. least is the least bad setting.
 func (s *Search) blame(ctx context.Context, least Setting) (string, error) {
@@ -699,7 +704,15 @@ func (s *Search) blame(ctx context.Context, least Setting) (string, error) {
 		times   float64
 		says    string // of the share that misses the SLO then
 	}
-	tries := []change{{fixed(s, fits), nil, 1, start + " %s of the requests miss the SLO at most, so the pods come too late: a shorter start-up" + lower}}
+	late := "so the pods come too late: a shorter start-up"
+	trials, err := s.try(ctx, least, 1, 0, s.Phases)
+	if err != nil {
+		return "", err
+	}
+	if t := slices.MaxFunc(trials, func(a, b trial) int { return cmp.Compare(a.uncounted, b.uncounted) }); t.uncounted > uncountedShare*t.lasted {
+		late = fmt.Sprintf("but for %.0f s of the load the HPA counted no pod, since none was ready for long enough (finding none-counted): a readiness probe that holds in an overload (timeoutSeconds, failureThreshold)", t.uncounted*3600)
+	}
+	tries := []change{{fixed(s, fits), nil, 1, start + " %s of the requests miss the SLO at most, " + late + lower}}
 	for pods := fits / 2; pods > 0; pods /= 2 {
 		tries = append(tries, change{fixed(s, pods), nil, 1, fmt.Sprintf("with %s ready from the start %%s of the requests miss the SLO at most, and more miss it with %d: take %d as min and max.", record.Counted(pods, "pod"), fits, pods)})
 	}

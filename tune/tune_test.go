@@ -176,6 +176,7 @@ func TestNotes(t *testing.T) {
 		"the pods come too late: a shorter start-up, a higher min, or a lower target.": func(r *simulate.Run) float64 {
 			return late(r) + float64(*r.HPA.Metrics[0].Resource.Target.AverageUtilization)*map[bool]float64{true: 0, false: 1}[r.HPA.MinReplicas != nil]
 		},
+		"but for 30 s of the load the HPA counted no pod, since none was ready for long enough (finding none-counted): a readiness probe that holds": late,
 		"the capacity is too low":     func(r *simulate.Run) float64 { return map[bool]float64{true: 0, false: 1000}[r.Phases[0].From < 40] },
 		"no setting of the HPA can":   func(*simulate.Run) float64 { return 1000 },
 		"With 2 times the load it mi": func(r *simulate.Run) float64 { return map[bool]float64{true: 20, false: 0}[r.Phases[0].From == 200] },
@@ -194,6 +195,9 @@ func TestNotes(t *testing.T) {
 		s.Do = func(ctx context.Context, r *simulate.Run) (simulate.Score, error) {
 			score, err := made(ctx, r)
 			score.Missed = missed(r)
+			if strings.Contains(want, "none-counted") {
+				score.Uncounted = 30
+			}
 			if !strings.Contains(want, "never scales: ") {
 				score.Decisions = []simulate.Decision{{From: 1, To: 2}, {At: time.Minute, From: 2, To: 1}}
 			}
