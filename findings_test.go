@@ -106,6 +106,10 @@ func TestFindings(t *testing.T) {
 			[]string{"limits flapping hpa/web: reversals | behavior.scaleDown.stabilizationWindowSeconds"}},
 		{"a limit that throttles", `autoscaler: {max: 2}, workload: {deployment: {resources: {limits: {cpu: 120m}}}}, load: {phases: [{name: surge, duration: 4m, rate: 232, keepAlive: false}, {name: calm, duration: 6m, rate: 1}]}`, []string{"limits cpu-limit pod/web-: and its limit is 120m", "limits max-reached hpa/web: With its maximum of 2 replicas | or more at the peak; a CPU limit holds the metric. | and raise or remove the CPU limit."}},
 		{"one kept connection", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: true}, {name: calm, duration: 6m, rate: 1}]}`, []string{"limits starved deployment/web: of CPU each, while 1 older pod used 121m. | keep-alive"}},
+		{"one kept connection of pods in front", `workload: {deployment: null, target: {kind: Deployment, name: web}, manifests: [front], model: {cpu: {mean: 5ms}}}, load: {service: front, phases: [{name: surge, duration: 4m, rate: 30, keepAlive: false}, {name: calm, duration: 6m, rate: 1, keepAlive: false}]}`,
+			[]string{"limits starved deployment/web: 2 new pods used | of CPU each, while 1 older pod used 15 | pods in front that call the target | Have what calls the pods close its connections"}},
+		{"kept connections of pods in front, at the maximum", `workload: {deployment: null, target: {kind: Deployment, name: web}, manifests: [front], model: {cpu: {mean: 5ms}}}, autoscaler: {max: 2}, load: {service: front, phases: [{name: surge, duration: 4m, rate: 40, keepAlive: false}, {name: calm, duration: 6m, rate: 1, keepAlive: false}]}`,
+			[]string{"limits starved deployment/web: 1 new pod used", "limits max-reached hpa/web: spread the requests over all pods first (finding starved)"}},
 		{"rounding", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 9m, rate: 60, keepAlive: false}]}`, []string{"notice rounding hpa/web: It stayed at 2 replicas for | /50 = 1.2 | which rounds up to 2; 1 below 26 %"}},
 		{"flapping by steps, from zero and back", `workload: {deployment: {replicas: 1}, model: {metrics: {queue: {of: requests}}}}, load: {phases: [{name: busy, duration: 3m, rate: 60, keepAlive: false}, {name: calm, duration: 3m, rate: 0}, {name: again, duration: 3m, rate: 60, keepAlive: false}]}, ` +
 			strings.Replace(fmt.Sprintf(external, 0, 10, "AverageValue", "averageValue"), "metrics:", "behavior: {scaleDown: {stabilizationWindowSeconds: 30}}, metrics:", 1),
@@ -294,6 +298,16 @@ metadata: {name: web}
 spec: {selector: {app: web}, ports: [{port: 80}]}
 `
 
+// fronted are manifests of the short form's workload, and of a pod in front that calls it.
+const fronted = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: x/app, resources: {requests: {cpu: 100m}}}]}}}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80}]}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: front}, spec: {selector: {matchLabels: {app: front}}, template: {metadata: {labels: {app: front}, annotations: {hpabench.dev/model: '{"cpu": {"mean": "0.1ms"}, "calls": [{"to": "web"}]}'}}, spec: {containers: [{name: front, image: x/front}]}}}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: front}, spec: {selector: {app: front}, type: NodePort, ports: [{port: 80}]}}
+`
+
 // resultOf is what a run of a scenario shows: of a server of 1 ms, a target of 50 % of 100m, and a change.
 func resultOf(t *testing.T, change string) *analysis.Result {
 	t.Helper()
@@ -312,7 +326,12 @@ load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name:
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := scenarios.Parse("s.yaml", source, func(name string) (string, []byte, error) { return name, []byte(fmt.Sprintf(probed, name)), nil })
+	file, err := scenarios.Parse("s.yaml", source, func(name string) (string, []byte, error) {
+		if name == "front" {
+			return name, []byte(fronted), nil
+		}
+		return name, []byte(fmt.Sprintf(probed, name)), nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -142,6 +142,9 @@ func (d *diagnosis) maxReached(p policy) {
 	if d.hasIn(start.Seconds(), end.Seconds(), FoundCPULimit) && p.goesBy(corev1.ResourceCPU) {
 		peak, remedy = fmt.Sprintf("for %d or more at the peak; a CPU limit holds the metric", want), "; and raise or remove the CPU limit"
 	}
+	if d.hasIn(start.Seconds(), end.Seconds(), FoundStarved) {
+		remedy += "; spread the requests over all pods first (finding starved), as more replicas are no help before"
+	}
 	f := Finding{Kind: FoundMaxReached, Severity: Limits, Object: d.hpa(), SinceSeconds: new(start.Seconds()), UntilSeconds: d.until(end),
 		Seen:   fmt.Sprintf("With its maximum of %s the metric stayed above the target for %.0f s: up to %.0f %% of it (%s).", record.Counted(p.max, "replica"), end.Sub(start).Seconds(), most*100, targets(p)),
 		Cause:  fmt.Sprintf("The load asks for more replicas than it may have: %s.", peak),

@@ -16,7 +16,6 @@ import (
 
 // traffic finds what the load met.
 func (d *diagnosis) traffic() {
-	d.starved()
 	d.terminatingErrors()
 	d.errors()
 }
@@ -84,12 +83,12 @@ func (d *diagnosis) cpuLimit() {
 	}
 }
 
-// starved finds new pods that get next to nothing of a load on kept connections.
+// starved finds new pods that get next to nothing of the load, as on kept connections: its own, or those of what is between it and them.
 func (d *diagnosis) starved() {
 	twice, there := 0, living{pods: d.own}
 	for _, u := range between(d.usages, d.start, d.end) {
 		phase := d.phase(u.t)
-		if !phase.plan.KeepAlive && phase.plan.Shape != record.ShapeObserved || phase.plan.Shape == record.ShapeIdle {
+		if phase.plan.Shape == record.ShapeIdle {
 			continue
 		}
 		m, fresh := u.v.reading, false
@@ -140,6 +139,10 @@ func (d *diagnosis) starved() {
 			Seen:   fmt.Sprintf("%s, while %s.", used(young, "new pod", " of CPU"), used(old, "older pod", "")),
 			Cause:  "A kept connection stays with the pod that it was opened to (keep-alive), so that new pods get requests only by new connections.",
 			Advice: "Close connections after a while (the server's limit of requests or age per connection, or a proxy that balances requests); `keepAlive: false` in the scenario shows the difference."}
+		if !phase.plan.KeepAlive && phase.plan.Shape != record.ShapeObserved {
+			f.Cause = "The load keeps no connection, so something between it and the pods does: pods in front that call the target, a proxy, or `sessionAffinity` of the Service. What is kept stays with the pod that it was opened to."
+			f.Advice = "Have what calls the pods close its connections after a while, or have a proxy balance its requests."
+		}
 		d.add(f)
 		return
 	}

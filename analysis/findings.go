@@ -35,6 +35,7 @@ func (o *observed) findings(r *Result) []Finding {
 	d.stuck()
 	d.metrics()
 	d.zero()
+	d.starved()
 	d.scaling()
 	d.traffic()
 	for i := range d.found {

@@ -209,5 +209,5 @@ func (w *world) take(dt float64) {
 	}
 }
 
-// keeps says whether the pods' connections are kept: those of a gateway to them, and theirs to a queue, are, whatever the clients do.
-func (w *world) keeps(p *record.Phase) bool { return p.KeepAlive || w.Front != nil }
+// Keeps says whether the pods' connections are kept: those of a gateway to them, and theirs to a queue, are, whatever the clients do.
+func (r *Run) Keeps(p *record.Phase) bool { return p.KeepAlive || r.Front != nil }

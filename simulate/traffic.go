@@ -220,7 +220,7 @@ func (w *world) changes() bool {
 
 // connects says whether requests open a connection each.
 func (w *world) connects() bool {
-	return w.traffic.phase < 0 && w.Front == nil || w.traffic.phase >= 0 && !w.keeps(&w.Phases[w.traffic.phase])
+	return w.traffic.phase < 0 && w.Front == nil || w.traffic.phase >= 0 && !w.Keeps(&w.Phases[w.traffic.phase])
 }
 
 func (w *world) cost() float64 { return w.modelled.Cost(w.connects()) }
@@ -366,7 +366,7 @@ func (w *world) open(p *record.Phase, dt float64) (rate, refused float64) {
 	if rate <= 0 || w.Front != nil && w.Front.Queue {
 		return max(0, rate), 0
 	}
-	if !w.keeps(p) || w.Even {
+	if !w.Keeps(p) || w.Even {
 		if len(w.serving) == 0 {
 			return rate, rate
 		}

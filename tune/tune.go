@@ -717,12 +717,15 @@ func (s *Search) blame(ctx context.Context, least Setting) (string, error) {
 		tries = append(tries, change{fixed(s, pods), nil, 1, fmt.Sprintf("with %s ready from the start %%s of the requests miss the SLO at most, and more miss it with %d: take %d as min and max.", record.Counted(pods, "pod"), fits, pods)})
 	}
 	if i := slices.IndexFunc(s.Runs, func(r *simulate.Run) bool {
-		return slices.ContainsFunc(r.Phases, func(p record.Phase) bool { return p.KeepAlive && p.Shape != record.ShapeIdle })
+		return slices.ContainsFunc(r.Phases, func(p record.Phase) bool { return r.Keeps(&p) && p.Shape != record.ShapeIdle })
 	}); i >= 0 {
 		kept := " %s of the requests miss the SLO at most, but kept connections stay with the pods that they were opened to, and the others get few of the requests (finding starved). "
 		advice := "Close connections after a while (maxConnectionAge in the scenario's load shows what that does), or balance requests by a proxy"
 		if age := s.Runs[i].MaxConnectionAge; age > 0 {
 			advice = fmt.Sprintf("Close connections after less than the load's maxConnectionAge of %s, or balance requests by a proxy", age)
+		}
+		if s.Runs[i].Front != nil {
+			advice = "Have the pods in front close their connections to the target after a while, or balance requests by a proxy"
 		}
 		tries = slices.Insert(tries, 0, change{s.even(), least, 1, "with the requests spread evenly over the pods" + kept + advice + "."})
 		tries = append(tries, change{fixed(s.even(), fits), nil, 1, start + " and the requests spread evenly over them" + kept + advice + "; and the pods come too late, so take a shorter start-up or a higher min too."})

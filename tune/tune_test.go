@@ -164,6 +164,7 @@ func TestNotes(t *testing.T) {
 	late := func(r *simulate.Run) float64 { return map[bool]float64{true: 0, false: 300}[r.HPA.MinReplicas != nil] }
 	for want, missed := range map[string]func(r *simulate.Run) float64{
 		"with the requests spread evenly over the pods 0.5 % of the requests miss the SLO at most, but kept connections stay with":     even(5, pods(300, 300, 300, 300, 300, 4)),
+		"Have the pods in front close their connections to the target after a while":                                                   even(5, pods(300, 300, 300, 300, 300, 4)),
 		"(finding starved). Close connections after less than the load's maxConnectionAge of 5s, or balance requests by a proxy.":      even(5, pods(300, 300, 300, 300, 300, 4)),
 		"with 2 pods ready from the start 0.6 % of the requests miss the SLO at most, and more miss it with 5: take 2 as min and max.": pods(300, 200, 6, 300, 300, 300),
 		"with 5 pods ready from the start and the requests spread evenly over them 0.4 % of the requests miss the SLO at most, but kept connections stay with the pods that they were opened to, and the others get few of the requests (finding starved). Close connections after a while (maxConnectionAge in the scenario's load shows what that does), or balance requests by a proxy; and the pods come too late, so take a shorter start-up or a higher min too.": func(r *simulate.Run) float64 {
@@ -189,6 +190,9 @@ func TestNotes(t *testing.T) {
 	} {
 		s := search(t, "target=30..90")
 		s.Phases, s.Runs[0].Phases = 2, []record.Phase{{Seconds: 60, Shape: record.ShapeRate, From: 100, KeepAlive: true}}
+		if strings.Contains(want, "pods in front") {
+			s.Runs[0].Front, s.Runs[0].Phases[0].KeepAlive = &simulate.Front{}, false
+		}
 		if strings.Contains(want, "maxConnectionAge of 5s") {
 			s.Runs[0].MaxConnectionAge = 5 * time.Second
 		}
