@@ -299,7 +299,7 @@ func (l *learner) stages() {
 			}
 			// Less the latest of the times at which it may have been probed: the simulation
 			// draws one.
-			beyond = append(beyond, *p.Ready-*p.Started-l.base.Modelled().ReadyAfter(before, model.Relist).Seconds())
+			beyond = append(beyond, *p.Ready-*p.Started-l.base.Modelled().ReadyAfter(before, model.Relist, 0).Seconds())
 		}
 		between(&inService, p.Ready, p.InService)
 		between(&out, p.Terminating, p.OutOfService)

@@ -77,7 +77,8 @@ func (m *Model) Status(path string) bool {
 	return path == "/healthz" || path == "/livez" || path == "/readyz" || path == MetricsPath
 }
 
-// Due says whether the kubelet runs the probe of a container that has run for so long.
+// Due says whether the kubelet runs the probe of a container that has run for so long: since the start that its status tells,
+// which is in whole seconds (doProbe in pkg/kubelet/prober/worker.go).
 func (p Probe) Due(age time.Duration) bool { return age >= p.InitialDelay }
 
 // Thresholds count the results of a probe in a row.
@@ -99,10 +100,11 @@ func (t *Thresholds) Add(success bool, p Probe) bool {
 }
 
 // Succeeds is when a probe has succeeded, after the start of its container, where the process
-// listens at an instant. It runs at each of runs, and with its period from the last of them on.
-func (p Probe) Succeeds(listens time.Duration, runs ...time.Duration) time.Duration {
+// listens at an instant, and which started so long into a second. It runs at each of runs, and with its period from the last of
+// them on.
+func (p Probe) Succeeds(listens, into time.Duration, runs ...time.Duration) time.Duration {
 	at := runs[0]
-	for i := 1; at < listens || !p.Due(at); i++ {
+	for i := 1; at < listens || !p.Due(at+into); i++ {
 		if i < len(runs) {
 			at = runs[i]
 		} else {

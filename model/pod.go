@@ -113,26 +113,26 @@ func Sidecar(c corev1.Container) bool {
 
 // ReadyAfter is how long after its start the first container is ready, by its model and its
 // probes, where the node took up the pod at a time before it, and the kubelet looks at all
-// containers at a time after it (within Relist).
+// containers at a time after it (within Relist). The start was so long into a second of the clock.
 //
 // The kubelet runs a probe with its period, from when it took up the pod. A readiness probe also
 // runs at once when the container is seen to have started, and when the kubelet looks at all
 // containers next; its period begins anew then (pkg/kubelet/prober).
-func (p Pod) ReadyAfter(before, relist time.Duration) time.Duration {
+func (p Pod) ReadyAfter(before, relist, into time.Duration) time.Duration {
 	c, listens := p.First(), p.Listens()
 	started := p.hook()
 	if c.StartupProbe != nil {
 		startup := ProbeOf(c.StartupProbe)
-		started = startup.Succeeds(listens, started+startup.Period-(before+started)%startup.Period)
+		started = startup.Succeeds(listens, into, started+startup.Period-(before+started)%startup.Period)
 	}
 	if f := p.Model.Fault; f != nil && f.Unready != nil && c.ReadinessProbe != nil {
 		listens = max(listens, f.Unready.Duration)
 	}
 	switch {
 	case c.ReadinessProbe != nil && c.StartupProbe != nil:
-		return ProbeOf(c.ReadinessProbe).Succeeds(listens, started)
+		return ProbeOf(c.ReadinessProbe).Succeeds(listens, into, started)
 	case c.ReadinessProbe != nil:
-		return ProbeOf(c.ReadinessProbe).Succeeds(listens, started, started+relist)
+		return ProbeOf(c.ReadinessProbe).Succeeds(listens, into, started, started+relist)
 	case c.StartupProbe != nil:
 		return started
 	}

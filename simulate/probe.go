@@ -41,7 +41,7 @@ func (w *world) probe(p *pod, kind int, costs bool, probe model.Probe, results m
 	if p.watched[kind] = !p.deleted && (costs || p.backlog > 0 || p.workers > 1 || p.readyAt < 0); !p.watched[kind] {
 		return
 	}
-	came, due := w.now, probe.Due(w.now-p.startedAt)
+	came, due := w.now, probe.Due(w.now-p.startedAt.Truncate(time.Second))
 	w.ask(p, costs && due, probe.Timeout, func(success bool) {
 		past := due && results.Add(success, probe)
 		if due && !success && !p.deleted { // as the kubelet words it

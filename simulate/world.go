@@ -367,7 +367,7 @@ func (w *world) start(p *pod) {
 		w.scraped(p)
 	}
 	listens := w.modelled.Listens()
-	ready := w.modelled.ReadyAfter(w.modelled.Prepares()+p.life.start, time.Duration(p.random.Int64N(int64(model.Relist)))) + p.life.ready
+	ready := w.modelled.ReadyAfter(w.modelled.Prepares()+p.life.start, time.Duration(p.random.Int64N(int64(model.Relist))), w.now%time.Second) + p.life.ready
 	w.show(p)
 	w.whileRuns(p, listens, func() {
 		p.listens = true

@@ -199,6 +199,7 @@ func TestProbesTakeTheirTime(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		startup, readiness, liveness *corev1.Probe
+		start                        string // of a process in the place of a command
 		says                         []string
 		after                        []time.Duration // rounded to seconds
 	}{
@@ -207,10 +208,16 @@ func TestProbesTakeTheirTime(t *testing.T) {
 			says:      []string{"not running", "started=true ready=false restarts=0", "started=true ready=true restarts=0"},
 			after:     []time.Duration{0, 0, 0},
 		},
+		"and at the kubelet's next look": {
+			readiness: &corev1.Probe{ProbeHandler: tcp, PeriodSeconds: 10, SuccessThreshold: 1, FailureThreshold: 3, TimeoutSeconds: 1},
+			start:     `{"start": "200ms"}`,
+			says:      []string{"not running", "started=true ready=false restarts=0", "started=true ready=true restarts=0"},
+			after:     []time.Duration{0, 0, time.Second},
+		},
 		"an initial delay is waited for in periods": {
 			readiness: &corev1.Probe{ProbeHandler: exec, InitialDelaySeconds: 5, PeriodSeconds: 3, SuccessThreshold: 2, FailureThreshold: 3},
 			says:      []string{"not running", "started=true ready=false restarts=0", "started=true ready=true restarts=0"},
-			after:     []time.Duration{0, 0, 9 * time.Second},
+			after:     []time.Duration{0, 0, 10 * time.Second}, // at 1 s, its next look, they begin anew
 		},
 		"a startup probe holds the others back": {
 			startup:   &corev1.Probe{ProbeHandler: exec, PeriodSeconds: 4, SuccessThreshold: 1, FailureThreshold: 3},
@@ -229,7 +236,12 @@ func TestProbesTakeTheirTime(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				container := running("c", "sleep", "infinity")
 				container.StartupProbe, container.ReadinessProbe, container.LivenessProbe = c.startup, c.readiness, c.liveness
-				said, when := live(t, podOf(corev1.RestartPolicyAlways, container), 12*time.Second, ready)
+				if c.start != "" {
+					container.Command, container.Ports = nil, []corev1.ContainerPort{{ContainerPort: 80}}
+				}
+				pod := podOf(corev1.RestartPolicyAlways, container)
+				pod.Annotations = map[string]string{model.Annotation: c.start}
+				said, when := live(t, pod, 12*time.Second, ready)
 				if diff := cmp.Diff(c.says, said); diff != "" {
 					t.Fatal(diff)
 				}

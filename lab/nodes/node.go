@@ -174,7 +174,7 @@ func (n *node) release(a netip.Addr) {
 	delete(n.mu.used, a)
 }
 
-// relist is how long it takes until the kubelet sees that a container has ended:
+// relist is how long it takes until the kubelet sees that a container has started or ended:
 // it looks once in each model.Relist.
 func (n *node) relist(now time.Time) time.Duration {
 	return model.Relist - (time.Duration(now.UnixNano())+n.phase)%model.Relist

@@ -85,7 +85,6 @@ func due(k kind, spec *corev1.Probe, c *container, now time.Time) bool {
 	if !c.running() || c.started() == (k == startup) {
 		return false
 	}
-	// The kubelet counts from the start as the API has it, in whole seconds.
 	return model.ProbeOf(spec).Due(now.Sub(c.now.start.Truncate(time.Second)))
 }
 

@@ -63,6 +63,7 @@ func (p *pod) start(c *container, killed bool) (time.Duration, *corev1.Container
 	c.now, c.waiting = a, nil
 	p.mu.Unlock()
 	p.event(c, corev1.EventTypeNormal, "Started", "Container started")
+	time.AfterFunc(p.node.relist(time.Now()), p.poke) // the kubelet's next look has the pod's status taken once more, and its readiness probed
 	a.usage.run(a.process, p.nodes.o.Housekeeping)
 	if c == p.st.main[0] {
 		p.scrapes.run(a.process, m.Metrics, p.nodes.clock)
