@@ -184,6 +184,16 @@ func scenario(seed uint64) *simulate.Run {
 	for i := range between(2, 4) {
 		run.Phases = append(run.Phases, record.Phase{Name: fmt.Sprintf("p%d", i), Seconds: float64(between(30, 300)), Shape: record.ShapeRate, From: float64(r.IntN(2) * between(1, 150))})
 	}
+	if outside := rand.New(rand.NewPCG(seed, 4)); *hpa.MinReplicas == 0 && outside.IntN(3) > 0 { // the pods' own metrics are gone with them
+		run.Outside = map[string]string{}
+		for _, name := range []string{"rps", "busy"} {
+			var rows strings.Builder
+			for at := 0; at < 900; at += 30 + outside.IntN(300) {
+				fmt.Fprintf(&rows, "%d,%d\n", at, outside.IntN(2)*outside.IntN(100))
+			}
+			run.Outside[name] = rows.String()
+		}
+	}
 	loads := rand.New(rand.NewPCG(seed, 3))
 	for i := range run.Phases {
 		switch p := &run.Phases[i]; loads.IntN(4) {

@@ -12,6 +12,7 @@ import (
 	"github.com/hpabench/hpabench/record"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 )
 
 // settling is how long after a pod is ready metrics-server may take to have a
@@ -172,8 +173,8 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 			if len(hpa.Status.Conditions) == 0 || !notServed.MatchString(said) && !long && events < 2 {
 				continue
 			}
-			if !notServed.MatchString(said) && d.has(FoundCrash, FoundOOM, FoundProbe) && d.hadValue(name) && d.noneReady(f.SinceSeconds) {
-				continue // there was no pod to have one
+			if !notServed.MatchString(said) && (d.has(FoundCrash, FoundOOM, FoundProbe) || d.wentToZero(f.SinceSeconds)) && d.hadValue(name) && d.noneReady(f.SinceSeconds) {
+				continue // there was no pod to have one, and stuck-at-zero says what that costs
 			}
 			if lost := d.lostSignal(name); !notServed.MatchString(said) && len(lost) > 0 && lost[len(lost)-1].to >= d.end.Add(-2*d.flags.Sync.Duration) { // until when the HPA has looked again
 				continue // signal-absent tells it
@@ -231,6 +232,12 @@ func (d *diagnosis) hadValue(name string) bool {
 		_, has := record.MetricsCurrent(a.v.Status)[name]
 		return has
 	})
+}
+
+// wentToZero says whether the target had no replica at a time.
+func (d *diagnosis) wentToZero(at *float64) bool {
+	n, ok := last(d.targets, record.Instant(ptr.Deref(at, d.start.Seconds())*1e9))
+	return ok && n.Replicas == 0
 }
 
 // noneReady says whether no pod was ready at a time or at one after it, of the whole run without one.

@@ -127,17 +127,11 @@ func (m meter) values(name string) (metrics.PodMetricsInfo, time.Time, error) {
 	return values, time.Now(), nil
 }
 
-// sum is what GetObjectMetric and GetExternalMetric tell: that of the pods, and of the requests that
-// came while there was none.
+// sum is what GetObjectMetric and GetExternalMetric tell: that of the pods, and of a source outside.
 func (m meter) sum(name string, of autoscalingv2.MetricSpec) (sum int64, at time.Time, err error) {
 	values, at, err := m.values(name)
 	for _, v := range values {
 		sum += v.Value
-	}
-	// Pods that are not scraped yet are no reason to take their part for 0.
-	unserved, known := m.Unserved(name)
-	if _, pods := m.Replicas(); known && (err == nil || pods == 0) {
-		sum, at, err = sum+int64(math.Round(unserved*1000)), time.Now(), nil
 	}
 	if outside, known := m.Outside(name); known {
 		sum, at, err = sum+int64(math.Round(outside*1000)), time.Now(), nil

@@ -34,8 +34,6 @@ type Workload interface {
 	Usage(resource corev1.ResourceName, container string) metrics.PodMetricsInfo
 	// Custom is what an adapter tells now of a custom metric of the pods, in thousandths.
 	Custom(name string) metrics.PodMetricsInfo
-	// Unserved is the rate, by the metric's scale, of requests that came while no pod took them.
-	Unserved(name string) (perSecond float64, known bool)
 	// External is what KEDA tells now of a metric, in thousandths; of is false if it is none of KEDA's.
 	External(name string) (thousandths int64, of bool, err error)
 	// Outside is what a source outside the cluster shows now of a metric.

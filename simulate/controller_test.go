@@ -50,7 +50,6 @@ func (w *instant) Usage(corev1.ResourceName, string) metrics.PodMetricsInfo {
 
 func (w *instant) Custom(string) metrics.PodMetricsInfo { return nil }
 
-func (w *instant) Unserved(string) (float64, bool)      { return 0, false }
 func (w *instant) External(string) (int64, bool, error) { return 0, false, nil }
 func (w *instant) Outside(string) (float64, bool)       { return 0, false }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/kubernetes/pkg/controller/podautoscaler/metrics"
@@ -65,28 +66,6 @@ func (w *world) read(p *pod, name string) {
 	p.readings[name] = m.Keep(p.readings[name], model.Reading{At: w.now, Value: value})
 }
 
-// entrance keeps account of the requests that came while no pod took them, as a queue or an ingress
-// in front of the pods shows them: an External or Object metric of requests has them too, and
-// brings an HPA from 0 replicas to more.
-func (w *world) entrance() {
-	for name, m := range w.Plant.Workload.Metrics {
-		if m.Of != model.OfRequests {
-			continue
-		}
-		var scrape func()
-		scrape = func() {
-			w.waited[name] = m.Keep(w.waited[name], model.Reading{At: w.now, Value: w.unserved})
-			w.after(m.Period(), scrape)
-		}
-		w.after(0, scrape)
-	}
-}
-
-// Unserved is the rate of such requests as a metric of that name has it, known only for one of requests.
-func (w *world) Unserved(name string) (perSecond float64, known bool) {
-	return w.Plant.Workload.Metrics[name].Tell(w.waited[name], w.now)
-}
-
 // Custom is the world as a Workload: what an adapter that asks Prometheus tells now.
 func (w *world) Custom(name string) metrics.PodMetricsInfo {
 	w.catchUp()
@@ -98,6 +77,21 @@ func (w *world) Custom(name string) metrics.PodMetricsInfo {
 		}
 	}
 	return r
+}
+
+// goneAtZero is a sentence on the metrics by which an HPA cannot leave zero replicas: the pods' own. It is empty where there are none.
+func (r *Run) goneAtZero() string {
+	var names []string
+	for _, m := range r.HPA.Metrics {
+		name := record.CustomMetric(m)
+		if _, own := r.Plant.Workload.Metrics[name]; own && r.Outside[name] == "" {
+			names = append(names, name)
+		}
+	}
+	if r.Least() > 0 || r.KEDA != nil || len(names) == 0 || len(names) < len(r.HPA.Metrics) {
+		return ""
+	}
+	return fmt.Sprintf("the metric %s of the pods themselves (workload.model.metrics): while there is none it has no value, and the HPA stays at 0 replicas. A metric of what stands in front of them or outside is modelled as a gateway, a queue or a source (docs/signals.md).", strings.Join(names, " and ")+map[bool]string{true: " is", false: " are"}[len(names) == 1])
 }
 
 // Check says which metric of the HPA the plant does not have.

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"strings"
 	"testing"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -40,9 +41,9 @@ func TestGoesByCustomMetrics(t *testing.T) {
 	}
 }
 
-// Requests that find no pod raise a metric of requests in front of the pods, and bring the HPA from 0
-// to as many replicas as the load needs; a metric of the requests in flight has none of them.
-func TestComesBackFromZero(t *testing.T) {
+// A metric of the pods is gone with the last of them, and an HPA that goes by it stays at 0 replicas, as on a cluster: that is
+// told as assumed. A source outside brings it back, to as many replicas as it asks for.
+func TestStaysAtZero(t *testing.T) {
 	twenty := resource.MustParse("20")
 	target := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: &twenty}
 	queue := autoscalingv2.MetricIdentifier{Name: "queue"}
@@ -50,15 +51,22 @@ func TestComesBackFromZero(t *testing.T) {
 		{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{Metric: queue, Target: target}},
 		{Type: autoscalingv2.ObjectMetricSourceType, Object: &autoscalingv2.ObjectMetricSource{Metric: queue, Target: target}},
 	} {
-		for of, want := range map[string]int32{model.OfRequests: 3, model.OfInFlight: 0} {
+		for outside, want := range map[string]int32{"": 0, "t > 180.0 ? 60 : 0": 3} {
 			r := library(t, "spike")
 			r.HPA.MinReplicas, r.HPA.MaxReplicas, r.HPA.Metrics = new(int32(0)), 10, []autoscalingv2.MetricSpec{m}
 			r.HPA.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(0))}}
-			r.Plant.Workload.Metrics = map[string]model.Metric{"queue": {Of: of}}
+			if outside == "" {
+				r.Plant.Workload.Metrics = map[string]model.Metric{"queue": {Of: model.OfRequests}}
+			} else {
+				r.Outside = map[string]string{"queue": outside}
+			}
 			r.Phases = []record.Phase{{Name: "calm", Seconds: 180, Shape: record.ShapeIdle}, {Name: "again", Seconds: 180, Shape: record.ShapeRate, From: 60}}
 			_, score := simulate(t, r)
 			if n := len(score.Decisions); n == 0 || score.Decisions[n-1].To != want {
-				t.Errorf("%s of %s: the decisions are %v, should come to %d", m.Type, of, score.Decisions, want)
+				t.Errorf("%s, %q outside: the decisions are %v, should come to %d", m.Type, outside, score.Decisions, want)
+			}
+			if told := strings.Contains(strings.Join(r.Assumed(), " "), "while there is none it has no value"); told != (outside == "") {
+				t.Errorf("%s, %q outside: assumed are %q", m.Type, outside, r.Assumed())
 			}
 		}
 	}

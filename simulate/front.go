@@ -89,9 +89,6 @@ func (w *world) atFront() (n float64) {
 // hold lets a gateway hold n requests that came until a time.
 func (w *world) hold(n float64, to time.Duration) {
 	each, at := parts(n, w.now, to)
-	if w.traffic.phase >= 0 {
-		w.unserved += n
-	}
 	for _, came := range at {
 		w.front.held = append(w.front.held, w.newRequest(w.traffic.phase, each, came))
 	}

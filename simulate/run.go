@@ -169,7 +169,7 @@ func (r *Run) Observed() bool { return len(r.observed) > 0 }
 
 // Assumed are sentences on what nobody measured of the workload and the cluster.
 func (r *Run) Assumed() []string {
-	all := []string{r.AssumedModel, model.AssumedOthers(&r.Pod, r.OfAll || r.Observed()), r.Ignored, r.assumedScrapes()}
+	all := []string{r.AssumedModel, model.AssumedOthers(&r.Pod, r.OfAll || r.Observed()), r.Ignored, r.assumedScrapes(), r.goneAtZero()}
 	if r.Chain != nil {
 		for _, c := range r.Chain.Calls {
 			if c.Assumed != "" {
@@ -403,9 +403,6 @@ func (w *world) over(took *model.Latencies) float64 {
 func (w *world) failed(phase int, at time.Duration, n float64, cause string) {
 	if phase < 0 || n <= 0 {
 		return
-	}
-	if len(w.serving) == 0 && cause == "connection refused" {
-		w.unserved += n
 	}
 	w.score.Missed += n
 	w.journal.failed(phase, at, n, cause)

@@ -62,13 +62,11 @@ type world struct {
 	synced    func()   // is called with each sync, which writes a status only where that changes
 	journal   *journal // nil if nobody wants a record
 
-	manager  string // who wrote the scale last
-	scaler   *scaler
-	front    front
-	chain    chain
-	outside  map[string]*signals.Course
-	unserved float64                    // requests that came while no pod took them
-	waited   map[string][]model.Reading // of unserved, by the names of metrics of requests
+	manager string // who wrote the scale last
+	scaler  *scaler
+	front   front
+	chain   chain
+	outside map[string]*signals.Course
 }
 
 type pod struct {
@@ -185,8 +183,6 @@ func newWorld(r *Run, j *journal) *world {
 		first = s[0] + time.Duration(chance*float64(s[1]-s[0])) - r.Plant.Metrics.Delay.Duration
 	}
 	w.after(within(first, every), w.scrape)
-	w.waited = map[string][]model.Reading{}
-	w.entrance()
 	w.startChain()
 	if w.KEDA != nil {
 		w.startKEDA()
