@@ -518,7 +518,7 @@ func knobOf(name string, ranges []Range) (knob, string, error) {
 	canonical := scenarios.SettingName(name)
 	k, known := knobs[canonical]
 	if !known {
-		return k, "", fmt.Errorf("there is no setting %q: there are %s", name, strings.Join(Knobs(), ", "))
+		return k, "", fmt.Errorf("there is no setting %q: there are %s", name, scenarios.ListSettings())
 	}
 	if slices.ContainsFunc(ranges, func(r Range) bool { return r.Name == canonical }) {
 		return k, "", fmt.Errorf("%s is there twice", name)

@@ -239,7 +239,7 @@ func TestAnErrorEndsTheSearch(t *testing.T) {
 
 // Each knob has the effect that it is named for, and is read back as it was set.
 func TestKnobs(t *testing.T) {
-	if names := slices.DeleteFunc(Knobs(), func(name string) bool { return name == "sync" || name == "scrape" }); !slices.Equal(names, scenarios.SettingNames) {
+	if names := Knobs(); !slices.Equal(names, scenarios.SettingNames) {
 		t.Errorf("tune has the settings %q, --set has %q", names, scenarios.SettingNames)
 	}
 	for _, name := range Knobs() {
@@ -319,7 +319,7 @@ func TestBadInput(t *testing.T) {
 		"target":                    "is not like target=40..80",
 		"target=40":                 "is not like target=40..80",
 		"target=40..":               "is not like target=40..80",
-		"aim=40..80":                `there is no setting "aim": there are activationThreshold, cooldownPeriod, max, min, pollingInterval, scaleDown.`,
+		"aim=40..80":                `there is no setting "aim": there are activationThreshold, cooldownPeriod, max, min, pollingInterval, scaleDown.percent, scaleDown.pods, scaleDown.stabilization (or stabilization), `,
 		"target=80..40":             "80 is more than 40",
 		"target=0..40":              "target: 0 must be 0.001 at least",
 		"sync=15..30":               "sync: 15 is no duration: write it like 90s",
