@@ -120,7 +120,7 @@ func (f *File) Variants(settings []Setting) ([]Variant, error) {
 
 // hintOf is for the name of a setting that is not known.
 func hintOf(name string) string {
-	if near := nearest(SettingName(name), SettingNames); near != "" {
+	if near := Nearest(SettingName(name), SettingNames); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	return "a path within the spec, or one of " + ListSettings()
