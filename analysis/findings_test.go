@@ -319,6 +319,19 @@ func atZero() *made {
 	return m
 }
 
+// Advice on metrics is of the cluster that was used: the embedded one has no metrics-server in kube-system.
+func TestMetricsOfTheEmbeddedCluster(t *testing.T) {
+	for _, lab := range []*record.Lab{nil, {Timing: "real", MetricsResolution: 15}} {
+		m := ill().sampled(100, "a", "b", "c")
+		m.gap(metricsSource, 101, 215)
+		m.resampled(216, "a", "b", "c").add(0, record.Entry{Cluster: &record.Cluster{Lab: lab}})
+		f := m.analyze(t).Findings
+		if len(f) != 1 || f[0].Kind != FoundMetricsAbsent || strings.Contains(f[0].Advice, "kube-system") != (lab == nil) || strings.Contains(f[0].Advice, "hpabench-lab") != (lab != nil) {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
 // respecified is tooHigh with another spec of the HPA from 151 s on.
 func respecified(change func(*autoscalingv2.HorizontalPodAutoscalerSpec)) *made {
 	m := tooHigh(autoscalingv2.HorizontalPodAutoscalerCondition{Type: "AbleToScale", Status: "True", Reason: "ReadyForNewScale"})
