@@ -6,9 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hpabench/hpabench/simulate"
 	"github.com/hpabench/hpabench/tune"
 )
+
+// another is all with one more.
+func another[T any](all []*T) []*T { return append(all, new(T)) }
 
 // tunedLoads is the result of a search under three loads.
 func tunedLoads() (tune.Search, *tune.Result) {
@@ -20,8 +22,11 @@ func tunedLoads() (tune.Search, *tune.Result) {
 		best.Loads = append(best.Loads, outcome(70, worst))
 	}
 	s := tune.Search{
-		Runs: []*simulate.Run{new(simulate.Run), new(simulate.Run), new(simulate.Run)}, Loads: []string{"spike", "ramp", "sine"}, PerDay: 1, SLO: tune.SLO{Latency: time.Second, Share: 0.99},
+		Loads: []string{"spike", "ramp", "sine"}, PerDay: 1, SLO: tune.SLO{Latency: time.Second, Share: 0.99},
 		Ranges: []tune.Range{{Name: "target", Low: 30, High: 90, Step: 1}, {Name: "scaleDown.stabilization", High: 600, Step: 1}},
+	}
+	for range s.Loads {
+		s.Runs = another(s.Runs)
 	}
 	return s, &tune.Result{Present: best, Front: []tune.Outcome{best}, Verdict: tune.Recommended}
 }
