@@ -42,11 +42,11 @@ func TestFindings(t *testing.T) {
 
 		{"min is max", `autoscaler: {min: 2, max: 2}`, []string{"blocks min-is-max hpa/web: are both 2"}},
 		{"up disabled", `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {selectPolicy: Disabled}}}}`,
-			[]string{"blocks direction-disabled hpa/web: behavior.scaleUp.selectPolicy is Disabled. The metric asked for another number of replicas for"}},
+			[]string{"blocks direction-disabled hpa/web: behavior.scaleUp.selectPolicy is Disabled. The metric asked for more replicas for "}},
 		{"up disabled, from two replicas", `workload: {deployment: {replicas: 2, resources: {requests: {cpu: 200m}}}, model: {cpu: {mean: 2ms}}}, load: {phases: [{name: idle, duration: 30s, rate: 0}, {name: surge, duration: 5m, rate: 200, keepAlive: false}, {name: calm, duration: 6m, rate: 20, keepAlive: false}]}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {selectPolicy: Disabled}}}}`,
-			[]string{"blocks direction-disabled hpa/web: , and it stayed at 2."}},
+			[]string{"blocks direction-disabled hpa/web: The metric asked for more replicas for | , and it stayed at 2: without that the HPA would have added | (2.."}},
 		{"down disabled", `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleDown: {selectPolicy: Disabled}}}}`,
-			[]string{"limits direction-disabled hpa/web: behavior.scaleDown.selectPolicy is Disabled. The metric asked for another number"}},
+			[]string{"limits direction-disabled hpa/web: behavior.scaleDown.selectPolicy is Disabled. The metric asked for fewer replicas for | without that the HPA would have removed "}},
 
 		{"an init container that takes long", `workload: {deployment: {template: {spec: {initContainers: [{name: prepare, image: busybox, command: [sleep, "45"]}]}}}}`,
 			[]string{"limits init pod/web-: Init container prepare ran for 46 s"}},

@@ -31,6 +31,8 @@ type Comparison struct {
 	Doubts []string `json:"doubts,omitempty"`
 	// Findings say of each set in how many of its trials which finding was.
 	Findings []string `json:"findings,omitempty"`
+	// Few says of which sets the trials are too few to decide anything, see TooFew.
+	Few []string `json:"tooFew,omitempty"`
 	// Differ says what differs in the setup, see differ.
 	Differ  []string         `json:"differ,omitempty"`
 	Figures []ComparedFigure `json:"figures"`
@@ -150,6 +152,7 @@ func Compare(all []Trials, names *regexp.Regexp) Comparison {
 		}
 	}
 	c.adjust()
+	c.Few, _ = c.TooFew()
 	medians := make([]*Elasticity, len(all))
 	for i := range all {
 		medians[i] = medianElasticity(samples[i])
@@ -318,6 +321,15 @@ func (c *Comparison) TooFew() (list []string, all bool) {
 	tests := c.tests(true)
 	left := len(slices.DeleteFunc(slices.Clone(tests), func(d *Difference) bool { return d.Significant }))
 	all = len(tests) > 0
+	enough := func(least int) int { // trials of each, for all differences to be significant
+		for smallestP(least, least)*float64(max(1, len(tests))) >= Alpha {
+			least++
+		}
+		return least
+	}
+	if slices.Max(c.Trials) == 1 {
+		return []string{fmt.Sprintf("One trial of each decides nothing: a difference may be chance, and where there is none the next trial may show one. Make %d trials of each.", enough(1))}, all
+	}
 	for i, n := range c.Trials[1:] {
 		own := c.tests(true, i)
 		if len(own) == 0 {
@@ -328,16 +340,12 @@ func (c *Comparison) TooFew() (list []string, all bool) {
 			all = false
 			continue
 		}
-		enough := max(4, min(c.Trials[0], n)+1)
-		for smallestP(enough, enough)*float64(len(tests)) >= Alpha {
-			enough++
-		}
 		of := record.Counted(left, "tested difference")
 		if left < len(tests) {
 			of += " without significance"
 		}
 		text := fmt.Sprintf("With %s of %s and %d of %s no figure can be better or worse: the smallest p-value is %s, and for %s it must be below %s. Make %d trials of each",
-			record.Counted(c.Trials[0], "trial"), c.Names[0], n, c.Names[i+1], record.Plain(least, 2), of, record.Plain(Alpha/float64(left), 2), enough)
+			record.Counted(c.Trials[0], "trial"), c.Names[0], n, c.Names[i+1], record.Plain(least, 2), of, record.Plain(Alpha/float64(left), 2), enough(min(c.Trials[0], n)+1))
 		if fewer := (int(math.Ceil(Alpha/least)) - 1) / (len(c.Trials) - 1); fewer > 0 {
 			text += fmt.Sprintf(", or compare %s at most (--figure)", record.Counted(fewer, "figure"))
 		}

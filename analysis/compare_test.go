@@ -121,6 +121,12 @@ func TestCompareTooFew(t *testing.T) {
 	if d.Significant || math.Abs(d.SmallestP-1./3) > 1e-9 || len(d.Warnings) == 0 || !strings.Contains(strings.Join(d.Warnings, " "), "samples") {
 		t.Errorf("%+v", d)
 	}
+	for values, sets := range map[float64][]Trials{15: {trials("a", "", 15), trials("b", "", 15)}, 40: {trials("a", "", 15), trials("b", "", 40), trials("c", "", 41)}} {
+		c := Compare(sets, inService)
+		if want := "One trial of each decides nothing: a difference may be chance, and where there is none the next trial may show one. Make "; len(c.Few) != 1 || !strings.HasPrefix(c.Few[0], want) {
+			t.Errorf("of one trial each, of %g s, it says %q", values, c.Few)
+		}
+	}
 	same := Compare([]Trials{trials("a", "", 15, 15, 15, 15), trials("b", "", 15, 15, 15, 15)}, inService).Figures[0].Against[0]
 	if same.Significant || *same.Absolute != 0 || same.P != nil {
 		t.Errorf("%+v", same)

@@ -254,12 +254,22 @@ func (d *diagnosis) noneReady(since *float64) bool {
 	return false
 }
 
+// inOneProcess rewords a finding on metrics-server for the embedded cluster, which has none in a pod.
+func (d *diagnosis) inOneProcess(f *Finding) {
+	if d.cluster == nil || d.cluster.Lab == nil {
+		return
+	}
+	f.Cause = "The embedded cluster takes and serves the metrics itself, in the one process of its control plane (hpabench-lab): that ended, or had no CPU for it."
+	f.Advice = "Look whether hpabench-lab still runs (`hpabench lab status` lists those that do), and whether something else takes the CPU of this machine; then run again."
+}
+
 // metricsAbsent finds that metrics.k8s.io does not answer, or has nothing of the
 // pods though they are ready.
 func (d *diagnosis) metricsAbsent(hpa *record.Autoscaler) bool {
 	f := Finding{Kind: FoundMetricsAbsent, Severity: Blocks, Object: metricsAPI,
 		Cause:  "metrics-server is not there, is not ready, or cannot reach the kubelets.",
 		Advice: "`kubectl top pods` must work: look at `kubectl get apiservice v1beta1.metrics.k8s.io`, and at the pods and logs of metrics-server in kube-system."}
+	d.inOneProcess(&f)
 	for _, g := range d.gaps {
 		from, to := max(g.From, d.start), min(g.To, d.end)
 		if sourceOf(g) != metricsSource || to.Sub(from) <= 2*d.every {
@@ -332,6 +342,7 @@ func (d *diagnosis) metricsStale() {
 				f = &Finding{Kind: FoundMetricsStale, Severity: Blocks, Object: "pod/" + p.name, SinceSeconds: new(t.Seconds()),
 					Cause:  "metrics-server did not scrape the node in time, or its kubelet did not answer; the HPA decides on old figures meanwhile.",
 					Advice: "Look at the logs of metrics-server and at its CPU; `--metric-resolution` below what the nodes can serve does this, too."}
+				d.inOneProcess(f)
 			}
 			f.Seen = fmt.Sprintf("Its newest sample was up to %.0f s old; metrics-server takes one every %.0f s.", worst.Seconds(), d.every.Seconds())
 		}

@@ -100,13 +100,14 @@ func (d *diagnosis) ofSpec(f *record.SpecFault, severity string, since record.In
 // metrics asked for that.
 func (d *diagnosis) disabled(p policy) {
 	for _, side := range []struct {
-		up       bool
-		pause    string // the annotation for which KEDA makes it so
-		severity string // if the metrics asked for it
-		asks     func(ratio float64, replicas int32) bool
+		up          bool
+		pause       string // the annotation for which KEDA makes it so
+		severity    string // if the metrics asked for it
+		other, verb string
+		asks        func(ratio float64, replicas int32) bool
 	}{
-		{true, "/paused-scale-out", Blocks, func(ratio float64, n int32) bool { return ratio > 1+p.up && n < p.max }},
-		{false, "/paused-scale-in", Limits, func(ratio float64, n int32) bool { return ratio < 1-p.down && n > p.min }},
+		{true, "/paused-scale-out", Blocks, "more", "added", func(ratio float64, n int32) bool { return ratio > 1+p.up && n < p.max }},
+		{false, "/paused-scale-in", Limits, "fewer", "removed", func(ratio float64, n int32) bool { return ratio < 1-p.down && n > p.min }},
 	} {
 		fault, since := d.specFault(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) *record.SpecFault {
 			return record.DisabledFault(spec, side.up)
@@ -125,11 +126,23 @@ func (d *diagnosis) disabled(p policy) {
 		now := d.looksOnly() && want.ok && want.n != n.Replicas && side.up == (want.n > n.Replicas)
 		if now || to.Sub(from) > 2*d.flags.Sync.Duration {
 			f.Severity = side.severity
+			without := func(n, to int32) string {
+				to = min(max(to, p.min), p.max)
+				return fmt.Sprintf("without that the HPA would have %s %s (%d..%d)", side.verb, record.Counted(max(n-to, to-n), "pod"), n, to)
+			}
 			if now {
-				f.Seen += fmt.Sprintf(" It recommends %s and stays at %d.", replicas(want.n), n.Replicas)
+				f.Seen += fmt.Sprintf(" It recommends %s and stays at %d: %s.", replicas(want.n), n.Replicas, without(n.Replicas, want.n))
 			} else {
 				f.SinceSeconds, f.UntilSeconds = new(from.Seconds()), d.until(to)
-				f.Seen += fmt.Sprintf(" The metric asked for another number of replicas for %.0f s (%s), and it stayed at %d.", to.Sub(from).Seconds(), targets(p), stayed.Replicas)
+				asked := stayed.Replicas // the furthest
+				for _, u := range between(d.levels, from, to) {
+					if n, ok := last(d.targets, u.t); ok && u.v.ratio != nil && n.Replicas == stayed.Replicas {
+						if r := replicasFor(*u.v.ratio, n.Replicas, p); side.up == (r > asked) && r != asked {
+							asked = r
+						}
+					}
+				}
+				f.Seen += fmt.Sprintf(" The metric asked for %s replicas for %.0f s (%s), and it stayed at %d: %s.", side.other, to.Sub(from).Seconds(), targets(p), stayed.Replicas, without(stayed.Replicas, asked))
 			}
 		}
 		d.found = append(d.found, f) // one for each direction

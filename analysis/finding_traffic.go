@@ -253,7 +253,7 @@ func (d *diagnosis) errors() {
 		} else if d.has(FoundErrors) {
 			continue // a phase with more of them tells it
 		}
-		f.Cause, f.Advice = whyFailed(l)
+		f.Cause, f.Advice = d.whyFailed(l)
 		if p != nil && 2*(l.Failures["connection refused"]+l.Failures["connection reset"]) >= l.Errors {
 			f.Cause = fmt.Sprintf("Pods came into service before their programs took connections: pod %s at %.1f s%s. A pod without a readiness probe is ready as soon as its containers run.", p.name, p.inService.t.Seconds(), d.silence(p))
 			f.Advice = "Give the container a readinessProbe (`readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}`, say), so that a pod has requests when it can answer them."
@@ -357,7 +357,15 @@ func failures(l PhaseLoad) string {
 }
 
 // whyFailed is the likely cause of the most frequent error of l, and what to do.
-func whyFailed(l PhaseLoad) (cause, advice string) {
+func (d *diagnosis) whyFailed(l PhaseLoad) (cause, advice string) {
+	more := "lower the HPA's target or raise minReplicas so that the pods that are there bear the load until new ones are"
+	if d.autoscaler(d.end) == nil {
+		more = "send less, or give the server more capacity"
+	}
+	compare, waited := "compare the answers with the ready replicas in the timeline; ", "the ready pods served, as before a scale-up takes effect"
+	if d.subject != nil && d.subject.Kind == "" { // no pods were looked at
+		compare, waited = "", "the server answers in that time"
+	}
 	var refused, late, total uint64
 	for name, n := range l.Failures {
 		total += n
@@ -372,11 +380,9 @@ func whyFailed(l PhaseLoad) (cause, advice string) {
 	case 2*total < l.Errors:
 		return "The server, or a proxy in front of it, answered with these codes.", "Look at the server's logs for that time; an overloaded server or a proxy without a ready pod answers 503 or 504."
 	case 2*late >= total:
-		return "The requests waited longer than their timeout: more came than the ready pods served, as before a scale-up takes effect, or the server hangs.",
-			"Compare the answers with the ready replicas in the timeline; lower the HPA's target or raise minReplicas so that the pods that are there bear the load until new ones are, or raise load.timeout."
+		return "The requests waited longer than their timeout: more came than " + waited + ", or the server hangs.", sentence(compare + more + ", or raise load.timeout")
 	case 2*refused >= total:
-		return "No server took the connections: none listened, or its queue of connections was full.",
-			"Compare the errors with the ready replicas in the timeline; lower the HPA's target or raise minReplicas so that the pods that are there bear the load until new ones are."
+		return "No server took the connections: none listened, or its queue of connections was full.", sentence(compare + more)
 	}
 	return "The requests had no answer.", "The causes are those of the load generator: name resolution, TLS or the network between it and the workload."
 }

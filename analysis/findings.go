@@ -133,8 +133,11 @@ func (o *observed) looksOnly() bool {
 }
 
 func (d *diagnosis) target() string {
-	if d.subject == nil {
+	switch {
+	case d.subject == nil:
 		return "the target"
+	case d.subject.Kind == "": // a load without a cluster
+		return d.subject.URL
 	}
 	return strings.ToLower(d.subject.Kind) + "/" + d.subject.Name
 }

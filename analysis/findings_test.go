@@ -112,7 +112,7 @@ func TestFindings(t *testing.T) {
 		"a bare pod":                             {owned("ReplicaSet/web-7c9f7f6d5b", ""), []string{"limits selector-overlap deployment/web since 2 until -: 1 pod of nobody"}},
 		"scale-ups forbidden in mid-run": {respecified(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) {
 			spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{SelectPolicy: new(autoscalingv2.DisabledPolicySelect)}}
-		}), []string{"blocks direction-disabled hpa/web since 155 until -: for 65 s (target: cpu 20 % of requests), and it stayed at 2"}},
+		}), []string{"blocks direction-disabled hpa/web since 155 until -: for 65 s (target: cpu 20 % of requests), and it stayed at 2: without that the HPA would have added 2 pods (2..4)."}},
 		"min set to max in mid-run": {respecified(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) {
 			spec.MinReplicas = &spec.MaxReplicas
 		}), []string{"blocks min-is-max hpa/web since 151 until -: are both 5"}},
@@ -317,6 +317,19 @@ func atZero() *made {
 		m.add(float64(n+1), record.Entry{Load: &record.LoadSecond{Phase: 1, Second: n, Offered: 10, Sent: 10, Failed: 10, Errors: map[string]uint64{"connection refused": 10}}})
 	}
 	return m
+}
+
+// Advice on metrics is of the cluster that was used: the embedded one has no metrics-server in kube-system.
+func TestMetricsOfTheEmbeddedCluster(t *testing.T) {
+	for _, lab := range []*record.Lab{nil, {Timing: "real", MetricsResolution: 15}} {
+		m := ill().sampled(100, "a", "b", "c")
+		m.gap(metricsSource, 101, 215)
+		m.resampled(216, "a", "b", "c").add(0, record.Entry{Cluster: &record.Cluster{Lab: lab}})
+		f := m.analyze(t).Findings
+		if len(f) != 1 || f[0].Kind != FoundMetricsAbsent || strings.Contains(f[0].Advice, "kube-system") != (lab == nil) || strings.Contains(f[0].Advice, "hpabench-lab") != (lab != nil) {
+			t.Errorf("%+v", f)
+		}
+	}
 }
 
 // respecified is tooHigh with another spec of the HPA from 151 s on.

@@ -10,6 +10,23 @@ import (
 	"github.com/hpabench/hpabench/record"
 )
 
+// Of a load without a cluster nothing is said of replicas or an HPA, which nobody looked at.
+func TestErrorsWithoutACluster(t *testing.T) {
+	for failure, advice := range map[string]string{"timeout": "Send less, or give the server more capacity, or raise load.timeout.", "connection refused": "Send less, or give the server more capacity."} {
+		m := newMade(record.Phase{Name: "load", Shape: record.ShapeRate, From: 20, Seconds: 60})
+		m.add(0.1, record.Entry{Subject: &record.Subject{Way: "url", URL: "http://127.0.0.1:8080", Why: "no cluster was looked at"}})
+		m.phase(0, "load", 1, 61)
+		for n := range 60 {
+			m.add(float64(n+1), record.Entry{Load: &record.LoadSecond{Second: n, Offered: 20, Sent: 20, Failed: 20, Errors: map[string]uint64{failure: 20}}})
+		}
+		m.end(62)
+		f := m.analyze(t).Findings
+		if len(f) != 1 || f[0].Object != "http://127.0.0.1:8080" || f[0].Advice != advice || strings.Contains(f[0].Cause, "pod") {
+			t.Errorf("%s: %+v", failure, f)
+		}
+	}
+}
+
 // Connections that are refused when a pod without a readiness probe comes into service are refused by it; the finding is doubtful
 // if half of the requests were never sent.
 func TestErrorsOfUnprobedPods(t *testing.T) {

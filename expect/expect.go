@@ -51,6 +51,30 @@ type variables struct {
 	// any can be written as it is, also one that CEL takes for a difference (ramp-up), a number
 	// (2x) or a word of its own (in).
 	phases *regexp.Regexp
+	names  []string // of the phases, with total
+}
+
+// UnknownPhase says that an expression has a figure of a phase that the run has not.
+type UnknownPhase struct {
+	Name   string
+	Phases []string // that there are, with total
+}
+
+func (u *UnknownPhase) Error() string {
+	return fmt.Sprintf("there is no phase %q: there are %s", u.Name, strings.Join(u.Phases, ", "))
+}
+
+// ofPhase finds string literals, and the names of phases in figures, whether there are such phases or not.
+var ofPhase = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\bload\.(?:` + "`([^`]*)`" + `|([\pL\pN_-]+))\.`)
+
+// unknownPhase is an UnknownPhase of an expression, or nil.
+func (v variables) unknownPhase(expression string) error {
+	for _, found := range ofPhase.FindAllStringSubmatch(expression, -1) {
+		if name := found[1] + found[2]; name != "" && !slices.Contains(v.names, name) {
+			return &UnknownPhase{name, v.names}
+		}
+	}
+	return nil
 }
 
 // quoted puts the names of phases into backticks, which is how CEL takes any name.
@@ -226,7 +250,7 @@ func variablesOf(figures []analysis.Figure) (v variables, err error) {
 	for _, f := range figures {
 		options = append(options, cel.Variable(f.Name, kind(f)))
 		if name := regexp.QuoteMeta(f.Phase); name != "" && !slices.Contains(phases, name) {
-			phases = append(phases, name)
+			phases, v.names = append(phases, name), append(v.names, f.Phase)
 		}
 	}
 	v.phases = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\bload\.(?:` + strings.Join(phases, "|") + `)\.`)
@@ -251,6 +275,9 @@ func compile(v variables, expression string) (*cel.Ast, error) {
 		checked, issues = v.Check(checked)
 	}
 	if len(issues.Errors()) > 0 {
+		if err := v.unknownPhase(expression); err != nil {
+			return nil, err
+		}
 		var all []string
 		for i, e := range issues.Errors() {
 			if i == 3 {

@@ -59,7 +59,11 @@ func TestCheck(t *testing.T) {
 	for expression, want := range map[string]string{
 		"replicas.peak == hpa.max":            "",
 		"load.surge.errors == 0":              "",
-		"load.calm.errors == 0":               "undeclared reference",
+		"load.calm.errors == 0":               `there is no phase "calm": there are total, surge, on-1`,
+		"load.on-2.errors == 0":               `there is no phase "on-2": there are total, surge, on-1`,
+		"load.`1 on`.errors == 0":             `there is no phase "1 on": there are total, surge, on-1`,
+		"load.surge.eror == 0":                "undeclared reference to 'load.surge.eror'",
+		`"load.x.y" == 1`:                     "no matching overload",
 		"replicas.peek == hpa.max":            "undeclared reference",
 		"scaleUp.inService < 90":              "no matching overload",
 		"replicas.peak + 1":                   "no condition",

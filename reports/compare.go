@@ -242,7 +242,7 @@ func compareSections(c analysis.Comparison) []section {
 			g.columns = append(g.columns, column{name: "Δ", text: true}, column{name: "p", spare: 1, noted: true})
 		}
 	}
-	notes := reasons(slices.Concat(c.Doubts, c.Findings))
+	notes := reasons(slices.Concat(c.Few, c.Doubts, c.Findings))
 	tested := 0
 	for _, f := range c.Figures {
 		cells := []string{f.Name}
@@ -275,10 +275,6 @@ func compareSections(c analysis.Comparison) []section {
 			}
 		}
 		g.add(cells...)
-	}
-	few, _ := c.TooFew()
-	for _, text := range few {
-		notes.add("%s", text)
 	}
 	for i, x := range c.SpeedUp {
 		if x != nil {

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,12 +20,26 @@ type tuned struct {
 	Setting map[string]*float64 `json:"setting"` // null where the HPA has no single value
 	tune.Outcome
 	Money *float64 `json:"costPerDay,omitempty"`
+	// Of several loads, the one that missed most in the worst, and what the setting came to under each.
+	WorstLoad string      `json:"worstLoad,omitempty"`
+	Loads     []underLoad `json:"byLoad,omitempty"`
+}
+
+// underLoad is what a setting came to under one of several loads.
+type underLoad struct {
+	Load    string    `json:"load"`
+	Setting *struct{} `json:"setting,omitempty"` // it is that of the outcome
+	tune.Outcome
 }
 
 // TuneJSON writes the result of a search as indented JSON.
 func TuneJSON(w io.Writer, s tune.Search, r *tune.Result) error {
 	named := func(o tune.Outcome) *tuned {
-		t := &tuned{map[string]*float64{}, o, nil}
+		t := &tuned{Setting: map[string]*float64{}, Outcome: o}
+		for i, under := range o.Loads {
+			t.WorstLoad = s.WorstLoad(o)
+			t.Loads = append(t.Loads, underLoad{Load: s.Loads[i], Outcome: under})
+		}
 		for i, of := range s.Ranges {
 			t.Setting[of.Name] = nil
 			if v := o.Setting[i]; !math.IsNaN(v) {
@@ -92,25 +107,41 @@ func TuneJSON(w io.Writer, s tune.Search, r *tune.Result) error {
 
 // TuneTable writes the result of a search for a terminal of that many columns.
 func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
-	g := &grid{columns: []column{{text: true}}}
-	for _, name := range settingColumns(s.Ranges) {
-		g.columns = append(g.columns, column{name: name})
-	}
-	g.columns = append(g.columns, column{name: "missed"}, column{name: "worst", spare: 1, noted: true}, column{name: "replica-hours/day"}, column{name: "flaps/day", spare: 3, noted: true}, column{name: "at max", spare: 2, noted: true})
-	g.columns = append(g.columns, column{name: "ranked by"})
+	several := len(s.Runs) > 1
+	figures := []column{{name: "missed", spare: 3, noted: true}, {name: "worst", spare: 1, noted: true}, {name: "replica-hours/day", spare: 2, noted: true}, {name: "flaps/day", spare: 5, noted: true}, {name: "at max", spare: 4, noted: true}, {name: "ranked by"}}
 	if s.Cost != nil {
-		g.columns = append(g.columns, column{name: strings.TrimSpace("cost/day " + s.Cost.Currency)})
+		figures = append(figures, column{name: strings.TrimSpace("cost/day " + s.Cost.Currency)})
 	}
-	row := func(mark string, o tune.Outcome) {
+	values := func(o tune.Outcome) []string {
 		missed, worst := none, none
 		if o.Misses != nil {
 			missed, worst = fmt.Sprintf("%.2f %%", o.Missed*100), fmt.Sprintf("%.2f %%", o.WorstMissed*100)
 		}
-		cells := append(append([]string{mark}, tune.Values(s.Ranges, o.Setting)...), missed, worst, fmt.Sprintf("%.2f", o.Hours), record.Plain(o.Flaps, 2), percent(&o.AtMax), fmt.Sprintf("%.2f", o.Cost))
+		cells := []string{missed, worst, fmt.Sprintf("%.2f", o.Hours), record.Plain(o.Flaps, 2), percent(&o.AtMax), fmt.Sprintf("%.2f", o.Cost)}
 		if s.Cost != nil {
 			cells = append(cells, fmt.Sprintf("%.2f", o.Hours*s.Cost.ReplicaHour))
 		}
-		g.add(cells...)
+		return cells
+	}
+	g, byLoad := &grid{columns: []column{{text: true}}}, &grid{columns: append([]column{{text: true}, {name: "load", text: true, give: true}}, figures...)}
+	for _, name := range settingColumns(s.Ranges) {
+		g.columns = append(g.columns, column{name: name})
+	}
+	if several {
+		g.columns = append(g.columns, column{name: "worst load", text: true, give: true})
+	}
+	g.columns = append(g.columns, figures...)
+	row := func(mark string, o tune.Outcome) {
+		cells := append([]string{mark}, tune.Values(s.Ranges, o.Setting)...)
+		if several {
+			cells = append(cells, cmp.Or(s.WorstLoad(o), none))
+		}
+		g.add(append(cells, values(o)...)...)
+		for i, under := range o.Loads {
+			if mark != "" {
+				byLoad.add(append([]string{mark, s.Loads[i]}, values(under)...)...)
+			}
+		}
 	}
 	verdict := "Nothing is recommended"
 	for i, o := range r.Front {
@@ -125,23 +156,32 @@ func TuneTable(w io.Writer, s tune.Search, r *tune.Result, width int) error {
 		row(mark, o)
 	}
 	row("is", r.Present)
-	text := reasons{fmt.Sprintf("Simulated: %s tried, %d dropped early, %d runs.", record.Counted(r.Tried, "setting"), r.Hopeless, r.Runs)}
+	simulated, of, load := "Simulated", "", "the load"
+	if several {
+		simulated += " under each of " + strings.Join(s.Loads, ", ")
+		of, load = ", of the load that misses it most", "each of the loads"
+	}
+	text := reasons{fmt.Sprintf("%s: %s tried, %d dropped early, %d runs.", simulated, record.Counted(r.Tried, "setting"), r.Hopeless, r.Runs)}
 	if r.Present.Misses != nil {
-		text.add("missed is the share of requests outside %s on average over the points of the sync period, worst that at the worst of them, which may be %s %%.", s.SLO, record.Plain((1-s.SLO.Share)*100, 3))
+		text.add("missed is the share of requests outside %s%s, on average over the points of the sync period, worst that at the worst of them, which may be %s %%.", s.SLO, of, record.Plain((1-s.SLO.Share)*100, 3))
 	}
 	if r.NoRoom > 0 {
-		text.add("%d are left out, as the nodes have no room for their min.", r.NoRoom)
+		text.add("Left out: %s, for whose min the nodes have no room.", record.Counted(r.NoRoom, "setting"))
 	}
 	if r.Invalid > 0 {
-		text.add("%d are left out, as no autoscaler can have them.", r.Invalid)
+		text.add("Left out: %s, which no autoscaler can have.", record.Counted(r.Invalid, "setting"))
 	}
 	fit := ""
 	if s.TimesADay() < float64(s.PerDay) {
 		fit = ", all that fit into it"
 	}
-	text.add("A day has the load %s%s. Between loads it has the replicas that the HPA has then. The cheapest has the lowest value of \"ranked by\": replica-hours a day, with 5 min of each replica of a flap, and one replica for the time at max.", times(s.TimesADay()), fit)
+	text.add("A day has %s %s%s. Between loads it has the replicas that the HPA has then. The cheapest has the lowest value of \"ranked by\": replica-hours a day, with 5 min of each replica of a flap, and one replica for the time at max.", load, times(s.TimesADay()), fit)
 	notes := append(reasons{fmt.Sprintf("%s: %s.", verdict, r.Reason)}, r.Notes...)
-	return writeSections(w, s.Runs[0].Assumed(), []section{{title: strings.Join(text, " "), grid: g, notes: append(notes, "is: the present setting.")}}, width)
+	all := []section{{title: strings.Join(text, " "), grid: g, notes: append(notes, "is: the present setting.")}}
+	if several {
+		all = append(all, section{title: "Of these by load, each with its part of the day", grid: byLoad})
+	}
+	return writeSections(w, s.Runs[0].Assumed(), all, width)
 }
 
 func times(n float64) string {

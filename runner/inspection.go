@@ -271,6 +271,8 @@ func (i *inspection) checkMetrics(ctx context.Context, outcome string) {
 	switch {
 	case apierrors.IsForbidden(err):
 		i.add("metrics", record.Warning, "no right to list nodes.metrics.k8s.io, so that their age is not known", "the HPA's own status tells whether it has its metrics")
+	case err != nil && i.cluster.Lab != nil:
+		i.add("metrics", outcome, fmt.Sprintf("metrics.k8s.io is not served: %v", err), "the embedded cluster serves it itself: hpabench lab status lists those that run")
 	case err != nil:
 		i.add("metrics", outcome, fmt.Sprintf("metrics.k8s.io is not served: %v", err), metricsHint)
 	case len(nodes.Items) == 0 && i.cluster.Lab != nil:
@@ -313,6 +315,7 @@ func (i *inspection) checkAdapters(ctx context.Context, outcome string) {
 		case err != nil:
 			i.add("adapter", record.Warning, fmt.Sprintf("listing the API groups: %v", err), fmt.Sprintf("whether %s serves %s is not known", group, what))
 		case !slices.ContainsFunc(groups.Groups, func(g metav1.APIGroup) bool { return g.Name == group }):
+			i.badInput = i.badInput || outcome == record.Fault // as an unknown kind is
 			i.add("adapter", outcome, fmt.Sprintf("the HPA reads %s from %s, and the cluster does not serve that API group", what, group),
 				"install an adapter (KEDA, prometheus-adapter), or take the metric out of the HPA")
 		case i.selector == "":

@@ -114,7 +114,7 @@ func TestAdapters(t *testing.T) {
 		var seen []record.Check
 		err := newShop(t, c, "", manifests+"metrics: ["+test.metrics+"]"+rest+test.behind, &seen).Preflight(t.Context())
 		said := checkText(seen)
-		if (err != nil) != strings.HasPrefix(test.want, "fault") || !strings.Contains(said, test.want) || test.want == "" && strings.Contains(said, "nothing on the embedded cluster") {
+		if errors.As(err, new(BadInput)) != strings.HasPrefix(test.want, "fault") || err != nil && !errors.As(err, new(BadInput)) || !strings.Contains(said, test.want) || test.want == "" && strings.Contains(said, "nothing on the embedded cluster") {
 			t.Errorf("%s%s: %v\n%s", test.metrics, test.behind, err, said)
 		}
 	}

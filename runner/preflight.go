@@ -73,6 +73,7 @@ func (p *preflight) checkShown() {
 	}
 	for _, m := range p.spec.Metrics {
 		if name := record.CustomMetric(m); name != "" && !slices.Contains(shown, name) {
+			p.badInput = p.badInput || outcome == record.Fault
 			p.add("adapter", outcome, fmt.Sprintf("nothing on the embedded cluster shows metric %s, which the HPA reads", name),
 				"say what it tells of a pod (workload.model.metrics."+name+": {of: requests}), or what a source outside the cluster shows (a ConfigMap with the label hpabench.dev/signals)")
 		}

@@ -58,7 +58,7 @@ func (c *checker) faultAt(d *document, pointer, hint, format string, args ...any
 // missing is a fault unless the field is there under a misspelt name.
 func (c *checker) missing(in, field, hint string) {
 	for bad := range c.bad[c.doc] {
-		if name, ok := strings.CutPrefix(bad, pointerTo(in)+"/"); ok && nearest(name, []string{field}) != "" {
+		if name, ok := strings.CutPrefix(bad, pointerTo(in)+"/"); ok && Nearest(name, []string{field}) != "" {
 			return
 		}
 	}
@@ -319,7 +319,7 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 	if scaled != nil {
 		least = scaled.Least()
 		for i, t := range scaled.Triggers {
-			if near := nearest(t.Type, keda.TriggerTypes); near != "" && !slices.Contains(keda.TriggerTypes, t.Type) {
+			if near := Nearest(t.Type, keda.TriggerTypes); near != "" && !slices.Contains(keda.TriggerTypes, t.Type) {
 				c.note("KEDA 2.21 has no trigger of type %s, as trigger %d has: did you mean %s?", t.Type, i, near)
 			}
 			if selects := ofNamespace.FindString(t.Metadata["query"]); selects != "" {

@@ -108,7 +108,7 @@ func (c *checker) noteServices(who string, m *model.Model) {
 			continue
 		}
 		hint := ""
-		if near := nearest(name, known); near != "" {
+		if near := Nearest(name, known); near != "" {
 			hint = fmt.Sprintf(" (did you mean %s?)", near)
 		}
 		c.note("the pods of %s send requests to Service %s, which no manifest has; only a namespace that is there (-n) can have it%s.", who, name, hint)

@@ -71,7 +71,7 @@ func (fs Faults) sorted(first string) Faults {
 // with all words when they are few.
 func DidYouMean(word string, words []string) string {
 	slices.Sort(words)
-	if near := nearest(word, words); near != "" {
+	if near := Nearest(word, words); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	if len(words) > 0 {
@@ -125,8 +125,8 @@ func DurationHint(text string) string {
 	return "write " + all
 }
 
-// nearest is the word that another was probably meant to be, or "".
-func nearest(word string, words []string) string {
+// Nearest is the word that another was probably meant to be, or "".
+func Nearest(word string, words []string) string {
 	best, least := "", len(word)/3+2
 	if len(word) > 100 { // no name is so long
 		return ""

@@ -120,10 +120,10 @@ func (f *File) Variants(settings []Setting) ([]Variant, error) {
 
 // hintOf is for the name of a setting that is not known.
 func hintOf(name string) string {
-	if near := nearest(SettingName(name), SettingNames); near != "" {
+	if near := Nearest(SettingName(name), SettingNames); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
-	return "a path within the spec, or one of " + strings.Join(SettingNames, ", ")
+	return "a path within the spec, or one of " + ListSettings()
 }
 
 // checkCopies refuses settings without values, and more combinations than can be made.
@@ -280,18 +280,75 @@ func (f *File) vary(v *Variant, settings []Setting, n int) (line int, err error)
 	return f.doc.line("/spec/matrix"), err
 }
 
-// settingNames are the names of settings that stand for others.
-var settingNames = map[string]string{
-	"stabilization": "scaleDown.stabilization", "autoscaler.stabilization": "scaleDown.stabilization",
-	"autoscaler.cpuPercent": "target", "autoscaler.min": "min", "autoscaler.max": "max",
+// namedSettings are the settings that need no path, by name.
+var namedSettings = []struct {
+	name  string
+	of    string // "" for those of an HPA and of a ScaledObject
+	also  string // another name of it
+	short string // its field in the short form of an autoscaler
+}{
+	{name: "activationThreshold", of: ofScaledObject},
+	{name: "cooldownPeriod", of: ofScaledObject},
+	{name: "max", short: "max"},
+	{name: "min", short: "min"},
+	{name: "pollingInterval", of: ofScaledObject},
+	{name: "scaleDown.percent"},
+	{name: "scaleDown.pods"},
+	{name: "scaleDown.stabilization", also: "stabilization", short: "stabilization"},
+	{name: "scaleDown.tolerance"},
+	{name: "scaleUp.percent"},
+	{name: "scaleUp.pods"},
+	{name: "scaleUp.stabilization"},
+	{name: "scaleUp.tolerance"},
+	{name: "scrape", of: ofCluster},
+	{name: "sync", of: ofCluster},
+	{name: "target", short: "cpuPercent"},
+	{name: "threshold", of: ofScaledObject},
 }
 
-// SettingNames are those of the HPA and of a ScaledObject that need no path.
-var SettingNames = []string{"activationThreshold", "cooldownPeriod", "max", "min", "pollingInterval", "scaleDown.percent", "scaleDown.pods", "scaleDown.stabilization", "scaleDown.tolerance",
-	"scaleUp.percent", "scaleUp.pods", "scaleUp.stabilization", "scaleUp.tolerance", "target", "threshold"}
+const (
+	ofScaledObject = "ScaledObject" // alone
+	ofCluster      = "cluster"      // simulate and tune alone take it
+)
 
-// kedaNames are those of a ScaledObject alone.
-var kedaNames = []string{"activationThreshold", "cooldownPeriod", "pollingInterval", "threshold"}
+var (
+	// SettingNames are the settings that need no path.
+	SettingNames []string
+	// settingNames are the names of settings that stand for others.
+	settingNames = map[string]string{}
+	kedaNames    []string
+)
+
+func init() {
+	for _, s := range namedSettings {
+		SettingNames = append(SettingNames, s.name)
+		if s.of == ofScaledObject {
+			kedaNames = append(kedaNames, s.name)
+		}
+		if s.also != "" {
+			settingNames[s.also] = s.name
+		}
+		if s.short != "" {
+			settingNames["autoscaler."+s.short] = s.name
+		}
+	}
+}
+
+// ListSettings lists all names of settings that need no path.
+func ListSettings() string {
+	var names, clusters []string
+	for _, s := range namedSettings {
+		switch {
+		case s.of == ofCluster:
+			clusters = append(clusters, s.name)
+		case s.also != "":
+			names = append(names, s.name+" (or "+s.also+")")
+		default:
+			names = append(names, s.name)
+		}
+	}
+	return strings.Join(names, ", ") + "; with hpabench simulate and tune also " + strings.Join(clusters, ", ")
+}
 
 // SettingName is the one name of a setting of the HPA that has several; others, and paths
 // within the spec, stay as they are.

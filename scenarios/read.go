@@ -89,7 +89,7 @@ func read(file string, admitted bool) (*File, error) {
 			return readEmbedded(bare, file)
 		}
 		hint := "hpabench scenarios lists those of the library"
-		if near := nearest(bare, libraryNames()); near != "" {
+		if near := Nearest(bare, libraryNames()); near != "" {
 			hint = fmt.Sprintf("did you mean %s? %s", near, hint)
 		}
 		return nil, fmt.Errorf("reading scenario %s: no such file (%s)", file, hint)

@@ -144,7 +144,7 @@ func (c *checker) checkKnown() {
 		if ownGroups[gvk.Group] && !typesOf(gvk.GroupVersion()).Recognizes(gvk) && !defined[gvk.GroupKind()] {
 			c.broken = true
 			kinds := slices.Collect(maps.Keys(typesOf(gvk.GroupVersion()).KnownTypes(gvk.GroupVersion())))
-			if near := nearest(gvk.Kind, kinds); near != "" && servedAs(gvk.Group, gvk.Kind) == "" {
+			if near := Nearest(gvk.Kind, kinds); near != "" && servedAs(gvk.Group, gvk.Kind) == "" {
 				c.faultAt(m.doc, m.base+"/kind", fmt.Sprintf("did you mean %q?", near), "%s has no kind %q", gvk.GroupVersion(), gvk.Kind)
 			} else {
 				c.faultAt(m.doc, m.base+"/apiVersion", "", "%s", unserved(gvk))

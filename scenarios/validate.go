@@ -273,7 +273,7 @@ func quoted(v any) string {
 func misspelt(value any, lacks string, known map[string]any) bool {
 	m, _ := value.(map[string]any)
 	for key := range m {
-		if known[key] == nil && nearest(key, []string{lacks}) != "" {
+		if known[key] == nil && Nearest(key, []string{lacks}) != "" {
 			return true
 		}
 	}

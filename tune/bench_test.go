@@ -42,7 +42,7 @@ func benchmark(b *testing.B, settings, phases int) {
 		b.Fatal(err)
 	}
 	defer pool.Close()
-	ranges, err := ParseRanges("target=40..80,scaleDown.stabilization=0s..600s")
+	ranges, err := ParseRanges(sixteenMinutes(b), "target=40..80,scaleDown.stabilization=0s..600s")
 	if err != nil {
 		b.Fatal(err)
 	}

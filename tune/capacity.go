@@ -91,7 +91,7 @@ func (c *Capacity) Check(ctx context.Context, s Search) error {
 	}
 	var r *Result
 	for _, most := range []float64{least, knobs["max"].get(steady)} {
-		s.Ranges = []Range{{"target", low, c.Steady}, {"min", least, most}}
+		s.Ranges = []Range{{"target", low, c.Steady, stepOf("target", steady)}, {"min", least, most, stepOf("min", steady)}}
 		if r, err = Tune(ctx, s); err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ func init() {
 		"cooldownPeriod": {unit: time.Second, most: day.Seconds(),
 			set: func(r *simulate.Run, v float64) error { r.KEDA.CooldownPeriod = new(int32(v)); return nil },
 			get: func(r *simulate.Run) float64 { return r.KEDA.Rules(time.Time{}).Cooldown.Seconds() }},
-		"scrape": {unit: time.Second, least: 1, most: 3600,
+		"scrape": {unit: time.Second, fine: true, least: 1, most: 3600,
 			set: func(r *simulate.Run, v float64) error {
 				r.Plant.Metrics.Scrape = &metav1.Duration{Duration: duration(v)}
 				return nil

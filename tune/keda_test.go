@@ -122,9 +122,10 @@ func TestUsualRanges(t *testing.T) {
 		"rps":               "target=5..20,scaleDown.stabilization=0s..600s",
 		"spike":             "target=30..90,scaleDown.stabilization=0s..600s",
 	} {
-		if is := Usual(fromZero(t, name)); is != want {
+		run := fromZero(t, name)
+		if is := Usual(run); is != want {
 			t.Errorf("%s: %s, want %s", name, is, want)
-		} else if _, err := ParseRanges(is); err != nil {
+		} else if _, err := ParseRanges(run, is); err != nil {
 			t.Errorf("%s: %v", is, err)
 		}
 	}

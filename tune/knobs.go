@@ -25,19 +25,36 @@ import (
 )
 
 // Range is a setting of the HPA, by the name of its knob, and the values that it may have:
-// from Low to High, whole ones unless the knob is a share.
+// from Low to High, multiples of Step.
 type Range struct {
 	Name      string
 	Low, High float64
+	Step      float64 // the smallest difference between two values that the field can have
 }
+
+// has says whether v is a value of the range.
+func (r Range) has(v float64) bool { return v >= r.Low && v <= r.High && isMultiple(v, r.Step) } // NaN is none
+
+// multiple is the multiple of step that is nearest to v. A step below 1 is one over a whole number.
+func multiple(v, step float64) float64 {
+	if step < 1 {
+		n := math.Round(1 / step)
+		return math.Round(v*n) / n
+	}
+	return math.Round(v/step) * step
+}
+
+// isMultiple says whether v is one of step, but for the error of a float64.
+func isMultiple(v, step float64) bool { return math.Abs(multiple(v, step)-v) <= math.Abs(v)*1e-12 }
 
 // knob says how a setting is read, written and put into effect.
 type knob struct {
 	unit  time.Duration
-	share bool // a fraction, in hundredths
+	share bool // a fraction, tried in hundredths
 	count bool // of pods, which is not rounded
-	// amount is of a metric: small ones have hundredths.
+	// amount is of a metric: small ones are tried in thousandths.
 	amount bool
+	fine   bool // the field has thousandths of the unit
 	keda   bool // of a ScaledObject alone
 	least  float64
 	most   float64 // 0 for maxSetting
@@ -107,7 +124,7 @@ var knobs = map[string]knob{
 			return nil
 		},
 		get: func(r *simulate.Run) float64 { return float64(r.HPA.MaxReplicas) }},
-	"sync": {unit: time.Second, least: 1, most: 3600,
+	"sync": {unit: time.Second, fine: true, least: 1, most: 3600,
 		set: func(r *simulate.Run, v float64) error { r.Plant.Control.Sync.Duration = duration(v); return nil },
 		get: func(r *simulate.Run) float64 { return r.Plant.Control.Sync.Seconds() }},
 }
@@ -236,8 +253,9 @@ func inPercent(r *simulate.Run) bool {
 // Knobs are the names that a Range may have.
 func Knobs() []string { return slices.Sorted(maps.Keys(knobs)) }
 
-// ParseRanges reads target=40..80,scaleDown.stabilization=0s..600s.
-func ParseRanges(text string) (ranges []Range, err error) {
+// ParseRanges reads target=40..80,scaleDown.stabilization=0s..600s, the ranges of settings that the
+// autoscaler of run can have.
+func ParseRanges(run *simulate.Run, text string) (ranges []Range, err error) {
 	for part := range strings.SplitSeq(text, ",") {
 		name, values, ok := strings.Cut(strings.TrimSpace(part), "=")
 		low, high, _ := strings.Cut(values, "..")
@@ -248,9 +266,9 @@ func ParseRanges(text string) (ranges []Range, err error) {
 		if err != nil {
 			return nil, err
 		}
-		r := Range{Name: name}
-		if r.Low, err = k.parse(low); err == nil {
-			r.High, err = k.parse(high)
+		r := Range{Name: name, Step: stepOf(name, run)}
+		if r.Low, err = k.parse(low, r.Step); err == nil {
+			r.High, err = k.parse(high, r.Step)
 		}
 		if err == nil && r.Low > r.High {
 			err = fmt.Errorf("%s is more than %s", low, high)
@@ -271,8 +289,16 @@ const maxSetting = math.MaxInt32
 
 func (k knob) highest() float64 { return cmp.Or(k.most, maxSetting) }
 
-// parse reads a value that the setting may have.
-func (k knob) parse(text string) (v float64, err error) {
+// stepOf is the smallest difference between two values that the field of a setting can have in run.
+func stepOf(name string, run *simulate.Run) float64 {
+	if k := knobs[name]; k.share || k.fine || k.amount && !(name == "target" && inPercent(run)) {
+		return 0.001
+	}
+	return 1
+}
+
+// parse reads a value that the setting may have, a multiple of step.
+func (k knob) parse(text string, step float64) (v float64, err error) {
 	if k.unit == 0 {
 		var q resource.Quantity
 		if q, err = model.ParseQuantity(text); err != nil { // 24Mi too
@@ -292,8 +318,30 @@ func (k knob) parse(text string) (v float64, err error) {
 		err = fmt.Errorf("%s must be %s at least", text, k.show(k.least))
 	case !(v <= k.highest()):
 		err = fmt.Errorf("%s must be %s at most", text, k.show(k.highest()))
+	case !isMultiple(v, step):
+		below := multiple(v-step/2, step)
+		write := k.show(multiple(below+step, step))
+		if below >= k.least {
+			write = k.show(below) + " or " + write
+		}
+		err = fmt.Errorf("%s is not one of the values that it can have, which are %s: write %s", text, k.values(step), write)
 	}
 	return v, err
+}
+
+// values says what the values of the setting are, which are multiples of step.
+func (k knob) values(step float64) string {
+	switch {
+	case k.unit > 0 && step == 1:
+		return "whole seconds"
+	case k.unit > 0:
+		return "milliseconds"
+	case k.count:
+		return "whole numbers of pods"
+	case step == 1:
+		return "whole percents"
+	}
+	return "thousandths"
 }
 
 func (k knob) show(v float64) string {
@@ -430,11 +478,12 @@ func Variants(r *simulate.Run, texts []string) (all []Variant, err error) {
 		if err != nil {
 			return nil, err
 		}
-		ranges = append(ranges, Range{Name: name})
+		of := Range{Name: name, Step: stepOf(name, r)}
+		ranges = append(ranges, of)
 		var longer []Setting
 		for _, s := range settings {
 			for value := range strings.SplitSeq(values, ",") {
-				v, err := k.parse(value)
+				v, err := k.parse(value, of.Step)
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", name, err)
 				}
@@ -469,7 +518,7 @@ func knobOf(name string, ranges []Range) (knob, string, error) {
 	canonical := scenarios.SettingName(name)
 	k, known := knobs[canonical]
 	if !known {
-		return k, "", fmt.Errorf("there is no setting %q: there are %s", name, strings.Join(Knobs(), ", "))
+		return k, "", fmt.Errorf("there is no setting %q: there are %s", name, scenarios.ListSettings())
 	}
 	if slices.ContainsFunc(ranges, func(r Range) bool { return r.Name == canonical }) {
 		return k, "", fmt.Errorf("%s is there twice", name)
@@ -528,19 +577,20 @@ func sample(ranges []Range, n int) (settings []Setting) {
 		s := make(Setting, len(ranges))
 		for i, r := range ranges {
 			v := r.Low + (r.High-r.Low)*at(i)
+			step := 1.0
 			switch {
 			case knobs[r.Name].share:
-				v = math.Round(v*100) / 100
+				step = 0.01
 			case knobs[r.Name].amount && r.High < 10: // 500m a pod, say
-				v = max(r.Low, math.Round(v*1000)/1000)
+				step = r.Step
 			case v >= mebi:
-				v = math.Round(v/mebi) * mebi
+				step = mebi
 			case knobs[r.Name].unit > 0 && r.High-r.Low >= 10*scenarios.PolicyPeriod: // the HPA decides once in a sync period
-				v = min(r.High, max(r.Low, math.Round(v/scenarios.PolicyPeriod)*scenarios.PolicyPeriod))
-			default:
-				v = min(r.High, max(r.Low, math.Round(v)))
+				step = scenarios.PolicyPeriod
 			}
-			s[i] = v
+			if s[i] = v; v > r.Low && v < r.High { // a bound stays as it is
+				s[i] = min(r.High, max(r.Low, multiple(v, step)))
+			}
 		}
 		if key := fmt.Sprint(s); !seen[key] && len(settings) < n {
 			seen[key] = true

@@ -110,8 +110,9 @@ type Outcome struct {
 	// was in any.
 	Hopeless bool `json:"-"`
 
-	Steps int `json:"-"` // that the HPA took in all phases
-	most  int // index of the load that missed most in the worst
+	Steps int       `json:"-"` // that the HPA took in all phases
+	Loads []Outcome `json:"-"` // what it came to under each load, in the order of the Search's; nil where there is one
+	most  int       // index of the load that missed most in the worst
 }
 
 // Verdict is what a search came to.
@@ -292,8 +293,8 @@ func (s *Search) phases(ctx context.Context, all []Setting, trials [][]trial, al
 	return group.Wait()
 }
 
-// trial is what a setting came to at one point of the sync period: the share that missed the SLO,
-// of the load that missed most, and of all loads together the rest.
+// trial is what a setting came to at one point of the sync period under one load, or under several: the share
+// that missed the SLO is then that of the load that missed most, the rest is of all together.
 type trial struct {
 	missed, hours, flaps, flapHours, atMax float64
 	lasted                                 float64 // hours of the loads
@@ -301,6 +302,7 @@ type trial struct {
 	most                                   int     // index of the load that missed most
 	steps                                  int     // of the HPA
 	uncounted                              float64 // hours of the loads in which the HPA counted no pod
+	loads                                  []trial // under each load
 }
 
 // try makes the runs of a setting from one phase to another, with a multiple of the loads.
@@ -310,7 +312,7 @@ func (s *Search) try(ctx context.Context, setting Setting, times float64, from, 
 	group.SetLimit(max(1, s.Workers))
 	for n := range trials {
 		group.Go(func() error {
-			for i, load := range s.Runs {
+			for _, load := range s.Runs {
 				with, err := apply(load, s.Ranges, setting)
 				if err != nil {
 					return err
@@ -323,7 +325,7 @@ func (s *Search) try(ctx context.Context, setting Setting, times float64, from, 
 				if err != nil {
 					return err
 				}
-				trials[n].add(i, with, score, s.gap())
+				trials[n].add(trialOf(with, score, s.gap()))
 			}
 			return nil
 		})
@@ -348,22 +350,36 @@ func calm(r *simulate.Run) time.Duration {
 	return d
 }
 
-// add counts what the run of the ith load came to, after which the next comes in so long.
-func (t *trial) add(i int, r *simulate.Run, score simulate.Score, gap time.Duration) {
-	// Less than one in a million is none: it comes of the waits' exponential tail.
-	if missed := rounded(score.Missed / max(score.Requests, 1)); missed > t.missed {
-		t.missed, t.most = missed, i
+// add counts what the run of the next load came to.
+func (t *trial) add(load trial) {
+	if load.missed > t.missed {
+		t.missed, t.most = load.missed, len(t.loads)
 	}
-	t.steps += len(score.Decisions)
-	t.uncounted += score.Uncounted / 3600
-	t.hours += score.ReplicaSeconds / 3600
+	t.hours += load.hours
+	t.flaps += load.flaps
+	t.flapHours += load.flapHours
+	t.atMax += load.atMax
+	t.lasted += load.lasted
+	t.restHours += load.restHours
+	t.steps += load.steps
+	t.uncounted += load.uncounted
+	t.loads = append(t.loads, load)
+}
+
+// trialOf is what the run of a load came to, after which the next comes in so long.
+func trialOf(r *simulate.Run, score simulate.Score, gap time.Duration) (t trial) {
+	// Less than one in a million is none: it comes of the waits' exponential tail.
+	t.missed = rounded(score.Missed / max(score.Requests, 1))
+	t.steps = len(score.Decisions)
+	t.uncounted = score.Uncounted / 3600
+	t.hours = score.ReplicaSeconds / 3600
 	onset := time.Duration(score.Onset * float64(time.Second))
 	ends := onset + length(r)
 	if ended := time.Duration(score.Ended * float64(time.Second)); ended > 0 { // workers may have sent all of their requests before
 		gap += max(0, ends-ended)
 		ends = ended
 	}
-	t.lasted += (ends - onset).Hours()
+	t.lasted = (ends - onset).Hours()
 	level, since := r.Replicas, onset
 	full := func(until time.Duration) {
 		if level >= r.HPA.MaxReplicas && r.Least() < r.HPA.MaxReplicas {
@@ -384,7 +400,8 @@ func (t *trial) add(i int, r *simulate.Run, score simulate.Score, gap time.Durat
 		}
 	}
 	full(ends)
-	t.restHours += score.RestReplicaSeconds/3600 + max(0, gap.Hours()-score.RestSeconds/3600)*float64(max(level, r.Least()))
+	t.restHours = score.RestReplicaSeconds/3600 + max(0, gap.Hours()-score.RestSeconds/3600)*float64(max(level, r.Least()))
+	return t
 }
 
 // length is how long the load of a run lasts.
@@ -437,6 +454,16 @@ func (s *Search) outcomeOf(setting Setting, trials []trial) Outcome {
 	if !slices.ContainsFunc(s.Runs, (*simulate.Run).Observed) {
 		o.Misses = &m
 	}
+	for i := range s.Runs {
+		if len(s.Runs) == 1 || len(trials[0].loads) == 0 { // it is one load
+			break
+		}
+		var under []trial
+		for _, t := range trials {
+			under = append(under, t.loads[i])
+		}
+		o.Loads = append(o.Loads, s.outcomeOf(setting, under))
+	}
 	return o
 }
 
@@ -473,7 +500,11 @@ func (o Outcome) same(other Outcome) bool {
 func (r *Result) recommend(s Search) {
 	r.Best, r.Verdict = len(r.Front)-1, Unknown
 	if r.Front[0].Misses == nil {
-		r.Reason = "the record has no requests, so whether a setting meets an SLO is not known"
+		of := ""
+		if i := slices.IndexFunc(s.Runs, (*simulate.Run).Observed); len(s.Loads) > 1 {
+			of = " " + s.Loads[i]
+		}
+		r.Reason = fmt.Sprintf("the record%s has no requests, so whether a setting meets an SLO is not known", of)
 		return
 	}
 	if i := slices.IndexFunc(r.Front, s.meets); i >= 0 {
@@ -481,18 +512,27 @@ func (r *Result) recommend(s Search) {
 		return
 	}
 	r.Verdict = NoneMeets
-	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: %s of the requests%s miss it on average in the least bad", r.Tried, s.SLO, s.Phases, percent(r.Front[r.Best].Missed), s.ofLoad(r.Front[r.Best]))
+	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: %s miss it in the worst with the least bad", r.Tried, s.SLO, s.Phases, s.worstOf(r.Front[r.Best]))
 	if s.meets(r.Present) {
 		r.Reason += "; the present setting, outside the ranges, meets it"
 	}
 }
 
-// ofLoad says which of several loads an outcome's misses are of.
-func (s *Search) ofLoad(o Outcome) string {
-	if len(s.Runs) == 1 || o.WorstMissed == 0 || o.most >= len(s.Loads) {
+// WorstLoad is the load whose requests missed the SLO most in the worst phase; empty where none missed it.
+func (s *Search) WorstLoad(o Outcome) string {
+	if o.Misses == nil || o.WorstMissed == 0 || o.most >= len(s.Loads) {
 		return ""
 	}
-	return " of " + s.Loads[o.most]
+	return s.Loads[o.most]
+}
+
+// worstOf is the share of the requests that missed the SLO in the worst phase, and of which of several loads.
+func (s *Search) worstOf(o Outcome) string {
+	text := percent(o.WorstMissed) + " of the requests"
+	if load := s.WorstLoad(o); load != "" && len(s.Runs) > 1 {
+		text += " of " + load
+	}
+	return text
 }
 
 // meets says whether a setting meets the SLO in each phase.
@@ -516,7 +556,7 @@ func (s *Search) round(ctx context.Context, r *Result) error {
 			if v == best.Setting[i] {
 				break
 			}
-			if !(v >= of.Low && v <= of.High) {
+			if !of.has(v) {
 				continue
 			}
 			o, err := s.with(ctx, best.Setting, i, v)
@@ -533,7 +573,7 @@ func (s *Search) round(ctx context.Context, r *Result) error {
 	if r.Tried == 1 {
 		which = "the only setting that was tried meets"
 	}
-	r.Reason = fmt.Sprintf("%s %s at each of %d points of the sync period%s: %s of the requests%s miss it in the worst", which, s.SLO, best.Phases, from, percent(best.WorstMissed), s.ofLoad(best))
+	r.Reason = fmt.Sprintf("%s %s at each of %d points of the sync period%s: %s miss it in the worst", which, s.SLO, best.Phases, from, s.worstOf(best))
 	cheaper := slices.DeleteFunc(slices.Clone(r.Front[:r.Best]), func(o Outcome) bool { return o.Cost >= best.Cost })
 	dearer := slices.DeleteFunc(slices.Clone(r.Front[r.Best+1:]), func(o Outcome) bool { return o.Cost <= best.Cost || o.harm() >= best.harm() })
 	r.Best, r.Front = len(cheaper), slices.Concat(cheaper, []Outcome{best}, dearer)
@@ -567,13 +607,13 @@ var moreLoad = []float64{1.3, 2}
 // lessLoad is the share of the load at which a request hardly waits for others.
 const lessLoad = 0.1
 
-// worst is the share of the requests that miss the SLO in the worst phase, with a multiple of the loads.
-func (s *Search) worst(ctx context.Context, setting Setting, times float64) (missed float64, err error) {
+// under is the outcome of a setting with a multiple of the loads, of which only the Misses count.
+func (s *Search) under(ctx context.Context, setting Setting, times float64) (Outcome, error) {
 	trials, err := s.try(ctx, setting, times, 0, s.Phases)
-	for _, t := range trials {
-		missed = max(missed, t.missed)
+	if err != nil {
+		return Outcome{}, err
 	}
-	return missed, err
+	return s.outcomeOf(setting, trials), nil
 }
 
 // changed is the search with each of its runs changed.
@@ -625,20 +665,24 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 	}
 	if r.Best > 0 {
 		next := r.Front[r.Best-1]
-		note("The next cheaper, %s, would save %s of the cost and miss %s in the worst.", Show(s.Ranges, next.Setting), percent(1-next.Cost/best.Cost), percent(next.WorstMissed))
+		note("The next cheaper, %s, would save %s of the cost: %s miss the SLO with it in the worst.", Show(s.Ranges, next.Setting), percent(1-next.Cost/best.Cost), s.worstOf(next))
 	}
-	verdict := func(missed float64) string {
-		if s.met(missed) {
+	verdict := func(o Outcome) string {
+		if s.meets(o) {
 			return "meets the SLO still"
 		}
 		return "misses the SLO"
 	}
+	each := ""
+	if len(s.Runs) > 1 {
+		each = "each "
+	}
 	for _, times := range moreLoad {
-		missed, err := s.worst(ctx, best.Setting, times)
+		o, err := s.under(ctx, best.Setting, times)
 		if err != nil {
 			return err
 		}
-		note("With %s times the load it %s: %s of the requests miss it in the worst.", record.Plain(times, 2), verdict(missed), percent(missed))
+		note("With %s times %s it %s: %s miss it in the worst.", record.Plain(times, 2), cmp.Or(each, "the ")+"load", verdict(o), s.worstOf(o))
 	}
 	plant, usual := s.Runs[0].Plant, simulate.Guess(s.Runs[0].Pod, model.Model{})
 	sync, resolution := plant.Control.Sync.Duration, plant.Metrics.Resolution.Duration
@@ -647,11 +691,11 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 		slower := s.changed(func(r *simulate.Run) {
 			r.Plant.Control.Sync.Duration, r.Plant.Metrics.Resolution.Duration, r.Served, r.Scraped = slowSync, slowResolution, nil, nil
 		})
-		missed, err := slower.worst(ctx, best.Setting, 1)
+		o, err := slower.under(ctx, best.Setting, 1)
 		if err != nil {
 			return err
 		}
-		note("The HPA looks every %s, and its metrics are new every %s. With %s and %s, no faster than Kubernetes' defaults, it %s: %s of the requests miss it in the worst.", sync, resolution, slowSync, slowResolution, verdict(missed), percent(missed))
+		note("The HPA looks every %s, and its metrics are new every %s. With %s and %s, no faster than Kubernetes' defaults, it %s: %s miss it in the worst.", sync, resolution, slowSync, slowResolution, verdict(o), s.worstOf(o))
 	}
 	return nil
 }
@@ -712,14 +756,14 @@ func (s *Search) blame(ctx context.Context, least Setting) (string, error) {
 	if t := slices.MaxFunc(trials, func(a, b trial) int { return cmp.Compare(a.uncounted, b.uncounted) }); t.uncounted > uncountedShare*t.lasted {
 		late = fmt.Sprintf("but for %.0f s of the load the HPA counted no pod, since none was ready for long enough (finding none-counted): a readiness probe that holds in an overload (timeoutSeconds, failureThreshold)", t.uncounted*3600)
 	}
-	tries := []change{{fixed(s, fits), nil, 1, start + " %s of the requests miss the SLO at most, " + late + lower}}
+	tries := []change{{fixed(s, fits), nil, 1, start + " %s miss the SLO at most, " + late + lower}}
 	for pods := fits / 2; pods > 0; pods /= 2 {
-		tries = append(tries, change{fixed(s, pods), nil, 1, fmt.Sprintf("with %s ready from the start %%s of the requests miss the SLO at most, and more miss it with %d: take %d as min and max.", record.Counted(pods, "pod"), fits, pods)})
+		tries = append(tries, change{fixed(s, pods), nil, 1, fmt.Sprintf("with %s ready from the start %%s miss the SLO at most, and more miss it with %d: take %d as min and max.", record.Counted(pods, "pod"), fits, pods)})
 	}
 	if i := slices.IndexFunc(s.Runs, func(r *simulate.Run) bool {
 		return slices.ContainsFunc(r.Phases, func(p record.Phase) bool { return r.Keeps(&p) && p.Shape != record.ShapeIdle })
 	}); i >= 0 {
-		kept := " %s of the requests miss the SLO at most, but kept connections stay with the pods that they were opened to, and the others get few of the requests (finding starved). "
+		kept := " %s miss the SLO at most, but kept connections stay with the pods that they were opened to, and the others get few of the requests (finding starved). "
 		advice := "Close connections after a while (maxConnectionAge in the scenario's load shows what that does), or balance requests by a proxy"
 		if age := s.Runs[i].MaxConnectionAge; age > 0 {
 			advice = fmt.Sprintf("Close connections after less than the load's maxConnectionAge of %s, or balance requests by a proxy", age)
@@ -730,14 +774,14 @@ func (s *Search) blame(ctx context.Context, least Setting) (string, error) {
 		tries = slices.Insert(tries, 0, change{s.even(), least, 1, "with the requests spread evenly over the pods" + kept + advice + "."})
 		tries = append(tries, change{fixed(s.even(), fits), nil, 1, start + " and the requests spread evenly over them" + kept + advice + "; and the pods come too late, so take a shorter start-up or a higher min too."})
 	}
-	tries = append(tries, change{fixed(s, fits), nil, lessLoad, start + " and a tenth of the load %s of the requests miss the SLO at most, so the capacity is too low: " + limit + capacity + ", or requests that cost less."})
+	tries = append(tries, change{fixed(s, fits), nil, lessLoad, start + " and a tenth of the load %s miss the SLO at most, so the capacity is too low: " + limit + capacity + ", or requests that cost less."})
 	for _, t := range tries {
-		missed, err := t.of.worst(ctx, t.setting, t.times)
+		o, err := t.of.under(ctx, t.setting, t.times)
 		if err != nil {
 			return "", err
 		}
-		if s.met(missed) {
-			return fmt.Sprintf(t.says, percent(missed)), nil
+		if s.meets(o) {
+			return fmt.Sprintf(t.says, s.worstOf(o)), nil
 		}
 	}
 	return fmt.Sprintf("%s and a tenth of the load the SLO is missed still, so no setting of the HPA can meet it: %srequests that cost less, or a latency in the SLO that one request alone can meet.", start, limit), nil

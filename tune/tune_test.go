@@ -33,10 +33,6 @@ func made(_ context.Context, r *simulate.Run) (simulate.Score, error) {
 
 func search(t *testing.T, vary string) Search {
 	t.Helper()
-	ranges, err := ParseRanges(vary)
-	if err != nil {
-		t.Fatal(err)
-	}
 	run := &simulate.Run{Replicas: AtMin, Phases: []record.Phase{{Seconds: 600, Shape: record.ShapeRate, From: 10}}}
 	run.Plant.Control.Sync.Duration, run.Plant.Metrics.Resolution.Duration = 15*time.Second, 15*time.Second
 	run.Plant.Nodes = []simulate.Node{{Name: "large"}}
@@ -44,6 +40,10 @@ func search(t *testing.T, vary string) Search {
 	run.HPA = autoscalingv2.HorizontalPodAutoscalerSpec{MaxReplicas: 5, Metrics: []autoscalingv2.MetricSpec{{
 		Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu", Target: autoscalingv2.MetricTarget{AverageUtilization: new(int32(50))}},
 	}}}
+	ranges, err := ParseRanges(run, vary)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return Search{Runs: []*simulate.Run{run}, PerDay: 1, Ranges: ranges, SLO: SLO{100 * time.Millisecond, 0.99}, Settings: 200, Phases: 15, Seed: 1, Workers: 2, Do: made}
 }
 
@@ -77,31 +77,31 @@ func TestRecommendsTheCheapestThatMeetsTheSLO(t *testing.T) {
 	if r, err = Tune(t.Context(), s); err != nil || r.Verdict != NoneMeets || r.Tried != 11 || r.Front[r.Best].Setting[0] != 80 || !strings.HasSuffix(r.Reason, "; the present setting, outside the ranges, meets it") {
 		t.Errorf("the present setting alone meets the SLO, and the reason is %q (%v)", r.Reason, err)
 	}
-	s.Ranges, _ = ParseRanges("target=31..40") // dearer than the present 50, which meets the SLO as they do
+	s.Ranges, _ = ParseRanges(s.Runs[0], "target=31..40") // dearer than the present 50, which meets the SLO as they do
 	if r, err = Tune(t.Context(), s); err != nil || r.Verdict != KeepPresent || len(r.Notes) > 0 || !strings.HasPrefix(r.Reason, "the present setting, outside the ranges, meets p99 < 100ms too, and is ranked by 25.85 replica-hours a day, the cheapest within them by 26.35. Keep it") {
 		t.Errorf("the present setting is cheaper, and %q is %s (%v)", r.Reason, r.Verdict, err)
 	}
-	s.Ranges, _ = ParseRanges("target=50..50")
+	s.Ranges, _ = ParseRanges(s.Runs[0], "target=50..50")
 	if r, err = Tune(t.Context(), s); err != nil || r.Verdict != NoDifference || !strings.Contains(r.Reason, "is the only one that was tried") {
 		t.Errorf("%q is %s (%v)", r.Reason, r.Verdict, err)
 	}
 	for vary, of := range map[string]int{"target=30..90": 20, "target=60..90": 20} { // the present one counts where it is within
-		s.Ranges, _ = ParseRanges(vary)
+		s.Ranges, _ = ParseRanges(s.Runs[0], vary)
 		s.Settings = 20
 		if r, err = Tune(t.Context(), s); err != nil || r.Tried != of {
 			t.Errorf("%s: %d settings were tried, of %d at most (%v)", vary, r.Tried, of, err)
 		}
 	}
 	s.Settings = 200
-	s.Ranges, _ = ParseRanges("min=6..9")
+	s.Ranges, _ = ParseRanges(s.Runs[0], "min=6..9")
 	if _, err := Tune(t.Context(), s); !errors.Is(err, ErrNoSetting) {
 		t.Errorf("no min is within max, and the error is %v", err)
 	}
-	s.Ranges, _ = ParseRanges("min=3..9")
+	s.Ranges, _ = ParseRanges(s.Runs[0], "min=3..9")
 	if r, err = Tune(t.Context(), s); err != nil || r.Verdict == Recommended && r.Front[r.Best].Setting[0] < 3 {
 		t.Errorf("a min outside of 3..9 is recommended: %+v (%v)", r, err)
 	}
-	s.Ranges, _ = ParseRanges("target=80..90")
+	s.Ranges, _ = ParseRanges(s.Runs[0], "target=80..90")
 	s.Runs[0].HPA.Metrics[0].Resource.Target.AverageUtilization = new(int32(85))
 	if r, err = Tune(t.Context(), s); err != nil || !strings.HasPrefix(r.Reason, "none of") || r.Verdict != NoneMeets || r.Front[r.Best].Setting[0] != 80 {
 		t.Errorf("none meets the SLO, and %v is recommended: %q (%v)", r.Front[r.Best].Setting, r.Reason, err)
@@ -247,7 +247,7 @@ func TestAnErrorEndsTheSearch(t *testing.T) {
 
 // Each knob has the effect that it is named for, and is read back as it was set.
 func TestKnobs(t *testing.T) {
-	if names := slices.DeleteFunc(Knobs(), func(name string) bool { return name == "sync" || name == "scrape" }); !slices.Equal(names, scenarios.SettingNames) {
+	if names := Knobs(); !slices.Equal(names, scenarios.SettingNames) {
 		t.Errorf("tune has the settings %q, --set has %q", names, scenarios.SettingNames)
 	}
 	for _, name := range Knobs() {
@@ -274,10 +274,7 @@ func TestKnobs(t *testing.T) {
 }
 
 func TestSample(t *testing.T) {
-	ranges, err := ParseRanges("target=40..80,scaleDown.stabilization=0s..600s,scaleUp.tolerance=0.05..0.2")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ranges := search(t, "target=40..80,scaleDown.stabilization=0s..600s,scaleUp.tolerance=0.05..0.2").Ranges
 	settings := sample(ranges, 300)
 	if len(settings) != 300 || !slices.Equal(settings[0], Setting{40, 0, 0.05}) {
 		t.Errorf("%d settings from %v on", len(settings), settings[0])
@@ -291,17 +288,46 @@ func TestSample(t *testing.T) {
 	if low < 140 || low > 160 {
 		t.Errorf("%d of 300 are in the lower half of a range", low)
 	}
+	for vary, want := range map[string][]Setting{
+		"target=1..4":                     {{1}, {4}, {3}, {2}}, // percents
+		"scaleUp.tolerance=0.055..0.056":  {{0.055}, {0.056}},
+		"scaleDown.tolerance=0.055..0.08": {{0.055}, {0.08}, {0.07}, {0.06}},
+		"sync=1500ms..1700ms":             {{1.5}, {1.7}},
+	} {
+		if got := sample(search(t, vary).Ranges, 300); !slices.EqualFunc(got, want, slices.Equal) {
+			t.Errorf("of %s %v are tried, should be %v", vary, got, want)
+		}
+	}
 	if got := Show(ranges, settings[1]); got != "target=80 scaleDown.stabilization=0s scaleUp.tolerance=0.05" {
 		t.Error(got)
 	}
 }
 
 func TestBadInput(t *testing.T) {
+	run := search(t, "min=1..2").Runs[0]
+	between := map[string]string{ // values that the fields cannot have
+		"scaleDown.stabilization=1.5s..1700ms": "scaleDown.stabilization: 1.5s is not one of the values that it can have, which are whole seconds: write 1s or 2s",
+		"min=1.5..3":                           "min: 1.5 is not one of the values that it can have, which are whole numbers of pods: write 1 or 2",
+		"scaleUp.pods=2..2500m":                "scaleUp.pods: 2500m is not one of the values that it can have, which are whole numbers of pods: write 2 or 3",
+		"scaleUp.percent=99.9..100":            "scaleUp.percent: 99.9 is not one of the values that it can have, which are whole percents: write 99 or 100",
+		"target=50..50.5":                      "target: 50.5 is not one of the values that it can have, which are whole percents: write 50 or 51",
+		"scaleUp.tolerance=0.0555..0.2":        "scaleUp.tolerance: 0.0555 is not one of the values that it can have, which are thousandths: write 0.055 or 0.056",
+		"target=0.5..4":                        "target: 0.5 is not one of the values that it can have, which are whole percents: write 1",
+		"sync=1.0005s..3s":                     "sync: 1.0005s is not one of the values that it can have, which are milliseconds: write 1s or 1.001s",
+	}
+	for text, want := range between {
+		if _, err := ParseRanges(run, text); err == nil || err.Error() != want {
+			t.Errorf("of --vary %s the error is %v, should be %q", text, err, want)
+		}
+		if _, err := Variants(run, []string{strings.ReplaceAll(text, "..", ",")}); err == nil || err.Error() != want {
+			t.Errorf("of --set %s the error is %v, should be %q", text, err, want)
+		}
+	}
 	for text, want := range map[string]string{
 		"target":                    "is not like target=40..80",
 		"target=40":                 "is not like target=40..80",
 		"target=40..":               "is not like target=40..80",
-		"aim=40..80":                `there is no setting "aim": there are activationThreshold, cooldownPeriod, max, min, pollingInterval, scaleDown.`,
+		"aim=40..80":                `there is no setting "aim": there are activationThreshold, cooldownPeriod, max, min, pollingInterval, scaleDown.percent, scaleDown.pods, scaleDown.stabilization (or stabilization), `,
 		"target=80..40":             "80 is more than 40",
 		"target=0..40":              "target: 0 must be 0.001 at least",
 		"sync=15..30":               "sync: 15 is no duration: write it like 90s",
@@ -309,7 +335,7 @@ func TestBadInput(t *testing.T) {
 		"scaleUp.percent=50..100,scaleUp.pods=1..4": "scaleUp.percent and scaleUp.pods are each the only policy of scaleUp",
 		"scaleDown.stabilization=a..b":              "scaleDown.stabilization: a is no duration",
 	} {
-		if _, err := ParseRanges(text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ParseRanges(run, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("of %s the error is %v, should have %q", text, err, want)
 		}
 	}
@@ -335,7 +361,10 @@ func TestSeveralLoads(t *testing.T) {
 			t.Errorf("a run has the max %d of another scenario than the first", r.HPA.MaxReplicas)
 		}
 		target := float64(*r.HPA.Metrics[0].Resource.Target.AverageUtilization)
-		from := map[float64]float64{10: 80, 20: 60}[r.Phases[0].From]
+		from := map[float64]float64{10: 80, 13: 80, 20: 80, 26: 60}[r.Phases[0].From]
+		if r.Phases[0].Seconds == 300 {
+			from = 60
+		}
 		return simulate.Score{Requests: 1000, Missed: max(0, target-from) * 20, ReplicaSeconds: 3600 * 100 / target}, nil
 	}
 	r, err := Tune(t.Context(), s)
@@ -345,6 +374,15 @@ func TestSeveralLoads(t *testing.T) {
 	s.Loads, s.SLO.Share = []string{"spike", "ramp"}, 0.9
 	if r, err = Tune(t.Context(), s); err != nil || !strings.HasSuffix(r.Reason, "10 % of the requests of ramp miss it in the worst") {
 		t.Errorf("the reason is %q, should name ramp (%v)", r.Reason, err)
+	}
+	best := r.Front[r.Best]
+	if loads := best.Loads; len(loads) != 2 || loads[0].WorstMissed != 0 || loads[1].WorstMissed != 0.1 || math.Abs(loads[0].Hours+loads[1].Hours-best.Hours) > 1e-9 || s.WorstLoad(best) != "ramp" {
+		t.Errorf("by load it is %+v, of %+v", loads, best)
+	}
+	for _, want := range []string{"% of the requests of ramp miss the SLO with it in the worst.", "With 1.3 times each load it meets the SLO still: 10 % of the requests of ramp miss it"} {
+		if notes := strings.Join(r.Notes, " "); !strings.Contains(notes, want) {
+			t.Errorf("%q is not in %q", want, notes)
+		}
 	}
 }
 

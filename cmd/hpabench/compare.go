@@ -92,6 +92,9 @@ when there are too few trials in every set for any to be.`,
 			if failOnRegression {
 				return a.regressions(c)
 			}
+			if format == "csv" { // which has no place for it
+				a.notes(c.Few)
+			}
 			return nil
 		},
 	}

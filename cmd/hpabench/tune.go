@@ -155,7 +155,7 @@ func (a *app) tune(ctx context.Context, names []string, f *tuneFlags) error {
 		}
 	}
 	f.vary = cmp.Or(f.vary, tune.Usual(s.Runs[0]))
-	if s.Ranges, err = tune.ParseRanges(f.vary); err != nil {
+	if s.Ranges, err = tune.ParseRanges(s.Runs[0], f.vary); err != nil {
 		return bad(fmt.Errorf("--vary: %w", err))
 	}
 	pool, err := simulate.Start(s.Workers)

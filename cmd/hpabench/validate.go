@@ -107,8 +107,14 @@ func unfitExpectations(file *scenarios.File) (faults scenarios.Faults, err error
 	}
 	for i, expression := range file.Spec.Expect {
 		if err := checker.Check(expression); err != nil {
-			faults = append(faults, file.Fault(fmt.Sprintf("spec.expect[%d]", i), err.Error(),
-				"a condition in CEL such as replicas.peak == hpa.max, over the variables that hpabench explain lists"))
+			hint := "a condition in CEL such as replicas.peak == hpa.max, over the variables that hpabench explain lists"
+			var unknown *expect.UnknownPhase
+			if errors.As(err, &unknown) {
+				if hint = scenarios.Nearest(unknown.Name, unknown.Phases); hint != "" {
+					hint = fmt.Sprintf("did you mean %q?", hint)
+				}
+			}
+			faults = append(faults, file.Fault(fmt.Sprintf("spec.expect[%d]", i), err.Error(), hint))
 		}
 	}
 	return faults, nil
