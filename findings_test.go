@@ -109,7 +109,7 @@ func TestFindings(t *testing.T) {
 		{"rounding", `load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 9m, rate: 60, keepAlive: false}]}`, []string{"notice rounding hpa/web: It stayed at 2 replicas for | /50 = 1.2 | which rounds up to 2; 1 below 26 %"}},
 		{"flapping by steps, from zero and back", `workload: {deployment: {replicas: 1}, model: {metrics: {queue: {of: requests}}}}, load: {phases: [{name: busy, duration: 3m, rate: 60, keepAlive: false}, {name: calm, duration: 3m, rate: 0}, {name: again, duration: 3m, rate: 60, keepAlive: false}]}, ` +
 			strings.Replace(fmt.Sprintf(external, 0, 10, "AverageValue", "averageValue"), "metrics:", "behavior: {scaleDown: {stabilizationWindowSeconds: 30}}, metrics:", 1),
-			[]string{"limits errors deployment/web: They came while there was no pod, and nothing in front of the target held them", "limits zero-flapping hpa/web: stabilizationWindowSeconds: 165", "notice cold-start deployment/web: and 898 failed meanwhile"}},
+			[]string{"limits errors deployment/web: In phase busy | ; in phase again  | They came while there was no pod, and nothing in front of the target held them", "limits zero-flapping hpa/web: stabilizationWindowSeconds: 165", "notice cold-start deployment/web: had no pod at the onset of 2 loads; to the first good answer it took 15.5 s from 45.0 s on (0 requests held, 898 failed), 15.5 s from 405.0 s on (0 | Most of the slowest"}},
 		{"rounding of an external metric", `workload: {model: {metrics: {queue: {of: requests}}}}, load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name: calm, duration: 9m, rate: 28, keepAlive: false}]}, ` + fmt.Sprintf(external, 1, 20, "AverageValue", "averageValue"),
 			[]string{"notice rounding hpa/web: It stayed at 2 replicas | which rounds up to 2; 1 below"}},
 		{"no rounding at the minimum", `autoscaler: {min: 2}, load: {phases: [{name: surge, duration: 4m, rate: 220, keepAlive: false}, {name: calm, duration: 9m, rate: 60, keepAlive: false}]}`, nil},
@@ -124,6 +124,8 @@ func TestFindings(t *testing.T) {
 		{"a crash under load", `workload: {model: {fault: {crash: 40s}}}, load: {phases: [{name: surge, duration: 8m, rate: 120, keepAlive: false}]}`, []string{"blocks crash pod/web-"}},
 		{"scaled from zero by default", `workload: {deployment: {replicas: null}, model: {metrics: {queue: {of: requests}}}}, ` + fmt.Sprintf(external, 0, 10, "AverageValue", "averageValue"), nil},
 		{"memory under load", `workload: {deployment: {resources: {limits: {memory: 128Mi}}}, model: {memoryPerRequest: 1Mi, memoryHeld: 4s}}`, []string{"blocks out-of-memory pod/web-"}},
+		{"pods that do not listen yet, under a CPU limit", `workload: {deployment: {resources: {requests: null, limits: {cpu: 200m}}}, model: {cpu: {mean: 2ms}, start: 8s}}, autoscaler: {max: 20}, load: {keepAlive: false, phases: [{name: idle, duration: 30s, rate: 0}, {name: surge, duration: 2m, rate: 150}, {name: more, duration: 2m, rate: 400}]}`,
+			[]string{"limits errors deployment/web: In phase surge 990 of 18000 requests failed (5.5 %), between | : 990 × connection refused; in phase more | of 48000 ( | Pods came into service before their programs took connections | readinessProbe", "limits cpu-limit pod/web-: its limit is 200m"}},
 		{"errors of the server", `workload: {model: {fault: {errors: 0.05}}}`, []string{"limits errors deployment/web: × code 500 | The server, or a proxy in front of it"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
