@@ -261,11 +261,16 @@ func (o *observed) sumLoad() (Load, map[int]*row) {
 		phases[s.index].Cut = !s.ended
 		phases[s.index].StartSeconds = new(s.start.Seconds())
 		phases[s.index].Seconds = new(s.end.Sub(s.start).Seconds())
-		for _, c := range phases[s.index].answered {
-			if float64(c.second) < s.end.Seconds() {
-				phases[s.index].inTime += c.n
+	}
+	for i, s := range o.spans {
+		for _, c := range phases[s.index].answered { // to a request of s
+			in := slices.IndexFunc(o.spans[i:], func(s span) bool { return float64(c.second) < s.end.Seconds() })
+			if in >= 0 { // it came before the load ended
+				phases[o.spans[i+in].index].inTime += c.n
 			}
 		}
+	}
+	for _, s := range o.spans {
 		total.inTime += phases[s.index].inTime
 	}
 	var load Load
@@ -318,7 +323,7 @@ type sum struct {
 	ended      bool          // its end was seen
 	summed     bool          // see loads.summed
 	answered   []secondCount // by second, of a phase
-	inTime     uint64        // answers that came before the end of the phase
+	inTime     uint64        // answers that came within the phase, those to requests of an earlier one too
 	blind      uint64        // answers without a latency: a worker's lines were lost
 }
 
