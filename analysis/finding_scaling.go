@@ -31,6 +31,7 @@ func (d *diagnosis) scaling() {
 	}
 	d.statusStale(p)
 	d.notScaled(p)
+	d.seenLate(p)
 	d.loadTooSmall(p)
 	d.upLimited()
 	d.window(p)
@@ -323,7 +324,7 @@ func (d *diagnosis) loadTooSmall(p policy) {
 			t, idle, peak, highest = x, before, most, i
 		}
 	}
-	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled, FoundStuckAtZero, FoundNeverActivated) || t.ToRate <= 0 || d.cut() ||
+	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled, FoundSeenLate, FoundStuckAtZero, FoundNeverActivated) || t.ToRate <= 0 || d.cut() ||
 		slices.ContainsFunc(d.r.Transitions, func(t Transition) bool {
 			return slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From })
 		}) {

@@ -209,7 +209,7 @@ const failedShare = 0.01
 var (
 	saysWhyRequestsFail = []string{FoundCrash, FoundOOM, FoundProbe, FoundNotReady, FoundUnschedulable, FoundImage, FoundQuota, FoundInit, FoundPostStart,
 		FoundStuckAtZero, FoundNeverActivated, FoundTerminatingError, FoundForeignScale, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival}
-	saysWhyPodsAreSlow = []string{FoundCPULimit, FoundCannotScale, FoundMaxReached, FoundMinIsMax, FoundDirectionDisabled, FoundNotScaled, FoundStarved,
+	saysWhyPodsAreSlow = []string{FoundCPULimit, FoundCannotScale, FoundMaxReached, FoundMinIsMax, FoundDirectionDisabled, FoundNotScaled, FoundSeenLate, FoundStarved,
 		FoundNoRequest, FoundMetricsAbsent, FoundStatusStale}
 )
 
