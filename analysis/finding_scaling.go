@@ -178,7 +178,7 @@ func targets(p policy) string {
 // of its syncs.
 func (d *diagnosis) notScaled(p policy) {
 	if slices.ContainsFunc(d.found, func(f Finding) bool {
-		return f.Severity == Blocks && slices.Contains([]string{FoundMetricsAbsent, FoundNoRequest, FoundStatusStale, FoundOverlap, FoundMinIsMax, FoundDirectionDisabled}, f.Kind)
+		return f.Severity == Blocks && slices.Contains([]string{FoundMetricsAbsent, FoundNoRequest, FoundStatusStale, FoundOverlap, FoundMinIsMax, FoundDirectionDisabled, FoundNeverActivated, FoundStuckAtZero}, f.Kind)
 	}) {
 		return // that is why
 	}
