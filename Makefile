@@ -7,7 +7,7 @@ GOVULNCHECK_VERSION = v1.9.0
 TAGS = kustomize_disable_go_plugin_support
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build dist image test e2e e2e-keda e2e-keda-faults e2e-keda-fidelity e2e-all e2e-library e2e-fidelity e2e-findings agree fit-real fit-embedded lint bench bench-lab bench-load decisions outside fuzz race cover docs
+.PHONY: help build dist image test e2e e2e-keda e2e-keda-faults e2e-keda-fidelity e2e-all e2e-library e2e-fidelity e2e-findings agree fit-real fit-embedded lint bench bench-lab bench-load decisions outside outside-latency fuzz race cover docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,7 +98,10 @@ decisions: ## Hold what the analysis says of each step against the HPA controlle
 	HPABENCH_SCENARIOS=6000 go test -count=1 -timeout 20m -run TestStepsAreTheControllers -v . | grep -v '^ *--- PASS\|^=== '
 
 outside: ## Hold hpabench against what others published, simulated and on the embedded cluster, and write bench/outside/README.md anew, half an hour
-	HPABENCH_OUTSIDE=1 $(GO) test -count=1 -timeout 90m -v -parallel 9 -update ./bench/outside
+	HPABENCH_OUTSIDE=1 $(GO) test -count=1 -timeout 90m -v -parallel 9 ./bench/outside -update
+
+outside-latency: ## The same of the latency of kubernetes/kubernetes issue 110317 alone, without writing it, 20 minutes
+	HPABENCH_OUTSIDE=1 $(GO) test -count=1 -timeout 60m -v -run '^TestForetold$$/latency|^TestEmbedded$$/cluster/latency' ./bench/outside
 
 fuzz: ## Fuzz every parser for FUZZTIME (60s) each, and say how many inputs a minute each target took (FUZZTIME=200s takes an hour)
 	@set -e; temp=$$(mktemp -d); trap 'rm -rf $$temp' EXIT; cache=$$($(GO) env GOCACHE)/fuzz/hpabench; \

@@ -1,15 +1,18 @@
 package hpabench
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
 	"github.com/hpabench/hpabench/analysis"
+	"github.com/hpabench/hpabench/record"
 	"github.com/hpabench/hpabench/scenarios"
 	"github.com/hpabench/hpabench/simulate"
 )
@@ -131,30 +134,43 @@ func TestFindings(t *testing.T) {
 			[]string{"blocks stuck-at-zero hpa/web: It stayed at 0 replicas for | requests were sent, of which 2"}},
 		{"scaled from zero by default", `workload: {deployment: {replicas: null}, model: {metrics: {queue: {of: requests}}}}, ` + fmt.Sprintf(external, 0, 10, "AverageValue", "averageValue"), nil},
 		{"memory under load", `workload: {deployment: {resources: {limits: {memory: 128Mi}}}, model: {memoryPerRequest: 1Mi, memoryHeld: 4s}}`, []string{"blocks out-of-memory pod/web-"}},
+		{"pods that do not listen yet, under a CPU limit", `workload: {deployment: {resources: {requests: null, limits: {cpu: 200m}}}, model: {cpu: {mean: 2ms}, start: 8s}}, autoscaler: {max: 20}, load: {keepAlive: false, phases: [{name: idle, duration: 30s, rate: 0}, {name: surge, duration: 2m, rate: 150}, {name: more, duration: 2m, rate: 400}]}`,
+			[]string{"limits errors deployment/web: In phase surge 990 of 18000 requests failed (5.5 %), between | : 990 × connection refused; in phase more | of 48000 ( | Pods came into service before their programs took connections | readinessProbe", "limits cpu-limit pod/web-: its limit is 200m"}},
+		{"a surge that is over before a sample of it", `workload: {deployment: {resources: {requests: {cpu: 200m}, limits: {cpu: 500m}}}, model: {cpu: {mean: 5ms}}}, autoscaler: {cpuPercent: 60}, load: {keepAlive: false, timeout: 5s, phases: [{name: idle, duration: 1m, rate: 5}, {name: spike, duration: 10s, rate: 300}, {name: calm, duration: 8m, rate: 5}]}`,
+			[]string{"limits seen-too-late hpa/web: The load of phase spike was over after 10 s, at 145.1 s, before the HPA added a replica: its metric was first above the target at 165.1 s, and spec.replicas rose from 1 to 4 at 165.1 s, 20 s after the end; 2242 of 3000 requests failed | metrics-server (each 15 s) | Raise minReplicas"}},
+		{"a surge that no sample shows", `workload: {deployment: {resources: {requests: {cpu: 200m}, limits: {cpu: 500m}}}, model: {cpu: {mean: 5ms}}}, autoscaler: {cpuPercent: 200}, load: {keepAlive: false, timeout: 2s, phases: [{name: idle, duration: 1m, rate: 5}, {name: spike, duration: 5s, rate: 200}, {name: calm, duration: 3m, rate: 5}]}`,
+			[]string{"limits seen-too-late hpa/web: its metric came to 58 % of the target at most, at 166.0 s; 586 of 1000 requests failed | of which the surge was a part only"}},
+		{"a surge that the pods bear", `workload: {deployment: {resources: {requests: {cpu: 200m}}}, model: {cpu: {mean: 5ms}}}, autoscaler: {cpuPercent: 80}, load: {keepAlive: false, phases: [{name: idle, duration: 1m, rate: 5}, {name: spike, duration: 20s, rate: 90}, {name: calm, duration: 8m, rate: 5}]}`,
+			[]string{"notice seen-too-late hpa/web: spec.replicas rose from 1 to 3 at 165.1 s, 10 s after the end."}},
 		{"errors of the server", `workload: {model: {fault: {errors: 0.05}}}`, []string{"limits errors deployment/web: × code 500 | The server, or a proxy in front of it"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			result := resultOf(t, c.change)
-			for i, f := range result.Findings {
-				said := fmt.Sprintf("%s %s %s: %s\n%s\n%s", f.Severity, f.Kind, f.Object, f.Seen, f.Cause, f.Advice)
-				if f.Seen == "" || f.Cause == "" || f.Advice == "" || strings.Contains(said, "%!") {
-					t.Errorf("an empty sentence, or one that is not whole: %s", said)
-				}
-				if i >= len(c.want) {
-					t.Errorf("found beside what was wanted: %s", said)
-					continue
-				}
-				head, parts, _ := strings.Cut(c.want[i], ": ")
-				for _, part := range append(strings.Split(parts, " | "), head) {
-					if !strings.Contains(said, part) {
-						t.Errorf("does not say %q: %s", part, said)
-					}
-				}
-			}
-			if len(result.Findings) < len(c.want) {
-				t.Errorf("%d findings, wanted %q", len(result.Findings), c.want)
-			}
+			wantFindings(t, resultOf(t, c.change), c.want)
 		})
+	}
+}
+
+// wantFindings wants these findings and no others: for each its severity, kind and object, and after a colon parts of its sentences.
+func wantFindings(t *testing.T, result *analysis.Result, want []string) {
+	t.Helper()
+	for i, f := range result.Findings {
+		said := fmt.Sprintf("%s %s %s: %s\n%s\n%s", f.Severity, f.Kind, f.Object, f.Seen, f.Cause, f.Advice)
+		if f.Seen == "" || f.Cause == "" || f.Advice == "" || strings.Contains(said, "%!") {
+			t.Errorf("an empty sentence, or one that is not whole: %s", said)
+		}
+		if i >= len(want) {
+			t.Errorf("found beside what was wanted: %s", said)
+			continue
+		}
+		head, parts, _ := strings.Cut(want[i], ": ")
+		for _, part := range append(strings.Split(parts, " | "), head) {
+			if !strings.Contains(said, part) {
+				t.Errorf("does not say %q: %s", part, said)
+			}
+		}
+	}
+	if len(result.Findings) < len(want) {
+		t.Errorf("%d findings, wanted %q", len(result.Findings), want)
 	}
 }
 
@@ -345,6 +361,12 @@ load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name:
 	if err != nil {
 		t.Fatal(err)
 	}
+	return shown(t, file, nil)
+}
+
+// shown is what a run of a scenario shows, of whose record the entries may be changed.
+func shown(t *testing.T, file *scenarios.File, edit func(*record.Entry)) *analysis.Result {
+	t.Helper()
 	r, err := simulate.FromScenario(file)
 	if err != nil {
 		t.Fatal(err)
@@ -353,7 +375,12 @@ load: {phases: [{name: surge, duration: 4m, rate: 120, keepAlive: false}, {name:
 	r.Header.MetricsEvery = 1
 	var b analysis.Builder
 	synctest.Test(t, func(t *testing.T) {
-		if _, err := simulate.Simulate(r, b.AddEntry); err != nil {
+		if _, err := simulate.Simulate(r, func(e record.Entry) {
+			if edit != nil {
+				edit(&e)
+			}
+			b.AddEntry(e)
+		}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -377,5 +404,44 @@ func merge(base, change map[string]any) {
 		default:
 			base[name] = is
 		}
+	}
+}
+
+// TestSignalFindings has what a simulated run from zero by KEDA shows where its trigger is set or its record changed as a fault of its
+// source does: these findings and no others.
+func TestSignalFindings(t *testing.T) {
+	simulate.Prepare()
+	var source []byte
+	for _, f := range scenarios.Library() {
+		if f.Metadata.Name == "scale-from-zero" {
+			source = f.Source
+		}
+	}
+	signals := func(from, to float64, change func(*record.Signal)) func(*record.Entry) {
+		return func(e *record.Entry) {
+			if at := e.At.Seconds(); e.Signal != nil && at >= from && at < to {
+				s := *e.Signal
+				e.Signal = &s
+				change(&s)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name, threshold string
+		edit            func(*record.Entry)
+		want            []string // severity, kind, object and parts of what is said
+	}{
+		{"as it is", "0.1", nil, []string{"notice cold-start"}},
+		{"a trigger that does not activate", "1000", nil, []string{"blocks never-activated"}},
+		{"an adapter without a value", "0.1", signals(90, 200, func(s *record.Signal) { s.Value, s.Timestamp, s.Error = nil, nil, "unable to get external metric" }), []string{"blocks signal-absent", "notice cold-start"}},
+		{"old values", "0.1", signals(60, 1000, func(s *record.Signal) { s.Timestamp = new(time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)) }), []string{"limits signal-stale", "notice cold-start"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file, err := scenarios.Parse("s.yaml", bytes.Replace(source, []byte(`activationThreshold: "0.1"`), []byte(fmt.Sprintf("activationThreshold: %q", c.threshold)), 1), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantFindings(t, shown(t, file, c.edit), c.want)
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package hpabench
 
 import (
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -84,6 +85,16 @@ func TestImportsPointOneWay(t *testing.T) {
 			if owner, is := confined[imported]; is && owner != name {
 				t.Errorf("%s imports %s, which is for %s alone", name, imported, owner)
 			}
+		}
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(string(readme)), " ")
+	for name, may := range allowed {
+		if row := name + " → " + strings.Join(may, ", ") + " "; may != nil && name != "e2e" && name != "bench/outside" && !strings.Contains(text, row) {
+			t.Errorf("README.md does not say %s", row)
 		}
 	}
 	if seen < 5 {

@@ -670,6 +670,23 @@ func TestLateAnswers(t *testing.T) {
 	}
 }
 
+// Answers that come in a later phase are in that one's rate, and what comes after the load is in none: the rates of the phases make
+// that of the total.
+func TestAnswersInLaterPhases(t *testing.T) {
+	m := newMade(record.Phase{Name: "much", Shape: "rate", From: 20, Seconds: 10}, record.Phase{Name: "calm", Shape: "idle", Seconds: 5}, record.Phase{Name: "some", Shape: "rate", From: 4, Seconds: 5})
+	m.phase(0, "much", 10, 20)
+	m.phase(1, "calm", 20, 25)
+	m.phase(2, "some", 25, 30)
+	m.load(0, 10, 27, 10, time.Millisecond)
+	m.load(2, 25, 32, 4, time.Millisecond)
+	l := m.analyze(t).Load
+	var rates []string
+	for _, p := range append(l.Phases, l.Total) {
+		rates = append(rates, fmt.Sprintf("%s %g", p.Name, *p.AchievedRate))
+	}
+	equal(t, "answers/s", rates, []string{"much 10", "calm 10", "some 8", "total 9.5"})
+}
+
 // What was not sent as planned casts doubt on the phase, on the transitions that it
 // is a part of, and on nothing else.
 func TestLoadNotAsPlanned(t *testing.T) {

@@ -176,7 +176,7 @@ var figureTable = []struct {
 		func(p part) Latency { return exact(p.phase.Late) }},
 	{"load.*.offeredRate", "1/s", neither, "Offered requests a second.",
 		func(p part) Latency { return number(p.phase.OfferedRate, notRun) }},
-	{"load.*.achievedRate", "1/s", higher, "Answers a second that came within the phase.",
+	{"load.*.achievedRate", "1/s", higher, "Answers a second that came within the phase, those to requests of an earlier phase too. That of the total is the mean of the phases' by their lengths.",
 		func(p part) Latency { return number(p.phase.AchievedRate, notRun) }},
 	{"load.*.errorShare", "1", lower, "Errors as a share, from 0 to 1, of what was answered and what failed.",
 		func(p part) Latency { return number(p.phase.ErrorShare, "nothing was answered and nothing failed") }},

@@ -31,7 +31,7 @@ type Finding struct {
 }
 
 // ofLoad are the kinds of findings that come of the load.
-var ofLoad = []string{FoundCPULimit, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundStarved, FoundErrors, FoundUpLimited, FoundRounding, FoundZeroFlapping, FoundColdStart}
+var ofLoad = []string{FoundCPULimit, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundStarved, FoundErrors, FoundUpLimited, FoundRounding, FoundSeenLate, FoundZeroFlapping, FoundColdStart}
 
 // Severities of a Finding, the worst first.
 const (
@@ -81,6 +81,8 @@ const (
 	FoundUpLimited         = "scale-up-limited"       // policies held a scale-up below what was recommended
 	FoundRounding          = "rounding"               // the replicas stay, as the HPA rounds up
 
+	FoundSeenLate = "seen-too-late" // a surge was over before the HPA added a replica
+
 	FoundStuckAtZero    = "stuck-at-zero"   // requests came, and the HPA left the target without a replica
 	FoundNeverActivated = "never-activated" // the same of KEDA
 	FoundSignalAbsent   = "signal-absent"   // an adapter had no value of a metric
@@ -93,5 +95,5 @@ const (
 
 // FindingKinds are all of them.
 var FindingKinds = []string{FoundNoRequest, FoundMetricsAbsent, FoundMetricsStale, FoundMetricsMissing, FoundNotReady, FoundNoneCounted, FoundUnschedulable, FoundImage, FoundCrash, FoundOOM, FoundProbe, FoundCPULimit, FoundInit, FoundPostStart, FoundQuota, FoundMaxReached, FoundLoadTooSmall, FoundFlapping, FoundWindow, FoundForeignScale, FoundStatusStale, FoundNotScaled, FoundStarved, FoundTerminatingError, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival,
-	FoundOverlap, FoundCannotScale, FoundMinIsMax, FoundDirectionDisabled, FoundRunsAway, FoundRollout, FoundErrors, FoundUpLimited, FoundRounding,
+	FoundOverlap, FoundCannotScale, FoundMinIsMax, FoundDirectionDisabled, FoundRunsAway, FoundRollout, FoundErrors, FoundUpLimited, FoundRounding, FoundSeenLate,
 	FoundStuckAtZero, FoundNeverActivated, FoundSignalAbsent, FoundSignalStale, FoundPaused, FoundFallback, FoundZeroFlapping, FoundColdStart}

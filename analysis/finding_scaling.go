@@ -32,6 +32,7 @@ func (d *diagnosis) scaling() {
 	}
 	d.statusStale(p)
 	d.notScaled(p)
+	d.seenLate(p)
 	d.loadTooSmall(p)
 	d.upLimited()
 	d.window(p)
@@ -171,7 +172,7 @@ func targets(p policy) string {
 // of its syncs.
 func (d *diagnosis) notScaled(p policy) {
 	if slices.ContainsFunc(d.found, func(f Finding) bool {
-		return f.Severity == Blocks && slices.Contains([]string{FoundMetricsAbsent, FoundNoRequest, FoundStatusStale, FoundOverlap, FoundMinIsMax, FoundDirectionDisabled}, f.Kind)
+		return f.Severity == Blocks && slices.Contains([]string{FoundMetricsAbsent, FoundNoRequest, FoundStatusStale, FoundOverlap, FoundMinIsMax, FoundDirectionDisabled, FoundNeverActivated, FoundStuckAtZero}, f.Kind)
 	}) {
 		return // that is why
 	}
@@ -317,7 +318,7 @@ func (d *diagnosis) loadTooSmall(p policy) {
 			t, idle, peak, highest = x, before, most, i
 		}
 	}
-	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled, FoundStuckAtZero, FoundNeverActivated) || t.ToRate <= 0 || d.cut() ||
+	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled, FoundSeenLate, FoundStuckAtZero, FoundNeverActivated) || t.ToRate <= 0 || d.cut() ||
 		slices.ContainsFunc(d.r.Transitions, func(t Transition) bool {
 			return slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From })
 		}) {

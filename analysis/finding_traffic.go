@@ -211,79 +211,140 @@ func (d *diagnosis) terminatingErrors() {
 // fewer are a notice.
 const failedShare = 0.01
 
-// saysWhyRequestsFail are the findings that explain failed requests in their time.
-var saysWhyRequestsFail = []string{FoundCrash, FoundOOM, FoundProbe, FoundNotReady, FoundUnschedulable, FoundImage, FoundQuota, FoundInit, FoundPostStart,
-	FoundCPULimit, FoundCannotScale, FoundMaxReached, FoundMinIsMax, FoundDirectionDisabled, FoundNotScaled, FoundStuckAtZero, FoundNeverActivated, FoundStarved, FoundTerminatingError,
-	FoundNoRequest, FoundMetricsAbsent, FoundStatusStale, FoundForeignScale, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival}
+// saysWhyRequestsFail are the findings that explain failed requests in their time; those of saysWhyPodsAreSlow explain what waits
+// too long, and not why a connection is refused.
+var (
+	saysWhyRequestsFail = []string{FoundCrash, FoundOOM, FoundProbe, FoundNotReady, FoundUnschedulable, FoundImage, FoundQuota, FoundInit, FoundPostStart,
+		FoundStuckAtZero, FoundNeverActivated, FoundTerminatingError, FoundForeignScale, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival}
+	saysWhyPodsAreSlow = []string{FoundCPULimit, FoundCannotScale, FoundMaxReached, FoundMinIsMax, FoundDirectionDisabled, FoundNotScaled, FoundSeenLate, FoundStarved,
+		FoundNoRequest, FoundMetricsAbsent, FoundStatusStale}
+)
+
+// mostPhases is how many phases a sentence names.
+const mostPhases = 5
 
 // errors finds phases in which requests failed and no other finding says why.
 func (d *diagnosis) errors() {
+	var phases []Finding
+	var causes, advices []string
+	var more, moreFailed uint64
 	for _, l := range d.r.Load.Phases {
-		if l.Errors == 0 || l.StartSeconds == nil || l.Seconds == nil || l.ErrorShare == nil {
+		f, failed := d.phaseErrors(l)
+		if failed == 0 {
 			continue
 		}
-		from, to := *l.StartSeconds, *l.StartSeconds+*l.Seconds
-		first, last, within := -1, -1, uint64(0)
-		for n := int(from); n < int(math.Ceil(to)); n++ {
-			if errors := d.loads.second(n).errors; errors > 0 {
-				within += errors
-				if last = n; first < 0 {
-					first = n
-				}
-			}
+		if phases = append(phases, f); len(phases) > mostPhases {
+			more, moreFailed = more+1, moreFailed+failed
 		}
-		when, since, until := fmt.Sprintf("between %d and %d s", first, last+1), float64(first), record.Instant(last+1)*record.Instant(time.Second)
-		switch {
-		case first < 0:
-			first, last, when, since, until = int(from), int(to), "all of them after its end", to, d.end
-		case within < l.Errors:
-			when, until = when+fmt.Sprintf(" and %d of them after its end", l.Errors-within), d.end
+		if !slices.Contains(advices, f.Advice) {
+			causes, advices = append(causes, fmt.Sprintf("Phase %s: %s", l.Name, f.Cause)), append(advices, f.Advice)
 		}
-		p := d.unprobed(first, last)
-		if p != nil { // what was found later in the phase does not say why
-			from, to = float64(first), float64(last+1)
-		}
-		if d.hasIn(from, to, saysWhyRequestsFail...) || d.blockedIn(from, to, FoundPaused, FoundSignalAbsent) {
-			continue
-		}
-		f := Finding{Kind: FoundErrors, Severity: Notice, Object: d.target(), SinceSeconds: &since, UntilSeconds: d.until(until),
-			Seen: fmt.Sprintf("In phase %s %d of %d requests failed (%s %%), %s: %s.", l.Name, l.Errors, l.Answered+l.Failed, record.Plain(*l.ErrorShare*100, 2), when, failures(l))}
-		if *l.ErrorShare >= failedShare {
-			f.Severity = Limits
-		} else if d.has(FoundErrors) {
-			continue // a phase with more of them tells it
-		}
-		f.Cause, f.Advice = d.whyFailed(l)
-		if p != nil && 2*(l.Failures["connection refused"]+l.Failures["connection reset"]) >= l.Errors {
-			f.Cause = fmt.Sprintf("Pods came into service before their programs took connections: pod %s at %.1f s%s. A pod without a readiness probe is ready as soon as its containers run.", p.name, p.inService.t.Seconds(), d.silence(p))
-			f.Advice = "Give the container a readinessProbe (`readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}`, say), so that a pod has requests when it can answer them."
-		}
-		n, known := d.targetAt(last)
-		if zero := known && n.Replicas == 0; 2*d.failedAtZero(first, last) >= l.Errors || zero && within < l.Errors { // by a timeout later
-			f.Cause = "The target had 0 replicas."
-			s, keda := lastOf(d.scaled, d.end)
-			if hpa := d.autoscaler(d.end); keda && s.Least() == 0 || !keda && hpa != nil && ptr.Deref(hpa.Spec.MinReplicas, 1) == 0 {
-				f.Cause = "They came while there was no pod, and nothing in front of the target held them."
-				if 2*l.Failures["timeout"] >= l.Errors {
-					f.Cause = "They came while there was no pod, and none was ready before their timeout."
-				}
-				f.Advice = "Put something in front that holds requests until a pod is ready (a gateway, KEDA's HTTP add-on), let clients try again, or keep one replica."
-				d.add(f)
-				continue
-			}
-			f.Advice = "Look for who set its spec.replicas to 0. An HPA does nothing from there, unless it came to 0 by itself: `kubectl scale` to 1 or more brings it back."
-		}
-		d.add(f)
 	}
+	if len(phases) == 0 {
+		return
+	}
+	all := phases[0]
+	if len(causes) > 1 {
+		all.Cause, all.Advice = strings.Join(causes, " "), strings.Join(advices, " ")
+	}
+	all.Seen = "In " + all.Seen
+	for i, f := range phases[1:] {
+		if f.Severity == Limits {
+			all.Severity = Limits
+		}
+		if all.UntilSeconds = f.UntilSeconds; i+1 < mostPhases {
+			all.Seen += "; in " + strings.Replace(f.Seen, " requests failed", "", 1)
+		}
+	}
+	if more > 0 {
+		all.Seen += fmt.Sprintf("; in %s more %d", record.Counted(int(more), "phase"), moreFailed)
+	}
+	all.Seen += "."
+	d.add(all)
+}
+
+// phaseErrors tells, in a part of a sentence, of the requests of a phase that failed and of which no other finding says why; failed is
+// their number.
+func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, failed uint64) {
+	if l.Errors == 0 || l.StartSeconds == nil || l.Seconds == nil {
+		return f, 0
+	}
+	from, to := *l.StartSeconds, *l.StartSeconds+*l.Seconds
+	count := func(s secondSum) uint64 { return s.errors }
+	first, last, within := d.failures(from, to, count)
+	p := d.unprobed(first, last, count)
+	refused := l.Failures["connection refused"]
+	if d.hasIn(from, to, saysWhyPodsAreSlow...) && (refused > 0 || p == nil || 2*l.notTaken() < l.Errors) { // which say why the others fail
+		l.Errors, l.Codes, l.Failures = refused, nil, map[string]uint64{"connection refused": refused}
+		count = func(s secondSum) uint64 { return s.refused }
+		first, last, within = d.failures(from, to, count)
+		p = d.unprobed(first, last, count)
+	}
+	if failed = l.Errors; failed == 0 {
+		return f, 0
+	}
+	when, since, until := fmt.Sprintf("between %d and %d s", first, last+1), float64(first), record.Instant(last+1)*record.Instant(time.Second)
+	switch {
+	case first < 0:
+		first, last, when, since, until = int(from), int(to), "all of them after its end", to, d.end
+	case within < failed:
+		when, until = when+fmt.Sprintf(" and %d of them after its end", failed-within), d.end
+	}
+	if p != nil { // what was found later in the phase does not say why
+		from, to = float64(first), float64(last+1)
+	}
+	if d.hasIn(from, to, saysWhyRequestsFail...) || d.blockedIn(from, to, FoundPaused, FoundSignalAbsent) {
+		return f, 0
+	}
+	share := float64(failed) / float64(l.Answered+l.Failed)
+	f = Finding{Kind: FoundErrors, Severity: Notice, Object: d.target(), SinceSeconds: &since, UntilSeconds: d.until(until),
+		Seen: fmt.Sprintf("phase %s %d of %d requests failed (%s %%), %s: %s", l.Name, failed, l.Answered+l.Failed, record.Plain(share*100, 2), when, failures(l))}
+	if share >= failedShare {
+		f.Severity = Limits
+	}
+	f.Cause, f.Advice = d.whyFailed(l)
+	if p != nil && 2*l.notTaken() >= failed {
+		f.Cause = fmt.Sprintf("Pods came into service before their programs took connections: pod %s at %.1f s%s. A pod without a readiness probe is ready as soon as its containers run.", p.name, p.inService.t.Seconds(), d.silence(p))
+		f.Advice = "Give the container a readinessProbe (`readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}`, say), so that a pod has requests when it can answer them."
+	}
+	n, known := d.targetAt(last)
+	if zero := known && n.Replicas == 0; 2*d.failedAtZero(first, last) >= failed || zero && within < failed { // by a timeout later
+		f.Cause = "The target had 0 replicas."
+		f.Advice = "Look for who set its spec.replicas to 0. An HPA does nothing from there, unless it came to 0 by itself: `kubectl scale` to 1 or more brings it back."
+		s, keda := lastOf(d.scaled, d.end)
+		if hpa := d.autoscaler(d.end); keda && s.Least() == 0 || !keda && hpa != nil && ptr.Deref(hpa.Spec.MinReplicas, 1) == 0 {
+			f.Cause = "They came while there was no pod, and nothing in front of the target held them."
+			if 2*l.Failures["timeout"] >= l.Errors {
+				f.Cause = "They came while there was no pod, and none was ready before their timeout."
+			}
+			f.Advice = "Put something in front that holds requests until a pod is ready (a gateway, KEDA's HTTP add-on), let clients try again, or keep one replica."
+		}
+	}
+	return f, failed
+}
+
+// failures are the first and the last second between two times at which requests failed, and how many did; the seconds are -1 if none did.
+func (d *diagnosis) failures(from, to float64, count func(secondSum) uint64) (first, last int, failed uint64) {
+	first, last = -1, -1
+	for n := int(from); n < int(math.Ceil(to)); n++ {
+		if x := count(d.loads.second(n)); x > 0 {
+			failed += x
+			if last = n; first < 0 {
+				first = n
+			}
+		}
+	}
+	return first, last, failed
 }
 
 // unprobed is a pod without a readiness or startup probe that came into service when requests began to fail, between two
 // seconds, or up to two seconds before; nil if there is none. Where the way of the load tells pods apart it did not answer for a
 // second. Requests that failed before it came, as in an overload, do so for another reason.
-func (d *diagnosis) unprobed(first, last int) *pod {
+func (d *diagnosis) unprobed(first, last int, count func(secondSum) uint64) *pod {
 	for _, p := range d.own {
 		at := int(p.inService.t.Seconds())
-		if !p.inService.seen || at < first-2 || at > last || p.answered.seen && p.answered.t.Sub(p.inService.t) < time.Second || d.failedIn(at-6, at-1) ||
+		_, _, before := d.failures(float64(at-6), float64(at-1), count)
+		if !p.inService.seen || at < first-2 || at > last || p.answered.seen && p.answered.t.Sub(p.inService.t) < time.Second || before > 0 ||
 			slices.ContainsFunc(p.now.Containers, func(c record.ContainerResources) bool { return c.ReadinessProbe != nil || c.StartupProbe != nil }) {
 			continue
 		}
@@ -311,16 +372,6 @@ func (d *diagnosis) failedAtZero(from, to int) (failed uint64) {
 		}
 	}
 	return failed
-}
-
-// failedIn says whether requests failed from one second up to another, without it.
-func (d *diagnosis) failedIn(from, to int) bool {
-	for n := from; n < to; n++ {
-		if d.loads.second(n).errors > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // silence is how long a pod in service gave no answer, in words; empty if that is not known.
@@ -356,33 +407,60 @@ func failures(l PhaseLoad) string {
 	return strings.Join(text, ", ")
 }
 
+// whyNoAnswer are causes of failures, with what they mean and what to do; WAITED and MORE are said by whyFailed.
+var whyNoAnswer = []struct {
+	causes        []string
+	cause, advice string
+}{
+	{[]string{"timeout"}, "The requests waited longer than their timeout: more came than WAITED, or the server hangs.",
+		"MORE, or raise load.timeout."},
+	// A proxy or a port-forward takes a connection that no server takes, and drops it.
+	{[]string{"connection refused", "connection reset", "EOF", "port-forward", "no ready pod"}, "No server took the connections: none listened, or its queue of connections was full; or it closed them without an answer.",
+		"MORE."},
+	{[]string{"generator out of files or ports"}, "The load generator had no file descriptor or port left on its machine; the workload has no part in it.",
+		"Raise its limit (`ulimit -n`), send on kept connections (`keepAlive: true`), or send from workers in the cluster (`via: job`)."},
+	{[]string{"no HTTP", "answer head longer than 64 KiB"}, "What answered did not speak HTTP as the load generator reads it.", "Look at the port and the path of the load, and at an answer with `curl -v`."},
+	{nil, "The requests did not come to the workload.", "The causes are those of the load generator: name resolution, TLS or the network between it and the workload."},
+}
+
+// notTaken is how many requests of l no server took.
+func (l PhaseLoad) notTaken() (n uint64) {
+	for _, cause := range whyNoAnswer[1].causes {
+		n += l.Failures[cause]
+	}
+	return n
+}
+
 // whyFailed is the likely cause of the most frequent error of l, and what to do.
 func (d *diagnosis) whyFailed(l PhaseLoad) (cause, advice string) {
 	more := "lower the HPA's target or raise minReplicas so that the pods that are there bear the load until new ones are"
 	if d.autoscaler(d.end) == nil {
 		more = "send less, or give the server more capacity"
 	}
-	compare, waited := "compare the answers with the ready replicas in the timeline; ", "the ready pods served, as before a scale-up takes effect"
+	compare, waited := "compare the failures with the ready replicas in the timeline; ", "the ready pods served, as before a scale-up takes effect"
 	if d.subject != nil && d.subject.Kind == "" { // no pods were looked at
 		compare, waited = "", "the server answers in that time"
 	}
-	var refused, late, total uint64
-	for name, n := range l.Failures {
+	var total uint64
+	for _, n := range l.Failures {
 		total += n
-		switch name {
-		case "timeout":
-			late += n
-		case "connection refused", "connection reset":
-			refused += n
+	}
+	if 2*total < l.Errors {
+		return "The server, or a proxy in front of it, answered with these codes.", "Look at the server's logs for that time; an overloaded server or a proxy without a ready pod answers 503 or 504."
+	}
+	rest, most := total, uint64(0)
+	for _, why := range whyNoAnswer {
+		n := uint64(0)
+		for _, name := range why.causes {
+			n += l.Failures[name]
+		}
+		if rest -= n; why.causes == nil {
+			n = rest
+		}
+		if n > most {
+			most, cause, advice = n, why.cause, why.advice
 		}
 	}
-	switch {
-	case 2*total < l.Errors:
-		return "The server, or a proxy in front of it, answered with these codes.", "Look at the server's logs for that time; an overloaded server or a proxy without a ready pod answers 503 or 504."
-	case 2*late >= total:
-		return "The requests waited longer than their timeout: more came than " + waited + ", or the server hangs.", sentence(compare + more + ", or raise load.timeout")
-	case 2*refused >= total:
-		return "No server took the connections: none listened, or its queue of connections was full.", sentence(compare + more)
-	}
-	return "The requests had no answer.", "The causes are those of the load generator: name resolution, TLS or the network between it and the workload."
+	says := strings.NewReplacer("WAITED", waited, "MORE", strings.TrimSuffix(sentence(compare+more), "."))
+	return says.Replace(cause), says.Replace(advice)
 }

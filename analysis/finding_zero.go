@@ -521,10 +521,17 @@ func (d *diagnosis) zeroFlapping() {
 // coldStarts says of the longest start from zero which stage took most of it, and what would shorten that.
 func (d *diagnosis) coldStarts() {
 	var of *Transition
+	var each []string
+	var since, until float64
 	for i, t := range d.r.Transitions {
 		if t.ScaleUp == nil || t.ScaleUp.ColdStart == nil || t.ScaleUp.ColdStart.Latency.Seconds == nil || t.ScaleUp.First == nil {
 			continue
 		}
+		c := t.ScaleUp.ColdStart
+		if until = t.OnsetSeconds + *c.Latency.Seconds; each == nil {
+			since = t.OnsetSeconds
+		}
+		each = append(each, fmt.Sprintf("%.1f s from %.1f s on (%d requests held, %d failed)", *c.Latency.Seconds, t.OnsetSeconds, c.Held, c.Failed))
 		if of == nil || *t.ScaleUp.ColdStart.Latency.Seconds > *of.ScaleUp.ColdStart.Latency.Seconds {
 			of = &d.r.Transitions[i]
 		}
@@ -557,12 +564,17 @@ func (d *diagnosis) coldStarts() {
 	if advice == "" {
 		advice = "Keep one replica (a min of 1) if requests must not wait for it."
 	}
-	share := "The longest part"
+	share, its := "The longest part", "it"
 	if *longest.Seconds > *cold.Latency.Seconds/2 {
 		share = "Most"
 	}
-	d.add(Finding{Kind: FoundColdStart, Severity: Notice, Object: d.target(), SinceSeconds: new(of.OnsetSeconds), UntilSeconds: new(of.OnsetSeconds + *cold.Latency.Seconds),
-		Seen:   fmt.Sprintf("From no pod it took %.1f s to the first good answer; %d requests were held and %d failed meanwhile.", *cold.Latency.Seconds, cold.Held, cold.Failed),
-		Cause:  fmt.Sprintf("%s of it was the stage %s with %.1f s.", share, longest.Name, *longest.Seconds),
+	seen := fmt.Sprintf("From no pod it took %.1f s to the first good answer; %d requests were held and %d failed meanwhile.", *cold.Latency.Seconds, cold.Held, cold.Failed)
+	if len(each) > 1 {
+		seen = fmt.Sprintf("It had no pod at the onset of %d loads; to the first good answer it took %s.", len(each), strings.Join(each, ", "))
+		its = "the slowest"
+	}
+	d.add(Finding{Kind: FoundColdStart, Severity: Notice, Object: d.target(), SinceSeconds: &since, UntilSeconds: &until,
+		Seen:   seen,
+		Cause:  fmt.Sprintf("%s of %s was the stage %s with %.1f s.", share, its, longest.Name, *longest.Seconds),
 		Advice: advice})
 }

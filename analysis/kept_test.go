@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"compress/gzip"
 	"fmt"
 	"os"
@@ -8,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/hpabench/hpabench/record"
 )
 
 // TestKeptFindings judges kept records of clusters, each of which has a fault that the simulation does
@@ -21,20 +25,7 @@ func TestKeptFindings(t *testing.T) {
 	var all strings.Builder
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".jsonl.gz")
-		in, err := os.Open(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer in.Close()
-		unpacked, err := gzip.NewReader(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var b Builder
-		if err := b.Read(unpacked); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		r, err := b.Result()
+		r, err := Analyze(unpacked(t, file))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -61,4 +52,69 @@ func TestKeptFindings(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "findings", strings.Split(all.String(), "\n"), strings.Split(string(want), "\n"))
+}
+
+// TestEditedFindings judges kept records of clusters, of which a part is taken away, as a fault does that a cluster at hand cannot have
+// at will: these findings and no others of metrics and the HPA.
+func TestEditedFindings(t *testing.T) {
+	for name, c := range map[string]struct {
+		record string
+		keep   func(at float64, e *record.Entry) bool
+		gap    *record.Gap
+		want   string // how the finding beside the record's own begins
+	}{
+		"metrics-server that leaves a pod out": {record: "post-start", keep: func(_ float64, e *record.Entry) bool {
+			if e.PodMetrics != nil {
+				e.PodMetrics.Samples = slices.DeleteFunc(e.PodMetrics.Samples, func(s record.Sample) bool { return strings.HasSuffix(s.Pod, "-97mkk") })
+			}
+			return true
+		}, want: "limits metrics-missing pod/post-start-77cdc84587-97mkk: It was ready for 95 s without a sample"},
+		"metrics-server that scrapes no more": {record: "post-start", keep: func(at float64, e *record.Entry) bool { return e.PodMetrics == nil || at < 60 },
+			want: "blocks metrics-stale pod/post-start-77cdc84587-97mkk: Its newest sample was up to 84 s old; metrics-server takes one every 5 s."},
+		"metrics.k8s.io that gives no answer": {record: "post-start", keep: func(at float64, e *record.Entry) bool { return e.PodMetrics == nil || at < 60 || at > 120 },
+			gap: &record.Gap{Source: metricsSource, From: record.Instant(60 * time.Second), To: record.Instant(120 * time.Second), Cause: "the server is currently unable to handle the request"}, want: "blocks metrics-absent apiservice/v1beta1.metrics.k8s.io: metrics.k8s.io did not answer for 60 s: the server is currently unable"},
+		"an HPA controller that stands still": {record: "terminating-errors", keep: func(at float64, e *record.Entry) bool { return e.Autoscaler == nil || at < 40 },
+			want: "blocks hpa-stale hpa/terminating-errors: Its status was not updated for"},
+	} {
+		run := unpacked(t, filepath.Join("testdata", "findings", c.record+".jsonl.gz"))
+		run.Entries = slices.DeleteFunc(run.Entries, func(e record.Entry) bool { return !c.keep(e.At.Seconds(), &e) })
+		if c.gap != nil {
+			i, _ := slices.BinarySearchFunc(run.Entries, c.gap.To, func(e record.Entry, t record.Instant) int { return cmp.Compare(e.At, t) })
+			run.Entries = slices.Insert(run.Entries, i, record.Entry{At: c.gap.To, Gap: c.gap})
+		}
+		r, err := Analyze(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := false
+		for _, f := range r.Findings {
+			said := fmt.Sprintf("%s %s %s: %s", f.Severity, f.Kind, f.Object, f.Seen)
+			is := strings.HasPrefix(said, c.want)
+			if there = there || is; !is && f.Kind != c.record {
+				t.Errorf("%s: %s", name, said)
+			}
+		}
+		if !there {
+			t.Errorf("%s: no %q among %d findings", name, c.want, len(r.Findings))
+		}
+	}
+}
+
+// unpacked is a kept record.
+func unpacked(t *testing.T, file string) record.Run {
+	t.Helper()
+	in, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	lines, err := gzip.NewReader(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := record.Read(lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
 }

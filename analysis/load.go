@@ -65,9 +65,9 @@ type row struct {
 // are a phase apart at most, but for late ones.
 const openPhases = 16
 
-// secondSum are the requests that were sent in a second, its answers and failures, how many of both were errors, and the answers
-// of pods, where the load tells them apart.
-type secondSum struct{ sent, errors, done, pods uint64 }
+// secondSum are the requests that were sent in a second, its answers and failures, how many of both were errors, how many were refused
+// a connection, and the answers of pods, where the load tells them apart.
+type secondSum struct{ sent, errors, refused, done, pods uint64 }
 
 // decoded is a LoadSecond with its histograms as counts.
 type decoded struct {
@@ -145,6 +145,7 @@ func (l *loads) add(d *decoded) {
 	}
 	l.seconds[at][in].sent += d.Sent
 	l.seconds[at][in].errors += d.errors
+	l.seconds[at][in].refused += d.Errors["connection refused"]
 	l.seconds[at][in].done += d.Answered + d.Failed
 	for name, of := range d.Pods {
 		if l.pods == nil {
@@ -260,11 +261,16 @@ func (o *observed) sumLoad() (Load, map[int]*row) {
 		phases[s.index].Cut = !s.ended
 		phases[s.index].StartSeconds = new(s.start.Seconds())
 		phases[s.index].Seconds = new(s.end.Sub(s.start).Seconds())
-		for _, c := range phases[s.index].answered {
-			if float64(c.second) < s.end.Seconds() {
-				phases[s.index].inTime += c.n
+	}
+	for i, s := range o.spans {
+		for _, c := range phases[s.index].answered { // to a request of s
+			in := slices.IndexFunc(o.spans[i:], func(s span) bool { return float64(c.second) < s.end.Seconds() })
+			if in >= 0 { // it came before the load ended
+				phases[o.spans[i+in].index].inTime += c.n
 			}
 		}
+	}
+	for _, s := range o.spans {
 		total.inTime += phases[s.index].inTime
 	}
 	var load Load
@@ -317,7 +323,7 @@ type sum struct {
 	ended      bool          // its end was seen
 	summed     bool          // see loads.summed
 	answered   []secondCount // by second, of a phase
-	inTime     uint64        // answers that came before the end of the phase
+	inTime     uint64        // answers that came within the phase, those to requests of an earlier one too
 	blind      uint64        // answers without a latency: a worker's lines were lost
 }
 

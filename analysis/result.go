@@ -376,7 +376,7 @@ type PhaseLoad struct {
 	Aborted      uint64   `json:"aborted"`
 	Unknown      uint64   `json:"unknown"`
 	OfferedRate  *float64 `json:"offeredRate,omitempty"`
-	AchievedRate *float64 `json:"achievedRate,omitempty"` // answers of any code that came within the phase
+	AchievedRate *float64 `json:"achievedRate,omitempty"` // answers of any code that came within the phase, those to requests of an earlier one too
 
 	// Errors are the answers that are neither 2xx nor 3xx, and the failed.
 	// ErrorShare is their share, from 0 to 1, of all answered and failed.

@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"testing"
@@ -37,15 +38,19 @@ func TestErrorsOfUnprobedPods(t *testing.T) {
 		cause    string
 		doubt    string
 		startup  *corev1.Probe
-		began    int // the first second with failed requests
+		began    int    // the first second with failed requests
+		failure  string // "" for a refused connection
 	}{
-		"without a probe":         {nil, 70, 0, "pod c at 62.5 s, and first answered 7.5 s later", "", nil, 62},
-		"of a way that tells not": {nil, 0, 0, "pod c at 62.5 s. A pod without", "", nil, 62},
-		"that answers at once":    {nil, 62.9, 0, "No server took the connections", "", nil, 62},
-		"with a probe":            {new(corev1.Probe), 70, 0, "No server took the connections", "", nil, 62},
-		"with a startup probe":    {nil, 70, 0, "No server took the connections", "", new(corev1.Probe), 62},
-		"in an overload":          {nil, 0, 0, "No server took the connections", "", nil, 50},
-		"of a load that was late": {nil, 70, 10, "pod c at 62.5 s", "the load of phase load was not as planned", nil, 62},
+		"without a probe":         {nil, 70, 0, "pod c at 62.5 s, and first answered 7.5 s later", "", nil, 62, ""},
+		"of a way that tells not": {nil, 0, 0, "pod c at 62.5 s. A pod without", "", nil, 62, ""},
+		"that answers at once":    {nil, 62.9, 0, "No server took the connections", "", nil, 62, ""},
+		"with a probe":            {new(corev1.Probe), 70, 0, "No server took the connections", "", nil, 62, ""},
+		"with a startup probe":    {nil, 70, 0, "No server took the connections", "", new(corev1.Probe), 62, ""},
+		"in an overload":          {nil, 0, 0, "No server took the connections", "", nil, 50, ""},
+		"through a port-forward":  {nil, 70, 0, "pod c at 62.5 s, and first answered 7.5 s later", "", nil, 62, "EOF"},
+		"of the generator":        {nil, 0, 0, "no file descriptor or port left", "", nil, 62, "generator out of files or ports"},
+		"of the network":          {nil, 0, 0, "did not come to the workload", "", nil, 62, "no such host"},
+		"of a load that was late": {nil, 70, 10, "pod c at 62.5 s", "the load of phase load was not as planned", nil, 62, ""},
 	} {
 		m := ill()
 		c0 := life{name: "c", created: 60.1, scheduled: 60.2, started: 61, ready: 62, inService: 62.5}
@@ -62,7 +67,7 @@ func TestErrorsOfUnprobedPods(t *testing.T) {
 		for n := 40; n < 220; n++ {
 			s := &record.LoadSecond{Phase: 1, Second: n, Offered: 20, Sent: 20 - c.unsent, Unsent: c.unsent, Answered: 20 - c.unsent, Codes: map[string]uint64{"200": 20 - c.unsent}}
 			if n >= c.began && n < 72 {
-				s.Answered, s.Failed, s.Codes, s.Errors = 0, 20-c.unsent, nil, map[string]uint64{"connection refused": 20 - c.unsent}
+				s.Answered, s.Failed, s.Codes, s.Errors = 0, 20-c.unsent, nil, map[string]uint64{cmp.Or(c.failure, "connection refused"): 20 - c.unsent}
 			}
 			m.add(float64(n+1), record.Entry{Load: s})
 		}

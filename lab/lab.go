@@ -70,8 +70,10 @@ type Options struct {
 	Timing Timing
 	// HPA are the options of the HPA controller. Default: HPADefaults of Timing.
 	HPA *controlleroptions.HPAControllerOptions
+	// Resolution is how often the metrics are taken, as metrics-server's --metric-resolution says. Default: that of Timing.
+	Resolution time.Duration
 	// Nodes are the modelled nodes. Default of its Housekeeping: two thirds of
-	// the metrics resolution, which are the kubelets' 10 s for Real.
+	// the metrics resolution of Timing, which are the kubelets' 10 s for Real.
 	Nodes nodes.Options
 	// KEDA acts on ScaledObjects, with a Prometheus that scrapes all pods behind its triggers.
 	KEDA bool
@@ -126,6 +128,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 		return nil, err
 	}
 	o.Nodes.Housekeeping = cmp.Or(o.Nodes.Housekeeping, resolution*2/3)
+	resolution = cmp.Or(o.Resolution, resolution)
 	o.Nodes.Version = cmp.Or(o.Nodes.Version, Version())
 	if o.Dir == "" {
 		if o.Dir, err = folders.Root(); err != nil {

@@ -552,6 +552,11 @@ func load(r *analysis.Result) section {
 		{name: "p50"}, {name: "p90", spare: 1}, {name: "p95", spare: 4}, {name: "p99"}, {name: "max", spare: 2},
 	}}
 	var notes reasons
+	if slices.ContainsFunc(r.Load.Phases, func(p analysis.PhaseLoad) bool {
+		return p.AchievedRate != nil && math.Abs(*p.AchievedRate**p.Seconds-float64(p.Answered)) >= 0.5
+	}) {
+		notes.add("answered/s counts the answers that came within the phase, the column answers those to its own requests")
+	}
 	for i, p := range append(slices.Clone(r.Load.Phases), r.Load.Total) {
 		g.add(p.Name, p.Plan, seconds(p.Seconds), rate(p.OfferedRate), rate(p.AchievedRate), number(&p.Answered), number(&p.Unsent), percent(p.ErrorShare),
 			answer(p.Latency.P50), answer(p.Latency.P90), answer(p.Latency.P95), answer(p.Latency.P99), answer(p.Latency.Max))

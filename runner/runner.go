@@ -41,7 +41,7 @@ type Options struct {
 	Namespace    string        // an existing one to create the objects in; default: one of the run's own
 	Keep         bool          // leave what was created
 	MetricsEvery time.Duration // how often PodMetrics, and the queue of the load, are polled; default 1 s
-	Timeout      time.Duration // for the pods to get ready, and then for the HPA's first metric; default 5 min
+	Timeout      time.Duration // for the pods to get ready, and then for the HPA's first metric, which gets 90 s at least where it is of a resource; default 5 min
 	Version      string        // of hpabench, for the record
 
 	// SkipUnknown leaves out objects of kinds that the embedded cluster does not have.

@@ -210,3 +210,20 @@ func TestLeft(t *testing.T) {
 		t.Errorf("left: %s", got)
 	}
 }
+
+// A short --timeout is of the pods: the first metric of a resource takes as long as metrics-server and the HPA do.
+func TestPatience(t *testing.T) {
+	for metrics, want := range map[string]time.Duration{
+		`[{type: Resource, resource: {name: cpu}}]`: firstResource,
+		`[{type: External, external: {metric: {name: q}}}, {type: ContainerResource, containerResource: {name: cpu}}]`: firstResource,
+		`[{type: External, external: {metric: {name: q}}}]`:                                                            30 * time.Second,
+	} {
+		specs := read[[]autoscalingv2.MetricSpec](t, metrics)
+		if got := patience(specs, 30*time.Second); got != want {
+			t.Errorf("%s: %s, want %s", metrics, got, want)
+		}
+		if got := patience(specs, 5*time.Minute); got != 5*time.Minute {
+			t.Errorf("%s: %s of 5 minutes", metrics, got)
+		}
+	}
+}

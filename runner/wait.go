@@ -188,6 +188,20 @@ func firstLine(s string) string {
 // minute or two. It is half of Options.Timeout at most.
 const lateSignal = 2 * time.Minute
 
+// firstResource is how long metrics-server and the HPA may take, at their default periods, to the first metric of a pod that is
+// ready: the kubelet looks at a new container after 15 s at most, metrics-server scrapes it twice, 15 s apart, the HPA looks each 15 s;
+// and half of that again on a machine that is busy.
+const firstResource = 90 * time.Second
+
+// patience is how long the HPA is given for its first metric: the pods may be asked to be ready sooner than metrics of resources
+// can be there.
+func patience(metrics []autoscalingv2.MetricSpec, timeout time.Duration) time.Duration {
+	if slices.ContainsFunc(metrics, func(m autoscalingv2.MetricSpec) bool { name, _ := record.ResourceOf(m); return name != "" }) {
+		return max(timeout, firstResource)
+	}
+	return timeout
+}
+
 const signalHint = "look at what the adapter (KEDA, prometheus-adapter) asks its source for, and whether the selector of the metric matches"
 
 // awaitMetric waits until the HPA has read a value of each of its metrics: before
@@ -197,7 +211,11 @@ func (r *Runner) awaitMetric(ctx context.Context, w *watch.Watcher, rec *record.
 	name, hint := r.pre.autoscaler, ""
 	var refused time.Time // since when KEDA does not take the ScaledObject
 	var partly time.Time  // since when the HPA has all but metrics of adapters
-	err := await(ctx, w, r.options.Timeout, r.say, func() (bool, string, error) {
+	timeout := r.options.Timeout
+	if hpa := w.Autoscaler(); hpa != nil {
+		timeout = patience(hpa.Spec.Metrics, timeout)
+	}
+	err := await(ctx, w, timeout, r.say, func() (bool, string, error) {
 		hpa := w.Autoscaler()
 		hint = ""
 		if r.pre.scaled != "" {

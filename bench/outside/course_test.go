@@ -128,7 +128,9 @@ func simulated(t *testing.T, n int, run func(part float64) *simulate.Run) (all [
 	for i := range n {
 		var entries []record.Entry
 		_, part := math.Modf(float64(i) * math.Sqrt2)
-		r := run(part).Nth(1, i)
+		made := run(part)
+		r := made.Nth(1, i)
+		r.Samples = made.Samples
 		synctest.Test(t, func(t *testing.T) {
 			if _, err := simulate.Simulate(r, func(e record.Entry) { entries = append(entries, e) }); err != nil {
 				t.Fatal(err)

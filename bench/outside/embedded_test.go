@@ -2,20 +2,26 @@ package outside
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/hpabench/hpabench/record"
 )
 
-// TestEmbedded makes the runs on one embedded cluster, with its real timing, each in a namespace of its own.
+// TestEmbedded makes the runs on an embedded cluster with its real timing, each in a namespace of its own: one cluster after another for
+// each set of flags.
 func TestEmbedded(t *testing.T) {
 	if !all {
 		t.Skip("make outside runs it, half an hour")
@@ -24,48 +30,78 @@ func TestEmbedded(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", dir, "../../cmd/...").CombinedOutput(); err != nil {
 		t.Fatalf("building hpabench: %v\n%s", err, out)
 	}
-	kubeconfig := cluster(t, filepath.Join(dir, "hpabench-lab"))
 	var mu sync.Mutex
 	outcomes := read(t)
-	t.Run("runs", func(t *testing.T) {
-		for _, r := range results() {
-			if r.trials == 0 {
-				continue
-			}
-			t.Run(r.name(), func(t *testing.T) {
-				t.Parallel()
-				out := filepath.Join(dir, strings.TrimSuffix(r.file, ".yaml"))
-				args := []string{"run", "--quiet", "--kubeconfig", kubeconfig, "--out", out}
-				if r.trials > 1 {
-					args = append(args, "--repeat", strconv.Itoa(r.trials), "--parallel", strconv.Itoa(min(r.trials, 12)))
-				}
-				printed, err := exec.Command(filepath.Join(dir, "hpabench"), append(args, r.file)...).CombinedOutput()
-				if err != nil {
-					t.Fatalf("%v\n%s", err, printed[max(0, len(printed)-2000):])
-				}
-				files, err := record.Files(out)
-				if err != nil {
-					t.Fatal(err)
-				}
-				var runs []course
-				for _, file := range files {
-					run, err := record.Open(file)
-					if err != nil {
+	groups := map[string][]result{}
+	for _, r := range results() {
+		if r.trials > 0 {
+			flags := strings.Join(r.flags, " ")
+			groups[flags] = append(groups[flags], r)
+		}
+	}
+	for _, flags := range slices.Sorted(maps.Keys(groups)) {
+		t.Run("cluster "+flags, func(t *testing.T) {
+			kubeconfig := cluster(t, filepath.Join(dir, "hpabench-lab"), groups[flags][0].flags...)
+			for i, r := range groups[flags] {
+				t.Run(r.name(), func(t *testing.T) {
+					t.Parallel()
+					out := filepath.Join(dir, fmt.Sprint(flags, i))
+					var parts errgroup.Group
+					var outs []string
+					for part := range max(1, r.parts) {
+						outs = append(outs, filepath.Join(out, strconv.Itoa(part)))
+						file, args := r.file, []string{"run", "--quiet", "--kubeconfig", kubeconfig, "--out", outs[part]}
+						if r.parts > 0 {
+							source, err := os.ReadFile(r.file)
+							if err != nil {
+								t.Fatal(err)
+							}
+							file = filepath.Join(t.TempDir(), r.file)
+							before := fmt.Sprintf("duration: %ds", 60+part*r.scrape/r.parts)
+							write(t, file, bytes.Replace(source, []byte("duration: 1m"), []byte(before), 1))
+						}
+						if trials := r.trials / max(1, r.parts); trials > 1 {
+							args = append(args, "--repeat", strconv.Itoa(trials), "--parallel", strconv.Itoa(min(trials, 12)))
+						}
+						parts.Go(func() error {
+							printed, err := exec.Command(filepath.Join(dir, "hpabench"), append(args, file)...).CombinedOutput()
+							if err != nil {
+								return fmt.Errorf("%w\n%s", err, printed[max(0, len(printed)-2000):])
+							}
+							return nil
+						})
+					}
+					if err := parts.Wait(); err != nil {
 						t.Fatal(err)
 					}
-					runs = append(runs, courseOf(run.Entries))
-				}
-				outcome, err := r.judge(runs)
-				t.Log(outcome)
-				if err != nil {
-					t.Error(err)
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				outcomes[r.name()] = outcome
-			})
-		}
-	})
+					var files []string
+					for _, folder := range outs {
+						more, err := record.Files(folder)
+						if err != nil {
+							t.Fatal(err)
+						}
+						files = append(files, more...)
+					}
+					var runs []course
+					for _, file := range files {
+						run, err := record.Open(file)
+						if err != nil {
+							t.Fatal(err)
+						}
+						runs = append(runs, courseOf(run.Entries))
+					}
+					outcome, err := r.judge(runs)
+					t.Log(outcome)
+					if err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					outcomes[r.name()] = outcome
+				})
+			}
+		})
+	}
 	if *update {
 		b, err := json.MarshalIndent(outcomes, "", "  ")
 		if err != nil {
@@ -76,9 +112,9 @@ func TestEmbedded(t *testing.T) {
 }
 
 // cluster starts an embedded one with room for all, which ends with the test.
-func cluster(t *testing.T, binary string) (kubeconfig string) {
+func cluster(t *testing.T, binary string, flags ...string) (kubeconfig string) {
 	t.Helper()
-	lab := exec.Command(binary, "--stdin", "--node-cpu", "32", "--node-memory", "128Gi", "--name", fmt.Sprintf("outside-%d", os.Getpid()))
+	lab := exec.Command(binary, append([]string{"--stdin", "--node-cpu", "32", "--node-memory", "128Gi", "--name", fmt.Sprintf("outside-%d", os.Getpid())}, flags...)...)
 	lab.Stderr = os.Stderr
 	stdin, err := lab.StdinPipe()
 	if err != nil {

@@ -53,6 +53,9 @@ of kube-controller-manager.`,
 			if o.ScrapeEvery < time.Second || !o.KEDA && cmd.Flags().Changed("scrape-interval") {
 				return errors.New("--scrape-interval is of --keda, and must be 1s or more")
 			}
+			if o.Resolution < 0 || o.Resolution > 0 && o.Resolution < time.Second {
+				return errors.New("--metric-resolution must be 1s or more")
+			}
 			o.Timing = lab.Timing(timing)
 			if !cmd.Flags().Changed("horizontal-pod-autoscaler-sync-period") {
 				d, err := lab.HPADefaults(o.Timing)
@@ -80,6 +83,7 @@ of kube-controller-manager.`,
 	flags := c.Flags()
 	flags.StringVar(&o.Name, "name", "", "name of the lab (default: a fresh one)")
 	flags.StringVar(&timing, "timing", string(lab.Real), "HPA sync period and metrics resolution: real (15s each) or fast (5s each)")
+	flags.DurationVar(&o.Resolution, "metric-resolution", 0, "how often metrics-server asks the kubelets (default: as --timing says)")
 	flags.IntVar(&o.Nodes.Count, "nodes", 8, "number of nodes")
 	flags.StringVar(&cpu, "node-cpu", "4", "processors of each node")
 	flags.StringVar(&memory, "node-memory", "16Gi", "memory of each node")

@@ -78,7 +78,7 @@ workload or request it is not taken.`,
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the records of the runs (default hpabench-calibration-SCENARIO-ID)")
 	addQuiet(cmd, &f.quiet)
 	f.addSkipUnknown(cmd)
-	addPositive(cmd, &f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric")
+	addPositive(cmd, &f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric (90s at least for one of CPU or memory)")
 	addOutput(cmd, &f.printed, "table", "json", "table", "yaml")
 	f.image, f.output.format = runner.WorkerImage, "table"
 	return cmd

@@ -101,7 +101,7 @@ the job's summary too, with an annotation for each expectation that was missed.
 	addChoice(cmd, &f.pullPolicy, "image-pull-policy", "", "", "when nodes pull that image: Always, IfNotPresent or Never (default: as Kubernetes has it)",
 		string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever))
 	f.addSkipUnknown(cmd)
-	addPositive(cmd, &f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric")
+	addPositive(cmd, &f.timeout, "timeout", 5*time.Minute, "how long the pods may take to get ready, and then the HPA to its first metric (90s at least for one of CPU or memory)")
 	return cmd
 }
 
