@@ -11,17 +11,19 @@ import (
 // syncPeriods are those that an HPA controller may have, in seconds.
 var syncPeriods = []float64{60, 30, 20, 15, 10, 5}
 
-// Gaps that say a sync period. A gap of a shorter period is one of 30 s or 60 s as well in one of
-// two or four times at most, so that eight are by chance once in 256.
+// Gaps that say a sync period. Any gap is taken for a multiple of a period with a probability of 1/4 at most (see
+// Multiples), so that four are by chance once in 256. Those of 15 s, Kubernetes' default, are multiples of 30 s or 60 s
+// with 1/2 or 1/4: eight are by chance once in 256. Four are enough for 20 and 10 s, of which those are
+// none: only of a controller of half that period four gaps are all such by chance, once in 16.
 const fewGaps, enoughGaps = 4, 8
 
 // SyncPeriod is the period of the HPA controller, in seconds, of which nine of ten times
 // between two changes of an HPA's status are multiples, and how many of them could tell; 0 if
-// they tell none.
+// they tell none. In 21 real runs all 352 gaps were multiples; one of ten may be another's doing, as a restart's.
 func SyncPeriod(gaps []float64) (period float64, informative int) {
 	for _, period := range syncPeriods {
 		least := fewGaps
-		if period > 15 && period != 20 { // a multiple of others
+		if period > 15 && period != 20 { // a multiple of the default
 			least = enoughGaps
 		}
 		if multiples, informative := Multiples(gaps, period); informative >= least && len(multiples)*10 >= informative*9 {
@@ -33,10 +35,11 @@ func SyncPeriod(gaps []float64) (period float64, informative int) {
 
 // Multiples are the indices of the gaps that are multiples of the period, and how many gaps
 // could tell: a sync begins a period after the end of the one before, and takes some
-// milliseconds, 50 at most. Where these add up to a quarter of the period, it is anyone's
-// guess.
+// milliseconds. Where these add up to a quarter of the period, it is anyone's guess.
 func Multiples(gaps []float64, period float64) (indices []int, informative int) {
-	const sync, watch = 0.05, 0.25 // seconds: that a sync takes at most, and that an instant of a busy machine may be off
+	// In seconds: what a sync takes (in those 21 runs, on a busy machine, the medians are from 0.012 to 0.063), and by how
+	// much an instant may be off besides (0.15 at most there).
+	const sync, watch = 0.05, 0.25
 	for i, gap := range gaps {
 		n := math.Round(gap / (period + sync/2))
 		late := n*sync + watch

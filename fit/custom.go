@@ -80,8 +80,7 @@ func (l *learner) custom() {
 func (l *learner) pairs(m autoscalingv2.MetricSpec, candidate model.Metric) (rows []pair) {
 	name, _ := record.MetricTarget(m)
 	inFlight := l.inFlight()
-	// Pods are in the order in which they were seen first, and entries are about in that of time.
-	const about = 60.0
+	// Pods are in the order in which they were seen first, and entries in that of time.
 	var alive []int // pods that there may be, or were a while ago
 	seen, loaded := 0, false
 	for _, e := range l.run.Entries {
@@ -90,12 +89,12 @@ func (l *learner) pairs(m autoscalingv2.MetricSpec, candidate model.Metric) (row
 			continue
 		}
 		now := record.MetricsCurrent(e.Autoscaler.Status)[name]
-		for ; seen < len(l.result.Pods) && l.result.Pods[seen].FirstSeen <= e.At.Seconds()+about; seen++ {
+		for ; seen < len(l.result.Pods) && l.result.Pods[seen].FirstSeen <= e.At.Seconds(); seen++ {
 			alive = append(alive, seen)
 		}
 		alive = slices.DeleteFunc(alive, func(i int) bool {
 			gone := l.result.Pods[i].Gone
-			return gone != nil && *gone < e.At.Seconds()-2*about-2*l.base.Timeout.Seconds()
+			return gone != nil && *gone < e.At.Seconds()-2*l.base.Timeout.Seconds()
 		})
 		sum, pods := l.predict(candidate, time.Duration(e.At), alive, inFlight)
 		if m.Pods == nil {

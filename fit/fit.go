@@ -617,7 +617,7 @@ func parts(sorted []weighted, n int) []float64 {
 			take := min(w.weight, left)
 			means[i] += w.value * take / (all / float64(n))
 			w.weight -= take
-			if left -= take; left <= 1e-9*all/float64(n) {
+			if left -= take; left <= rounding*all/float64(n) {
 				i, left = i+1, all/float64(n)
 			}
 		}

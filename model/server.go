@@ -24,7 +24,8 @@ func (n *Node) capacity() time.Duration {
 }
 
 // busyShare of a limit or of a node is left for requests however much is idle
-// CPU, so that every request ends.
+// CPU, so that every request ends. It is chosen, and counts only where a container idles at more than nine tenths of its
+// limit, which no model and no record at hand does: these idle at 5m at most.
 const busyShare = 0.1
 
 // forRequests is what idle CPU leaves of a limit or of a node, in cores.
@@ -83,7 +84,8 @@ func NewServer(n *Node, now time.Duration, m *Model, limit float64) Server {
 const Turn = 20 * time.Millisecond
 
 // InTurns says whether requests share the processors by turns, and more than 1 in 1,000 of them
-// need a second turn. Else the order of the ends is that of the arrivals.
+// need a second turn: a tenth of those that p99 leaves out. Else the order of the ends is that of the arrivals. Where 3 in
+// 10,000 need one, p99 is 2 % off without turns.
 func (m *Model) InTurns() bool {
 	return *m.Serving == Turns && m.CPU.longerThan(Turn-m.ConnectionCPU.Duration) > 0.001
 }

@@ -39,14 +39,15 @@ func OpenArrivals(share, rate float64, pods int) Arrivals {
 	return Arrivals{Every: seconds(1 / (rate * load * float64(pods))), Pods: pods, Load: load}
 }
 
-// levels is the number of shares of what a pod can do that are told apart: by 3 %, which is less
-// than what a request's cost is known to.
+// levels is the number of shares of what a pod can do that are told apart: by 3 %. With 16 or 64 of them the medians of
+// simulated phases are 2.4 % off at most, of exponential costs, and their p99 the same.
 const levels = 32
 
 // Level rounds a share to the nearest of the levels above 0.
 func Level(share float64) float64 { return min(max(1, math.Round(share*levels)), levels) / levels }
 
-// replications of a server begin empty at a random point of the CFS period.
+// replications of a server begin empty at a random point of the CFS period. With 6 or 24 of them the medians of
+// simulated phases are 4 % off at most, of exponential costs, and p99 2 %.
 const replications = 12
 
 // sample is the number of requests in a replication: first those that find the server too empty, then
@@ -56,7 +57,9 @@ const replications = 12
 // variance / drift²; c² is the sum of the squared coefficients of variation of the gaps and of the costs, and
 // 1 where one of them is exponential and the other constant. No more than 100 are waited for and 300
 // counted, as an autoscaler does not leave a pod so close to its capacity for longer. Requests that
-// are alike and come evenly differ by the CFS period alone.
+// are alike and come evenly differ by the CFS period alone. The least numbers are chosen: what one worker of a closed
+// loop sends is 4.9 % off with 5 to warm up and 1.7 % with 15 counted, and the same with 20 and with 60. Of exponential costs
+// 50 or 200 counted in place of 100 move the median by 4 % at most and p99 by 2 %.
 func (s requestServer) sample(a Arrivals) (warmUp, counted int) {
 	constant := func(c Cost) bool { return c.Distribution == "" || c.Distribution == "constant" }
 	if a.Workers > 0 || a.Pods <= 1 && constant(s.cpu) && constant(s.wait) {

@@ -281,7 +281,7 @@ func (w *world) flowOn(to time.Duration) {
 		}
 		return s.flowing[len(s.flowing)-1].pod
 	}
-	if s.gathered > 1e-9 && (all == 0 || s.gatheredPhase != w.traffic.phase) {
+	if s.gathered > rounding && (all == 0 || s.gatheredPhase != w.traffic.phase) {
 		w.callOthers(s.last, s.gatheredPhase, s.gathered, w.now, w.now, false)
 	}
 	if all == 0 || s.gatheredPhase != w.traffic.phase {
@@ -290,7 +290,7 @@ func (w *world) flowOn(to time.Duration) {
 	for rest := all; rest > 0; {
 		n := min(rest, 1-s.gathered)
 		s.gathered += n
-		if rest -= n; s.gathered < 1-1e-9 {
+		if rest -= n; s.gathered < 1-rounding {
 			s.last = from()
 			break
 		}

@@ -167,7 +167,7 @@ func (w *world) add(n float64, to time.Duration) {
 // take lets the pods take messages for a while, each as many as it can work on.
 func (w *world) take(dt float64) {
 	left := w.front.added - w.front.taken
-	if left <= 1e-9 {
+	if left <= rounding {
 		return
 	}
 	working := 0.0
@@ -182,7 +182,7 @@ func (w *world) take(dt float64) {
 			working += p.highest
 		}
 	}
-	share := min(1, left/dt/max(working, 1e-9))
+	share := min(1, left/dt/max(working, rounding))
 	for _, p := range w.pods {
 		if !p.listens {
 			continue
@@ -192,14 +192,14 @@ func (w *world) take(dt float64) {
 		p.cpu += n * w.modelled.Cost(false) * p.costs
 		p.answered += n
 		w.front.taken += n
-		for n > 1e-9 && len(w.front.waiting) > 0 {
+		for n > rounding && len(w.front.waiting) > 0 {
 			first := &w.front.waiting[0]
 			took := min(n, first.n)
 			first.n, n = first.n-took, n-took
 			if late := w.now+seconds(dt/2)-first.came > w.SLO; late && w.SLO > 0 && first.phase >= 0 {
 				w.score.Missed += took
 			}
-			if first.n <= 1e-9 {
+			if first.n <= rounding {
 				w.front.waiting = w.front.waiting[1:]
 			}
 		}

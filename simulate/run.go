@@ -229,10 +229,11 @@ type Decision struct {
 	To   int32         `json:"to"`
 }
 
-// afterSync is how long after a status of the HPA the load begins at the earliest.
+// afterSync is how long after a status of the HPA the load begins at the earliest: later than the watch tells of that
+// status. From 1 to 10 ms the curves of six library scenarios are the same.
 const afterSync = 5 * time.Millisecond
 
-// firstMetric is how long the HPA may take to its first metric.
+// firstMetric is how long the HPA may take to its first metric: as in a real run (Timeout of runner.Options).
 const firstMetric = 5 * time.Minute
 
 // Simulate makes a run. It is to be called in a bubble, whose time it takes. If the run has

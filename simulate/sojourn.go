@@ -44,7 +44,8 @@ func (w *world) sojourns(p *pod) *model.Latencies {
 	return w.modelled.Sojourns(w.Sojourns, model.OpenArrivals(p.rate/p.highest, highest, pods), connects, p.costs, cores)
 }
 
-// maxFollowedWorkers is the number of workers of a closed loop that are followed one by one.
+// maxFollowedWorkers is the number of workers of a closed loop that are followed one by one. It is chosen: 40 and 70 workers
+// that think for 0.2 and 0.5 s send as much, and have the same p99, with 32 and with 128.
 const maxFollowedWorkers = 64
 
 // InPod is how long requests are in a pod, where they come at a rate, in requests a second, to
