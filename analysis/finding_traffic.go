@@ -423,10 +423,10 @@ var whyNoAnswer = []struct {
 	{nil, "The requests did not come to the workload.", "The causes are those of the load generator: name resolution, TLS or the network between it and the workload."},
 }
 
-// notTaken is how many requests of l no server took.
-func (l PhaseLoad) notTaken() (n uint64) {
+// notTaken is how many requests of p no server took.
+func (p PhaseLoad) notTaken() (n uint64) {
 	for _, cause := range whyNoAnswer[1].causes {
-		n += l.Failures[cause]
+		n += p.Failures[cause]
 	}
 	return n
 }

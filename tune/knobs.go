@@ -291,7 +291,7 @@ func (k knob) highest() float64 { return cmp.Or(k.most, maxSetting) }
 
 // stepOf is the smallest difference between two values that the field of a setting can have in run.
 func stepOf(name string, run *simulate.Run) float64 {
-	if k := knobs[name]; k.share || k.fine || k.amount && !(name == "target" && inPercent(run)) {
+	if k := knobs[name]; k.share || k.fine || k.amount && (name != "target" || !inPercent(run)) {
 		return 0.001
 	}
 	return 1
