@@ -627,6 +627,14 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 		next := r.Front[r.Best-1]
 		note("The next cheaper, %s, would save %s of the cost and miss %s in the worst.", Show(s.Ranges, next.Setting), percent(1-next.Cost/best.Cost), percent(next.WorstMissed))
 	}
+	robust, err := s.robustness(ctx, best.Setting)
+	r.Notes = append(r.Notes, robust...)
+	return err
+}
+
+// robustness are sentences on a setting with more load, and with an HPA and metrics as slow as Kubernetes' defaults.
+func (s *Search) robustness(ctx context.Context, setting Setting) (notes []string, err error) {
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	verdict := func(missed float64) string {
 		if s.met(missed) {
 			return "meets the SLO still"
@@ -634,9 +642,9 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 		return "misses the SLO"
 	}
 	for _, times := range moreLoad {
-		missed, err := s.worst(ctx, best.Setting, times)
+		missed, err := s.worst(ctx, setting, times)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		note("With %s times the load it %s: %s of the requests miss it in the worst.", record.Plain(times, 2), verdict(missed), percent(missed))
 	}
@@ -647,13 +655,13 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 		slower := s.changed(func(r *simulate.Run) {
 			r.Plant.Control.Sync.Duration, r.Plant.Metrics.Resolution.Duration, r.Served, r.Scraped = slowSync, slowResolution, nil, nil
 		})
-		missed, err := slower.worst(ctx, best.Setting, 1)
+		missed, err := slower.worst(ctx, setting, 1)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		note("The HPA looks every %s, and its metrics are new every %s. With %s and %s, no faster than Kubernetes' defaults, it %s: %s of the requests miss it in the worst.", sync, resolution, slowSync, slowResolution, verdict(missed), percent(missed))
 	}
-	return nil
+	return notes, nil
 }
 
 // uncountedShare is in which share of the loads an HPA that counts no pod is told as the cause of a missed SLO.

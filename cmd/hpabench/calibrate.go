@@ -197,7 +197,7 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 	case f.printed == "yaml" && target.Manifest == nil:
 		return fmt.Errorf("%w: %s", errNoAdvice, target.Reason)
 	case f.printed == "yaml":
-		_, err = fmt.Fprintf(a.stdout, "# %s.\n%s", target.Reason, target.Manifest)
+		err = reports.CalibrationYAML(a.stdout, c, target)
 	case f.printed == "json":
 		err = reports.CalibrationJSON(a.stdout, c, target, why)
 	default:
@@ -220,7 +220,7 @@ func (f *calibrateFlags) sweeps(c *analysis.Calibration, measure sweeper, say fu
 			if r == nil {
 				return runner.Bracket{}, err
 			}
-			c.Cluster = r.Cluster.Version
+			c.Cluster, c.Assumed = r.Cluster.Version, r.Cluster.Assumed
 			if now := c.Point(r, n, sweep.Rates, err != nil); now.Rate > 0 || err == nil {
 				point = now
 			}
@@ -322,6 +322,7 @@ func (a *app) targetOf(ctx context.Context, file *scenarios.File, c analysis.Cal
 		return target, err
 	}
 	r.Replicas = tune.AtMin // as hpabench tune tries them
+	defer func() { target.Assumed = r.Assumed() }()
 	if target, err = tune.AtCapacity(r, c.CapacityPerReplica, learned.Missing("workload.idleCPU")); err != nil {
 		return target, err
 	}
