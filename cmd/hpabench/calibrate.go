@@ -161,7 +161,14 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 			fmt.Fprintf(a.stderr, format+"\n", args...)
 		}
 	}
-	ended := f.sweeps(&c, measure, say)
+	var closely []string // records in whose runs the nodes have the image already
+	ended := f.sweeps(&c, func(n int, sweep runner.Sweep) (*analysis.Result, string, error) {
+		r, dir, err := measure(n, sweep)
+		if r != nil && sweep.Close {
+			closely = append(closely, dir)
+		}
+		return r, dir, err
+	}, say)
 	if len(c.Points) == 0 {
 		return ended
 	}
@@ -186,7 +193,7 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 	var target tune.Capacity
 	why := ended
 	if ended == nil {
-		target, why = a.targetOf(ctx, file, c, dir, f.quiet)
+		target, why = a.targetOf(ctx, file, c, append(closely, dir), f.quiet)
 		ended = context.Cause(ctx)
 		why = cmp.Or(ended, why)
 	}
@@ -304,16 +311,22 @@ func counts(numbers []int) (text string) {
 	return text + map[bool]string{true: " replica", false: " replicas"}[text == "1"]
 }
 
-// targetOf is the HPA's target by the capacity and by what requests cost in a record, tried by simulations of the
-// scenario's load.
-func (a *app) targetOf(ctx context.Context, file *scenarios.File, c analysis.Calibration, record string, quiet bool) (target tune.Capacity, err error) {
+// targetOf is the HPA's target by the capacity and by what requests cost in the last of the records, tried by simulations of the
+// scenario's load, in which pods start as they did in all of them.
+func (a *app) targetOf(ctx context.Context, file *scenarios.File, c analysis.Calibration, records []string, quiet bool) (target tune.Capacity, err error) {
 	w := a.work(quiet)
 	defer w.done()
 	w.does("trying the target by simulations")
-	learned, err := fit.Open(record)
-	if err != nil {
-		return target, err
+	var fits []*fit.Fit
+	for _, name := range records {
+		of, err := fit.Open(name)
+		if err != nil {
+			return target, err
+		}
+		fits = append(fits, of)
 	}
+	learned := fits[len(fits)-1]
+	learned.Starts(fits[:len(fits)-1]...)
 	if why := learned.Missing("workload.cpu"); why != "" {
 		return target, fmt.Errorf("what a request costs is not known (%s): calibrate again with a longer --step", why)
 	}
