@@ -147,6 +147,9 @@ type Header struct {
 
 	// SLOLatency is how long an answer may take by the scenario's SLO; 0 without one.
 	SLOLatency float64 `json:"sloLatencySeconds,omitempty"`
+
+	// FixedReplicas says that hpabench itself gave the HPA one number of replicas, as calibrate does.
+	FixedReplicas bool `json:"fixedReplicas,omitempty"`
 }
 
 // Shapes of a Phase.

@@ -133,7 +133,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		}
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		t := trial{runFlags: &f.runFlags, file: fixed, cluster: cluster, lab: lab, ends: ends, id: runner.NewID(), dir: filepath.Join(f.out, fmt.Sprintf("%d-replicas-%s", n, sweep.Name)), show: newDisplay(a.stderr, f.quiet)}
+		t := trial{runFlags: &f.runFlags, file: fixed, fixed: true, cluster: cluster, lab: lab, ends: ends, id: runner.NewID(), dir: filepath.Join(f.out, fmt.Sprintf("%d-replicas-%s", n, sweep.Name)), show: newDisplay(a.stderr, f.quiet)}
 		t.show.prefix = fmt.Sprintf("%s, %s: ", record.Counted(n, "replica"), sweep.Name)
 		t.seen = runner.Overload(func() { cancel(runner.ErrOverloaded) })
 		run, ended := t.measure(ctx, a)
