@@ -73,16 +73,7 @@ func (f *Fit) Missing(name string) string {
 	return ""
 }
 
-// Learn fits a plant to a run.
-func Learn(run record.Run) (*Fit, error) {
-	var s Source
-	for i := range run.Entries {
-		s.add(&run.Entries[i], analysis.Prepare(&run.Entries[i]))
-	}
-	return s.Learn()
-}
-
-// learn is Learn of the Source.
+// learn is Source.Learn.
 func (l *learner) learn() (*Fit, error) {
 	f := &Fit{Version: Version, From: fmt.Sprintf("run %s of scenario %s", l.result.Run, l.result.Scenario), Plant: l.base.Plant}
 	l.Fit, f.supply = f, curve(l.result)

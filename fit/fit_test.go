@@ -384,7 +384,11 @@ func analyze(t *testing.T, run record.Run) *analysis.Result {
 
 func learn(t *testing.T, run record.Run) *Fit {
 	t.Helper()
-	f, err := Learn(run)
+	var s Source
+	for i := range run.Entries {
+		s.add(&run.Entries[i], analysis.Prepare(&run.Entries[i]))
+	}
+	f, err := s.Learn()
 	if err != nil {
 		t.Fatal(err)
 	}
