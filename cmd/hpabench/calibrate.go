@@ -53,7 +53,9 @@ times: by a tenth, or to 90 % of the rate of answers in that run where this is l
 
 From what the pods used comes the highest target of the HPA by which it adds a replica before
 the others serve more than that, if the load is steady. Simulations of the scenario's load try it;
-where they miss the SLO, lower targets and then higher mins are tried as hpabench tune does.
+where they miss the SLO, lower targets and then higher mins are tried as hpabench tune does. Pods
+start in them as those did that the runs began with; what else is assumed is told, and how the target
+does with 1.3 and 2 times the load.
 -o yaml prints the HPA that meets it; where none does, nothing, and the exit code is 1.
 
 When it ends early (Ctrl-C, a number of replicas whose sweeps differ), the exit code is 3. What was
