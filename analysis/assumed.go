@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -95,7 +96,11 @@ func (o *observed) assumed(r *Result) (list []string) {
 	} else {
 		flags = append(flags, fmt.Sprintf("sync period %s", f.Sync.Duration))
 	}
-	return append(list, fmt.Sprintf("the HPA controller's flags, which this cluster does not show, are those of Kubernetes: %s%s.", strings.Join(flags, ", "), by))
+	unknown := "this cluster does not show"
+	if r.Cluster != nil {
+		unknown = cmp.Or(r.Cluster.ControllersUnknown, unknown)
+	}
+	return append(list, fmt.Sprintf("the HPA controller's flags, which %s, are those of Kubernetes: %s%s.", unknown, strings.Join(flags, ", "), by))
 }
 
 // restsOnAssumed says whether a figure would be another if what is Assumed were otherwise:

@@ -41,6 +41,10 @@ func TestSyncPeriodOfARecord(t *testing.T) {
 	if err != nil || len(r.Assumed) == 0 || !strings.Contains(r.Assumed[0], "its sync period is 15s by") {
 		t.Errorf("%q (%v)", r.Assumed, err)
 	}
+	m.add(0.01, record.Entry{Cluster: &record.Cluster{ControllersUnknown: "this user has no right to read"}})
+	if r, err = Analyze(record.Run{Entries: m.entries}); err != nil || !strings.HasPrefix(r.Assumed[0], "the HPA controller's flags, which this user has no right to read, are those of Kubernetes: ") {
+		t.Errorf("%q (%v)", r.Assumed, err)
+	}
 }
 
 // An adapter that is away hides its metric, and nothing of the target.

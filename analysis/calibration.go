@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -18,12 +19,17 @@ type Calibration struct {
 	Latency    float64 `json:"sloLatencySeconds"`
 	Percentile int     `json:"percentile"` // of the answers that must meet it
 	Cluster    string  `json:"cluster"`
+	// Assumed are sentences on what nobody measured of the pods, where they are modelled.
+	Assumed []string `json:"assumed,omitempty"`
 	// Points are in order of their replicas.
 	Points []CalibrationPoint `json:"points"`
 	// CapacityPerReplica is the least of rate/replicas, in requests a second, or lower; Lowered says why.
 	// 0 is not known.
 	CapacityPerReplica float64 `json:"capacityPerReplica,omitempty"`
 	Lowered            string  `json:"lowered,omitempty"`
+	// Doubt says that a longer run at the capacity missed the SLO with a load that was not as planned: it neither
+	// confirms the capacity nor lowers it.
+	Doubt string `json:"doubt,omitempty"`
 }
 
 // CalibrationPoint is for one number of replicas the highest rate that met the SLO and
@@ -50,11 +56,7 @@ type CalibrationPoint struct {
 func (c *Calibration) Point(r *Result, replicas int, rates []float64, interrupted bool) CalibrationPoint {
 	point := CalibrationPoint{Replicas: replicas}
 	for i, p := range r.Load.Phases {
-		meets, at := p.MeetsSLO(c.Latency, c.Percentile)
-		doubt := p.Doubt
-		if at != nil && *at-p.LateMax > c.Latency && p.Unsent == 0 && (r.Cluster == nil || r.Cluster.Lab == nil) {
-			doubt = "" // it missed the SLO by more than the load generator was late, and its pods are not on the same machine
-		}
+		meets, at, doubt := c.met(r, p)
 		switch {
 		case meets:
 			point = CalibrationPoint{Replicas: replicas, Rate: rates[i], Seconds: *at}
@@ -71,19 +73,32 @@ func (c *Calibration) Point(r *Result, replicas int, rates []float64, interrupte
 	return point
 }
 
+// met says whether a phase of r met the SLO, and at which latency; doubt says how the load generator may be why it did not.
+func (c *Calibration) met(r *Result, p PhaseLoad) (meets bool, at *float64, doubt string) {
+	meets, at = p.MeetsSLO(c.Latency, c.Percentile)
+	if at != nil && *at-p.LateMax > c.Latency && p.Unsent == 0 && (r.Cluster == nil || r.Cluster.Lab == nil) {
+		return meets, at, "" // it missed the SLO by more than the load generator was late, and its pods are not on the same machine
+	}
+	return meets, at, p.Doubt
+}
+
 // Refuted says why the capacity is lower, by the last phase of a run with a number of replicas and one of the rates in each
-// phase, the last of which is the capacity; empty where that met the SLO, or where the load was not as planned. A phase that
-// was cut is one in which the workload did not keep up.
+// phase, the last of which is the capacity; empty where that met the SLO, or where the load generator may be why it did not:
+// then Doubt says so. A phase that was cut is one in which the workload did not keep up.
 func (c *Calibration) Refuted(r *Result, replicas int, rates []float64) string {
 	last := len(r.Load.Phases) - 1
 	p := r.Load.Phases[last]
-	meets, at := p.MeetsSLO(c.Latency, c.Percentile)
-	if meets || p.Doubt != "" {
+	meets, at, doubt := c.met(r, p)
+	if meets {
 		return ""
 	}
 	text := fmt.Sprintf("a longer run at %s requests/s a replica missed the SLO", record.Plain(rates[last]/float64(replicas), 4))
 	if at != nil {
 		text += fmt.Sprintf(" (p%d %s s)", c.Percentile, record.Plain(*at, 3))
+	}
+	if doubt != "" {
+		c.Doubt = fmt.Sprintf("%s, but its load was not as planned: %s. The load generator may be why, so the capacity rests on the shorter runs alone", text, doubt)
+		return ""
 	}
 	return text
 }
@@ -99,6 +114,35 @@ func (c *Calibration) Complete() {
 			p.Efficiency = new(p.Rate / float64(p.Replicas) / c.Points[0].Rate)
 		}
 	}
+}
+
+// Where says in a sentence, without its full stop, where the capacity lies.
+func (c *Calibration) Where() string {
+	if c.Lowered != "" {
+		return c.Lowered
+	}
+	for _, p := range c.Points {
+		if p.Below == 0 && p.Rate/float64(p.Replicas) <= c.CapacityPerReplica {
+			return fmt.Sprintf("No rate that misses the SLO was found with %s, so the capacity may be higher", record.Counted(p.Replicas, "replica"))
+		}
+	}
+	return "The capacity is between the two rates"
+}
+
+// Doubts are sentences on what makes the capacity doubtful.
+func (c *Calibration) Doubts() (list []string) {
+	for _, p := range c.Points {
+		if p.Doubt != "" {
+			list = append(list, fmt.Sprintf("At %s requests/s the load was not as planned: %s. The load generator may be what did not keep up, and the capacity higher.", record.Plain(p.Below, 4), p.Doubt))
+		}
+		if p.Rough != "" {
+			list = append(list, fmt.Sprintf("With %s the rates are rough: %s.", record.Counted(p.Replicas, "replica"), p.Rough))
+		}
+	}
+	if c.Doubt != "" {
+		list = append(list, strings.ToUpper(c.Doubt[:1])+c.Doubt[1:]+".")
+	}
+	return list
 }
 
 // MeetsSLO says whether so many percent of the answers of a phase (50, 90, 95 or 99) were

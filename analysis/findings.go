@@ -45,6 +45,9 @@ func (o *observed) findings(r *Result) []Finding {
 			}
 		}
 	}
+	if o.header.FixedReplicas {
+		d.found = slices.DeleteFunc(d.found, func(f Finding) bool { return f.Kind == FoundMinIsMax })
+	}
 	order := []string{Blocks, Limits, Notice}
 	slices.SortStableFunc(d.found, func(a, b Finding) int {
 		return cmp.Or(slices.Index(order, a.Severity)-slices.Index(order, b.Severity), cmp.Compare(since(a), since(b)))

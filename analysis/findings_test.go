@@ -125,6 +125,11 @@ func TestFindings(t *testing.T) {
 			}
 			return m
 		}(), []string{"blocks min-is-max hpa/web since 151 until -: are both 5"}},
+		"min and max of a sweep": {func() *made {
+			m := respecified(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) { spec.MinReplicas = &spec.MaxReplicas })
+			m.entries[0].Header.FixedReplicas = true
+			return m
+		}(), nil},
 		"OOM": {ill().sampled(220, "a", "b", "c").restarted("c", 120, 137, "OOMKilled"), []string{
 			"blocks out-of-memory pod/c since 120 until -: killed for memory (OOMKilled) and was restarted 1 time"}},
 		"a liveness probe that killed, and a readiness probe that failed too": {ill().sampled(220, "a", "b", "c").probed("c").restarted("c", 122, 137, "Error"), []string{

@@ -47,6 +47,14 @@ spec:
 	if target := *hpa.Spec.Metrics[0].Resource.Target.AverageUtilization; target < 130 || target > 345 {
 		t.Errorf("%s\nwant a target of about 345 %% at most", i.stdout.String())
 	}
+	for _, text := range []string{"# Assumed: hpabench's defaults", "# One replica serves ", "# With 1.3 times the load it "} {
+		if !strings.Contains(i.stdout.String(), text) {
+			t.Errorf("%s\nshould have %q", i.stdout.String(), text)
+		}
+	}
+	if strings.Contains(i.stdout.String(), "pods.start") {
+		t.Errorf("%s\nassumes how long a pod takes to start, which its runs began with", i.stdout.String())
+	}
 	var c analysis.Calibration
 	if err := json.Unmarshal(must(os.ReadFile(strings.TrimSuffix(file, ".yaml")+".calibration.json")), &c); err != nil {
 		t.Fatal(err)

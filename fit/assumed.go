@@ -14,11 +14,19 @@ func (f *Fit) unmeasured() []string {
 	for _, p := range f.Measured {
 		matters := slices.Contains([]string{"workload.cpu", "roundTrip", "metrics.resolution", "controlPlane"}, p.Name) || strings.HasPrefix(p.Name, "pods.") || strings.HasPrefix(p.Name, customPrefix)
 		if p.Missing != "" && matters {
-			names = append(names, p.Name)
+			name := p.Name
+			if p.Assumed != "" {
+				name += fmt.Sprintf(" (%s)", p.Assumed)
+			}
+			names = append(names, name)
 		}
 	}
 	if len(names) == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("hpabench's defaults, for what the record does not show (hpabench fit -o table says why): %s.", strings.Join(names, ", "))}
+	return []string{unmeasuredBegin + strings.Join(names, ", ") + "."}
 }
+
+const unmeasuredBegin = "hpabench's defaults, for what the record does not show (hpabench fit -o table says why): "
+
+func isUnmeasured(text string) bool { return strings.HasPrefix(text, unmeasuredBegin) }

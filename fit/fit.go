@@ -37,6 +37,7 @@ type Fit struct {
 	Costs []float64 `json:"-"`
 
 	own    *simulate.Run // that of the record
+	first  []startUp     // of the pods that the run began with
 	supply []float64     // the pods in service in each second of its load
 }
 
@@ -72,16 +73,7 @@ func (f *Fit) Missing(name string) string {
 	return ""
 }
 
-// Learn fits a plant to a run.
-func Learn(run record.Run) (*Fit, error) {
-	var s Source
-	for i := range run.Entries {
-		s.add(&run.Entries[i], analysis.Prepare(&run.Entries[i]))
-	}
-	return s.Learn()
-}
-
-// learn is Learn of the Source.
+// learn is Source.Learn.
 func (l *learner) learn() (*Fit, error) {
 	f := &Fit{Version: Version, From: fmt.Sprintf("run %s of scenario %s", l.result.Run, l.result.Scenario), Plant: l.base.Plant}
 	l.Fit, f.supply = f, curve(l.result)
@@ -101,12 +93,12 @@ func (l *learner) learn() (*Fit, error) {
 	if doubt := l.result.Load.Doubts(); doubt != "" {
 		f.Plant.Assumed = append(f.Plant.Assumed, "that the record shows the workload, though "+doubt+": what came late, in bursts or is not known is in the plant too. Run it again; where requests were late or never sent, with more CPU for the load generator.")
 	}
-	f.Plant.Assumed = append(f.Plant.Assumed, f.unmeasured()...)
 	for i := range f.Measured {
 		if p := &f.Measured[i]; p.Missing != "" {
 			p.Assumed = l.assumed(p.Name)
 		}
 	}
+	f.Plant.Assumed = append(f.Plant.Assumed, f.unmeasured()...)
 	if err := f.Plant.Check(); err != nil {
 		return nil, fmt.Errorf("what the record shows makes no plant: %w", err)
 	}
@@ -134,10 +126,15 @@ func (l *learner) add(p Parameter) { l.Measured = append(l.Measured, p) }
 
 // addQuantiles adds a parameter that is the median of a list, which it sorts, with the bounds of nine of ten.
 func (l *learner) addQuantiles(name, unit string, list []float64) (median float64) {
+	p := quantiles(name, unit, list)
+	l.add(p)
+	return p.Value
+}
+
+// quantiles is the parameter of addQuantiles.
+func quantiles(name, unit string, list []float64) Parameter {
 	slices.Sort(list)
-	median = quantile(list, 0.5)
-	l.add(Parameter{Name: name, Unit: unit, Value: median, Low: quantile(list, 0.05), High: quantile(list, 0.95), Samples: len(list)})
-	return median
+	return Parameter{Name: name, Unit: unit, Value: quantile(list, 0.5), Low: quantile(list, 0.05), High: quantile(list, 0.95), Samples: len(list)}
 }
 
 func (l *learner) missing(name, why string) { l.add(Parameter{Name: name, Missing: why}) }
@@ -290,6 +287,9 @@ func (l *learner) stages() {
 				last = i // of an ordered set the next waits for this pod
 			}
 		}
+		if s, is := startUpOf(p); is {
+			l.first = append(l.first, s)
+		}
 		between(&schedule, p.Created, p.Scheduled)
 		between(&start, p.Scheduled, p.Started)
 		if between(&ready, p.Started, p.Ready); p.Started != nil && p.Ready != nil {
@@ -317,10 +317,7 @@ func (l *learner) stages() {
 		if stage == &s.Ready {
 			cases = beyond
 		}
-		*stage = nil
-		for _, v := range thinned(cases) {
-			*stage = append(*stage, metav1.Duration{Duration: max(0, seconds(v).Round(time.Millisecond))})
-		}
+		*stage = casesOf(cases)
 	}
 	// What the model says is in there, and the simulation adds it.
 	for _, less := range []struct {
@@ -343,6 +340,54 @@ func stageOf(s *simulate.Stages, name string) *simulate.Cases {
 		return nil
 	}
 	return []*simulate.Cases{&s.Create, &s.Schedule, &s.Start, &s.Ready, &s.InService, &s.OutOfService, &s.Gone}[i]
+}
+
+func casesOf(list []float64) (cases simulate.Cases) {
+	for _, v := range thinned(list) {
+		cases = append(cases, metav1.Duration{Duration: max(0, seconds(v).Round(time.Millisecond))})
+	}
+	return cases
+}
+
+// startUp is how many seconds a pod took from Scheduled to Started, and on to Ready.
+type startUp struct{ start, ready float64 }
+
+// soonSeen is within how many seconds of its creation a pod is seen that hpabench made before its watch opened.
+const soonSeen = 3
+
+// startUpOf is that of a pod that was made just before the watch opened: by its own timestamps, in whole seconds, to which
+// its first sight adds how long it was not ready yet.
+func startUpOf(p analysis.Pod) (s startUp, is bool) {
+	o := p.Object
+	if !p.Before || p.Ready == nil || o.Ready == nil || o.Scheduled == nil || o.Ready.Sub(o.Created).Seconds()-(*p.Ready-p.FirstSeen) > soonSeen {
+		return s, false
+	}
+	s.ready = *p.Ready - *cmp.Or(p.Started, &p.FirstSeen)
+	s.start = max(0, o.Ready.Sub(*o.Scheduled).Seconds()-s.ready)
+	return s, true
+}
+
+// Starts has f know how long a pod takes to start and to get ready by the pods that its run and others of the same workload
+// began with, where f's record does not tell it of pods that came later. It is precise to a second.
+func (f *Fit) Starts(others ...*Fit) {
+	var start, ready, ran, beyond []float64
+	for _, of := range append(others, f) {
+		for _, s := range of.first {
+			start, ready = append(start, s.start), append(ready, s.ready)
+			pod := of.own.Modelled()
+			ran = append(ran, s.start-pod.Prepares().Seconds())
+			beyond = append(beyond, s.ready-pod.ReadyAfter(seconds(s.start), model.Relist, 0).Seconds())
+		}
+	}
+	for name, of := range map[string]struct{ seen, cases []float64 }{"pods.start": {start, ran}, "pods.ready": {ready, beyond}} {
+		i := slices.IndexFunc(f.Measured, func(p Parameter) bool { return p.Name == name && p.Missing != "" })
+		if i < 0 || len(of.seen) == 0 {
+			continue
+		}
+		f.Measured[i] = quantiles(name, "s", of.seen)
+		*stageOf(&f.Plant.Pods, name) = casesOf(of.cases)
+	}
+	f.Plant.Assumed = append(slices.DeleteFunc(f.Plant.Assumed, isUnmeasured), f.unmeasured()...)
 }
 
 // thinned gives values evenly spread over a list, simulate.MaxCases at most.

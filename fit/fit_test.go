@@ -384,7 +384,11 @@ func analyze(t *testing.T, run record.Run) *analysis.Result {
 
 func learn(t *testing.T, run record.Run) *Fit {
 	t.Helper()
-	f, err := Learn(run)
+	var s Source
+	for i := range run.Entries {
+		s.add(&run.Entries[i], analysis.Prepare(&run.Entries[i]))
+	}
+	f, err := s.Learn()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -438,5 +442,55 @@ func TestMerge(t *testing.T) {
 	without.Plant.Workload.CPU, without.Measured = nil, []Parameter{{Name: "workload.cpu", Missing: "too few requests"}}
 	if w := merge([]*Fit{&without, f}).Plant.Workload; w.CPU == nil || w.CPU.Mean != f.Plant.Workload.CPU.Mean {
 		t.Errorf("a request costs %+v by one fit of two that has measured it, should cost %+v", w.CPU, f.Plant.Workload.CPU)
+	}
+}
+
+// Where no pod was seen to start while the run went on, those that it began with tell how long that takes.
+func TestStarts(t *testing.T) {
+	at := func(second int) *time.Time { return new(time.Date(2026, 1, 1, 0, 0, second, 0, time.UTC)) }
+	pod := func(started, ready *float64, scheduled, isReady int) analysis.Pod {
+		return analysis.Pod{Before: true, FirstSeen: 0.5, Started: started, Ready: ready,
+			Object: analysis.ObjectTimes{Created: *at(0), Scheduled: at(scheduled), Ready: at(isReady)}}
+	}
+	for name, c := range map[string]struct {
+		pod  analysis.Pod
+		want startUp
+		is   bool
+	}{
+		"seen to start":    {pod(new(20.0), new(30.0), 1, 31), startUp{20, 10}, true},
+		"started before":   {pod(nil, new(30.0), 1, 31), startUp{0.5, 29.5}, true},
+		"much older":       {pod(nil, new(2.0), 1, 31), startUp{}, false},
+		"ready before":     {pod(nil, nil, 1, 2), startUp{}, false},
+		"by the scale-up":  {analysis.Pod{Started: new(20.0), Ready: new(30.0)}, startUp{}, false},
+		"never scheduled":  {analysis.Pod{Before: true, Ready: new(30.0), Object: analysis.ObjectTimes{Ready: at(30)}}, startUp{}, false},
+		"ready, not since": {analysis.Pod{Before: true, Ready: new(30.0), Object: analysis.ObjectTimes{Scheduled: at(1)}}, startUp{}, false},
+	} {
+		if got, is := startUpOf(c.pod); got != c.want || is != c.is {
+			t.Errorf("%s: %v, %v; should be %v, %v", name, got, is, c.want, c.is)
+		}
+	}
+	open := func(start startUp) *Fit {
+		f, err := Open(recorded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.first = []startUp{start}
+		return f
+	}
+	other := open(startUp{62, 1})
+	f := open(startUp{60, 1})
+	known := slices.Clone(f.Plant.Pods.Start)
+	if f.Starts(other); !slices.Equal(f.Plant.Pods.Start, known) {
+		t.Errorf("a start is %v, and was seen to be %v", f.Plant.Pods.Start, known)
+	}
+	i := slices.IndexFunc(f.Measured, func(p Parameter) bool { return p.Name == "pods.start" })
+	f.Measured[i] = Parameter{Name: "pods.start", Missing: "no pod was seen to go through it", Assumed: "600ms"}
+	f.Plant.Assumed = append(f.Plant.Assumed, f.unmeasured()...)
+	if !strings.Contains(strings.Join(f.Plant.Assumed, ""), "pods.start (600ms)") {
+		t.Error(f.Plant.Assumed)
+	}
+	f.Starts(other)
+	if cases := f.Plant.Pods.Start; len(cases) != 2 || meanOf(cases) < 59 || meanOf(cases) > 61 || f.Missing("pods.start") != "" || strings.Contains(strings.Join(f.Plant.Assumed, ""), "pods.start") {
+		t.Errorf("a start is %v, should be of a minute: %v, assumed: %s", cases, f.Measured[i], f.Plant.Assumed)
 	}
 }

@@ -95,7 +95,7 @@ func merge(fits []*Fit) *Fit {
 	p.Assumed = nil
 	for _, f := range fits {
 		for _, text := range f.Plant.Assumed { // of a modelled run
-			if !slices.Contains(p.Assumed, text) && !slices.Contains(f.unmeasured(), text) {
+			if !slices.Contains(p.Assumed, text) && !isUnmeasured(text) {
 				p.Assumed = append(p.Assumed, text)
 			}
 		}

@@ -147,6 +147,9 @@ type Header struct {
 
 	// SLOLatency is how long an answer may take by the scenario's SLO; 0 without one.
 	SLOLatency float64 `json:"sloLatencySeconds,omitempty"`
+
+	// FixedReplicas says that hpabench itself gave the HPA one number of replicas, as calibrate does.
+	FixedReplicas bool `json:"fixedReplicas,omitempty"`
 }
 
 // Shapes of a Phase.
@@ -279,6 +282,8 @@ type Cluster struct {
 	Controllers *Controllers `json:"controllers,omitempty"` // nil if they are not known
 	// ControllersFrom is where the Controllers were read.
 	ControllersFrom string `json:"controllersFrom,omitempty"`
+	// ControllersUnknown is why they could not be read, as what follows "which"; empty where the cluster does not show them.
+	ControllersUnknown string `json:"controllersUnknown,omitempty"`
 
 	// Assumed are sentences on what the pods and the cluster were taken to be without a
 	// measurement, where they are modelled.

@@ -1,8 +1,11 @@
 package reports
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hpabench/hpabench/analysis"
@@ -24,34 +27,56 @@ func CalibrationJSON(w io.Writer, c analysis.Calibration, target tune.Capacity, 
 
 // CalibrationTable writes the same for a terminal of that many columns.
 func CalibrationTable(w io.Writer, c analysis.Calibration, target tune.Capacity, why error, width int) error {
-	follows := target.Reason
-	if why != nil {
-		follows = "no target follows: " + why.Error()
-	}
 	g := &grid{columns: []column{{name: "replicas"}, {name: "requests/s"}, {name: "missed from"}, {name: fmt.Sprintf("p%d", c.Percentile)}, {name: "efficiency"}}}
-	var notes reasons
 	for _, p := range c.Points {
-		if p.Doubt != "" {
-			notes.add("At %s requests/s the load was not as planned: %s. The load generator may be what did not keep up, and the capacity higher.", record.Plain(p.Below, 4), p.Doubt)
-		}
-		if p.Rough != "" {
-			notes.add("With %s the rates are rough: %s.", record.Counted(p.Replicas, "replica"), p.Rough)
-		}
 		below := none
 		if p.Below > 0 {
 			below = record.Plain(p.Below, 4)
 		}
 		g.add(number(&p.Replicas), record.Plain(p.Rate, 4), below, answer(&p.Seconds), percent(p.Efficiency))
 	}
-	where := "The capacity is between the two rates"
-	if c.Lowered != "" {
-		where = c.Lowered
+	notes := slices.Concat(c.Doubts(), []string{capacity(c) + " Efficiency: of so many times the rate of a single replica."}, follows(target, why))
+	return writeSections(w, rests(c, target), []section{{title: "Capacity of " + c.Scenario, grid: g, notes: notes}}, width)
+}
+
+// CalibrationYAML writes the HPA with the target, and in comments what it rests on.
+func CalibrationYAML(w io.Writer, c analysis.Calibration, target tune.Capacity) error {
+	var b bytes.Buffer
+	comment := func(text string) { fmt.Fprintf(&b, "# %s\n", strings.ReplaceAll(text, "\n", " ")) }
+	for _, text := range rests(c, target) {
+		comment("Assumed: " + text)
 	}
+	for _, text := range slices.Concat(c.Doubts(), []string{capacity(c)}, follows(target, nil)) {
+		comment(text)
+	}
+	_, err := w.Write(append(b.Bytes(), target.Manifest...))
+	return err
+}
+
+// rests are sentences on what the capacity and the target rest on that nobody measured.
+func rests(c analysis.Calibration, target tune.Capacity) []string {
+	all := slices.Clone(c.Assumed)
+	for _, text := range target.Assumed {
+		if !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
+// capacity says what a replica serves.
+func capacity(c analysis.Calibration) string {
 	serves := "How many requests/s a replica serves is not known:"
 	if c.CapacityPerReplica > 0 {
 		serves = fmt.Sprintf("One replica serves %s requests/s:", record.Plain(c.CapacityPerReplica, 4))
 	}
-	return writeSections(w, nil, []section{{title: "Capacity of " + c.Scenario, grid: g,
-		notes: append(notes, fmt.Sprintf("%s %d %% of the answers within %s, 0.1 %% errors at most. %s. Efficiency: of so many times the rate of a single replica.",
-			serves, c.Percentile, time.Duration(c.Latency*float64(time.Second)), where), "Target: "+follows+".")}}, width)
+	return fmt.Sprintf("%s %d %% of the answers within %s, 0.1 %% errors at most. %s.", serves, c.Percentile, time.Duration(c.Latency*float64(time.Second)), c.Where())
+}
+
+// follows says which target follows from the capacity, or why there is none.
+func follows(target tune.Capacity, why error) []string {
+	if why != nil {
+		return []string{fmt.Sprintf("Target: no target follows: %s.", why)}
+	}
+	return append([]string{fmt.Sprintf("Target: %s.", target.Reason)}, target.Notes...)
 }

@@ -243,7 +243,7 @@ func compareSections(c analysis.Comparison) []section {
 		}
 	}
 	notes := reasons(slices.Concat(c.Few, c.Doubts, c.Findings))
-	tested := 0
+	tested, corrected := 0, ""
 	for _, f := range c.Figures {
 		cells := []string{f.Name}
 		for i, d := range f.Of {
@@ -266,6 +266,7 @@ func compareSections(c analysis.Comparison) []section {
 			}
 			cells = append(cells, strings.TrimSpace(differenceOf(a, f.Unit)+" "+verdict), "")
 			if a.AdjustedP != nil {
+				corrected = ", by Holm's correction"
 				if cells[len(cells)-1] = fmt.Sprintf("%.3f", *a.AdjustedP); *a.AdjustedP < 0.0005 {
 					cells[len(cells)-1] = "<0.001"
 				}
@@ -281,7 +282,10 @@ func compareSections(c analysis.Comparison) []section {
 			notes.add("Elastic speed-up of %s over %s: %.2f (the geometric mean of how many times smaller the two normalized accuracies and the two timeshares are; above 1 is better).", c.Names[i+1], c.Names[0], *x)
 		}
 	}
-	notes.add("Δ: the difference from the first. Medians, with their %.0f %% interval, which takes 6 trials; (n): of n trials, where the others have none; a latency of replicas that never changed is longer than any. p: of the Mann-Whitney U test, by Holm's correction for the %s that can be better or worse, and for the others among themselves. ~: no significant difference (p ≥ %g).", analysis.Confidence*100, record.Counted(tested, "tested difference"), analysis.Alpha)
+	if tested > 0 {
+		corrected += fmt.Sprintf(" for the %s that can be better or worse, and for the others among themselves", record.Counted(tested, "tested difference"))
+	}
+	notes.add("Δ: the difference from the first. Medians, with their %.0f %% interval, which takes 6 trials; (n): of n trials, where the others have none; a latency of replicas that never changed is longer than any. p: of the Mann-Whitney U test%s. ~: no significant difference (p ≥ %g).", analysis.Confidence*100, corrected, analysis.Alpha)
 	return append(list, section{title: "Figures", grid: g, notes: notes})
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -17,23 +18,32 @@ import (
 
 // findControllers reads the flags of the HPA controller from the static pods of
 // kube-controller-manager, as clusters of kubeadm and kind have them, and says where it
-// read them. It gives nil where there are none or this user may not see them, and where
-// their flags differ: which of them leads can change.
-func (c *Cluster) findControllers(ctx context.Context) (*record.Controllers, string) {
+// read them, or why they are not known, as Cluster.ControllersUnknown has it.
+func (c *Cluster) findControllers(ctx context.Context) (flags *record.Controllers, from, unknown string) {
 	pods, err := limited(ctx, c.Kube.CoreV1().Pods(metav1.NamespaceSystem).List, "component=kube-controller-manager")
-	if err != nil {
-		return nil, ""
+	switch {
+	case apierrors.IsForbidden(err):
+		return nil, "", "this user has no right to read (kubectl auth can-i list pods -n " + metav1.NamespaceSystem + ")"
+	case err != nil:
+		return nil, "", "could not be read (" + record.Cut(err.Error()) + ")"
 	}
-	var found *record.Controllers
-	from := ""
-	for _, pod := range pods.Items {
+	return controllersIn(pods.Items)
+}
+
+// controllersIn is findControllers of the pods. Where their flags differ it is not known which of them leads.
+func controllersIn(pods []corev1.Pod) (found *record.Controllers, from, unknown string) {
+	for _, pod := range pods {
+		name := pod.Namespace + "/" + pod.Name
 		flags, err := controllersOf(&pod)
-		if err != nil || found != nil && *found != *flags {
-			return nil, ""
+		switch {
+		case err != nil:
+			return nil, "", fmt.Sprintf("cannot be read from the command of pod %s (%s)", name, record.Cut(err.Error()))
+		case found != nil && *found != *flags:
+			return nil, "", fmt.Sprintf("differ between pods (%s has others than %s), of which only one leads", name, strings.TrimPrefix(from, "the command of pod "))
 		}
-		found, from = flags, fmt.Sprintf("the command of pod %s/%s", pod.Namespace, pod.Name)
+		found, from = flags, "the command of pod "+name
 	}
-	return found, from
+	return found, from, ""
 }
 
 // controllersOf are the flags by the command of a pod of kube-controller-manager, and what

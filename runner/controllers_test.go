@@ -1,6 +1,8 @@
 package runner
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +68,27 @@ func TestControllersOf(t *testing.T) {
 			if d := cmp.Diff(want, got); d != "" {
 				t.Errorf("%s (-want +got):\n%s", flags, d)
 			}
+		}
+	}
+	pods := func(flags ...string) (list []corev1.Pod) {
+		for i, f := range flags {
+			list = append(list, read[corev1.Pod](t, staticPod+f))
+			list[i].Name = fmt.Sprint("m-", i+1)
+		}
+		return list
+	}
+	for name, c := range map[string]struct {
+		pods    []corev1.Pod
+		unknown string
+		known   bool
+	}{
+		"none":       {nil, "", false},
+		"alike":      {pods("", "- --v=2"), "", true},
+		"different":  {pods("", "- --horizontal-pod-autoscaler-sync-period=30s"), "differ between pods (kube-system/m-2 has others than kube-system/m-1), of which only one leads", false},
+		"unreadable": {pods("- --horizontal-pod-autoscaler-sync-period=$(PERIOD)"), "cannot be read from the command of pod kube-system/m-1 (", false},
+	} {
+		if got, _, unknown := controllersIn(c.pods); (got != nil) != c.known || !strings.HasPrefix(unknown, c.unknown) || (unknown == "") != (c.unknown == "") {
+			t.Errorf("%s: %v, %q; should be %q", name, got, unknown, c.unknown)
 		}
 	}
 	if _, err := controllersOf(&corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "other"}}}}); err == nil {

@@ -40,6 +40,8 @@ type Doctor struct {
 type Examination struct {
 	Checks  []record.Check
 	Cluster *record.Cluster
+	// Forbidden says that a right to look is missing, which a check names: whether the autoscaler can scale is not known.
+	Forbidden bool
 	// Run is a record of the autoscaler that was named, for package analysis; nil
 	// if none was, or if it could not be watched, which a check says.
 	Run *record.Run
@@ -95,7 +97,7 @@ func (d *Doctor) Examine(ctx context.Context) (*Examination, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	e := &Examination{Checks: d.checks, Cluster: d.cluster}
+	e := &Examination{Checks: d.checks, Cluster: d.cluster, Forbidden: d.one && !canWatch}
 	if !d.one || !canWatch {
 		return e, nil
 	}
@@ -271,7 +273,8 @@ func (i *inspection) checkAutoscalers(ctx context.Context) {
 	}
 	switch {
 	case apierrors.IsForbidden(err):
-		i.add(name, record.Warning, "no right to list HPAs in namespace "+i.namespace, "so it is not known how they are")
+		r := right{verb: "list", group: hpaKind.Group, resource: "horizontalpodautoscalers"}
+		i.add(name, record.Warning, "no right to list HPAs in namespace "+i.namespace, "so it is not known how they are; "+i.canI(r)+" tells whether you have it")
 	case err != nil:
 		i.fault(name, fmt.Sprintf("listing the HPAs: %v", err), "")
 	case len(list.Items) == 0:

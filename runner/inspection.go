@@ -156,7 +156,7 @@ func (i *inspection) checkServer(ctx context.Context) bool {
 	if lab := i.cluster.Lab; lab != nil {
 		what = fmt.Sprintf(", embedded: modelled pods, %s timing", lab.Timing)
 	} else {
-		i.cluster.Controllers, i.cluster.ControllersFrom = i.findControllers(ctx)
+		i.cluster.Controllers, i.cluster.ControllersFrom, i.cluster.ControllersUnknown = i.findControllers(ctx)
 	}
 	i.ok(name, "Kubernetes %s%s", v.GitVersion, what)
 	return true

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -517,12 +518,14 @@ func (i *inspection) checkRights(ctx context.Context, t task) bool {
 		return i.fault(name, err.Error(), "")
 	}
 	missing, lost := map[string][]string{}, map[string][]string{}
+	ask := ""
 	for n, r := range rights {
 		switch {
 		case allowed[n]:
 		case r.optional != "":
 			lost[r.optional] = append(lost[r.optional], r.String())
 		default:
+			ask = cmp.Or(ask, i.canI(r))
 			place := i.place(r.where)
 			missing[place] = append(missing[place], r.String())
 		}
@@ -536,7 +539,7 @@ func (i *inspection) checkRights(ctx context.Context, t task) bool {
 	}
 	switch {
 	case len(faults) > 0:
-		hint := t.printedBy() + " prints a Role with all that are needed"
+		hint := fmt.Sprintf("%s prints a Role with all that are needed; %s tells whether you have the first", t.printedBy(), ask)
 		if t.own {
 			hint += "; or use -n with a namespace in which you have them"
 		}
@@ -547,6 +550,31 @@ func (i *inspection) checkRights(ctx context.Context, t task) bool {
 		i.ok(name, "all %d that are needed", len(rights))
 	}
 	return len(faults) == 0
+}
+
+// canI is the command of kubectl that asks for a right.
+func (i *inspection) canI(r right) string {
+	s := "kubectl auth can-i " + r.verb + " "
+	if strings.HasPrefix(r.resource, "/") {
+		return s + r.resource
+	}
+	resource, subresource, _ := strings.Cut(r.resource, "/")
+	if s += resource; r.group != "" {
+		s += "." + r.group
+	}
+	if r.name != "" {
+		s += "/" + r.name
+	}
+	if subresource != "" {
+		s += " --subresource=" + subresource
+	}
+	switch {
+	case r.where == everywhere || r.where == here && (i.own || i.namespace == metav1.NamespaceAll):
+		return s + " -A"
+	case r.where == here:
+		return s + " -n " + i.namespace
+	}
+	return s + " -n " + r.where
 }
 
 // allowed asks the API server for one right.

@@ -52,6 +52,9 @@ type Options struct {
 	WorkerImage      string
 	WorkerPullPolicy corev1.PullPolicy
 
+	// FixedReplicas says that the HPA has one number of replicas on purpose, which is not to be told as a finding.
+	FixedReplicas bool
+
 	// Part is the share of the HPA's sync period that the load waits when all else is ready.
 	// That the HPA has its first metric is seen just after one of its syncs, so that without
 	// it every load would begin at the same point of the period.
@@ -184,6 +187,7 @@ func (r *Runner) say(message string) { r.progress(Progress{Message: message}) }
 func header(file *scenarios.File, o Options, rec *record.Recorder) *record.Header {
 	h := file.Header()
 	h.Run, h.Version, h.Started, h.MetricsEvery = o.ID, o.Version, rec.Clock.Start(), o.MetricsEvery.Seconds()
+	h.FixedReplicas = o.FixedReplicas
 	return h
 }
 

@@ -17,9 +17,12 @@ type Capacity struct {
 	CPU    float64 `json:"cpuPerReplica"` // cores that a pod uses at its highest rate within the SLO
 	Steady float64 `json:"steadyTarget"`  // the highest for a steady load, in the unit of the HPA's metric: percent, or cores
 	// Target and Min meet the SLO in simulations of the scenario's load; nil where none do.
-	Target   *float64 `json:"target,omitempty"`
-	Min      *float64 `json:"min,omitempty"`
-	Reason   string   `json:"reason"`
+	Target *float64 `json:"target,omitempty"`
+	Min    *float64 `json:"min,omitempty"`
+	Reason string   `json:"reason"`
+	// Notes are sentences on the two with more load, Assumed on what nobody measured of what was simulated.
+	Notes    []string `json:"notes,omitempty"`
+	Assumed  []string `json:"assumed,omitempty"`
 	Manifest []byte   `json:"-"` // the HPA with them, in YAML; nil where there are none
 }
 
@@ -83,7 +86,7 @@ func (c *Capacity) Check(ctx context.Context, s Search) error {
 	if err != nil {
 		return err
 	}
-	steady.Replicas = s.Runs[0].Replicas
+	steady.Replicas, steady.SLO = s.Runs[0].Replicas, s.SLO.Latency
 	s.Runs = []*simulate.Run{steady}
 	low, least := max(knobs["target"].least, c.Steady/10), knobs["min"].get(steady)
 	if target(steady).AverageUtilization != nil {
@@ -115,6 +118,9 @@ func (c *Capacity) Check(ctx context.Context, s Search) error {
 		return nil
 	}
 	c.Target, c.Min = &best[0], &best[1]
+	if c.Notes, err = s.robustness(ctx, best); err != nil {
+		return err
+	}
 	c.Manifest, err = s.Manifest(best)
 	return err
 }

@@ -71,13 +71,13 @@ func TestCheck(t *testing.T) {
 	for name, c := range map[string]struct {
 		missed      func(target float64, min int32) float64 // of 1000
 		target, min float64
-		says        string
+		says, note  string
 	}{
-		"holds":           {func(target float64, min int32) float64 { return 4 }, 90, 1, "In 15 simulations of the scenario's load it meets p99 < 100ms: 0.4 % of the requests miss it in the worst"},
-		"a lower target":  {func(target float64, min int32) float64 { return max(0, target-45) * 5 }, 47, 1, "it does not meet p99 < 100ms: 22.5 % of the requests miss it in the worst. To take is target=47 min=1"},
-		"a higher min":    {func(target float64, min int32) float64 { return map[bool]float64{true: 500}[min < 3] }, 90, 3, "To take is target=90 min=3"},
-		"none":            {func(target float64, min int32) float64 { return 500 }, 0, 0, "There is none to take: none of"},
-		"never scales up": {nil, 90, 1, "no target makes a difference, so whether it leaves enough room is not known"},
+		"holds":           {func(target float64, min int32) float64 { return 4 }, 90, 1, "In 15 simulations of the scenario's load it meets p99 < 100ms: 0.4 % of the requests miss it in the worst", "With 1.3 times the load it meets the SLO still: 0.4 %"},
+		"a lower target":  {func(target float64, min int32) float64 { return max(0, target-45) * 5 }, 47, 1, "it does not meet p99 < 100ms: 22.5 % of the requests miss it in the worst. To take is target=47 min=1", "With 2 times the load it meets the SLO still: 1 %"},
+		"a higher min":    {func(target float64, min int32) float64 { return map[bool]float64{true: 500}[min < 3] }, 90, 3, "To take is target=90 min=3", "With 2 times the load"},
+		"none":            {func(target float64, min int32) float64 { return 500 }, 0, 0, "There is none to take: none of", ""},
+		"never scales up": {nil, 90, 1, "no target makes a difference, so whether it leaves enough room is not known", "With 2 times the load"},
 	} {
 		s := search(t, "target=30..90")
 		s.Settings = 60
@@ -97,8 +97,8 @@ func TestCheck(t *testing.T) {
 		if err := got.Check(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
-		if is := (got.Target != nil); is != (c.target > 0) || is != (len(got.Manifest) > 0) || is && (*got.Target != c.target || *got.Min != c.min) || !strings.Contains(got.Reason, c.says) {
-			t.Errorf("%s: %v, %v: %s", name, got.Target, got.Min, got.Reason)
+		if is := (got.Target != nil); is != (c.target > 0) || is != (len(got.Manifest) > 0) || is && (*got.Target != c.target || *got.Min != c.min) || !strings.Contains(got.Reason, c.says) || !strings.Contains(strings.Join(got.Notes, " "), c.note) {
+			t.Errorf("%s: %v, %v: %s %s", name, got.Target, got.Min, got.Reason, got.Notes)
 		}
 	}
 }

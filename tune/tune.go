@@ -667,6 +667,14 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 		next := r.Front[r.Best-1]
 		note("The next cheaper, %s, would save %s of the cost: %s miss the SLO with it in the worst.", Show(s.Ranges, next.Setting), percent(1-next.Cost/best.Cost), s.worstOf(next))
 	}
+	robust, err := s.robustness(ctx, best.Setting)
+	r.Notes = append(r.Notes, robust...)
+	return err
+}
+
+// robustness are sentences on a setting with more load, and with an HPA and metrics as slow as Kubernetes' defaults.
+func (s *Search) robustness(ctx context.Context, setting Setting) (notes []string, err error) {
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	verdict := func(o Outcome) string {
 		if s.meets(o) {
 			return "meets the SLO still"
@@ -678,9 +686,9 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 		each = "each "
 	}
 	for _, times := range moreLoad {
-		o, err := s.under(ctx, best.Setting, times)
+		o, err := s.under(ctx, setting, times)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		note("With %s times %s it %s: %s miss it in the worst.", record.Plain(times, 2), cmp.Or(each, "the ")+"load", verdict(o), s.worstOf(o))
 	}
@@ -691,13 +699,13 @@ func (s *Search) explain(ctx context.Context, r *Result) error {
 		slower := s.changed(func(r *simulate.Run) {
 			r.Plant.Control.Sync.Duration, r.Plant.Metrics.Resolution.Duration, r.Served, r.Scraped = slowSync, slowResolution, nil, nil
 		})
-		o, err := slower.under(ctx, best.Setting, 1)
+		o, err := slower.under(ctx, setting, 1)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		note("The HPA looks every %s, and its metrics are new every %s. With %s and %s, no faster than Kubernetes' defaults, it %s: %s miss it in the worst.", sync, resolution, slowSync, slowResolution, verdict(o), s.worstOf(o))
 	}
-	return nil
+	return notes, nil
 }
 
 // uncountedShare is in which share of the loads an HPA that counts no pod is told as the cause of a missed SLO.

@@ -53,7 +53,9 @@ times: by a tenth, or to 90 % of the rate of answers in that run where this is l
 
 From what the pods used comes the highest target of the HPA by which it adds a replica before
 the others serve more than that, if the load is steady. Simulations of the scenario's load try it;
-where they miss the SLO, lower targets and then higher mins are tried as hpabench tune does.
+where they miss the SLO, lower targets and then higher mins are tried as hpabench tune does. Pods
+start in them as those did that the runs began with; what else is assumed is told, and how the target
+does with 1.3 and 2 times the load.
 -o yaml prints the HPA that meets it; where none does, nothing, and the exit code is 1.
 
 When it ends early (Ctrl-C, a number of replicas whose sweeps differ), the exit code is 3. What was
@@ -133,7 +135,7 @@ func (a *app) calibrate(ctx context.Context, name string, f *calibrateFlags) err
 		}
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		t := trial{runFlags: &f.runFlags, file: fixed, cluster: cluster, lab: lab, ends: ends, id: runner.NewID(), dir: filepath.Join(f.out, fmt.Sprintf("%d-replicas-%s", n, sweep.Name)), show: newDisplay(a.stderr, f.quiet)}
+		t := trial{runFlags: &f.runFlags, file: fixed, fixed: true, cluster: cluster, lab: lab, ends: ends, id: runner.NewID(), dir: filepath.Join(f.out, fmt.Sprintf("%d-replicas-%s", n, sweep.Name)), show: newDisplay(a.stderr, f.quiet)}
 		t.show.prefix = fmt.Sprintf("%s, %s: ", record.Counted(n, "replica"), sweep.Name)
 		t.seen = runner.Overload(func() { cancel(runner.ErrOverloaded) })
 		run, ended := t.measure(ctx, a)
@@ -161,7 +163,14 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 			fmt.Fprintf(a.stderr, format+"\n", args...)
 		}
 	}
-	ended := f.sweeps(&c, measure, say)
+	var closely []string // records in whose runs the nodes have the image already
+	ended := f.sweeps(&c, func(n int, sweep runner.Sweep) (*analysis.Result, string, error) {
+		r, dir, err := measure(n, sweep)
+		if r != nil && sweep.Close {
+			closely = append(closely, dir)
+		}
+		return r, dir, err
+	}, say)
 	if len(c.Points) == 0 {
 		return ended
 	}
@@ -186,7 +195,7 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 	var target tune.Capacity
 	why := ended
 	if ended == nil {
-		target, why = a.targetOf(ctx, file, c, dir, f.quiet)
+		target, why = a.targetOf(ctx, file, c, append(closely, dir), f.quiet)
 		ended = context.Cause(ctx)
 		why = cmp.Or(ended, why)
 	}
@@ -197,7 +206,7 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 	case f.printed == "yaml" && target.Manifest == nil:
 		return fmt.Errorf("%w: %s", errNoAdvice, target.Reason)
 	case f.printed == "yaml":
-		_, err = fmt.Fprintf(a.stdout, "# %s.\n%s", target.Reason, target.Manifest)
+		err = reports.CalibrationYAML(a.stdout, c, target)
 	case f.printed == "json":
 		err = reports.CalibrationJSON(a.stdout, c, target, why)
 	default:
@@ -220,7 +229,7 @@ func (f *calibrateFlags) sweeps(c *analysis.Calibration, measure sweeper, say fu
 			if r == nil {
 				return runner.Bracket{}, err
 			}
-			c.Cluster = r.Cluster.Version
+			c.Cluster, c.Assumed = r.Cluster.Version, r.Cluster.Assumed
 			if now := c.Point(r, n, sweep.Rates, err != nil); now.Rate > 0 || err == nil {
 				point = now
 			}
@@ -304,16 +313,22 @@ func counts(numbers []int) (text string) {
 	return text + map[bool]string{true: " replica", false: " replicas"}[text == "1"]
 }
 
-// targetOf is the HPA's target by the capacity and by what requests cost in a record, tried by simulations of the
-// scenario's load.
-func (a *app) targetOf(ctx context.Context, file *scenarios.File, c analysis.Calibration, record string, quiet bool) (target tune.Capacity, err error) {
+// targetOf is the HPA's target by the capacity and by what requests cost in the last of the records, tried by simulations of the
+// scenario's load, in which pods start as they did in all of them.
+func (a *app) targetOf(ctx context.Context, file *scenarios.File, c analysis.Calibration, records []string, quiet bool) (target tune.Capacity, err error) {
 	w := a.work(quiet)
 	defer w.done()
 	w.does("trying the target by simulations")
-	learned, err := fit.Open(record)
-	if err != nil {
-		return target, err
+	var fits []*fit.Fit
+	for _, name := range records {
+		of, err := fit.Open(name)
+		if err != nil {
+			return target, err
+		}
+		fits = append(fits, of)
 	}
+	learned := fits[len(fits)-1]
+	learned.Starts(fits[:len(fits)-1]...)
 	if why := learned.Missing("workload.cpu"); why != "" {
 		return target, fmt.Errorf("what a request costs is not known (%s): calibrate again with a longer --step", why)
 	}
@@ -322,6 +337,7 @@ func (a *app) targetOf(ctx context.Context, file *scenarios.File, c analysis.Cal
 		return target, err
 	}
 	r.Replicas = tune.AtMin // as hpabench tune tries them
+	defer func() { target.Assumed = r.Assumed() }()
 	if target, err = tune.AtCapacity(r, c.CapacityPerReplica, learned.Missing("workload.idleCPU")); err != nil {
 		return target, err
 	}

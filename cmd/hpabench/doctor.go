@@ -14,6 +14,9 @@ import (
 // errIll says that doctor came to its end and found something.
 var errIll = errors.New("not able to autoscale")
 
+// errBlind says that doctor may not look.
+var errBlind = errors.New("a right is missing (see above), so whether it is able to scale is not known")
+
 func (a *app) doctorCommand() *cobra.Command {
 	var cluster clusterFlags
 	var output string
@@ -36,7 +39,7 @@ Exit codes:
   0  nothing was found that keeps it from scaling
   1  something was: a fault above, or a finding that blocks
   2  bad input: the command line or what it names is at fault
-  3  the cluster failed`,
+  3  the cluster failed, or you have no right to look`,
 		Example: `  hpabench doctor --context prod
   hpabench doctor --context prod -n shop
   hpabench doctor --context prod -n shop hpa/web
@@ -97,7 +100,11 @@ func (a *app) doctor(ctx context.Context, ref string, f *clusterFlags, asJSON, q
 	} else {
 		err = reports.DiagnosisText(a.stdout, d, width(a.stdout))
 	}
-	if err == nil && !d.Able {
+	switch {
+	case err != nil:
+	case e.Forbidden:
+		err = errBlind
+	case !d.Able:
 		err = errIll
 	}
 	return err

@@ -233,6 +233,7 @@ type trial struct {
 	beside int
 	alone  func() error
 	seen   func(runner.Progress) // gets the progress too, if it is there
+	fixed  bool                  // the HPA has one number of replicas on purpose
 }
 
 // run makes the run and reports it. Over is called when there is nothing to end in order any more.
@@ -263,7 +264,7 @@ func spoiled(r *analysis.Result, ended error) error {
 // unless no load was sent.
 func (t *trial) measure(ctx context.Context, a *app) (*analysis.Builder, error) {
 	o := runner.Options{ID: t.id, Namespace: t.runFlags.cluster.namespace, Keep: t.keep, MetricsEvery: t.metricsEvery, Timeout: t.timeout, Version: version(),
-		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Part: t.part, Beside: t.beside, Ends: t.ends, SkipUnknown: t.skipUnknown}
+		WorkerImage: t.image, WorkerPullPolicy: corev1.PullPolicy(t.pullPolicy), Part: t.part, Beside: t.beside, Ends: t.ends, SkipUnknown: t.skipUnknown, FixedReplicas: t.fixed}
 	r, room, err := t.prepare(ctx, o)
 	if err == nil && !room && t.beside > 0 {
 		t.show.progress(runner.Progress{Message: "the cluster has no room for this run beside others: waiting for them"})
