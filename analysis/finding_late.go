@@ -41,8 +41,11 @@ func (d *diagnosis) seenLate(p policy) {
 				highest = u
 			}
 		}
-		l := d.r.Load.Phases[slices.IndexFunc(d.r.Load.Phases, func(l PhaseLoad) bool { return l.Name == t.ToPhase })]
-		lasted, came, over := end.Sub(onset), "", ""
+		phase := slices.IndexFunc(d.r.Load.Phases, func(l PhaseLoad) bool { return l.Name == t.ToPhase })
+		if phase < 0 {
+			continue
+		}
+		l, came, over := d.r.Load.Phases[phase], end.Sub(onset), "", ""
 		severity := Notice
 		if l.SLOViolated != nil && *l.SLOViolated >= failedShare || d.overloadShare(l.Name) >= failedShare {
 			severity = Limits
