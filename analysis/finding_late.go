@@ -45,7 +45,7 @@ func (d *diagnosis) seenLate(p policy) {
 		if phase < 0 {
 			continue
 		}
-		l, came, over := d.r.Load.Phases[phase], end.Sub(onset), "", ""
+		l, lasted, came, over := d.r.Load.Phases[phase], end.Sub(onset), "", ""
 		severity := Notice
 		if l.SLOViolated != nil && *l.SLOViolated >= failedShare || d.overloadShare(l.Name) >= failedShare {
 			severity = Limits
