@@ -42,8 +42,8 @@ const exitCodes = `Exit codes:
   0  done
   1  an expectation of the scenario was missed, doctor found a fault, compare
      --fail-on-regression a regression, or tune or calibrate nothing to recommend
-  2  bad input: the scenario, the command line or what they name is at fault, such as a kind or
-     a metric that the cluster does not have
+  2  bad input: the scenario, the command line or what they name is at fault, such as a kind that
+     the cluster does not know or a metric that no adapter serves
   3  the cluster or the measurement failed, the run was interrupted, or somebody
      changed what it measured`
 
