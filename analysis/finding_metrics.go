@@ -204,7 +204,7 @@ func (d *diagnosis) noneCounted(p policy) {
 	var longest spell
 	for i := 0; i < len(d.hpas); i++ {
 		s := spell{from: max(d.start, d.hpas[i].t)}
-		for ; i < len(d.hpas) && record.NoneCounted(d.hpas[i].v.Status); i++ {
+		for ; i < len(d.hpas) && record.NoneCounted(d.hpas[i].v.Spec.Metrics, d.hpas[i].v.Status); i++ {
 			s.to = standsUntil(d.hpas, i, d.end)
 		}
 		if s.to.Sub(s.from) > longest.to.Sub(longest.from) {
@@ -217,11 +217,14 @@ func (d *diagnosis) noneCounted(p policy) {
 	}
 	n, _ := last(d.targets, longest.from)
 	f := Finding{Kind: FoundNoneCounted, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(longest.from.Seconds()), UntilSeconds: d.until(longest.to),
-		Seen:   fmt.Sprintf("For %.0f s it counted no pod of the target (%s), so it set no other number of them.", longest.to.Sub(longest.from).Seconds(), replicas(n.Replicas)),
-		Cause:  "No pod was ready.",
+		Seen:   fmt.Sprintf("For %.0f s it counted no pod of the target (%s), so it left their number as it is.", longest.to.Sub(longest.from).Seconds(), replicas(n.Replicas)),
+		Cause:  "No pod counts that is pending, has failed or is about to end.",
 		Advice: "Give the readiness probe a longer `timeoutSeconds` or a higher `failureThreshold`, so that load alone takes no pod out; a higher `minReplicas` or a lower target leave room for the load until new pods serve."}
 	if p.goesBy(corev1.ResourceCPU) {
 		f.Cause = fmt.Sprintf("In its first %.0f s (--horizontal-pod-autoscaler-cpu-initialization-period) the CPU of a pod counts only while it is ready, and by a sample that began after it last became so. A readiness probe that fails in an overload leaves the HPA without a pod to go by just when it should add some.", d.flags.CPUInitialization.Seconds())
+	}
+	if len(p.metrics) > 1 {
+		f.Severity, f.Seen = Limits, strings.Replace(f.Seen, ", so it left their number as it is", " for its metric of CPU, and went by the others alone, by which it removes none then", 1)
 	}
 	d.add(f)
 }

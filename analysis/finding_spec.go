@@ -100,14 +100,14 @@ func (d *diagnosis) ofSpec(f *record.SpecFault, severity string, since record.In
 // metrics asked for that.
 func (d *diagnosis) disabled(p policy) {
 	for _, side := range []struct {
-		up          bool
-		pause       string // the annotation for which KEDA makes it so
-		severity    string // if the metrics asked for it
-		other, verb string
-		asks        func(ratio float64, replicas int32) bool
+		up       bool
+		pause    string // the annotation for which KEDA makes it so
+		severity string // if the metrics asked for it
+		other    string
+		asks     func(ratio float64, replicas int32) bool
 	}{
-		{true, "/paused-scale-out", Blocks, "more", "added", func(ratio float64, n int32) bool { return ratio > 1+p.up && n < p.max }},
-		{false, "/paused-scale-in", Limits, "fewer", "removed", func(ratio float64, n int32) bool { return ratio < 1-p.down && n > p.min }},
+		{true, "/paused-scale-out", Blocks, "more", func(ratio float64, n int32) bool { return asksMore.is(ratio, n, p) && n < p.max }},
+		{false, "/paused-scale-in", Limits, "fewer", func(ratio float64, n int32) bool { return asksFewer.is(ratio, n, p) && n > p.min }},
 	} {
 		fault, since := d.specFault(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) *record.SpecFault {
 			return record.DisabledFault(spec, side.up)
@@ -128,7 +128,7 @@ func (d *diagnosis) disabled(p policy) {
 			f.Severity = side.severity
 			without := func(n, to int32) string {
 				to = min(max(to, p.min), p.max)
-				return fmt.Sprintf("without that the HPA would have %s %s (%d..%d)", side.verb, record.Counted(max(n-to, to-n), "pod"), n, to)
+				return fmt.Sprintf("%s %s (%d..%d)", record.Counted(max(n-to, to-n), "pod"), side.other, n, to)
 			}
 			if now {
 				f.Seen += fmt.Sprintf(" It recommends %s and stays at %d: %s.", replicas(want.n), n.Replicas, without(n.Replicas, want.n))
@@ -142,7 +142,7 @@ func (d *diagnosis) disabled(p policy) {
 						}
 					}
 				}
-				f.Seen += fmt.Sprintf(" The metric asked for %s replicas for %.0f s (%s), and it stayed at %d: %s.", side.other, to.Sub(from).Seconds(), targets(p), stayed.Replicas, without(stayed.Replicas, asked))
+				f.Seen += fmt.Sprintf(" The metric asked for %s replicas for %.0f s (%s), and it stayed at %d. By the metric it would be %s, less what a window or a policy holds.", side.other, to.Sub(from).Seconds(), targets(p), stayed.Replicas, without(stayed.Replicas, asked))
 			}
 		}
 		d.found = append(d.found, f) // one for each direction

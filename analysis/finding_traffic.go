@@ -86,9 +86,19 @@ func (d *diagnosis) cpuLimit() {
 // starved finds new pods that get next to nothing of the load, as on kept connections: its own, or those of what is between it and them.
 func (d *diagnosis) starved() {
 	twice, there := 0, living{pods: d.own}
+	var found *Finding // to the end of the run
+	defer func() {
+		if found != nil {
+			d.add(*found)
+		}
+	}()
 	for _, u := range between(d.usages, d.start, d.end) {
 		phase := d.phase(u.t)
 		if phase.plan.Shape == record.ShapeIdle {
+			if found != nil {
+				found.UntilSeconds = new(u.t.Seconds())
+				return
+			}
 			continue
 		}
 		m, fresh := u.v.reading, false
@@ -111,7 +121,7 @@ func (d *diagnosis) starved() {
 			case !sampled || !p.isReadyAt(u.t):
 			case p.before || p.inService.seen && p.inService.t < phase.start:
 				old = append(old, p)
-			case p.inService.seen && u.t.Sub(p.inService.t) > 2*d.every+housekeeping:
+			case p.inService.seen && u.t.Sub(p.inService.t) > 2*d.every+housekeeping && (probed(p) || !d.failing(u.t)): // or it may not listen yet
 				young = append(young, p)
 			}
 		}
@@ -122,10 +132,13 @@ func (d *diagnosis) starved() {
 			return sum / float64(len(pods))
 		}
 		if len(old) == 0 || len(young) == 0 || !d.aboveTarget(old, mean(old)) || mean(young) >= 0.2*mean(old) {
-			twice = 0
+			if twice = 0; found != nil {
+				found.UntilSeconds = new(u.t.Seconds())
+				return
+			}
 			continue
 		}
-		if twice++; twice < 2 {
+		if twice++; twice != 2 || found != nil {
 			continue
 		}
 		used := func(pods []*pod, which, of string) string {
@@ -138,14 +151,28 @@ func (d *diagnosis) starved() {
 		f := Finding{Kind: FoundStarved, Severity: Limits, Object: d.target(), SinceSeconds: new(young[0].inService.t.Seconds()),
 			Seen:   fmt.Sprintf("%s, while %s.", used(young, "new pod", " of CPU"), used(old, "older pod", "")),
 			Cause:  "A kept connection stays with the pod that it was opened to (keep-alive), so that new pods get requests only by new connections.",
-			Advice: "Close connections after a while (the server's limit of requests or age per connection, or a proxy that balances requests); `keepAlive: false` in the scenario shows the difference."}
+			Advice: "Close connections after a while (the server's limit of requests or age per connection, or a proxy that balances requests); `keepAlive: false` in the scenario shows the difference, unless something in front of the pods keeps connections of its own."}
 		if !phase.plan.KeepAlive && phase.plan.Shape != record.ShapeObserved {
 			f.Cause = "The load keeps no connection, so something between it and the pods does: pods in front that call the target, a proxy, or `sessionAffinity` of the Service. What is kept stays with the pod that it was opened to."
 			f.Advice = "Have what calls the pods close its connections after a while, or have a proxy balance its requests."
 		}
-		d.add(f)
-		return
+		found = &f
 	}
+}
+
+// failing says whether requests failed in the resolution before t.
+func (d *diagnosis) failing(t record.Instant) bool {
+	for n := int(t.Add(-d.every).Seconds()); n <= int(t.Seconds()); n++ {
+		if d.loads.second(n).errors > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// probed says whether p has a probe before which it is not ready.
+func probed(p *pod) bool {
+	return slices.ContainsFunc(p.now.Containers, func(c record.ContainerResources) bool { return c.ReadinessProbe != nil || c.StartupProbe != nil })
 }
 
 // aboveTarget says whether pods with that CPU on average, in cores, are above the
@@ -344,8 +371,7 @@ func (d *diagnosis) unprobed(first, last int, count func(secondSum) uint64) *pod
 	for _, p := range d.own {
 		at := int(p.inService.t.Seconds())
 		_, _, before := d.failures(float64(at-6), float64(at-1), count)
-		if !p.inService.seen || at < first-2 || at > last || p.answered.seen && p.answered.t.Sub(p.inService.t) < time.Second || before > 0 ||
-			slices.ContainsFunc(p.now.Containers, func(c record.ContainerResources) bool { return c.ReadinessProbe != nil || c.StartupProbe != nil }) {
+		if !p.inService.seen || at < first-2 || at > last || p.answered.seen && p.answered.t.Sub(p.inService.t) < time.Second || before > 0 || probed(p) {
 			continue
 		}
 		return p

@@ -111,9 +111,16 @@ func MetricsRead(metrics []autoscalingv2.MetricSpec, s autoscalingv2.HorizontalP
 		!slices.ContainsFunc(s.CurrentMetrics, func(m autoscalingv2.MetricStatus) bool { return m.Type == "" }), why
 }
 
-// NoneCounted says whether an HPA has metrics of its pods and counts none of them: by the error of upstream's replica
-// calculator, which its condition ScalingActive gives.
-func NoneCounted(s autoscalingv2.HorizontalPodAutoscalerStatus) bool {
+// NoneCounted says whether an HPA counts none of its pods: by the error of upstream's replica calculator, which its condition
+// ScalingActive gives, or, where that goes by another of the metrics, as the status has no value of one of CPU.
+func NoneCounted(metrics []autoscalingv2.MetricSpec, s autoscalingv2.HorizontalPodAutoscalerStatus) bool {
+	for i, m := range s.CurrentMetrics {
+		if i < len(metrics) && m.Type == "" {
+			if name, _ := ResourceOf(metrics[i]); name == corev1.ResourceCPU {
+				return true
+			}
+		}
+	}
 	return slices.ContainsFunc(s.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool {
 		return c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionFalse && strings.Contains(c.Message, "did not receive metrics for targeted pods")
 	})

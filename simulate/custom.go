@@ -82,13 +82,16 @@ func (w *world) Custom(name string) metrics.PodMetricsInfo {
 // goneAtZero is a sentence on the metrics by which an HPA cannot leave zero replicas: the pods' own. It is empty where there are none.
 func (r *Run) goneAtZero() string {
 	var names []string
+	resources := 0
 	for _, m := range r.HPA.Metrics {
 		name := record.CustomMetric(m)
 		if _, own := r.Plant.Workload.Metrics[name]; own && r.Outside[name] == "" {
 			names = append(names, name)
+		} else if name == "" {
+			resources++
 		}
 	}
-	if r.Least() > 0 || r.KEDA != nil || len(names) == 0 || len(names) < len(r.HPA.Metrics) {
+	if r.Least() > 0 || r.KEDA != nil || len(names) == 0 || len(names)+resources < len(r.HPA.Metrics) {
 		return ""
 	}
 	return fmt.Sprintf("the metric %s of the pods themselves (workload.model.metrics): while there is none it has no value, and the HPA stays at 0 replicas. A metric of what stands in front of them or outside is modelled as a gateway, a queue or a source (docs/signals.md).", strings.Join(names, " and ")+map[bool]string{true: " is", false: " are"}[len(names) == 1])

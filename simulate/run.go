@@ -274,7 +274,7 @@ func Simulate(r *Run, give func(record.Entry)) (score Score, err error) {
 	status := func(s autoscalingv2.HorizontalPodAutoscalerStatus) {
 		w.catchUp()
 		w.tellAutoscaler(s)
-		w.counts(!record.NoneCounted(s))
+		w.counts(!record.NoneCounted(r.HPA.Metrics, s))
 		ready, waiting = record.MetricsRead(r.HPA.Metrics, s)
 		w.synced()
 	}

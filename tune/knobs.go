@@ -322,7 +322,7 @@ func (k knob) parse(text string, step float64) (v float64, err error) {
 		below := multiple(v-step/2, step)
 		write := k.show(multiple(below+step, step))
 		if below >= k.least {
-			write = k.show(below) + " or " + write
+			write = k.show(math.Abs(below)) + " or " + write // 0, and not -0
 		}
 		err = fmt.Errorf("%s is not one of the values that it can have, which are %s: write %s", text, k.values(step), write)
 	}

@@ -512,7 +512,7 @@ func (r *Result) recommend(s Search) {
 		return
 	}
 	r.Verdict = NoneMeets
-	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: %s miss it in the worst with the least bad", r.Tried, s.SLO, s.Phases, s.worstOf(r.Front[r.Best]))
+	r.Reason = fmt.Sprintf("none of %d settings meets %s at each of %d points of the sync period: with the least bad %s miss it in the worst", r.Tried, s.SLO, s.Phases, s.worstOf(r.Front[r.Best]))
 	if s.meets(r.Present) {
 		r.Reason += "; the present setting, outside the ranges, meets it"
 	}
