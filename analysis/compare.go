@@ -327,9 +327,6 @@ func (c *Comparison) TooFew() (list []string, all bool) {
 		}
 		return least
 	}
-	if slices.Max(c.Trials) == 1 && len(tests) == 0 {
-		return nil, all
-	}
 	if slices.Max(c.Trials) == 1 {
 		return []string{fmt.Sprintf("One trial of each decides nothing: a difference may be chance, and where there is none the next trial may show one. Make %d trials of each.", enough(1))}, all
 	}

@@ -406,6 +406,7 @@ func (d *diagnosis) probes(c *chart, explained bool) (found bool) {
 			add(fmt.Sprintf("Container %s was killed because its %s probe failed", m[1], m[2]), latest(t, m[2]), killed)
 		}
 	})
+	var unready []spell
 	for _, s := range c.spells {
 		if s.kind != FoundNotReady || d.restarted(c) || found {
 			continue
@@ -415,8 +416,18 @@ func (d *diagnosis) probes(c *chart, explained bool) (found bool) {
 			return e.t >= s.from.Add(-patience) && e.t <= s.to || s.from < 0 // the event of doctor's look may be old
 		})
 		if lasted := s.to.Sub(s.from); near && (again || lasted > patience && !explained) && lasted > time.Second {
-			add(fmt.Sprintf("It was not ready for %.0f s, as its probe failed", lasted.Seconds()), latest(s.to, "readiness", "startup"), s)
+			unready = append(unready, s)
 		}
+	}
+	if n := len(unready); n > 0 {
+		times, lasted := "", time.Duration(0)
+		for _, s := range unready {
+			lasted += s.to.Sub(s.from)
+		}
+		if n > 1 {
+			times = fmt.Sprintf(", %d times,", n)
+		}
+		add(fmt.Sprintf("It was not ready%s for %.0f s, as its probe failed", times, lasted.Seconds()), latest(unready[n-1].to, "readiness", "startup"), spell{from: unready[0].from, to: unready[n-1].to})
 	}
 	return found
 }

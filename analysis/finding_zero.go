@@ -390,8 +390,12 @@ func (d *diagnosis) stuckAtZero() {
 			to = min(d.end, d.targets[i+rise].t)
 		}
 		s, keda := lastOf(d.scaled, to-1)
-		if from >= to || d.takenByOthers(n.t) || keda && (s.Deleted || to < d.end && !d.takenByOthers(to)) {
+		if from >= to || d.takenByOthers(n.t) || keda && s.Deleted {
 			continue // what somebody else did, another finding says
+		}
+		later := keda && to < d.end && !d.takenByOthers(to) // KEDA brought one back, in a phase that is told by the cold start
+		if later {
+			to = d.phase(to).start
 		}
 		var failed, sent uint64
 		first, last := to, from
@@ -406,6 +410,9 @@ func (d *diagnosis) stuckAtZero() {
 		if keda {
 			patience = 2 * time.Duration(s.PollingSeconds) * time.Second
 		}
+		if later {
+			patience += settling // in which a metric may still be on its way
+		}
 		if last.Sub(first) <= patience+time.Second || d.blockedIn(first.Seconds(), to.Seconds(), FoundPaused) || keda && d.allLost(first, to) {
 			continue
 		}
@@ -419,6 +426,9 @@ func (d *diagnosis) stuckAtZero() {
 		if keda {
 			f.Kind, f.Object = FoundNeverActivated, d.scaledObject(s.Name)
 			f.Cause, f.Advice = d.notActivated(first, to, s)
+		}
+		if later {
+			f.Severity = Limits
 		}
 		d.add(f)
 	}

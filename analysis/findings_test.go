@@ -112,7 +112,7 @@ func TestFindings(t *testing.T) {
 		"a bare pod":                             {owned("ReplicaSet/web-7c9f7f6d5b", ""), []string{"limits selector-overlap deployment/web since 2 until -: 1 pod of nobody"}},
 		"scale-ups forbidden in mid-run": {respecified(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) {
 			spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{SelectPolicy: new(autoscalingv2.DisabledPolicySelect)}}
-		}), []string{"blocks direction-disabled hpa/web since 155 until -: for 65 s (target: cpu 20 % of requests), and it stayed at 2: without that the HPA would have added 2 pods (2..4)."}},
+		}), []string{"blocks direction-disabled hpa/web since 155 until -: for 65 s (target: cpu 20 % of requests), and it stayed at 2. By the metric it would be 2 pods more (2..4), less what a window or a policy holds."}},
 		"min set to max in mid-run": {respecified(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) {
 			spec.MinReplicas = &spec.MaxReplicas
 		}), []string{"blocks min-is-max hpa/web since 151 until -: are both 5"}},

@@ -136,6 +136,9 @@ func (m meter) sum(name string, of autoscalingv2.MetricSpec) (sum int64, at time
 	if outside, known := m.Outside(name); known {
 		sum, at, err = sum+int64(math.Round(outside*1000)), time.Now(), nil
 	}
+	if err != nil && of.External != nil {
+		err = errExternal
+	}
 	if err == nil {
 		m.Read(record.Signal{Metric: metricName(of), Value: resource.NewMilliQuantity(sum, resource.DecimalSI)})
 	}

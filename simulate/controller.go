@@ -91,4 +91,5 @@ func withDefaults(spec autoscalingv2.HorizontalPodAutoscalerSpec) autoscalingv2.
 var (
 	errNoMetrics = errors.New("no metrics returned from resource metrics API")
 	errNoCustom  = errors.New("no metrics returned from custom metrics API")
+	errExternal  = errors.New("no metrics returned from external metrics API")
 )

@@ -315,7 +315,11 @@ func (k knob) parse(text string, step float64) (v float64, err error) {
 	switch {
 	case err != nil:
 	case !(v >= k.least):
-		err = fmt.Errorf("%s must be %s at least", text, k.show(k.least))
+		least := k.least
+		if least > 0 {
+			least = max(least, step)
+		}
+		err = fmt.Errorf("%s must be %s at least", text, k.show(least))
 	case !(v <= k.highest()):
 		err = fmt.Errorf("%s must be %s at most", text, k.show(k.highest()))
 	case !isMultiple(v, step):

@@ -329,7 +329,7 @@ func TestBadInput(t *testing.T) {
 		"target=40..":               "is not like target=40..80",
 		"aim=40..80":                `there is no setting "aim": there are activationThreshold, cooldownPeriod, max, min, pollingInterval, scaleDown.percent, scaleDown.pods, scaleDown.stabilization (or stabilization), `,
 		"target=80..40":             "80 is more than 40",
-		"target=0..40":              "target: 0 must be 0.001 at least",
+		"target=0..40":              "target: 0 must be 1 at least",
 		"sync=15..30":               "sync: 15 is no duration: write it like 90s",
 		"target=4..5,target=40..80": "target is there twice",
 		"scaleUp.percent=50..100,scaleUp.pods=1..4": "scaleUp.percent and scaleUp.pods are each the only policy of scaleUp",
