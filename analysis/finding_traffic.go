@@ -131,7 +131,7 @@ func (d *diagnosis) starved() {
 			}
 			return sum / float64(len(pods))
 		}
-		if len(old) == 0 || len(young) == 0 || !d.aboveTarget(old, mean(old)) || mean(young) >= 0.2*mean(old) || !phase.plan.KeepAlive && d.behind(u.t) {
+		if len(old) == 0 || len(young) == 0 || !d.aboveTarget(old, mean(old)) || mean(young) >= 0.2*mean(old) || !phase.plan.KeepAlive && d.falling(u.t) {
 			if twice = 0; found != nil {
 				found.UntilSeconds = new(u.t.Seconds())
 				return
@@ -160,16 +160,15 @@ func (d *diagnosis) starved() {
 	}
 }
 
-// behind says whether more requests are on the way than were sent in the last 10 s: pods that are there for longer work these off.
-func (d *diagnosis) behind(t record.Instant) bool {
-	var all, late int64
-	for n := int(d.start.Seconds()); n <= int(t.Seconds()); n++ {
-		s := d.loads.second(n)
-		if all += int64(s.sent) - int64(s.done); n > int(t.Seconds())-10 {
-			late += int64(s.sent)
+// falling says whether the last change of the load before t was to less: pods that are there for longer may work off what came before.
+func (d *diagnosis) falling(t record.Instant) bool {
+	is := false
+	for _, of := range d.r.Transitions {
+		if of.OnsetSeconds < t.Seconds() {
+			is = of.Direction == Down
 		}
 	}
-	return all > late
+	return is
 }
 
 // failing says whether requests failed in the resolution before t.
