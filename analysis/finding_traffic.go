@@ -274,7 +274,11 @@ func (d *diagnosis) errors() {
 	for _, w := range whys {
 		cause := strings.Replace(w.cause, "PODS", strings.Join(w.pods, "; "), 1)
 		if len(whys) > 1 {
-			cause = fmt.Sprintf("Phase %s: %s", strings.Join(w.phases, ", "), cause)
+			of := "Phase"
+			if len(w.phases) > 1 {
+				of = "Phases"
+			}
+			cause = fmt.Sprintf("%s %s: %s", of, strings.Join(w.phases, ", "), cause)
 		}
 		if causes = append(causes, cause); !slices.Contains(advices, w.advice) {
 			advices = append(advices, w.advice)
@@ -369,9 +373,9 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 		f.Advice = "Look for who set its spec.replicas to 0. An HPA does nothing from there, unless it came to 0 by itself: `kubectl scale` to 1 or more brings it back."
 		s, keda := lastOf(d.scaled, d.end)
 		if hpa := d.autoscaler(d.end); keda && s.Least() == 0 || !keda && hpa != nil && ptr.Deref(hpa.Spec.MinReplicas, 1) == 0 {
-			f.Cause = "They came while there was no pod, and nothing in front of the target held them."
+			f.Cause = "The requests came while there was no pod, and nothing in front of the target held them."
 			if 2*l.Failures["timeout"] >= l.Errors {
-				f.Cause = "They came while there was no pod, and none was ready before their timeout."
+				f.Cause = "The requests came while there was no pod, and none was ready before their timeout."
 			}
 			f.Advice = "Put something in front that holds requests until a pod is ready (a gateway, KEDA's HTTP add-on), let clients try again, or keep one replica."
 		}
