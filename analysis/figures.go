@@ -78,7 +78,7 @@ var figureTable = []struct {
 		func(p part) Latency { return p.coldStart(func(c *ColdStart) Latency { return c.Latency }) }},
 	{"scaleUp.coldStart.held", "requests", neither, "Requests of the whole seconds before that answer that had no answer then: something in front of the target held them.",
 		func(p part) Latency { return p.coldStart(func(c *ColdStart) Latency { return c.count(c.Held) }) }},
-	{"scaleUp.coldStart.failed", "requests", lower, "Requests that failed before that answer.",
+	{"scaleUp.coldStart.failed", "requests", lower, "Requests that failed up to the second of that answer.",
 		func(p part) Latency { return p.coldStart(func(c *ColdStart) Latency { return c.count(c.Failed) }) }},
 	{"scaleUp.stage.create", "s", lower, "From there until the new pod is seen.", stage(StageCreate, "")},
 	{"scaleUp.stage.schedule", "s", lower, "From there until PodScheduled is true.", stage(StageSchedule, "")},

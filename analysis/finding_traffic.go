@@ -3,6 +3,7 @@ package analysis
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -250,7 +251,7 @@ func (d *diagnosis) terminatingErrors() {
 const failedShare = 0.01
 
 // saysWhyRequestsFail are the findings that explain failed requests in their time; those of saysWhyPodsAreSlow explain what waits
-// too long, and not why a connection is refused.
+// too long (waitedCauses, waitedCodes, and droppedConnections of a full queue), and no other failure.
 var (
 	saysWhyRequestsFail = []string{FoundCrash, FoundOOM, FoundProbe, FoundNotReady, FoundUnschedulable, FoundImage, FoundQuota, FoundInit, FoundPostStart,
 		FoundStuckAtZero, FoundNeverActivated, FoundTerminatingError, FoundForeignScale, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival}
@@ -261,30 +262,67 @@ var (
 // mostPhases is how many phases a sentence names.
 const mostPhases = 5
 
+// What becomes of requests that no server takes, and of those that wait too long, by the causes of failures and the status codes.
+const refusedConnection = "connection refused"
+
+var (
+	// A proxy or a port-forward takes a connection that no server takes, and drops it.
+	droppedConnections = []string{"connection reset", "EOF", "port-forward", "no ready pod"}
+	waitedCauses       = []string{"timeout"}
+	waitedCodes        = []string{"503", "504"}
+)
+
+func sumOf(counts map[string]uint64, names []string) (n uint64) {
+	for _, name := range names {
+		n += counts[name]
+	}
+	return n
+}
+
 // errors finds phases in which requests failed and no other finding says why.
 func (d *diagnosis) errors() {
+	type why struct {
+		cause, advice string // PODS in the cause are the pods
+		phases, pods  []string
+	}
 	var phases []Finding
-	var causes, advices []string
+	var whys []why
 	var more, moreFailed uint64
 	for _, l := range d.r.Load.Phases {
-		f, failed := d.phaseErrors(l)
+		f, pod, failed := d.phaseErrors(l)
 		if failed == 0 {
 			continue
 		}
 		if phases = append(phases, f); len(phases) > mostPhases {
 			more, moreFailed = more+1, moreFailed+failed
 		}
-		if !slices.Contains(advices, f.Advice) {
-			causes, advices = append(causes, fmt.Sprintf("Phase %s: %s", l.Name, f.Cause)), append(advices, f.Advice)
+		i := slices.IndexFunc(whys, func(w why) bool { return w.cause == f.Cause && w.advice == f.Advice })
+		if i < 0 {
+			i, whys = len(whys), append(whys, why{cause: f.Cause, advice: f.Advice})
+		}
+		if w := &whys[i]; len(w.phases) < mostPhases {
+			w.phases, w.pods = append(w.phases, l.Name), append(w.pods, pod)
 		}
 	}
 	if len(phases) == 0 {
 		return
 	}
 	all := phases[0]
-	if len(causes) > 1 {
-		all.Cause, all.Advice = strings.Join(causes, " "), strings.Join(advices, " ")
+	var causes, advices []string
+	for _, w := range whys {
+		cause := strings.Replace(w.cause, "PODS", strings.Join(w.pods, "; "), 1)
+		if len(whys) > 1 {
+			of := "Phase"
+			if len(w.phases) > 1 {
+				of = "Phases"
+			}
+			cause = fmt.Sprintf("%s %s: %s", of, strings.Join(w.phases, ", "), cause)
+		}
+		if causes = append(causes, cause); !slices.Contains(advices, w.advice) {
+			advices = append(advices, w.advice)
+		}
 	}
+	all.Cause, all.Advice = strings.Join(causes, " "), strings.Join(advices, " ")
 	all.Seen = "In " + all.Seen
 	for i, f := range phases[1:] {
 		if f.Severity == Limits {
@@ -302,25 +340,41 @@ func (d *diagnosis) errors() {
 }
 
 // phaseErrors tells, in a part of a sentence, of the requests of a phase that failed and of which no other finding says why; failed is
-// their number.
-func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, failed uint64) {
+// their number. PODS in its cause stands for pod, which took no connections.
+func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint64) {
 	if l.Errors == 0 || l.StartSeconds == nil || l.Seconds == nil {
-		return f, 0
+		return f, "", 0
 	}
 	from, to := *l.StartSeconds, *l.StartSeconds+*l.Seconds
-	count := func(s secondSum) uint64 { return s.errors }
-	first, last, within := d.failures(from, to, count)
-	p := d.unprobed(first, last, count)
-	refused := l.Failures["connection refused"]
-	if d.hasIn(from, to, saysWhyPodsAreSlow...) && (refused > 0 || p == nil || 2*l.notTaken() < l.Errors) { // which say why the others fail
-		l.Errors, l.Codes, l.Failures = refused, nil, map[string]uint64{"connection refused": refused}
-		count = func(s secondSum) uint64 { return s.refused }
-		first, last, within = d.failures(from, to, count)
-		p = d.unprobed(first, last, count)
+	untaken, count := func(s secondSum) uint64 { return s.refused }, func(s secondSum) uint64 { return s.errors }
+	ofNew := l.Failures[refusedConnection] // by new pods, if there are some
+	if ofNew == 0 {
+		untaken = func(s secondSum) uint64 { return s.dropped }
+		ofNew = sumOf(l.Failures, droppedConnections)
+	}
+	first, last, _ := d.failures(from, to, untaken)
+	p, all := d.unprobed(first, last, untaken), l.Errors
+	if d.hasIn(from, to, saysWhyPodsAreSlow...) { // which say why requests wait
+		waited, drops := waitedCauses, p == nil || l.Failures[refusedConnection] > 0 || 2*ofNew < all
+		if drops {
+			waited = slices.Concat(waited, droppedConnections)
+		}
+		l.Errors -= sumOf(l.Failures, waited) + sumOf(l.Codes, waitedCodes)
+		l.Failures, l.Codes = without(l.Failures, waited), without(l.Codes, waitedCodes)
+		count = func(s secondSum) uint64 {
+			if drops {
+				s.errors -= s.dropped
+			}
+			return s.errors - s.waited
+		}
 	}
 	if failed = l.Errors; failed == 0 {
-		return f, 0
+		return f, "", 0
 	}
+	if 2*ofNew < failed {
+		p = nil
+	}
+	first, last, within := d.failures(from, to, count)
 	when, since, until := fmt.Sprintf("between %d and %d s", first, last+1), float64(first), record.Instant(last+1)*record.Instant(time.Second)
 	switch {
 	case first < 0:
@@ -332,33 +386,46 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, failed uint64) {
 		from, to = float64(first), float64(last+1)
 	}
 	if d.hasIn(from, to, saysWhyRequestsFail...) || d.blockedIn(from, to, FoundPaused, FoundSignalAbsent) {
-		return f, 0
+		return f, "", 0
 	}
-	share := float64(failed) / float64(l.Answered+l.Failed)
+	done := l.Answered + l.Failed
+	percent := func(n uint64) string { return record.Plain(float64(n)/float64(done)*100, 2) }
+	seen := fmt.Sprintf("phase %s %d of %d requests failed (%s %%)", l.Name, all, done, percent(all))
+	if failed < all {
+		seen += fmt.Sprintf(", %d of them (%s %%) for another reason than slow or too few pods", failed, percent(failed))
+	}
 	f = Finding{Kind: FoundErrors, Severity: Notice, Object: d.target(), SinceSeconds: &since, UntilSeconds: d.until(until),
-		Seen: fmt.Sprintf("phase %s %d of %d requests failed (%s %%), %s: %s", l.Name, failed, l.Answered+l.Failed, record.Plain(share*100, 2), when, failures(l))}
-	if share >= failedShare {
+		Seen: fmt.Sprintf("%s, %s: %s", seen, when, failures(l))}
+	if float64(failed) >= failedShare*float64(done) {
 		f.Severity = Limits
 	}
 	f.Cause, f.Advice = d.whyFailed(l)
-	if p != nil && 2*l.notTaken() >= failed {
-		f.Cause = fmt.Sprintf("Pods came into service before their programs took connections: pod %s at %.1f s%s. A pod without a readiness probe is ready as soon as its containers run.", p.name, p.inService.t.Seconds(), d.silence(p))
+	if p != nil {
+		pod = fmt.Sprintf("pod %s at %.1f s%s", p.name, p.inService.t.Seconds(), d.silence(p))
+		f.Cause = "Pods came into service before their programs took connections: PODS. A pod without a readiness probe is ready as soon as its containers run."
 		f.Advice = "Give the container a readinessProbe (`readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}`, say), so that a pod has requests when it can answer them."
 	}
 	n, known := d.targetAt(last)
-	if zero := known && n.Replicas == 0; 2*d.failedAtZero(first, last) >= failed || zero && within < failed { // by a timeout later
+	if zero := known && n.Replicas == 0; 2*d.failedAtZero(first, last, count) >= failed || zero && within < failed { // by a timeout later
 		f.Cause = "The target had 0 replicas."
 		f.Advice = "Look for who set its spec.replicas to 0. An HPA does nothing from there, unless it came to 0 by itself: `kubectl scale` to 1 or more brings it back."
 		s, keda := lastOf(d.scaled, d.end)
 		if hpa := d.autoscaler(d.end); keda && s.Least() == 0 || !keda && hpa != nil && ptr.Deref(hpa.Spec.MinReplicas, 1) == 0 {
-			f.Cause = "They came while there was no pod, and nothing in front of the target held them."
+			f.Cause = "The requests came while there was no pod, and nothing in front of the target held them."
 			if 2*l.Failures["timeout"] >= l.Errors {
-				f.Cause = "They came while there was no pod, and none was ready before their timeout."
+				f.Cause = "The requests came while there was no pod, and none was ready before their timeout."
 			}
 			f.Advice = "Put something in front that holds requests until a pod is ready (a gateway, KEDA's HTTP add-on), let clients try again, or keep one replica."
 		}
 	}
-	return f, failed
+	return f, pod, failed
+}
+
+// without is counts but for some names.
+func without(counts map[string]uint64, names []string) map[string]uint64 {
+	counts = maps.Clone(counts)
+	maps.DeleteFunc(counts, func(name string, _ uint64) bool { return slices.Contains(names, name) })
+	return counts
 }
 
 // failures are the first and the last second between two times at which requests failed, and how many did; the seconds are -1 if none did.
@@ -395,9 +462,9 @@ func (d *diagnosis) targetAt(second int) (record.Target, bool) {
 	return last(d.targets, record.Instant(second)*record.Instant(time.Second))
 }
 
-// failedAtZero is how many requests failed, from one second to another, while the target had 0 replicas and until its first pod was in
+// failedAtZero is how many of the requests that count tells failed, from one second to another, while the target had 0 replicas and until its first pod was in
 // service.
-func (d *diagnosis) failedAtZero(from, to int) (failed uint64) {
+func (d *diagnosis) failedAtZero(from, to int, count func(secondSum) uint64) (failed uint64) {
 	zero := false
 	for n := int(d.start.Seconds()); n <= to; n++ {
 		t := record.Instant(n) * record.Instant(time.Second)
@@ -405,7 +472,7 @@ func (d *diagnosis) failedAtZero(from, to int) (failed uint64) {
 		supply := d.supplyAt(t)
 		zero = known && target.Replicas == 0 || zero && supply != nil && *supply == 0
 		if zero && n >= from {
-			failed += d.loads.second(n).errors
+			failed += count(d.loads.second(n))
 		}
 	}
 	return failed
@@ -449,23 +516,14 @@ var whyNoAnswer = []struct {
 	causes        []string
 	cause, advice string
 }{
-	{[]string{"timeout"}, "The requests waited longer than their timeout: more came than WAITED, or the server hangs.",
+	{waitedCauses, "The requests waited longer than their timeout: more came than WAITED, or the server hangs.",
 		"MORE, or raise load.timeout."},
-	// A proxy or a port-forward takes a connection that no server takes, and drops it.
-	{[]string{"connection refused", "connection reset", "EOF", "port-forward", "no ready pod"}, "No server took the connections: none listened, or its queue of connections was full; or it closed them without an answer.",
+	{append([]string{refusedConnection}, droppedConnections...), "No server took the connections: none listened, or its queue of connections was full; or it closed them without an answer.",
 		"MORE."},
 	{[]string{"generator out of files or ports"}, "The load generator had no file descriptor or port left on its machine; the workload has no part in it.",
 		"Raise its limit (`ulimit -n`), send on kept connections (`keepAlive: true`), or send from workers in the cluster (`via: job`)."},
 	{[]string{"no HTTP", "answer head longer than 64 KiB"}, "What answered did not speak HTTP as the load generator reads it.", "Look at the port and the path of the load, and at an answer with `curl -v`."},
 	{nil, "The requests did not come to the workload.", "The causes are those of the load generator: name resolution, TLS or the network between it and the workload."},
-}
-
-// notTaken is how many requests of p no server took.
-func (p PhaseLoad) notTaken() (n uint64) {
-	for _, cause := range whyNoAnswer[1].causes {
-		n += p.Failures[cause]
-	}
-	return n
 }
 
 // whyFailed is the likely cause of the most frequent error of l, and what to do.
@@ -487,10 +545,7 @@ func (d *diagnosis) whyFailed(l PhaseLoad) (cause, advice string) {
 	}
 	rest, most := total, uint64(0)
 	for _, why := range whyNoAnswer {
-		n := uint64(0)
-		for _, name := range why.causes {
-			n += l.Failures[name]
-		}
+		n := sumOf(l.Failures, why.causes)
 		if rest -= n; why.causes == nil {
 			n = rest
 		}

@@ -528,6 +528,14 @@ func (d *diagnosis) zeroFlapping() {
 		Advice: fmt.Sprintf("`%s: %.0f` would have held it; it is %.0f now.", window, now+needed.Seconds()+d.flags.Sync.Seconds(), now)})
 }
 
+// within is a latency that is known, with its precision where that shows.
+func within(l Latency) string {
+	if l.PrecisionSeconds < 0.05 {
+		return fmt.Sprintf("%.1f s", *l.Seconds)
+	}
+	return fmt.Sprintf("%.1f ± %.1f s", *l.Seconds, l.PrecisionSeconds)
+}
+
 // coldStarts says of the longest start from zero which stage took most of it, and what would shorten that.
 func (d *diagnosis) coldStarts() {
 	var of *Transition
@@ -541,7 +549,7 @@ func (d *diagnosis) coldStarts() {
 		if until = t.OnsetSeconds + *c.Latency.Seconds; each == nil {
 			since = t.OnsetSeconds
 		}
-		each = append(each, fmt.Sprintf("%.1f s from %.1f s on (%d requests held, %d failed)", *c.Latency.Seconds, t.OnsetSeconds, c.Held, c.Failed))
+		each = append(each, fmt.Sprintf("%s from %.1f s on (%d requests held, %d failed)", within(c.Latency), t.OnsetSeconds, c.Held, c.Failed))
 		if of == nil || *t.ScaleUp.ColdStart.Latency.Seconds > *of.ScaleUp.ColdStart.Latency.Seconds {
 			of = &d.r.Transitions[i]
 		}
@@ -578,7 +586,7 @@ func (d *diagnosis) coldStarts() {
 	if *longest.Seconds > *cold.Latency.Seconds/2 {
 		share = "Most"
 	}
-	seen := fmt.Sprintf("From no pod it took %.1f s to the first good answer; %d requests were held and %d failed meanwhile.", *cold.Latency.Seconds, cold.Held, cold.Failed)
+	seen := fmt.Sprintf("From no pod it took %s to the first good answer; %d requests were held and %d failed meanwhile.", within(cold.Latency), cold.Held, cold.Failed)
 	if len(each) > 1 {
 		seen = fmt.Sprintf("It had no pod at the onset of %d loads; to the first good answer it took %s.", len(each), strings.Join(each, ", "))
 		its = "the slowest"

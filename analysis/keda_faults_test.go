@@ -217,6 +217,32 @@ func TestErrorsAfterThePhase(t *testing.T) {
 	}
 }
 
+// Each cause is said with its phases, two with the same advice too, and the advice once. The cold start counts the requests that failed
+// in the second of the first good answer.
+func TestErrorsOfSeveralCauses(t *testing.T) {
+	m := fromZero(record.ScaledObject{}).activated()
+	fail := func(phase, from, to int, cause string) {
+		for n := from; n < to; n++ {
+			m.add(float64(n+1), record.Entry{Load: &record.LoadSecond{Phase: phase, Second: n, Offered: 4, Sent: 4, Failed: 4, Errors: map[string]uint64{cause: 4}}})
+		}
+	}
+	fail(0, 20, 24, "connection refused")
+	fail(1, 50, 54, "connection refused")
+	fail(2, 170, 174, "timeout")
+	said := map[string]Finding{}
+	for _, f := range m.analyze(t).Findings {
+		said[f.Kind] = f
+	}
+	const none = "The requests came while there was no pod, and "
+	f := said[FoundErrors]
+	if want := "Phases idle, load: " + none + "nothing in front of the target held them. Phase calm: " + none + "none was ready before their timeout."; f.Cause != want || strings.Count(f.Advice, "Put something in front") != 1 {
+		t.Errorf("found %+v", f)
+	}
+	if want := "From no pod it took 13.4 s to the first good answer; 130 requests were held and 16 failed meanwhile."; said[FoundColdStart].Seen != want {
+		t.Errorf("found %+v", said[FoundColdStart])
+	}
+}
+
 // While something holds requests for a target at zero, one finding says why it stays there.
 func TestFaultAtZeroUnderLoad(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -65,9 +65,10 @@ type row struct {
 // are a phase apart at most, but for late ones.
 const openPhases = 16
 
-// secondSum are the requests that were sent in a second, its answers and failures, how many of both were errors, how many were refused
-// a connection, and the answers of pods, where the load tells them apart.
-type secondSum struct{ sent, errors, refused, done, pods uint64 }
+// secondSum are the requests that were sent in a second, its answers and failures, how many of both were errors, and the answers of
+// pods, where the load tells them apart. Of the errors, refused found no server that listened, dropped lost their connection, and waited
+// came of a wait that was too long.
+type secondSum struct{ sent, errors, refused, dropped, waited, done, pods uint64 }
 
 // decoded is a LoadSecond with its histograms as counts.
 type decoded struct {
@@ -145,7 +146,9 @@ func (l *loads) add(d *decoded) {
 	}
 	l.seconds[at][in].sent += d.Sent
 	l.seconds[at][in].errors += d.errors
-	l.seconds[at][in].refused += d.Errors["connection refused"]
+	l.seconds[at][in].refused += d.Errors[refusedConnection]
+	l.seconds[at][in].dropped += sumOf(d.Errors, droppedConnections)
+	l.seconds[at][in].waited += sumOf(d.Errors, waitedCauses) + sumOf(d.Codes, waitedCodes)
 	l.seconds[at][in].done += d.Answered + d.Failed
 	for name, of := range d.Pods {
 		if l.pods == nil {

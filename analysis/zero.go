@@ -15,8 +15,8 @@ import (
 type ColdStart struct {
 	// Latency is onset → the first good answer (2xx or 3xx).
 	Latency Latency `json:"latency"`
-	// Sent are the requests of the whole seconds before that answer. Of them Failed got no good answer
-	// in that time, and Held got none at all yet: something in front of the target held them.
+	// Sent are the requests of the whole seconds before that answer, and those that failed in its second. Of them Failed got no good
+	// answer in that time, and Held got none at all yet: something in front of the target held them.
 	Sent   uint64 `json:"sent"`
 	Failed uint64 `json:"failed"`
 	Held   uint64 `json:"held"`
@@ -105,6 +105,10 @@ func (o *observed) coldStart(w window) *ColdStart {
 		c.Sent += s.sent
 		c.Failed += s.errors
 		done += s.done
+	}
+	if c.Latency.Seconds != nil {
+		failed := o.loads.second(int(until.Seconds())).errors
+		c.Sent, c.Failed, done = c.Sent+failed, c.Failed+failed, done+failed
 	}
 	c.Held = max(c.Sent, done) - done
 	source := podSource

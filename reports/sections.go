@@ -555,7 +555,7 @@ func load(r *analysis.Result) section {
 	if slices.ContainsFunc(r.Load.Phases, func(p analysis.PhaseLoad) bool {
 		return p.AchievedRate != nil && math.Abs(*p.AchievedRate**p.Seconds-float64(p.Answered)) >= 0.5
 	}) {
-		notes.add("answered/s counts the answers that came within the phase, the column answers those to its own requests")
+		notes.add("answered/s counts the answers that came while the phase ran; answers counts the answers to the requests of the phase, whenever they came")
 	}
 	for i, p := range append(slices.Clone(r.Load.Phases), r.Load.Total) {
 		g.add(p.Name, p.Plan, seconds(p.Seconds), rate(p.OfferedRate), rate(p.AchievedRate), number(&p.Answered), number(&p.Unsent), percent(p.ErrorShare),
