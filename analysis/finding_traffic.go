@@ -416,6 +416,14 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 				f.Cause = "The requests came while there was no pod, and none was ready before their timeout."
 			}
 			f.Advice = "Put something in front that holds requests until a pod is ready (a gateway, KEDA's HTTP add-on), let clients try again, or keep one replica."
+			answered := l.Errors // with a code, which something in front gives where there is no pod
+			for _, n := range l.Failures {
+				answered -= min(n, answered)
+			}
+			if 2*answered >= l.Errors {
+				f.Cause = "The requests came while there was no pod, and what is in front of the target answered them before one was ready."
+				f.Advice = "Let what is in front hold requests until a pod is ready, for longer than the cold start takes, let clients try again, or keep one replica."
+			}
 		}
 	}
 	return f, pod, failed
