@@ -318,7 +318,7 @@ func (d *diagnosis) loadTooSmall(p policy) {
 			t, idle, peak, highest = x, before, most, i
 		}
 	}
-	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled, FoundSeenLate, FoundStuckAtZero, FoundNeverActivated) || t.ToRate <= 0 || d.cut() ||
+	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled, FoundStuckAtZero, FoundNeverActivated) || t.ToRate <= 0 || d.cut() ||
 		slices.ContainsFunc(d.r.Transitions, func(t Transition) bool {
 			return slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From })
 		}) {
