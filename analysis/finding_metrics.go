@@ -199,7 +199,7 @@ func (d *diagnosis) metricNotServed(hpa *record.Autoscaler) (found bool) {
 }
 
 // noneCounted finds the longest time in which the HPA counted none of its pods, though they had samples, if it was longer than
-// a pod that has become ready may take to a sample that counts.
+// a pod that has become ready may take to a sample that counts, or, where pods counted before, than two syncs.
 func (d *diagnosis) noneCounted(p policy) {
 	var longest spell
 	for i := 0; i < len(d.hpas); i++ {
@@ -212,14 +212,21 @@ func (d *diagnosis) noneCounted(p policy) {
 		}
 	}
 	had := slices.ContainsFunc(between(d.usages, longest.from, longest.to), func(u at[usage]) bool { return len(u.v.reading.samples) > 0 })
-	if longest.to.Sub(longest.from) <= settling+2*d.every || !had || d.has(FoundCrash, FoundOOM) {
+	patience := settling + 2*d.every
+	counted := slices.ContainsFunc(d.hpas[:after(d.hpas, longest.from-1)], func(a at[*record.Autoscaler]) bool { return len(statusRatios(a.v)) > 0 })
+	if counted && slices.ContainsFunc(d.own, func(p *pod) bool {
+		return (p.before || p.ready.seen && p.ready.t < longest.from.Add(-settling)) && (!p.terminating.seen || p.terminating.t > longest.to)
+	}) {
+		patience = 2*d.flags.Sync.Duration + time.Second
+	}
+	if longest.to.Sub(longest.from) <= patience || !had || d.has(FoundCrash, FoundOOM) {
 		return
 	}
 	n, _ := last(d.targets, longest.from)
 	f := Finding{Kind: FoundNoneCounted, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(longest.from.Seconds()), UntilSeconds: d.until(longest.to),
 		Seen:   fmt.Sprintf("For %.0f s it counted no pod of the target (%s), so it left their number as it is.", longest.to.Sub(longest.from).Seconds(), replicas(n.Replicas)),
 		Cause:  "No pod counts that is pending, has failed or is about to end.",
-		Advice: "Give the readiness probe a longer `timeoutSeconds` or a higher `failureThreshold`, so that load alone takes no pod out; a higher `minReplicas` or a lower target leave room for the load until new pods serve."}
+		Advice: "Give the readiness probe a longer `timeoutSeconds`, so that load alone takes no pod out; a higher CPU limit or `minReplicas` leave room for the load until new pods serve."}
 	if p.goesBy(corev1.ResourceCPU) {
 		f.Cause = fmt.Sprintf("In its first %.0f s (--horizontal-pod-autoscaler-cpu-initialization-period) the CPU of a pod counts only while it is ready, and by a sample that began after it last became so. A readiness probe that fails in an overload leaves the HPA without a pod to go by just when it should add some.", d.flags.CPUInitialization.Seconds())
 	}

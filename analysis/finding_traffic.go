@@ -55,7 +55,7 @@ func (d *diagnosis) cpuLimit() {
 			return
 		}
 		sees := sees
-		if d.hasIn(from.Seconds(), t.Seconds(), FoundNoneCounted) {
+		if i := after(d.hpas, t) - 1; i >= 0 && record.NoneCounted(d.hpas[i].v.Spec.Metrics, d.hpas[i].v.Status) {
 			sees = "" // it sees none at all
 		}
 		who := "Container " + k.container

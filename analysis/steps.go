@@ -155,6 +155,9 @@ func (o *observed) whichLimit(spec autoscalingv2.HorizontalPodAutoscalerSpec, c 
 	if found {
 		return want, l
 	}
+	if slices.Contains(wants, c.to) { // whatever a window should have held by the instants that were seen
+		return c.to, limited{to: c.to, reason: reasonWithin}
+	}
 	want = wants[0]
 	l = limited{to: c.to, by: LimitUnknown, text: "neither a bound, a policy nor the window explains it"}
 	p := policyOf(spec, o.flags)
