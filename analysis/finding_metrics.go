@@ -215,7 +215,7 @@ func (d *diagnosis) noneCounted(p policy) {
 	patience := settling + 2*d.every
 	counted := slices.ContainsFunc(d.hpas[:after(d.hpas, longest.from-1)], func(a at[*record.Autoscaler]) bool { return len(statusRatios(a.v)) > 0 })
 	if counted && slices.ContainsFunc(d.own, func(p *pod) bool {
-		return (p.before || p.ready.seen && p.ready.t < longest.from.Add(-settling)) && (!p.terminating.seen || p.terminating.t > longest.to)
+		return (p.before || p.ready.seen && p.ready.t < longest.from.Add(-2*d.every)) && (!p.terminating.seen || p.terminating.t > longest.to)
 	}) {
 		patience = 2*d.flags.Sync.Duration + time.Second
 	}
