@@ -14,8 +14,8 @@ var syncPeriods = []float64{60, 30, 20, 15, 10, 5}
 
 // Gaps that say a sync period. Any gap is taken for a multiple of a period with a probability of 1/4 at most (see
 // Multiples), so that four are by chance once in 256. Those of 15 s, Kubernetes' default, are multiples of 30 s or 60 s
-// with 1/2 or 1/4: eight are by chance once in 256. Those of 15 s are no
-// multiples of 20 s or 10 s, for which four are enough: only a controller of half that period has four such gaps by chance, once in 16.
+// with 1/2 or 1/4: eight are by chance once in 256.
+// They are none of 20 s or 10 s, for which four are enough.
 const fewGaps, enoughGaps = 4, 8
 
 // SyncPeriod is the period of the HPA controller, in seconds, of which nine of ten times

@@ -223,15 +223,16 @@ func (d *diagnosis) noneCounted(p policy) {
 		return
 	}
 	n, _ := last(d.targets, longest.from)
-	f := Finding{Kind: FoundNoneCounted, Severity: Blocks, Object: d.hpa(), SinceSeconds: new(longest.from.Seconds()), UntilSeconds: d.until(longest.to),
-		Seen:   fmt.Sprintf("For %.0f s it counted no pod of the target (%s), so it left their number as it is.", longest.to.Sub(longest.from).Seconds(), replicas(n.Replicas)),
+	severity, so := Blocks, ", so it left their number as it is"
+	if len(p.metrics) > 1 {
+		severity, so = Limits, " for its metric of CPU, and went by the others alone, by which it removes none then"
+	}
+	f := Finding{Kind: FoundNoneCounted, Severity: severity, Object: d.hpa(), SinceSeconds: new(longest.from.Seconds()), UntilSeconds: d.until(longest.to),
+		Seen:   fmt.Sprintf("For %.0f s it counted no pod of the target (%s)%s.", longest.to.Sub(longest.from).Seconds(), replicas(n.Replicas), so),
 		Cause:  "No pod counts that is pending, has failed or is about to end.",
 		Advice: "Give the readiness probe a longer `timeoutSeconds`, so that load alone takes no pod out; a higher CPU limit or `minReplicas` leave room for the load until new pods serve."}
 	if p.goesBy(corev1.ResourceCPU) {
 		f.Cause = fmt.Sprintf("In its first %.0f s (--horizontal-pod-autoscaler-cpu-initialization-period) the CPU of a pod counts only while it is ready, and by a sample that began after it last became so. A readiness probe that fails in an overload leaves the HPA without a pod to go by just when it should add some.", d.flags.CPUInitialization.Seconds())
-	}
-	if len(p.metrics) > 1 {
-		f.Severity, f.Seen = Limits, strings.Replace(f.Seen, ", so it left their number as it is", " for its metric of CPU, and went by the others alone, by which it removes none then", 1)
 	}
 	d.add(f)
 }

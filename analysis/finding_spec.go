@@ -126,12 +126,12 @@ func (d *diagnosis) disabled(p policy) {
 		now := d.looksOnly() && want.ok && want.n != n.Replicas && side.up == (want.n > n.Replicas)
 		if now || to.Sub(from) > 2*d.flags.Sync.Duration {
 			f.Severity = side.severity
-			without := func(n, to int32) string {
+			differs := func(n, to int32) string {
 				to = min(max(to, p.min), p.max)
 				return fmt.Sprintf("%s %s (%d..%d)", record.Counted(max(n-to, to-n), "pod"), side.other, n, to)
 			}
 			if now {
-				f.Seen += fmt.Sprintf(" It recommends %s and stays at %d: %s.", replicas(want.n), n.Replicas, without(n.Replicas, want.n))
+				f.Seen += fmt.Sprintf(" It recommends %s and stays at %d: %s.", replicas(want.n), n.Replicas, differs(n.Replicas, want.n))
 			} else {
 				f.SinceSeconds, f.UntilSeconds = new(from.Seconds()), d.until(to)
 				asked := stayed.Replicas // the furthest
@@ -142,7 +142,7 @@ func (d *diagnosis) disabled(p policy) {
 						}
 					}
 				}
-				f.Seen += fmt.Sprintf(" The metric asked for %s replicas for %.0f s (%s), and it stayed at %d. By the metric it would be %s, less what a window or a policy holds.", side.other, to.Sub(from).Seconds(), targets(p), stayed.Replicas, without(stayed.Replicas, asked))
+				f.Seen += fmt.Sprintf(" The metric asked for %s replicas for %.0f s (%s), and it stayed at %d. By the metric it would be %s, less what a window or a policy holds.", side.other, to.Sub(from).Seconds(), targets(p), stayed.Replicas, differs(stayed.Replicas, asked))
 			}
 		}
 		d.found = append(d.found, f) // one for each direction

@@ -87,21 +87,9 @@ func (d *diagnosis) cpuLimit() {
 // starved finds new pods that get next to nothing of the load, as on kept connections: its own, or those of what is between it and them.
 func (d *diagnosis) starved() {
 	twice, there := 0, living{pods: d.own}
-	var found *Finding // to the end of the run
-	defer func() {
-		if found != nil {
-			d.add(*found)
-		}
-	}()
+	var found *Finding
 	for _, u := range between(d.usages, d.start, d.end) {
 		phase := d.phase(u.t)
-		if phase.plan.Shape == record.ShapeIdle {
-			if found != nil {
-				found.UntilSeconds = new(u.t.Seconds())
-				return
-			}
-			continue
-		}
 		m, fresh := u.v.reading, false
 		use := map[string]float64{}
 		for i := range m.samples {
@@ -132,12 +120,12 @@ func (d *diagnosis) starved() {
 			}
 			return sum / float64(len(pods))
 		}
-		if len(old) == 0 || len(young) == 0 || !d.aboveTarget(old, mean(old)) || mean(young) >= 0.2*mean(old) || !phase.plan.KeepAlive && d.falling(u.t) {
-			if twice = 0; found != nil {
-				found.UntilSeconds = new(u.t.Seconds())
-				return
+		if phase.plan.Shape == record.ShapeIdle || len(old) == 0 || len(young) == 0 || !d.aboveTarget(old, mean(old)) || mean(young) >= 0.2*mean(old) || !phase.plan.KeepAlive && d.falling(u.t) {
+			if twice = 0; found == nil {
+				continue
 			}
-			continue
+			found.UntilSeconds = new(u.t.Seconds())
+			break
 		}
 		if twice++; twice != 2 || found != nil {
 			continue
@@ -158,6 +146,9 @@ func (d *diagnosis) starved() {
 			f.Advice = "Have what calls the pods close its connections after a while, or have a proxy balance its requests."
 		}
 		found = &f
+	}
+	if found != nil {
+		d.add(*found)
 	}
 }
 
@@ -333,7 +324,7 @@ func (d *diagnosis) errors() {
 		}
 	}
 	if more > 0 {
-		all.Seen += fmt.Sprintf("; in %s more %d", record.Counted(int(more), "phase"), moreFailed)
+		all.Seen += fmt.Sprintf("; in %s another %d", record.Counted(int(more), "more phase"), moreFailed)
 	}
 	all.Seen += "."
 	d.add(all)
@@ -416,11 +407,7 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 				f.Cause = "The requests came while there was no pod, and none was ready before their timeout."
 			}
 			f.Advice = "Put something in front that holds requests until a pod is ready (a gateway, KEDA's HTTP add-on), let clients try again, or keep one replica."
-			answered := l.Errors // with a code, which something in front gives where there is no pod
-			for _, n := range l.Failures {
-				answered -= min(n, answered)
-			}
-			if 2*answered >= l.Errors {
+			if 2*l.unanswered() < l.Errors { // without a pod something in front answers
 				f.Cause = "The requests came while there was no pod, and what is in front of the target answered them before one was ready."
 				f.Advice = "Let what is in front hold requests until a pod is ready, for longer than the cold start takes, let clients try again, or keep one replica."
 			}
@@ -534,6 +521,14 @@ var whyNoAnswer = []struct {
 	{nil, "The requests did not come to the workload.", "The causes are those of the load generator: name resolution, TLS or the network between it and the workload."},
 }
 
+// unanswered is how many requests of p had no answer.
+func (p PhaseLoad) unanswered() (n uint64) {
+	for _, of := range p.Failures {
+		n += of
+	}
+	return n
+}
+
 // whyFailed is the likely cause of the most frequent error of l, and what to do.
 func (d *diagnosis) whyFailed(l PhaseLoad) (cause, advice string) {
 	more := "lower the HPA's target or raise minReplicas so that the pods that are there bear the load until new ones are"
@@ -544,10 +539,7 @@ func (d *diagnosis) whyFailed(l PhaseLoad) (cause, advice string) {
 	if d.subject != nil && d.subject.Kind == "" { // no pods were looked at
 		compare, waited = "", "the server answers in that time"
 	}
-	var total uint64
-	for _, n := range l.Failures {
-		total += n
-	}
+	total := l.unanswered()
 	if 2*total < l.Errors {
 		return "The server, or a proxy in front of it, answered with these codes.", "Look at the server's logs for that time; an overloaded server or a proxy without a ready pod answers 503 or 504."
 	}

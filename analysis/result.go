@@ -110,7 +110,7 @@ type Autoscaler struct {
 
 // What the onset of a Transition is where hpabench sent no load itself.
 const (
-	OnsetMetric   = "metric"   // a sample beyond the tolerance was read
+	OnsetMetric   = "metric"   // a sample that asks for it was read
 	OnsetDecision = "decision" // the first step; no such sample was seen before it
 )
 

@@ -92,21 +92,21 @@ func (o *observed) transitions(load Load) []Transition {
 func (o *observed) differ(a, b float64) bool { return math.Abs(a-b) > o.flags.Tolerance*max(a, b) }
 
 // turns cuts a stretch in which hpabench sent no load itself: a transition is a
-// row of steps in one direction. Its onset is when the metric went beyond the
-// tolerance before the first of them, or that step where this was not seen.
+// row of steps in one direction. Its onset is when the metric came to ask for that
+// before the first of them, or that step where this was not seen.
 func (o *observed) turns() (found []Transition, onsets []record.Instant) {
 	since := o.start // of the last step of the transition before
 	for _, c := range o.changes {
 		if c.t < o.start || c.t >= o.end {
 			continue
 		}
-		direction, beyond := Up, func(ratio float64, p policy) bool { return ratio > 1+p.up }
+		direction, asks := Up, asksMore
 		if c.to < c.from {
-			direction, beyond = Down, func(ratio float64, p policy) bool { return ratio < 1-p.down }
+			direction, asks = Down, asksFewer
 		}
 		if n := len(found); n == 0 || found[n-1].Direction != direction {
 			t := Transition{Direction: direction, ToPhase: o.spans[0].name, OnsetBy: OnsetMetric}
-			onset, seen := o.wentBeyond(since, c.t, beyond)
+			onset, seen := o.cameToAsk(since, c.t, c.from, asks)
 			if !seen {
 				t.OnsetBy, onset = OnsetDecision, c.t
 			}
@@ -118,15 +118,15 @@ func (o *observed) turns() (found []Transition, onsets []record.Instant) {
 	return found, onsets
 }
 
-// wentBeyond is the last time in from to to at which the metric went beyond the
-// tolerance, if it was still so at to.
-func (o *observed) wentBeyond(from, to record.Instant, beyond func(float64, policy) bool) (at record.Instant, seen bool) {
+// cameToAsk is the last time in from to to at which the metric came to ask for more than n replicas, or fewer, if it
+// still did at to.
+func (o *observed) cameToAsk(from, to record.Instant, n int32, asks asking) (at record.Instant, seen bool) {
 	was := true
 	for _, u := range o.usages[o.reading(from):after(o.usages, to)] {
 		if u.v.ratio == nil {
 			continue
 		}
-		is := beyond(*u.v.ratio, policyOf(o.autoscaler(u.t).Spec, o.flags))
+		is := asks.is(*u.v.ratio, n, policyOf(o.autoscaler(u.t).Spec, o.flags))
 		if is && !was && u.t > from {
 			at, seen = u.t, true
 		}
