@@ -2,7 +2,6 @@ package analysis
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -98,6 +97,9 @@ func (c *Calibration) Refuted(r *Result, replicas int, rates []float64) string {
 	}
 	if doubt != "" {
 		c.Doubt = fmt.Sprintf("%s, but its load was not as planned: %s. The load generator may be why, so the capacity rests on the shorter runs alone", text, doubt)
+		if c.Lowered != "" {
+			c.Doubt = fmt.Sprintf("%s, but its load was not as planned: %s. The load generator may be why; no run confirms the capacity", text, doubt)
+		}
 		return ""
 	}
 	return text
@@ -140,7 +142,7 @@ func (c *Calibration) Doubts() (list []string) {
 		}
 	}
 	if c.Doubt != "" {
-		list = append(list, strings.ToUpper(c.Doubt[:1])+c.Doubt[1:]+".")
+		list = append(list, sentence(c.Doubt))
 	}
 	return list
 }

@@ -41,12 +41,12 @@ func (d *diagnosis) seenLate(p policy) {
 			}
 		}
 		if rise == nil || rise.AtSeconds < end.Seconds() || rise.AtSeconds >= until.Seconds() || slices.ContainsFunc(d.found, func(f Finding) bool {
-			return f.Severity == Blocks && since(f) < until.Seconds() && (f.UntilSeconds == nil || *f.UntilSeconds > t.OnsetSeconds)
+			return f.Severity == Blocks && f.in(t.OnsetSeconds, until.Seconds())
 		}) {
 			continue
 		}
 		seen := slices.IndexFunc(d.levels, func(u at[usage]) bool {
-			return u.t > onset && u.t <= until && u.v.ratio != nil && *u.v.ratio > 1+p.up && (u.v.to == 0 || u.v.to > onset)
+			return u.t > onset && u.t <= until && u.v.ratio != nil && asksMore.is(*u.v.ratio, n.Replicas, p) && (u.v.to == 0 || u.v.to > onset)
 		})
 		if seen < 0 || slices.ContainsFunc(between(d.hpas, onset, record.Instant(rise.AtSeconds*1e9)), func(a at[*record.Autoscaler]) bool {
 			return a.v.Status.DesiredReplicas <= a.v.Status.CurrentReplicas && (hasReason(a.v, autoscalingv2.ScalingLimited, reasonUp) || hasReason(a.v, autoscalingv2.AbleToScale, "ScaleUpStabilized"))

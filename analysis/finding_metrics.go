@@ -222,10 +222,28 @@ func (d *diagnosis) noneCounted(p policy) {
 	if longest.to.Sub(longest.from) <= patience || !had || d.has(FoundCrash, FoundOOM) {
 		return
 	}
+	said, others := false, false // that it counts none, and a value of another metric
+	d.eventsOf("HorizontalPodAutoscaler", "FailedGetResourceMetric", func(t record.Instant, e record.Event) {
+		said = said || t >= longest.from.Add(-WatchDelay) && t <= longest.to && strings.Contains(e.Message, record.NoPodCounts)
+	})
+	for _, a := range between(d.hpas, longest.from, longest.to-1) {
+		said, others = said || record.NoneCounted(nil, a.v.Status), others || slices.Contains(values(a.v), true)
+	}
+	if !said {
+		return
+	}
 	n, _ := last(d.targets, longest.from)
 	severity, so := Blocks, ", so it left their number as it is"
-	if len(p.metrics) > 1 {
-		severity, so = Limits, " for its metric of CPU, and went by the others alone, by which it removes none then"
+	if others {
+		severity, so = Limits, " for its metric of CPU, and went by the others alone. It removes no replica while one metric is missing"
+	}
+	sent := uint64(0)
+	_, _, failed := d.failures(longest.from.Seconds(), longest.to.Seconds(), func(s secondSum) uint64 {
+		sent = max(sent, s.sent)
+		return s.errors
+	})
+	if failed == 0 && float64(sent) <= d.borne(n.Replicas) {
+		severity = Notice // nothing asked for more
 	}
 	f := Finding{Kind: FoundNoneCounted, Severity: severity, Object: d.hpa(), SinceSeconds: new(longest.from.Seconds()), UntilSeconds: d.until(longest.to),
 		Seen:   fmt.Sprintf("For %.0f s it counted no pod of the target (%s)%s.", longest.to.Sub(longest.from).Seconds(), replicas(n.Replicas), so),

@@ -379,7 +379,8 @@ func (d *diagnosis) probes(c *chart, explained bool) (found bool) {
 		}
 		return message
 	}
-	add := func(seen, latest string, s spell) {
+	add := func(seen, latest string, spells ...spell) {
+		s := spell{from: spells[0].from, to: spells[len(spells)-1].to}
 		f := Finding{Kind: FoundProbe, Severity: Blocks, Object: "pod/" + c.pod.name, SinceSeconds: new(s.from.Seconds()), UntilSeconds: d.until(s.to),
 			Seen:   seen + detail(latest) + ".",
 			Cause:  "The server does not answer the probe in time, which is what overload looks like too, or the probe asks for the wrong thing.",
@@ -391,6 +392,9 @@ func (d *diagnosis) probes(c *chart, explained bool) (found bool) {
 		case strings.Contains(latest, "connection refused"):
 			f.Cause = "Nothing listens at the probe's port: the server has not started yet, has ended, or listens on another port."
 			f.Advice = fmt.Sprintf("Look at `kubectl logs %s%s`, and compare the probe's port with the server's; a server that starts slowly needs a startup probe.", c.pod.name, d.namespace())
+		}
+		for _, s := range spells {
+			f.Spells = append(f.Spells, [2]float64{s.from.Seconds(), s.to.Seconds()})
 		}
 		d.add(f)
 		found = true
@@ -427,7 +431,7 @@ func (d *diagnosis) probes(c *chart, explained bool) (found bool) {
 		if n > 1 {
 			times = fmt.Sprintf(", %d times,", n)
 		}
-		add(fmt.Sprintf("It was not ready%s for %.0f s, as its probe failed", times, lasted.Seconds()), latest(unready[n-1].to, "readiness", "startup"), spell{from: unready[0].from, to: unready[n-1].to})
+		add(fmt.Sprintf("It was not ready%s for %.0f s, as its probe failed", times, lasted.Seconds()), latest(unready[n-1].to, "readiness", "startup"), unready...)
 	}
 	return found
 }

@@ -417,7 +417,7 @@ func (d *diagnosis) loadTooSmall(p policy) {
 func (d *diagnosis) overloadShare(phase string) float64 {
 	for _, l := range d.r.Load.Phases {
 		if total := l.Answered + l.Failed; l.Name == phase && total > 0 {
-			failed := l.Failures["timeout"] + l.Failures["connection refused"] + l.Failures["connection reset"] + l.Codes["503"] + l.Codes["504"]
+			failed := sumOf(l.Failures, waitedCauses) + sumOf(l.Failures, droppedConnections) + l.Failures[refusedConnection] + sumOf(l.Codes, waitedCodes)
 			return float64(failed) / float64(total)
 		}
 	}

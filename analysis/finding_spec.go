@@ -29,14 +29,22 @@ func (d *diagnosis) has(kinds ...string) bool {
 // two seconds of the run.
 func (d *diagnosis) hasIn(from, to float64, kinds ...string) bool {
 	return slices.ContainsFunc(d.found, func(f Finding) bool {
-		return f.Severity != Notice && slices.Contains(kinds, f.Kind) && since(f) < to && (f.UntilSeconds == nil || *f.UntilSeconds > from)
+		return f.Severity != Notice && slices.Contains(kinds, f.Kind) && f.in(from, to)
 	})
+}
+
+// in says whether it was so at a time between two instants.
+func (f Finding) in(from, to float64) bool {
+	if len(f.Spells) > 0 {
+		return slices.ContainsFunc(f.Spells, func(s [2]float64) bool { return s[0] < to && s[1] > from })
+	}
+	return since(f) < to && (f.UntilSeconds == nil || *f.UntilSeconds > from)
 }
 
 // blockedIn is hasIn of findings that block.
 func (d *diagnosis) blockedIn(from, to float64, kinds ...string) bool {
 	return slices.ContainsFunc(d.found, func(f Finding) bool {
-		return f.Severity == Blocks && slices.Contains(kinds, f.Kind) && since(f) < to && (f.UntilSeconds == nil || *f.UntilSeconds > from)
+		return f.Severity == Blocks && slices.Contains(kinds, f.Kind) && f.in(from, to)
 	})
 }
 

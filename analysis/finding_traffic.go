@@ -110,7 +110,7 @@ func (d *diagnosis) starved() {
 			case !sampled || !p.isReadyAt(u.t):
 			case p.before || p.inService.seen && p.inService.t < phase.start:
 				old = append(old, p)
-			case p.inService.seen && u.t.Sub(p.inService.t) > 2*d.every+housekeeping && (probed(p) || !d.failing(u.t)): // or it may not listen yet
+			case p.inService.seen && u.t.Sub(p.inService.t) > 2*d.every+housekeeping && (probed(p) || p.answered.seen || !d.untaken(u.t)): // or it may not listen yet
 				young = append(young, p)
 			}
 		}
@@ -120,7 +120,7 @@ func (d *diagnosis) starved() {
 			}
 			return sum / float64(len(pods))
 		}
-		if phase.plan.Shape == record.ShapeIdle || len(old) == 0 || len(young) == 0 || !d.aboveTarget(old, mean(old)) || mean(young) >= 0.2*mean(old) || !phase.plan.KeepAlive && d.falling(u.t) {
+		if phase.plan.Shape == record.ShapeIdle || len(old) == 0 || len(young) == 0 || !d.aboveTarget(old, mean(old)) || mean(young) >= 0.2*mean(old) || !phase.plan.KeepAlive && d.calmed(u.t) {
 			if twice = 0; found == nil {
 				continue
 			}
@@ -152,25 +152,21 @@ func (d *diagnosis) starved() {
 	}
 }
 
-// falling says whether the last change of the load before t was to less: pods that are there for longer may work off what came before.
-func (d *diagnosis) falling(t record.Instant) bool {
-	is := false
-	for _, of := range d.r.Transitions {
-		if of.OnsetSeconds < t.Seconds() {
-			is = of.Direction == Down
-		}
+// calmed says whether fewer than half as many requests come as did in the busiest second before: pods that are there for longer
+// may work off what came then.
+func (d *diagnosis) calmed(t record.Instant) bool {
+	most, now := uint64(0), uint64(0)
+	for n := int(d.start.Seconds()); n < int(t.Seconds()); n++ {
+		now = d.loads.second(n).sent
+		most = max(most, now)
 	}
-	return is
+	return 2*now < most
 }
 
-// failing says whether requests failed in the resolution before t.
-func (d *diagnosis) failing(t record.Instant) bool {
-	for n := int(t.Add(-d.every).Seconds()); n <= int(t.Seconds()); n++ {
-		if d.loads.second(n).errors > 0 {
-			return true
-		}
-	}
-	return false
+// untaken says whether connections were refused or dropped in the resolution before t.
+func (d *diagnosis) untaken(t record.Instant) bool {
+	_, _, n := d.failures(t.Add(-d.every).Seconds(), t.Seconds(), func(s secondSum) uint64 { return s.refused + s.dropped })
+	return n > 0
 }
 
 // probed says whether p has a probe before which it is not ready.
@@ -244,9 +240,9 @@ const failedShare = 0.01
 // saysWhyRequestsFail are the findings that explain failed requests in their time; those of saysWhyPodsAreSlow explain what waits
 // too long (waitedCauses, waitedCodes, and droppedConnections of a full queue), and no other failure.
 var (
-	saysWhyRequestsFail = []string{FoundCrash, FoundOOM, FoundProbe, FoundNotReady, FoundUnschedulable, FoundImage, FoundQuota, FoundInit, FoundPostStart,
+	saysWhyRequestsFail = []string{FoundCrash, FoundOOM, FoundProbe, FoundNotReady,
 		FoundStuckAtZero, FoundNeverActivated, FoundTerminatingError, FoundForeignScale, FoundDeleted, FoundChanged, FoundPodDeleted, FoundRival}
-	saysWhyPodsAreSlow = []string{FoundCPULimit, FoundCannotScale, FoundMaxReached, FoundMinIsMax, FoundDirectionDisabled, FoundNotScaled, FoundSeenLate, FoundStarved,
+	saysWhyPodsAreSlow = []string{FoundUnschedulable, FoundImage, FoundQuota, FoundInit, FoundPostStart, FoundCPULimit, FoundCannotScale, FoundMaxReached, FoundMinIsMax, FoundNotScaled, FoundSeenLate, FoundStarved,
 		FoundNoRequest, FoundMetricsAbsent, FoundStatusStale}
 )
 
@@ -345,10 +341,11 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 	}
 	first, last, _ := d.failures(from, to, untaken)
 	p, all := d.unprobed(first, last, untaken), l.Errors
-	if d.hasIn(from, to, saysWhyPodsAreSlow...) { // which say why requests wait
+	if d.hasIn(from, to, saysWhyPodsAreSlow...) || d.blockedIn(from, to, FoundDirectionDisabled) { // which say why requests wait
 		waited, drops := waitedCauses, p == nil || l.Failures[refusedConnection] > 0 || 2*ofNew < all
 		if drops {
 			waited = slices.Concat(waited, droppedConnections)
+			ofNew = l.Failures[refusedConnection]
 		}
 		l.Errors -= sumOf(l.Failures, waited) + sumOf(l.Codes, waitedCodes)
 		l.Failures, l.Codes = without(l.Failures, waited), without(l.Codes, waitedCodes)

@@ -103,6 +103,7 @@ func (d *diagnosis) add(f Finding) {
 		if f.Spoils && !is.Spoils { // what somebody did is told first
 			is.Spoils, is.Seen, is.Cause, is.Advice = true, f.Seen, f.Cause, f.Advice
 		}
+		is.Spells = append(is.Spells, f.Spells...)
 		if since(f) < since(*is) {
 			is.SinceSeconds = f.SinceSeconds
 		}

@@ -371,7 +371,7 @@ func startUpOf(p analysis.Pod) (s startUp, is bool) {
 // began with, where f's record does not tell it of pods that came later. It is precise to a second.
 func (f *Fit) Starts(others ...*Fit) {
 	var start, ready, ran, beyond []float64
-	for _, of := range append(others, f) {
+	for _, of := range slices.Concat(others, []*Fit{f}) {
 		for _, s := range of.first {
 			start, ready = append(start, s.start), append(ready, s.ready)
 			pod := of.own.Modelled()

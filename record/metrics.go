@@ -111,7 +111,10 @@ func MetricsRead(metrics []autoscalingv2.MetricSpec, s autoscalingv2.HorizontalP
 		!slices.ContainsFunc(s.CurrentMetrics, func(m autoscalingv2.MetricStatus) bool { return m.Type == "" }), why
 }
 
-// NoneCounted says whether an HPA counts none of its pods: by the error of upstream's replica calculator, which its condition
+// NoPodCounts is in the error of upstream's replica calculator where an HPA counts none of its pods.
+const NoPodCounts = "did not receive metrics for targeted pods"
+
+// NoneCounted says whether an HPA counts none of its pods: by NoPodCounts, which its condition
 // ScalingActive gives, or, where that goes by another of the metrics, as the status has no value of one of CPU.
 func NoneCounted(metrics []autoscalingv2.MetricSpec, s autoscalingv2.HorizontalPodAutoscalerStatus) bool {
 	for i, m := range s.CurrentMetrics {
@@ -122,7 +125,7 @@ func NoneCounted(metrics []autoscalingv2.MetricSpec, s autoscalingv2.HorizontalP
 		}
 	}
 	return slices.ContainsFunc(s.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool {
-		return c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionFalse && strings.Contains(c.Message, "did not receive metrics for targeted pods")
+		return c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionFalse && strings.Contains(c.Message, NoPodCounts)
 	})
 }
 

@@ -41,6 +41,7 @@ type journal struct {
 type totals struct {
 	sent, done           float64
 	sentSoFar, doneSoFar uint64
+	errors               float64 // answers that are errors, and are in no second yet
 	last                 [2]int
 }
 
@@ -218,6 +219,18 @@ func (j *journal) done(phase int, n float64) uint64 {
 	t.done += n
 	whole := uint64(math.Round(t.done)) - t.doneSoFar
 	t.doneSoFar += whole
+	return whole
+}
+
+// errors is how many of so many answers of a phase are errors, where n are on average: of single requests a whole number.
+func (j *journal) errors(phase int, n, of float64) float64 {
+	if j == nil || of < 1 {
+		return n
+	}
+	t := &j.phases[phase]
+	t.errors += n
+	whole := math.Floor(min(t.errors, of))
+	t.errors -= whole
 	return whole
 }
 
