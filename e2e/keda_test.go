@@ -81,6 +81,9 @@ func TestScaleFromZero(t *testing.T) {
 	}
 	if kinds := kindsOf(r); !slices.Equal(kinds, []string{analysis.FoundColdStart}) {
 		t.Errorf("found %v", kinds)
+		for _, f := range r.Findings {
+			t.Errorf("%s: %s", f.Kind, f.Seen)
+		}
 	}
 	// The conditions of the ScaledObject, as they came.
 	rec := run.record()
