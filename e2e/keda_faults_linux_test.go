@@ -171,7 +171,7 @@ func TestKEDAFaults(t *testing.T) {
 		})
 		began := time.Now()
 		run := faultyRun(t, "hpabench-e2e-api", 0, fmt.Sprintf(requestsASecond, "hpabench-e2e-api"), fmt.Sprintf(fromZero, 10))
-		run.wait(3, time.Minute)
+		run.wait(2, time.Minute)
 		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("it took %s", took)
 		}
