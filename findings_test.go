@@ -236,12 +236,30 @@ func TestDueBefore(t *testing.T) {
 		}
 		first := down.Steps[0]
 		switch latency := down.ScaleDown.Latency; {
+		case first.Earlier != (latency.Seconds == nil):
+			t.Errorf("%s: the first fall is %+v, and the latency %+v", length, first, latency)
 		case first.AfterSeconds > 2: // of one of the pods a sample may be later than the load
 		case latency.Seconds == nil && strings.Contains(latency.Missing, "on samples from before the load changed"):
 			seen = true
 		case latency.Seconds == nil || *latency.Seconds < 2:
 			t.Errorf("%s: the first fall after %.1f s is told as latency %+v", length, first.AfterSeconds, latency)
 		}
+	}
+	risen := false // the same of a rise, after which another one is the work of the second load
+	for _, length := range []string{"13s", "14s", "28s", "29s"} {
+		r := resultOf(t, fmt.Sprintf(`load: {keepAlive: false, phases: [{name: some, duration: %s, rate: 70}, {name: more, duration: 4m, rate: 200}]}`, length))
+		more := r.Transitions[len(r.Transitions)-1]
+		if len(more.Steps) < 2 || !more.Steps[0].Earlier {
+			continue
+		}
+		risen = true
+		up := more.ScaleUp
+		if lag := up.First.Stages[0]; up.Latency.Seconds == nil || *up.Latency.Seconds < more.Steps[1].AfterSeconds || !strings.Contains(lag.Missing, "already when the load changed") {
+			t.Errorf("%s: after the rises %+v the latency is %+v and the metrics lag %+v", length, more.Steps, up.Latency, lag)
+		}
+	}
+	if !risen {
+		t.Error("in none of them do the replicas rise just after the load")
 	}
 	r := resultOf(t, `workload: {deployment: null, target: {kind: Deployment, name: web}, manifests: [queue]}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 0, maxReplicas: 10, metrics: [{type: External, external: {metric: {name: queue}, target: {type: AverageValue, averageValue: "20"}}}], behavior: {scaleDown: {stabilizationWindowSeconds: 0}}}}, load: {phases: [{name: busy, duration: 3m, rate: 60, keepAlive: false}]}`)
 	if up := r.FirstUp(); up == nil || up.Steps[0].From != 0 || up.ScaleUp.Latency.Seconds == nil || *up.ScaleUp.Latency.Seconds-up.Steps[0].AfterSeconds > 2 {

@@ -308,7 +308,7 @@ func (r *Result) FirstUp() *Transition {
 		if t.ScaleUp == nil {
 			continue
 		}
-		if slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From }) {
+		if slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From && !s.Earlier }) {
 			return t
 		}
 		if most == nil || t.ToRate-t.FromRate > most.ToRate-most.FromRate {
@@ -328,7 +328,7 @@ func (r *Result) LastDown() *Transition {
 		if t.ScaleDown == nil {
 			continue
 		}
-		if slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To < s.From }) {
+		if slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To < s.From && !s.Earlier }) {
 			return t
 		}
 		if last == nil {
