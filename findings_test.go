@@ -47,9 +47,9 @@ func TestFindings(t *testing.T) {
 		{"up disabled", `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {selectPolicy: Disabled}}}}`,
 			[]string{"blocks direction-disabled hpa/web: behavior.scaleUp.selectPolicy is Disabled. The metric asked for more replicas for "}},
 		{"up disabled, from two replicas", `workload: {deployment: {replicas: 2, resources: {requests: {cpu: 200m}}}, model: {cpu: {mean: 2ms}}}, load: {phases: [{name: idle, duration: 30s, rate: 0}, {name: surge, duration: 5m, rate: 200, keepAlive: false}, {name: calm, duration: 6m, rate: 20, keepAlive: false}]}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {selectPolicy: Disabled}}}}`,
-			[]string{"blocks direction-disabled hpa/web: The metric asked for more replicas for | , and it stayed at 2. By the metric it would be 2 pods more (2..4) | (2.."}},
+			[]string{"blocks direction-disabled hpa/web: The metric asked for more replicas for | , and it stayed at 2. The metric asked for 4 (2 more); without Disabled the window and the policies would still apply."}},
 		{"down disabled", `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleDown: {selectPolicy: Disabled}}}}`,
-			[]string{"limits direction-disabled hpa/web: behavior.scaleDown.selectPolicy is Disabled. The metric asked for fewer replicas for | By the metric it would be 2 pods fewer (3..1)"}},
+			[]string{"limits direction-disabled hpa/web: behavior.scaleDown.selectPolicy is Disabled. The metric asked for fewer replicas for | The metric asked for 1 (2 fewer); without Disabled"}},
 
 		{"an init container that takes long", `workload: {deployment: {template: {spec: {initContainers: [{name: prepare, image: busybox, command: [sleep, "45"]}]}}}}`,
 			[]string{"limits init pod/web-: Init container prepare ran for 46 s"}},
@@ -163,8 +163,18 @@ func TestFindings(t *testing.T) {
 			[]string{"notice seen-too-late hpa/web: The surge from phase a on was over after 30 s, at 165."}},
 		{"a surge from nothing", `workload: {deployment: {resources: {requests: {cpu: 100m}}}, model: {cpu: {mean: 1ms}}}, autoscaler: {cpuPercent: 50, max: 6}, load: {keepAlive: false, phases: [{name: idle, duration: 1m, rate: 0}, {name: spike, duration: 15s, rate: 200}, {name: calm, duration: 8m, rate: 1}]}`,
 			[]string{"notice seen-too-late hpa/web: The surge from phase spike on was over after 15 s"}},
-		{"a surge for which a policy held the replicas", `workload: {deployment: {resources: {requests: {cpu: 100m}}}, model: {cpu: {mean: 1ms}}}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleDown: {stabilizationWindowSeconds: 0}, scaleUp: {policies: [{type: Pods, value: 1, periodSeconds: 105}]}}}}, load: {keepAlive: false, phases: [{name: a, duration: 60s, rate: 100}, {name: b, duration: 40s, rate: 60}, {name: c, duration: 38s, rate: 300}, {name: d, duration: 5m, rate: 60}]}`,
-			[]string{"limits scale-up-limited hpa/web: stayed at 2", "notice rounding"}},
+		{"a surge for which a policy held the replicas", `workload: {deployment: {resources: {requests: {cpu: 100m}}}, model: {cpu: {mean: 1ms}}}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleDown: {stabilizationWindowSeconds: 0}, scaleUp: {policies: [{type: Pods, value: 1, periodSeconds: 120}]}}}}, load: {keepAlive: false, phases: [{name: a, duration: 60s, rate: 100}, {name: b, duration: 30s, rate: 70}, {name: c, duration: 45s, rate: 300}, {name: d, duration: 5m, rate: 70}]}`,
+			[]string{"limits scale-up-limited hpa/web: stayed at 2 (its policy is 1 pod in 120 s)", "notice rounding"}},
+		{"a surge for which the window held the replicas", `workload: {deployment: {resources: {requests: {cpu: 100m}}}, model: {cpu: {mean: 1ms}}}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {stabilizationWindowSeconds: 60}}}}, load: {keepAlive: false, phases: [{name: idle, duration: 30s, rate: 2}, {name: spike, duration: 40s, rate: 200}, {name: calm, duration: 3m, rate: 2}]}`,
+			[]string{"limits scale-up-limited hpa/web: up to 5 replicas and stayed at 1 (the scale-up stabilization window of 60 s takes the lowest recommendation in it, 1) | takes the lowest recommendation in it: a load | stabilizationWindowSeconds"}},
+		{"a surge after which the load is a little more than before", `workload: {deployment: {resources: {requests: {cpu: 200m}, limits: {cpu: 500m}}}, model: {cpu: {mean: 5ms}}}, autoscaler: {cpuPercent: 60}, load: {keepAlive: false, timeout: 5s, phases: [{name: idle, duration: 1m, rate: 5}, {name: spike, duration: 10s, rate: 300}, {name: calm, duration: 34s, rate: 5.4}]}`,
+			[]string{"limits seen-too-late hpa/web: The surge from phase spike on was over after 10 s"}},
+		{"the most load in many short phases", `load: {keepAlive: false, phases: [{name: p0, duration: 10s, rate: 1}, {name: p1, duration: 10s, rate: 4}, {name: p2, duration: 10s, rate: 8}, {name: p3, duration: 10s, rate: 12},  {name: p4, duration: 10s, rate: 16}, {name: p5, duration: 10s, rate: 20}, {name: p6, duration: 10s, rate: 24}, {name: p7, duration: 10s, rate: 28}]}`,
+			[]string{"limits load-too-small hpa/web: With 18.88 requests/s | requests/s in phases p4 to p6."}},
+		{"errors of the server long after a probe failed", `workload: {deployment: null, manifests: [readinessProbe], model: {cpu: {mean: 10ms}, fault: {errors: 0.2}}}, autoscaler: {max: 3}, load: {keepAlive: false, phases: [{name: idle, duration: 30s, rate: 0}, {name: surge, duration: 30s, rate: 60}, {name: calm, duration: 4m, rate: 5}]}`,
+			[]string{"blocks probe pod/web-", "blocks none-counted", "limits cpu-limit", "limits errors deployment/web: In phase calm 375 of 1200 requests failed (31 %), 115 of them (9.6 %) more than 30 s before or after the times of finding probe, between 231 and 345 s; of all: 205 × code 500"}},
+		{"errors of the server long before and after a crash", `workload: {model: {fault: {crash: 200s, errors: 0.2}}}, load: {phases: [{name: surge, duration: 8m, rate: 120, keepAlive: false}]}`,
+			[]string{"blocks crash pod/web-", "limits errors deployment/web: more than 30 s before or after the times of finding crash"}},
 		{"errors of the server", `workload: {model: {fault: {errors: 0.05}}}`, []string{"limits errors deployment/web: × code 500 | The server, or a proxy in front of it"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -236,12 +246,30 @@ func TestDueBefore(t *testing.T) {
 		}
 		first := down.Steps[0]
 		switch latency := down.ScaleDown.Latency; {
+		case first.Earlier != (latency.Seconds == nil):
+			t.Errorf("%s: the first fall is %+v, and the latency %+v", length, first, latency)
 		case first.AfterSeconds > 2: // of one of the pods a sample may be later than the load
 		case latency.Seconds == nil && strings.Contains(latency.Missing, "on samples from before the load changed"):
 			seen = true
 		case latency.Seconds == nil || *latency.Seconds < 2:
 			t.Errorf("%s: the first fall after %.1f s is told as latency %+v", length, first.AfterSeconds, latency)
 		}
+	}
+	risen := false // the same of a rise, after which another one is the work of the second load
+	for _, length := range []string{"13s", "14s", "28s", "29s"} {
+		r := resultOf(t, fmt.Sprintf(`load: {keepAlive: false, phases: [{name: some, duration: %s, rate: 70}, {name: more, duration: 4m, rate: 200}]}`, length))
+		more := r.Transitions[len(r.Transitions)-1]
+		if len(more.Steps) < 2 || !more.Steps[0].Earlier {
+			continue
+		}
+		risen = true
+		up := more.ScaleUp
+		if lag := up.First.Stages[0]; up.Latency.Seconds == nil || *up.Latency.Seconds < more.Steps[1].AfterSeconds || !strings.Contains(lag.Missing, "already when the load changed") {
+			t.Errorf("%s: after the rises %+v the latency is %+v and the metrics lag %+v", length, more.Steps, up.Latency, lag)
+		}
+	}
+	if !risen {
+		t.Error("in none of them do the replicas rise just after the load")
 	}
 	r := resultOf(t, `workload: {deployment: null, target: {kind: Deployment, name: web}, manifests: [queue]}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 0, maxReplicas: 10, metrics: [{type: External, external: {metric: {name: queue}, target: {type: AverageValue, averageValue: "20"}}}], behavior: {scaleDown: {stabilizationWindowSeconds: 0}}}}, load: {phases: [{name: busy, duration: 3m, rate: 60, keepAlive: false}]}`)
 	if up := r.FirstUp(); up == nil || up.Steps[0].From != 0 || up.ScaleUp.Latency.Seconds == nil || *up.ScaleUp.Latency.Seconds-up.Steps[0].AfterSeconds > 2 {

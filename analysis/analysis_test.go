@@ -789,3 +789,32 @@ func TestStageSeenTooLate(t *testing.T) {
 		"metrics lag: seen only after the stages that follow it", "decision: 10.000 ±0.1 with metrics lag", "create: 0.100 ±0.1", "schedule: 0.000 ±0.1",
 	})
 }
+
+// The CPU of a pod ends with it, though no later sample says so, and the share of requests with the last pod.
+func TestCPUEndsWithThePod(t *testing.T) {
+	m := demo()
+	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool { return e.PodMetrics != nil && e.At.Seconds() > surge+170 })
+	for _, name := range []string{"demo-nginx-6d-aaaaa", "demo-nginx-6d-bbbbb"} {
+		m.pod(life{name: name, before: true, created: surge + 500, terminating: surge + 500, gone: surge + 501})
+	}
+	rows := m.finished().analyze(t).Timeline
+	for second, want := range map[int]float64{355: 0.015, 365: 0.012, 455: 0.006, 505: 0} {
+		s := rows[second+int(surge)-10]
+		if math.Abs(*s.CPUCores-want) > 1e-9 || (s.CPUPercent != nil) != (want > 0) {
+			t.Errorf("%d s after the surge: %g cores, want %g; %v of the requests", second, *s.CPUCores, want, s.CPUPercent)
+		}
+	}
+}
+
+// Replicas that fall below the plateau and rise again have settled when they are back at it.
+func TestSettledAfterARise(t *testing.T) {
+	m := demo()
+	m.target(surge+500, 3)
+	m.hpa(surge+500.01, 2, 3, 30)
+	m.metrics(surge+500, 0.012, "demo-nginx-6d-aaaaa", "demo-nginx-6d-bbbbb")
+	f := life{name: "demo-nginx-6d-fffff", created: surge + 501, scheduled: surge + 501, started: surge + 502, ready: surge + 504, inService: surge + 505}
+	m.pod(f)
+	m.endpoints(f)
+	down := m.finished().analyze(t).LastDown().ScaleDown
+	equal(t, "settled", []string{fmt.Sprint(*down.Plateau), figure(down.Settle)}, []string{"3", "355.000 ±0.1"})
+}

@@ -58,7 +58,7 @@ var figureTable = []struct {
 	name, unit, better, help string
 	get                      func(part) Latency
 }{
-	{"scaleUp.inService", "s", lower, "Scale-up latency: from the onset (the start of the phase that brought more load) to the first new pod in service, its address ready in an EndpointSlice. Of the first scale-up in which replicas were added.",
+	{"scaleUp.inService", "s", lower, "Scale-up latency: from the onset (the start of the phase that brought more load) to the first new pod in service, its address ready in an EndpointSlice. Of the first scale-up in which replicas were added; what the HPA decided on samples from before the onset does not count.",
 		func(p part) Latency { return p.ScaleUp.Latency }},
 	{"scaleUp.inService.p50", "s", lower, "The same up to the median new pod in service (the lower one of two).",
 		func(p part) Latency { return podLatency(p.ScaleUp.Median, p.ScaleUp.Latency) }},
@@ -308,7 +308,7 @@ func (r *Result) FirstUp() *Transition {
 		if t.ScaleUp == nil {
 			continue
 		}
-		if slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From }) {
+		if slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From && !s.Earlier }) {
 			return t
 		}
 		if most == nil || t.ToRate-t.FromRate > most.ToRate-most.FromRate {
@@ -328,7 +328,7 @@ func (r *Result) LastDown() *Transition {
 		if t.ScaleDown == nil {
 			continue
 		}
-		if slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To < s.From }) {
+		if slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To < s.From && !s.Earlier }) {
 			return t
 		}
 		if last == nil {

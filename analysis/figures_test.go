@@ -83,3 +83,9 @@ func TestSLOViolated(t *testing.T) {
 		t.Errorf("got %g, which nobody can know", *got)
 	}
 }
+
+// A sentence that names five of more says how many more there are.
+func TestFirstOf(t *testing.T) {
+	equal(t, "phases", []string{firstOf(strings.Split("abcde", ""), ", ", "phase"), firstOf(strings.Split("abcdef", ""), ", ", "phase"), firstOf(strings.Split("abcdefg", ""), "; ", "pod")},
+		[]string{"a, b, c, d, e", "a, b, c, d, e and 1 more phase", "a; b; c; d; e and 2 more pods"})
+}

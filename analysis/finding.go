@@ -19,7 +19,7 @@ type Finding struct {
 	SinceSeconds *float64 `json:"sinceSeconds,omitempty"`
 	UntilSeconds *float64 `json:"untilSeconds,omitempty"`
 
-	// Spells are the times of it, where there are several between these; with nothing between two.
+	// Spells are the times of it, where there may be several between these; with nothing between two.
 	Spells [][2]float64 `json:"-"`
 
 	// Spoils says that what somebody did made the measurement one of something else.

@@ -22,7 +22,7 @@ func (d *diagnosis) seenLate(p policy) {
 		if t.Direction != Up || t.FromPhase == "" || onset < end || !known || n.Replicas == 0 || n.Replicas >= p.max {
 			continue
 		}
-		bear := max(t.FromRate, d.borne(n.Replicas))
+		bear := max(t.FromRate, d.borne(n.Replicas)) * (1 + p.up) // the HPA takes rates within its tolerance as one
 		if t.ToRate <= bear {
 			continue
 		}
@@ -49,7 +49,7 @@ func (d *diagnosis) seenLate(p policy) {
 			return u.t > onset && u.t <= until && u.v.ratio != nil && asksMore.is(*u.v.ratio, n.Replicas, p) && (u.v.to == 0 || u.v.to > onset)
 		})
 		if seen < 0 || slices.ContainsFunc(between(d.hpas, onset, record.Instant(rise.AtSeconds*1e9)), func(a at[*record.Autoscaler]) bool {
-			return a.v.Status.DesiredReplicas <= a.v.Status.CurrentReplicas && (hasReason(a.v, autoscalingv2.ScalingLimited, reasonUp) || hasReason(a.v, autoscalingv2.AbleToScale, "ScaleUpStabilized"))
+			return a.v.Status.DesiredReplicas <= a.v.Status.CurrentReplicas && (hasReason(a.v, autoscalingv2.ScalingLimited, reasonUp) || hasReason(a.v, autoscalingv2.AbleToScale, windowHolds))
 		}) {
 			continue // or its behavior held it
 		}

@@ -478,6 +478,7 @@ func (d *diagnosis) metricsMissing() {
 			Seen:   fmt.Sprintf("It was ready for %.0f s without a sample in metrics.k8s.io, while other pods had some.", end.Sub(ready).Seconds()),
 			Cause:  "metrics-server cannot scrape its node. The HPA takes such a pod as idle when it adds replicas, and as at all of its request when it removes some.",
 			Advice: fmt.Sprintf("`kubectl top node %s` and the logs of metrics-server tell whether it can reach the node's kubelet.", p.now.Node)}
+		d.inOneProcess(&f)
 		if has {
 			f.UntilSeconds = new(got.Seconds())
 		}

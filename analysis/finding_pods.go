@@ -338,6 +338,12 @@ func (d *diagnosis) crashes(c *chart) (found bool) {
 			f.Cause = fmt.Sprintf("It used more than %s.", limit)
 			f.Advice = "Raise the limit, or find what takes the memory: under load it may be the requests in flight."
 		}
+		f.Spells = [][2]float64{{at.Seconds(), at.Seconds()}}
+		for _, s := range c.spells {
+			if s.kind == FoundNotReady && s.to > at {
+				f.Spells = append(f.Spells, [2]float64{s.from.Seconds(), s.to.Seconds()})
+			}
+		}
 		d.add(f)
 		found = true
 	}

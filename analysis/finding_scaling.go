@@ -227,22 +227,29 @@ func (d *diagnosis) unable(t record.Instant) (says string) {
 	return says
 }
 
-// mostLoaded is the transition up in which the HPA's ith metric was highest, and its readings before and then;
+// mostLoaded is the transition up in which the HPA's ith metric was highest, by when its samples end, and its readings before and then;
 // nil without a reading.
 func (d *diagnosis) mostLoaded(i int, p policy) (most *Transition, idle, peak usage) {
 	name, _ := record.ResourceOf(p.metrics[i])
 	for k := range d.r.Transitions {
 		t := &d.r.Transitions[k]
 		onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
+		risen := end // when the load falls again: of short phases that each rise, a reading comes in a later one
+		for _, next := range d.r.Transitions[k+1:] {
+			if next.ScaleUp == nil {
+				break
+			}
+			risen = record.Instant(next.EndSeconds * 1e9)
+		}
 		var before usage
 		for _, u := range d.levels {
-			if name == "" {
+			if name == "" || u.v.to == 0 {
 				u.v.from, u.v.to = u.t, u.t // it is not of samples
 			}
 			switch {
 			case name != "" && u.v.signal != "": // which has the samples of the reading before
-			case t.ScaleUp == nil || u.v.ratio == nil || u.t >= end:
-			case u.t <= onset || u.v.to > 0 && u.v.to <= onset:
+			case t.ScaleUp == nil || u.v.ratio == nil || u.v.to >= end || u.t >= risen:
+			case u.v.to <= onset:
 				before = u.v
 			case most == nil || u.v.ratioOf(i) >= peak.ratioOf(i):
 				most, idle, peak = t, before, u.v
@@ -278,7 +285,7 @@ func (d *diagnosis) riseOf(i int, p policy) rise {
 	}
 	from, rate := d.rates(t, idle, peak)
 	r.peak = peak.ratioOf(i)
-	r.phase, r.follows = t.ToPhase, idle.ratio == nil || rate <= from
+	r.phase, r.follows = d.phasesOf(t, peak), idle.ratio == nil || rate <= from
 	if r.follows {
 		return r
 	}
@@ -291,6 +298,14 @@ func (d *diagnosis) riseOf(i int, p policy) rise {
 		}
 	}
 	return r
+}
+
+// phasesOf names the phases in which the samples of a transition's peak were taken.
+func (d *diagnosis) phasesOf(t *Transition, peak usage) string {
+	if first := d.phase(max(peak.from, d.start)).name; peak.from.Seconds() < t.OnsetSeconds && first != t.ToPhase {
+		return fmt.Sprintf("phases %s to %s", first, t.ToPhase)
+	}
+	return "phase " + t.ToPhase
 }
 
 // rates are those of the load at idle and at the peak. The samples may be older than the phase, and on a ramp or
@@ -400,7 +415,7 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		f.Cause = "The metric does not rise enough with the load; memory in particular depends on what the server keeps, not on the rate."
 		f.Advice += "; or scale on a metric that follows the load."
 	case known:
-		f.Advice += fmt.Sprintf(", or send more than about %s requests/s in phase %s%s.", record.Plain(first.rate, 2), first.phase, when)
+		f.Advice += fmt.Sprintf(", or send more than about %s requests/s in %s%s.", record.Plain(first.rate, 2), first.phase, when)
 	case later > 0:
 		f.Advice += ", or send more load, or as much for longer."
 	case !slices.ContainsFunc(rises, func(r rise) bool { return r.grew || r.follows }):
@@ -492,12 +507,17 @@ func (d *diagnosis) heldSince(fall replicaChange) record.Instant {
 	return fall.t.Add(-window)
 }
 
-// heldByPolicies is the longest time in which scale-up policies held the HPA below what it recommended, by
+// windowHolds is the reason of the condition AbleToScale while the scale-up window holds the replicas: see
+// stabilizeRecommendationWithBehaviors in k8s.io/kubernetes/pkg/controller/podautoscaler.
+const windowHolds = "ScaleUpStabilized"
+
+// heldUp is the longest time in which scale-up policies, or the scale-up window, held the HPA below what it recommended, by
 // its statuses from the first on, and the most that it asked for meanwhile; empty without one.
-func (d *diagnosis) heldByPolicies() (first at[*record.Autoscaler], until record.Instant, asked int32) {
+func (d *diagnosis) heldUp() (first at[*record.Autoscaler], until record.Instant, asked int32) {
 	held := func(i int) bool {
-		up, _ := behaviorOf(d.hpas[i].v.Spec) // which another finding tells if it is off
-		return d.hpas[i].t >= d.start && d.wants[i].ok && hasReason(d.hpas[i].v, autoscalingv2.ScalingLimited, reasonUp) && !off(up)
+		a := d.hpas[i].v
+		up, _ := behaviorOf(a.Spec) // which another finding tells if it is off
+		return d.hpas[i].t >= d.start && d.wants[i].ok && d.wants[i].n > a.Status.DesiredReplicas && (hasReason(a, autoscalingv2.ScalingLimited, reasonUp) || hasReason(a, autoscalingv2.AbleToScale, windowHolds)) && !off(up)
 	}
 	for i := 0; i < len(d.hpas) && d.hpas[i].t < d.end; i++ {
 		if !held(i) {
@@ -515,13 +535,13 @@ func (d *diagnosis) heldByPolicies() (first at[*record.Autoscaler], until record
 	return first, until, asked
 }
 
-// upLimited finds the scale-up that policies held longest below what the HPA recommended: for longer than one
+// upLimited finds the scale-up that policies or the window held longest below what the HPA recommended: for longer than one
 // sync, after which the HPA would have taken its next step anyway.
 func (d *diagnosis) upLimited() {
 	if d.has(FoundRunsAway) {
 		return // more replicas sooner are no help
 	}
-	first, until, asked := d.heldByPolicies()
+	first, until, asked := d.heldUp()
 	lasted := until.Sub(first.t)
 	if lasted <= d.flags.Sync.Duration+time.Second {
 		return
@@ -539,7 +559,7 @@ func (d *diagnosis) upLimited() {
 	if to > from {
 		went = fmt.Sprintf("went from %d to %d", from, to)
 	}
-	if l := d.normalize(spec, first.t, from, d.want(first.t).raw, 0, false); l.by == LimitUpPolicy {
+	if l := d.normalize(spec, first.t, from, d.want(first.t).raw, 0, false); l.by == LimitUpPolicy || l.by == LimitStabilization {
 		went += " (" + l.text + ")"
 	}
 	advised := autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{Policies: []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PodsScalingPolicy, PeriodSeconds: 15}}}}
@@ -549,10 +569,15 @@ func (d *diagnosis) upLimited() {
 	spec.Behavior = &advised
 	up, _ := behaviorOf(spec)
 	allowed, _ := d.policyLimit(spec, first.t, from, up, 1, 0) // by a policy of no pods
-	d.add(Finding{Kind: FoundUpLimited, Severity: Limits, Object: d.hpa(), SinceSeconds: new(first.t.Seconds()), UntilSeconds: d.until(until),
+	f := Finding{Kind: FoundUpLimited, Severity: Limits, Object: d.hpa(), SinceSeconds: new(first.t.Seconds()), UntilSeconds: d.until(until),
 		Seen:   fmt.Sprintf("It asked for up to %s and %s; %.0f s later %s.", replicas(asked), went, lasted.Seconds(), late),
 		Cause:  "Its scale-up policies limit how many replicas it adds within their periods, whatever its metrics ask for.",
-		Advice: fmt.Sprintf("`behavior.scaleUp: {selectPolicy: Max, policies: [{type: Pods, value: %d, periodSeconds: 15}]}` would have let it go to %d as soon as it asked for them.", asked-allowed, asked)})
+		Advice: fmt.Sprintf("`behavior.scaleUp: {selectPolicy: Max, policies: [{type: Pods, value: %d, periodSeconds: 15}]}` would have let it go to %d as soon as it asked for them.", asked-allowed, asked)}
+	if hasReason(first.v, autoscalingv2.AbleToScale, windowHolds) {
+		f.Cause = "Its scale-up stabilization window takes the lowest recommendation in it: a load that does not last as long brings no replica."
+		f.Advice = "Take `behavior.scaleUp.stabilizationWindowSeconds` out, or set it shorter than the loads that are to be served."
+	}
+	d.add(f)
 }
 
 // window finds a scale-down that the stabilization window did not let happen, or not to its end, before

@@ -136,10 +136,10 @@ func (d *diagnosis) disabled(p policy) {
 			f.Severity = side.severity
 			differs := func(n, to int32) string {
 				to = min(max(to, p.min), p.max)
-				return fmt.Sprintf("%s %s (%d..%d)", record.Counted(max(n-to, to-n), "pod"), side.other, n, to)
+				return fmt.Sprintf("%d (%d %s)", to, max(n-to, to-n), side.other)
 			}
 			if now {
-				f.Seen += fmt.Sprintf(" It recommends %s and stays at %d: %s.", replicas(want.n), n.Replicas, differs(n.Replicas, want.n))
+				f.Seen += fmt.Sprintf(" It recommends %s and stays at %d.", differs(n.Replicas, want.n), n.Replicas)
 			} else {
 				f.SinceSeconds, f.UntilSeconds = new(from.Seconds()), d.until(to)
 				asked := stayed.Replicas // the furthest
@@ -150,7 +150,7 @@ func (d *diagnosis) disabled(p policy) {
 						}
 					}
 				}
-				f.Seen += fmt.Sprintf(" The metric asked for %s replicas for %.0f s (%s), and it stayed at %d. By the metric it would be %s, less what a window or a policy holds.", side.other, to.Sub(from).Seconds(), targets(p), stayed.Replicas, differs(stayed.Replicas, asked))
+				f.Seen += fmt.Sprintf(" The metric asked for %s replicas for %.0f s (%s), and it stayed at %d. The metric asked for %s; without Disabled the window and the policies would still apply.", side.other, to.Sub(from).Seconds(), targets(p), stayed.Replicas, differs(stayed.Replicas, asked))
 			}
 		}
 		d.found = append(d.found, f) // one for each direction

@@ -287,9 +287,8 @@ func (d *diagnosis) errors() {
 		if i < 0 {
 			i, whys = len(whys), append(whys, why{cause: f.Cause, advice: f.Advice})
 		}
-		if w := &whys[i]; len(w.phases) < mostPhases {
-			w.phases, w.pods = append(w.phases, l.Name), append(w.pods, pod)
-		}
+		w := &whys[i]
+		w.phases, w.pods = append(w.phases, l.Name), append(w.pods, pod)
 	}
 	if len(phases) == 0 {
 		return
@@ -297,13 +296,13 @@ func (d *diagnosis) errors() {
 	all := phases[0]
 	var causes, advices []string
 	for _, w := range whys {
-		cause := strings.Replace(w.cause, "PODS", strings.Join(w.pods, "; "), 1)
+		cause := strings.Replace(w.cause, "PODS", firstOf(w.pods, "; ", "pod"), 1)
 		if len(whys) > 1 {
 			of := "Phase"
 			if len(w.phases) > 1 {
 				of = "Phases"
 			}
-			cause = fmt.Sprintf("%s %s: %s", of, strings.Join(w.phases, ", "), cause)
+			cause = fmt.Sprintf("%s %s: %s", of, firstOf(w.phases, ", ", "phase"), cause)
 		}
 		if causes = append(causes, cause); !slices.Contains(advices, w.advice) {
 			advices = append(advices, w.advice)
@@ -324,6 +323,15 @@ func (d *diagnosis) errors() {
 	}
 	all.Seen += "."
 	d.add(all)
+}
+
+// firstOf names the first mostPhases of names, and how many more there are.
+func firstOf(names []string, between, what string) string {
+	text := strings.Join(names[:min(len(names), mostPhases)], between)
+	if more := len(names) - mostPhases; more > 0 {
+		text += " and " + record.Counted(more, "more "+what)
+	}
+	return text
 }
 
 // phaseErrors tells, in a part of a sentence, of the requests of a phase that failed and of which no other finding says why; failed is
@@ -363,6 +371,17 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 		p = nil
 	}
 	first, last, within := d.failures(from, to, count)
+	others, of := "for another reason than slow or too few pods", ": "
+	if near, kinds := d.spellsIn(from, to, saysWhyRequestsFail); len(near) > 0 {
+		if first, last, within = d.failures(from, to, count, near...); within == 0 {
+			return f, "", 0
+		}
+		failed = min(failed, within)
+		others = fmt.Sprintf("more than %.0f s before or after the times of finding %s", patience.Seconds(), strings.Join(kinds, " and "))
+		if failed < all {
+			of = "; of all: "
+		}
+	}
 	when, since, until := fmt.Sprintf("between %d and %d s", first, last+1), float64(first), record.Instant(last+1)*record.Instant(time.Second)
 	switch {
 	case first < 0:
@@ -373,17 +392,19 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 	if p != nil { // what was found later in the phase does not say why
 		from, to = float64(first), float64(last+1)
 	}
-	if d.hasIn(from, to, saysWhyRequestsFail...) || d.blockedIn(from, to, FoundPaused, FoundSignalAbsent) {
+	if slices.ContainsFunc(d.found, func(f Finding) bool {
+		return f.Severity != Notice && len(f.Spells) == 0 && slices.Contains(saysWhyRequestsFail, f.Kind) && f.in(from, to)
+	}) || d.blockedIn(from, to, FoundPaused, FoundSignalAbsent) {
 		return f, "", 0
 	}
 	done := l.Answered + l.Failed
 	percent := func(n uint64) string { return record.Plain(float64(n)/float64(done)*100, 2) }
 	seen := fmt.Sprintf("phase %s %d of %d requests failed (%s %%)", l.Name, all, done, percent(all))
 	if failed < all {
-		seen += fmt.Sprintf(", %d of them (%s %%) for another reason than slow or too few pods", failed, percent(failed))
+		seen += fmt.Sprintf(", %d of them (%s %%) %s", failed, percent(failed), others)
 	}
 	f = Finding{Kind: FoundErrors, Severity: Notice, Object: d.target(), SinceSeconds: &since, UntilSeconds: d.until(until),
-		Seen: fmt.Sprintf("%s, %s: %s", seen, when, failures(l))}
+		Seen: fmt.Sprintf("%s, %s%s%s", seen, when, of, failures(l))}
 	if float64(failed) >= failedShare*float64(done) {
 		f.Severity = Limits
 	}
@@ -420,11 +441,28 @@ func without(counts map[string]uint64, names []string) map[string]uint64 {
 	return counts
 }
 
-// failures are the first and the last second between two times at which requests failed, and how many did; the seconds are -1 if none did.
-func (d *diagnosis) failures(from, to float64, count func(secondSum) uint64) (first, last int, failed uint64) {
+// spellsIn are the spells of findings of some kinds, which are more than a notice, between two seconds, each with patience before and
+// after it; and the kinds.
+func (d *diagnosis) spellsIn(from, to float64, of []string) (spells [][2]float64, kinds []string) {
+	for _, f := range d.found {
+		for _, s := range f.Spells {
+			if s[0], s[1] = s[0]-patience.Seconds(), s[1]+patience.Seconds(); f.Severity != Notice && slices.Contains(of, f.Kind) && s[0] < to && s[1] > from {
+				spells = append(spells, s)
+				if !slices.Contains(kinds, f.Kind) {
+					kinds = append(kinds, f.Kind)
+				}
+			}
+		}
+	}
+	return spells, kinds
+}
+
+// failures are the first and the last second between two times, but for some spells, at which requests failed, and how many did; the
+// seconds are -1 if none did.
+func (d *diagnosis) failures(from, to float64, count func(secondSum) uint64, but ...[2]float64) (first, last int, failed uint64) {
 	first, last = -1, -1
 	for n := int(from); n < int(math.Ceil(to)); n++ {
-		if x := count(d.loads.second(n)); x > 0 {
+		if x := count(d.loads.second(n)); x > 0 && !slices.ContainsFunc(but, func(s [2]float64) bool { return s[0] < float64(n+1) && s[1] > float64(n) }) {
 			failed += x
 			if last = n; first < 0 {
 				first = n

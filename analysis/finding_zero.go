@@ -201,7 +201,7 @@ func (d *diagnosis) lostSignal(metric string) (stretches []lost) {
 			if v.v != nil || from >= to {
 				continue
 			}
-			if strings.HasPrefix(metric, podsMetric) {
+			if strings.HasPrefix(metric, podsMetric) || d.goneWithPods(c, i) {
 				from = d.readyFrom(from, to) // before there was no pod that could have one
 			}
 			if from < to {
@@ -225,6 +225,20 @@ func (d *diagnosis) lostSignal(metric string) (stretches []lost) {
 		all = append(all, s)
 	}
 	return slices.DeleteFunc(all, func(s lost) bool { return s.to.Sub(s.from) <= 2*d.flags.Sync.Duration+time.Second })
+}
+
+// goneWithPods says whether a metric, of which the ith reading has no value, lost it soon after the last ready pod was gone, as a metric
+// does that the pods give: stuck-at-zero tells what that costs. KEDA's triggers are to have values without a pod.
+func (d *diagnosis) goneWithPods(c course, i int) bool {
+	for i > 0 && c.values[i-1].v == nil {
+		i--
+	}
+	lost := c.values[i].t
+	k := after(d.counts, lost)
+	for k > 0 && d.counts[k-1].v.ready == 0 {
+		k--
+	}
+	return i > 0 && len(d.scaled) == 0 && k > 0 && k < after(d.counts, lost) && lost.Sub(d.counts[k].t) <= staleSignal
 }
 
 // query matches that of a URL, which is long and can be another each time.

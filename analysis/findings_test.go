@@ -79,7 +79,10 @@ func TestFindings(t *testing.T) {
 			"blocks no-request deployment/web since 2 until -: no cpu request: nginx"}},
 		"another HPA over the pods from the start": {tooHigh(autoscalingv2.HorizontalPodAutoscalerCondition{Type: "ScalingActive", Status: "False", Reason: "AmbiguousSelector", Message: "pods by selector app=web are controlled by more than one HPA"}), []string{
 			"blocks rival-hpa hpa/web since 2 until -: Pods by selector app=web", "blocks not-scaled hpa/web"}},
-		"an external metric at 0 replicas": {atZero().external(), []string{"blocks stuck-at-zero hpa/web since 100 until -: It stayed at 0 replicas"}},
+		"an external metric at 0 replicas":           {atZero().external(), []string{"blocks stuck-at-zero hpa/web since 100 until -: It stayed at 0 replicas"}},
+		"an external metric that went with the pods": {atZero().external().lost(75), []string{"blocks stuck-at-zero hpa/web"}},
+		"an external metric that was lost long after the pods": {atZero().external().lost(182), []string{
+			"blocks stuck-at-zero hpa/web", "blocks signal-absent hpa/web since 182 until -: Metric external queue had no value for 38 s"}},
 		"a container that is down at the first look": {ill().sampled(220, "a", "b", "c").down("d"), []string{
 			"blocks crash pod/d since -5 until -: ended with exit code 1 (Error)"}},
 		"a status that is late":  {late(), nil},
@@ -112,7 +115,7 @@ func TestFindings(t *testing.T) {
 		"a bare pod":                             {owned("ReplicaSet/web-7c9f7f6d5b", ""), []string{"limits selector-overlap deployment/web since 2 until -: 1 pod of nobody"}},
 		"scale-ups forbidden in mid-run": {respecified(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) {
 			spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{SelectPolicy: new(autoscalingv2.DisabledPolicySelect)}}
-		}), []string{"blocks direction-disabled hpa/web since 155 until -: for 65 s (target: cpu 20 % of requests), and it stayed at 2. By the metric it would be 2 pods more (2..4), less what a window or a policy holds."}},
+		}), []string{"blocks direction-disabled hpa/web since 155 until -: for 65 s (target: cpu 20 % of requests), and it stayed at 2. The metric asked for 4 (2 more); without Disabled the window and the policies would still apply."}},
 		"min set to max in mid-run": {respecified(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) {
 			spec.MinReplicas = &spec.MaxReplicas
 		}), []string{"blocks min-is-max hpa/web since 151 until -: are both 5"}},
@@ -294,6 +297,15 @@ func (m *made) external() *made {
 	return m
 }
 
+// lost has the metric of external lost from t on.
+func (m *made) lost(t float64) *made {
+	m.queued(5, "1")
+	for ; t < 220; t += 60 { // an error that stays the same is recorded once in a minute
+		m.add(t, record.Entry{Signal: &record.Signal{Metric: "external queue", Error: "no metrics returned from external metrics API"}})
+	}
+	return m
+}
+
 // down adds a pod whose container has ended again and again before the record, and is down.
 func (m *made) down(name string) *made {
 	m.add(1.6, record.Entry{Pod: &record.Pod{
@@ -327,12 +339,14 @@ func atZero() *made {
 // Advice on metrics is of the cluster that was used: the embedded one has no metrics-server in kube-system.
 func TestMetricsOfTheEmbeddedCluster(t *testing.T) {
 	for _, lab := range []*record.Lab{nil, {Timing: "real", MetricsResolution: 15}} {
-		m := ill().sampled(100, "a", "b", "c")
-		m.gap(metricsSource, 101, 215)
-		m.resampled(216, "a", "b", "c").add(0, record.Entry{Cluster: &record.Cluster{Lab: lab}})
-		f := m.analyze(t).Findings
-		if len(f) != 1 || f[0].Kind != FoundMetricsAbsent || strings.Contains(f[0].Advice, "kube-system") != (lab == nil) || strings.Contains(f[0].Advice, "hpabench-lab") != (lab != nil) {
-			t.Errorf("%+v", f)
+		absent := ill().sampled(100, "a", "b", "c")
+		absent.gap(metricsSource, 101, 215)
+		for kind, m := range map[string]*made{FoundMetricsAbsent: absent.resampled(216, "a", "b", "c"), FoundMetricsMissing: ill().sampled(220, "a", "b")} {
+			m.add(0, record.Entry{Cluster: &record.Cluster{Lab: lab}})
+			f := m.analyze(t).Findings
+			if len(f) != 1 || f[0].Kind != kind || strings.Contains(f[0].Cause, "metrics-server") != (lab == nil) || strings.Contains(f[0].Advice, "hpabench-lab") != (lab != nil) {
+				t.Errorf("%+v", f)
+			}
 		}
 	}
 }

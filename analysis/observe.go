@@ -90,8 +90,6 @@ type counts struct{ pods, ready, inService, terminating int }
 // usage is one reading of PodMetrics, or of another metric of the HPA, and what the HPA would make of all that was read by then.
 type usage struct {
 	reading    *readings
-	cpu        float64 // cores, the latest sample of each pod that exists
-	memory     int64
 	ratio      *float64  // the largest of the HPA's metrics, relative to its target
 	ratios     []float64 // of each of them, if there are several
 	cpuPercent *float64  // of the requests
@@ -141,6 +139,7 @@ type observed struct {
 	targets []at[record.Target]
 	events  []at[record.Event]
 	usages  []at[usage]
+	totals  []at[totals] // at each reading of the pods, and when one of them is gone
 	signals []course
 	queues  []at[*record.Queue]
 	goods   []at[struct{}] // the first good answers after seconds without one
@@ -435,8 +434,14 @@ type tracker struct {
 
 // use is what a sample tells of a pod.
 type use struct {
-	cpu    float64
+	cpu    float64 // cores
 	memory int64
+}
+
+// totals are that of all pods, and the share of their CPU requests.
+type totals struct {
+	use
+	percent *float64
 }
 
 func (k *tracker) pod(t record.Instant, p record.Pod) {
@@ -464,6 +469,9 @@ func (k *tracker) pod(t record.Instant, p record.Pod) {
 	}
 	if is.gone.seen && !is.buried {
 		is.buried = true
+		if u, sampled := last(k.o.totals, t); sampled {
+			k.total(t, u.percent)
+		}
 		k.named[is.name] = slices.DeleteFunc(k.named[is.name], func(p *pod) bool { return p == is })
 		if k.gone++; k.gone > len(k.alive)/2 {
 			k.alive, k.gone = slices.DeleteFunc(k.alive, func(p *pod) bool {
@@ -566,12 +574,6 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 		u.to += end / record.Instant(len(m.samples))
 		u.from += (end - record.Instant(s.Window*1e9)) / record.Instant(len(m.samples))
 	}
-	for _, p := range k.alive {
-		if !p.buried && !p.foreign {
-			u.cpu += p.use.cpu
-			u.memory += p.use.memory
-		}
-	}
 	k.read(m, t)
 	v := k.measure(&u, t)
 	cpu := v.counted(corev1.ResourceCPU, "", k.o.flags)
@@ -579,6 +581,18 @@ func (k *tracker) metrics(t record.Instant, m *readings) {
 		u.cpuPercent = new(cpu.percent())
 	}
 	k.o.usages = append(k.o.usages, at[usage]{t, u})
+	k.total(t, u.cpuPercent)
+}
+
+// total sums up the latest samples of the pods that are there. The share of their requests is absent where there are none.
+func (k *tracker) total(t record.Instant, percent *float64) {
+	var all totals
+	for _, p := range k.alive {
+		if !p.buried && !p.foreign && p.use != (use{}) {
+			all.cpu, all.memory, all.percent = all.cpu+p.use.cpu, all.memory+p.use.memory, percent
+		}
+	}
+	k.o.totals = append(k.o.totals, at[totals]{t, all})
 }
 
 // course is how the value of a metric went that is not of metrics.k8s.io: nil is of a reading without one.

@@ -154,6 +154,10 @@ type Step struct {
 	By      string `json:"by,omitempty"`
 	Foreign bool   `json:"foreign,omitempty"`
 
+	// Earlier says that the HPA decided the step on samples that are all from before the onset: the load before brought it
+	// about, and it is no part of the transition's latency.
+	Earlier bool `json:"earlier,omitempty"`
+
 	// Metric is what the HPA's status says that it saw, current/target of each of
 	// its metrics, in the status that came with the decision.
 	Metric string `json:"metric,omitempty"`

@@ -307,7 +307,8 @@ func (o *observed) lowered(w window, n int32) int32 {
 }
 
 // settle is onset → supply at the plateau for good and the last of the pods that
-// the scale-down ended gone.
+// the scale-down ended gone. Pods that are not ready for a time do not delay it; replicas that fell
+// below the plateau and rose again do.
 func (o *observed) settle(w window, decision replicaChange) Latency {
 	plateau := o.supplyAt(w.end)
 	if plateau == nil {
@@ -323,7 +324,8 @@ func (o *observed) settle(w window, decision replicaChange) Latency {
 	if cooling := o.cooling(w.end, n.Replicas); cooling != "" {
 		return absent(fmt.Sprintf("there were %s when %s at %.1f s, and %s", record.Counted(n.Replicas, "replica"), w.endedBy, w.end.Seconds(), cooling))
 	}
-	at := o.supplySince(w, func(n int) bool { return n <= *plateau })
+	rose := slices.ContainsFunc(o.changes, func(c replicaChange) bool { return w.holds(c.t) && int(c.to) < *plateau })
+	at := o.supplySince(w, func(n int) bool { return n == *plateau || n < *plateau && !rose })
 	for _, p := range o.pods {
 		if p.foreign || p.replaced || !p.terminating.seen || !w.holds(p.terminating.t) || p.terminating.t < decision.t.Add(-WatchDelay) {
 			continue

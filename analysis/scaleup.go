@@ -188,11 +188,13 @@ func (o *observed) due(c replicaChange, w window) bool {
 	if hpa := o.autoscaler(c.t); hpa == nil || slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return record.CustomMetric(m) != "" }) {
 		return false
 	}
-	old := func(u usage) bool {
-		return len(u.reading.samples) > 0 && !slices.ContainsFunc(u.reading.samples, func(s sample) bool { return o.instant(s.timestamp()) > w.onset })
-	}
 	i := after(o.usages, c.t)
-	return w.onsetBy == "" && i > 0 && old(o.usages[i-1].v) && (i == len(o.usages) || o.usages[i].t > c.t.Add(o.every()) || old(o.usages[i].v))
+	return w.onsetBy == "" && i > 0 && o.old(o.usages[i-1].v, w) && (i == len(o.usages) || o.usages[i].t > c.t.Add(o.every()) || o.old(o.usages[i].v, w))
+}
+
+// old says whether all samples of a reading of the pods are from before the load changed.
+func (o *observed) old(u usage, w window) bool {
+	return len(u.reading.samples) > 0 && !slices.ContainsFunc(u.reading.samples, func(s sample) bool { return o.instant(s.timestamp()) > w.onset })
 }
 
 // starting are the stages of p from created to in service.

@@ -21,7 +21,7 @@ func (o *observed) steps(w window) []Step {
 		if !w.holds(c.t) {
 			continue
 		}
-		s := Step{AtSeconds: c.t.Seconds(), AfterSeconds: c.t.Sub(w.onset).Seconds(), From: c.from, To: c.to, By: c.by}
+		s := Step{AtSeconds: c.t.Seconds(), AfterSeconds: c.t.Sub(w.onset).Seconds(), From: c.from, To: c.to, By: c.by, Earlier: o.due(c, w)}
 		s.Event = o.eventOf(c)
 		status := o.statusOf(c)
 		event, keda := o.byKEDA(c)

@@ -25,7 +25,6 @@ func (o *observed) timeline(load map[int]*row, demand []Level) (rows []Second, e
 	spans := o.spans
 	first, _ := floorDiv(int(math.Floor(o.start.Seconds())), every)
 	length := record.Instant(every) * record.Instant(time.Second)
-	sampled := slices.IndexFunc(o.usages, func(u at[usage]) bool { return u.v.signal == "" }) // the pods, for the first time
 	rows = make([]Second, 0, max(0, int(o.end/length)-first+1))
 	for n := first; record.Instant(n)*length < o.end; n++ {
 		r := Second{Second: n * every}
@@ -42,9 +41,9 @@ func (o *observed) timeline(load map[int]*row, demand []Level) (rows []Second, e
 		}
 		// The figures are those of the observations themselves, to spare the memory of copies.
 		inGap := func(g record.Gap) bool { return sourceOf(g) == metricsSource && g.From < t && g.To > t }
-		if i := after(o.usages, t) - 1; sampled >= 0 && i >= sampled && !slices.ContainsFunc(o.gaps, inGap) {
-			u := &o.usages[i].v
-			r.CPUCores, r.MemoryBytes, r.CPUPercent = &u.cpu, &u.memory, u.cpuPercent
+		if i := after(o.totals, t) - 1; i >= 0 && !slices.ContainsFunc(o.gaps, inGap) {
+			u := &o.totals[i].v
+			r.CPUCores, r.MemoryBytes, r.CPUPercent = &u.cpu, &u.memory, u.percent
 		}
 		a, ok := last(o.hpas, t)
 		for _, c := range o.signals {

@@ -273,7 +273,7 @@ func (o *observed) metric(w window, asks asking) (sight, string) {
 		}
 		beyond := asks.is(ratio, n.Replicas, policyOf(o.autoscaler(u.t).Spec, o.flags))
 		switch {
-		case u.t <= w.onset:
+		case u.t <= w.onset || o.old(u.v, w):
 			already, before = beyond, beyond
 		case !beyond:
 			already = false

@@ -269,6 +269,9 @@ func steps(t analysis.Transition) []string {
 	}
 	for _, s := range t.Steps {
 		line := fmt.Sprintf("%d → %d after %.1f s", s.From, s.To, s.AfterSeconds)
+		if s.Earlier {
+			line += ", no part of the latency: the HPA decided it on samples from before the load changed"
+		}
 		switch {
 		case s.Foreign && s.By != "":
 			line += fmt.Sprintf(" by %s, not by the HPA", s.By)
