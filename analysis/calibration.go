@@ -2,6 +2,8 @@ package analysis
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -36,7 +38,7 @@ type Calibration struct {
 // Efficiency is Rate over replicas times the rate of a single one: 1 is linear.
 type CalibrationPoint struct {
 	Replicas   int      `json:"replicas"`
-	Rate       float64  `json:"rate"`
+	Rate       float64  `json:"rate"` // 0 where no rate met it
 	Below      float64  `json:"below"`
 	Seconds    float64  `json:"latencySeconds"` // at Rate, of that percentile
 	Efficiency *float64 `json:"efficiency,omitempty"`
@@ -48,9 +50,12 @@ type CalibrationPoint struct {
 	Rough string `json:"rough,omitempty"`
 }
 
+// Fewest is how many requests a rate needs so that a single late one is no more than the SLO allows: 100 if 99 % must be in time.
+func (c *Calibration) Fewest() float64 { return 100 / float64(100-c.Percentile) }
+
 // Point is what a sweep with a number of replicas says of the rates of its phases: Rate is the highest that met the SLO
-// before the first that did not, 0 if none did, Below is 0 if all did. Where the load generator was late, that alone may
-// be why a rate missed it: it does not count if a higher one met it. Where the sweep was interrupted, its last phase
+// before the first that did not, 0 if none did, Below is 0 if all did. Where the load generator was late, or the requests were
+// fewer than Fewest, that alone may be why a rate missed it: it does not count if a higher one met it. Where the sweep was interrupted, its last phase
 // does not count.
 func (c *Calibration) Point(r *Result, replicas int, rates []float64, interrupted bool) CalibrationPoint {
 	point := CalibrationPoint{Replicas: replicas}
@@ -65,7 +70,7 @@ func (c *Calibration) Point(r *Result, replicas int, rates []float64, interrupte
 		case point.Below == 0:
 			point.Below, point.Doubt = rates[i], doubt
 		}
-		if doubt == "" {
+		if doubt == "" && (p.Cut || float64(p.Offered) >= c.Fewest()) {
 			return point
 		}
 	}
@@ -105,14 +110,15 @@ func (c *Calibration) Refuted(r *Result, replicas int, rates []float64) string {
 	return text
 }
 
-// Complete works out what follows from the points.
+// Complete works out what follows from the points: no capacity where one of them is rough.
 func (c *Calibration) Complete() {
+	rough := slices.ContainsFunc(c.Points, func(p CalibrationPoint) bool { return p.Rough != "" })
 	for i := range c.Points {
 		p := &c.Points[i]
-		if each := p.Rate / float64(p.Replicas); i == 0 || each < c.CapacityPerReplica {
+		if each := p.Rate / float64(p.Replicas); !rough && (i == 0 || each < c.CapacityPerReplica) {
 			c.CapacityPerReplica = each
 		}
-		if c.Points[0].Replicas == 1 {
+		if c.Points[0].Replicas == 1 && c.Points[0].Rate > 0 {
 			p.Efficiency = new(p.Rate / float64(p.Replicas) / c.Points[0].Rate)
 		}
 	}
@@ -123,12 +129,21 @@ func (c *Calibration) Where() string {
 	if c.Lowered != "" {
 		return c.Lowered
 	}
-	for _, p := range c.Points {
-		if p.Below == 0 && p.Rate/float64(p.Replicas) <= c.CapacityPerReplica {
-			return fmt.Sprintf("No rate that misses the SLO was found with %s, so the capacity may be higher", record.Counted(p.Replicas, "replica"))
-		}
+	if c.CapacityPerReplica > 0 {
+		return "The capacity is between the two rates"
 	}
-	return "The capacity is between the two rates"
+	var known []string
+	for _, p := range c.Points {
+		var bounds []string
+		if p.Rate > 0 {
+			bounds = append(bounds, record.Plain(p.Rate, 4)+" or more")
+		}
+		if p.Below > 0 {
+			bounds = append(bounds, "less than "+record.Plain(p.Below, 4))
+		}
+		known = append(known, fmt.Sprintf("%s requests/s with %s", strings.Join(bounds, " and "), record.Counted(p.Replicas, "replica")))
+	}
+	return "Known is: " + strings.Join(known, ", ")
 }
 
 // Doubts are sentences on what makes the capacity doubtful.
