@@ -28,9 +28,6 @@ type Calibration struct {
 	// 0 is not known.
 	CapacityPerReplica float64 `json:"capacityPerReplica,omitempty"`
 	Lowered            string  `json:"lowered,omitempty"`
-	// Doubt says that a longer run at the capacity missed the SLO with a load that was not as planned: it neither
-	// confirms the capacity nor lowers it.
-	Doubt string `json:"doubt,omitempty"`
 }
 
 // CalibrationPoint is for one number of replicas the highest rate that met the SLO and
@@ -87,27 +84,20 @@ func (c *Calibration) met(r *Result, p PhaseLoad) (meets bool, at *float64, doub
 }
 
 // Refuted says why the capacity is lower, by the last phase of a run with a number of replicas and one of the rates in each
-// phase, the last of which is the capacity; empty where that met the SLO, or where the load generator may be why it did not:
-// then Doubt says so. A phase that was cut is one in which the workload did not keep up.
-func (c *Calibration) Refuted(r *Result, replicas int, rates []float64) string {
+// phase, the last of which is the capacity; empty where that met the SLO. Doubt says how the load generator may be why it did
+// not. A phase that was cut is one in which the workload did not keep up.
+func (c *Calibration) Refuted(r *Result, replicas int, rates []float64) (missed, doubt string) {
 	last := len(r.Load.Phases) - 1
 	p := r.Load.Phases[last]
 	meets, at, doubt := c.met(r, p)
 	if meets {
-		return ""
+		return "", ""
 	}
-	text := fmt.Sprintf("a longer run at %s requests/s a replica missed the SLO", record.Plain(rates[last]/float64(replicas), 4))
+	missed = fmt.Sprintf("a longer run at %s requests/s a replica missed the SLO", record.Plain(rates[last]/float64(replicas), 4))
 	if at != nil {
-		text += fmt.Sprintf(" (p%d %s s)", c.Percentile, record.Plain(*at, 3))
+		missed += fmt.Sprintf(" (p%d %s s)", c.Percentile, record.Plain(*at, 3))
 	}
-	if doubt != "" {
-		c.Doubt = fmt.Sprintf("%s, but its load was not as planned: %s. The load generator may be why, so the capacity rests on the shorter runs alone", text, doubt)
-		if c.Lowered != "" {
-			c.Doubt = fmt.Sprintf("%s, but its load was not as planned: %s. The load generator may be why; no run confirms the capacity", text, doubt)
-		}
-		return ""
-	}
-	return text
+	return missed, doubt
 }
 
 // Complete works out what follows from the points: no capacity where one of them is rough.
@@ -155,9 +145,6 @@ func (c *Calibration) Doubts() (list []string) {
 		if p.Rough != "" {
 			list = append(list, fmt.Sprintf("With %s the rates are rough: %s.", record.Counted(p.Replicas, "replica"), p.Rough))
 		}
-	}
-	if c.Doubt != "" {
-		list = append(list, sentence(c.Doubt))
 	}
 	return list
 }

@@ -20,6 +20,9 @@ const (
 	closeSweeps = 3
 	steadySteps = 4 // of each rate of Steady, leastSteady at the least: several samples of metrics-server
 	leastSteady = 40 * time.Second
+	// leastRising is that of rates that rise: of one that lasts for a second, the answers of the second before are 1/growth,
+	// which is less than keepsUp.
+	leastRising = 2 * time.Second
 	// SteadyRuns are made at most, each at SteadyLess times the capacity of the one before, or times the rate of
 	// answers in that run where this is less.
 	SteadyRuns = 4
@@ -101,7 +104,7 @@ func (c Calibration) Steady(n int, perReplica float64) Sweep {
 // next is the sweep that follows those which found the brackets; there is none when the last one
 // was close and has both ends.
 func (c Calibration) next(found []Bracket) (sweep Sweep, done bool, err error) {
-	rising := max(c.Step/2, time.Second)
+	rising := max(c.Step/2, leastRising)
 	if len(found) == 0 {
 		sweep = Sweep{Name: "rising", Step: rising}
 		for rate := c.From * float64(c.Replicas); rate <= HighestRate; rate *= growth {

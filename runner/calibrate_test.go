@@ -83,7 +83,10 @@ func TestCalibrate(t *testing.T) {
 	if steady := of.Steady(1, 25); !slices.Equal(steady.Rates, []float64{10, 50}) || steady.Lasts() != 80*time.Second {
 		t.Errorf("%+v, should be a fifth and the whole of 50 requests/s for 80 s", steady)
 	}
-	of.Step = 2 * time.Second // which makes metrics-server no faster
+	of.Step = 2 * time.Second // which makes metrics-server no faster, nor the answers come with the rate
+	if sweep, _, err := of.next(nil); err != nil || sweep.Step != 2*time.Second {
+		t.Errorf("each rising rate lasts for %s, %v; should for 2 s", sweep.Step, err)
+	}
 	if short := of.Steady(1, 25).Step; short != 40*time.Second {
 		t.Errorf("each rate lasts for %s, should for 40 s", short)
 	}

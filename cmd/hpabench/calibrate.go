@@ -48,10 +48,13 @@ the number of its replicas, which the HPA is made to leave alone.
 For each number of replicas the rate rises by half until the SLO is missed, and then in
 eight steps from the last rate that met it to the first that did not. The SLO is met
 when 99 % (--percentile) of the answers took no longer than the scenario's slo.latency
-(or --latency) and 0.1 % at most were errors; a rate
-lasts for 100 requests at least (20 with --percentile 95), since of fewer a single late answer
-decides. The capacity of a replica is the least rate by replica of all the numbers. Where a longer run at it misses the SLO, it is lowered, up to three
-times: by a tenth, or to 90 % of the rate of answers in that run where this is less.
+(or --latency) and 0.1 % at most were errors. A rate is judged by 100 requests at least (20
+with --percentile 95), as of fewer a single late answer decides: it lasts as long as they take.
+
+The capacity of a replica is the least rate by replica of all the numbers. Where a longer run
+at it misses the SLO, it is lowered, up to three times: by a tenth, or to 90 % of the rate of
+answers in that run where this is less. Where the load generator may be why it misses, the run
+is made again. Where none of four runs meets the SLO, there is no capacity.
 
 From what the pods used comes the highest target of the HPA by which it adds a replica before
 the others serve more than that, if the load is steady. Simulations of the scenario's load try it;
@@ -274,15 +277,22 @@ func (f *calibrateFlags) steady(c *analysis.Calibration, measure sweeper) (dir s
 			}
 			return dir, errors.Join(refuted, err)
 		}
-		missed := c.Refuted(r, of.Replicas, steady.Rates)
+		missed, doubt := c.Refuted(r, of.Replicas, steady.Rates)
 		if missed == "" {
 			return dir, nil
 		}
 		refuted = runner.NoCapacity(missed + ": calibrate again with a longer --step, or on an idle cluster")
-		c.Lowered = strings.ToUpper(missed[:1]) + missed[1:] + ", so the capacity is below the two rates"
+		if doubt != "" {
+			refuted = runner.NoCapacity(fmt.Sprintf("%s, but the load generator may be why (%s): calibrate again on an idle machine or with a longer --step", missed, doubt))
+		} else {
+			c.Lowered = strings.ToUpper(missed[:1]) + missed[1:] + ", so the capacity is below the two rates"
+		}
 		if n == runner.SteadyRuns {
 			c.CapacityPerReplica = 0
 			return dir, refuted
+		}
+		if doubt != "" {
+			continue
 		}
 		c.CapacityPerReplica *= runner.SteadyLess
 		// In an overload the answers are what is served, a little of it too late.
