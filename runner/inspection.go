@@ -50,7 +50,7 @@ type inspection struct {
 	checks    []record.Check
 	report    func(record.Check)
 	badInput  bool // a fault is in what the user asked for, not in the cluster
-	forbidden bool // a request was not allowed: which right it takes is said with the rights
+	forbidden bool // a check is Forbidden: which right it takes is said with the rights
 	beside    int  // see Options
 
 	interrupted func() bool
@@ -73,10 +73,15 @@ type subject struct {
 }
 
 func (i *inspection) add(name, outcome, message, hint string) {
+	i.put(record.Check{Name: name, Outcome: outcome, Message: message, Hint: hint})
+}
+
+func (i *inspection) put(c record.Check) {
 	if i.interrupted() {
 		return // what fails now says nothing about the cluster
 	}
-	c := record.Check{Name: name, Outcome: outcome, Message: record.Cut(message), Hint: hint}
+	c.Message = record.Cut(c.Message)
+	i.forbidden = i.forbidden || c.Forbidden
 	i.checks = append(i.checks, c)
 	i.report(c)
 }
@@ -95,8 +100,8 @@ func (i *inspection) fault(name, message, hint string) bool {
 
 // failed adds the fault that a request did not succeed. It returns false.
 func (i *inspection) failed(name string, err error) bool {
-	i.forbidden = i.forbidden || apierrors.IsForbidden(err)
-	return i.fault(name, err.Error(), "")
+	i.put(record.Check{Name: name, Outcome: record.Fault, Message: err.Error(), Forbidden: apierrors.IsForbidden(err)})
+	return false
 }
 
 func (i *inspection) ok(name, message string, args ...any) {
