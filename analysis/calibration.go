@@ -51,9 +51,9 @@ type CalibrationPoint struct {
 func (c *Calibration) Fewest() float64 { return 100 / float64(100-c.Percentile) }
 
 // Point is what a sweep with a number of replicas says of the rates of its phases: Rate is the highest that met the SLO
-// before the first that did not, 0 if none did, Below is 0 if all did. Where the load generator was late, or the requests were
-// fewer than Fewest, that alone may be why a rate missed it: it does not count if a higher one met it. Where the sweep was interrupted, its last phase
-// does not count.
+// before the first that did not, 0 if none did, Below is 0 if all did. Where the load generator was late, or the requests
+// were fewer than Fewest, that alone may be why a rate missed it: it does not count if a higher one met it. Where the sweep
+// was interrupted, its last phase does not count.
 func (c *Calibration) Point(r *Result, replicas int, rates []float64, interrupted bool) CalibrationPoint {
 	point := CalibrationPoint{Replicas: replicas}
 	for i, p := range r.Load.Phases {

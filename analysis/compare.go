@@ -315,8 +315,8 @@ func (c *Comparison) tests(judged bool, sets ...int) (tests []*Difference) {
 }
 
 // TooFew says of which sets no figure can be significantly worse, whatever was measured, and what would change that;
-// all says that it is so of each set that is tested, and where there is one trial of each. Holm's correction multiplies the smallest p-value by the number of
-// differences that are not significant yet.
+// all says that it is so of each set that is tested, or that there is one trial of each. Holm's correction multiplies the
+// smallest p-value by the number of differences that are not significant yet.
 func (c *Comparison) TooFew() (list []string, all bool) {
 	tests := c.tests(true)
 	left := len(slices.DeleteFunc(slices.Clone(tests), func(d *Difference) bool { return d.Significant }))

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,5 +74,31 @@ func TestDoctorWithoutRights(t *testing.T) {
 		if forbidden != c.forbidden || other != c.other || (e.Run != nil) != (c.ref != "" && !forbidden) {
 			t.Errorf("%s looks at %q: forbidden %t, other faults %t, watched %t: %+v", c.user, c.ref, forbidden, other, e.Run != nil, e.Checks)
 		}
+	}
+}
+
+// TestDoctorAtZero: a metric of the pods has no value where there is none, which is no fault of its adapter.
+func TestDoctorAtZero(t *testing.T) {
+	cluster := testCluster(t)
+	namespace := testNamespace(t, cluster)
+	deployment := read[appsv1.Deployment](t, `{metadata: {name: web}, spec: {replicas: 0, selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: web}]}}}}`)
+	hpa := read[autoscalingv2.HorizontalPodAutoscaler](t, `{metadata: {name: web}, spec: {maxReplicas: 2, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web},
+		metrics: [{type: Pods, pods: {metric: {name: rps}, target: {type: AverageValue, averageValue: "10"}}}]}}`)
+	if _, err := cluster.Kube.AppsV1().Deployments(namespace).Create(t.Context(), &deployment, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cluster.Kube.AutoscalingV2().HorizontalPodAutoscalers(namespace).Create(t.Context(), &hpa, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := NewDoctor(cluster, "web", ObserveOptions{Namespace: namespace}, func(Progress) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := d.Examine(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := checkText(e.Checks); !strings.Contains(said, "ok adapter: custom.metrics.k8s.io is served; metric rps is of the pods, and there is none") {
+		t.Error(said)
 	}
 }

@@ -350,6 +350,8 @@ func (i *inspection) checkSignal(m autoscalingv2.MetricSpec, group, outcome stri
 		i.add("adapter", record.Warning, fmt.Sprintf("no right to read metric %s: %v", name, err), "the metric is not recorded; what the HPA makes of it is in its status")
 	case err != nil:
 		i.add("adapter", record.Warning, fmt.Sprintf("reading metric %s from %s: %v", name, group, err), "the adapter behind that API does not answer: look at its pods and its logs")
+	case value.Error != "" && m.Pods != nil && i.replicas == 0:
+		i.ok("adapter", "%s is served; metric %s is of the pods, and there is none", group, name)
 	case value.Error != "":
 		i.add("adapter", outcome, fmt.Sprintf("the HPA reads metric %s from %s, and it has no value now: %s", name, group, value.Error), "look at what the adapter (KEDA, prometheus-adapter) asks its source for, and whether the selector of the metric matches")
 	case value.Value != nil:

@@ -515,7 +515,7 @@ func (i *inspection) checkRights(ctx context.Context, t task) bool {
 		})
 	}
 	if err := asking.Wait(); err != nil {
-		return i.fault(name, err.Error(), "")
+		return i.failed(name, err)
 	}
 	missing, lost := map[string][]string{}, map[string][]string{}
 	ask := ""

@@ -232,12 +232,11 @@ func (f *calibrateFlags) sweeps(c *analysis.Calibration, measure sweeper, say fu
 				return runner.Bracket{}, err
 			}
 			c.Cluster, c.Assumed = r.Cluster.Version, r.Cluster.Assumed
-			if now := c.Point(r, n, sweep.Rates, err != nil); err == nil || now.Below > 0 {
+			switch now := c.Point(r, n, sweep.Rates, err != nil); {
+			case err == nil || now.Below > 0 || now.Rate >= point.Below:
 				point = now
-			} else if now.Rate > 0 && now.Rate < point.Below {
+			case now.Rate > 0: // and what missed the SLO is known from a sweep before
 				point.Rate, point.Seconds = now.Rate, now.Seconds
-			} else if now.Rate > 0 {
-				point = now
 			}
 			if !sweep.Close && point.Rate > 0 && point.Below > 0 {
 				took := time.Since(since)
@@ -281,10 +280,10 @@ func (f *calibrateFlags) steady(c *analysis.Calibration, measure sweeper) (dir s
 		if missed == "" {
 			return dir, nil
 		}
-		refuted = runner.NoCapacity(missed + ": calibrate again with a longer --step, or on an idle cluster")
 		if doubt != "" {
 			refuted = runner.NoCapacity(fmt.Sprintf("%s, but the load generator may be why (%s): calibrate again on an idle machine or with a longer --step", missed, doubt))
 		} else {
+			refuted = runner.NoCapacity(missed + ": calibrate again with a longer --step, or on an idle cluster")
 			c.Lowered = strings.ToUpper(missed[:1]) + missed[1:] + ", so the capacity is below the two rates"
 		}
 		if n == runner.SteadyRuns {
