@@ -2,6 +2,8 @@ package analysis
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/hpabench/hpabench/record"
 )
@@ -26,9 +28,6 @@ type Calibration struct {
 	// 0 is not known.
 	CapacityPerReplica float64 `json:"capacityPerReplica,omitempty"`
 	Lowered            string  `json:"lowered,omitempty"`
-	// Doubt says that a longer run at the capacity missed the SLO with a load that was not as planned: it neither
-	// confirms the capacity nor lowers it.
-	Doubt string `json:"doubt,omitempty"`
 }
 
 // CalibrationPoint is for one number of replicas the highest rate that met the SLO and
@@ -36,7 +35,7 @@ type Calibration struct {
 // Efficiency is Rate over replicas times the rate of a single one: 1 is linear.
 type CalibrationPoint struct {
 	Replicas   int      `json:"replicas"`
-	Rate       float64  `json:"rate"`
+	Rate       float64  `json:"rate"` // 0 where no rate met it
 	Below      float64  `json:"below"`
 	Seconds    float64  `json:"latencySeconds"` // at Rate, of that percentile
 	Efficiency *float64 `json:"efficiency,omitempty"`
@@ -48,10 +47,13 @@ type CalibrationPoint struct {
 	Rough string `json:"rough,omitempty"`
 }
 
+// Fewest is how many requests a rate needs so that a single late one is no more than the SLO allows: 100 if 99 % must be in time.
+func (c *Calibration) Fewest() float64 { return 100 / float64(100-c.Percentile) }
+
 // Point is what a sweep with a number of replicas says of the rates of its phases: Rate is the highest that met the SLO
-// before the first that did not, 0 if none did, Below is 0 if all did. Where the load generator was late, that alone may
-// be why a rate missed it: it does not count if a higher one met it. Where the sweep was interrupted, its last phase
-// does not count.
+// before the first that did not, 0 if none did, Below is 0 if all did. Where the load generator was late, or the requests
+// were fewer than Fewest, that alone may be why a rate missed it: it does not count if a higher one met it. Where the sweep
+// was interrupted, its last phase does not count.
 func (c *Calibration) Point(r *Result, replicas int, rates []float64, interrupted bool) CalibrationPoint {
 	point := CalibrationPoint{Replicas: replicas}
 	for i, p := range r.Load.Phases {
@@ -65,7 +67,7 @@ func (c *Calibration) Point(r *Result, replicas int, rates []float64, interrupte
 		case point.Below == 0:
 			point.Below, point.Doubt = rates[i], doubt
 		}
-		if doubt == "" {
+		if doubt == "" && (p.Cut || float64(p.Offered) >= c.Fewest()) {
 			return point
 		}
 	}
@@ -82,37 +84,31 @@ func (c *Calibration) met(r *Result, p PhaseLoad) (meets bool, at *float64, doub
 }
 
 // Refuted says why the capacity is lower, by the last phase of a run with a number of replicas and one of the rates in each
-// phase, the last of which is the capacity; empty where that met the SLO, or where the load generator may be why it did not:
-// then Doubt says so. A phase that was cut is one in which the workload did not keep up.
-func (c *Calibration) Refuted(r *Result, replicas int, rates []float64) string {
+// phase, the last of which is the capacity; empty where that met the SLO. Doubt says how the load generator may be why it did
+// not. A phase that was cut is one in which the workload did not keep up.
+func (c *Calibration) Refuted(r *Result, replicas int, rates []float64) (missed, doubt string) {
 	last := len(r.Load.Phases) - 1
 	p := r.Load.Phases[last]
 	meets, at, doubt := c.met(r, p)
 	if meets {
-		return ""
+		return "", ""
 	}
-	text := fmt.Sprintf("a longer run at %s requests/s a replica missed the SLO", record.Plain(rates[last]/float64(replicas), 4))
+	missed = fmt.Sprintf("a longer run at %s requests/s a replica missed the SLO", record.Plain(rates[last]/float64(replicas), 4))
 	if at != nil {
-		text += fmt.Sprintf(" (p%d %s s)", c.Percentile, record.Plain(*at, 3))
+		missed += fmt.Sprintf(" (p%d %s s)", c.Percentile, record.Plain(*at, 3))
 	}
-	if doubt != "" {
-		c.Doubt = fmt.Sprintf("%s, but its load was not as planned: %s. The load generator may be why, so the capacity rests on the shorter runs alone", text, doubt)
-		if c.Lowered != "" {
-			c.Doubt = fmt.Sprintf("%s, but its load was not as planned: %s. The load generator may be why; no run confirms the capacity", text, doubt)
-		}
-		return ""
-	}
-	return text
+	return missed, doubt
 }
 
-// Complete works out what follows from the points.
+// Complete works out what follows from the points: no capacity where one of them is rough.
 func (c *Calibration) Complete() {
+	rough := slices.ContainsFunc(c.Points, func(p CalibrationPoint) bool { return p.Rough != "" })
 	for i := range c.Points {
 		p := &c.Points[i]
-		if each := p.Rate / float64(p.Replicas); i == 0 || each < c.CapacityPerReplica {
+		if each := p.Rate / float64(p.Replicas); !rough && (i == 0 || each < c.CapacityPerReplica) {
 			c.CapacityPerReplica = each
 		}
-		if c.Points[0].Replicas == 1 {
+		if c.Points[0].Replicas == 1 && c.Points[0].Rate > 0 {
 			p.Efficiency = new(p.Rate / float64(p.Replicas) / c.Points[0].Rate)
 		}
 	}
@@ -123,12 +119,21 @@ func (c *Calibration) Where() string {
 	if c.Lowered != "" {
 		return c.Lowered
 	}
-	for _, p := range c.Points {
-		if p.Below == 0 && p.Rate/float64(p.Replicas) <= c.CapacityPerReplica {
-			return fmt.Sprintf("No rate that misses the SLO was found with %s, so the capacity may be higher", record.Counted(p.Replicas, "replica"))
-		}
+	if c.CapacityPerReplica > 0 {
+		return "The capacity is between the two rates"
 	}
-	return "The capacity is between the two rates"
+	var known []string
+	for _, p := range c.Points {
+		var bounds []string
+		if p.Rate > 0 {
+			bounds = append(bounds, record.Plain(p.Rate, 4)+" or more")
+		}
+		if p.Below > 0 {
+			bounds = append(bounds, "less than "+record.Plain(p.Below, 4))
+		}
+		known = append(known, fmt.Sprintf("%s requests/s with %s", strings.Join(bounds, " and "), record.Counted(p.Replicas, "replica")))
+	}
+	return "Known is: " + strings.Join(known, ", ")
 }
 
 // Doubts are sentences on what makes the capacity doubtful.
@@ -140,9 +145,6 @@ func (c *Calibration) Doubts() (list []string) {
 		if p.Rough != "" {
 			list = append(list, fmt.Sprintf("With %s the rates are rough: %s.", record.Counted(p.Replicas, "replica"), p.Rough))
 		}
-	}
-	if c.Doubt != "" {
-		list = append(list, sentence(c.Doubt))
 	}
 	return list
 }

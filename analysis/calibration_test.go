@@ -2,10 +2,12 @@ package analysis
 
 import "testing"
 
-// A rate at which the load generator was late tells nothing where a higher one does.
+// A rate at which the load generator was late, or of which there were few requests, tells nothing where a higher one does.
 func TestCalibrationPoint(t *testing.T) {
-	met := PhaseLoad{Latency: Quantiles{P99: new(0.1)}, ErrorShare: new(0.0)}
-	missed := PhaseLoad{Latency: Quantiles{P99: new(2.0)}, ErrorShare: new(0.0)}
+	met := PhaseLoad{Offered: 100, Latency: Quantiles{P99: new(0.1)}, ErrorShare: new(0.0)}
+	missed := PhaseLoad{Offered: 100, Latency: Quantiles{P99: new(2.0)}, ErrorShare: new(0.0)}
+	few := missed
+	few.Offered = 99
 	late := missed
 	late.Doubt, late.LateMax = "requests were sent up to 2 s late", 2
 	little := missed
@@ -24,6 +26,8 @@ func TestCalibrationPoint(t *testing.T) {
 		"late by less":        {[]PhaseLoad{met, little, met}, false, 10, 20, ""},
 		"late from there on":  {[]PhaseLoad{met, late, late}, false, 10, 20, late.Doubt},
 		"overloaded":          {[]PhaseLoad{met, cut}, false, 10, 20, ""},
+		"few, and then met":   {[]PhaseLoad{met, few, met, missed}, false, 30, 40, ""},
+		"few, and missed":     {[]PhaseLoad{met, few, missed, met}, false, 10, 20, ""},
 		"interrupted":         {[]PhaseLoad{met, met, cut}, true, 20, 0, ""},
 		"interrupted at once": {[]PhaseLoad{cut}, true, 0, 0, ""},
 	} {

@@ -315,8 +315,8 @@ func (c *Comparison) tests(judged bool, sets ...int) (tests []*Difference) {
 }
 
 // TooFew says of which sets no figure can be significantly worse, whatever was measured, and what would change that;
-// all says that it is so of each set that is tested. Holm's correction multiplies the smallest p-value by the number of
-// differences that are not significant yet.
+// all says that it is so of each set that is tested, or that there is one trial of each. Holm's correction multiplies the
+// smallest p-value by the number of differences that are not significant yet.
 func (c *Comparison) TooFew() (list []string, all bool) {
 	tests := c.tests(true)
 	left := len(slices.DeleteFunc(slices.Clone(tests), func(d *Difference) bool { return d.Significant }))
@@ -328,7 +328,7 @@ func (c *Comparison) TooFew() (list []string, all bool) {
 		return least
 	}
 	if slices.Max(c.Trials) == 1 {
-		return []string{fmt.Sprintf("One trial of each decides nothing: a difference may be chance, and where there is none the next trial may show one. Make %d trials of each.", enough(1))}, all
+		return []string{fmt.Sprintf("One trial of each decides nothing: a difference may be chance, and where there is none the next trial may show one. Make %d trials of each.", enough(1))}, true
 	}
 	for i, n := range c.Trials[1:] {
 		own := c.tests(true, i)

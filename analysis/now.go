@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -110,7 +111,23 @@ func (o *observed) now() *Now {
 		n.Desired = &hpa.Status.DesiredReplicas
 	}
 	n.LimitedBy, n.Says = n.judge(*hpa, p, o.decisions[hpa])
+	if c := hpaCondition(hpa, autoscalingv2.ScalingActive); c != nil && c.Reason == "ScalingDisabled" {
+		n.Says = o.idle()
+	}
 	return n
+}
+
+// idle says what brings a target back from 0 replicas, at which its HPA does nothing.
+func (o *observed) idle() string {
+	s, seen := last(o.scaled, o.end)
+	if !seen || s.Deleted || len(s.Triggers) == 0 {
+		return "It is off (ScalingDisabled): its target has 0 replicas, and it looks at no metric until somebody scales that to 1 or more."
+	}
+	var above []string
+	for _, t := range s.Triggers {
+		above = append(above, fmt.Sprintf("%s above %s", cmp.Or(t.Metric, t.Type), record.Plain(t.Activation, 6)))
+	}
+	return fmt.Sprintf("It is idle (ScalingDisabled): its target has 0 replicas, and KEDA brings it to %d by %s.", max(s.Min, 1), strings.Join(above, ", or "))
 }
 
 // judge says what the HPA does with its recommendation, and what limits it.

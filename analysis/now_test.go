@@ -32,6 +32,8 @@ func TestNow(t *testing.T) {
 		{"no metrics", 3, 3, -1, conditions{"ScalingActive": "False FailedGetResourceMetric"}, LimitMetrics, "It does not scale: ScalingActive is False (FailedGetResourceMetric): of ScalingActive."},
 		{"no scale", 3, 3, 60, conditions{"AbleToScale": "False FailedGetScale", "ScalingActive": "False FailedGetResourceMetric"}, LimitUnknown, "It does not scale: AbleToScale is False (FailedGetScale): of AbleToScale."},
 		{"above max", 9, 5, -1, conditions{"AbleToScale": "True SucceededRescale"}, "", "It scales from 9 to its maximum of 5, whatever the metrics say."},
+		{"off at zero", 0, 0, -1, conditions{"ScalingActive": "False ScalingDisabled"}, LimitUnknown, "It is off (ScalingDisabled): its target has 0 replicas, and it looks at no metric until somebody scales that to 1 or more."},
+		{"idle at zero", 0, 0, -1, conditions{"ScalingActive": "False ScalingDisabled"}, LimitUnknown, "It is idle (ScalingDisabled): its target has 0 replicas, and KEDA brings it to 1 by s0-prometheus above 0.1, or cron above 0."},
 		{"new", 0, 0, -1, nil, LimitUnknown, "The HPA controller has not looked at it yet."},
 	} {
 		m := newMade(record.Phase{Name: "observed", Shape: record.ShapeObserved, Seconds: 3})
@@ -43,6 +45,9 @@ func TestNow(t *testing.T) {
 			status, reason, _ := strings.Cut(is, " ")
 			hpa.Status.Conditions = append(hpa.Status.Conditions, autoscalingv2.HorizontalPodAutoscalerCondition{
 				Type: kind, Status: corev1.ConditionStatus(status), Reason: reason, Message: "of " + string(kind)})
+		}
+		if test.name == "idle at zero" {
+			m.entries = append(m.entries, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", Max: 5, Triggers: []record.Trigger{{Type: "prometheus", Metric: "s0-prometheus", Activation: 0.1}, {Type: "cron"}}}})
 		}
 		r, err := Analyze(record.Run{Entries: m.entries})
 		if err != nil {

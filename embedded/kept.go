@@ -21,6 +21,9 @@ import (
 // DefaultName is that of the lab that is kept unless another is named.
 const DefaultName = "default"
 
+// ErrElsewhere says that a lab was added to another kubeconfig than was named.
+var ErrElsewhere = errors.New("it is in another kubeconfig")
+
 // ErrName says that no lab can have such a name.
 var ErrName = folders.ErrName
 
@@ -316,8 +319,9 @@ func removeIfThere(file string) error {
 
 // Down stops a lab and takes it out of the kubeconfig. It returns false when it
 // was not up; what a killed one left, in the kubeconfig too, is removed then as well.
+// Where it is in another kubeconfig than the one that is given, if one is, the error is ErrElsewhere.
 // Say is told what Down waits for.
-func Down(ctx context.Context, name string, say func(string)) (was bool, k *Kept, err error) {
+func Down(ctx context.Context, name, kubeconfig string, say func(string)) (was bool, k *Kept, err error) {
 	root, err := folders.Root()
 	if err != nil {
 		return false, nil, err
@@ -329,6 +333,9 @@ func Down(ctx context.Context, name string, say func(string)) (was bool, k *Kept
 	defer alone.Remove()
 	if k, err = remembered(name); err != nil {
 		return false, nil, err
+	}
+	if kubeconfig != "" && k.Entry != nil && !k.In(kubeconfig) {
+		return false, nil, fmt.Errorf("%w: embedded cluster %s is not in %s, but in %s", ErrElsewhere, name, kubeconfig, cmp.Or(k.Entry.File, "the kubeconfig that kubectl uses"))
 	}
 	if was, err = k.stop(ctx, say); err != nil {
 		return was, k, fmt.Errorf("stopping the embedded cluster %s: %w", name, err)

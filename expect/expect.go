@@ -47,9 +47,9 @@ const (
 // variables are the figures as variables of CEL.
 type variables struct {
 	*cel.Env
-	// phases finds string literals, which stay as they are, and the names of phases in figures:
-	// any can be written as it is, also one that CEL takes for a difference (ramp-up), a number
-	// (2x) or a word of its own (in).
+	// phases finds literals, which stay as they are, and the names of phases in figures: any can be written
+	// as it is, also one that CEL takes for a difference (ramp-up), a number (2x) or a word of its own (in),
+	// so that the expression cannot be parsed before.
 	phases *regexp.Regexp
 	names  []string // of the phases, with total
 }
@@ -64,8 +64,11 @@ func (u *UnknownPhase) Error() string {
 	return fmt.Sprintf("there is no phase %q: there are %s", u.Name, strings.Join(u.Phases, ", "))
 }
 
-// ofPhase finds string literals, and the names of phases in figures, whether there are such phases or not.
-var ofPhase = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\bload\.(?:` + "`([^`]*)`" + `|([\pL\pN_-]+))\.`)
+// literals are CEL's comments, its strings, raw and in three quotes too, and its quoted names: what is in them names no figure.
+const literals = "//[^\\n]*|`[^`]*`" + `|\b[bB]?[rR](?s:""".*?"""|'''.*?'''|"[^"]*"|'[^']*')|(?s:"""(?:[^\\]|\\.)*?"""|'''(?:[^\\]|\\.)*?''')|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`
+
+// ofPhase finds literals, and the names of phases in figures, whether there are such phases or not.
+var ofPhase = regexp.MustCompile(literals + `\bload\.(?:` + "`([^`]*)`" + `|([\pL\pN_-]+))\.`)
 
 // unknownPhase is an UnknownPhase of an expression, or nil.
 func (v variables) unknownPhase(expression string) error {
@@ -253,7 +256,7 @@ func variablesOf(figures []analysis.Figure) (v variables, err error) {
 			phases, v.names = append(phases, name), append(v.names, f.Phase)
 		}
 	}
-	v.phases = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\bload\.(?:` + strings.Join(phases, "|") + `)\.`)
+	v.phases = regexp.MustCompile(literals + `\bload\.(?:` + strings.Join(phases, "|") + `)\.`)
 	v.Env, err = cel.NewEnv(options...)
 	return v, err
 }

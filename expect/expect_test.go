@@ -57,24 +57,25 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	for expression, want := range map[string]string{
-		"replicas.peak == hpa.max":            "",
-		"load.surge.errors == 0":              "",
-		"load.calm.errors == 0":               `there is no phase "calm": there are total, surge, on-1`,
-		"load.on-2.errors == 0":               `there is no phase "on-2": there are total, surge, on-1`,
-		"load.`1 on`.errors == 0":             `there is no phase "1 on": there are total, surge, on-1`,
-		"load.surge.eror == 0":                "undeclared reference to 'load.surge.eror'",
-		`"load.x.y" == 1`:                     "no matching overload",
-		"replicas.peek == hpa.max":            "undeclared reference",
-		"scaleUp.inService < 90":              "no matching overload",
-		"replicas.peak + 1":                   "no condition",
-		`findings.none("flapping")`:           "",
-		`findings.none("flaping")`:            "there is no finding \"flaping\": they are no-request,",
-		`findings.none(1)`:                    "no matching overload",
-		"replicas.peak == hpa.max &":          "Syntax error",
-		`"a".matches("[")`:                    "error parsing regexp",
-		`matches("a", "a(")`:                  "error parsing regexp",
-		`"a".matches("^a$")`:                  "",
-		`scaleUp.inService < duration("90x")`: "duration",
+		"replicas.peak == hpa.max":              "",
+		"load.surge.errors == 0":                "",
+		"load.calm.errors == 0":                 `there is no phase "calm": there are total, surge, on-1`,
+		"load.on-2.errors == 0":                 `there is no phase "on-2": there are total, surge, on-1`,
+		"load.`1 on`.errors == 0":               `there is no phase "1 on": there are total, surge, on-1`,
+		"load.surge.eror == 0":                  "undeclared reference to 'load.surge.eror'",
+		`"load.x.y" == 1`:                       "no matching overload",
+		"load.surge.eror == 0 // load.calm.p99": "undeclared reference to 'load.surge.eror'",
+		"replicas.peek == hpa.max":              "undeclared reference",
+		"scaleUp.inService < 90":                "no matching overload",
+		"replicas.peak + 1":                     "no condition",
+		`findings.none("flapping")`:             "",
+		`findings.none("flaping")`:              "there is no finding \"flaping\": they are no-request,",
+		`findings.none(1)`:                      "no matching overload",
+		"replicas.peak == hpa.max &":            "Syntax error",
+		`"a".matches("[")`:                      "error parsing regexp",
+		`matches("a", "a(")`:                    "error parsing regexp",
+		`"a".matches("^a$")`:                    "",
+		`scaleUp.inService < duration("90x")`:   "duration",
 		`timestamp("yesterday") < timestamp("2026-01-01T00:00:00Z")`: "cannot parse",
 	} {
 		err := checker.Check(expression)
@@ -99,9 +100,11 @@ func TestAnyPhaseHasVariables(t *testing.T) {
 			t.Fatal(err)
 		}
 		for expression, want := range map[string]string{
-			"load." + name + ".errors == 3":                                      "load." + name + ".errors = 3",
-			"load." + name + ".errors-load." + name + ".errors == 0":             "load." + name + ".errors = 3",
-			`"load.` + name + `.errors" == 'load.' + '` + name + `' + ".errors"`: "",
+			"load." + name + ".errors == 3":                                          "load." + name + ".errors = 3",
+			"load." + name + ".errors-load." + name + ".errors == 0":                 "load." + name + ".errors = 3",
+			`"load.` + name + `.errors" == 'load.' + '` + name + `' + ".errors"`:     "",
+			`'''a 'load.` + name + `.x' b''' == "a 'load.` + name + `.x' b" // it's`: "",
+			`r"\" + "load.` + name + `.x" == '\\load.` + name + `.x'`:                "",
 		} {
 			if err := checker.Check(expression); err != nil {
 				t.Errorf("%s: %v", expression, err)

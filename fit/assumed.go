@@ -24,9 +24,10 @@ func (f *Fit) unmeasured() []string {
 	if len(names) == 0 {
 		return nil
 	}
-	return []string{unmeasuredBegin + strings.Join(names, ", ") + "."}
+	return []string{"hpabench's defaults, for what the record does not show (hpabench fit -o table says why): " + strings.Join(names, ", ") + "."}
 }
 
-const unmeasuredBegin = "hpabench's defaults, for what the record does not show (hpabench fit -o table says why): "
-
-func isUnmeasured(text string) bool { return strings.HasPrefix(text, unmeasuredBegin) }
+// given is what the plant assumes but for what is unmeasured.
+func (f *Fit) given() []string {
+	return slices.DeleteFunc(slices.Clone(f.Plant.Assumed), func(text string) bool { return slices.Contains(f.unmeasured(), text) })
+}

@@ -370,6 +370,7 @@ func startUpOf(p analysis.Pod) (s startUp, is bool) {
 // Starts has f know how long a pod takes to start and to get ready by the pods that its run and others of the same workload
 // began with, where f's record does not tell it of pods that came later. It is precise to a second.
 func (f *Fit) Starts(others ...*Fit) {
+	given := f.given()
 	var start, ready, ran, beyond []float64
 	for _, of := range slices.Concat(others, []*Fit{f}) {
 		for _, s := range of.first {
@@ -387,7 +388,7 @@ func (f *Fit) Starts(others ...*Fit) {
 		f.Measured[i] = quantiles(name, "s", of.seen)
 		*stageOf(&f.Plant.Pods, name) = casesOf(of.cases)
 	}
-	f.Plant.Assumed = append(slices.DeleteFunc(f.Plant.Assumed, isUnmeasured), f.unmeasured()...)
+	f.Plant.Assumed = append(given, f.unmeasured()...)
 }
 
 // thinned gives values evenly spread over a list, simulate.MaxCases at most.

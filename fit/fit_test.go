@@ -414,7 +414,13 @@ func TestMerge(t *testing.T) {
 		}
 	}
 	other.Measured = append(other.Measured, Parameter{Name: "workload.wait", Unit: "s", Value: 0.03, Samples: 20})
+	// What the plant had not measured with which a run was simulated is given to the run.
+	given := (&Fit{Measured: []Parameter{{Name: "pods.gone", Missing: "no pod went", Assumed: "800ms"}}}).unmeasured()[0]
+	other.Plant.Assumed = append(other.Plant.Assumed, given)
 	got := merge([]*Fit{f, other})
+	if want := append(append(f.given(), given), got.unmeasured()...); !slices.Equal(got.Plant.Assumed, want) {
+		t.Errorf("assumed is %q, should be %q", got.Plant.Assumed, want)
+	}
 	if w := got.Plant.Workload; w.Workers == nil || *w.Workers != 7 || w.Wait == nil || w.Wait.Mean.Duration != 30*time.Millisecond || w.Queue != nil {
 		t.Errorf("workers, wait and queue are %v, %v and %v, should be what the one fit has that measured them", w.Workers, w.Wait, w.Queue)
 	}

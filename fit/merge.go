@@ -94,8 +94,8 @@ func merge(fits []*Fit) *Fit {
 	}
 	p.Assumed = nil
 	for _, f := range fits {
-		for _, text := range f.Plant.Assumed { // of a modelled run
-			if !slices.Contains(p.Assumed, text) && !isUnmeasured(text) {
+		for _, text := range f.given() { // of a modelled run
+			if !slices.Contains(p.Assumed, text) {
 				p.Assumed = append(p.Assumed, text)
 			}
 		}

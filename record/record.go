@@ -271,6 +271,8 @@ type Check struct {
 	Outcome string `json:"outcome"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"` // what to do, unless OK
+	// Forbidden says that the fault is a missing right to look.
+	Forbidden bool `json:"forbidden,omitempty"`
 }
 
 // Cluster says what the run was measured on.

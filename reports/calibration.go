@@ -29,11 +29,14 @@ func CalibrationJSON(w io.Writer, c analysis.Calibration, target tune.Capacity, 
 func CalibrationTable(w io.Writer, c analysis.Calibration, target tune.Capacity, why error, width int) error {
 	g := &grid{columns: []column{{name: "replicas"}, {name: "requests/s"}, {name: "missed from"}, {name: fmt.Sprintf("p%d", c.Percentile)}, {name: "efficiency"}}}
 	for _, p := range c.Points {
-		below := none
+		met, below, within := none, none, none
+		if p.Rate > 0 {
+			met, within = record.Plain(p.Rate, 4), answer(&p.Seconds)
+		}
 		if p.Below > 0 {
 			below = record.Plain(p.Below, 4)
 		}
-		g.add(number(&p.Replicas), record.Plain(p.Rate, 4), below, answer(&p.Seconds), percent(p.Efficiency))
+		g.add(number(&p.Replicas), met, below, within, percent(p.Efficiency))
 	}
 	notes := slices.Concat(c.Doubts(), []string{capacity(c) + " Efficiency: of so many times the rate of a single replica."}, follows(target, why))
 	return writeSections(w, rests(c, target), []section{{title: "Capacity of " + c.Scenario, grid: g, notes: notes}}, width)

@@ -17,7 +17,7 @@ import (
 // Diagnosis is what doctor found; it is also its JSON document. What is of one
 // autoscaler is as in analysis.Result, and absent if none was named.
 type Diagnosis struct {
-	Able       bool                 `json:"able"` // nothing keeps it from scaling
+	Able       bool                 `json:"able"` // nothing keeps it from scaling, and no right to look is missing
 	Checks     []record.Check       `json:"checks"`
 	Cluster    *record.Cluster      `json:"cluster,omitempty"`
 	Subject    *record.Subject      `json:"subject,omitempty"`
@@ -46,9 +46,19 @@ func Diagnose(checks []record.Check, cluster *record.Cluster, r *analysis.Result
 			return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Reason, b.Reason))
 		})
 	}
-	d.Able = !slices.ContainsFunc(checks, func(c record.Check) bool { return c.Outcome == record.Fault }) &&
-		!slices.ContainsFunc(d.Findings, func(f analysis.Finding) bool { return f.Severity == analysis.Blocks })
+	d.Able = !d.Blind() && !d.Ill()
 	return d
+}
+
+// Blind says that a check could not look, for want of a right.
+func (d *Diagnosis) Blind() bool {
+	return slices.ContainsFunc(d.Checks, func(c record.Check) bool { return c.Forbidden })
+}
+
+// Ill says that something was found that keeps it from scaling.
+func (d *Diagnosis) Ill() bool {
+	return slices.ContainsFunc(d.Checks, func(c record.Check) bool { return c.Outcome == record.Fault && !c.Forbidden }) ||
+		slices.ContainsFunc(d.Findings, func(f analysis.Finding) bool { return f.Severity == analysis.Blocks })
 }
 
 // DiagnosisJSON writes d as indented JSON.

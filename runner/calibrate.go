@@ -3,6 +3,7 @@ package runner
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -19,6 +20,9 @@ const (
 	closeSweeps = 3
 	steadySteps = 4 // of each rate of Steady, leastSteady at the least: several samples of metrics-server
 	leastSteady = 40 * time.Second
+	// leastRising is that of rates that rise: of one that lasts for a second, the answers of the second before are 1/growth,
+	// which is less than keepsUp.
+	leastRising = 2 * time.Second
 	// SteadyRuns are made at most, each at SteadyLess times the capacity of the one before, or times the rate of
 	// answers in that run where this is less.
 	SteadyRuns = 4
@@ -29,7 +33,8 @@ const (
 type Calibration struct {
 	Replicas int
 	From     float64       // the first rate for each replica, in requests a second
-	Step     time.Duration // of each rate in a close sweep; half of it before
+	Step     time.Duration // of each rate in a close sweep, at the least; half of it before
+	Fewest   float64       // requests by which a rate can be judged
 }
 
 // Sweep is a row of rates, in requests a second, each of which lasts for Step. Close says that they lie
@@ -73,26 +78,35 @@ func Calibrate(c Calibration, measure func(Sweep) (Bracket, error)) error {
 // Lasts is how long the load of a sweep takes.
 func (s Sweep) Lasts() time.Duration { return s.Step * time.Duration(len(s.Rates)) }
 
-// Most are the most sweeps, and how long their load lasts at the least and at the most.
+// Most are the most sweeps, and how long their load lasts at the least and at the most, if each rate makes Fewest requests in Step.
 func (c Calibration) Most() (sweeps int, least, most time.Duration) {
 	rising, _, _ := c.next(nil)
-	return 1 + closeSweeps, c.Closely(), c.Closely()*closeSweeps + rising.Lasts()
+	least = c.Closely(math.Inf(1))
+	return 1 + closeSweeps, least, least*closeSweeps + rising.Lasts()
 }
 
-// Closely is how long the load of a close sweep lasts.
-func (c Calibration) Closely() time.Duration { return c.Step * (closeSteps + 1) }
+// Closely is how long the load of a close sweep lasts whose lowest rate is from.
+func (c Calibration) Closely(from float64) time.Duration {
+	return c.lasting(c.Step, from) * (closeSteps + 1)
+}
+
+// lasting is a time of least or more in which a rate makes Fewest requests.
+func (c Calibration) lasting(least time.Duration, rate float64) time.Duration {
+	return max(least, time.Duration(math.Ceil(c.Fewest/rate))*time.Second)
+}
 
 // Steady is the nth sweep, from 1 on, by which the cost of a request is measured, if a replica serves perReplica requests a second.
 func (c Calibration) Steady(n int, perReplica float64) Sweep {
 	highest := perReplica * float64(c.Replicas)
-	return Sweep{Name: fmt.Sprintf("steady-%d", n), Rates: []float64{highest / 5, highest}, Step: max(steadySteps*c.Step, leastSteady)}
+	return Sweep{Name: fmt.Sprintf("steady-%d", n), Rates: []float64{highest / 5, highest}, Step: c.lasting(max(steadySteps*c.Step, leastSteady), highest)}
 }
 
 // next is the sweep that follows those which found the brackets; there is none when the last one
 // was close and has both ends.
 func (c Calibration) next(found []Bracket) (sweep Sweep, done bool, err error) {
+	rising := max(c.Step/2, leastRising)
 	if len(found) == 0 {
-		sweep = Sweep{Name: "rising", Step: max(c.Step/2, time.Second)}
+		sweep = Sweep{Name: "rising", Step: rising}
 		for rate := c.From * float64(c.Replicas); rate <= HighestRate; rate *= growth {
 			sweep.Rates = append(sweep.Rates, rate)
 		}
@@ -103,7 +117,11 @@ func (c Calibration) next(found []Bracket) (sweep Sweep, done bool, err error) {
 	case low == 0 && doubt != "":
 		return sweep, false, NoCapacity(fmt.Sprintf("%s requests/s miss the SLO, but the load generator may be why (%s): calibrate again on an idle machine or with a longer --step, or say a lower --from", record.Plain(high, 4), doubt))
 	case low == 0:
-		return sweep, false, NoCapacity(record.Plain(high, 4) + " requests/s already miss the SLO: say a lower --from, or a longer --latency")
+		hint := ""
+		if high*rising.Seconds() < c.Fewest {
+			hint = fmt.Sprintf(", or, since of fewer than %.0f requests a single late one decides, --step %s", c.Fewest, 2*c.lasting(rising, high))
+		}
+		return sweep, false, NoCapacity(record.Plain(high, 4) + " requests/s already miss the SLO: say a lower --from, or a longer --latency" + hint)
 	case high == 0:
 		return sweep, false, NoCapacity(record.Plain(low, 4) + " requests/s still meet the SLO: say a higher --from")
 	}
@@ -122,7 +140,7 @@ func (c Calibration) next(found []Bracket) (sweep Sweep, done bool, err error) {
 		return sweep, false, NoCapacity(fmt.Sprintf("the highest rate within the SLO varied between sweeps (about %s requests/s): calibrate again on an idle cluster or with a longer --step, unless the pods differ from each other",
 			record.Plain(found[0].Met, 4)))
 	}
-	sweep = Sweep{Name: fmt.Sprintf("closely-%d", len(found)), Step: c.Step, Close: true}
+	sweep = Sweep{Name: fmt.Sprintf("closely-%d", len(found)), Step: c.lasting(c.Step, low), Close: true}
 	for i := range closeSteps + 1 {
 		sweep.Rates = append(sweep.Rates, low+(high-low)*float64(i)/closeSteps)
 	}

@@ -23,14 +23,15 @@ func TestCalibrate(t *testing.T) {
 		"at the first rate":     {1, always(10), 2, ""},
 		"less for longer":       {1, func(sweep int) float64 { return map[bool]float64{true: 40, false: 31}[sweep == 0] }, 3, ""},
 		"more for longer":       {1, func(sweep int) float64 { return map[bool]float64{true: 40, false: 60}[sweep == 0] }, 3, ""},
-		"less than the first":   {2, always(19), 1, "20 requests/s already miss the SLO"},
+		"less than the first":   {2, always(19), 1, "20 requests/s already miss the SLO: say a lower --from, or a longer --latency"},
+		"few requests":          {1, always(9), 1, "10 requests/s already miss the SLO: say a lower --from, or a longer --latency, or, since of fewer than 100 requests a single late one decides, --step 20s"},
 		"more than the highest": {1, always(1e6), 1, "still meet the SLO: say a higher --from"},
 		"another each time":     {1, func(sweep int) float64 { return []float64{40, 10, 90, 1}[sweep] }, 4, "varied between sweeps (about 33.75 requests/s)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var last Bracket
 			sweeps := 0
-			err := Calibrate(Calibration{Replicas: c.replicas, From: 10, Step: 10 * time.Second}, func(s Sweep) (b Bracket, err error) {
+			err := Calibrate(Calibration{Replicas: c.replicas, From: 10, Step: 10 * time.Second, Fewest: 100}, func(s Sweep) (b Bracket, err error) {
 				for _, rate := range s.Rates {
 					if rate > c.capacity(sweeps) {
 						b.Missed = rate
@@ -38,8 +39,8 @@ func TestCalibrate(t *testing.T) {
 					}
 					b.Met = rate
 				}
-				if want := map[bool]time.Duration{true: 5 * time.Second, false: 10 * time.Second}[sweeps == 0]; s.Step != want || s.Close != (sweeps > 0) {
-					t.Errorf("the step of %s is %s, should be %s", s.Name, s.Step, want)
+				if s.Close != (sweeps > 0) || !s.Close && s.Step != 5*time.Second || s.Close && (s.Step < 10*time.Second || s.Step.Seconds()*s.Rates[0] < 100) {
+					t.Errorf("the step of %s is %s from %g requests/s on", s.Name, s.Step, s.Rates[0])
 				}
 				sweeps++
 				last = b
@@ -82,9 +83,16 @@ func TestCalibrate(t *testing.T) {
 	if steady := of.Steady(1, 25); !slices.Equal(steady.Rates, []float64{10, 50}) || steady.Lasts() != 80*time.Second {
 		t.Errorf("%+v, should be a fifth and the whole of 50 requests/s for 80 s", steady)
 	}
-	of.Step = 2 * time.Second // which makes metrics-server no faster
+	of.Step = 2 * time.Second // which makes metrics-server no faster, nor the answers come with the rate
+	if sweep, _, err := of.next(nil); err != nil || sweep.Step != 2*time.Second {
+		t.Errorf("each rising rate lasts for %s, %v; should for 2 s", sweep.Step, err)
+	}
 	if short := of.Steady(1, 25).Step; short != 40*time.Second {
 		t.Errorf("each rate lasts for %s, should for 40 s", short)
+	}
+	of.Fewest = 100
+	if steady := of.Steady(1, 0.3); steady.Step < 167*time.Second || of.Closely(3) != 9*34*time.Second {
+		t.Errorf("%+v and %s, should make 100 requests at the capacity", steady, of.Closely(3))
 	}
 	broken := errors.New("broken")
 	if err := Calibrate(Calibration{Replicas: 1, From: 1}, func(Sweep) (Bracket, error) { return Bracket{}, broken }); !errors.Is(err, broken) {

@@ -3,7 +3,6 @@ package runner
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -40,8 +39,6 @@ type Doctor struct {
 type Examination struct {
 	Checks  []record.Check
 	Cluster *record.Cluster
-	// Forbidden says that a right to look is missing, which a check names: whether the autoscaler can scale is not known.
-	Forbidden bool
 	// Run is a record of the autoscaler that was named, for package analysis; nil
 	// if none was, or if it could not be watched, which a check says.
 	Run *record.Run
@@ -79,7 +76,6 @@ func (d *Doctor) Examine(ctx context.Context) (*Examination, error) {
 	t := d.task(TaskDoctor)
 	t.one = d.one
 	d.checkRights(ctx, t)
-	canWatch := !d.forbidden && !slices.ContainsFunc(d.checks, func(c record.Check) bool { return c.Name == "rights" && c.Outcome == record.Fault })
 	d.checkMetricsAPI(ctx)
 	d.checkMetrics(ctx, record.Fault)
 	missing := record.Fault
@@ -97,8 +93,11 @@ func (d *Doctor) Examine(ctx context.Context) (*Examination, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	e := &Examination{Checks: d.checks, Cluster: d.cluster, Forbidden: d.one && !canWatch}
-	if !d.one || !canWatch {
+	if d.one && d.forbidden {
+		d.add("watch", record.Warning, "the autoscaler was not watched, as a right is missing: what its conditions, its pods, their metrics and the events say is not known", "")
+	}
+	e := &Examination{Checks: d.checks, Cluster: d.cluster}
+	if !d.one || d.forbidden {
 		return e, nil
 	}
 	d.progress(Progress{Message: fmt.Sprintf("watching HPA %s for %s", d.autoscaler, doctorLooks)})
@@ -274,7 +273,7 @@ func (i *inspection) checkAutoscalers(ctx context.Context) {
 	switch {
 	case apierrors.IsForbidden(err):
 		r := right{verb: "list", group: hpaKind.Group, resource: "horizontalpodautoscalers"}
-		i.add(name, record.Warning, "no right to list HPAs in namespace "+i.namespace, "so it is not known how they are; "+i.canI(r)+" tells whether you have it")
+		i.put(record.Check{Name: name, Outcome: record.Fault, Message: "no right to list HPAs in namespace " + i.namespace, Hint: "so it is not known how they are; " + i.canI(r) + " tells whether you have it", Forbidden: true})
 	case err != nil:
 		i.fault(name, fmt.Sprintf("listing the HPAs: %v", err), "")
 	case len(list.Items) == 0:

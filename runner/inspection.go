@@ -50,7 +50,7 @@ type inspection struct {
 	checks    []record.Check
 	report    func(record.Check)
 	badInput  bool // a fault is in what the user asked for, not in the cluster
-	forbidden bool // a request was not allowed: which right it takes is said with the rights
+	forbidden bool // a check is Forbidden: which right it takes is said with the rights
 	beside    int  // see Options
 
 	interrupted func() bool
@@ -73,10 +73,15 @@ type subject struct {
 }
 
 func (i *inspection) add(name, outcome, message, hint string) {
+	i.put(record.Check{Name: name, Outcome: outcome, Message: message, Hint: hint})
+}
+
+func (i *inspection) put(c record.Check) {
 	if i.interrupted() {
 		return // what fails now says nothing about the cluster
 	}
-	c := record.Check{Name: name, Outcome: outcome, Message: record.Cut(message), Hint: hint}
+	c.Message = record.Cut(c.Message)
+	i.forbidden = i.forbidden || c.Forbidden
 	i.checks = append(i.checks, c)
 	i.report(c)
 }
@@ -95,8 +100,8 @@ func (i *inspection) fault(name, message, hint string) bool {
 
 // failed adds the fault that a request did not succeed. It returns false.
 func (i *inspection) failed(name string, err error) bool {
-	i.forbidden = i.forbidden || apierrors.IsForbidden(err)
-	return i.fault(name, err.Error(), "")
+	i.put(record.Check{Name: name, Outcome: record.Fault, Message: err.Error(), Forbidden: apierrors.IsForbidden(err)})
+	return false
 }
 
 func (i *inspection) ok(name, message string, args ...any) {
@@ -345,6 +350,8 @@ func (i *inspection) checkSignal(m autoscalingv2.MetricSpec, group, outcome stri
 		i.add("adapter", record.Warning, fmt.Sprintf("no right to read metric %s: %v", name, err), "the metric is not recorded; what the HPA makes of it is in its status")
 	case err != nil:
 		i.add("adapter", record.Warning, fmt.Sprintf("reading metric %s from %s: %v", name, group, err), "the adapter behind that API does not answer: look at its pods and its logs")
+	case value.Error != "" && m.Pods != nil && i.replicas == 0:
+		i.ok("adapter", "%s is served; metric %s is of the pods, and there is none", group, name)
 	case value.Error != "":
 		i.add("adapter", outcome, fmt.Sprintf("the HPA reads metric %s from %s, and it has no value now: %s", name, group, value.Error), "look at what the adapter (KEDA, prometheus-adapter) asks its source for, and whether the selector of the metric matches")
 	case value.Value != nil:

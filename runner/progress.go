@@ -57,9 +57,10 @@ func metricsLine(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
 	return strings.Join(parts, ", ")
 }
 
-// quantity is "?" for none, and for the least int64, which the HPA controller writes of a sum that it divides by no replicas.
+// quantity is "?" for none, and for the least int64 in thousandths (the highest on arm64), which the HPA controller writes of a
+// sum that it divides by no replicas. Of the least as it is read MilliValue is 0.
 func quantity(q *resource.Quantity) string {
-	if q == nil || q.MilliValue() == math.MinInt64 {
+	if q == nil || math.Abs(q.AsApproximateFloat64()) >= math.MaxInt64/1000 {
 		return "?"
 	}
 	return q.String()

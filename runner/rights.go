@@ -515,7 +515,7 @@ func (i *inspection) checkRights(ctx context.Context, t task) bool {
 		})
 	}
 	if err := asking.Wait(); err != nil {
-		return i.fault(name, err.Error(), "")
+		return i.failed(name, err)
 	}
 	missing, lost := map[string][]string{}, map[string][]string{}
 	ask := ""
@@ -543,7 +543,7 @@ func (i *inspection) checkRights(ctx context.Context, t task) bool {
 		if t.own {
 			hint += "; or use -n with a namespace in which you have them"
 		}
-		i.add(name, record.Fault, "no right to "+strings.Join(faults, "; nor to "), hint)
+		i.put(record.Check{Name: name, Outcome: record.Fault, Message: "no right to " + strings.Join(faults, "; nor to "), Hint: hint, Forbidden: true})
 	case len(lost) > 0:
 		i.ok(name, "all that are needed but the above")
 	default:

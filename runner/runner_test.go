@@ -112,6 +112,8 @@ func TestMetricsLine(t *testing.T) {
 		                    {type: External, external: {metric: {name: queue}, target: {type: Value, value: "30"}}}]},
 		   status: {currentMetrics: [{type: Resource, resource: {name: memory, current: {averageValue: 12Mi}}}, {type: External, external: {metric: {name: queue}, current: {value: "7"}}}]}}`,
 			"memory 12Mi/24Mi, external queue 7/30"},
+		{`{spec: {metrics: [{type: External, external: {metric: {name: rps}, target: {type: AverageValue, averageValue: "10"}}}]},
+		   status: {currentMetrics: [{type: External, external: {metric: {name: rps}, current: {averageValue: "-9223372036854775808m"}}}]}}`, "external rps ?/10"},
 	} {
 		hpa := read[autoscalingv2.HorizontalPodAutoscaler](t, test.hpa)
 		if got := metricsLine(&hpa); got != test.want {

@@ -50,7 +50,7 @@ func isMultiple(v, step float64) bool { return math.Abs(multiple(v, step)-v) <= 
 // knob says how a setting is read, written and put into effect.
 type knob struct {
 	unit  time.Duration
-	share bool // a fraction, tried in hundredths
+	share bool // a fraction, tried in hundredths, and finer in a range of less than two of them
 	count bool // of pods, which is not rounded
 	// amount is of a metric: small ones are tried in thousandths.
 	amount bool
@@ -148,7 +148,7 @@ func init() {
 			}}
 		knobs[name+".tolerance"] = knob{share: true, most: 10,
 			set: func(r *simulate.Run, v float64) error {
-				rules(r).Tolerance = resource.NewMilliQuantity(int64(math.Round(v*1000)), resource.DecimalSI)
+				rules(r).Tolerance = resource.NewScaledQuantity(int64(math.Round(v/leastShare)), resource.Nano)
 				return nil
 			},
 			get: func(r *simulate.Run) float64 {
@@ -291,11 +291,17 @@ func (k knob) highest() float64 { return cmp.Or(k.most, maxSetting) }
 
 // stepOf is the smallest difference between two values that the field of a setting can have in run.
 func stepOf(name string, run *simulate.Run) float64 {
-	if k := knobs[name]; k.share || k.fine || k.amount && (name != "target" || !inPercent(run)) {
+	switch k := knobs[name]; {
+	case k.share:
+		return leastShare
+	case k.fine || k.amount && (name != "target" || !inPercent(run)):
 		return 0.001
 	}
 	return 1
 }
+
+// leastShare is the least that a resource.Quantity has above 0.
+const leastShare = 1e-9
 
 // parse reads a value that the setting may have, a multiple of step.
 func (k knob) parse(text string, step float64) (v float64, err error) {
@@ -584,7 +590,7 @@ func sample(ranges []Range, n int) (settings []Setting) {
 			step := 1.0
 			switch {
 			case knobs[r.Name].share:
-				step = 0.01
+				step = min(0.01, math.Pow10(int(math.Floor(math.Log10((r.High-r.Low)/2)))))
 			case knobs[r.Name].amount && r.High < 10: // 500m a pod, say
 				step = r.Step
 			case v >= mebi:

@@ -258,7 +258,7 @@ func TestKnobs(t *testing.T) {
 		ranges := []Range{{Name: name}}
 		v := 7.0
 		if knobs[name].share {
-			v = 0.07
+			v = 0.0755
 		}
 		with, err := apply(s.Runs[0], ranges, Setting{v})
 		if err != nil {
@@ -290,7 +290,7 @@ func TestSample(t *testing.T) {
 	}
 	for vary, want := range map[string][]Setting{
 		"target=1..4":                     {{1}, {4}, {3}, {2}}, // percents
-		"scaleUp.tolerance=0.055..0.056":  {{0.055}, {0.056}},
+		"scaleUp.tolerance=0.055..0.0555": {{0.055}, {0.0555}, {0.0553}, {0.0551}, {0.0554}, {0.0552}},
 		"scaleDown.tolerance=0.055..0.08": {{0.055}, {0.08}, {0.07}, {0.06}},
 		"sync=1500ms..1700ms":             {{1.5}, {1.7}},
 	} {
@@ -311,7 +311,6 @@ func TestBadInput(t *testing.T) {
 		"scaleUp.pods=2..2500m":                "scaleUp.pods: 2500m is not one of the values that it can have, which are whole numbers of pods: write 2 or 3",
 		"scaleUp.percent=99.9..100":            "scaleUp.percent: 99.9 is not one of the values that it can have, which are whole percents: write 99 or 100",
 		"target=50..50.5":                      "target: 50.5 is not one of the values that it can have, which are whole percents: write 50 or 51",
-		"scaleUp.tolerance=0.0555..0.2":        "scaleUp.tolerance: 0.0555 is not one of the values that it can have, which are thousandths: write 0.055 or 0.056",
 		"target=0.5..4":                        "target: 0.5 is not one of the values that it can have, which are whole percents: write 1",
 		"sync=1.0005s..3s":                     "sync: 1.0005s is not one of the values that it can have, which are milliseconds: write 1s or 1.001s",
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -47,9 +48,13 @@ the number of its replicas, which the HPA is made to leave alone.
 For each number of replicas the rate rises by half until the SLO is missed, and then in
 eight steps from the last rate that met it to the first that did not. The SLO is met
 when 99 % (--percentile) of the answers took no longer than the scenario's slo.latency
-(or --latency) and 0.1 % at most were errors. The capacity of a replica is the least
-rate by replica of all the numbers. Where a longer run at it misses the SLO, it is lowered, up to three
-times: by a tenth, or to 90 % of the rate of answers in that run where this is less.
+(or --latency) and 0.1 % at most were errors. A rate is judged by 100 requests at least (20
+with --percentile 95), as of fewer a single late answer decides: it lasts as long as they take.
+
+The capacity of a replica is the least rate by replica of all the numbers. Where a longer run
+at it misses the SLO, it is lowered, up to three times: by a tenth, or to 90 % of the rate of
+answers in that run where this is less. Where the load generator may be why it misses, the run
+is made again. Where none of four runs meets the SLO, there is no capacity.
 
 From what the pods used comes the highest target of the HPA by which it adds a replica before
 the others serve more than that, if the load is steady. Simulations of the scenario's load try it;
@@ -58,8 +63,9 @@ start in them as those did that the runs began with; what else is assumed is tol
 does with 1.3 and 2 times the load.
 -o yaml prints the HPA that meets it; where none does, nothing, and the exit code is 1.
 
-When it ends early (Ctrl-C, a number of replicas whose sweeps differ), the exit code is 3. What was
-measured is printed, and stored only if it has the capacity with each number of replicas.
+When it ends early (Ctrl-C, a number of replicas whose sweeps differ), the exit code is 3. The rates
+that met the SLO and missed it until then are printed, and no capacity. Once the capacity is known
+with each number of replicas it is stored, also if the target is not known.
 
 The capacity is stored beside the scenario as NAME.calibration.json, where hpabench run finds it:
 so the demand for replicas is known, and the report has the elasticity. For another
@@ -76,7 +82,7 @@ workload or request it is not taken.`,
 	cmd.Flags().IntVar(&f.percentile, "percentile", 99, "share of the answers that must meet it: 50, 90, 95 or 99")
 	cmd.Flags().IntSliceVar(&f.replicas, "replicas", []int{1, 2}, "`numbers` of replicas")
 	cmd.Flags().Float64Var(&f.from, "from", 2, "first `rate`, in requests a second, for each replica")
-	addPositive(cmd, &f.step, "step", 10*time.Second, "how long each rate lasts when it is looked at closely; half of that before")
+	addPositive(cmd, &f.step, "step", 10*time.Second, "how long each rate lasts at least when it is looked at closely; half of that before")
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the records of the runs (default hpabench-calibration-SCENARIO-ID)")
 	addQuiet(cmd, &f.quiet)
 	f.addSkipUnknown(cmd)
@@ -186,11 +192,7 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 		}
 		fmt.Fprintf(a.stderr, "the calibration is in %s, where hpabench run finds it; the records are in %s\n", calibrationFile(file), f.out)
 	} else {
-		state := ""
-		if c.CapacityPerReplica > 0 {
-			state = ": state capacityPerReplica in the scenario if it will do"
-		}
-		fmt.Fprintf(a.stderr, "the calibration is not complete, and not stored%s; the records are in %s\n", state, f.out)
+		fmt.Fprintf(a.stderr, "the calibration is not complete, and not stored; the records are in %s\n", f.out)
 	}
 	var target tune.Capacity
 	why := ended
@@ -217,9 +219,9 @@ func (a *app) calibrateBy(ctx context.Context, file *scenarios.File, f *calibrat
 
 // sweeps finds the points of c. The error says which of them are rough, or why there are no more.
 func (f *calibrateFlags) sweeps(c *analysis.Calibration, measure sweeper, say func(format string, args ...any)) (ended error) {
-	of := runner.Calibration{Replicas: f.replicas[0], From: f.from, Step: f.step} // of fewer replicas the sweeps are longer
+	of := runner.Calibration{Replicas: f.replicas[0], From: f.from, Step: f.step, Fewest: c.Fewest()} // of fewer replicas the sweeps are longer
 	sweeps, least, most := of.Most()
-	say("calibrating %s: 2 to %d runs for each number, with %s to %s of load in all, and 1 to %d of %s at the end", counts(f.replicas), sweeps, clock(least), clock(most), runner.SteadyRuns, clock(of.Steady(1, 0).Lasts()))
+	say("calibrating %s: 2 to %d runs for each number, with %s to %s of load in all, and 1 to %d of %s at the end; more where a rate takes longer for %.0f requests", counts(f.replicas), sweeps, clock(least), clock(most), runner.SteadyRuns, clock(of.Steady(1, math.Inf(1)).Lasts()), of.Fewest)
 	for i, n := range f.replicas {
 		of.Replicas = n
 		replicas, point := record.Counted(n, "replica"), analysis.CalibrationPoint{}
@@ -230,17 +232,20 @@ func (f *calibrateFlags) sweeps(c *analysis.Calibration, measure sweeper, say fu
 				return runner.Bracket{}, err
 			}
 			c.Cluster, c.Assumed = r.Cluster.Version, r.Cluster.Assumed
-			if now := c.Point(r, n, sweep.Rates, err != nil); now.Rate > 0 || err == nil {
+			switch now := c.Point(r, n, sweep.Rates, err != nil); {
+			case err == nil || now.Below > 0 || now.Rate >= point.Below:
 				point = now
+			case now.Rate > 0: // and what missed the SLO is known from a sweep before
+				point.Rate, point.Seconds = now.Rate, now.Seconds
 			}
 			if !sweep.Close && point.Rate > 0 && point.Below > 0 {
 				took := time.Since(since)
-				closely := of.Closely() + max(0, took-sweep.Step*time.Duration(len(r.Load.Phases)))
+				closely := of.Closely(point.Rate) + max(0, took-sweep.Step*time.Duration(len(r.Load.Phases)))
 				say("%s: %s requests/s met the SLO; a close look takes about %s, all that is left about %s", replicas, record.Plain(point.Rate, 4), roughly(closely), roughly(closely+time.Duration(len(f.replicas)-i-1)*(took+closely)))
 			}
 			return runner.Bracket{Met: point.Rate, Missed: point.Below, Doubt: point.Doubt}, err
 		})
-		if point.Rate > 0 {
+		if point.Rate > 0 || point.Below > 0 {
 			if why != nil {
 				point.Rough = record.Cut(strings.TrimSpace(why.Error()))
 			}
@@ -260,7 +265,7 @@ func (f *calibrateFlags) sweeps(c *analysis.Calibration, measure sweeper, say fu
 // steady measures what a request costs at the capacity, which it lowers until a run at it meets the SLO. The error is a NoCapacity
 // too where none did.
 func (f *calibrateFlags) steady(c *analysis.Calibration, measure sweeper) (dir string, err error) {
-	of := runner.Calibration{Replicas: f.replicas[0], Step: f.step}
+	of := runner.Calibration{Replicas: f.replicas[0], Step: f.step, Fewest: c.Fewest()}
 	var refuted error
 	for n := 1; ; n++ {
 		steady := of.Steady(n, c.CapacityPerReplica)
@@ -271,15 +276,22 @@ func (f *calibrateFlags) steady(c *analysis.Calibration, measure sweeper) (dir s
 			}
 			return dir, errors.Join(refuted, err)
 		}
-		missed := c.Refuted(r, of.Replicas, steady.Rates)
+		missed, doubt := c.Refuted(r, of.Replicas, steady.Rates)
 		if missed == "" {
 			return dir, nil
 		}
-		refuted = runner.NoCapacity(missed + ": calibrate again with a longer --step, or on an idle cluster")
-		c.Lowered = strings.ToUpper(missed[:1]) + missed[1:] + ", so the capacity is below the two rates"
+		if doubt != "" {
+			refuted = runner.NoCapacity(fmt.Sprintf("%s, but the load generator may be why (%s): calibrate again on an idle machine or with a longer --step", missed, doubt))
+		} else {
+			refuted = runner.NoCapacity(missed + ": calibrate again with a longer --step, or on an idle cluster")
+			c.Lowered = strings.ToUpper(missed[:1]) + missed[1:] + ", so the capacity is below the two rates"
+		}
 		if n == runner.SteadyRuns {
 			c.CapacityPerReplica = 0
 			return dir, refuted
+		}
+		if doubt != "" {
+			continue
 		}
 		c.CapacityPerReplica *= runner.SteadyLess
 		// In an overload the answers are what is served, a little of it too late.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ func TestCalibrateSays(t *testing.T) {
 		doubtful    bool      // that run, as the load generator was late in it
 		steady      error     // of that run; of the second if it holds some
 		interrupted bool      // after that run
+		stops       int       // the sweep, from 1 on, that is interrupted at the first rate above 38 requests/s
 		is          error
 		fault, out  string // "" for none
 		never       string // neither printed nor in the error
@@ -39,8 +41,9 @@ func TestCalibrateSays(t *testing.T) {
 		"much less in the long run":       {capacities: []float64{40}, holds: 20, fault: "a longer run at 27.68 requests/s a replica missed the SLO (p99 2 s): calibrate again", out: "How many requests/s a replica serves is not known: 99 % of the answers within 250ms, 0.1 % errors at most. A longer run at 27.68", never: "state capacityPerReplica"},
 		"what it answers in the long run": {capacities: []float64{40}, holds: 20, answered: 20, stored: true, out: "One replica serves 18 requests/s: 99 % of the answers within 250ms, 0.1 % errors at most. A longer run at 37.97 requests/s a replica missed the SLO (p99 2 s), so the capacity"},
 		"overloaded in the long run":      {capacities: []float64{40}, holds: 30, cut: true, stored: true, out: "A longer run at 30.75 requests/s a replica missed the SLO, so the capacity"},
-		"late in the long run": {capacities: []float64{40}, holds: 30, doubtful: true, stored: true,
-			out: "A longer run at 37.97 requests/s a replica missed the SLO (p99 2 s), but its load was not as planned: requests were sent late. The load generator may be why, so the capacity rests on the shorter runs alone. One replica serves 37.97 requests/s"},
+		"late in the long run": {capacities: []float64{40}, holds: 30, doubtful: true, never: "One replica serves",
+			fault: "a longer run at 37.97 requests/s a replica missed the SLO (p99 2 s), but the load generator may be why (requests were sent late): calibrate again on an idle machine",
+			out:   "Known is: 37.97 or more and less than 40.08 requests/s with 1 replica."},
 		"nothing is known of the pods":        {capacities: []float64{40}, out: "Assumed: a request takes 1ms. Capacity of web", stored: true},
 		"lowered, and then the cluster fails": {capacities: []float64{40}, holds: 30, steady: gone, is: gone, fault: "a longer run at 37.97 requests/s a replica missed", out: "is not known: 99 %", never: "serves 34.17"},
 		"the same in the long run":            {capacities: []float64{40}, holds: 50, stored: true, out: "Target: no target follows: ", never: "rough"},
@@ -51,14 +54,18 @@ func TestCalibrateSays(t *testing.T) {
 		"interrupted in the simulations": {capacities: []float64{40}, interrupted: true, is: runner.ErrInterrupted,
 			fault: "interrupted", out: "Target: no target follows: interrupted.", stored: true},
 		"doubt, and then none met": {capacities: []float64{25, 25, 0}, late: 2,
-			fault: "with 1 replica: the highest rate within the SLO varied between sweeps (about 22.5 requests/s)"},
+			fault: "with 1 replica: the highest rate within the SLO varied between sweeps (about 22.5 requests/s)", out: "1 – 15 – – With 1 replica the rates are rough"},
 		"another each time": {capacities: []float64{40, 10, 90}, fault: "with 1 replica: the highest rate within the SLO varied",
-			out: "With 1 replica the rates are rough: the highest rate within the SLO varied", never: "no capacity was found"},
+			out: "With 1 replica the rates are rough: the highest rate within the SLO varied", never: "One replica serves"},
 		"none missed it": {capacities: []float64{40, 10, 10, 90}, fault: "with 1 replica: the highest rate within the SLO varied",
-			out: "No rate that misses the SLO was found with 1 replica, so the capacity may be higher.", never: "between the two rates"},
+			out: "is not known: 99 % of the answers within 250ms, 0.1 % errors at most. Known is: 22.5 or more requests/s with 1 replica.", never: "between the two rates"},
+		"interrupted in the first sweep": {capacities: []float64{40}, stops: 1, is: runner.ErrInterrupted, fault: "interrupted",
+			out: "Known is: 33.75 or more requests/s with 1 replica.", never: "One replica serves"},
+		"interrupted in the close sweep": {capacities: []float64{40}, stops: 2, is: runner.ErrInterrupted, fault: "interrupted",
+			out: "With 1 replica the rates are rough: interrupted. How many requests/s a replica serves is not known: 99 % of the answers within 250ms, 0.1 % errors at most. Known is: 37.97 or more and less than 50.62 requests/s with 1 replica.", never: "One replica serves"},
 		"more than the highest": {capacities: []float64{1e9}, fault: "with 1 replica: ", out: "still meet the SLO: say a higher --from", never: "a close look takes"},
-		"less than the first":   {capacities: []float64{5}, fault: "with 1 replica: 10 requests/s already miss the SLO: say a lower --from, or a longer --latency", never: "a close look takes"},
-		"late at the first": {capacities: []float64{5}, late: 1, never: "--latency",
+		"less than the first":   {capacities: []float64{5}, fault: "with 1 replica: 10 requests/s already miss the SLO: say a lower --from, or a longer --latency", out: "Known is: less than 10 requests/s with 1 replica.", never: "a close look takes"},
+		"late at the first": {capacities: []float64{5}, late: 1, never: "--latency", out: "Known is: less than 10 requests/s with 1 replica.",
 			fault: "with 1 replica: 10 requests/s miss the SLO, but the load generator may be why (requests were sent late): calibrate again on an idle machine or with a longer --step, or say a lower --from"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +94,7 @@ func TestCalibrateSays(t *testing.T) {
 				}
 				r := &analysis.Result{Cluster: &record.Cluster{Assumed: []string{"a request takes 1ms."}}}
 				for _, rate := range s.Rates {
-					p := analysis.PhaseLoad{Latency: analysis.Quantiles{P99: new(0.1)}, ErrorShare: new(0.0)}
+					p := analysis.PhaseLoad{Offered: uint64(rate * s.Step.Seconds()), Latency: analysis.Quantiles{P99: new(0.1)}, ErrorShare: new(0.0)}
 					if rate > c.capacities[min(sweeps, len(c.capacities)-1)] {
 						p.Latency.P99 = new(2.0)
 						if c.answered > 0 {
@@ -102,7 +109,12 @@ func TestCalibrateSays(t *testing.T) {
 					}
 					r.Load.Phases = append(r.Load.Phases, p)
 				}
-				sweeps++
+				if sweeps++; sweeps == c.stops {
+					last := slices.IndexFunc(s.Rates, func(rate float64) bool { return rate > 38 })
+					r.Load.Phases = r.Load.Phases[:last+1]
+					r.Load.Phases[last].Cut = true
+					return r, "", runner.ErrInterrupted
+				}
 				return r, "", nil
 			}
 			var out, said bytes.Buffer

@@ -22,13 +22,17 @@ type clusterFlags struct {
 }
 
 func (f *clusterFlags) add(cmd *cobra.Command, namespaceHelp string) {
-	cmd.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` of the cluster")
+	addKubeconfig(cmd, &f.kubeconfig, "kubeconfig `file` of the cluster")
 	cmd.Flags().StringVar(&f.context, "context", "", "`name` of the kubeconfig's context")
 	cmd.Flags().StringVarP(&f.namespace, "namespace", "n", "", namespaceHelp)
-	_ = cmd.MarkFlagFilename("kubeconfig")
 	_ = cmd.RegisterFlagCompletionFunc("context", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return runner.Contexts(f.kubeconfig), cobra.ShellCompDirectiveNoFileComp
 	})
+}
+
+func addKubeconfig(cmd *cobra.Command, file *string, help string) {
+	cmd.Flags().StringVar(file, "kubeconfig", "", help)
+	_ = cmd.MarkFlagFilename("kubeconfig")
 }
 
 // named says whether the command line names a cluster. Without that hpabench

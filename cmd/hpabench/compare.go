@@ -46,8 +46,9 @@ that takes: with two sets 4 of each for 1 figure, 5 for up to 6, 6 for 23, 7 for
 321; with three sets each figure counts twice. --figure names the figures that matter.
 
 With --fail-on-regression the exit code is 1 when a figure is significantly worse, or the
-first trials all have a scale-up or scale-down latency that none of the others has, and 2
-when there are too few trials in every set for any to be.`,
+first trials, two at least, all have a scale-up or scale-down latency that none of the others,
+two at least, has, and 2 when there are too few trials in every set for any to be worse: one
+trial of each decides nothing, whatever it shows, as the next may show another.`,
 		Example: `  hpabench compare before after
   hpabench compare --figure '^scaleUp' -o markdown 15s 30s
   hpabench compare --fail-on-regression main branch`,
@@ -123,7 +124,7 @@ func (a *app) regressions(c analysis.Comparison) (err error) {
 	for _, f := range c.Figures {
 		for i, d := range f.Against {
 			switch of := f.Of[i+1]; {
-			case latencies.MatchString(f.Name) && f.Of[0].Missing == 0 && of.Never == c.Trials[i+1], d.Worse && (of.Median == nil || of.Never > f.Of[0].Never):
+			case latencies.MatchString(f.Name) && f.Of[0].Missing == 0 && of.Never == c.Trials[i+1] && min(c.Trials[0], c.Trials[i+1]) > 1, d.Worse && (of.Median == nil || of.Never > f.Of[0].Never):
 				err = errors.Join(err, fmt.Errorf("%w: %s is measured in %d of %s of %s and in %d of %d of %s: %s", errRegression, f.Name,
 					len(f.Of[0].Values), record.Counted(c.Trials[0], "trial"), c.Names[0], len(of.Values), c.Trials[i+1], c.Names[i+1], of.Reason))
 			case d.Worse:

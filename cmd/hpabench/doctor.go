@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -37,9 +38,9 @@ watched for three seconds; nothing is created or changed and no load is sent.
 ` + existingHelp + `
 Exit codes:
   0  nothing was found that keeps it from scaling
-  1  something was: a fault above, or a finding that blocks
+  1  something was: a fault above but for missing rights, or a finding that blocks
   2  bad input: the command line or what it names is at fault
-  3  the cluster failed, or you have no right to look`,
+  3  the cluster failed, or nothing was found and a right to look is missing`,
 		Example: `  hpabench doctor --context prod
   hpabench doctor --context prod -n shop
   hpabench doctor --context prod -n shop hpa/web
@@ -102,10 +103,12 @@ func (a *app) doctor(ctx context.Context, ref string, f *clusterFlags, asJSON, q
 	}
 	switch {
 	case err != nil:
-	case e.Forbidden:
-		err = errBlind
-	case !d.Able:
+	case d.Ill() && d.Blind():
+		err = fmt.Errorf("%w; a right is missing too (see above), so more may be at fault", errIll)
+	case d.Ill():
 		err = errIll
+	case d.Blind():
+		err = errBlind
 	}
 	return err
 }

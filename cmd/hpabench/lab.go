@@ -97,14 +97,13 @@ are named by --context.`,
 	f.add(cmd)
 	addName(cmd, &name, embedded.DefaultName, "of the embedded cluster, for more than one")
 	addQuiet(cmd, &quiet)
-	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "`file` to add it to (default: the one that kubectl uses)")
-	_ = cmd.MarkFlagFilename("kubeconfig")
+	addKubeconfig(cmd, &kubeconfig, "`file` to add it to (default: the one that kubectl uses)")
 	return cmd
 }
 
 // labError tells what the user mends by another command line.
 func labError(err error) error {
-	if errors.Is(err, embedded.ErrMissing) || errors.Is(err, embedded.ErrName) || errors.Is(err, embedded.ErrFlags) {
+	if errors.Is(err, embedded.ErrMissing) || errors.Is(err, embedded.ErrName) || errors.Is(err, embedded.ErrFlags) || errors.Is(err, embedded.ErrElsewhere) {
 		return runner.BadInput{Err: err}
 	}
 	return err
@@ -122,23 +121,24 @@ func where(k *embedded.Kept) string {
 }
 
 func (a *app) labDownCommand() *cobra.Command {
-	var name string
+	var name, kubeconfig string
 	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "End an embedded cluster",
 		Long: `End an embedded cluster with all that is in it, and take it out of the kubeconfig
 to which hpabench lab up added it. The context that was current before is current
-again, unless another was chosen since.`,
+again, unless another was chosen since. With --kubeconfig it is ended only if hpabench
+lab up added it to that file.`,
 		Example: `  hpabench lab down
-  hpabench lab down --name other`,
+  hpabench lab down --name other --kubeconfig other.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			defer a.orderly()()
 			w := a.work(quiet)
 			defer w.done()
 			w.does("ending the embedded cluster")
-			was, k, err := embedded.Down(cmd.Context(), name, func(line string) { w.above(func() { warn(line) }) })
+			was, k, err := embedded.Down(cmd.Context(), name, kubeconfig, func(line string) { w.above(func() { warn(line) }) })
 			w.done()
 			if err != nil {
 				return labError(err)
@@ -156,6 +156,7 @@ again, unless another was chosen since.`,
 	}
 	addName(cmd, &name, embedded.DefaultName, "of the embedded cluster")
 	addQuiet(cmd, &quiet)
+	addKubeconfig(cmd, &kubeconfig, "`file` that it was added to (default: whichever)")
 	return cmd
 }
 

@@ -132,7 +132,10 @@ func (a *app) tune(ctx context.Context, names []string, f *tuneFlags) error {
 		return err
 	}
 	s := tune.Search{Settings: f.settings, Phases: f.phases, PerDay: f.perDay, Seed: f.seed, Workers: runtime.GOMAXPROCS(0)}
-	for _, name := range names {
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			return bad(fmt.Errorf("%s is named twice: name each load once; --per-day says how often they come", name))
+		}
 		run, cost, err := toTune(name, plant, w, check)
 		if err != nil {
 			return err
