@@ -208,6 +208,7 @@ type calledPod struct {
 	server  model.Server
 	ready   bool
 	results model.Thresholds
+	counts  model.Counts
 }
 
 // calling is a request that a pod has worked on and that calls others. It counts as n: what is left of a phase is no whole one.
@@ -340,6 +341,9 @@ func (w *world) call(c *calling, now time.Duration) {
 	fails := m.Fault != nil && random.Float64() < m.Fault.Errors
 	if !to.server.Request(now, seconds(work(m, random, 1, false)), m.Wait.Draw(random), func(end time.Duration) {
 		w.chain.agenda.add(end, func() {
+			if to.counts.InFlight--; !fails {
+				to.counts.Answered++
+			}
 			c.pod.connections[at] = append(c.pod.connections[at], connection{to, end})
 			if fails {
 				w.called(c, end, badGateway)
@@ -349,7 +353,9 @@ func (w *world) call(c *calling, now time.Duration) {
 		})
 	}) {
 		w.called(c, now, badGateway)
+		return
 	}
+	to.counts.InFlight++
 }
 
 // badGateway is the status of an answer of which a call failed.

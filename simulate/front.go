@@ -50,13 +50,18 @@ func parts(n float64, from, to time.Duration) (each float64, at []time.Duration)
 // scrapeFront lets Prometheus scrape the front.
 func (w *world) scrapeFront() {
 	w.loop(w.Plant.Metrics.Scrapes(), w.SignalsScraped, func() {
-		w.front.answered = max(w.front.answered, w.front.came-w.atFront())
-		n := model.Counts{Came: w.front.came, Answered: w.front.answered, Failed: w.front.failed, InFlight: w.atFront(), Added: w.front.added, Taken: w.front.taken, Waiting: w.backlog()}
-		if n.Waiting > 0 && len(w.front.waiting) > 0 {
-			n.Oldest = (w.now - w.front.waiting[0].came).Seconds()
-		}
-		w.scaler.collect("front", w.Front.Pod.Series(n), false)
+		w.scaler.collect("front", w.Front.Pod.Series(w.frontCounts()), false)
 	})
+}
+
+// frontCounts are what the front shows now.
+func (w *world) frontCounts() model.Counts {
+	w.front.answered = max(w.front.answered, w.front.came-w.atFront())
+	n := model.Counts{Came: w.front.came, Answered: w.front.answered, Failed: w.front.failed, InFlight: w.atFront(), Added: w.front.added, Taken: w.front.taken, Waiting: w.backlog()}
+	if n.Waiting > 0 && len(w.front.waiting) > 0 {
+		n.Oldest = (w.now - w.front.waiting[0].came).Seconds()
+	}
+	return n
 }
 
 // tellQueue tells of the queue as hpabench reads it, where the scenario asks for that.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -83,6 +84,12 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	r.Ignored = r.ignored(f, ignored)
 	if err := r.countPods(); err != nil {
 		return nil, f.Fault("spec.autoscaler", err.Error(), "a lower max")
+	}
+	for _, m := range r.HPA.Metrics {
+		name := record.CustomMetric(m)
+		if _, own := r.Plant.Workload.Metrics[name]; m.Pods == nil && !own && !r.besides(name) && slices.Contains(f.Shown(), name) {
+			return nil, notSimulated{f.Fault("spec.autoscaler", fmt.Sprintf("the HPA goes by %s of pods that are not simulated: the load does not come through them, and the target does not call them", name), onEmbedded)}
+		}
 	}
 	if err := r.checkResources(); err != nil {
 		return nil, f.Fault("spec.autoscaler", err.Error(), "scale on one of these, or on a Pods, Object or External metric")
@@ -394,6 +401,11 @@ func (r *Run) Like(p Plant) {
 		p.Workload.Pull = new(metav1.Duration)
 	}
 	fault := cmp.Or(p.Workload.Fault, r.Plant.Workload.Fault)
+	p.Workload.Metrics = maps.Clone(p.Workload.Metrics)
+	maps.DeleteFunc(p.Workload.Metrics, func(name string, _ model.Metric) bool { // those of others, which a fit takes for the target's
+		_, own := r.Plant.Workload.Metrics[name]
+		return !own && r.besides(name)
+	})
 	p.Workload = p.Workload.Over(r.Plant.Workload)
 	p.Workload.Fault = fault
 	r.Plant = p
