@@ -29,6 +29,10 @@ const (
 	maxLate   = time.Hour
 	maxBeside = time.Minute
 
+	// maxAtOnce bounds the entries from one second of the run to the next. The objects and events of MaxPods that all start then are a third
+	// of it.
+	maxAtOnce = 500_000
+
 	// maxAfter is how long after the planned phases a run can go on: before them it waits for
 	// nodes and images, and after them for pods to end.
 	maxAfter = 7 * 24 * time.Hour
@@ -248,6 +252,8 @@ func (d *decoder) checkAutoscaler(a *Autoscaler) error {
 // sequence is what the entries of a record hold together.
 type sequence struct {
 	latest  Instant
+	since   Instant // of the second to which the last atOnce entries belong
+	atOnce  int
 	end     Instant // the latest that the header lets one be at
 	podUIDs map[string]struct{}
 	open    map[[2]int]open // by worker and phase
@@ -290,9 +296,14 @@ func (s *sequence) check(f fact) error {
 			}
 		}
 	}
+	if s.atOnce++; f.at >= s.since.Add(time.Second) {
+		s.since, s.atOnce = f.at, 1
+	}
 	switch {
 	case f.at > s.end:
 		return fmt.Errorf("it is of second %.0f, and the phases of the header end by %.0f", f.at.Seconds(), s.end.Seconds())
+	case s.atOnce > maxAtOnce:
+		return fmt.Errorf("more than %d entries are of second %.0f, which no run has: does the file end?", maxAtOnce, s.since.Seconds())
 	case f.at < s.latest.Add(-f.late):
 		return fmt.Errorf("it is of second %.0f, after one of second %.0f: entries are in the order of time, and this one late by %.0f s at most", f.at.Seconds(), s.latest.Seconds(), f.late.Seconds())
 	}
