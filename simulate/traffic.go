@@ -28,6 +28,7 @@ type traffic struct {
 	started  time.Duration
 	sent     float64               // in the phase
 	thinking []thinkers            // of a closed loop, in the order of their times
+	sending  float64               // workers of a closed loop that do not think
 	hits     func(float64) float64 // of a curve, by seconds of the phase
 
 	// connections are of kept ones the pods at their other end, nil for one that has to
@@ -260,7 +261,7 @@ func (w *world) step(then time.Duration, o offered) {
 		case o.refused > 0:
 			w.hold(o.refused*dt, then)
 		}
-		w.thinks(w.now+min(o.took, then-w.now), n)
+		w.thinks(o.least, min(o.took, then-w.now), n)
 	}
 	if w.Front != nil && w.Front.Queue {
 		w.take(dt)
@@ -325,10 +326,10 @@ func (w *world) loaded(then time.Duration) float64 {
 }
 
 // offered are requests a second of all pods together, and those of them that no pod gets. They stay so until a time.
-// In a closed loop a request takes so long.
+// In a closed loop requests take from least seconds to took.
 type offered struct {
-	rate, refused float64
-	until, took   time.Duration
+	rate, refused, least float64
+	until, took          time.Duration
 }
 
 // offer sets the rates that the pods get from now to then, and those that they can serve.
@@ -511,7 +512,7 @@ func (w *world) connect(requests float64) []*pod {
 // closed sets the rates of workers that send when they have their answer: each as often
 // as an answer, or its time-out, and its thinking let it.
 func (w *world) closed(p *record.Phase, dt float64) offered {
-	o := offered{until: math.MaxInt64}
+	o := offered{until: math.MaxInt64, least: math.Inf(1)}
 	workers, think, least := float64(p.Workers), p.Think, least
 	if inWaves(p) { // those that think send nothing, and the others once
 		for _, t := range w.traffic.thinking {
@@ -522,6 +523,7 @@ func (w *world) closed(p *record.Phase, dt float64) offered {
 	if workers < rounding {
 		return o
 	}
+	w.traffic.sending = workers
 	none := 0.0 // workers that find no pod, and try again at once
 	parts := w.recordedParts(workers)
 	switch {
@@ -556,7 +558,14 @@ func (w *world) closed(p *record.Phase, dt float64) offered {
 		if s.workers == 0 {
 			continue
 		}
-		took := w.trip + w.sojourns(s).Mean() + s.backlog/s.highest
+		of := w.sojourns(s)
+		took := w.trip + s.backlog/s.highest
+		if inWaves(p) {
+			o.least = min(o.least, took+of.Sorted[0])
+			took += of.Max()
+		} else {
+			took += of.Mean()
+		}
 		s.rate = s.workers / max(min(took, w.Timeout.Seconds())+think, least)
 		if took < w.Timeout.Seconds() {
 			s.rate = min(s.rate, s.highest)
@@ -578,15 +587,21 @@ func (w *world) closed(p *record.Phase, dt float64) offered {
 // inWaves says whether the workers of a closed loop think for so long that they still send together, as at the start.
 func inWaves(p *record.Phase) bool { return p.Think >= step.Seconds() }
 
-// thinks lets the workers that have the answers to n requests at a time think.
-func (w *world) thinks(at time.Duration, n float64) {
-	t := &w.traffic
-	if p := w.planned(); p.Shape != record.ShapeWorkers || !inWaves(p) {
+// thinks lets the workers of n requests think, that take from least seconds to a time and have their answers evenly in between.
+func (w *world) thinks(least float64, took time.Duration, n float64) {
+	p, t := w.planned(), &w.traffic
+	if p.Shape != record.ShapeWorkers || !inWaves(p) {
 		return
-	} else if at += seconds(p.Think); len(t.thinking) > 0 && at-t.thinking[len(t.thinking)-1].until < shortest {
-		t.thinking[len(t.thinking)-1].n += n
-	} else {
-		t.thinking = append(t.thinking, thinkers{at, n})
+	}
+	first := min(seconds(min(least, p.Seconds)), took)
+	parts := max(1, int((took-first)/shortest))
+	for i := range parts {
+		at := w.now + first + (took-first)*time.Duration(2*i+1)/time.Duration(2*parts) + seconds(p.Think)
+		if last := len(t.thinking) - 1; last >= 0 && at-t.thinking[last].until < shortest {
+			t.thinking[last].n += n / float64(parts)
+		} else {
+			t.thinking = append(t.thinking, thinkers{at, n / float64(parts)})
+		}
 	}
 }
 
