@@ -56,6 +56,9 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 		if front = &r.Front.Pod; front.Fault != nil {
 			return nil, notSimulated{f.Fault("spec.load", "faults (model.fault) of the pods in front of the target are not simulated", onEmbedded)}
 		}
+		if of, err := f.Behind(f.InFront(), ""); err == nil && of != nil && of.Replicas == 0 {
+			return nil, f.Fault("spec.load", fmt.Sprintf("%s in front of the target has 0 replicas, so that no request comes through", of.Name), "replicas: 1")
+		}
 	}
 	var ignored []string
 	var err error
@@ -80,6 +83,9 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	}
 	if err := r.refuse(f); err != nil {
 		return nil, err
+	}
+	if r.Chain != nil && len(r.Chain.Calls) > 0 && r.Modelled().Probes() > 0 {
+		ignored = append(ignored, "the calls that the pods' probes make")
 	}
 	r.Ignored = r.ignored(f, ignored)
 	if err := r.countPods(); err != nil {
@@ -203,6 +209,9 @@ func FromRecord(run record.Run) (*Run, error) {
 			target = e.Target
 		case e.Cluster != nil && e.Cluster.Lab == nil: // where nobody looked at the model
 			r.Plant.Workload.Fault = nil
+			if r.Chain != nil { // the namespace can have had it
+				r.Chain.Calls = slices.DeleteFunc(r.Chain.Calls, func(c Call) bool { return strings.HasPrefix(c.To, noService) })
+			}
 		case e.Subject != nil && e.Subject.ScaledObject != "" && r.KEDA == nil:
 			why := "the scenario has none"
 			if unread != nil {

@@ -392,7 +392,7 @@ func (w *world) open(p *record.Phase, dt float64) (rate, refused float64) {
 	for _, p := range w.pods {
 		busy += p.backlog + p.calling
 	}
-	used := w.connect(busy)
+	used := w.connect(busy, math.Floor(w.traffic.sent+rate*dt) > math.Floor(w.traffic.sent))
 	for _, c := range used {
 		if each := rate / float64(len(used)); c == nil {
 			refused += each
@@ -475,8 +475,8 @@ func (w *world) takeTurn(parts []float64, windowEnds []time.Duration) {
 const mostConnections = 10_000
 
 // connect gives the connections that so many requests at a time use, each to a pod at random, or
-// nil if there is none in service.
-func (w *world) connect(requests float64) []*pod {
+// nil if there is none in service. Those of a gateway stay open for a while after a whole request comes by them.
+func (w *world) connect(requests float64, whole bool) []*pod {
 	t := &w.traffic
 	n := int(math.Ceil(min(requests, mostConnections)))
 	if n > len(t.connections) {
@@ -486,13 +486,12 @@ func (w *world) connect(requests float64) []*pod {
 	used := t.connections[idle:]
 	if w.Front != nil { // a gateway closes those that are idle
 		t.used = append(t.used, make([]time.Duration, len(t.connections)-len(t.used))...)
-		for i, at := range t.used[:idle] {
-			if w.now-at >= model.IdleConnection {
+		for i, at := range t.used {
+			if i >= idle && whole {
+				t.used[i] = w.now
+			} else if w.now-at >= model.IdleConnection {
 				t.connections[i] = nil
 			}
-		}
-		for i := range used {
-			t.used[idle+i] = w.now
 		}
 	}
 	open := w.serving // those that refuse a connection are left with the first request
@@ -504,6 +503,9 @@ func (w *world) connect(requests float64) []*pod {
 	for i, c := range used {
 		if (c == nil || !c.listens) && len(open) > 0 {
 			used[i] = open[w.random.IntN(len(open))]
+			if w.Front != nil {
+				t.used[idle+i] = w.now
+			}
 		}
 	}
 	return used
@@ -532,7 +534,7 @@ func (w *world) closed(p *record.Phase, dt float64) offered {
 			s.workers = workers * parts[i]
 		}
 	case p.KeepAlive && !w.Even:
-		used := w.connect(workers)
+		used := w.connect(workers, true)
 		for _, c := range used {
 			if each := workers / float64(len(used)); c == nil {
 				none += each
