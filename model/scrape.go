@@ -12,6 +12,14 @@ type Reading struct {
 	Value float64 // of requests: how many were answered until then
 }
 
+// Read is the metric's value at a scrape of a pod with such counts.
+func (m Metric) Read(c Counts) float64 {
+	if m.Of == OfInFlight {
+		return c.InFlight
+	}
+	return c.Answered
+}
+
 // Keep adds a reading to those of a pod, which are in order, and drops those that are too old to matter.
 func (m Metric) Keep(readings []Reading, r Reading) []Reading {
 	return append(slices.DeleteFunc(readings, func(old Reading) bool { return old.At <= r.At-m.Range() }), r)

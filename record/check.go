@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -27,6 +28,10 @@ const (
 	// run side by side.
 	maxLate   = time.Hour
 	maxBeside = time.Minute
+
+	// maxAtOnce bounds the entries from one second of the run to the next. The objects and events of MaxPods that all start then are a third
+	// of it.
+	maxAtOnce = 500_000
 
 	// maxAfter is how long after the planned phases a run can go on: before them it waits for
 	// nodes and images, and after them for pods to end.
@@ -247,9 +252,15 @@ func (d *decoder) checkAutoscaler(a *Autoscaler) error {
 // sequence is what the entries of a record hold together.
 type sequence struct {
 	latest  Instant
+	since   Instant // of the second to which the last atOnce entries belong
+	atOnce  int
 	end     Instant // the latest that the header lets one be at
 	podUIDs map[string]struct{}
+	open    map[[2]int]open // by worker and phase
 }
+
+// open are the requests of a phase that were due, that were sent, and of which no line tells yet what became; second is the latest.
+type open struct{ due, sent, untold, second int }
 
 // fact is what sequence is to know of an entry.
 type fact struct {
@@ -257,10 +268,11 @@ type fact struct {
 	late   time.Duration // by how much it can be
 	header *Header
 	uid    string // of a pod
+	load   *LoadSecond
 }
 
 func factOf(e *Entry) fact {
-	f := fact{at: e.At, late: maxBeside, header: e.Header}
+	f := fact{at: e.At, late: maxBeside, header: e.Header, load: e.Load}
 	if e.Load != nil || e.Answer != nil || e.Phase != nil {
 		f.late = maxLate
 	}
@@ -284,15 +296,40 @@ func (s *sequence) check(f fact) error {
 			}
 		}
 	}
+	if s.atOnce++; f.at >= s.since.Add(time.Second) {
+		s.since, s.atOnce = f.at, 1
+	}
 	switch {
 	case f.at > s.end:
 		return fmt.Errorf("it is of second %.0f, and the phases of the header end by %.0f", f.at.Seconds(), s.end.Seconds())
+	case s.atOnce > maxAtOnce:
+		return fmt.Errorf("more than %d entries are of second %.0f, which no run has: does the file end?", maxAtOnce, s.since.Seconds())
 	case f.at < s.latest.Add(-f.late):
 		return fmt.Errorf("it is of second %.0f, after one of second %.0f: entries are in the order of time, and this one late by %.0f s at most", f.at.Seconds(), s.latest.Seconds(), f.late.Seconds())
 	}
 	s.latest = max(s.latest, f.at)
+	if l := f.load; l != nil {
+		if s.open == nil {
+			s.open = map[[2]int]open{}
+		}
+		of := [2]int{l.Worker, l.Phase}
+		o := s.open[of]
+		s.open[of] = open{o.due + int(l.Offered-l.Unsent), o.sent + int(l.Sent), o.untold + int(l.Sent-l.Answered-l.Failed-l.Aborted-l.Unknown), max(o.second, l.Second)}
+	}
 	if f.uid != "" {
 		s.podUIDs[f.uid] = struct{}{}
 	}
 	return atMost("pods", len(s.podUIDs), MaxPods)
+}
+
+// unknown is what became of the requests of a record that was cut off: of those that were sent, or that were due, its lines do not tell it all.
+// With these the counts of LoadSecond add up.
+func (s *sequence) unknown() (all []Entry) {
+	for _, of := range slices.SortedFunc(maps.Keys(s.open), func(a, b [2]int) int { return slices.Compare(a[:], b[:]) }) {
+		o := s.open[of]
+		if perhaps := max(0, o.due-o.sent); perhaps+o.untold > 0 {
+			all = append(all, Entry{At: s.latest, Load: &LoadSecond{Worker: of[0], Phase: of[1], Second: o.second, Sent: uint64(perhaps), Unknown: uint64(perhaps + o.untold)}})
+		}
+	}
+	return all
 }

@@ -88,6 +88,28 @@ func TestCutOffAnywhere(t *testing.T) {
 	}
 }
 
+// What became of requests that were under way when a run was killed is unknown, and of those that were due then: the counts add up.
+func TestKilledRunAddsUp(t *testing.T) {
+	killed := []Entry{
+		entries()[0],
+		{At: Instant(2 * time.Second), Load: &LoadSecond{Second: 1, Offered: 10, Sent: 10, Answered: 6, Failed: 1}},
+		{At: Instant(3 * time.Second), Load: &LoadSecond{Second: 2, Offered: 10, Sent: 8, Unsent: 1, Answered: 2, Aborted: 1, Unknown: 1}},
+		{At: Instant(3 * time.Second), Load: &LoadSecond{Worker: 1, Second: 2, Offered: 5, Sent: 5, Answered: 5}},
+	}
+	for want, all := range map[*LoadSecond][]Entry{{Second: 2, Sent: 1, Unknown: 8}: killed, nil: append(killed[:4:4], entries()[3])} {
+		run, err := Read(bytes.NewReader(lines(t, all...)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want != nil {
+			all = append(all, Entry{At: Instant(3 * time.Second), Load: want})
+		}
+		if diff := cmp.Diff(all, run.Entries, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("(-want +read):\n%s", diff)
+		}
+	}
+}
+
 func TestFullDiskKeepsWhatWasMeasured(t *testing.T) {
 	j := &journal{room: 400}
 	r := write(j)

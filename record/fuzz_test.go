@@ -53,6 +53,32 @@ func TestHeaderIsBounded(t *testing.T) {
 	}
 }
 
+// endless is the text of a record, of which the last line comes again and again.
+type endless struct{ text, again string }
+
+func (e *endless) Read(b []byte) (int, error) {
+	if e.text == "" {
+		e.text = e.again
+	}
+	n := copy(b, e.text)
+	e.text = e.text[n:]
+	return n, nil
+}
+
+// A file that never ends is refused.
+func TestEndlessRecord(t *testing.T) {
+	const header = `{"at":0,"header":{"format":"` + Format + `","phases":[{"name":"a","seconds":60}]}}` + "\n"
+	for again, want := range map[string]string{
+		`{"at":1,"note":{"text":"x"}}` + "\n":                    "line 500002: more than 500000 entries are of second 1, which no run has: does the file end?",
+		`{"at":1,"load":{"phase":0,"second":1,"sent":1}}` + "\n": "more than 500000 entries are of second 1",
+		strings.Repeat("y", 1<<20):                               "line 2 is longer than 64 MiB, which no entry of a record is",
+	} {
+		if _, err := Stream(&endless{header, again}, func([]byte, *Entry) (struct{}, error) { return struct{}{}, nil }, func(struct{}) error { return nil }); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", again, err, want)
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add(lines(f, Entry{Header: &Header{Format: Format, Run: "x", Phases: []Phase{{Name: "a", Seconds: 5, Shape: ShapeRate, From: 3}}}},
 		Entry{At: 1e9, Phase: &PhaseMark{}}, Entry{At: 2e9, Load: &LoadSecond{}}, Entry{At: 3e9, End: &End{}}))

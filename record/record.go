@@ -360,7 +360,7 @@ type LoadSecond struct {
 	Answered uint64            `json:"answered,omitempty"` // with a status code
 	Failed   uint64            `json:"failed,omitempty"`   // no status code: refused, reset, timed out
 	Aborted  uint64            `json:"aborted,omitempty"`  // still in flight when the run was cut short
-	Unknown  uint64            `json:"unknown,omitempty"`  // perhaps sent, by a worker from which nothing was heard any more
+	Unknown  uint64            `json:"unknown,omitempty"`  // perhaps sent, by a worker from which nothing was heard any more or a run that was killed
 	Codes    map[string]uint64 `json:"codes,omitempty"`    // answers by status code
 	Errors   map[string]uint64 `json:"errors,omitempty"`   // failures by cause
 	BytesIn  uint64            `json:"bytesIn,omitempty"`  // bodies only

@@ -3,6 +3,7 @@ package record
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -92,7 +93,8 @@ func (p *part[T]) decode(d *decoder, prepare func(line []byte, e *Entry) (T, err
 // goroutines side by side. Entries share what their lines have in common, so that nothing an
 // entry points to may be changed; line has no end, and is there until each has returned. It
 // says whether the record has no end. A last line without its end is dropped: it was being
-// written when the run was cut off.
+// written when the run was cut off. Entries of the load follow it then, in which the requests of
+// which the record does not tell what became are unknown.
 func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error), each func(T) error) (truncated bool, err error) {
 	lines := bufio.NewReaderSize(in, block)
 	head, _ := lines.Peek(textHead)
@@ -159,6 +161,21 @@ func Stream[T any](in io.Reader, prepare func(line []byte, e *Entry) (T, error),
 	}
 	if !any {
 		return truncated, errors.New("the record is empty")
+	}
+	if truncated {
+		for _, e := range all.unknown() {
+			line, err := json.Marshal(e)
+			if err != nil {
+				panic(err) // it is made of numbers
+			}
+			made, err := prepare(line, &e)
+			if err == nil {
+				err = each(made)
+			}
+			if err != nil {
+				return truncated, err
+			}
+		}
 	}
 	return truncated, nil
 }

@@ -34,14 +34,14 @@ func TestKEDAReady(t *testing.T) {
 		"no right, not looked": {nil, new(autoscalingv2.HorizontalPodAutoscaler), true, false},
 	} {
 		var refused time.Time
-		if got, err := kedaReady(c.is, c.hpa, nil, nil, "shop", c.zero, &refused); got != c.want || err != nil {
+		if got, _, err := kedaReady(c.is, c.hpa, nil, nil, 0, "shop", c.zero, &refused); got != c.want || err != nil {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
 		var refused time.Time
 		for i, ready := range []metav1.ConditionStatus{"False", "False", "True", "False", "False", "False"} {
-			_, err := kedaReady(object(0, ready), off, nil, nil, "shop", true, &refused)
+			_, _, err := kedaReady(object(0, ready), off, nil, nil, 0, "shop", true, &refused)
 			if (err != nil) != (i == 5) || err != nil && !strings.Contains(err.Error(), "KEDA cannot work with ScaledObject web: ") {
 				t.Errorf("after %d s: %v", i*10, err)
 			}

@@ -220,7 +220,13 @@ func (r *Runner) awaitMetric(ctx context.Context, w *watch.Watcher, rec *record.
 		hint = ""
 		if r.pre.scaled != "" {
 			target, there := w.Target()
-			if done, err := kedaReady(w.ScaledObject(), hpa, w.Warnings(), w.SignalErrors(), r.pre.namespace, there && target.Replicas == 0, &refused); done || err != nil {
+			failed, values := w.SignalErrors()
+			done, note, err := kedaReady(w.ScaledObject(), hpa, w.Warnings(), failed, values, r.pre.namespace, there && target.Replicas == 0, &refused)
+			if note != "" {
+				r.say("note: " + note)
+				rec.Add(record.Entry{Note: &record.Note{Text: note}})
+			}
+			if done || err != nil {
 				return done, "", err
 			}
 		}
@@ -280,15 +286,16 @@ const triggerPatience = time.Minute
 // kedaReady says whether KEDA has the target at no replicas on purpose, where its HPA does nothing. Without the right to watch
 // the ScaledObject, which is nil then, the HPA's condition tells that. The error is what KEDA says of a ScaledObject that it
 // has refused, or whose triggers have failed, for some time; warnings are the events of that, and failed what the adapter
-// answers in place of values: in the first seconds the conditions go to and fro.
-func kedaReady(is *record.ScaledObject, hpa *autoscalingv2.HorizontalPodAutoscaler, warnings []record.Event, failed []string, namespace string, zero bool, refused *time.Time) (bool, error) {
+// answers in place of values: in the first seconds the conditions go to and fro. Where other triggers have values, by which KEDA
+// would bring the target from zero, a note says that in place of an error.
+func kedaReady(is *record.ScaledObject, hpa *autoscalingv2.HorizontalPodAutoscaler, warnings []record.Event, failed []string, values int, namespace string, zero bool, refused *time.Time) (done bool, note string, err error) {
 	if is == nil {
-		return zero && hpa != nil && slices.ContainsFunc(hpa.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool { return c.Reason == "ScalingDisabled" }), nil
+		return zero && hpa != nil && slices.ContainsFunc(hpa.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool { return c.Reason == "ScalingDisabled" }), "", nil
 	}
 	if is.Stopped() {
-		return false, fmt.Errorf("ScaledObject %s is paused by its annotation %s, and KEDA has no HPA for it: take the annotation out", is.Name, is.Paused)
+		return false, "", fmt.Errorf("ScaledObject %s is paused by its annotation %s, and KEDA has no HPA for it: take the annotation out", is.Name, is.Paused)
 	}
-	ready, failing, patience := is.Condition("Ready"), zero && failed != nil, triggerPatience
+	ready, failing, patience := is.Condition("Ready"), zero && failed != nil && values == 0, triggerPatience
 	unready := ready != nil && ready.Status == metav1.ConditionFalse
 	switch {
 	case unready && ready.Reason != "TriggerError":
@@ -313,11 +320,14 @@ func kedaReady(is *record.ScaledObject, hpa *autoscalingv2.HorizontalPodAutoscal
 		} else if failing {
 			says += ": " + failed[0]
 		}
-		return false, fmt.Errorf("KEDA cannot work with ScaledObject %s: %s (kubectl describe scaledobject %s -n %s tells more)", is.Name, says, is.Name, namespace)
+		if zero && values > 0 && is.Least() == 0 && patience == triggerPatience {
+			return true, fmt.Sprintf("ScaledObject %s: %s. The run goes on: KEDA brings the target from zero by its other triggers.", is.Name, strings.TrimSuffix(says, ".")), nil
+		}
+		return false, "", fmt.Errorf("KEDA cannot work with ScaledObject %s: %s (kubectl describe scaledobject %s -n %s tells more)", is.Name, says, is.Name, namespace)
 	}
 	active := is.Condition("Active") // Unknown until its triggers have been asked for the first time, when Ready is True already
 	asked := active == nil || active.Status != metav1.ConditionUnknown
-	return zero && is.Least() == 0 && hpa != nil && ready != nil && ready.Status == metav1.ConditionTrue && asked && !failing, nil
+	return zero && is.Least() == 0 && hpa != nil && ready != nil && ready.Status == metav1.ConditionTrue && asked && !failing, "", nil
 }
 
 // awaitEntrance waits until the Service that takes the load has a pod that is ready, where those are not the target's.

@@ -50,9 +50,19 @@ func TestLackingSignals(t *testing.T) {
 func TestTriggerThatFails(t *testing.T) {
 	is := &record.ScaledObject{Name: "web", Conditions: []record.Condition{{Type: "Ready", Status: "False", Reason: "TriggerError", Message: "Triggers defined in ScaledObject are not working correctly"}}}
 	refused := time.Now().Add(-time.Hour)
-	_, err := kedaReady(is, nil, []record.Event{{Kind: "ScaledObject", Reason: "KEDAScalerFailed", Message: "the result is empty"}, {Kind: "Pod", Reason: "BackOff", Message: "other"}}, nil, "shop", true, &refused)
+	_, _, err := kedaReady(is, nil, []record.Event{{Kind: "ScaledObject", Reason: "KEDAScalerFailed", Message: "the result is empty"}, {Kind: "Pod", Reason: "BackOff", Message: "other"}}, nil, 0, "shop", true, &refused)
 	if want := "KEDA cannot work with ScaledObject web: TriggerError: Triggers defined in ScaledObject are not working correctly: the result is empty (kubectl describe"; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v", err)
+	}
+}
+
+// One of two triggers that fails at zero ends no run: KEDA brings the target by the other.
+func TestOneTriggerFailsAtZero(t *testing.T) {
+	is := &record.ScaledObject{Name: "web", Conditions: []record.Condition{{Type: "Ready", Status: "False", Reason: "TriggerError", Message: "Triggers defined in ScaledObject are not working correctly"}}}
+	refused := time.Now().Add(-time.Hour)
+	done, note, err := kedaReady(is, new(autoscalingv2.HorizontalPodAutoscaler), []record.Event{{Kind: "ScaledObject", Reason: "KEDAScalerFailed", Message: "the result is empty"}}, []string{"no value"}, 1, "shop", true, &refused)
+	if !done || err != nil || !strings.Contains(note, "are not working correctly: the result is empty. The run goes on") {
+		t.Errorf("%v, %q, %v", done, note, err)
 	}
 }
 
@@ -60,7 +70,7 @@ func TestTriggerThatFails(t *testing.T) {
 func TestTriggersNotAskedYet(t *testing.T) {
 	for status, want := range map[metav1.ConditionStatus]bool{metav1.ConditionUnknown: false, metav1.ConditionFalse: true} {
 		is := &record.ScaledObject{Name: "web", Conditions: []record.Condition{{Type: "Ready", Status: metav1.ConditionTrue}, {Type: "Active", Status: status}}}
-		if done, err := kedaReady(is, new(autoscalingv2.HorizontalPodAutoscaler), nil, nil, "shop", true, new(time.Time)); done != want || err != nil {
+		if done, _, err := kedaReady(is, new(autoscalingv2.HorizontalPodAutoscaler), nil, nil, 1, "shop", true, new(time.Time)); done != want || err != nil {
 			t.Errorf("Active %s: %v, %v", status, done, err)
 		}
 	}
@@ -72,7 +82,7 @@ func TestTriggerThatFailsBetweenConditions(t *testing.T) {
 		is := &record.ScaledObject{Name: "web", Conditions: []record.Condition{{Type: "Ready", Status: metav1.ConditionTrue}, {Type: "Active", Status: metav1.ConditionFalse}}}
 		var refused time.Time
 		for second, want := range []string{0: "", 30: "", 61: "KEDA cannot work with ScaledObject web: its triggers fail: no value (kubectl describe"} {
-			done, err := kedaReady(is, new(autoscalingv2.HorizontalPodAutoscaler), nil, []string{"no value"}, "shop", true, &refused)
+			done, _, err := kedaReady(is, new(autoscalingv2.HorizontalPodAutoscaler), nil, []string{"no value"}, 0, "shop", true, &refused)
 			if done || (err != nil) != (want != "") || err != nil && !strings.HasPrefix(err.Error(), want) {
 				t.Errorf("after %d s: %v, %v", second, done, err)
 			}

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/hpabench/hpabench/loadgen"
 	"github.com/hpabench/hpabench/scenarios"
@@ -212,7 +213,12 @@ func (c *Cluster) nodePort(ctx context.Context, service *corev1.Service, port co
 		if empty {
 			return way, nil
 		}
-		return way, checkReachable(ctx, way)
+		// The port is open once the nodes have seen an endpoint, as the watch has.
+		_ = wait.PollUntilContextTimeout(ctx, reachEvery/10, reachTimeout, true, func(ctx context.Context) (bool, error) {
+			err = checkReachable(ctx, way)
+			return err == nil, nil
+		})
+		return way, err
 	}
 	nodes, err := c.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {

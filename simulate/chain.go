@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/scenarios"
@@ -38,6 +39,9 @@ type Call struct {
 func (c *Call) modelled(cores float64) model.Pod {
 	return model.Pod{Model: &c.Model, Spec: &c.Pod, Cores: cores}
 }
+
+// noService begins the To of a Call to a Service that the scenario does not have, which fails.
+const noService = "Service "
 
 // mostCalls bounds the requests to a workload for each one of the load.
 const mostCalls = 1000
@@ -104,6 +108,11 @@ func (c *chaining) follow(m *model.Model, times int, through ...string) error {
 		of, err := c.Behind(name, port)
 		if err != nil {
 			return err
+		}
+		if of == nil && !slices.ContainsFunc(c.Objects(), func(o *unstructured.Unstructured) bool { return o.GetKind() == "Service" && o.GetName() == name }) {
+			is := model.Resolve(new(corev1.Container), model.Model{CPU: new(model.Cost)})
+			c.Calls = append(c.Calls, Call{To: noService + name, Times: n, Pod: corev1.PodSpec{Containers: make([]corev1.Container, 1)}, Model: is})
+			continue
 		}
 		if of == nil {
 			c.ignored = append(c.ignored, "the pods' requests to "+to.To+", of whose pods it says nothing")
@@ -208,6 +217,7 @@ type calledPod struct {
 	server  model.Server
 	ready   bool
 	results model.Thresholds
+	counts  model.Counts
 }
 
 // calling is a request that a pod has worked on and that calls others. It counts as n: what is left of a phase is no whole one.
@@ -340,6 +350,9 @@ func (w *world) call(c *calling, now time.Duration) {
 	fails := m.Fault != nil && random.Float64() < m.Fault.Errors
 	if !to.server.Request(now, seconds(work(m, random, 1, false)), m.Wait.Draw(random), func(end time.Duration) {
 		w.chain.agenda.add(end, func() {
+			if to.counts.InFlight--; !fails {
+				to.counts.Answered++
+			}
 			c.pod.connections[at] = append(c.pod.connections[at], connection{to, end})
 			if fails {
 				w.called(c, end, badGateway)
@@ -349,7 +362,9 @@ func (w *world) call(c *calling, now time.Duration) {
 		})
 	}) {
 		w.called(c, now, badGateway)
+		return
 	}
+	to.counts.InFlight++
 }
 
 // badGateway is the status of an answer of which a call failed.

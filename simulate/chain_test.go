@@ -162,6 +162,23 @@ spec:
 			t.Errorf("%s: %v, want %q", stock, err, want)
 		}
 	}
+	r, err := f(`{"calls": [{"to": "prices"}]}`, "") // as the embedded cluster answers where there is no such Service
+	if err != nil || len(r.Chain.Calls) != 2 || r.Chain.Calls[1].To != "Service prices" {
+		t.Fatal(err, r)
+	}
+	r.Header = &record.Header{MetricsEvery: 1}
+	entries, _ := simulate(t, r)
+	codes := map[string]uint64{}
+	for _, e := range entries {
+		if e.Load != nil {
+			for code, n := range e.Load.Codes {
+				codes[code] += n
+			}
+		}
+	}
+	if len(codes) != 1 || codes["502"] != 60 {
+		t.Errorf("calls to a Service that there is not: %v", codes)
+	}
 	canary := `
 ---
 apiVersion: apps/v1
@@ -218,6 +235,39 @@ func TestPodsThatAreCalled(t *testing.T) {
 	}
 	if all != 1200 || refused < 100 {
 		t.Errorf("of %.0f requests %.0f are refused as no pod is ready", all, refused)
+	}
+}
+
+// A gateway's connection that brings a request less often than every 5 s is another one each time, to a pod at random. A front
+// without a pod is refused.
+func TestFrontThatHasLittleToDo(t *testing.T) {
+	r := chained(t, 0.1, 10*time.Second, `"1"`)
+	r.Phases[0].Seconds, r.Plant.Workload.CPU.Mean.Duration = 300, time.Second
+	entries, _ := simulate(t, r)
+	used := map[string]float64{}
+	for _, e := range entries {
+		if e.PodMetrics != nil {
+			for _, s := range e.PodMetrics.Samples {
+				used[s.Pod] += s.Containers[0].CPU
+			}
+		}
+	}
+	for pod, cpu := range used {
+		if cpu < 0.5 {
+			t.Errorf("pod %s has little of what %v have together", pod, used)
+		}
+	}
+	source, err := os.ReadFile("testdata/chain.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(strings.ReplaceAll(string(source), "CPU}", "1}"), "  selector: {matchLabels: {app: front}}", "  replicas: 0\n  selector: {matchLabels: {app: front}}", 1)
+	f, err := scenarios.Parse("chain.yaml", []byte(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := FromScenario(f); err == nil || !strings.Contains(err.Error(), "Deployment front in front of the target has 0 replicas") {
+		t.Error(err)
 	}
 }
 

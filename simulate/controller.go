@@ -36,7 +36,7 @@ type Workload interface {
 	Custom(name string) metrics.PodMetricsInfo
 	// External is what KEDA tells now of a metric, in thousandths; of is false if it is none of KEDA's.
 	External(name string) (thousandths int64, of bool, err error)
-	// Outside is what a source outside the cluster shows now of a metric.
+	// Outside is what others than the pods show now of a metric: pods around them, and sources outside the cluster.
 	Outside(metric string) (value float64, known bool)
 	// Read is called with what the controller reads of custom metrics.
 	Read(record.Signal)

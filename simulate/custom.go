@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -14,23 +15,59 @@ import (
 	"github.com/hpabench/hpabench/record"
 )
 
-// scraped lets a pod that starts be scraped, from a point of the period that is its own
-// (Prometheus takes it from a hash of the target).
+// scraped lets a pod that starts be scraped.
 func (w *world) scraped(p *pod) {
 	if w.scaler != nil {
 		w.collected(p)
 	}
-	for _, name := range slices.Sorted(maps.Keys(w.Plant.Workload.Metrics)) {
-		every := w.Plant.Workload.Metrics[name].Period()
+	p.shows = w.adapt(&w.Plant.Workload, p.random, func() (c model.Counts, listens, gone bool) {
+		return model.Counts{Answered: p.answered, InFlight: w.inFlight(p)}, p.listens, !p.runs && p.deleted
+	})
+}
+
+// adapted is what an adapter's Prometheus has read of a modelled pod, by metric.
+type adapted struct {
+	metrics  map[string]model.Metric
+	readings map[string][]model.Reading
+}
+
+// adapt reads the metrics of a pod that listens until it is gone, each from a point of its period that is its own (Prometheus takes it
+// from a hash of the target).
+func (w *world) adapt(m *model.Model, random *rand.Rand, look func() (c model.Counts, listens, gone bool)) adapted {
+	a := adapted{m.Metrics, map[string][]model.Reading{}}
+	for _, name := range slices.Sorted(maps.Keys(m.Metrics)) {
+		of := m.Metrics[name]
 		var scrape func()
 		scrape = func() {
-			if !p.runs && p.deleted {
+			counts, listens, gone := look()
+			if gone {
 				return
 			}
-			w.read(p, name)
-			w.after(every, scrape)
+			if listens {
+				a.readings[name] = of.Keep(a.readings[name], model.Reading{At: w.now, Value: of.Read(counts)})
+			}
+			w.after(of.Period(), scrape)
 		}
-		w.after(time.Duration(p.random.Int64N(int64(every))), scrape)
+		w.after(time.Duration(random.Int64N(int64(of.Period()))), scrape)
+	}
+	return a
+}
+
+// tell is what the adapter tells now.
+func (a adapted) tell(name string, now time.Duration) (value float64, known bool) {
+	return a.metrics[name].Tell(a.readings[name], now)
+}
+
+// adaptOthers reads the metrics of the pods in front of the target and of those that are called.
+func (w *world) adaptOthers() {
+	random := stream(w.Seed, math.MinInt+1)
+	if w.Front != nil {
+		w.others = append(w.others, w.adapt(&w.Front.Pod, random, func() (c model.Counts, listens, gone bool) { return w.frontCounts(), true, false }))
+	}
+	for i, pods := range w.chain.pods {
+		for _, p := range pods {
+			w.others = append(w.others, w.adapt(&w.Chain.Calls[i].Model, random, func() (c model.Counts, listens, gone bool) { return p.counts, true, false }))
+		}
 	}
 }
 
@@ -51,28 +88,13 @@ func (w *world) collected(p *pod) {
 	w.after(time.Duration(p.random.Int64N(int64(w.Plant.Metrics.Scrapes()))), scrape)
 }
 
-func (w *world) read(p *pod, name string) {
-	m := w.Plant.Workload.Metrics[name]
-	if !p.listens {
-		return
-	}
-	value := p.answered
-	if m.Of == model.OfInFlight {
-		value = w.inFlight(p)
-	}
-	if p.readings == nil {
-		p.readings = map[string][]model.Reading{}
-	}
-	p.readings[name] = m.Keep(p.readings[name], model.Reading{At: w.now, Value: value})
-}
-
 // Custom is the world as a Workload: what an adapter that asks Prometheus tells now.
 func (w *world) Custom(name string) metrics.PodMetricsInfo {
 	w.catchUp()
 	r := metrics.PodMetricsInfo{}
 	m := w.Plant.Workload.Metrics[name]
 	for _, p := range w.pods {
-		if value, known := m.Tell(p.readings[name], w.now); known {
+		if value, known := p.shows.tell(name, w.now); known {
 			r[p.name] = metrics.PodMetric{Timestamp: w.wall().Time, Window: m.Range(), Value: int64(math.Round(value * 1000))}
 		}
 	}
@@ -85,7 +107,7 @@ func (r *Run) goneAtZero() string {
 	resources := 0
 	for _, m := range r.HPA.Metrics {
 		name := record.CustomMetric(m)
-		if _, own := r.Plant.Workload.Metrics[name]; own && r.Outside[name] == "" {
+		if _, own := r.Plant.Workload.Metrics[name]; own && (m.Pods != nil || !r.besides(name)) {
 			names = append(names, name)
 		} else if name == "" {
 			resources++
@@ -97,6 +119,21 @@ func (r *Run) goneAtZero() string {
 	return fmt.Sprintf("the metric %s of the pods themselves (workload.model.metrics): while there is none it has no value, and the HPA stays at 0 replicas. A metric of what stands in front of them or outside is modelled as a gateway, a queue or a source (docs/signals.md).", strings.Join(names, " and ")+map[bool]string{true: " is", false: " are"}[len(names) == 1])
 }
 
+// besides says whether others than the target's pods show a metric: those in front of them, those that they call, or a source outside.
+func (r *Run) besides(metric string) (shown bool) {
+	_, shown = r.Outside[metric]
+	of := func(m *model.Model) { _, has := m.Metrics[metric]; shown = shown || has }
+	if r.Front != nil {
+		of(&r.Front.Pod)
+	}
+	if r.Chain != nil {
+		for i := range r.Chain.Calls {
+			of(&r.Chain.Calls[i].Model)
+		}
+	}
+	return shown
+}
+
 // Check says which metric of the HPA the plant does not have.
 func (r *Run) Check() error {
 	for _, m := range r.HPA.Metrics {
@@ -104,8 +141,7 @@ func (r *Run) Check() error {
 		if name == "" || m.External != nil && r.KEDA != nil {
 			continue
 		}
-		_, known := r.Plant.Workload.Metrics[name]
-		if _, outside := r.Outside[name]; !known && !outside {
+		if _, own := r.Plant.Workload.Metrics[name]; !own && (m.Pods != nil || !r.besides(name)) {
 			return fmt.Errorf("nothing is known of the metric %s, by which the HPA goes", name)
 		}
 	}

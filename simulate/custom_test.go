@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
+	"github.com/hpabench/hpabench/scenarios"
 )
 
 // 40 requests a second, at 10 of them a pod.
@@ -68,6 +70,72 @@ func TestStaysAtZero(t *testing.T) {
 			if told := strings.Contains(strings.Join(r.Assumed(), " "), "while there is none it has no value"); told != (outside == "") {
 				t.Errorf("%s, %q outside: assumed are %q", m.Type, outside, r.Assumed())
 			}
+		}
+	}
+}
+
+// An External metric is the sum over the pods that show one of its name: those of a gateway bring the target back from zero, those that the
+// target calls scale it. A scenario where neither shows it is refused with the reason.
+func TestGoesByMetricOfOtherPods(t *testing.T) {
+	source := func(least, calls, service, metrics string) []byte {
+		return fmt.Appendf(nil, `
+apiVersion: hpabench.dev/v1alpha1
+kind: Scenario
+metadata: {name: web}
+spec:
+  workload: {target: {kind: Deployment, name: web}%s}
+  autoscaler: {spec: {minReplicas: %s, maxReplicas: 10, metrics: [{type: External, external: {metric: {name: asked}, target: {type: AverageValue, averageValue: "10"}}}]}}
+  load: {service: %s, keepAlive: false, phases: [{name: none, duration: 20s, rate: 0}, {name: busy, duration: 180s, rate: 40}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, type: NodePort, ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: other}, spec: {selector: {app: other}, type: NodePort, ports: [{port: 80}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: registry.k8s.io/hpa-example}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: other}
+spec:
+  selector: {matchLabels: {app: other}}
+  template:
+    metadata: {labels: {app: other}, annotations: {hpabench.dev/model: '{%s}'}}
+    spec: {containers: [{name: other, image: example.com/other}]}
+`, calls, least, service, metrics)
+	}
+	const asked = `"metrics": {"asked": {"of": "requests"}}`
+	for name, text := range map[string][]byte{
+		"gateway": source("0", "", "other", `"forwards": {"to": "web", "hold": "60s"}, `+asked),
+		"called":  source("1", ", model: {calls: [{to: other}]}", "web", asked),
+		"beside":  source("1", "", "web", asked),
+	} {
+		f, err := scenarios.Parse("s.yaml", text, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := FromScenario(f)
+		if name == "beside" {
+			if err == nil || !strings.Contains(err.Error(), "the HPA goes by asked of pods that are not simulated") {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		fitted := Guess(r.Pod, model.Model{Metrics: map[string]model.Metric{"asked": {Of: model.OfRequests}}}) // a fit takes it for the target's
+		r.Like(fitted)
+		if err := r.Check(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		_, score := simulate(t, r)
+		if n := len(score.Decisions); n == 0 || score.Decisions[n-1].To != 4 || score.Missed > 0 {
+			t.Errorf("%s: %.1f missed, and the decisions are %v, should come to 4", name, score.Missed, score.Decisions)
 		}
 	}
 }

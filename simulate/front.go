@@ -50,13 +50,18 @@ func parts(n float64, from, to time.Duration) (each float64, at []time.Duration)
 // scrapeFront lets Prometheus scrape the front.
 func (w *world) scrapeFront() {
 	w.loop(w.Plant.Metrics.Scrapes(), w.SignalsScraped, func() {
-		w.front.answered = max(w.front.answered, w.front.came-w.atFront())
-		n := model.Counts{Came: w.front.came, Answered: w.front.answered, Failed: w.front.failed, InFlight: w.atFront(), Added: w.front.added, Taken: w.front.taken, Waiting: w.backlog()}
-		if n.Waiting > 0 && len(w.front.waiting) > 0 {
-			n.Oldest = (w.now - w.front.waiting[0].came).Seconds()
-		}
-		w.scaler.collect("front", w.Front.Pod.Series(n), false)
+		w.scaler.collect("front", w.Front.Pod.Series(w.frontCounts()), false)
 	})
+}
+
+// frontCounts are what the front shows now.
+func (w *world) frontCounts() model.Counts {
+	w.front.answered = max(w.front.answered, w.front.came-w.atFront())
+	n := model.Counts{Came: w.front.came, Answered: w.front.answered, Failed: w.front.failed, InFlight: w.atFront(), Added: w.front.added, Taken: w.front.taken, Waiting: w.backlog()}
+	if n.Waiting > 0 && len(w.front.waiting) > 0 {
+		n.Oldest = (w.now - w.front.waiting[0].came).Seconds()
+	}
+	return n
 }
 
 // tellQueue tells of the queue as hpabench reads it, where the scenario asks for that.
@@ -81,9 +86,15 @@ func (w *world) atFront() (n float64) {
 		n += r.n
 	}
 	for _, p := range w.pods {
-		n += w.inFlight(p)
+		if n += w.inFlight(p); p.line != nil {
+			for _, r := range p.line.requests {
+				if r.gone && r.end > w.now { // the pod works on
+					n -= r.n
+				}
+			}
+		}
 	}
-	return n
+	return max(0, n)
 }
 
 // hold lets a gateway hold n requests that came until a time.
@@ -94,19 +105,18 @@ func (w *world) hold(n float64, to time.Duration) {
 	}
 }
 
-// expire fails requests that a gateway has held for as long as it does, or their clients have waited for as long as they do.
+// expire fails requests that a gateway has held for as long as it does, or their clients have waited for as long as they do: it gives
+// them up then.
 func (w *world) expire(to time.Duration) {
 	w.front.held = slices.DeleteFunc(w.front.held, func(r *request) bool {
-		if late := r.came + w.Timeout; !r.gone && w.Timeout < w.Front.Hold && late <= to {
-			w.failed(r.phase, late, r.n, "timeout")
-			r.gone = true
-		}
-		end := r.came + w.Front.Hold
-		if end > to {
+		held := min(w.Front.Hold, w.Timeout)
+		if r.came+held > to {
 			return false
 		}
-		if w.front.failed += r.n; !r.gone {
-			w.unanswered(r.phase, end, r.n, w.Front.Hold, w.failure("503"))
+		if w.front.failed += r.n; held < w.Front.Hold {
+			w.failed(r.phase, r.came+held, r.n, "timeout")
+		} else {
+			w.unanswered(r.phase, r.came+held, r.n, held, w.failure("503"))
 		}
 		w.spare = append(w.spare, r)
 		return true

@@ -84,6 +84,25 @@ func TestGatewayHoldsForSoLong(t *testing.T) {
 	}
 }
 
+// A gateway gives up the requests that it holds when their clients have: the first pod, which comes later, works on none.
+func TestGatewayGivesUp(t *testing.T) {
+	r := library(t, "scale-from-zero")
+	r.Timeout, r.Phases[1].Seconds, r.Header = time.Second, 4, &record.Header{MetricsEvery: 1}
+	r.Pod.Containers[0].ReadinessProbe, r.Plant.Workload.CPU.Mean.Duration = nil, 100*time.Millisecond
+	entries, score := simulate(t, r)
+	cpu := 0.0
+	for _, e := range entries {
+		if e.PodMetrics != nil {
+			for _, s := range e.PodMetrics.Samples {
+				cpu += s.Containers[0].CPU
+			}
+		}
+	}
+	if len(score.Decisions) == 0 || math.Abs(score.Missed-24*4) > 1 || cpu > 0.1 {
+		t.Errorf("%.1f of %.0f requests missed, the pods used %.2f cores, and the decisions are %v", score.Missed, score.Requests, cpu, score.Decisions)
+	}
+}
+
 // The messages of a queue are all worked on, by as many workers as its length asks for.
 func TestWorkersOfQueue(t *testing.T) {
 	r := library(t, "queue-worker")

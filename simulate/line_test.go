@@ -32,6 +32,24 @@ func limited(t testing.TB, limit string, cost time.Duration, workers int, phases
 	return r
 }
 
+// Workers that think for a second begin as a wave, of which half wait for half of it, and then come evenly. One more or less of them makes
+// no difference but its own. Where they are too many for the pod, an answer takes N/X - Z.
+func TestWorkersInWaves(t *testing.T) {
+	for cost, want := range map[time.Duration]struct{ first, later float64 }{5 * time.Millisecond: {64 * 0.005 / 2 / 2, 0.006}, 40 * time.Millisecond: {64 * 0.04 / 2, 64*0.04 - 1}} {
+		var before float64
+		for _, workers := range []int{63, 64, 65, 66} {
+			r := limited(t, "1", cost, 1000, record.Phase{Seconds: 60, Shape: record.ShapeWorkers, Workers: workers, Think: 1, KeepAlive: true})
+			r.Plant.Workload.ConnectionCPU.Duration = 0
+			entries, score := simulate(t, r)
+			_, median := latencies(t, entries)
+			if median[0] < want.first*0.6 || median[0] > want.first*1.6 || math.Abs(median[40]-want.later) > want.later/10 || before > 0 && math.Abs(score.Requests-before) > 62 {
+				t.Errorf("%d workers of %s send %.0f requests, one less %.0f; half take %.3f s at first, should be %.3f, and then %.4f, should be %.4f", workers, cost, score.Requests, before, median[0], want.first, median[40], want.later)
+			}
+			before = score.Requests
+		}
+	}
+}
+
 // latencies are the answers of each second of the load, and what half of them took, in seconds.
 func latencies(t *testing.T, entries []record.Entry) (answers, median []float64) {
 	t.Helper()

@@ -50,5 +50,11 @@ func (w *world) shown(metric string) (value float64, known bool) {
 // Outside is the world as a Workload.
 func (w *world) Outside(metric string) (value float64, known bool) {
 	w.catchUp()
-	return w.shown(metric)
+	value, known = w.shown(metric)
+	for _, a := range w.others {
+		if v, told := a.tell(metric, w.now); told {
+			value, known = value+v, true
+		}
+	}
+	return value, known
 }

@@ -15,14 +15,29 @@ func (w *world) sojourns(p *pod) *model.Latencies {
 		cores = w.modelled.Cores
 	}
 	if p.workers > 0 && w.traffic.phase >= 0 {
-		pause, phase := w.trip, &w.Phases[w.traffic.phase]
+		phase := &w.Phases[w.traffic.phase]
+		pause := w.trip + phase.Think
+		followed := min(max(1, int(math.Round(p.workers))), maxFollowedWorkers)
+		if inWaves(phase) {
+			// Those that send within a short time come evenly, and what the pod cannot do in it waits as if all came together. Where the
+			// first come again before the last has its answer, all wait for each other.
+			load := p.workers / shortest.Seconds() / highest
+			of := w.modelled.Sojourns(w.Sojourns, model.OpenArrivals(load, highest, 1), connects, p.costs, cores)
+			if load > 1 {
+				together := w.modelled.Sojourns(w.Sojourns, model.Arrivals{Together: followed}, connects, p.costs, cores)
+				if together = together.Times(p.workers / float64(followed) * (1 - 1/load)); together.Mean() > of.Mean() {
+					of = together
+				}
+			}
+			if took := p.workers/w.traffic.sending*float64(phase.Workers)/highest - pause; took > of.Mean() {
+				return model.Range(took, took)
+			}
+			return of
+		}
 		if p.workers <= maxFollowedWorkers {
-			return w.modelled.Sojourns(w.Sojourns, model.Arrivals{Workers: max(1, int(math.Round(p.workers))), Pause: seconds(pause + phase.Think)}, connects, p.costs, cores)
+			return w.modelled.Sojourns(w.Sojourns, model.Arrivals{Workers: followed, Pause: seconds(pause)}, connects, p.costs, cores)
 		}
 		// Many are as good as any that send at the same rate, or all wait for each other.
-		if !inWaves(phase) {
-			pause += phase.Think
-		}
 		load := p.workers / max(w.service().Seconds()+pause, least) / highest
 		if took := p.workers/highest - pause; load >= 1 {
 			return model.Range(took, took)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -55,6 +56,9 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 		if front = &r.Front.Pod; front.Fault != nil {
 			return nil, notSimulated{f.Fault("spec.load", "faults (model.fault) of the pods in front of the target are not simulated", onEmbedded)}
 		}
+		if of, err := f.Behind(f.InFront(), ""); err == nil && of != nil && of.Replicas == 0 {
+			return nil, f.Fault("spec.load", fmt.Sprintf("%s in front of the target has 0 replicas, so that no request comes through", of.Name), "replicas: 1")
+		}
 	}
 	var ignored []string
 	var err error
@@ -80,9 +84,18 @@ func FromScenario(f *scenarios.File) (*Run, error) {
 	if err := r.refuse(f); err != nil {
 		return nil, err
 	}
+	if r.Chain != nil && len(r.Chain.Calls) > 0 && r.Modelled().Probes() > 0 {
+		ignored = append(ignored, "the calls that the pods' probes make")
+	}
 	r.Ignored = r.ignored(f, ignored)
 	if err := r.countPods(); err != nil {
 		return nil, f.Fault("spec.autoscaler", err.Error(), "a lower max")
+	}
+	for _, m := range r.HPA.Metrics {
+		name := record.CustomMetric(m)
+		if _, own := r.Plant.Workload.Metrics[name]; m.Pods == nil && !own && !r.besides(name) && slices.Contains(f.Shown(), name) {
+			return nil, notSimulated{f.Fault("spec.autoscaler", fmt.Sprintf("the HPA goes by %s of pods that are not simulated: the load does not come through them, and the target does not call them", name), onEmbedded)}
+		}
 	}
 	if err := r.checkResources(); err != nil {
 		return nil, f.Fault("spec.autoscaler", err.Error(), "scale on one of these, or on a Pods, Object or External metric")
@@ -196,6 +209,9 @@ func FromRecord(run record.Run) (*Run, error) {
 			target = e.Target
 		case e.Cluster != nil && e.Cluster.Lab == nil: // where nobody looked at the model
 			r.Plant.Workload.Fault = nil
+			if r.Chain != nil { // the namespace can have had it
+				r.Chain.Calls = slices.DeleteFunc(r.Chain.Calls, func(c Call) bool { return strings.HasPrefix(c.To, noService) })
+			}
 		case e.Subject != nil && e.Subject.ScaledObject != "" && r.KEDA == nil:
 			why := "the scenario has none"
 			if unread != nil {
@@ -394,6 +410,11 @@ func (r *Run) Like(p Plant) {
 		p.Workload.Pull = new(metav1.Duration)
 	}
 	fault := cmp.Or(p.Workload.Fault, r.Plant.Workload.Fault)
+	p.Workload.Metrics = maps.Clone(p.Workload.Metrics)
+	maps.DeleteFunc(p.Workload.Metrics, func(name string, _ model.Metric) bool { // those of others, which a fit takes for the target's
+		_, own := r.Plant.Workload.Metrics[name]
+		return !own && r.besides(name)
+	})
 	p.Workload = p.Workload.Over(r.Plant.Workload)
 	p.Workload.Fault = fault
 	r.Plant = p

@@ -28,6 +28,7 @@ type traffic struct {
 	started  time.Duration
 	sent     float64               // in the phase
 	thinking []thinkers            // of a closed loop, in the order of their times
+	sending  float64               // workers of a closed loop that do not think
 	hits     func(float64) float64 // of a curve, by seconds of the phase
 
 	// connections are of kept ones the pods at their other end, nil for one that has to
@@ -260,7 +261,7 @@ func (w *world) step(then time.Duration, o offered) {
 		case o.refused > 0:
 			w.hold(o.refused*dt, then)
 		}
-		w.thinks(w.now+min(o.took, then-w.now), n)
+		w.thinks(o.least, min(o.took, then-w.now), n)
 	}
 	if w.Front != nil && w.Front.Queue {
 		w.take(dt)
@@ -325,10 +326,10 @@ func (w *world) loaded(then time.Duration) float64 {
 }
 
 // offered are requests a second of all pods together, and those of them that no pod gets. They stay so until a time.
-// In a closed loop a request takes so long.
+// In a closed loop requests take from least seconds to took.
 type offered struct {
-	rate, refused float64
-	until, took   time.Duration
+	rate, refused, least float64
+	until, took          time.Duration
 }
 
 // offer sets the rates that the pods get from now to then, and those that they can serve.
@@ -391,7 +392,7 @@ func (w *world) open(p *record.Phase, dt float64) (rate, refused float64) {
 	for _, p := range w.pods {
 		busy += p.backlog + p.calling
 	}
-	used := w.connect(busy)
+	used := w.connect(busy, math.Floor(w.traffic.sent+rate*dt) > math.Floor(w.traffic.sent))
 	for _, c := range used {
 		if each := rate / float64(len(used)); c == nil {
 			refused += each
@@ -474,8 +475,8 @@ func (w *world) takeTurn(parts []float64, windowEnds []time.Duration) {
 const mostConnections = 10_000
 
 // connect gives the connections that so many requests at a time use, each to a pod at random, or
-// nil if there is none in service.
-func (w *world) connect(requests float64) []*pod {
+// nil if there is none in service. Those of a gateway stay open for a while after a whole request comes by them.
+func (w *world) connect(requests float64, whole bool) []*pod {
 	t := &w.traffic
 	n := int(math.Ceil(min(requests, mostConnections)))
 	if n > len(t.connections) {
@@ -485,13 +486,12 @@ func (w *world) connect(requests float64) []*pod {
 	used := t.connections[idle:]
 	if w.Front != nil { // a gateway closes those that are idle
 		t.used = append(t.used, make([]time.Duration, len(t.connections)-len(t.used))...)
-		for i, at := range t.used[:idle] {
-			if w.now-at >= model.IdleConnection {
+		for i, at := range t.used {
+			if i >= idle && whole {
+				t.used[i] = w.now
+			} else if w.now-at >= model.IdleConnection {
 				t.connections[i] = nil
 			}
-		}
-		for i := range used {
-			t.used[idle+i] = w.now
 		}
 	}
 	open := w.serving // those that refuse a connection are left with the first request
@@ -503,6 +503,9 @@ func (w *world) connect(requests float64) []*pod {
 	for i, c := range used {
 		if (c == nil || !c.listens) && len(open) > 0 {
 			used[i] = open[w.random.IntN(len(open))]
+			if w.Front != nil {
+				t.used[idle+i] = w.now
+			}
 		}
 	}
 	return used
@@ -511,7 +514,7 @@ func (w *world) connect(requests float64) []*pod {
 // closed sets the rates of workers that send when they have their answer: each as often
 // as an answer, or its time-out, and its thinking let it.
 func (w *world) closed(p *record.Phase, dt float64) offered {
-	o := offered{until: math.MaxInt64}
+	o := offered{until: math.MaxInt64, least: math.Inf(1)}
 	workers, think, least := float64(p.Workers), p.Think, least
 	if inWaves(p) { // those that think send nothing, and the others once
 		for _, t := range w.traffic.thinking {
@@ -522,6 +525,7 @@ func (w *world) closed(p *record.Phase, dt float64) offered {
 	if workers < rounding {
 		return o
 	}
+	w.traffic.sending = workers
 	none := 0.0 // workers that find no pod, and try again at once
 	parts := w.recordedParts(workers)
 	switch {
@@ -530,7 +534,7 @@ func (w *world) closed(p *record.Phase, dt float64) offered {
 			s.workers = workers * parts[i]
 		}
 	case p.KeepAlive && !w.Even:
-		used := w.connect(workers)
+		used := w.connect(workers, true)
 		for _, c := range used {
 			if each := workers / float64(len(used)); c == nil {
 				none += each
@@ -556,7 +560,14 @@ func (w *world) closed(p *record.Phase, dt float64) offered {
 		if s.workers == 0 {
 			continue
 		}
-		took := w.trip + w.sojourns(s).Mean() + s.backlog/s.highest
+		of := w.sojourns(s)
+		took := w.trip + s.backlog/s.highest
+		if inWaves(p) {
+			o.least = min(o.least, took+of.Sorted[0])
+			took += of.Max()
+		} else {
+			took += of.Mean()
+		}
 		s.rate = s.workers / max(min(took, w.Timeout.Seconds())+think, least)
 		if took < w.Timeout.Seconds() {
 			s.rate = min(s.rate, s.highest)
@@ -578,15 +589,21 @@ func (w *world) closed(p *record.Phase, dt float64) offered {
 // inWaves says whether the workers of a closed loop think for so long that they still send together, as at the start.
 func inWaves(p *record.Phase) bool { return p.Think >= step.Seconds() }
 
-// thinks lets the workers that have the answers to n requests at a time think.
-func (w *world) thinks(at time.Duration, n float64) {
-	t := &w.traffic
-	if p := w.planned(); p.Shape != record.ShapeWorkers || !inWaves(p) {
+// thinks lets the workers of n requests think, that take from least seconds to a time and have their answers evenly in between.
+func (w *world) thinks(least float64, took time.Duration, n float64) {
+	p, t := w.planned(), &w.traffic
+	if p.Shape != record.ShapeWorkers || !inWaves(p) {
 		return
-	} else if at += seconds(p.Think); len(t.thinking) > 0 && at-t.thinking[len(t.thinking)-1].until < shortest {
-		t.thinking[len(t.thinking)-1].n += n
-	} else {
-		t.thinking = append(t.thinking, thinkers{at, n})
+	}
+	first := min(seconds(min(least, p.Seconds)), took)
+	parts := max(1, int((took-first)/shortest))
+	for i := range parts {
+		at := w.now + first + (took-first)*time.Duration(2*i+1)/time.Duration(2*parts) + seconds(p.Think)
+		if last := len(t.thinking) - 1; last >= 0 && at-t.thinking[last].until < shortest {
+			t.thinking[last].n += n / float64(parts)
+		} else {
+			t.thinking = append(t.thinking, thinkers{at, n / float64(parts)})
+		}
 	}
 }
 

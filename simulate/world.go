@@ -66,6 +66,7 @@ type world struct {
 	scaler  *scaler
 	front   front
 	chain   chain
+	others  []adapted // of pods that are not the target's
 	outside map[string]*signals.Course
 }
 
@@ -97,10 +98,10 @@ type pod struct {
 	answered      float64                          // requests
 	recent        []answers                        // of them those whose memory may be held yet
 	sampled       storage.MetricsPoint
-	born          int                        // which of all pods it is, from 1 on
-	appointments  int                        // that the kubelet made to sample it
-	costs         float64                    // relative to other pods, what a request does
-	readings      map[string][]model.Reading // of custom metrics
+	born          int     // which of all pods it is, from 1 on
+	appointments  int     // that the kubelet made to sample it
+	costs         float64 // relative to other pods, what a request does
+	shows         adapted // of custom metrics
 	random        *rand.Rand
 	line          *line          // nil while the pod can serve all that it gets
 	backlog       float64        // requests in the line
@@ -193,6 +194,7 @@ func newWorld(r *Run, j *journal) *world {
 			w.tellQueue(seconds(w.Header.MetricsEvery))
 		}
 	}
+	w.adaptOthers()
 	return w
 }
 

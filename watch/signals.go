@@ -198,22 +198,21 @@ func (s *signals) read(ctx context.Context, of *signal, m autoscalingv2.MetricSp
 	}
 }
 
-// SignalErrors are what the adapters last answered in place of the values of the HPA's metrics; nil where one of these has a value, and
-// where none was read yet.
-func (w *Watcher) SignalErrors() (errors []string) {
+// SignalErrors are what the adapters last answered in place of values of the HPA's metrics, and how many of these have a value.
+func (w *Watcher) SignalErrors() (errors []string, values int) {
 	w.signals.mu.Lock()
 	defer w.signals.mu.Unlock()
 	for _, of := range w.signals.metrics {
 		switch {
 		case of.told == nil:
 		case of.told.Error == "":
-			return nil
+			values++
 		default:
 			errors = append(errors, of.told.Error)
 		}
 	}
 	slices.Sort(errors)
-	return errors
+	return errors, values
 }
 
 // end writes the gaps that are open.

@@ -106,12 +106,29 @@ type reply struct {
 	pod, body   []byte
 }
 
+// whileWaited is a context that ends when the client of a request has closed its connection, which is looked at every model.Redial: a
+// gateway gives the request up then, as httputil.ReverseProxy and KEDA's interceptor do.
+func (o *others) whileWaited(client net.Conn) (context.Context, context.CancelFunc) {
+	waited, cancel := context.WithCancel(o.life)
+	looks := time.AfterFunc(model.Redial, func() {
+		for !left(client) {
+			select {
+			case <-waited.Done():
+				return
+			case <-time.After(model.Redial):
+			}
+		}
+		cancel()
+	})
+	return waited, func() { looks.Stop(); cancel() }
+}
+
 // ask asks another pod, for a request that came through so many pods.
-func (o *others) ask(method, service, path string, through int) (*reply, error) {
+func (o *others) ask(ctx context.Context, method, service, path string, through int) (*reply, error) {
 	if through >= mostHops {
 		return nil, fmt.Errorf("the request came through %d pods: do they call each other in a circle?", through)
 	}
-	request, err := http.NewRequestWithContext(o.life, method, "http://"+service+path, nil)
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+service+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +161,9 @@ func through(ctx *fasthttp.RequestCtx) int {
 }
 
 func (o *others) forward(ctx *fasthttp.RequestCtx) {
-	answer, err := o.ask(string(ctx.Method()), o.model.Forwards.To, string(ctx.RequestURI()), through(ctx))
+	waited, over := o.whileWaited(ctx.Conn().(*conn).Conn)
+	defer over()
+	answer, err := o.ask(waited, string(ctx.Method()), o.model.Forwards.To, string(ctx.RequestURI()), through(ctx))
 	if err != nil {
 		o.failed.Add(1)
 		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
@@ -162,7 +181,7 @@ func (o *others) forward(ctx *fasthttp.RequestCtx) {
 func (o *others) call(ctx *fasthttp.RequestCtx) {
 	for _, c := range o.model.Calls {
 		for range max(c.Times, 1) {
-			answer, err := o.ask(http.MethodGet, c.To, "/", through(ctx))
+			answer, err := o.ask(o.life, http.MethodGet, c.To, "/", through(ctx))
 			if err == nil && answer.status >= 400 {
 				err = fmt.Errorf("%s answers %d %s", c.To, answer.status, http.StatusText(answer.status))
 			}
@@ -218,7 +237,7 @@ func (c *Container) takeMessages() {
 	for range *c.model.Workers {
 		go func() {
 			for c.others.life.Err() == nil && !c.asked() {
-				answer, err := c.others.ask(http.MethodGet, *c.model.Takes, "/take", 0)
+				answer, err := c.others.ask(c.others.life, http.MethodGet, *c.model.Takes, "/take", 0)
 				if err != nil || answer.status != http.StatusOK {
 					c.hold(model.LookIn)
 					continue

@@ -105,6 +105,42 @@ func TestGateway(t *testing.T) {
 	}
 }
 
+// A gateway gives up a request whose client has left: nobody gets its answer, and it is in flight no more.
+func TestGatewayGivesUp(t *testing.T) {
+	s := services{"shop": new(atomic.Pointer[Container])}
+	s.start(t, "gateway", `{"preset": "gateway", "forwards": {"to": "shop", "hold": "1m"}}`)
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s["gateway"].Load().Serve(server); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(client, "GET / HTTP/1.1\r\nHost: gateway\r\n\r\n")
+	shows := func(text string) {
+		t.Helper()
+		for began := time.Now(); !strings.Contains(s.metrics(t, "gateway"), text); time.Sleep(10 * time.Millisecond) {
+			if time.Since(began) > 5*time.Second {
+				t.Fatalf("it shows %s, should show %s", s.metrics(t, "gateway"), text)
+			}
+		}
+	}
+	shows("gateway_requests_in_flight 1\n")
+	time.Sleep(3 * model.Redial)
+	shows("gateway_requests_in_flight 1\n")
+	client.Close()
+	shows("gateway_requests_in_flight 0\n")
+}
+
 // Of a chain each request costs its calls, and one that fails fails it.
 func TestCalls(t *testing.T) {
 	s := services{}

@@ -17,6 +17,7 @@ type port struct {
 	handoff  func(netip.AddrPort, net.Conn) error
 	route    atomic.Pointer[route]
 	visits   map[netip.Addr]visit // each client's last one; the goroutine of serve alone uses it
+	refuses  bool                 // it is closed until there is an endpoint; the proxy alone uses it
 }
 
 type visit struct {
@@ -94,8 +95,7 @@ func (p *port) serve(early []net.Conn) {
 	}
 }
 
-// give hands conn to one of the endpoints. Where nobody listens it is reset, as
-// kube-proxy rejects it.
+// give hands conn to one of the endpoints. Where nobody listens it is reset: it was accepted already.
 func (p *port) give(conn net.Conn) {
 	to, ok := p.choose(conn)
 	if !ok || p.handoff(to, conn) != nil {

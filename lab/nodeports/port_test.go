@@ -8,6 +8,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	discoverylisters "k8s.io/client-go/listers/discovery/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
 )
 
 var here, there = netip.MustParseAddrPort("10.244.0.1:80"), netip.MustParseAddrPort("10.244.0.2:80")
@@ -54,14 +62,47 @@ func TestConnectionsGoToTheEndpointsThatThereAre(t *testing.T) {
 	if got, err := read(address); got != here.String() || err != nil {
 		t.Errorf("one endpoint: %q, %v", got, err)
 	}
-	p.route.Store(&route{})
-	if got, err := read(address); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("no endpoint: %q, %v, want a reset", got, err)
-	}
 	p.route.Store(&route{endpoints: []netip.AddrPort{there}})
 	if got, err := read(address); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("nobody listens at the endpoint: %q, %v, want a reset", got, err)
 	}
+}
+
+// A Service without a ready endpoint refuses connections, as often as its last one goes and comes back.
+func TestRefusesWithoutEndpoint(t *testing.T) {
+	base, _, guard, err := ClaimRange()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guard.Close()
+	services, of := cache.NewIndexer(cache.MetaNamespaceKeyFunc, nil), cache.NewIndexer(cache.MetaNamespaceKeyFunc, nil)
+	p := &Proxy{
+		handoff: func(to netip.AddrPort, conn net.Conn) error {
+			go func() {
+				io.WriteString(conn, to.String())
+				conn.Close()
+			}()
+			return nil
+		},
+		services: corelisters.NewServiceLister(services), slices: discoverylisters.NewEndpointSliceLister(of),
+		events: record.NewFakeRecorder(10), open: map[int32]*port{}, unopened: map[int32]time.Time{},
+	}
+	services.Add(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{NodePort: int32(base + 1)}}}})
+	endpoints := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: "web-1", Labels: map[string]string{discoveryv1.LabelServiceName: "web"}},
+		Ports: []discoveryv1.EndpointPort{{Port: new(int32(80))}}, Endpoints: []discoveryv1.Endpoint{{Addresses: []string{"10.244.0.1"}}}}
+	for range 2 {
+		p.apply()
+		if got, err := read(address(base + 1)); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("no endpoint: %q, %v, want that it is refused", got, err)
+		}
+		of.Add(endpoints)
+		p.apply()
+		if got, err := read(address(base + 1)); got != here.String() || err != nil {
+			t.Errorf("one endpoint: %q, %v", got, err)
+		}
+		of.Delete(endpoints)
+	}
+	p.apply()
 }
 
 // client is a connection of which only the address counts.

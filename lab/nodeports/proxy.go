@@ -50,8 +50,9 @@ type Proxy struct {
 
 // Start returns when the node ports of the Services that exist are open, and
 // keeps them so until ctx is done. handoff takes over a connection to an endpoint
-// or says why nobody listens there: the connection is reset then, as it is when a
-// Service has no ready endpoint.
+// or says why nobody listens there: the connection is reset then. Where a Service
+// has no ready endpoint its port is closed, so that connections are refused, as
+// kube-proxy's rules do.
 //
 // A port that cannot be opened, or whose connections do not arrive here, is
 // logged, told by a Warning event of the Service, and tried again.
@@ -180,23 +181,30 @@ func (p *Proxy) apply() {
 		}
 	}
 	for number, r := range table {
-		if port := p.open[number]; port != nil {
-			port.route.Store(&r)
-		} else if !time.Now().Before(p.unopened[number]) {
-			p.tryOpen(number, r)
+		port := p.open[number]
+		if port == nil || port.refuses && len(r.endpoints) > 0 {
+			if time.Now().Before(p.unopened[number]) || !p.tryOpen(number, r) {
+				continue
+			}
+			port = p.open[number]
+		}
+		port.route.Store(&r)
+		if port.refuses = len(r.endpoints) == 0; port.refuses {
+			_ = port.listener.Close()
 		}
 	}
 }
 
-func (p *Proxy) tryOpen(number int32, r route) {
+func (p *Proxy) tryOpen(number int32, r route) (opened bool) {
 	port, err := listen(number, r, p.handoff)
 	if err != nil {
 		p.unopened[number] = time.Now().Add(retryAfter)
 		p.log.Error(err, "Opening a node port", "service", klog.KObj(r.service), "nodePort", number)
 		p.events.Eventf(r.service, corev1.EventTypeWarning, "NodePortNotServed",
 			"node port %d is not served: %v. It is tried again every %v; another nodePort in the Service helps at once", number, err, retryAfter)
-		return
+		return false
 	}
 	delete(p.unopened, number)
 	p.open[number] = port
+	return true
 }

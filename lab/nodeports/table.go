@@ -13,7 +13,7 @@ import (
 // A route is where the connections to one node port go.
 type route struct {
 	service   *corev1.Service
-	endpoints []netip.AddrPort // sorted; none: connections are reset
+	endpoints []netip.AddrPort // sorted; none: connections are refused
 	affinity  time.Duration    // for so long a client stays with its endpoint; 0: each connection is on its own
 }
 

@@ -30,11 +30,7 @@ func (s *scraper) run(p process, metrics map[string]model.Metric, clock func() t
 	}
 	for name, m := range metrics {
 		scrape(p, m.Period(), func() {
-			counts := p.Counts()
-			r := model.Reading{At: clock(), Value: counts.Answered}
-			if m.Of == model.OfInFlight {
-				r.Value = counts.InFlight
-			}
+			r := model.Reading{At: clock(), Value: m.Read(p.Counts())}
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.readings[name] = m.Keep(s.readings[name], r)
