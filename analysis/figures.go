@@ -168,7 +168,7 @@ var figureTable = []struct {
 	{"load.*.failed", "requests", lower, "Requests without an answer.", func(p part) Latency { return exact(p.phase.Failed) }},
 	{"load.*.aborted", "requests", lower, "Requests in flight when the run was cut short.",
 		func(p part) Latency { return exact(p.phase.Aborted) }},
-	{"load.*.unknown", "requests", lower, "Requests that a worker of via: job may have sent, when nothing was heard from it any more: what became of them is not known.",
+	{"load.*.unknown", "requests", lower, "Requests of which nobody tells what became: of a worker of via: job that was not heard from any more, or of a run that was killed.",
 		func(p part) Latency { return exact(p.phase.Unknown) }},
 	{"load.*.errors", "requests", lower, "Answers that are neither 2xx nor 3xx, and requests that failed.",
 		func(p part) Latency { return exact(p.phase.Errors) }},
