@@ -211,15 +211,16 @@ func (k *tracker) settle(t record.Instant) {
 		}
 		p := policyOf(l.v.Spec, k.o.flags)
 		d := decide(l.v, l.scaled, views, p, k.o.flags)
-		w := want{ok: len(d.replicas) > 0}
+		w, alike, unsettled := want{ok: len(d.replicas) > 0}, int32(0), false
 		if w.ok {
 			w.set(d.replicas[0], p)
-			unsettled := len(d.replicas) > 1 || d.formula(l.v.Status.CurrentReplicas, w.raw, p) != w.raw
+			alike = d.formula(l.v.Status.CurrentReplicas, w.raw, p)
+			unsettled = len(d.replicas) > 1 || alike != w.raw
 			k.looks.unsettled, k.looks.changed = unsettled, k.looks.changed || unsettled
 		}
 		r := recommendation{at: at[want]{l.t, w}, hpa: l.v, unwritten: l.unwritten}
-		if len(d.replicas) > 1 {
-			r.candidates = &d.replicas
+		if unsettled {
+			r.candidates, r.alike = &d.replicas, alike
 		}
 		k.o.recs = append(k.o.recs, r)
 		if l.unwritten {
@@ -239,6 +240,7 @@ type recommendation struct {
 	hpa        *record.Autoscaler // as the sync left it
 	unwritten  bool               // it wrote no new status
 	candidates *[]int32           // of which v.raw is one, the likeliest first; nil if there is just that
+	alike      int32              // it is this if none of them is: the HPA saw samples of all pods that nobody else read
 }
 
 func (w *want) set(raw int32, p policy) {
@@ -257,7 +259,11 @@ func (o *observed) chooseRecommendations() {
 		if r.candidates == nil {
 			continue
 		}
-		agreed := slices.DeleteFunc(slices.Clone(*r.candidates), func(n int32) bool { return !o.agrees(r, n) })
+		disagrees := func(n int32) bool { return !o.agrees(r, n) }
+		agreed := slices.DeleteFunc(slices.Clone(*r.candidates), disagrees)
+		if len(agreed) == 0 {
+			agreed = slices.DeleteFunc([]int32{r.alike}, disagrees)
+		}
 		if len(agreed) > 0 {
 			r.candidates = &agreed
 			r.v.set(agreed[0], policyOf(r.hpa.Spec, o.flags))

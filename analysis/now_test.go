@@ -88,6 +88,40 @@ func TestPodsListedAfterTheAutoscaler(t *testing.T) {
 	}
 }
 
+// Of two pods nobody but the HPA read a sample, by which it removes two: its condition says that there were some.
+func TestSamplesThatTheHPAAloneRead(t *testing.T) {
+	m := newMade(record.Phase{Name: "observed", Shape: record.ShapeObserved, Seconds: 30})
+	m.phase(0, "observed", 1, 30)
+	m.target(0.5, 4)
+	for i, name := range []string{"a", "b", "c", "d"} {
+		m.pod(life{name: name, before: true, created: 0.1 + float64(i)/100})
+	}
+	m.metrics(15, 0.001, "a", "b")
+	m.hpa(4, 4, 4, 2)
+	m.hpa(19, 4, 2, 2)
+	for _, e := range m.entries {
+		if e.Autoscaler != nil {
+			e.Autoscaler.Spec = spec(&autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(0))}})
+		}
+	}
+	m.entries[len(m.entries)-1].Autoscaler.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{
+		{Type: autoscalingv2.AbleToScale, Status: corev1.ConditionTrue, Reason: "SucceededRescale"},
+		{Type: autoscalingv2.ScalingLimited, Status: corev1.ConditionTrue, Reason: "TooFewReplicas"},
+	}
+	m.target(19.1, 2)
+	r := m.analyze(t)
+	if n := r.Now; n == nil || n.Recommended == nil || *n.Recommended != 1 || n.LimitedBy != LimitMin {
+		t.Errorf("now %+v", r.Now)
+	}
+	for _, transition := range r.Transitions {
+		for _, s := range transition.Steps {
+			if s.LimitedBy != LimitMin || s.Recommended == nil || *s.Recommended != 1 || s.Disagrees != "" {
+				t.Errorf("the step %+v", s)
+			}
+		}
+	}
+}
+
 // From 0 replicas the HPA takes the ratio itself, within the tolerance too: getUsageRatioReplicaCount.
 func TestReplicasForFromZero(t *testing.T) {
 	p := policy{up: 0.1, down: 0.1}

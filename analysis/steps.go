@@ -96,7 +96,8 @@ func (o *observed) explain(s *Step, c replicaChange, status at[*record.Autoscale
 		s.LimitedBy, s.Limit = LimitMetrics, "the status that came with the decision does not have all of the HPA's metrics"
 		return
 	}
-	want, l := o.whichLimit(status.v.Spec, c, d.replicas, condition)
+	// The last is for samples of all pods that the HPA saw and nobody else read.
+	want, l := o.whichLimit(status.v.Spec, c, append(slices.Clone(d.replicas), d.formula(c.from, d.replicas[0], p)), condition)
 	s.Recommended, s.LimitedBy, s.Limit = &want, l.by, l.text
 	var or []int32
 	for _, n := range d.replicas {
