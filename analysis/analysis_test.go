@@ -312,7 +312,11 @@ func TestInterrupted(t *testing.T) {
 func TestTruncated(t *testing.T) {
 	m := demo()
 	m.entries = slices.DeleteFunc(m.entries, func(e record.Entry) bool { return e.At > record.Instant((surge+100)*1e9) })
+	m.add(surge+100, record.Entry{Load: &record.LoadSecond{Phase: 1, Second: int(surge + 99), Sent: 1000, Unknown: 1000}}) // as reading adds those that were under way
 	r := m.analyze(t)
+	if r.Load.Phases[1].Doubt != "" {
+		t.Errorf("the load is in doubt: %s", r.Load.Phases[1].Doubt)
+	}
 	if !r.Truncated || r.EndSeconds != surge+100 || !r.Load.Phases[1].Cut || math.Abs(*r.Load.Phases[1].AchievedRate-100) > 0.1 {
 		t.Errorf("truncated %v, end %v, surge %+v", r.Truncated, r.EndSeconds, r.Load.Phases[1])
 	}

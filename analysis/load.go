@@ -449,7 +449,7 @@ func (s *sum) doubt(sync time.Duration) string {
 	if float64(s.Unsent) > UnsentShare*float64(s.Offered) {
 		list = append(list, fmt.Sprintf("%d of %d requests (%s %%) were never sent", s.Unsent, s.Offered, record.Plain(float64(s.Unsent)/float64(s.Offered)*100, 2)))
 	}
-	if float64(s.Unknown) > UnsentShare*float64(s.Offered) {
+	if !s.Cut && float64(s.Unknown) > UnsentShare*float64(s.Offered) { // of a cut phase it is what was under way
 		list = append(list, fmt.Sprintf("of %d of %d requests (%s %%) it is not known what became", s.Unknown, s.Offered, record.Plain(float64(s.Unknown)/float64(s.Offered)*100, 2)))
 	}
 	if s.latency != nil && float64(s.blind) > UnsentShare*float64(s.Answered) {

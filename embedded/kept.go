@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -22,7 +23,7 @@ import (
 const DefaultName = "default"
 
 // ErrElsewhere says that a lab was added to another kubeconfig than was named.
-var ErrElsewhere = errors.New("it is in another kubeconfig")
+var ErrElsewhere = errors.New("another kubeconfig")
 
 // ErrName says that no lab can have such a name.
 var ErrName = folders.ErrName
@@ -45,7 +46,18 @@ func (k *Kept) Timing() string { return cmp.Or(k.Options.Timing, "real") }
 // In says whether it was entered into that kubeconfig by its name.
 func (k *Kept) In(kubeconfig string) bool {
 	file, err := filepath.Abs(kubeconfig)
-	return err == nil && k.Entry != nil && k.Entry.File == file
+	return err == nil && slices.Contains(k.files(), file)
+}
+
+// files are those into one of which it was entered, or that of its own alone.
+func (k *Kept) files() []string {
+	switch {
+	case k.Entry == nil:
+		return []string{k.Kubeconfig()}
+	case k.Entry.File != "":
+		return []string{k.Entry.File}
+	}
+	return k.Entry.Files
 }
 
 // Allows says whether a lab that was asked for with these options could be this one.
@@ -334,8 +346,8 @@ func Down(ctx context.Context, name, kubeconfig string, say func(string)) (was b
 	if k, err = remembered(name); err != nil {
 		return false, nil, err
 	}
-	if kubeconfig != "" && k.Entry != nil && !k.In(kubeconfig) {
-		return false, nil, fmt.Errorf("%w: embedded cluster %s is not in %s, but in %s", ErrElsewhere, name, kubeconfig, cmp.Or(k.Entry.File, "the kubeconfig that kubectl uses"))
+	if kubeconfig != "" && k.known && !k.In(kubeconfig) {
+		return false, nil, fmt.Errorf("embedded cluster %s is in %w than %s: %s", name, ErrElsewhere, kubeconfig, strings.Join(k.files(), " or "))
 	}
 	if was, err = k.stop(ctx, say); err != nil {
 		return was, k, fmt.Errorf("stopping the embedded cluster %s: %w", name, err)

@@ -590,7 +590,7 @@ func sample(ranges []Range, n int) (settings []Setting) {
 			step := 1.0
 			switch {
 			case knobs[r.Name].share:
-				step = min(0.01, math.Pow10(int(math.Floor(math.Log10((r.High-r.Low)/2)))))
+				step = max(leastShare, min(0.01, math.Pow10(int(math.Floor(math.Log10((r.High-r.Low)/2))))))
 			case knobs[r.Name].amount && r.High < 10: // 500m a pod, say
 				step = r.Step
 			case v >= mebi:

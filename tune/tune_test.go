@@ -289,10 +289,11 @@ func TestSample(t *testing.T) {
 		t.Errorf("%d of 300 are in the lower half of a range", low)
 	}
 	for vary, want := range map[string][]Setting{
-		"target=1..4":                     {{1}, {4}, {3}, {2}}, // percents
-		"scaleUp.tolerance=0.055..0.0555": {{0.055}, {0.0555}, {0.0553}, {0.0551}, {0.0554}, {0.0552}},
-		"scaleDown.tolerance=0.055..0.08": {{0.055}, {0.08}, {0.07}, {0.06}},
-		"sync=1500ms..1700ms":             {{1.5}, {1.7}},
+		"target=1..4":                        {{1}, {4}, {3}, {2}}, // percents
+		"scaleUp.tolerance=0.055..0.0555":    {{0.055}, {0.0555}, {0.0553}, {0.0551}, {0.0554}, {0.0552}},
+		"scaleUp.tolerance=0.1..0.100000001": {{0.1}, {0.100000001}}, // a Quantity has nothing between
+		"scaleDown.tolerance=0.055..0.08":    {{0.055}, {0.08}, {0.07}, {0.06}},
+		"sync=1500ms..1700ms":                {{1.5}, {1.7}},
 	} {
 		if got := sample(search(t, vary).Ranges, 300); !slices.EqualFunc(got, want, slices.Equal) {
 			t.Errorf("of %s %v are tried, should be %v", vary, got, want)
