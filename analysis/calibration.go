@@ -154,8 +154,8 @@ func (c *Calibration) Doubts() (list []string) {
 // percentile itself is nil where nothing was answered.
 func (p PhaseLoad) MeetsSLO(latency float64, percentile int) (meets bool, at *float64) {
 	at = map[int]*float64{50: p.Latency.P50, 90: p.Latency.P90, 95: p.Latency.P95, 99: p.Latency.P99}[percentile]
-	return at != nil && !p.Cut && *at <= latency && *p.ErrorShare <= sloErrors && float64(p.Unsent) <= UnsentShare*float64(p.Offered), at
+	return at != nil && !p.Cut && *at <= latency && (*p.ErrorShare <= sloErrors || p.Errors == 1) && float64(p.Unsent) <= UnsentShare*float64(p.Offered), at
 }
 
-// sloErrors is the share of errors that an SLO allows.
+// sloErrors is the share of errors that an SLO allows; of few requests it allows one.
 const sloErrors = 0.001

@@ -12,6 +12,10 @@ func TestCalibrationPoint(t *testing.T) {
 	late.Doubt, late.LateMax = "requests were sent up to 2 s late", 2
 	little := missed
 	little.Doubt, little.LateMax = "requests were sent up to 0.2 s late", 0.2
+	once := met
+	once.Errors, once.ErrorShare = 1, new(0.01)
+	twice := met
+	twice.Errors, twice.ErrorShare = 2, new(0.02)
 	cut := met
 	cut.Cut = true
 	for name, c := range map[string]struct {
@@ -28,6 +32,8 @@ func TestCalibrationPoint(t *testing.T) {
 		"overloaded":          {[]PhaseLoad{met, cut}, false, 10, 20, ""},
 		"few, and then met":   {[]PhaseLoad{met, few, met, missed}, false, 30, 40, ""},
 		"few, and missed":     {[]PhaseLoad{met, few, missed, met}, false, 10, 20, ""},
+		"a single error":      {[]PhaseLoad{met, once, met, missed}, false, 30, 40, ""},
+		"two errors":          {[]PhaseLoad{met, twice, met, missed}, false, 10, 20, ""},
 		"interrupted":         {[]PhaseLoad{met, met, cut}, true, 20, 0, ""},
 		"interrupted at once": {[]PhaseLoad{cut}, true, 0, 0, ""},
 	} {

@@ -123,9 +123,17 @@ func (o *observed) idle() string {
 	if !seen || s.Deleted || len(s.Triggers) == 0 {
 		return "It is off (ScalingDisabled): its target has 0 replicas, and it looks at no metric until somebody scales that to 1 or more."
 	}
+	if record.PausedOut(s.Paused) {
+		return fmt.Sprintf("It is off (ScalingDisabled): its target has 0 replicas, and KEDA brings it back no sooner than %s is taken out of ScaledObject %s.", s.Paused, s.Name)
+	}
 	var above []string
 	for _, t := range s.Triggers {
-		above = append(above, fmt.Sprintf("%s above %s", cmp.Or(t.Metric, t.Type), record.Plain(t.Activation, 6)))
+		switch {
+		case t.Type == "cron":
+			above = append(above, "cron while that is active")
+		case t.Type != "cpu" && t.Type != "memory": // of which there is none without a pod
+			above = append(above, fmt.Sprintf("%s above %s", cmp.Or(t.Metric, t.Type), record.Plain(t.Activation, 6)))
+		}
 	}
 	return fmt.Sprintf("It is idle (ScalingDisabled): its target has 0 replicas, and KEDA brings it to %d by %s.", max(s.Min, 1), strings.Join(above, ", or "))
 }

@@ -33,7 +33,8 @@ func TestNow(t *testing.T) {
 		{"no scale", 3, 3, 60, conditions{"AbleToScale": "False FailedGetScale", "ScalingActive": "False FailedGetResourceMetric"}, LimitUnknown, "It does not scale: AbleToScale is False (FailedGetScale): of AbleToScale."},
 		{"above max", 9, 5, -1, conditions{"AbleToScale": "True SucceededRescale"}, "", "It scales from 9 to its maximum of 5, whatever the metrics say."},
 		{"off at zero", 0, 0, -1, conditions{"ScalingActive": "False ScalingDisabled"}, LimitUnknown, "It is off (ScalingDisabled): its target has 0 replicas, and it looks at no metric until somebody scales that to 1 or more."},
-		{"idle at zero", 0, 0, -1, conditions{"ScalingActive": "False ScalingDisabled"}, LimitUnknown, "It is idle (ScalingDisabled): its target has 0 replicas, and KEDA brings it to 1 by s0-prometheus above 0.1, or cron above 0."},
+		{"idle at zero", 0, 0, -1, conditions{"ScalingActive": "False ScalingDisabled"}, LimitUnknown, "It is idle (ScalingDisabled): its target has 0 replicas, and KEDA brings it to 1 by s0-prometheus above 0.1, or cron while that is active."},
+		{"paused at zero", 0, 0, -1, conditions{"ScalingActive": "False ScalingDisabled"}, LimitUnknown, "It is off (ScalingDisabled): its target has 0 replicas, and KEDA brings it back no sooner than autoscaling.keda.sh/paused-scale-out is taken out of ScaledObject web."},
 		{"new", 0, 0, -1, nil, LimitUnknown, "The HPA controller has not looked at it yet."},
 	} {
 		m := newMade(record.Phase{Name: "observed", Shape: record.ShapeObserved, Seconds: 3})
@@ -46,8 +47,8 @@ func TestNow(t *testing.T) {
 			hpa.Status.Conditions = append(hpa.Status.Conditions, autoscalingv2.HorizontalPodAutoscalerCondition{
 				Type: kind, Status: corev1.ConditionStatus(status), Reason: reason, Message: "of " + string(kind)})
 		}
-		if test.name == "idle at zero" {
-			m.entries = append(m.entries, record.Entry{ScaledObject: &record.ScaledObject{Name: "web", Max: 5, Triggers: []record.Trigger{{Type: "prometheus", Metric: "s0-prometheus", Activation: 0.1}, {Type: "cron"}}}})
+		if strings.HasSuffix(test.name, "at zero") && test.name != "off at zero" {
+			m.entries = append(m.entries, record.Entry{ScaledObject: &record.ScaledObject{Paused: map[bool]string{true: "autoscaling.keda.sh/paused-scale-out"}[test.name == "paused at zero"], Name: "web", Max: 5, Triggers: []record.Trigger{{Type: "prometheus", Metric: "s0-prometheus", Activation: 0.1}, {Type: "cron"}, {Type: "cpu", Metric: "cpu"}}}})
 		}
 		r, err := Analyze(record.Run{Entries: m.entries})
 		if err != nil {

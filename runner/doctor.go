@@ -94,7 +94,7 @@ func (d *Doctor) Examine(ctx context.Context) (*Examination, error) {
 		return nil, context.Cause(ctx)
 	}
 	if d.one && d.forbidden {
-		d.add("watch", record.Warning, "the autoscaler was not watched, as a right is missing: what its conditions, its pods, their metrics and the events say is not known", "")
+		d.add("watch", record.Warning, "the autoscaler was not watched, as a right is missing: what its pods, their metrics and the events say is not known", "")
 	}
 	e := &Examination{Checks: d.checks, Cluster: d.cluster}
 	if !d.one || d.forbidden {

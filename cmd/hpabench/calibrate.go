@@ -48,8 +48,9 @@ the number of its replicas, which the HPA is made to leave alone.
 For each number of replicas the rate rises by half until the SLO is missed, and then in
 eight steps from the last rate that met it to the first that did not. The SLO is met
 when 99 % (--percentile) of the answers took no longer than the scenario's slo.latency
-(or --latency) and 0.1 % at most were errors. A rate is judged by 100 requests at least (20
-with --percentile 95), as of fewer a single late answer decides: it lasts as long as they take.
+(or --latency) and 0.1 % at most were errors, or a single one. What misses it is judged by 100
+requests at least (20 with --percentile 95), as of fewer a single late answer decides; a rate that
+is looked at closely lasts as long as they take.
 
 The capacity of a replica is the least rate by replica of all the numbers. Where a longer run
 at it misses the SLO, it is lowered, up to three times: by a tenth, or to 90 % of the rate of

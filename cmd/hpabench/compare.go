@@ -45,10 +45,10 @@ is better or worse. The others are shown as ~. The more figures there are, the m
 that takes: with two sets 4 of each for 1 figure, 5 for up to 6, 6 for 23, 7 for 85, 8 for
 321; with three sets each figure counts twice. --figure names the figures that matter.
 
-With --fail-on-regression the exit code is 1 when a figure is significantly worse, or the
-first trials, two at least, all have a scale-up or scale-down latency that none of the others,
-two at least, has, and 2 when there are too few trials in every set for any to be worse: one
-trial of each decides nothing, whatever it shows, as the next may show another.`,
+With --fail-on-regression the exit code is 1 when a figure is significantly worse. It is 1 too
+when all trials of the first set scaled and none of another did (no scale-up or scale-down
+latency), with two trials of each at least. It is 2 when there are too few trials in every set
+for any figure to be worse: one trial of each decides nothing, as the next may differ.`,
 		Example: `  hpabench compare before after
   hpabench compare --figure '^scaleUp' -o markdown 15s 30s
   hpabench compare --fail-on-regression main branch`,
