@@ -53,6 +53,8 @@ func TestFindings(t *testing.T) {
 
 		{"an init container that takes long", `workload: {deployment: {template: {spec: {initContainers: [{name: prepare, image: busybox, command: [sleep, "45"]}]}}}}`,
 			[]string{"limits init pod/web-: Init container prepare ran for 46 s"}},
+		{"a readiness probe that begins late", `workload: {deployment: {readinessProbe: {httpGet: {port: 80}, initialDelaySeconds: 40}}}`,
+			[]string{"blocks not-ready pod/web-: It was not ready for | Its readiness probe begins 40 s after its container has started (initialDelaySeconds) | a startup probe in its place"}},
 		{"too little load", `load: {phases: [{name: idle, duration: 1m, rate: 0}, {name: surge, duration: 3m, rate: 20}]}`, []string{"limits load-too-small hpa/web: With 20 requests/s | or send more than about 5"}},
 		{"load from a base", `load: {phases: [{name: base, duration: 2m, rate: 20}, {name: surge, duration: 3m, rate: 30}]}`, []string{"limits load-too-small hpa/web: With 30 requests/s | or send more than about 5"}},
 		{"load from a base shorter than the samples", `load: {phases: [{name: base, duration: 10s, rate: 8}, {name: surge, duration: 3m, rate: 20}]}`, []string{"limits load-too-small hpa/web: With 20 requests/s | or send more than about 5"}},

@@ -186,6 +186,10 @@ func (d *diagnosis) pods() {
 				f := Finding{Kind: FoundNotReady, Severity: Blocks, Object: "pod/" + c.pod.name, SinceSeconds: new(s.from.Seconds()), UntilSeconds: d.until(s.to),
 					Cause:  "Its containers take long to start, or their readiness probe has not passed; until then the HPA leaves its CPU out.",
 					Advice: fmt.Sprintf("Look at `kubectl describe pod %s%s`, and at its logs.", c.pod.name, d.namespace())}
+				if delay := initialDelay(c.pod.now); 2*delay > s.to.Sub(s.from) {
+					f.Cause = fmt.Sprintf("Its readiness probe begins %.0f s after its container has started (initialDelaySeconds); until then the HPA leaves its CPU out.", delay.Seconds())
+					f.Advice = "Set initialDelaySeconds lower, or take a startup probe in its place, so that it is ready as soon as it answers."
+				}
 				why := cmp.Or(s.message, waiting(c.last))
 				for _, x := range c.last.Status.Conditions {
 					if x.Type == corev1.PodReady && x.Reason == readinessGatesNotReady {
@@ -199,6 +203,16 @@ func (d *diagnosis) pods() {
 			}
 		}
 	}
+}
+
+// initialDelay is the longest of the readiness probes of p.
+func initialDelay(p record.Pod) (longest time.Duration) {
+	for _, c := range p.Containers {
+		if c.ReadinessProbe != nil {
+			longest = max(longest, time.Duration(c.ReadinessProbe.InitialDelaySeconds)*time.Second)
+		}
+	}
+	return longest
 }
 
 // waiting says what the first container of p that waits is waiting for.
