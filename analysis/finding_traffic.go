@@ -87,6 +87,7 @@ func (d *diagnosis) cpuLimit() {
 // starved finds new pods that get next to nothing of the load, as on kept connections: its own, or those of what is between it and them.
 func (d *diagnosis) starved() {
 	twice, there := 0, living{pods: d.own}
+	work, before := 0.0, d.start // CPU time in seconds up to a reading
 	var found *Finding
 	for _, u := range between(d.usages, d.start, d.end) {
 		phase := d.phase(u.t)
@@ -102,6 +103,10 @@ func (d *diagnosis) starved() {
 		if !fresh {
 			continue
 		}
+		for _, cpu := range use {
+			work += cpu * u.t.Sub(before).Seconds()
+		}
+		before = u.t
 		// The old pods are those that were there when the load began.
 		var old, young []*pod
 		for _, p := range there.at(u.t) {
@@ -120,7 +125,7 @@ func (d *diagnosis) starved() {
 			}
 			return sum / float64(len(pods))
 		}
-		if phase.plan.Shape == record.ShapeIdle || len(old) == 0 || len(young) == 0 || !d.aboveTarget(old, mean(old)) || mean(young) >= 0.2*mean(old) || !phase.plan.KeepAlive && d.calmed(u.t) {
+		if phase.plan.Shape == record.ShapeIdle || len(old) == 0 || len(young) == 0 || !d.aboveTarget(old, mean(old)) || mean(young) >= 0.2*mean(old) || !phase.plan.KeepAlive && mean(young) > 0.2*d.present(u.t, work)/float64(len(old)+len(young)) {
 			if twice = 0; found == nil {
 				continue
 			}
@@ -152,15 +157,13 @@ func (d *diagnosis) starved() {
 	}
 }
 
-// calmed says whether fewer than half as many requests come as did in the busiest second before: pods that are there for longer
-// may work off what came then.
-func (d *diagnosis) calmed(t record.Instant) bool {
-	most, now := uint64(0), uint64(0)
-	for n := int(d.start.Seconds()); n < int(t.Seconds()); n++ {
-		now = d.loads.second(n).sent
-		most = max(most, now)
-	}
-	return 2*now < most
+// present is the CPU, in cores, that the requests of the resolution before t take if each takes as much as those before t did, which took
+// work, in seconds; 0 if none were sent. Pods that are there for longer may use more, as they work off what came before.
+func (d *diagnosis) present(t record.Instant, work float64) float64 {
+	sent := func(s secondSum) uint64 { return s.sent }
+	_, _, all := d.failures(d.start.Seconds(), t.Seconds(), sent)
+	_, _, now := d.failures(t.Add(-d.every).Seconds(), t.Seconds(), sent)
+	return work / float64(max(all, 1)) * float64(now) / d.every.Seconds()
 }
 
 // untaken says whether connections were refused or dropped in the resolution before t.
