@@ -45,11 +45,11 @@ func TestFindings(t *testing.T) {
 
 		{"min is max", `autoscaler: {min: 2, max: 2}`, []string{"blocks min-is-max hpa/web: are both 2"}},
 		{"up disabled", `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {selectPolicy: Disabled}}}}`,
-			[]string{"blocks direction-disabled hpa/web: behavior.scaleUp.selectPolicy is Disabled. The metric asked for more replicas for "}},
+			[]string{"blocks direction-disabled hpa/web: behavior.scaleUp.selectPolicy is Disabled. For | s the metric asked for up to "}},
 		{"up disabled, from two replicas", `workload: {deployment: {replicas: 2, resources: {requests: {cpu: 200m}}}, model: {cpu: {mean: 2ms}}}, load: {phases: [{name: idle, duration: 30s, rate: 0}, {name: surge, duration: 5m, rate: 200, keepAlive: false}, {name: calm, duration: 6m, rate: 20, keepAlive: false}]}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {selectPolicy: Disabled}}}}`,
-			[]string{"blocks direction-disabled hpa/web: The metric asked for more replicas for | , and it stayed at 2. The metric asked for 4 (2 more); without Disabled the window and the policies would still apply."}},
+			[]string{"blocks direction-disabled hpa/web: s the metric asked for up to 4 replicas (2 more) and it stayed at 2 (target: cpu 50 % of requests); without Disabled the window and the policies would still apply."}},
 		{"down disabled", `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleDown: {selectPolicy: Disabled}}}}`,
-			[]string{"limits direction-disabled hpa/web: behavior.scaleDown.selectPolicy is Disabled. The metric asked for fewer replicas for | The metric asked for 1 (2 fewer); without Disabled"}},
+			[]string{"limits direction-disabled hpa/web: behavior.scaleDown.selectPolicy is Disabled. For | s the metric asked for down to 1 replica (2 fewer) and it stayed at 3 (target: cpu 50 % of requests); without Disabled"}},
 
 		{"an init container that takes long", `workload: {deployment: {template: {spec: {initContainers: [{name: prepare, image: busybox, command: [sleep, "45"]}]}}}}`,
 			[]string{"limits init pod/web-: Init container prepare ran for 46 s"}},
@@ -88,7 +88,7 @@ func TestFindings(t *testing.T) {
 		{"a maximum of a Value", `workload: {model: {metrics: {queue: {of: requests}}}}, ` + fmt.Sprintf(external, 1, 2, "Value", "value"),
 			[]string{"limits max-reached hpa/web: With its maximum of 2 replicas | if more pods bring the metric down; else use a target of type AverageValue"}},
 		{"up disabled for a Pods metric", `workload: {model: {metrics: {rps: {of: requests}}}}, autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Pods, pods: {metric: {name: rps}, target: {type: AverageValue, averageValue: "20"}}}], behavior: {scaleUp: {selectPolicy: Disabled}}}}`,
-			[]string{"blocks direction-disabled hpa/web: (target: pods' rps 20 a pod), and it stayed at 1"}},
+			[]string{"blocks direction-disabled hpa/web: and it stayed at 1 (target: pods' rps 20 a pod)"}},
 		{"a long window for scale-up", `autoscaler: {cpuPercent: null, min: null, max: null, spec: {minReplicas: 1, maxReplicas: 6, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}], behavior: {scaleUp: {stabilizationWindowSeconds: 600}}}}`,
 			[]string{"blocks not-scaled hpa/web: behavior.scaleUp.stabilizationWindowSeconds is 600 | Set a smaller"}},
 		{"a Value that does not fall", `workload: {model: {metrics: {queue: {of: requests}}}}, ` + fmt.Sprintf(external, 1, 20, "Value", "value"),
