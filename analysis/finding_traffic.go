@@ -351,7 +351,7 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 		ofNew = sumOf(l.Failures, droppedConnections)
 	}
 	first, last, _ := d.failures(from, to, untaken)
-	p, all := d.unprobed(first, last, untaken), l.Errors
+	p, all, whole := d.unprobed(first, last, untaken), l.Errors, l
 	if d.hasIn(from, to, saysWhyPodsAreSlow...) || d.blockedIn(from, to, FoundDirectionDisabled) { // which say why requests wait
 		waited, drops := waitedCauses, p == nil || l.Failures[refusedConnection] > 0 || 2*ofNew < all
 		if drops {
@@ -374,21 +374,28 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 		p = nil
 	}
 	first, last, within := d.failures(from, to, count)
-	others, of := "for another reason than slow or too few pods", ": "
-	if near, kinds := d.spellsIn(from, to, saysWhyRequestsFail); len(near) > 0 {
+	if within == 0 { // all of them after its end
+		first, last = int(from), int(to)
+	}
+	atZero := func() bool { // most of them
+		n, known := d.targetAt(last)
+		return 2*d.failedAtZero(first, last, count) >= failed || known && n.Replicas == 0 && within < failed // by a timeout later
+	}
+	others, of := "for another reason than slow or too few pods", ": "+failures(l)
+	if near, kinds := d.spellsIn(from, to, saysWhyRequestsFail); len(near) > 0 && !atZero() {
 		if first, last, within = d.failures(from, to, count, near...); within == 0 {
 			return f, "", 0
 		}
 		failed = min(failed, within)
-		others = fmt.Sprintf("more than %.0f s before or after the times of finding %s", patience.Seconds(), strings.Join(kinds, " and "))
+		others = fmt.Sprintf("more than %.0f s before or %.0f s after the times of finding %s", d.unseen().Seconds(), patience.Seconds(), strings.Join(kinds, " and "))
 		if failed < all {
-			of = "; of all: "
+			of = fmt.Sprintf("; all %d failures: %s", all, failures(whole))
 		}
 	}
 	when, since, until := fmt.Sprintf("between %d and %d s", first, last+1), float64(first), record.Instant(last+1)*record.Instant(time.Second)
 	switch {
-	case first < 0:
-		first, last, when, since, until = int(from), int(to), "all of them after its end", to, d.end
+	case within == 0:
+		when, since, until = "all of them after its end", to, d.end
 	case within < failed:
 		when, until = when+fmt.Sprintf(" and %d of them after its end", failed-within), d.end
 	}
@@ -407,7 +414,7 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 		seen += fmt.Sprintf(", %d of them (%s %%) %s", failed, percent(failed), others)
 	}
 	f = Finding{Kind: FoundErrors, Severity: Notice, Object: d.target(), SinceSeconds: &since, UntilSeconds: d.until(until),
-		Seen: fmt.Sprintf("%s, %s%s%s", seen, when, of, failures(l))}
+		Seen: fmt.Sprintf("%s, %s%s", seen, when, of)}
 	if float64(failed) >= failedShare*float64(done) {
 		f.Severity = Limits
 	}
@@ -417,8 +424,7 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 		f.Cause = "Pods came into service before their programs took connections: PODS. A pod without a readiness probe is ready as soon as its containers run."
 		f.Advice = "Give the container a readinessProbe (`readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}`, say), so that a pod has requests when it can answer them."
 	}
-	n, known := d.targetAt(last)
-	if zero := known && n.Replicas == 0; 2*d.failedAtZero(first, last, count) >= failed || zero && within < failed { // by a timeout later
+	if atZero() {
 		f.Cause = "The target had 0 replicas."
 		f.Advice = "Look for who set its spec.replicas to 0. An HPA does nothing from there, unless it came to 0 by itself: `kubectl scale` to 1 or more brings it back."
 		s, keda := lastOf(d.scaled, d.end)
@@ -444,12 +450,29 @@ func without(counts map[string]uint64, names []string) map[string]uint64 {
 	return counts
 }
 
-// spellsIn are the spells of findings of some kinds, which are more than a notice, between two seconds, each with patience before and
-// after it; and the kinds.
+// unseen is how long a server that runs may fail before that is seen: for as long as the slowest of its probes takes to fail, and for five
+// seconds at least, as a container that ends takes the requests with it that came just before.
+func (d *diagnosis) unseen() time.Duration {
+	seconds := int32(5)
+	for _, p := range d.own {
+		for _, c := range p.now.Containers {
+			for _, probe := range []*corev1.Probe{c.ReadinessProbe, c.LivenessProbe} {
+				if probe != nil {
+					seconds = max(seconds, probe.PeriodSeconds*probe.FailureThreshold+probe.TimeoutSeconds)
+				}
+			}
+		}
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// spellsIn are the spells of findings of some kinds, which are more than a notice, between two seconds, each with the time before it in
+// which it was unseen and patience after it; and the kinds.
 func (d *diagnosis) spellsIn(from, to float64, of []string) (spells [][2]float64, kinds []string) {
+	before := d.unseen().Seconds()
 	for _, f := range d.found {
 		for _, s := range f.Spells {
-			if s[0], s[1] = s[0]-patience.Seconds(), s[1]+patience.Seconds(); f.Severity != Notice && slices.Contains(of, f.Kind) && s[0] < to && s[1] > from {
+			if s[0], s[1] = s[0]-before, s[1]+patience.Seconds(); f.Severity != Notice && slices.Contains(of, f.Kind) && s[0] < to && s[1] > from {
 				spells = append(spells, s)
 				if !slices.Contains(kinds, f.Kind) {
 					kinds = append(kinds, f.Kind)
