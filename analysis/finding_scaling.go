@@ -511,20 +511,28 @@ func (d *diagnosis) heldSince(fall replicaChange) record.Instant {
 // stabilizeRecommendationWithBehaviors in k8s.io/kubernetes/pkg/controller/podautoscaler.
 const windowHolds = "ScaleUpStabilized"
 
-// heldUp is the longest time in which scale-up policies, or the scale-up window, held the HPA below what it recommended, by
-// its statuses from the first on, and the most that it asked for meanwhile; empty without one.
+// heldUp is the longest time in which scale-up policies held the HPA below what it recommended, or in which the scale-up window alone
+// did, by its statuses from the first on, and the most that it asked for meanwhile; empty without one.
 func (d *diagnosis) heldUp() (first at[*record.Autoscaler], until record.Instant, asked int32) {
-	held := func(i int) bool {
+	held := func(i int) (by string) {
 		a := d.hpas[i].v
 		up, _ := behaviorOf(a.Spec) // which another finding tells if it is off
-		return d.hpas[i].t >= d.start && d.wants[i].ok && d.wants[i].n > a.Status.DesiredReplicas && (hasReason(a, autoscalingv2.ScalingLimited, reasonUp) || hasReason(a, autoscalingv2.AbleToScale, windowHolds)) && !off(up)
+		switch {
+		case d.hpas[i].t < d.start || !d.wants[i].ok || d.wants[i].n <= a.Status.DesiredReplicas || off(up):
+		case hasReason(a, autoscalingv2.ScalingLimited, reasonUp):
+			return reasonUp
+		case hasReason(a, autoscalingv2.AbleToScale, windowHolds):
+			return windowHolds
+		}
+		return ""
 	}
 	for i := 0; i < len(d.hpas) && d.hpas[i].t < d.end; i++ {
-		if !held(i) {
+		by := held(i)
+		if by == "" {
 			continue
 		}
 		from, most := d.hpas[i], d.wants[i].n
-		for ; i+1 < len(d.hpas) && held(i+1); i++ {
+		for ; i+1 < len(d.hpas) && held(i+1) == by; i++ {
 			most = max(most, d.wants[i+1].n)
 		}
 		// Or another finding says so.
@@ -547,12 +555,14 @@ func (d *diagnosis) upLimited() {
 		return
 	}
 	n, _ := last(d.targets, until)
-	late := "it still asked for more"
-	switch {
+	late := fmt.Sprintf("it had %d", n.Replicas)
+	switch w := d.want(until); {
 	case n.Replicas >= asked:
 		late = "it had them"
-	case until < d.end:
-		late = fmt.Sprintf("it had %d and asked for no more", n.Replicas)
+	case w.ok && w.n > n.Replicas:
+		late = "it still asked for more"
+	case w.ok:
+		late += fmt.Sprintf(" and asked for %d", w.n)
 	}
 	spec, from, to := first.v.Spec, first.v.Status.CurrentReplicas, first.v.Status.DesiredReplicas
 	went := fmt.Sprintf("stayed at %d", from)
@@ -573,7 +583,7 @@ func (d *diagnosis) upLimited() {
 		Seen:   fmt.Sprintf("It asked for up to %s and %s; %.0f s later %s.", replicas(asked), went, lasted.Seconds(), late),
 		Cause:  "Its scale-up policies limit how many replicas it adds within their periods, whatever its metrics ask for.",
 		Advice: fmt.Sprintf("`behavior.scaleUp: {selectPolicy: Max, policies: [{type: Pods, value: %d, periodSeconds: 15}]}` would have let it go to %d as soon as it asked for them.", asked-allowed, asked)}
-	if hasReason(first.v, autoscalingv2.AbleToScale, windowHolds) {
+	if !hasReason(first.v, autoscalingv2.ScalingLimited, reasonUp) {
 		f.Cause = "Its scale-up stabilization window takes the lowest recommendation in it: a load that does not last as long brings no replica."
 		f.Advice = "Take `behavior.scaleUp.stabilizationWindowSeconds` out, or set it shorter than the loads that are to be served."
 	}

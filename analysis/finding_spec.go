@@ -112,10 +112,11 @@ func (d *diagnosis) disabled(p policy) {
 		pause    string // the annotation for which KEDA makes it so
 		severity string // if the metrics asked for it
 		other    string
+		way      string
 		asks     func(ratio float64, replicas int32) bool
 	}{
-		{true, "/paused-scale-out", Blocks, "more", func(ratio float64, n int32) bool { return asksMore.is(ratio, n, p) && n < p.max }},
-		{false, "/paused-scale-in", Limits, "fewer", func(ratio float64, n int32) bool { return asksFewer.is(ratio, n, p) && n > p.min }},
+		{true, "/paused-scale-out", Blocks, "more", "up", func(ratio float64, n int32) bool { return asksMore.is(ratio, n, p) && n < p.max }},
+		{false, "/paused-scale-in", Limits, "fewer", "down", func(ratio float64, n int32) bool { return asksFewer.is(ratio, n, p) && n > p.min }},
 	} {
 		fault, since := d.specFault(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) *record.SpecFault {
 			return record.DisabledFault(spec, side.up)
@@ -136,7 +137,7 @@ func (d *diagnosis) disabled(p policy) {
 			f.Severity = side.severity
 			differs := func(n, to int32) string {
 				to = min(max(to, p.min), p.max)
-				return fmt.Sprintf("%d (%d %s)", to, max(n-to, to-n), side.other)
+				return fmt.Sprintf("%s (%d %s)", replicas(to), max(n-to, to-n), side.other)
 			}
 			if now {
 				f.Seen += fmt.Sprintf(" It recommends %s and stays at %d.", differs(n.Replicas, want.n), n.Replicas)
@@ -150,7 +151,7 @@ func (d *diagnosis) disabled(p policy) {
 						}
 					}
 				}
-				f.Seen += fmt.Sprintf(" The metric asked for %s replicas for %.0f s (%s), and it stayed at %d. The metric asked for %s; without Disabled the window and the policies would still apply.", side.other, to.Sub(from).Seconds(), targets(p), stayed.Replicas, differs(stayed.Replicas, asked))
+				f.Seen += fmt.Sprintf(" For %.0f s the metric asked for %s to %s and it stayed at %d (%s); without Disabled the window and the policies would still apply.", to.Sub(from).Seconds(), side.way, differs(stayed.Replicas, asked), stayed.Replicas, targets(p))
 			}
 		}
 		d.found = append(d.found, f) // one for each direction

@@ -87,6 +87,7 @@ func (d *diagnosis) cpuLimit() {
 // starved finds new pods that get next to nothing of the load, as on kept connections: its own, or those of what is between it and them.
 func (d *diagnosis) starved() {
 	twice, there := 0, living{pods: d.own}
+	work, before := 0.0, d.start // CPU time in seconds up to a reading
 	var found *Finding
 	for _, u := range between(d.usages, d.start, d.end) {
 		phase := d.phase(u.t)
@@ -102,6 +103,10 @@ func (d *diagnosis) starved() {
 		if !fresh {
 			continue
 		}
+		for _, cpu := range use {
+			work += cpu * u.t.Sub(before).Seconds()
+		}
+		before = u.t
 		// The old pods are those that were there when the load began.
 		var old, young []*pod
 		for _, p := range there.at(u.t) {
@@ -120,7 +125,7 @@ func (d *diagnosis) starved() {
 			}
 			return sum / float64(len(pods))
 		}
-		if phase.plan.Shape == record.ShapeIdle || len(old) == 0 || len(young) == 0 || !d.aboveTarget(old, mean(old)) || mean(young) >= 0.2*mean(old) || !phase.plan.KeepAlive && d.calmed(u.t) {
+		if phase.plan.Shape == record.ShapeIdle || len(old) == 0 || len(young) == 0 || !d.aboveTarget(old, mean(old)) || mean(young) >= 0.2*mean(old) || !phase.plan.KeepAlive && mean(young) > 0.2*d.present(u.t, work)/float64(len(old)+len(young)) {
 			if twice = 0; found == nil {
 				continue
 			}
@@ -152,15 +157,13 @@ func (d *diagnosis) starved() {
 	}
 }
 
-// calmed says whether fewer than half as many requests come as did in the busiest second before: pods that are there for longer
-// may work off what came then.
-func (d *diagnosis) calmed(t record.Instant) bool {
-	most, now := uint64(0), uint64(0)
-	for n := int(d.start.Seconds()); n < int(t.Seconds()); n++ {
-		now = d.loads.second(n).sent
-		most = max(most, now)
-	}
-	return 2*now < most
+// present is the CPU, in cores, that the requests of the resolution before t take if each takes as much as those before t did, which took
+// work, in seconds; 0 if none were sent. Pods that are there for longer may use more, as they work off what came before.
+func (d *diagnosis) present(t record.Instant, work float64) float64 {
+	sent := func(s secondSum) uint64 { return s.sent }
+	_, _, all := d.failures(d.start.Seconds(), t.Seconds(), sent)
+	_, _, now := d.failures(t.Add(-d.every).Seconds(), t.Seconds(), sent)
+	return work / float64(max(all, 1)) * float64(now) / d.every.Seconds()
 }
 
 // untaken says whether connections were refused or dropped in the resolution before t.
@@ -348,7 +351,7 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 		ofNew = sumOf(l.Failures, droppedConnections)
 	}
 	first, last, _ := d.failures(from, to, untaken)
-	p, all := d.unprobed(first, last, untaken), l.Errors
+	p, all, whole := d.unprobed(first, last, untaken), l.Errors, l
 	if d.hasIn(from, to, saysWhyPodsAreSlow...) || d.blockedIn(from, to, FoundDirectionDisabled) { // which say why requests wait
 		waited, drops := waitedCauses, p == nil || l.Failures[refusedConnection] > 0 || 2*ofNew < all
 		if drops {
@@ -371,21 +374,28 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 		p = nil
 	}
 	first, last, within := d.failures(from, to, count)
-	others, of := "for another reason than slow or too few pods", ": "
-	if near, kinds := d.spellsIn(from, to, saysWhyRequestsFail); len(near) > 0 {
+	if within == 0 { // all of them after its end
+		first, last = int(from), int(to)
+	}
+	atZero := func() bool { // most of them
+		n, known := d.targetAt(last)
+		return 2*d.failedAtZero(first, last, count) >= failed || known && n.Replicas == 0 && within < failed // by a timeout later
+	}
+	others, of := "for another reason than slow or too few pods", ": "+failures(l)
+	if near, kinds := d.spellsIn(from, to, saysWhyRequestsFail); len(near) > 0 && !atZero() {
 		if first, last, within = d.failures(from, to, count, near...); within == 0 {
 			return f, "", 0
 		}
 		failed = min(failed, within)
-		others = fmt.Sprintf("more than %.0f s before or after the times of finding %s", patience.Seconds(), strings.Join(kinds, " and "))
+		others = fmt.Sprintf("more than %.0f s before or %.0f s after the times of finding %s", d.unseen().Seconds(), patience.Seconds(), strings.Join(kinds, " and "))
 		if failed < all {
-			of = "; of all: "
+			of = fmt.Sprintf("; all %d failures: %s", all, failures(whole))
 		}
 	}
 	when, since, until := fmt.Sprintf("between %d and %d s", first, last+1), float64(first), record.Instant(last+1)*record.Instant(time.Second)
 	switch {
-	case first < 0:
-		first, last, when, since, until = int(from), int(to), "all of them after its end", to, d.end
+	case within == 0:
+		when, since, until = "all of them after its end", to, d.end
 	case within < failed:
 		when, until = when+fmt.Sprintf(" and %d of them after its end", failed-within), d.end
 	}
@@ -404,7 +414,7 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 		seen += fmt.Sprintf(", %d of them (%s %%) %s", failed, percent(failed), others)
 	}
 	f = Finding{Kind: FoundErrors, Severity: Notice, Object: d.target(), SinceSeconds: &since, UntilSeconds: d.until(until),
-		Seen: fmt.Sprintf("%s, %s%s%s", seen, when, of, failures(l))}
+		Seen: fmt.Sprintf("%s, %s%s", seen, when, of)}
 	if float64(failed) >= failedShare*float64(done) {
 		f.Severity = Limits
 	}
@@ -414,8 +424,7 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 		f.Cause = "Pods came into service before their programs took connections: PODS. A pod without a readiness probe is ready as soon as its containers run."
 		f.Advice = "Give the container a readinessProbe (`readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}`, say), so that a pod has requests when it can answer them."
 	}
-	n, known := d.targetAt(last)
-	if zero := known && n.Replicas == 0; 2*d.failedAtZero(first, last, count) >= failed || zero && within < failed { // by a timeout later
+	if atZero() {
 		f.Cause = "The target had 0 replicas."
 		f.Advice = "Look for who set its spec.replicas to 0. An HPA does nothing from there, unless it came to 0 by itself: `kubectl scale` to 1 or more brings it back."
 		s, keda := lastOf(d.scaled, d.end)
@@ -441,12 +450,29 @@ func without(counts map[string]uint64, names []string) map[string]uint64 {
 	return counts
 }
 
-// spellsIn are the spells of findings of some kinds, which are more than a notice, between two seconds, each with patience before and
-// after it; and the kinds.
+// unseen is how long a server that runs may fail before that is seen: for as long as the slowest of its probes takes to fail, and for five
+// seconds at least, as a container that ends takes the requests with it that came just before.
+func (d *diagnosis) unseen() time.Duration {
+	seconds := int32(5)
+	for _, p := range d.own {
+		for _, c := range p.now.Containers {
+			for _, probe := range []*corev1.Probe{c.ReadinessProbe, c.LivenessProbe} {
+				if probe != nil {
+					seconds = max(seconds, probe.PeriodSeconds*probe.FailureThreshold+probe.TimeoutSeconds)
+				}
+			}
+		}
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// spellsIn are the spells of findings of some kinds, which are more than a notice, between two seconds, each with the time before it in
+// which it was unseen and patience after it; and the kinds.
 func (d *diagnosis) spellsIn(from, to float64, of []string) (spells [][2]float64, kinds []string) {
+	before := d.unseen().Seconds()
 	for _, f := range d.found {
 		for _, s := range f.Spells {
-			if s[0], s[1] = s[0]-patience.Seconds(), s[1]+patience.Seconds(); f.Severity != Notice && slices.Contains(of, f.Kind) && s[0] < to && s[1] > from {
+			if s[0], s[1] = s[0]-before, s[1]+patience.Seconds(); f.Severity != Notice && slices.Contains(of, f.Kind) && s[0] < to && s[1] > from {
 				spells = append(spells, s)
 				if !slices.Contains(kinds, f.Kind) {
 					kinds = append(kinds, f.Kind)

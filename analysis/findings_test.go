@@ -115,7 +115,7 @@ func TestFindings(t *testing.T) {
 		"a bare pod":                             {owned("ReplicaSet/web-7c9f7f6d5b", ""), []string{"limits selector-overlap deployment/web since 2 until -: 1 pod of nobody"}},
 		"scale-ups forbidden in mid-run": {respecified(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) {
 			spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{SelectPolicy: new(autoscalingv2.DisabledPolicySelect)}}
-		}), []string{"blocks direction-disabled hpa/web since 155 until -: for 65 s (target: cpu 20 % of requests), and it stayed at 2. The metric asked for 4 (2 more); without Disabled the window and the policies would still apply."}},
+		}), []string{"blocks direction-disabled hpa/web since 155 until -: For 65 s the metric asked for up to 4 replicas (2 more) and it stayed at 2 (target: cpu 20 % of requests); without Disabled the window and the policies would still apply."}},
 		"min set to max in mid-run": {respecified(func(spec *autoscalingv2.HorizontalPodAutoscalerSpec) {
 			spec.MinReplicas = &spec.MaxReplicas
 		}), []string{"blocks min-is-max hpa/web since 151 until -: are both 5"}},

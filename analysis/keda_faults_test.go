@@ -243,6 +243,31 @@ func TestErrorsOfSeveralCauses(t *testing.T) {
 	}
 }
 
+// A probe that fails after the cold start is no cause of requests that failed while there was no pod.
+func TestErrorsAtZeroBeforeAProbe(t *testing.T) {
+	m := fromZero(record.ScaledObject{}).activated()
+	for n := 42; n < 53; n++ {
+		m.add(float64(n+1), record.Entry{Load: &record.LoadSecond{Phase: 1, Second: n, Failed: 4, Errors: map[string]uint64{"connection refused": 4}}})
+	}
+	for _, e := range m.entries {
+		if e.Pod != nil && e.At < record.Instant(56e9) && len(e.Pod.Status.Conditions) == 3 && e.Pod.Status.Conditions[2].Status == "True" {
+			down := *e.Pod
+			down.Status.Conditions = slices.Clone(down.Status.Conditions)
+			down.Status.Conditions[2].Status, down.Status.Conditions[2].LastTransitionTime = "False", metav1.NewTime(m.wall(56))
+			m.add(56, record.Entry{Pod: &down})
+			m.event(55.5, "Pod", "web-a", "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 500")
+			break
+		}
+	}
+	said := map[string]Finding{}
+	for _, f := range m.analyze(t).Findings {
+		said[f.Kind] = f
+	}
+	if f := said[FoundErrors]; said[FoundProbe].Kind == "" || !strings.Contains(f.Seen, "In phase load 44 of 644 requests failed (6.8 %), between 42 and 53 s: 44 × connection refused.") || !strings.Contains(f.Cause, "while there was no pod") {
+		t.Errorf("found %+v", said)
+	}
+}
+
 // While something holds requests for a target at zero, one finding says why it stays there.
 func TestFaultAtZeroUnderLoad(t *testing.T) {
 	for name, c := range map[string]struct {

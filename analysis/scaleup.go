@@ -183,9 +183,13 @@ func (o *observed) changesTo(direction string, w window) (list []replicaChange) 
 
 // due says whether the HPA decided a change on samples that are all from before the load changed, as of replicas
 // that were more than it needed when the run began. It may have seen the reading that came next, too. Of an HPA with metrics
-// that are not of samples it is not known.
+// that are not of samples it is not known; and what KEDA, somebody else or a bound did, the samples did not bring about.
 func (o *observed) due(c replicaChange, w window) bool {
-	if hpa := o.autoscaler(c.t); hpa == nil || slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return record.CustomMetric(m) != "" }) {
+	status := o.statusOf(c)
+	if _, keda := o.byKEDA(c); keda || status == nil || slices.ContainsFunc(status.v.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return record.CustomMetric(m) != "" }) {
+		return false
+	}
+	if p := policyOf(status.v.Spec, o.flags); c.from < p.min || c.from > p.max {
 		return false
 	}
 	i := after(o.usages, c.t)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/hpabench/hpabench/record"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 )
 
 // The stages of a transition add up to its latency, to the millisecond, whatever
@@ -141,4 +142,21 @@ func TestForeignStep(t *testing.T) {
 		}
 	}
 	equal(t, "steps", got[:3], []string{"2→4 false ", "4→5 false ", "5→1 true kubectl"})
+}
+
+// TestNotEarlier wants only what the HPA decided by its metrics told as the work of the load before: not what somebody set, nor a bound.
+func TestNotEarlier(t *testing.T) {
+	for name, raised := range map[string]bool{"somebody": false, "the minimum": true} {
+		m := demo()
+		m.target(surge+1, 3) // the samples of then are from before the surge
+		if raised {
+			s := spec(nil)
+			s.MinReplicas = new(int32(3))
+			m.add(surge+1.01, record.Entry{Autoscaler: &record.Autoscaler{Name: "demo-nginx", Spec: s, Status: autoscalingv2.HorizontalPodAutoscalerStatus{CurrentReplicas: 2, DesiredReplicas: 3}}})
+		}
+		first := m.finished().analyze(t).Transitions[0].Steps[0]
+		if first.From != 2 || first.To != 3 || first.Foreign == raised || first.Earlier {
+			t.Errorf("%s: the first step is %+v", name, first)
+		}
+	}
 }
