@@ -158,12 +158,15 @@ func (d *diagnosis) starved() {
 }
 
 // present is the CPU, in cores, that the requests of the resolution before t take if each takes as much as those before t did, which took
-// work, in seconds; 0 if none were sent. Pods that are there for longer may use more, as they work off what came before.
+// work, in seconds; infinite if hpabench sent none. Pods that are there for longer may use more, as they work off what came before.
 func (d *diagnosis) present(t record.Instant, work float64) float64 {
 	sent := func(s secondSum) uint64 { return s.sent }
 	_, _, all := d.failures(d.start.Seconds(), t.Seconds(), sent)
 	_, _, now := d.failures(t.Add(-d.every).Seconds(), t.Seconds(), sent)
-	return work / float64(max(all, 1)) * float64(now) / d.every.Seconds()
+	if all == 0 {
+		return math.Inf(1)
+	}
+	return work / float64(all) * float64(now) / d.every.Seconds()
 }
 
 // untaken says whether connections were refused or dropped in the resolution before t.

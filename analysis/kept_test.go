@@ -100,6 +100,19 @@ func TestEditedFindings(t *testing.T) {
 	}
 }
 
+// Of a load that hpabench does not send it is not known what its requests take.
+func TestStarvedByAnotherLoad(t *testing.T) {
+	run := unpacked(t, filepath.Join("testdata", "findings", "starved.jsonl.gz"))
+	run.Entries = slices.DeleteFunc(run.Entries, func(e record.Entry) bool { return e.Load != nil })
+	r, err := Analyze(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind == FoundStarved }) {
+		t.Errorf("found %+v", r.Findings)
+	}
+}
+
 // unpacked is a kept record.
 func unpacked(t *testing.T, file string) record.Run {
 	t.Helper()
