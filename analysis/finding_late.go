@@ -14,8 +14,8 @@ func (d *diagnosis) seenLate(p policy) {
 	if d.looksOnly() || d.cut() {
 		return
 	}
-	takes := 2*d.every + housekeeping + 2*d.flags.Sync.Duration // two scrapes and two syncs
-	var end record.Instant                                      // of the surge, or of the one before
+	takes := d.inSight()
+	var end record.Instant // of the surge, or of the one before
 	for i, t := range d.r.Transitions {
 		onset := record.Instant(t.OnsetSeconds * 1e9)
 		n, known := last(d.targets, onset)

@@ -60,7 +60,7 @@ func (d *diagnosis) overlap() {
 		causes = append(causes, fmt.Sprintf("The HPA takes them for the target's own, and has no metric at all while one of their containers has no request: %s.", strings.Join(lacking, ", ")))
 	}
 	if states[corev1.PodSucceeded] {
-		causes = append(causes, "A pod that succeeded has no metric: the HPA counts it as idle when it adds replicas and as at 100 % of its request (or at the target, if that is higher) when it takes some away, so that it keeps more replicas than the load needs.")
+		causes = append(causes, "A pod that succeeded has no metric: the HPA counts it as idle when it adds replicas and as "+d.missingCountsAs()+" when it takes some away, so that it keeps more replicas than the load needs.")
 	}
 	if states[corev1.PodRunning] || states[corev1.PodPending] {
 		causes = append(causes, "The HPA averages the metrics of those that run with the target's own, and adds or removes replicas of the target for load that is not the target's.")
@@ -70,6 +70,25 @@ func (d *diagnosis) overlap() {
 	}
 	f.Cause = strings.Join(causes, " ")
 	d.found = append(d.found, f)
+}
+
+// missingCountsAs is what a pod without a sample counts as when the HPA takes replicas away: see GetResourceReplicas and
+// calcPlainMetricReplicas in k8s.io/kubernetes/pkg/controller/podautoscaler.
+func (d *diagnosis) missingCountsAs() string {
+	share, value := false, false
+	if hpa := d.autoscaler(d.end); hpa != nil {
+		for _, m := range hpa.Spec.Metrics {
+			_, target := record.MetricTarget(m)
+			share, value = share || target.AverageUtilization != nil, value || target.AverageValue != nil
+		}
+	}
+	switch {
+	case share && value:
+		return "at 100 % of its request, or at the target if that is higher (for a target of type AverageValue: at the target),"
+	case value:
+		return "at the target"
+	}
+	return "at 100 % of its request (or at the target, if that is higher)"
 }
 
 // rollouts finds that the pods of one template replaced those of another while the run was judged.

@@ -234,22 +234,26 @@ func (d *diagnosis) mostLoaded(i int, p policy) (most *Transition, idle, peak us
 	for k := range d.r.Transitions {
 		t := &d.r.Transitions[k]
 		onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
-		risen := end // when the load falls again: of short phases that each rise, a reading comes in a later one
+		risen, edge := end, end // when the load falls again: of short phases that each rise, a reading comes in a later one
 		for _, next := range d.r.Transitions[k+1:] {
 			if next.ScaleUp == nil {
 				break
 			}
-			risen = record.Instant(next.EndSeconds * 1e9)
+			risen, edge = record.Instant(next.EndSeconds*1e9), end.Add(-stampCut)
 		}
 		var before usage
 		for _, u := range d.levels {
 			if name == "" || u.v.to == 0 {
 				u.v.from, u.v.to = u.t, u.t // it is not of samples
 			}
+			first, past := onset, end // samples may reach stampCut beyond the time that they say, into a load that rose
+			if name != "" {
+				first, past = onset.Add(-stampCut), edge
+			}
 			switch {
 			case name != "" && u.v.signal != "": // which has the samples of the reading before
-			case t.ScaleUp == nil || u.v.ratio == nil || u.v.to >= end || u.t >= risen:
-			case u.v.to <= onset:
+			case t.ScaleUp == nil || u.v.ratio == nil || u.v.to >= past || u.t >= risen:
+			case u.v.to <= first:
 				before = u.v
 			case most == nil || u.v.ratioOf(i) >= peak.ratioOf(i):
 				most, idle, peak = t, before, u.v
@@ -267,7 +271,11 @@ type rise struct {
 	follows       bool // or it is not known whether it did
 	peak          float64
 	rate          float64 // infinite if it is not known
+	least         float64 // what rate is at least, by where in their second the samples end
 }
+
+// stampCut is by how much later a sample may end than its timestamp says, which metrics.k8s.io cuts to whole seconds.
+const stampCut = time.Second
 
 // A rate is worked out of a rise of leastRise of the whole units that a metric comes in at least, as rounding
 // makes an error of one of them, and up to mostTimes the rate that was sent.
@@ -276,7 +284,7 @@ const leastRise, mostTimes = 5, 10
 // riseOf is that of the HPA's ith metric, by the line through idle and the peak.
 func (d *diagnosis) riseOf(i int, p policy) rise {
 	m := p.metrics[i]
-	r := rise{spec: m, rate: math.Inf(1)}
+	r := rise{spec: m, rate: math.Inf(1), least: math.Inf(1)}
 	r.metric, _ = record.MetricTarget(m)
 	name, _ := record.ResourceOf(m)
 	t, idle, peak := d.mostLoaded(i, p)
@@ -285,7 +293,11 @@ func (d *diagnosis) riseOf(i int, p policy) rise {
 	}
 	from, rate := d.rates(t, idle, peak)
 	r.peak = peak.ratioOf(i)
-	r.phase, r.follows = d.phasesOf(t, peak), idle.ratio == nil || rate <= from
+	late, lateRate := from, rate
+	if name != "" {
+		late, lateRate = d.rates(t, idle.later(stampCut), peak.later(stampCut))
+	}
+	r.phase, r.follows = d.phasesOf(t, peak), idle.ratio == nil || rate <= from && lateRate <= late
 	if r.follows {
 		return r
 	}
@@ -293,11 +305,27 @@ func (d *diagnosis) riseOf(i int, p policy) rise {
 	rose := r.peak - idle.ratioOf(i)
 	r.grew = rose > 0
 	if rose*float64(goalOf(target)) > leastRise-0.5 {
-		if needed := rate + (1+p.up-r.peak)/rose*(rate-from); needed <= mostTimes*rate {
-			r.rate = needed
+		line := func(from, rate float64) float64 { return rate + (1+p.up-r.peak)/rose*(rate-from) }
+		one, other := line(late, lateRate), line(late, lateRate)
+		if rate > from {
+			one = line(from, rate)
+		}
+		if r.least = min(one, other); rate > from && max(one, other) <= min(mostTimes*rate, mostApart*r.least) {
+			r.rate = max(one, other)
 		}
 	}
 	return r
+}
+
+// mostApart is how many times the other of two rates may be, by where the samples end, for it to be told.
+const mostApart = 1.25
+
+// later is a reading whose samples end later.
+func (u usage) later(by time.Duration) usage {
+	if u.to > 0 {
+		u.from, u.to = u.from.Add(by), u.to.Add(by)
+	}
+	return u
 }
 
 // phasesOf names the phases in which the samples of a transition's peak were taken.
@@ -333,10 +361,20 @@ func (d *diagnosis) loadTooSmall(p policy) {
 			t, idle, peak, highest = x, before, most, i
 		}
 	}
-	if t == nil || d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled, FoundStuckAtZero, FoundNeverActivated) || t.ToRate <= 0 || d.cut() ||
+	top, covered := d.mostSent()
+	if d.looksOnly() || d.has(FoundCannotScale, FoundMinIsMax, FoundMetricsAbsent, FoundNotScaled, FoundStuckAtZero, FoundNeverActivated) || d.cut() ||
 		slices.ContainsFunc(d.r.Transitions, func(t Transition) bool {
 			return slices.ContainsFunc(t.Steps, func(s Step) bool { return s.To > s.From })
 		}) {
+		return
+	}
+	const notKnown = "No sample is of that load alone, so that whether it is too small is not known."
+	if t == nil && top.ToRate > 0 && top.EndSeconds == d.r.EndSeconds && top.EndSeconds-top.OnsetSeconds < d.inSight().Seconds() &&
+		slices.ContainsFunc(d.levels, func(u at[usage]) bool { return u.v.ratio != nil && u.v.to > 0 && u.v.signal == "" }) &&
+		!slices.ContainsFunc(d.found, func(f Finding) bool { return f.Severity == Blocks && f.in(top.OnsetSeconds, top.EndSeconds) }) {
+		d.tooShort(top, "no sample that ends in it was read.", notKnown)
+	}
+	if t == nil || t.ToRate <= 0 {
 		return
 	}
 	if slices.ContainsFunc(d.r.Transitions, func(other Transition) bool {
@@ -348,7 +386,11 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		return // or the HPA does not count the pods that serve the load
 	}
 	onset, end := record.Instant(t.OnsetSeconds*1e9), record.Instant(t.EndSeconds*1e9)
-	if n, ok := last(d.targets, onset); *peak.ratio > 1+p.up || !ok || n.Replicas >= p.max {
+	if n, ok := last(d.targets, onset); !ok || n.Replicas >= p.max {
+		return
+	}
+	if *peak.ratio > 1+p.up {
+		d.notLooked(p, *t)
 		return
 	}
 	memory := true
@@ -383,6 +425,18 @@ func (d *diagnosis) loadTooSmall(p policy) {
 	if known {
 		advised = []rise{first}
 	}
+	enough := false // the load was, or may have been
+	if later <= 0 && !memory {
+		enough = top.ToRate >= first.least
+		if name, _ := record.ResourceOf(p.metrics[highest]); name != "" && !covered && (enough || top.ToRate > rate && math.IsInf(first.least, 1)) {
+			cause := notKnown
+			if enough {
+				cause = "The load is not too small but too short: it was over before the HPA read a sample that is of that load alone."
+			}
+			d.tooShort(top, fmt.Sprintf("its metric came to %.0f %% of the target at most (%s), and a scale-up begins above %.0f %%.", *peak.ratio*100, targets(p), (1+p.up)*100), cause)
+			return
+		}
+	}
 	lower, when := "Set a lower target", ""
 	if len(rises) > 1 {
 		name, _ := record.MetricTarget(p.metrics[highest])
@@ -414,9 +468,9 @@ func (d *diagnosis) loadTooSmall(p policy) {
 	case memory:
 		f.Cause = "The metric does not rise enough with the load; memory in particular depends on what the server keeps, not on the rate."
 		f.Advice += "; or scale on a metric that follows the load."
-	case known:
+	case known && !enough:
 		f.Advice += fmt.Sprintf(", or send more than about %s requests/s in %s%s.", record.Plain(first.rate, 2), first.phase, when)
-	case later > 0:
+	case later > 0 || enough:
 		f.Advice += ", or send more load, or as much for longer."
 	case !slices.ContainsFunc(rises, func(r rise) bool { return r.grew || r.follows }):
 		f.Cause = "The metric does not rise with the load."
@@ -425,6 +479,44 @@ func (d *diagnosis) loadTooSmall(p policy) {
 		f.Advice += ", or send more load."
 	}
 	d.add(f)
+}
+
+// mostSent is the transition up to the highest rate, and whether samples are of that load alone.
+func (d *diagnosis) mostSent() (top Transition, covered bool) {
+	for _, t := range d.r.Transitions {
+		if t.ScaleUp != nil && t.ToRate > top.ToRate {
+			top = t
+		}
+	}
+	onset, end := record.Instant(top.OnsetSeconds*1e9), record.Instant(top.EndSeconds*1e9)
+	in := d.phase(onset)
+	return top, !in.plan.Changes() && slices.ContainsFunc(between(d.levels, onset, d.end), func(u at[usage]) bool {
+		return u.v.ratio != nil && u.v.from >= onset && u.v.to < end
+	})
+}
+
+// tooShort adds that the load of a transition was over before the HPA saw how high it is.
+func (d *diagnosis) tooShort(t Transition, saw, cause string) {
+	d.add(Finding{Kind: FoundSeenLate, Severity: Limits, Object: d.hpa(), SinceSeconds: new(t.OnsetSeconds), UntilSeconds: d.until(record.Instant(t.EndSeconds * 1e9)),
+		Seen:   fmt.Sprintf("The load of phase %s, of up to %s requests/s, lasted %.0f s, and the HPA added no replica: %s", t.ToPhase, record.Plain(t.ToRate, 4), t.EndSeconds-t.OnsetSeconds, saw),
+		Cause:  cause,
+		Advice: fmt.Sprintf("Let phase %s last %.0f s or longer (two samples and two syncs), or let a phase of less load follow, in which the HPA may still see it.", t.ToPhase, d.inSight().Seconds())})
+}
+
+// inSight is how long a load lasts that the HPA is sure to see: two scrapes and two syncs.
+func (d *diagnosis) inSight() time.Duration {
+	return 2*d.every + housekeeping + 2*d.flags.Sync.Duration
+}
+
+// notLooked finds that a metric came to ask for more replicas so shortly before the end that the HPA did not look at it.
+func (d *diagnosis) notLooked(p policy, t Transition) {
+	levels := between(d.levels, record.Instant(t.OnsetSeconds*1e9), d.end)
+	i := slices.IndexFunc(levels, func(u at[usage]) bool { return u.v.ratio != nil && *u.v.ratio > 1+p.up })
+	if i < 0 || d.end.Sub(levels[i].t) > d.flags.Sync.Duration || len(between(d.hpas, levels[i].t, d.end)) > 0 {
+		return
+	}
+	d.tooShort(t, fmt.Sprintf("its metric came to %.0f %% of the target (%s) at %.1f s, and the HPA did not look at it before %s at %.1f s.", *levels[i].v.ratio*100, targets(p), levels[i].t.Seconds(), d.endedBy, d.end.Seconds()),
+		"The load is not too small but too short for the HPA to see it.")
 }
 
 // overloadShare is the share of a phase's requests that failed as they do where more come than are served, not by

@@ -56,7 +56,8 @@ func (d *diagnosis) cannotScale(p policy) {
 	}
 	pod := &d.own[len(d.own)-1].now
 	highest := record.HighestRatios(p.metrics, pod.Containers, pod.Resources)
-	if len(highest) == 0 || slices.Max(highest) > 1+p.up {
+	below, hardly := record.HeldBelow(p.metrics, highest, 1+p.up)
+	if !below {
 		return
 	}
 	var held, lower []string
@@ -71,6 +72,9 @@ func (d *diagnosis) cannotScale(p policy) {
 		Seen:   fmt.Sprintf("The limits of the containers hold %s, and a scale-up begins above %.0f %%.", strings.Join(held, ", "), (1+p.up)*100),
 		Cause:  "A container gets no more CPU than its limit, and is killed above its memory limit: the metric cannot show more load than that, and the HPA never adds a replica for it.",
 		Advice: "Raise or remove the limits, or lower the target."}
+	if hardly || slices.ContainsFunc(d.steps(window{onset: d.start, end: d.end}), func(s Step) bool { return s.To > max(s.From, p.min) && !s.Foreign }) {
+		f.Severity, f.Cause = Limits, "A container gets hardly more CPU than its limit, and is killed above its memory limit: the metric shows more load than that by chance at most, and the HPA hardly ever adds a replica for it."
+	}
 	if len(lower) > 0 {
 		f.Advice = fmt.Sprintf("Raise or remove the limits, or set the target to %s.", strings.Join(lower, ", "))
 	}

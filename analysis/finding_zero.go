@@ -413,7 +413,11 @@ func (d *diagnosis) stuckAtZero() {
 		}
 		var failed, sent uint64
 		first, last := to, from
-		for second := int(from.Seconds()); second < int(to.Seconds()); second++ {
+		until := int(to.Seconds())
+		if to == d.end {
+			until++ // the last second is not whole
+		}
+		for second := int(from.Seconds()); second < until; second++ {
 			s, at := d.loads.second(second), record.Instant(second)*record.Instant(time.Second)
 			failed, sent = failed+s.errors, sent+s.sent
 			if s.errors > 0 || keda && s.sent > 0 { // which something in front may hold

@@ -3,10 +3,12 @@ package analysis
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -301,6 +303,22 @@ func TestStuck(t *testing.T) {
 		}
 		if strings.Join(got, ", ") != test.want {
 			t.Errorf("%s: %q", test.name, got)
+		}
+	}
+}
+
+// A pod of others that succeeded has no sample: for a target of type AverageValue it counts as at the target on the way down.
+func TestSucceededCountsAs(t *testing.T) {
+	for target, want := range map[string]string{"Utilization": "as at 100 % of its request", "AverageValue": "as at the target when"} {
+		m := owned("Job/migrate").lacking(corev1.PodSucceeded)
+		for i := range m.entries {
+			if a := m.entries[i].Autoscaler; a != nil && target == "AverageValue" {
+				a.Spec.Metrics[0].Resource.Target = autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("10m"))}
+			}
+		}
+		found := m.analyze(t).Findings
+		if i := slices.IndexFunc(found, func(f Finding) bool { return f.Kind == FoundOverlap }); i < 0 || !strings.Contains(found[i].Cause, want) {
+			t.Errorf("%s: %+v", target, found)
 		}
 	}
 }

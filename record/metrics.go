@@ -274,6 +274,19 @@ func HighestRatios(metrics []autoscalingv2.MetricSpec, containers []ContainerRes
 	return ratios
 }
 
+// HeldBelow says whether the ratios of HighestRatios keep all metrics from being above the ratio edge; and whether they hardly do, as
+// one of CPU is within 1 % of it: by the kernel's periods a sample may be as much above the limit.
+func HeldBelow(metrics []autoscalingv2.MetricSpec, ratios []float64, edge float64) (held, hardly bool) {
+	for i, ratio := range ratios {
+		if ratio > edge {
+			return false, false
+		}
+		name, _ := ResourceOf(metrics[i])
+		hardly = hardly || name == corev1.ResourceCPU && ratio*1.01 > edge
+	}
+	return len(ratios) > 0, hardly
+}
+
 // generatedHash is the end of the name that a Deployment gives a ReplicaSet
 // (k8s.io/apimachinery/pkg/util/rand, SafeEncodeString).
 var generatedHash = regexp.MustCompile(`-[bcdfghjklmnpqrstvwxz2456789]{8,10}$`)

@@ -98,7 +98,7 @@ func (i *inspection) findAutoscaler(ctx context.Context, ref reference) *autosca
 		i.warnOfRivals(found, list.Items)
 		return found
 	case len(names) > 1:
-		i.refuse(name, fmt.Sprintf("%d HPAs scale %s %s, and work against each other: %s", len(names), gvk.Kind, ref.name, strings.Join(names, ", ")),
+		i.refuse(name, fmt.Sprintf("%d HPAs scale %s %s, and the HPA controller switches all of them off (AmbiguousSelector): %s", len(names), gvk.Kind, ref.name, strings.Join(names, ", ")),
 			"name one of them, as hpa/NAME, and delete the others")
 	case gvk.GroupKind() == hpaKind:
 		i.refuse(name, fmt.Sprintf("there is no HPA %s in namespace %s", ref.name, i.namespace), i.elsewhere(ctx, list.Items))
@@ -144,7 +144,7 @@ func (i *inspection) warnOfRivals(hpa *autoscalingv2.HorizontalPodAutoscaler, he
 		}
 	}
 	if len(rivals) > 0 {
-		i.add("autoscaler", record.Warning, fmt.Sprintf("%s %s is scaled by HPA %s too, and they work against each other", hpa.Spec.ScaleTargetRef.Kind, hpa.Spec.ScaleTargetRef.Name, strings.Join(rivals, ", ")),
+		i.add("autoscaler", record.Warning, fmt.Sprintf("%s %s is scaled by HPA %s too, and the HPA controller switches all of them off (AmbiguousSelector)", hpa.Spec.ScaleTargetRef.Kind, hpa.Spec.ScaleTargetRef.Name, strings.Join(rivals, ", ")),
 			"delete all but one")
 	}
 }
@@ -259,7 +259,11 @@ func healthOf(hpa *autoscalingv2.HorizontalPodAutoscaler, now time.Time) record.
 		case is.Reason == "ScalingDisabled" && scaledObjectOf(hpa) != "":
 			c.Message += "; its target has 0 replicas, from which KEDA brings it back"
 		case is.Reason == "ScalingDisabled":
-			worse(record.Warning, "it is off, as its target has 0 replicas", fmt.Sprintf("kubectl scale %s %s --replicas=%d brings it back", strings.ToLower(hpa.Spec.ScaleTargetRef.Kind), hpa.Spec.ScaleTargetRef.Name, max(low, 1)))
+			outcome := record.Fault
+			if low == 0 {
+				outcome = record.Warning // something else may bring it back
+			}
+			worse(outcome, "it is off, as its target has 0 replicas", fmt.Sprintf("kubectl scale %s %s --replicas=%d brings it back", strings.ToLower(hpa.Spec.ScaleTargetRef.Kind), hpa.Spec.ScaleTargetRef.Name, max(low, 1)))
 		case no && (is.Type == autoscalingv2.AbleToScale || is.Type == autoscalingv2.ScalingActive):
 			outcome := record.Fault
 			if strings.HasPrefix(is.Reason, "FailedGet") && slices.ContainsFunc(hpa.Status.CurrentMetrics, func(m autoscalingv2.MetricStatus) bool { return m.Type != "" }) {

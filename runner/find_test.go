@@ -39,7 +39,7 @@ func TestHealthOf(t *testing.T) {
 			record.Fault, "; ScalingActive is False since 2m0s (FailedGetResourceMetric): no metrics"},
 		{`{conditions: [{type: ScalingLimited, status: "True", reason: TooManyReplicas}, {type: AbleToScale, status: "False", reason: FailedGetScale}]}`,
 			record.Fault, "; it wants more than its maximum; AbleToScale is False (FailedGetScale)"},
-		{`{conditions: [{type: ScalingActive, status: "False", reason: ScalingDisabled}]}`, record.Warning, "it is off, as its target has 0 replicas"},
+		{`{conditions: [{type: ScalingActive, status: "False", reason: ScalingDisabled}]}`, record.Fault, "it is off, as its target has 0 replicas"},
 		{`{}`, record.Fault, "has not looked at it since it was made, 4m0s ago"},
 	} {
 		hpa := read[autoscalingv2.HorizontalPodAutoscaler](t, `

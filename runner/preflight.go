@@ -205,7 +205,7 @@ func (p *preflight) checkExisting(ctx context.Context) bool {
 		return missing(fmt.Sprintf("no HPA in namespace %s scales %s %s", p.namespace, p.gvk.Kind, p.name), "make one: kubectl autoscale")
 	case len(names) > 1:
 		return missing(fmt.Sprintf("%d HPAs scale %s %s: %s", len(names), p.gvk.Kind, p.name, strings.Join(names, ", ")),
-			"name one in workload.existing.autoscaler; two HPAs on one object work against each other")
+			"name one in workload.existing.autoscaler; the HPA controller switches off all HPAs of one object (AmbiguousSelector): delete the others")
 	}
 	for _, message := range p.lackingRequests(ctx) {
 		missing(message, requestHint)

@@ -353,8 +353,13 @@ func (c *checker) checkHPA(hpa *autoscalingv2.HorizontalPodAutoscalerSpec, d *do
 		if b := hpa.Behavior; b != nil && b.ScaleUp != nil && b.ScaleUp.Tolerance != nil {
 			tolerance = b.ScaleUp.Tolerance.AsApproximateFloat64()
 		}
-		if highest := record.HighestRatios(hpa.Metrics, record.ContainersOf(template.Spec), template.Spec.Resources); len(highest) > 0 && slices.Max(highest) <= 1+tolerance && least < hpa.MaxReplicas {
-			c.note("cannot-scale: the limits of the containers hold the metric at %.0f %% of the autoscaler's target at most, and a scale-up begins above %.0f %%: raise or remove the limits, or lower the target.", slices.Max(highest)*100, (1+tolerance)*100)
+		highest := record.HighestRatios(hpa.Metrics, record.ContainersOf(template.Spec), template.Spec.Resources)
+		if held, hardly := record.HeldBelow(hpa.Metrics, highest, 1+tolerance); held && least < hpa.MaxReplicas {
+			rarely := ""
+			if hardly {
+				rarely = ", where the HPA hardly ever adds a replica"
+			}
+			c.note("cannot-scale: the limits of the containers hold the metric at %.0f %% of the autoscaler's target at most, and a scale-up begins above %.0f %%%s: raise or remove the limits, or lower the target.", slices.Max(highest)*100, (1+tolerance)*100, rarely)
 		}
 	}
 	if template != nil && !c.files.admitted {
