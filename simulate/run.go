@@ -375,10 +375,7 @@ func (w *world) answeredBut(errors float64, phase int, from, n float64, took *mo
 		over := w.over(took)
 		w.score.Missed += n * max(0, over-late) * (1 - errors)
 	}
-	answers := n * (1 - late)
-	bad := w.journal.errors(phase, answers*errors, answers)
-	w.journal.answered(phase, seconds(from), "200", answers-bad, took, 1-late, w.trips)
-	w.journal.answered(phase, seconds(from), w.failure("500"), bad, took, 1-late, w.trips)
+	w.journal.answeredBut(errors, phase, seconds(from), "200", w.failure("500"), n*(1-late), took, 1-late, w.trips)
 }
 
 // maxOvers bounds the shares that are kept.
