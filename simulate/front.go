@@ -137,6 +137,7 @@ func (w *world) unanswered(phase int, at time.Duration, n float64, took time.Dur
 		w.failed(phase, at-took+w.Timeout, n, "timeout")
 	} else if phase >= 0 {
 		w.score.Missed += n
+		w.thinks(phase, at, n)
 		w.journal.answered(phase, at, code, n, model.Range(took.Seconds(), took.Seconds()), 1, w.trips)
 	}
 }
@@ -169,6 +170,7 @@ func (w *world) add(n float64, to time.Duration) {
 		w.front.waiting = append(w.front.waiting, message{each, came, w.traffic.phase})
 	}
 	w.front.added += n
+	w.thinks(w.traffic.phase, to, n)
 	if w.traffic.phase >= 0 && w.journal != nil {
 		w.journal.answered(w.traffic.phase, w.now, "202", n, model.Range(0, 0), 1, w.trips)
 	}

@@ -84,7 +84,11 @@ func (w *world) newLine(p *pod) *line {
 	if *m.Workers == 1 && m.Wait.Mean.Duration == 0 {
 		most = math.Inf(1)
 	}
-	l := &line{batch: max(1, math.Floor(min(max(p.rate, min(p.highest, 1e6))*batchTime.Seconds(), most))), random: stream(w.Seed, -p.born)}
+	rate := p.rate
+	if p.workers > 0 && inWaves(w.planned()) { // which is that of a moment
+		rate = 0
+	}
+	l := &line{batch: max(1, math.Floor(min(max(rate, min(p.highest, 1e6))*batchTime.Seconds(), most))), random: stream(w.Seed, -p.born)}
 	l.node.Cores = w.Plant.Nodes[p.node].CPU
 	l.server = w.modelled.Server(&l.node, w.now, w.connects(), p.costs, l.batch)
 	return l
@@ -312,7 +316,7 @@ func (w *world) flows(p *pod, dt float64) {
 		return
 	}
 	p.answered += n * w.Times()
-	if w.journal != nil || w.SLO > 0 {
+	if w.journal != nil || w.SLO > 0 || w.traffic.waiting > 0 {
 		w.answered(w.traffic.phase, w.now.Seconds(), n, w.sojourns(p))
 	}
 }
