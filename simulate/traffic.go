@@ -35,6 +35,7 @@ type traffic struct {
 	// be opened again. The last ones are used first, as the load generator does.
 	connections []*pod
 	used        []time.Duration // when each was used last, behind a gateway
+	left        idleConnections // of a gateway in an overload, once the step is over
 	turn        *pod            // whose turn it was, by takeTurn
 }
 
@@ -244,6 +245,9 @@ func (w *world) base() float64 {
 // step is from now to then, through which the rates are those of its middle.
 func (w *world) step(then time.Duration, o offered) {
 	dt := (then - w.now).Seconds()
+	if left := w.traffic.left; left.to != nil {
+		w.traffic.connections, w.traffic.used = left.to, left.used
+	}
 	w.score.ReplicaSeconds += float64(len(w.pods)) * w.loaded(then)
 	if w.traffic.ended && w.traffic.phase < 0 {
 		w.score.RestSeconds += dt
@@ -336,7 +340,7 @@ type offered struct {
 // offer sets the rates that the pods get from now to then, and those that they can serve.
 func (w *world) offer(then time.Duration) offered {
 	dt := (then - w.now).Seconds()
-	w.receiving = -1
+	w.receiving, w.traffic.left = -1, idleConnections{}
 	for _, p := range w.pods {
 		p.rate, p.workers = 0, 0
 	}
@@ -387,6 +391,9 @@ func (w *world) open(p *record.Phase, dt float64) (rate, refused float64) {
 			s.rate = rate * parts[i]
 		}
 		return rate, 0
+	}
+	if w.givesUp() && slices.ContainsFunc(w.pods, func(p *pod) bool { return p.line != nil }) {
+		return rate, w.forward(rate, dt)
 	}
 	// As many connections are busy at a time as there are requests on the way.
 	busy := rate * (w.base() - w.chain.base)
