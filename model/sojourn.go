@@ -7,7 +7,6 @@ import (
 	"sort"
 	"time"
 
-	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat"
 )
 
@@ -27,9 +26,6 @@ type Arrivals struct {
 	// Workers of a closed loop send in place of those, again after a Pause from their answer.
 	Workers int
 	Pause   time.Duration
-
-	// Together are requests that come at the same time to a pod without any, in place of those.
-	Together int
 }
 
 // OpenArrivals come at a share of a rate, in requests a second, to each of some pods. The share is
@@ -66,9 +62,6 @@ const replications = 12
 // 50 or 200 counted in place of 100 move the median by 4 % at most and p99 by 2 %.
 func (s requestServer) sample(a Arrivals) (warmUp, counted int) {
 	constant := func(c Cost) bool { return c.Distribution == "" || c.Distribution == "constant" }
-	if a.Together > 0 {
-		return 0, a.Together
-	}
 	if a.Workers > 0 || a.Pods <= 1 && constant(s.cpu) && constant(s.wait) {
 		return 10 + a.Workers, 30
 	}
@@ -89,16 +82,6 @@ type Latencies struct {
 // Range are latencies from one value to another.
 func Range(from, to float64) *Latencies {
 	return &Latencies{Sorted: []float64{min(from, to), max(from, to)}, Line: true}
-}
-
-// Times is the distribution stretched by a factor.
-func (l *Latencies) Times(factor float64) *Latencies {
-	if factor == 1 {
-		return l
-	}
-	stretched := &Latencies{Sorted: slices.Clone(l.Sorted), Line: true}
-	floats.Scale(factor, stretched.Sorted)
-	return stretched
 }
 
 // Mean of the values.
@@ -215,7 +198,7 @@ func (s requestServer) follow(a Arrivals, random *rand.Rand, n int) (took []floa
 		others := math.Floor(math.Log(1-random.Float64()) / math.Log(1-1/float64(a.Pods)))
 		return time.Duration((1 + others) * float64(a.Every))
 	}
-	next, asked := now+gap(), 0
+	next := now + gap()
 	for len(took) < n {
 		if a.Workers > 0 {
 			if next = Never; len(due) > 0 {
@@ -236,11 +219,7 @@ func (s requestServer) follow(a Arrivals, random *rand.Rand, n int) (took []floa
 				due = append(due, at+a.Pause)
 			}
 		})
-		if a.Together == 0 {
-			next = came + gap()
-		} else if asked++; asked == a.Together {
-			next = Never
-		}
+		next = came + gap()
 	}
 	return took[:n]
 }

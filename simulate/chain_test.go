@@ -252,6 +252,9 @@ func TestFrontThatHasLittleToDo(t *testing.T) {
 			}
 		}
 	}
+	if len(used) != 2 {
+		t.Fatalf("CPU is known of %v, and not of two pods", used)
+	}
 	for pod, cpu := range used {
 		if cpu < 0.5 {
 			t.Errorf("pod %s has little of what %v have together", pod, used)

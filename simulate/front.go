@@ -26,6 +26,7 @@ type front struct {
 	added, taken float64    // messages
 	waiting      []message
 	told         *record.Queue // what is in the record
+	dials        []answers     // of a gateway for requests that it gave up, which go on until it would have held these
 }
 
 // message stands for n of them that came at a time.
@@ -114,6 +115,7 @@ func (w *world) expire(to time.Duration) {
 			return false
 		}
 		if w.front.failed += r.n; held < w.Front.Hold {
+			w.dialsOn(r)
 			w.failed(r.phase, r.came+held, r.n, "timeout")
 		} else {
 			w.unanswered(r.phase, r.came+held, r.n, held, w.failure("503"))
@@ -137,6 +139,7 @@ func (w *world) unanswered(phase int, at time.Duration, n float64, took time.Dur
 		w.failed(phase, at-took+w.Timeout, n, "timeout")
 	} else if phase >= 0 {
 		w.score.Missed += n
+		w.thinks(phase, at, n)
 		w.journal.answered(phase, at, code, n, model.Range(took.Seconds(), took.Seconds()), 1, w.trips)
 	}
 }
@@ -158,8 +161,101 @@ func (w *world) release() {
 			p.backlog += r.n
 			w.join(p, r, w.now)
 		}
-		w.front.held = nil
+		for _, d := range w.front.dials {
+			if d.to > w.now {
+				w.leaveIdle(takes[w.random.IntN(len(takes))], d.n)
+			}
+		}
+		w.front.held, w.front.dials = nil, nil
 	})
+}
+
+// givesUp says whether a gateway is in front, which closes the connection of a request whose client has gone: the pod works on it.
+func (w *world) givesUp() bool { return w.Front != nil && w.Front.Pod.Forwards != nil }
+
+// idleConnections are pods at the other end, and when each was used last.
+type idleConnections struct {
+	to   []*pod
+	used []time.Duration
+}
+
+// mostIdle is how many idle connections a gateway keeps.
+const mostIdle = 200
+
+// leaveIdle keeps the connections of n requests to a pod that are no longer used.
+func (w *world) leaveIdle(p *pod, n float64) {
+	t := &w.traffic
+	for range int(max(1, math.Round(n))) {
+		if len(t.connections) < mostIdle {
+			t.used = append(t.used, make([]time.Duration, len(t.connections)-len(t.used))...)
+			t.connections, t.used = append(t.connections, p), append(t.used[:len(t.connections)], w.now)
+		}
+	}
+}
+
+// dialsOn keeps what a gateway dials for a request that needs it no more.
+func (w *world) dialsOn(r *request) {
+	w.front.dials = slices.DeleteFunc(w.front.dials, func(d answers) bool { return d.to <= w.now })
+	w.front.dials = append(w.front.dials, answers{r.came, r.came + w.Front.Hold, r.n})
+}
+
+// forward sets the rates of the pods to which a gateway forwards while some have a line, and says what it holds. Each request
+// takes the connection that was used last, or a new one to a pod in service. In a line it keeps that until it is answered.
+func (w *world) forward(rate, dt float64) (held float64) {
+	t := &w.traffic
+	count := max(1, math.Floor(t.sent+rate*dt)-math.Floor(t.sent))
+	each := rate / count
+	open := slices.DeleteFunc(slices.Clone(w.serving), func(p *pod) bool { return !p.listens })
+	var idle idleConnections
+	for i, p := range t.connections {
+		if p != nil && p.listens && i < len(t.used) && w.now-t.used[i] < model.IdleConnection {
+			idle.to, idle.used = append(idle.to, p), append(idle.used, t.used[i])
+		}
+	}
+	leave := func(p *pod) { idle.to, idle.used = append(idle.to, p), append(idle.used, w.now) }
+	var busy []*pod // of pods without a line, the first to answer first
+	for range int(count) {
+		var p *pod
+		if last := len(idle.to) - 1; last >= 0 {
+			p, idle.to, idle.used = idle.to[last], idle.to[:last], idle.used[:last]
+		} else if len(open) > 0 {
+			p = open[w.random.IntN(len(open))]
+		} else {
+			held += each
+			continue
+		}
+		if p.rate += each; p.line != nil {
+			continue
+		}
+		if busy = append(busy, p); float64(len(busy)) > rate*w.base() {
+			leave(busy[0])
+			busy = busy[1:]
+		}
+	}
+	for _, p := range busy {
+		leave(p)
+	}
+	if t.left = idle; t.left.to == nil {
+		t.left.to = []*pod{}
+	}
+	return held
+}
+
+// answersFree gives the connections of n answers of a pod with a line to what a gateway holds, or leaves them idle.
+func (w *world) answersFree(p *pod, n float64, at time.Duration) {
+	if !w.givesUp() || w.planned().Shape == record.ShapeWorkers {
+		return
+	}
+	for n > rounding && len(w.front.held) > 0 {
+		r := w.front.held[0]
+		n, w.front.held = n-r.n, w.front.held[1:]
+		w.dialsOn(r)
+		p.backlog += r.n
+		w.join(p, r, at)
+	}
+	if n >= 0.5 {
+		w.leaveIdle(p, n)
+	}
 }
 
 // add takes messages from requests, which are answered at once, up to a time.
@@ -169,6 +265,7 @@ func (w *world) add(n float64, to time.Duration) {
 		w.front.waiting = append(w.front.waiting, message{each, came, w.traffic.phase})
 	}
 	w.front.added += n
+	w.thinks(w.traffic.phase, to, n)
 	if w.traffic.phase >= 0 && w.journal != nil {
 		w.journal.answered(w.traffic.phase, w.now, "202", n, model.Range(0, 0), 1, w.trips)
 	}

@@ -39,10 +39,9 @@ type journal struct {
 
 // totals of a phase, of which the seconds have the whole numbers.
 type totals struct {
-	sent, done           float64
-	sentSoFar, doneSoFar uint64
-	errors               float64 // answers that are errors, and are in no second yet
-	last                 [2]int
+	sent, done, errors                float64 // errors are of the answers that are done
+	sentSoFar, doneSoFar, errorsSoFar uint64
+	last                              [2]int
 }
 
 type second struct {
@@ -222,15 +221,12 @@ func (j *journal) done(phase int, n float64) uint64 {
 	return whole
 }
 
-// errors is how many of so many answers of a phase are errors, where n are on average: of single requests a whole number.
-func (j *journal) errors(phase int, n, of float64) float64 {
-	if j == nil || of < 1 {
-		return n
-	}
+// errors is how many of so many whole answers of a phase are errors, where n are on average.
+func (j *journal) errors(phase int, n float64, of uint64) uint64 {
 	t := &j.phases[phase]
 	t.errors += n
-	whole := math.Floor(min(t.errors, of))
-	t.errors -= whole
+	whole := min(uint64(math.Round(t.errors))-t.errorsSoFar, of)
+	t.errorsSoFar += whole
 	return whole
 }
 
@@ -255,10 +251,22 @@ const points = 32
 // answered takes down n answers with a status code, that took as long as the first share of the latencies
 // says, and one of the trips on top.
 func (j *journal) answered(phase int, at time.Duration, code string, n float64, took *model.Latencies, share float64, trips []float64) {
+	j.answeredBut(0, phase, at, code, "", n, took, share, trips)
+}
+
+// answeredBut is answered, where a share of the answers are errors with a code of their own.
+func (j *journal) answeredBut(errors float64, phase int, at time.Duration, code, failure string, n float64, took *model.Latencies, share float64, trips []float64) {
 	if j == nil || n == 0 {
 		return
 	}
 	whole := j.done(phase, n)
+	bad := j.errors(phase, n*errors, whole)
+	j.count(phase, at, code, whole-bad, took, share, trips)
+	j.count(phase, at, failure, bad, took, share, trips)
+}
+
+// count takes down whole answers.
+func (j *journal) count(phase int, at time.Duration, code string, whole uint64, took *model.Latencies, share float64, trips []float64) {
 	if whole == 0 {
 		return
 	}

@@ -84,7 +84,11 @@ func (w *world) newLine(p *pod) *line {
 	if *m.Workers == 1 && m.Wait.Mean.Duration == 0 {
 		most = math.Inf(1)
 	}
-	l := &line{batch: max(1, math.Floor(min(max(p.rate, min(p.highest, 1e6))*batchTime.Seconds(), most))), random: stream(w.Seed, -p.born)}
+	rate := p.rate
+	if p.workers > 0 && inWaves(w.planned()) { // which is that of a moment
+		rate = 0
+	}
+	l := &line{batch: max(1, math.Floor(min(max(rate, min(p.highest, 1e6))*batchTime.Seconds(), most))), random: stream(w.Seed, -p.born)}
 	l.node.Cores = w.Plant.Nodes[p.node].CPU
 	l.server = w.modelled.Server(&l.node, w.now, w.connects(), p.costs, l.batch)
 	return l
@@ -117,7 +121,7 @@ func (w *world) serve(p *pod, dt float64) {
 		}
 	}
 	l.server.Advance(to)
-	w.answerLine(p, to)
+	w.answersFree(p, w.answerLine(p, to), to)
 	few := p.workers // in a pod without a line
 	if p.rate > 0 && enough {
 		few = max(few, l.batch, p.rate*w.sojourns(p).Mean())
@@ -164,8 +168,8 @@ func work(m *model.Model, random *rand.Rand, n float64, connects bool) (cpu floa
 }
 
 // answerLine takes down which requests of a pod have been answered by a time, which clients have given
-// up, and the CPU time that the server has used.
-func (w *world) answerLine(p *pod, to time.Duration) {
+// up, and the CPU time that the server has used. It gives how many of those that waited were answered.
+func (w *world) answerLine(p *pod, to time.Duration) (free float64) {
 	l := p.line
 	used := l.server.Usage(to)
 	p.cpu += (used - l.used).Seconds()
@@ -196,6 +200,7 @@ func (w *world) answerLine(p *pod, to time.Duration) {
 			}
 		} else {
 			if !r.gone {
+				free += r.n
 				took := (r.end - r.came).Seconds()
 				w.answered(r.phase, r.end.Seconds(), r.n, model.Range(took, took))
 			}
@@ -206,6 +211,7 @@ func (w *world) answerLine(p *pod, to time.Duration) {
 	if l.due = due; l.answered > len(l.requests)/2 {
 		w.forget(l, to)
 	}
+	return free
 }
 
 // forget takes out of a line the requests that are answered by a time.
@@ -312,7 +318,7 @@ func (w *world) flows(p *pod, dt float64) {
 		return
 	}
 	p.answered += n * w.Times()
-	if w.journal != nil || w.SLO > 0 {
+	if w.journal != nil || w.SLO > 0 || w.traffic.waiting > 0 {
 		w.answered(w.traffic.phase, w.now.Seconds(), n, w.sojourns(p))
 	}
 }

@@ -32,10 +32,10 @@ func limited(t testing.TB, limit string, cost time.Duration, workers int, phases
 	return r
 }
 
-// Workers that think for a second begin as a wave, of which half wait for half of it, and then come evenly. One more or less of them makes
+// Workers that think for a second begin as a wave, whose answers of the first second waited for up to that, and then come evenly. One more or less of them makes
 // no difference but its own. Where they are too many for the pod, an answer takes N/X - Z.
 func TestWorkersInWaves(t *testing.T) {
-	for cost, want := range map[time.Duration]struct{ first, later float64 }{5 * time.Millisecond: {64 * 0.005 / 2 / 2, 0.006}, 40 * time.Millisecond: {64 * 0.04 / 2, 64*0.04 - 1}} {
+	for cost, want := range map[time.Duration]struct{ first, later float64 }{5 * time.Millisecond: {64 * 0.005 / 2 / 2, 0.006}, 40 * time.Millisecond: {0.5, 64*0.04 - 1}} {
 		var before float64
 		for _, workers := range []int{63, 64, 65, 66} {
 			r := limited(t, "1", cost, 1000, record.Phase{Seconds: 60, Shape: record.ShapeWorkers, Workers: workers, Think: 1, KeepAlive: true})
@@ -46,6 +46,30 @@ func TestWorkersInWaves(t *testing.T) {
 				t.Errorf("%d workers of %s send %.0f requests, one less %.0f; half take %.3f s at first, should be %.3f, and then %.4f, should be %.4f", workers, cost, score.Requests, before, median[0], want.first, median[40], want.later)
 			}
 			before = score.Requests
+		}
+	}
+}
+
+// The answers of a first wave are even over the time that the pods need for it, and those that come later wait for little, as
+// they do at two pods of the embedded cluster.
+func TestFirstWave(t *testing.T) {
+	for workers, want := range map[int][2]float64{100: {2, 3.5}, 150: {3, 5.25}} {
+		r := limited(t, "500m", 50*time.Millisecond, 1000, record.Phase{Seconds: 60, Shape: record.ShapeWorkers, Workers: workers, Think: 10})
+		r.Replicas, r.HPA.MinReplicas, r.HPA.MaxReplicas = 2, new(int32(2)), 2
+		r.Plant.Workload.ConnectionCPU.Duration, r.Plant.Workload.Serving = 0, new(model.FIFO)
+		entries, _ := simulate(t, r)
+		h := record.NewHistogram()
+		for _, e := range entries {
+			if e.Load != nil {
+				if err := e.Load.Latency.AddTo(h); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for i, q := range []float64{90, 95} {
+			if is := float64(h.ValueAtQuantile(q)) / 1e6; math.Abs(is-want[i]) > want[i]/10 {
+				t.Errorf("%d workers: p%g is %.2f s, should be %.2f", workers, q, is, want[i])
+			}
 		}
 	}
 }

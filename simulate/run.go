@@ -370,15 +370,17 @@ func (w *world) answeredBut(errors float64, phase int, from, n float64, took *mo
 	}
 	late := took.Above(w.Timeout.Seconds() - w.trip)
 	w.failed(phase, seconds(max(0, from-took.Max())+w.Timeout.Seconds()), n*late, "timeout")
+	ends := from + w.trip
+	if !took.Line { // they were sent then
+		ends += took.Mean()
+	}
+	w.thinks(phase, seconds(ends), n*(1-late))
 	w.score.Missed += n * (1 - late) * errors
 	if w.SLO > 0 {
 		over := w.over(took)
 		w.score.Missed += n * max(0, over-late) * (1 - errors)
 	}
-	answers := n * (1 - late)
-	bad := w.journal.errors(phase, answers*errors, answers)
-	w.journal.answered(phase, seconds(from), "200", answers-bad, took, 1-late, w.trips)
-	w.journal.answered(phase, seconds(from), w.failure("500"), bad, took, 1-late, w.trips)
+	w.journal.answeredBut(errors, phase, seconds(from), "200", w.failure("500"), n*(1-late), took, 1-late, w.trips)
 }
 
 // maxOvers bounds the shares that are kept.
@@ -408,5 +410,6 @@ func (w *world) failed(phase int, at time.Duration, n float64, cause string) {
 		return
 	}
 	w.score.Missed += n
+	w.thinks(phase, at, n)
 	w.journal.failed(phase, at, n, cause)
 }

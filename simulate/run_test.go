@@ -98,6 +98,25 @@ func TestScoreIsThatOfTheRecord(t *testing.T) {
 	}
 }
 
+// The errors of a phase are the share of its answers that the model says, to the nearest whole.
+func TestErrorsOfAPhase(t *testing.T) {
+	for rate, want := range map[float64]uint64{0.5: 24, 30: 1440, 300: 14400} {
+		r := one(rate)
+		r.Phases, r.Header, r.Plant.Workload.Fault = []record.Phase{{Seconds: 240, Shape: record.ShapeRate, From: rate, To: rate}}, &record.Header{MetricsEvery: 1}, &model.Fault{Errors: 0.2}
+		r.Plant.Workload.CPU.Mean.Duration = time.Millisecond
+		entries, _ := simulate(t, r)
+		errors := uint64(0)
+		for _, e := range entries {
+			if e.Load != nil {
+				errors += e.Load.Codes["500"]
+			}
+		}
+		if errors != want {
+			t.Errorf("%g requests a second: %d errors, want %d", rate, errors, want)
+		}
+	}
+}
+
 // TestTwice makes each run of the library twice, and holds it against its timeline.
 func TestTwice(t *testing.T) {
 	for _, f := range scenarios.Library() {

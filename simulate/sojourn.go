@@ -14,26 +14,11 @@ func (w *world) sojourns(p *pod) *model.Latencies {
 	if share == 1 { // the limit is what it is held to, and not the processors
 		cores = w.modelled.Cores
 	}
-	if p.workers > 0 && w.traffic.phase >= 0 {
-		phase := &w.Phases[w.traffic.phase]
-		pause := w.trip + phase.Think
+	if phase := w.traffic.phase; p.workers > 0 && phase >= 0 && inWaves(&w.Phases[phase]) { // that come evenly in a short time
+		return w.modelled.Sojourns(w.Sojourns, model.OpenArrivals(p.rate/highest, highest, 1), connects, p.costs, cores)
+	} else if p.workers > 0 && phase >= 0 {
+		pause := w.trip + w.Phases[phase].Think
 		followed := min(max(1, int(math.Round(p.workers))), maxFollowedWorkers)
-		if inWaves(phase) {
-			// Those that send within a short time come evenly, and what the pod cannot do in it waits as if all came together. Where the
-			// first come again before the last has its answer, all wait for each other.
-			load := p.workers / shortest.Seconds() / highest
-			of := w.modelled.Sojourns(w.Sojourns, model.OpenArrivals(load, highest, 1), connects, p.costs, cores)
-			if load > 1 {
-				together := w.modelled.Sojourns(w.Sojourns, model.Arrivals{Together: followed}, connects, p.costs, cores)
-				if together = together.Times(p.workers / float64(followed) * (1 - 1/load)); together.Mean() > of.Mean() {
-					of = together
-				}
-			}
-			if took := p.workers/w.traffic.sending*float64(phase.Workers)/highest - pause; took > of.Mean() {
-				return model.Range(took, took)
-			}
-			return of
-		}
 		if p.workers <= maxFollowedWorkers {
 			return w.modelled.Sojourns(w.Sojourns, model.Arrivals{Workers: followed, Pause: seconds(pause)}, connects, p.costs, cores)
 		}

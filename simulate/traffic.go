@@ -28,13 +28,14 @@ type traffic struct {
 	started  time.Duration
 	sent     float64               // in the phase
 	thinking []thinkers            // of a closed loop, in the order of their times
-	sending  float64               // workers of a closed loop that do not think
+	waiting  float64               // workers of a closed loop in waves that have sent and have no answer
 	hits     func(float64) float64 // of a curve, by seconds of the phase
 
 	// connections are of kept ones the pods at their other end, nil for one that has to
 	// be opened again. The last ones are used first, as the load generator does.
 	connections []*pod
 	used        []time.Duration // when each was used last, behind a gateway
+	left        idleConnections // of a gateway in an overload, once the step is over
 	turn        *pod            // whose turn it was, by takeTurn
 }
 
@@ -93,7 +94,7 @@ func (w *world) begin(at time.Duration) {
 
 func (w *world) startPhase(i int) {
 	p, t := &w.Phases[i], &w.traffic
-	t.phase, t.started, t.sent, t.thinking, t.hits = i, w.now, 0, nil, nil
+	t.phase, t.started, t.sent, t.thinking, t.waiting, t.hits = i, w.now, 0, nil, 0, nil
 	if p.Shape == record.ShapeCurve {
 		t.hits = p.CurveHits()
 	}
@@ -244,6 +245,9 @@ func (w *world) base() float64 {
 // step is from now to then, through which the rates are those of its middle.
 func (w *world) step(then time.Duration, o offered) {
 	dt := (then - w.now).Seconds()
+	if left := w.traffic.left; left.to != nil {
+		w.traffic.connections, w.traffic.used = left.to, left.used
+	}
 	w.score.ReplicaSeconds += float64(len(w.pods)) * w.loaded(then)
 	if w.traffic.ended && w.traffic.phase < 0 {
 		w.score.RestSeconds += dt
@@ -251,6 +255,9 @@ func (w *world) step(then time.Duration, o offered) {
 	}
 	if n := o.rate * dt; n > 0 {
 		w.traffic.sent += n
+		if inWaves(w.planned()) {
+			w.traffic.waiting += n
+		}
 		w.sent(n)
 		w.front.came += n
 		switch {
@@ -261,7 +268,6 @@ func (w *world) step(then time.Duration, o offered) {
 		case o.refused > 0:
 			w.hold(o.refused*dt, then)
 		}
-		w.thinks(o.least, min(o.took, then-w.now), n)
 	}
 	if w.Front != nil && w.Front.Queue {
 		w.take(dt)
@@ -326,16 +332,15 @@ func (w *world) loaded(then time.Duration) float64 {
 }
 
 // offered are requests a second of all pods together, and those of them that no pod gets. They stay so until a time.
-// In a closed loop requests take from least seconds to took.
 type offered struct {
-	rate, refused, least float64
-	until, took          time.Duration
+	rate, refused float64
+	until         time.Duration
 }
 
 // offer sets the rates that the pods get from now to then, and those that they can serve.
 func (w *world) offer(then time.Duration) offered {
 	dt := (then - w.now).Seconds()
-	w.receiving = -1
+	w.receiving, w.traffic.left = -1, idleConnections{}
 	for _, p := range w.pods {
 		p.rate, p.workers = 0, 0
 	}
@@ -387,6 +392,9 @@ func (w *world) open(p *record.Phase, dt float64) (rate, refused float64) {
 		}
 		return rate, 0
 	}
+	if w.givesUp() && slices.ContainsFunc(w.pods, func(p *pod) bool { return p.line != nil }) {
+		return rate, w.forward(rate, dt)
+	}
 	// As many connections are busy at a time as there are requests on the way.
 	busy := rate * (w.base() - w.chain.base)
 	for _, p := range w.pods {
@@ -403,11 +411,11 @@ func (w *world) open(p *record.Phase, dt float64) (rate, refused float64) {
 	return rate, refused
 }
 
-// spread sets the rates of pods that new connections reach at random. Where a pod has a line its
-// length is chance, by which pods go out of service one after the other: the connections are drawn then.
+// spread sets the rates of pods that new connections reach at random. Where a pod has a line, or can get one by workers that
+// send together, its length is chance, by which pods go out of service one after the other: the connections are drawn then.
 func (w *world) spread(rate, dt float64) {
 	rest := rate * dt
-	drawn := rest >= 1 && !w.Even && slices.ContainsFunc(w.serving, func(p *pod) bool { return p.line != nil })
+	drawn := rest >= 1 && !w.Even && (inWaves(w.planned()) || slices.ContainsFunc(w.serving, func(p *pod) bool { return p.line != nil }))
 	if drawn {
 		rest = math.Round(rest)
 	}
@@ -514,18 +522,20 @@ func (w *world) connect(requests float64, whole bool) []*pod {
 // closed sets the rates of workers that send when they have their answer: each as often
 // as an answer, or its time-out, and its thinking let it.
 func (w *world) closed(p *record.Phase, dt float64) offered {
-	o := offered{until: math.MaxInt64, least: math.Inf(1)}
-	workers, think, least := float64(p.Workers), p.Think, least
-	if inWaves(p) { // those that think send nothing, and the others once
+	o := offered{until: math.MaxInt64}
+	workers := float64(p.Workers)
+	if inWaves(p) { // those that think or wait send nothing
+		workers -= w.traffic.waiting
 		for _, t := range w.traffic.thinking {
 			workers -= t.n
 		}
-		think, least = 0, dt
+		if p.Requests > 0 {
+			workers = min(workers, requestsOf(p)-w.traffic.sent)
+		}
 	}
 	if workers < rounding {
 		return o
 	}
-	w.traffic.sending = workers
 	none := 0.0 // workers that find no pod, and try again at once
 	parts := w.recordedParts(workers)
 	switch {
@@ -545,39 +555,34 @@ func (w *world) closed(p *record.Phase, dt float64) offered {
 	case len(w.serving) == 0:
 		none = workers
 	default:
+		w.spread(workers/dt, dt)
 		for _, s := range w.serving {
-			s.workers = workers / float64(len(w.serving))
+			s.workers = s.rate * dt
 		}
 	}
-	o.refused = none / max(w.trip+think, least)
+	if inWaves(p) { // the others send once, within a short time; where the pod cannot serve them in it, they wait in its line
+		for _, s := range w.pods {
+			s.rate = s.workers / dt
+		}
+		o.rate, o.refused, o.until = workers/dt, none/dt, w.now+shortest
+		return o
+	}
+	o.refused = none / max(w.trip+p.Think, least)
 	for _, s := range w.pods {
-		s.rate = s.workers / max(w.base()+think, least)
+		s.rate = s.workers / max(w.base()+p.Think, least)
 	}
 	w.capacities(dt)
 	o.rate = o.refused
-	longest := w.trip
 	for _, s := range w.pods {
 		if s.workers == 0 {
 			continue
 		}
-		of := w.sojourns(s)
-		took := w.trip + s.backlog/s.highest
-		if inWaves(p) {
-			o.least = min(o.least, took+of.Sorted[0])
-			took += of.Max()
-		} else {
-			took += of.Mean()
-		}
-		s.rate = s.workers / max(min(took, w.Timeout.Seconds())+think, least)
+		took := w.trip + s.backlog/s.highest + w.sojourns(s).Mean()
+		s.rate = s.workers / max(min(took, w.Timeout.Seconds())+p.Think, least)
 		if took < w.Timeout.Seconds() {
 			s.rate = min(s.rate, s.highest)
 		}
 		o.rate += s.rate
-		longest = max(longest, took)
-	}
-	if inWaves(p) {
-		o.took = seconds(min(longest, w.Timeout.Seconds()))
-		o.until = w.now + max(shortest, o.took)
 	}
 	if p.Requests > 0 {
 		left := (requestsOf(p) - w.traffic.sent) / o.rate
@@ -587,23 +592,26 @@ func (w *world) closed(p *record.Phase, dt float64) offered {
 }
 
 // inWaves says whether the workers of a closed loop think for so long that they still send together, as at the start.
-func inWaves(p *record.Phase) bool { return p.Think >= step.Seconds() }
+func inWaves(p *record.Phase) bool {
+	return p.Shape == record.ShapeWorkers && p.Think >= step.Seconds()
+}
 
-// thinks lets the workers of n requests think, that take from least seconds to a time and have their answers evenly in between.
-func (w *world) thinks(least float64, took time.Duration, n float64) {
+// thinks lets the workers of n requests of a phase think, which have their answers at a time.
+func (w *world) thinks(phase int, at time.Duration, n float64) {
 	p, t := w.planned(), &w.traffic
-	if p.Shape != record.ShapeWorkers || !inWaves(p) {
+	if phase != t.phase || n <= 0 || !inWaves(p) {
 		return
 	}
-	first := min(seconds(min(least, p.Seconds)), took)
-	parts := max(1, int((took-first)/shortest))
-	for i := range parts {
-		at := w.now + first + (took-first)*time.Duration(2*i+1)/time.Duration(2*parts) + seconds(p.Think)
-		if last := len(t.thinking) - 1; last >= 0 && at-t.thinking[last].until < shortest {
-			t.thinking[last].n += n / float64(parts)
-		} else {
-			t.thinking = append(t.thinking, thinkers{at, n / float64(parts)})
-		}
+	t.waiting -= n
+	at += seconds(p.Think)
+	i := sort.Search(len(t.thinking), func(i int) bool { return t.thinking[i].until > at })
+	switch {
+	case i > 0 && at-t.thinking[i-1].until < shortest:
+		t.thinking[i-1].n += n
+	case i < len(t.thinking) && t.thinking[i].until-at < shortest:
+		t.thinking[i].n += n
+	default:
+		t.thinking = slices.Insert(t.thinking, i, thinkers{at, n})
 	}
 }
 
