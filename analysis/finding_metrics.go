@@ -238,7 +238,7 @@ func (d *diagnosis) noneCounted(p policy) {
 		severity, so = Limits, " for its metric of CPU, and went by the others alone. It removes no replica while one metric is missing"
 	}
 	sent := uint64(0)
-	_, _, failed := d.failures(longest.from.Seconds(), longest.to.Seconds(), func(s secondSum) uint64 {
+	_, _, failed := d.tally(longest.from.Seconds(), longest.to.Seconds(), func(s secondSum) uint64 {
 		sent = max(sent, s.sent)
 		return s.errors
 	})

@@ -87,7 +87,8 @@ func (d *diagnosis) cpuLimit() {
 // starved finds new pods that get next to nothing of the load, as on kept connections: its own, or those of what is between it and them.
 func (d *diagnosis) starved() {
 	twice, there := 0, living{pods: d.own}
-	work, before := 0.0, d.start // CPU time in seconds up to a reading
+	work, came, before := 0.0, uint64(0), d.start // CPU time in seconds, and requests, up to a reading
+	sent := func(s secondSum) uint64 { return s.sent }
 	var found *Finding
 	for _, u := range between(d.usages, d.start, d.end) {
 		phase := d.phase(u.t)
@@ -106,7 +107,15 @@ func (d *diagnosis) starved() {
 		for _, cpu := range use {
 			work += cpu * u.t.Sub(before).Seconds()
 		}
-		before = u.t
+		_, _, n := d.tally(math.Floor(before.Seconds()), math.Floor(u.t.Seconds()), sent)
+		came, before = came+n, u.t
+		// What the requests of the resolution before take, in cores, if each takes as much as those until then did: the older pods may still work
+		// off others. It is not known of requests that hpabench did not send.
+		present := math.Inf(1)
+		if came > 0 {
+			_, _, n := d.tally(u.t.Add(-d.every).Seconds(), u.t.Seconds(), sent)
+			present = work / float64(came) * float64(n) / d.every.Seconds()
+		}
 		// The old pods are those that were there when the load began.
 		var old, young []*pod
 		for _, p := range there.at(u.t) {
@@ -125,7 +134,7 @@ func (d *diagnosis) starved() {
 			}
 			return sum / float64(len(pods))
 		}
-		if phase.plan.Shape == record.ShapeIdle || len(old) == 0 || len(young) == 0 || !d.aboveTarget(old, mean(old)) || mean(young) >= 0.2*mean(old) || !phase.plan.KeepAlive && mean(young) > 0.2*d.present(u.t, work)/float64(len(old)+len(young)) {
+		if phase.plan.Shape == record.ShapeIdle || len(old) == 0 || len(young) == 0 || !d.aboveTarget(old, mean(old)) || mean(young) >= 0.2*mean(old) || !phase.plan.KeepAlive && mean(young) > 0.2*present/float64(len(old)+len(young)) {
 			if twice = 0; found == nil {
 				continue
 			}
@@ -157,21 +166,9 @@ func (d *diagnosis) starved() {
 	}
 }
 
-// present is the CPU, in cores, that the requests of the resolution before t take if each takes as much as those before t did, which took
-// work, in seconds; infinite if hpabench sent none. Pods that are there for longer may use more, as they work off what came before.
-func (d *diagnosis) present(t record.Instant, work float64) float64 {
-	sent := func(s secondSum) uint64 { return s.sent }
-	_, _, all := d.failures(d.start.Seconds(), t.Seconds(), sent)
-	_, _, now := d.failures(t.Add(-d.every).Seconds(), t.Seconds(), sent)
-	if all == 0 {
-		return math.Inf(1)
-	}
-	return work / float64(all) * float64(now) / d.every.Seconds()
-}
-
 // untaken says whether connections were refused or dropped in the resolution before t.
 func (d *diagnosis) untaken(t record.Instant) bool {
-	_, _, n := d.failures(t.Add(-d.every).Seconds(), t.Seconds(), func(s secondSum) uint64 { return s.refused + s.dropped })
+	_, _, n := d.tally(t.Add(-d.every).Seconds(), t.Seconds(), func(s secondSum) uint64 { return s.refused + s.dropped })
 	return n > 0
 }
 
@@ -353,7 +350,7 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 		untaken = func(s secondSum) uint64 { return s.dropped }
 		ofNew = sumOf(l.Failures, droppedConnections)
 	}
-	first, last, _ := d.failures(from, to, untaken)
+	first, last, _ := d.tally(from, to, untaken)
 	p, all, whole := d.unprobed(first, last, untaken), l.Errors, l
 	if d.hasIn(from, to, saysWhyPodsAreSlow...) || d.blockedIn(from, to, FoundDirectionDisabled) { // which say why requests wait
 		waited, drops := waitedCauses, p == nil || l.Failures[refusedConnection] > 0 || 2*ofNew < all
@@ -376,7 +373,7 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 	if 2*ofNew < failed {
 		p = nil
 	}
-	first, last, within := d.failures(from, to, count)
+	first, last, within := d.tally(from, to, count)
 	if within == 0 { // all of them after its end
 		first, last = int(from), int(to)
 	}
@@ -386,7 +383,7 @@ func (d *diagnosis) phaseErrors(l PhaseLoad) (f Finding, pod string, failed uint
 	}
 	others, of := "for another reason than slow or too few pods", ": "+failures(l)
 	if near, kinds := d.spellsIn(from, to, saysWhyRequestsFail); len(near) > 0 && !atZero() {
-		if first, last, within = d.failures(from, to, count, near...); within == 0 {
+		if first, last, within = d.tally(from, to, count, near...); within == 0 {
 			return f, "", 0
 		}
 		failed = min(failed, within)
@@ -486,19 +483,19 @@ func (d *diagnosis) spellsIn(from, to float64, of []string) (spells [][2]float64
 	return spells, kinds
 }
 
-// failures are the first and the last second between two times, but for some spells, at which requests failed, and how many did; the
-// seconds are -1 if none did.
-func (d *diagnosis) failures(from, to float64, count func(secondSum) uint64, but ...[2]float64) (first, last int, failed uint64) {
+// tally are the first and the last second between two times, but for some spells, that have a count, and its sum; the seconds are -1 if
+// none has one.
+func (d *diagnosis) tally(from, to float64, count func(secondSum) uint64, but ...[2]float64) (first, last int, sum uint64) {
 	first, last = -1, -1
 	for n := int(from); n < int(math.Ceil(to)); n++ {
 		if x := count(d.loads.second(n)); x > 0 && !slices.ContainsFunc(but, func(s [2]float64) bool { return s[0] < float64(n+1) && s[1] > float64(n) }) {
-			failed += x
+			sum += x
 			if last = n; first < 0 {
 				first = n
 			}
 		}
 	}
-	return first, last, failed
+	return first, last, sum
 }
 
 // unprobed is a pod without a readiness or startup probe that came into service when requests began to fail, between two
@@ -507,7 +504,7 @@ func (d *diagnosis) failures(from, to float64, count func(secondSum) uint64, but
 func (d *diagnosis) unprobed(first, last int, count func(secondSum) uint64) *pod {
 	for _, p := range d.own {
 		at := int(p.inService.t.Seconds())
-		_, _, before := d.failures(float64(at-6), float64(at-1), count)
+		_, _, before := d.tally(float64(at-6), float64(at-1), count)
 		if !p.inService.seen || at < first-2 || at > last || p.answered.seen && p.answered.t.Sub(p.inService.t) < time.Second || before > 0 || probed(p) {
 			continue
 		}
