@@ -133,6 +133,15 @@ func (d *diagnosis) maxReached(p policy) {
 	if end.Sub(start) < 2*d.flags.Sync.Duration {
 		return
 	}
+	// Before all pods counted it was above the target too, with fewer of them.
+	i := after(d.targets, start)
+	for i > 0 && d.targets[i-1].v.Replicas >= p.max {
+		i--
+	}
+	since := max(d.targets[i].t, d.start)
+	if !slices.ContainsFunc(between(d.levels, since, start), func(u at[usage]) bool { return u.v.ratio != nil && *u.v.ratio <= 1+p.up }) {
+		start = since
+	}
 	for _, u := range between(d.levels, d.start, d.end) { // the peak may be in a shorter stretch
 		if u.v.ratio != nil && held(u) {
 			most = max(most, *u.v.ratio)
