@@ -2,7 +2,6 @@ package simulate
 
 import (
 	"math"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,22 +11,13 @@ import (
 
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
-	"github.com/hpabench/hpabench/scenarios"
 )
 
 // chained is testdata/chain.yaml with a rate for a minute, on two pods: a request takes 2 × 8 ms in web and 6 × 4 ms in stock, which has 2 pods
 // with some CPU each and room for 20 requests in each line.
 func chained(t *testing.T, rate float64, timeout time.Duration, stock string) *Run {
 	t.Helper()
-	source, err := os.ReadFile("testdata/chain.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := scenarios.Parse("chain.yaml", []byte(strings.ReplaceAll(string(source), "CPU}", stock+"}")), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := FromScenario(f)
+	r, err := fromText(t, strings.ReplaceAll(testdata(t, "chain.yaml"), "CPU}", stock+"}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,11 +132,7 @@ spec:
   template:
     metadata: {labels: {app: stock}, annotations: {hpabench.dev/model: 'STOCK'}}
     spec: {containers: [{name: c, image: example.com/c}]}`, "STOCK", stock) + more
-		file, err := scenarios.Parse("s.yaml", []byte(source), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return FromScenario(file)
+		return fromText(t, source)
 	}
 	for stock, want := range map[string]string{
 		`{}`:                               "",
@@ -168,14 +154,7 @@ spec:
 	}
 	r.Header = &record.Header{MetricsEvery: 1}
 	entries, _ := simulate(t, r)
-	codes := map[string]uint64{}
-	for _, e := range entries {
-		if e.Load != nil {
-			for code, n := range e.Load.Codes {
-				codes[code] += n
-			}
-		}
-	}
+	codes := codesOf(entries, -1)
 	if len(codes) != 1 || codes["502"] != 60 {
 		t.Errorf("calls to a Service that there is not: %v", codes)
 	}
@@ -260,16 +239,8 @@ func TestFrontThatHasLittleToDo(t *testing.T) {
 			t.Errorf("pod %s has little of what %v have together", pod, used)
 		}
 	}
-	source, err := os.ReadFile("testdata/chain.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.Replace(strings.ReplaceAll(string(source), "CPU}", "1}"), "  selector: {matchLabels: {app: front}}", "  replicas: 0\n  selector: {matchLabels: {app: front}}", 1)
-	f, err := scenarios.Parse("chain.yaml", []byte(text), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := FromScenario(f); err == nil || !strings.Contains(err.Error(), "Deployment front in front of the target has 0 replicas") {
+	text := strings.Replace(strings.ReplaceAll(testdata(t, "chain.yaml"), "CPU}", "1}"), "  selector: {matchLabels: {app: front}}", "  replicas: 0\n  selector: {matchLabels: {app: front}}", 1)
+	if _, err := fromText(t, text); err == nil || !strings.Contains(err.Error(), "Deployment front in front of the target has 0 replicas") {
 		t.Error(err)
 	}
 }

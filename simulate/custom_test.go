@@ -10,7 +10,6 @@ import (
 
 	"github.com/hpabench/hpabench/model"
 	"github.com/hpabench/hpabench/record"
-	"github.com/hpabench/hpabench/scenarios"
 )
 
 // 40 requests a second, at 10 of them a pod.
@@ -77,8 +76,8 @@ func TestStaysAtZero(t *testing.T) {
 // An External metric is the sum over the pods that show one of its name: those of a gateway bring the target back from zero, those that the
 // target calls scale it. A scenario where neither shows it is refused with the reason.
 func TestGoesByMetricOfOtherPods(t *testing.T) {
-	source := func(least, calls, service, metrics string) []byte {
-		return fmt.Appendf(nil, `
+	source := func(least, calls, service, metrics string) string {
+		return fmt.Sprintf(`
 apiVersion: hpabench.dev/v1alpha1
 kind: Scenario
 metadata: {name: web}
@@ -109,16 +108,12 @@ spec:
 `, calls, least, service, metrics)
 	}
 	const asked = `"metrics": {"asked": {"of": "requests"}}`
-	for name, text := range map[string][]byte{
+	for name, text := range map[string]string{
 		"gateway": source("0", "", "other", `"forwards": {"to": "web", "hold": "60s"}, `+asked),
 		"called":  source("1", ", model: {calls: [{to: other}]}", "web", asked),
 		"beside":  source("1", "", "web", asked),
 	} {
-		f, err := scenarios.Parse("s.yaml", text, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := FromScenario(f)
+		r, err := fromText(t, text)
 		if name == "beside" {
 			if err == nil || !strings.Contains(err.Error(), "the HPA goes by asked of pods that are not simulated") {
 				t.Errorf("%s: %v", name, err)

@@ -71,14 +71,7 @@ func TestGatewayHoldsForSoLong(t *testing.T) {
 	r := library(t, "scale-from-zero")
 	r.Front.Hold, r.Header = 2*time.Second, &record.Header{MetricsEvery: 1}
 	entries, score := simulate(t, r)
-	codes := map[string]uint64{}
-	for _, e := range entries {
-		if e.Load != nil {
-			for code, n := range e.Load.Codes {
-				codes[code] += n
-			}
-		}
-	}
+	codes := codesOf(entries, -1)
 	if codes["200"]+codes["503"] != 24*90 || math.Abs(float64(codes["503"])-score.Missed) > 1 || codes["503"] < 50 || codes["200"] < 1000 {
 		t.Errorf("answered with %v, and %.0f missed", codes, score.Missed)
 	}
@@ -135,11 +128,7 @@ func TestWorkersOfQueue(t *testing.T) {
 func TestScaledObjectThatIsNotSimulated(t *testing.T) {
 	i := slices.IndexFunc(scenarios.Library(), func(f *scenarios.File) bool { return f.Metadata.Name == "keda-cron-and-cpu" })
 	source := string(scenarios.Library()[i].Source)
-	f, err := scenarios.Parse("s.yaml", []byte(strings.Replace(source, "      minReplicaCount: 1", "      fallback: {failureThreshold: 3, replicas: 2}\n      minReplicaCount: 1", 1)), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := FromScenario(f); err == nil || !strings.Contains(err.Error(), "a fallback is not known here") {
+	if _, err := fromText(t, strings.Replace(source, "      minReplicaCount: 1", "      fallback: {failureThreshold: 3, replicas: 2}\n      minReplicaCount: 1", 1)); err == nil || !strings.Contains(err.Error(), "a fallback is not known here") {
 		t.Error(err)
 	}
 }

@@ -55,6 +55,39 @@ func simulate(t *testing.T, r *Run) (entries []record.Entry, score Score) {
 	return entries, score
 }
 
+// fromText is the Run of a scenario.
+func fromText(t *testing.T, text string) (*Run, error) {
+	t.Helper()
+	f, err := scenarios.Parse("s.yaml", []byte(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return FromScenario(f)
+}
+
+// testdata is the text of a file there.
+func testdata(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// codesOf counts the answers of a phase, or of all if it is negative.
+func codesOf(entries []record.Entry, phase int) map[string]uint64 {
+	codes := map[string]uint64{}
+	for _, e := range entries {
+		if e.Load != nil && (phase < 0 || e.Load.Phase == phase) {
+			for code, n := range e.Load.Codes {
+				codes[code] += n
+			}
+		}
+	}
+	return codes
+}
+
 var update = flag.Bool("update", false, "write the timelines anew")
 
 // TestRest follows the HPA after the load until it is at its min, which is after its window and a metric's way; or for as
